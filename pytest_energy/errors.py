@@ -1,0 +1,19 @@
+"""Errors that a user can mend; each names the thing in backticks, what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class EnergyError(Exception):
+    """Something the user can mend: an option, a file, a missing meter. Shown without a traceback."""
+
+
+class MeterUnavailableError(EnergyError):
+    """No meter of the name asked for works on this machine; says why. Never replaced by 0 J."""
+
+
+class BaselineError(EnergyError):
+    """A baseline file cannot be read, or does not fit what is measured."""
+
+
+class DataError(EnergyError):
+    """A data file is missing, empty or malformed; names the file and, where it has one, the line."""

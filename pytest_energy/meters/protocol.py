@@ -1,0 +1,62 @@
+"""What a meter is: cumulative joules by domain, and what must be known to believe them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+Method = Literal["counter", "integrated", "modelled", "external"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One metered device; `domain` is the name its joules go by (`gpu:0`, `cpu`, `dram`, `wall`)."""
+
+    domain: str
+    name: str
+    uuid: str
+    power_limit_watts: float | None = None
+    driver: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Cumulative joules by domain since the meter was opened, and `time.monotonic()` when read."""
+
+    seconds: float
+    joules: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What was true of the devices at one moment, as far as it bears on whether joules are valid.
+
+    `faults` are sentences that begin with the vocabulary's word (`throttled`, `foreign process`,
+    `counter reset`, `clock jump`, `device lost`, …): any of them makes the window invalid.
+    `notes` are figures worth keeping beside it (temperatures, clocks), by name with its unit.
+    """
+
+    faults: tuple[str, ...] = ()
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """A source of joules. Implementations live one a module; third parties add entry points."""
+
+    name: str
+    method: Method
+    devices: tuple[Device, ...]
+    update_period_seconds: float
+    """Time between updates of the source; 0.0 where each reading is fresh."""
+    resolution_joules: float
+
+    def read(self) -> Reading:
+        """Cumulative joules by domain, now; raises `EnergyError` if a device is lost."""
+
+    def conditions(self) -> Conditions:
+        """Whether joules read now can be believed; cheap enough to be called in a window."""
+
+    def close(self) -> None:
+        """Stop threads and release the source; a second call does nothing."""
