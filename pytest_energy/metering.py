@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pytest_energy.meters.protocol import Method
+from pytest_energy.errors import EnergyError
+from pytest_energy.meters.protocol import Meter, Method
 
 
 @dataclass(frozen=True)
@@ -59,3 +62,99 @@ class Window:
     def tokens_per_second(self) -> float:
         """Processed tokens a second (1/s)."""
         return self.tokens / self.seconds
+
+
+class OpenWindow:
+    """A window while it runs; its figures can be read once the block has ended."""
+
+    def __init__(
+        self, meter: Meter, name: str, synchronize: Callable[[], None] | None = None
+    ) -> None:
+        self._meter = meter
+        self._name = name
+        self._synchronize = synchronize or _synchronize_cuda
+        self._record: Window | None = None
+        self._tokens = self._real_tokens = 0
+
+    def __enter__(self) -> OpenWindow:
+        self._synchronize()
+        self._started = time.time()
+        self._first = self._meter.read()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is not None:
+            return
+        self._synchronize()
+        last = self._meter.read()
+        seconds = last.seconds - self._first.seconds
+        joules = {d: j - self._first.joules[d] for d, j in last.joules.items()}
+        self._record = Window(
+            self._name,
+            self._meter.method,
+            joules,
+            seconds,
+            self._meter.resolution_joules,
+            self._started,
+            tokens=self._tokens,
+            real_tokens=self._real_tokens,
+        )
+
+    def count_tokens(self, processed: int, real: int) -> None:
+        """Add tokens worked on in the block: all of them, and those that are not padding."""
+        self._tokens += processed
+        self._real_tokens += real
+
+    @property
+    def record(self) -> Window:
+        """The finished window."""
+        if self._record is None:
+            raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
+        return self._record
+
+    @property
+    def joules(self) -> float:
+        """Joules of all domains together (J)."""
+        return self.record.joules
+
+    @property
+    def joules_by_domain(self) -> Mapping[str, float]:
+        """Joules of each domain (J)."""
+        return self.record.joules_by_domain
+
+    @property
+    def seconds(self) -> float:
+        """The work's own time (s)."""
+        return self.record.seconds
+
+    @property
+    def mean_watts(self) -> float:
+        """Mean power (W)."""
+        return self.record.mean_watts
+
+    @property
+    def uncertainty_joules(self) -> float:
+        """Half-width that covers the true energy 19 times in 20 (J)."""
+        return self.record.uncertainty_joules
+
+    @property
+    def valid(self) -> bool:
+        """Whether the joules can be used as evidence."""
+        return self.record.valid
+
+    @property
+    def invalid_reason(self) -> str | None:
+        """Why the joules cannot be used, if so."""
+        return self.record.invalid_reason
+
+
+def window(meter: Meter, name: str, synchronize: Callable[[], None] | None = None) -> OpenWindow:
+    """Meter a block of work: `with window(meter, "train") as w: ...`, then `w.joules`."""
+    return OpenWindow(meter, name, synchronize)
+
+
+def _synchronize_cuda() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        for i in range(torch.cuda.device_count()):
+            torch.cuda.synchronize(i)

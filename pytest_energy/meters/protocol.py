@@ -11,7 +11,7 @@ Method = Literal["counter", "integrated", "modelled", "external"]
 
 @dataclass(frozen=True)
 class Device:
-    """One metered device; `domain` is the name its joules go by (`gpu:0`, `cpu`, `dram`, `wall`)."""
+    """One metered device; its joules go by its `domain` (`gpu:0`, `cpu`, `dram`, `wall`)."""
 
     domain: str
     name: str

@@ -1,0 +1,118 @@
+"""Meters by name: the built-in ones and those that other packages add as entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pytest_energy.errors import EnergyError, MeterUnavailableError
+from pytest_energy.meters.protocol import Conditions, Device, Meter, Method, Reading
+
+__all__ = [
+    "Conditions",
+    "Device",
+    "Meter",
+    "MeterProbe",
+    "Method",
+    "Reading",
+    "meter_names",
+    "open_meter",
+    "probe_meters",
+]
+
+ENTRY_POINTS = "pytest_energy.meters"
+AUTO = ("nvml", "rapl", "codecarbon")
+"""What `auto` tries, best first: a GPU's counter, the CPU's counter, a model."""
+
+
+@dataclass(frozen=True)
+class MeterProbe:
+    """Whether one meter would work here, in one sentence."""
+
+    name: str
+    works: bool
+    detail: str
+    method: Method | None
+
+
+def meter_names() -> tuple[str, ...]:
+    """Names that `open_meter` knows besides `auto`: built-in ones first, then installed ones."""
+    return (*AUTO, *(name for name in sorted(_installed()) if name not in AUTO))
+
+
+def open_meter(name: str = "auto") -> Meter:
+    """Open a meter by name; `auto` takes the first of nvml, rapl and codecarbon that works.
+
+    Raises `MeterUnavailableError` where none does, `EnergyError` for a name nobody offers.
+    """
+    if name == "auto":
+        return _first_that_works()
+    if name in AUTO:
+        return _open_built_in(name)
+    if name in (installed := _installed()):
+        return _open_installed(name, installed[name])
+    known = ", ".join(f"`{each}`" for each in ("auto", *meter_names()))
+    raise EnergyError(f"meter `{name}` is not known: choose one of {known}")
+
+
+def probe_meters() -> list[MeterProbe]:
+    """Try each meter in turn and close it again; a sentence each, for a person who asks why."""
+    probes = []
+    for name in meter_names():
+        try:
+            meter = open_meter(name)
+        except EnergyError as error:
+            probes.append(MeterProbe(name, False, str(error), None))
+            continue
+        names = ", ".join(f"{device.domain} {device.name}" for device in meter.devices)
+        probes.append(MeterProbe(name, True, names or "works", meter.method))
+        meter.close()
+    return probes
+
+
+def _first_that_works() -> Meter:
+    reasons = ["no meter works here:"]
+    for name in AUTO:
+        outcome = _attempt(name)
+        if not isinstance(outcome, MeterUnavailableError):
+            return outcome
+        reasons.append(f"- {outcome}")
+    raise MeterUnavailableError("\n".join(reasons))
+
+
+def _attempt(name: str) -> Meter | MeterUnavailableError:
+    try:
+        return _open_built_in(name)
+    except MeterUnavailableError as error:
+        return error
+
+
+def _open_built_in(name: str) -> Meter:
+    if name == "nvml":
+        from pytest_energy.meters.nvml import NvmlMeter
+
+        return NvmlMeter()
+    if name == "rapl":
+        from pytest_energy.meters.rapl import RaplMeter
+
+        return RaplMeter()
+    from pytest_energy.meters.codecarbon import CodeCarbonMeter
+
+    return CodeCarbonMeter()
+
+
+def _installed() -> dict[str, Callable[[], object]]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point.load for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _open_installed(name: str, load: Callable[[], object]) -> Meter:
+    factory = load()
+    meter = factory() if callable(factory) else factory
+    if not isinstance(meter, Meter):
+        raise EnergyError(
+            f"meter `{name}` is not a meter: its entry point must return an object with the "
+            "attributes of `pytest_energy.meters.Meter`"
+        )
+    return meter

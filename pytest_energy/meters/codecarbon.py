@@ -1,0 +1,106 @@
+"""Modelled joules of this process and its children, from CodeCarbon's CPU and memory model."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from pytest_energy.errors import EnergyError, MeterUnavailableError
+from pytest_energy.meters.protocol import Conditions, Device, Method, Reading
+
+FALLBACK_TDP_WATTS = 85.0
+"""What CodeCarbon assumes where it cannot name the CPU."""
+
+
+class CodeCarbonMeter:
+    """CPU seconds of the process tree x TDP / logical CPUs, and constant watts for the memory.
+
+    CodeCarbon's `process` tracking, integrated exactly: CPU time is cumulative, so nothing has to
+    be sampled, and a neighbour's load does not enter. The figures are modelled, never measured.
+    """
+
+    name = "codecarbon"
+    method: Method = "modelled"
+
+    def __init__(self) -> None:
+        try:
+            with _silent():
+                model, tdp_watts, cpus, ram_watts = _model()
+        except ImportError:
+            raise MeterUnavailableError(
+                "meter `codecarbon`: CodeCarbon is not installed; "
+                "`pip install pytest-energy[carbon]`"
+            ) from None
+        self.devices: tuple[Device, ...] = (
+            Device("cpu", model, "cpu", power_limit_watts=tdp_watts),
+            Device("dram", "memory", "dram", power_limit_watts=ram_watts),
+        )
+        self.update_period_seconds = 0.0
+        self._joules_per_cpu_second = tdp_watts / cpus
+        self._ram_watts = ram_watts
+        self.resolution_joules = self._joules_per_cpu_second / os.sysconf("SC_CLK_TCK")
+        self._opened = time.monotonic()
+        self._cpu_seconds_at_opening = _cpu_seconds()
+        self._closed = False
+
+    def read(self) -> Reading:
+        """Modelled joules of CPU and memory since the meter was opened (J)."""
+        if self._closed:
+            raise EnergyError("meter `codecarbon` is closed: open another one")
+        cpu_seconds = _cpu_seconds() - self._cpu_seconds_at_opening
+        now = time.monotonic()
+        joules = {
+            "cpu": cpu_seconds * self._joules_per_cpu_second,
+            "dram": (now - self._opened) * self._ram_watts,
+        }
+        return Reading(now, joules)
+
+    def conditions(self) -> Conditions:
+        """Nothing can invalidate a model."""
+        return Conditions()
+
+    def close(self) -> None:
+        """Nothing is held; reading afterwards is an error."""
+        self._closed = True
+
+
+def _model() -> tuple[str, float, int, float]:
+    """CPU name, TDP (W), logical CPUs and memory power (W), as CodeCarbon finds them offline."""
+    cpu: Any = import_module("codecarbon.core.cpu")
+    util: Any = import_module("codecarbon.core.util")
+    ram: Any = import_module("codecarbon.external.ram")
+    tdp = cpu.TDP()
+    watts = float(tdp.tdp) * util.count_physical_cpus() if tdp.tdp else FALLBACK_TDP_WATTS
+    return str(tdp.model), watts, int(util.count_cpus()), float(ram.RAM().total_power().W)
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process, its finished children and its living descendants (s)."""
+    psutil: Any = import_module("psutil")
+    finished = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.process_time() + finished.ru_utime + finished.ru_stime
+    for child in psutil.Process().children(recursive=True):
+        try:
+            times = child.cpu_times()
+        except psutil.Error:
+            continue
+        seconds += sum(times[:4])
+    return seconds
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep CodeCarbon's log lines out of the terminal; the user's own logging stays as it is."""
+    logger = logging.getLogger("codecarbon")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before

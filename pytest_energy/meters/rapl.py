@@ -1,0 +1,139 @@
+"""Joules of CPU packages and memory, from the kernel's RAPL counters under powercap."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_energy.errors import EnergyError, MeterUnavailableError
+from pytest_energy.meters.protocol import Conditions, Device, Method, Reading
+
+POWERCAP = "/sys/class/powercap"
+ROOT_VARIABLE = "PYTEST_ENERGY_POWERCAP"
+UPDATE_PERIOD_SECONDS = 0.001
+RESOLUTION_JOULES = 61e-6
+"""One energy unit of current server parts (2^-14 J)."""
+MAX_PACKAGE_WATTS = 2000.0
+"""More than any package or memory channel draws; bounds how soon a counter can wrap twice."""
+
+
+@dataclass(frozen=True)
+class Zone:
+    """One RAPL counter: `domain` is `cpu` or `dram`, numbered where there are several."""
+
+    domain: str
+    name: str
+    path: Path
+    range_joules: float
+
+
+class RaplMeter:
+    """Cumulative joules of every CPU package and its memory; wrap-around is undone."""
+
+    name = "rapl"
+    method: Method = "counter"
+
+    def __init__(self, root: Path | None = None) -> None:
+        root = root or Path(os.environ.get(ROOT_VARIABLE) or POWERCAP)
+        self._zones = _zones(root)
+        if not self._zones:
+            raise MeterUnavailableError(
+                f"meter `rapl`: no CPU energy counter under `{root}`; it takes a Linux kernel with "
+                "`intel_rapl_msr` on bare metal (virtual machines rarely have it)"
+            )
+        self.devices: tuple[Device, ...] = tuple(
+            Device(zone.domain, zone.name, f"rapl:{zone.path.name}") for zone in self._zones
+        )
+        self.update_period_seconds = UPDATE_PERIOD_SECONDS
+        self.resolution_joules = RESOLUTION_JOULES
+        self._files = [_open(zone, root) for zone in self._zones]
+        self._raw = [self._read_raw(i) for i in range(len(self._zones))]
+        self._joules = [0.0] * len(self._zones)
+        self._seconds = time.monotonic()
+        self._faults: tuple[str, ...] = ()
+
+    def read(self) -> Reading:
+        """Cumulative joules of each package and memory since the meter was opened (J)."""
+        raw = [self._read_raw(i) for i in range(len(self._zones))]
+        now = time.monotonic()
+        self._faults = tuple(
+            f"counter reset: `{zone.domain}` may have wrapped more than once in "
+            f"{now - self._seconds:.0f} s; meter shorter windows"
+            for zone in self._zones
+            if (now - self._seconds) * MAX_PACKAGE_WATTS > zone.range_joules
+        )
+        for i, zone in enumerate(self._zones):
+            step = raw[i] - self._raw[i]
+            self._joules[i] += step if step >= 0 else step + zone.range_joules
+        self._raw, self._seconds = raw, now
+        domains = (zone.domain for zone in self._zones)
+        return Reading(now, dict(zip(domains, self._joules, strict=True)))
+
+    def conditions(self) -> Conditions:
+        """Whether the counters were read often enough to undo their wrap-around."""
+        return Conditions(self._faults)
+
+    def close(self) -> None:
+        """Close the counters' files."""
+        for file in self._files:
+            os.close(file)
+        self._files = []
+
+    def _read_raw(self, i: int) -> float:
+        if i >= len(self._files):
+            raise EnergyError("meter `rapl` is closed: open another one")
+        try:
+            return int(os.pread(self._files[i], 32, 0)) * 1e-6
+        except (OSError, ValueError) as error:
+            raise EnergyError(f"device lost: `{self._zones[i].path}` ({error})") from None
+
+
+def _zones(root: Path) -> tuple[Zone, ...]:
+    found = [
+        (kind, path)
+        for path in sorted(root.glob("intel-rapl:*"), key=lambda path: _order(path.name))
+        if (kind := _kind(path))
+    ]
+    count = {kind: sum(1 for other, _ in found if other == kind) for kind, _ in found}
+    return tuple(_numbered(found, count))
+
+
+def _numbered(found: list[tuple[str, Path]], count: dict[str, int]) -> Iterator[Zone]:
+    seen = dict.fromkeys(count, 0)
+    for kind, path in found:
+        domain = kind if count[kind] == 1 else f"{kind}:{seen[kind]}"
+        seen[kind] += 1
+        range_joules = int((path / "max_energy_range_uj").read_text()) * 1e-6
+        yield Zone(domain, (path / "name").read_text().strip(), path, range_joules)
+
+
+def _kind(path: Path) -> str | None:
+    """`cpu` for a package, `dram` for memory; core and uncore are parts of a package already."""
+    try:
+        name = (path / "name").read_text().strip()
+    except OSError:
+        return None
+    if name.startswith("package"):
+        return "cpu"
+    return "dram" if name == "dram" else None
+
+
+def _order(name: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", name)]
+
+
+def _open(zone: Zone, root: Path) -> int:
+    path = zone.path / "energy_uj"
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        raise MeterUnavailableError(
+            f"meter `rapl`: `{path}` may not be read; allow it until the next boot with\n"
+            f"  sudo chmod a+r {root}/intel-rapl:*/energy_uj"
+        ) from None
+    except OSError as error:
+        raise MeterUnavailableError(f"meter `rapl`: `{path}`: {error.strerror}") from None
