@@ -1,0 +1,37 @@
+# Every target sets up what it needs; the environment is kept until pyproject.toml or constraints.txt change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help bench test lint perf format clean
+.DEFAULT_GOAL := help
+
+help: ## show what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+bench: $(STAMP) ## run the suite on this machine (CPU: a few minutes, no downloads); ARGS="-k sst2" narrows it
+	$(BIN)/python -m pytest benchmarks/ $(ARGS)
+
+test: $(STAMP) ## run all tests
+	$(BIN)/python -m pytest tests/ $(ARGS)
+
+lint: $(STAMP) ## ruff and mypy --strict over package, benchmarks, tests and perf
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+perf: $(STAMP) ## print the gate's operating characteristics and the metering error, as tables
+	$(BIN)/python perf/gate_simulation.py
+
+format: $(STAMP) ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	touch $@

@@ -1,0 +1,254 @@
+"""Baseline files, read: what sessions of one hardware measured, checked name by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_energy.errors import BaselineError
+
+SCHEMA = 1
+METRICS = ("joules_per_token", "savings")
+Source = Literal["measured", "paper"]
+
+_SESSION_NAMES = {
+    "date": str,
+    "device": str,
+    "windows": int,
+    "pairs": int,
+    "mean": float,
+    "cv": float,
+    "sd": float,
+    "autocorrelation": float,
+    "padding_overhead": float,
+    "mean_watts": float,
+    "tokens_per_second": float,
+    "environment": str,
+}
+_ENTRY_NAMES = {
+    "tolerance": float,
+    "detect": float,
+    "workload": str,
+    "source": str,
+    "note": str,
+    "sessions": list,
+}
+_HARDWARE_NAMES = {
+    "key": str,
+    "match": list,
+    "tokens_per_window": int,
+    "max_tokens_per_batch": int,
+    "note": str,
+}
+
+
+@dataclass(frozen=True)
+class StoredSession:
+    """What one session measured: `mean` in J/token (or saved fraction), `cv` relative to it.
+
+    For savings `windows` counts pairs and `cv` is the SD of the pairs' log ratios.
+    """
+
+    date: str
+    windows: int
+    mean: float
+    cv: float
+    autocorrelation: float = 0.0
+    device: str | None = None
+    padding_overhead: float | None = None
+    mean_watts: float | None = None
+    tokens_per_second: float | None = None
+    environment: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One gated figure: its levels (fractions; None: the default) and its sessions."""
+
+    metric: str
+    id: str
+    sessions: tuple[StoredSession, ...]
+    workload: str | None = None
+    tolerance: float | None = None
+    detect: float | None = None
+    source: Source = "measured"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A band that a figure must lie in, low and high, and whose figure it is."""
+
+    low: float
+    high: float
+    source: Source
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline file; `entries` by (metric, id), `claims` by (name, meter method)."""
+
+    path: Path
+    key: str
+    match: tuple[str, ...] = ()
+    tokens_per_window: int | None = None
+    max_tokens_per_batch: int | None = None
+    entries: Mapping[tuple[str, str], Entry] = field(default_factory=dict)
+    claims: Mapping[tuple[str, str], Claim] = field(default_factory=dict)
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def baseline_path(folder: Path, key: str) -> Path:
+    """Where the baseline file of a hardware key is."""
+    return folder / f"{key}.toml"
+
+
+def known_hardware(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Hardware keys and their device-name globs, from every file in a folder of baselines."""
+    return {path.stem: read(path).match for path in sorted(folder.glob("*.toml"))}
+
+
+def read(path: Path) -> Baseline:
+    """Read a baseline file; raises `BaselineError` naming the file and the place."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BaselineError(f"`{path}` cannot be read: {error}; mend or remove the file") from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Baseline:
+    """Parse the text of a baseline file; `path` is what errors name."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BaselineError(
+            f"`{path}` is not valid TOML: {error}; mend that line, or restore the file from git"
+        ) from error
+    return _Reader(path).baseline(document)
+
+
+class _Reader:
+    """Turns a parsed document into a `Baseline`, refusing what it does not know by name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def baseline(self, document: Mapping[str, Any]) -> Baseline:
+        schema = document.get("schema")
+        if schema != SCHEMA:
+            raise self._error(
+                "schema", f"is {schema!r}, this version reads {SCHEMA}; upgrade pytest-energy"
+            )
+        tables = ("schema", "hardware", "environment", "claims", *METRICS)
+        for name in document:
+            if name not in tables:
+                raise self._error(name, f"is not known; a baseline file has {', '.join(tables)}")
+        hardware = self._checked(document.get("hardware", {}), _HARDWARE_NAMES, "hardware")
+        key = hardware.get("key", self._path.stem)
+        if key != self._path.stem:
+            raise self._error(
+                "hardware.key", f"is {key!r} but the file is `{self._path.name}`; make them agree"
+            )
+        entries = {
+            (metric, identifier): self._entry(metric, identifier, table)
+            for metric in METRICS
+            for identifier, table in self._table(document.get(metric, {}), metric).items()
+        }
+        return Baseline(
+            path=self._path,
+            key=key,
+            match=tuple(str(glob) for glob in hardware.get("match", [])),
+            tokens_per_window=hardware.get("tokens_per_window"),
+            max_tokens_per_batch=hardware.get("max_tokens_per_batch"),
+            entries=entries,
+            claims=self._claims(self._table(document.get("claims", {}), "claims")),
+            environments=self._environments(
+                self._table(document.get("environment", {}), "environment")
+            ),
+        )
+
+    def _entry(self, metric: str, identifier: str, table: Any) -> Entry:
+        where = f'{metric}."{identifier}"'
+        values = self._checked(table, _ENTRY_NAMES, where)
+        source = values.get("source", "measured")
+        if source not in ("measured", "paper"):
+            raise self._error(f"{where}.source", f"is {source!r}; write `measured` or `paper`")
+        sessions = tuple(
+            self._session(row, f"{where}.sessions[{index}]")
+            for index, row in enumerate(values.get("sessions", []))
+        )
+        for name in ("tolerance", "detect"):
+            if name in values and not 0 < values[name] < 1:
+                raise self._error(f"{where}.{name}", "must be a fraction between 0 and 1")
+        return Entry(
+            metric=metric,
+            id=identifier,
+            sessions=sessions,
+            workload=values.get("workload"),
+            tolerance=values.get("tolerance"),
+            detect=values.get("detect"),
+            source=source,
+        )
+
+    def _session(self, row: Any, where: str) -> StoredSession:
+        values = self._checked(row, _SESSION_NAMES, where)
+        if "pairs" in values:
+            values["windows"] = values.pop("pairs")
+        if "sd" in values:
+            values["cv"] = values.pop("sd")
+        for name in ("date", "windows", "mean", "cv"):
+            if name not in values:
+                raise self._error(where, f"has no `{name}`; restore the row or remove it")
+        if not 0 < values["mean"] < float("inf") or values["windows"] < 1 or values["cv"] < 0:
+            raise self._error(where, "needs `mean` above 0, `windows` from 1 and `cv` from 0")
+        return StoredSession(**values)
+
+    def _claims(self, table: Mapping[str, Any]) -> dict[tuple[str, str], Claim]:
+        claims = {}
+        for name, bands in table.items():
+            where = f"claims.{name}"
+            for method, band in self._table(bands, where).items():
+                if method in ("source", "note"):
+                    continue
+                if not (isinstance(band, list) and len(band) == 2 and band[0] < band[1]):
+                    raise self._error(f"{where}.{method}", "must be a band such as [0.4, 0.6]")
+                source = bands.get("source", "measured")
+                claims[name, method] = Claim(float(band[0]), float(band[1]), source)
+        return claims
+
+    def _environments(self, table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        return {
+            name: {k: str(v) for k, v in self._table(values, f"environment.{name}").items()}
+            for name, values in table.items()
+        }
+
+    def _table(self, value: Any, where: str) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise self._error(where, "must be a table")
+        return value
+
+    def _checked(self, value: Any, names: Mapping[str, type], where: str) -> dict[str, Any]:
+        checked: dict[str, Any] = {}
+        for name, item in self._table(value, where).items():
+            if name not in names:
+                raise self._error(
+                    f"{where}.{name}", f"is not known; it may be {', '.join(names)}"
+                )
+            wanted = names[name]
+            if wanted is str and name == "date":
+                item = item.isoformat() if hasattr(item, "isoformat") else item
+            number = isinstance(item, (int, float)) and not isinstance(item, bool)
+            if not (number if wanted is float else isinstance(item, wanted)):
+                raise self._error(f"{where}.{name}", f"must be of type {wanted.__name__}")
+            checked[name] = float(item) if wanted is float else item
+        return checked
+
+    def _error(self, where: str, what: str) -> BaselineError:
+        return BaselineError(f"`{where}` in `{self._path}` {what}")

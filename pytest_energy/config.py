@@ -1,0 +1,226 @@
+"""Options and marker arguments, validated once into frozen dataclasses. PYTEST_DONT_REWRITE."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UpdateMode = Literal["new", "append", "replace"]
+
+# option without the dashes -> (metavar, help); every one has an ini twin of the same name.
+OPTIONS: dict[str, tuple[str | None, str]] = {
+    "energy_hw": ("KEY", "baseline file to gate against; `auto` (default) detects it"),
+    "energy_baselines": ("DIR", "folder of the baseline files (default: baselines/ under the root)"),
+    "energy_update": ("MODE", "record baselines: `new`, `append` or `replace`"),
+    "energy_allow_ci_update": (None, "let --energy-update work where CI is set"),
+    "energy_tolerance": ("PCT", "change that is allowed, in percent"),
+    "energy_detect": ("PCT", "change that must be caught, in percent"),
+    "energy_tokens": ("N", "token budget of one window"),
+    "energy_max_windows": ("N", "the most windows that one verdict may cost (default: 30)"),
+    "energy_meter": ("NAME", "`auto` (default), `nvml`, `rapl`, `codecarbon` or an installed one"),
+    "energy_data": ("SOURCE", "`synthetic` (default), `hub` or a folder of local data sets"),
+    "energy_improvement": ("WHAT", "an improvement beyond tolerance is a `fail` (default) or `pass`"),
+    "energy_strict": (None, "an inconclusive verdict fails, and so does one on modelled joules"),
+    "energy_region": ("ISO3", "country whose grid turns joules into gCO2e (default: the world's mean)"),
+    "energy_lock_timeout": ("SECONDS", "how long to wait for a device in use (default: 600)"),
+    "energy_json": ("PATH", "write the verdicts, with every window, as JSON"),
+}
+
+
+def flag(name: str) -> str:
+    """The command-line spelling of an option."""
+    return "--" + name.replace("_", "-")
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini twin; values are checked later, by name."""
+    group = parser.getgroup("energy", "energy as a tested property")
+    for name, (metavar, text) in OPTIONS.items():
+        if metavar is None:
+            group.addoption(flag(name), action="store_true", default=None, help=text)
+            parser.addini(name, text, type="bool", default=None)
+        else:
+            group.addoption(flag(name), metavar=metavar, default=None, help=text)
+            parser.addini(name, text, default=None)
+
+
+@dataclass(frozen=True)
+class EnergyConfig:
+    """What the run was asked for; fractions are fractions (0.02), not percent."""
+
+    root: Path
+    baselines: Path
+    hw: str = "auto"
+    update: UpdateMode | None = None
+    tolerance: float | None = None
+    detect: float | None = None
+    tokens: int | None = None
+    max_windows: int = 30
+    meter: str = "auto"
+    data: str = "synthetic"
+    improvement: Literal["fail", "pass"] = "fail"
+    strict: bool = False
+    region: str | None = None
+    lock_timeout_seconds: float = 600.0
+    json: Path | None = None
+    ci: bool = False
+
+    @classmethod
+    def from_pytest_config(cls, config: pytest.Config) -> EnergyConfig:
+        """Options over ini over defaults; raises `pytest.UsageError` naming what is wrong."""
+        source = _Source(config)
+        ci = _truthy(os.environ.get("CI"))
+        update = source.choice("energy_update", ("new", "append", "replace"))
+        if update and ci and not source.switch("energy_allow_ci_update"):
+            raise pytest.UsageError(
+                "`--energy-update` in CI would let a change move its own baseline; record on the "
+                "runner by hand, or add `--energy-allow-ci-update` if a person reviews the diff"
+            )
+        if update and _uses_xdist(config):
+            raise pytest.UsageError(
+                "`--energy-update` cannot record under pytest-xdist, whose workers disturb each "
+                "other's windows; run it with `-n 0`"
+            )
+        tolerance = source.number("energy_tolerance", 0.0, 100.0, percent=True)
+        detect = source.number("energy_detect", 0.0, 1000.0, percent=True)
+        if tolerance is not None and detect is not None and detect <= tolerance:
+            raise pytest.UsageError(
+                f"`--energy-detect={100 * detect:g}` must be above `--energy-tolerance="
+                f"{100 * tolerance:g}`: what must be caught lies beyond what is allowed"
+            )
+        tokens = source.number("energy_tokens", 1, 1e12)
+        windows = source.number("energy_max_windows", 3, 10_000)
+        timeout = source.number("energy_lock_timeout", 0.0, 1e9)
+        data = source.text("energy_data") or "synthetic"
+        json = source.path("energy_json")
+        return cls(
+            root=config.rootpath,
+            baselines=source.path("energy_baselines") or config.rootpath / "baselines",
+            hw=source.text("energy_hw") or "auto",
+            update=cast("UpdateMode | None", update),
+            tolerance=tolerance,
+            detect=detect,
+            tokens=None if tokens is None else int(tokens),
+            max_windows=30 if windows is None else int(windows),
+            meter=source.text("energy_meter") or "auto",
+            data=data if data in ("synthetic", "hub") else str(source.path("energy_data")),
+            improvement=cast(
+                "Literal['fail', 'pass']",
+                source.choice("energy_improvement", ("fail", "pass")) or "fail",
+            ),
+            strict=source.switch("energy_strict"),
+            region=source.text("energy_region"),
+            lock_timeout_seconds=600.0 if timeout is None else timeout,
+            json=json,
+            ci=ci,
+        )
+
+
+@dataclass(frozen=True)
+class EnergyMarker:
+    """Arguments of `@pytest.mark.energy`; joules absolute, levels in percent as on the command line."""
+
+    max_joules: float | None = None
+    tolerance: float | None = None
+    detect: float | None = None
+    tokens: int | None = None
+    max_windows: int | None = None
+
+    @classmethod
+    def from_item(cls, item: pytest.Item) -> EnergyMarker:
+        """The nearest marker's arguments over the outer ones'; unknown names are refused."""
+        arguments: dict[str, Any] = {}
+        for marker in reversed(list(item.iter_markers("energy"))):
+            if marker.args:
+                raise pytest.UsageError(
+                    f"`@pytest.mark.energy` on `{item.nodeid}` takes arguments by name only; "
+                    f"write `max_joules={marker.args[0]!r}`"
+                )
+            arguments.update(marker.kwargs)
+        return cls.from_arguments(arguments, item.nodeid)
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any], where: str) -> EnergyMarker:
+        """Check names and values; raises `pytest.UsageError` naming the argument and the test."""
+        known = [field.name for field in fields(cls)]
+        for name, value in arguments.items():
+            if name not in known:
+                raise pytest.UsageError(
+                    f"`{name}` on `{where}` is no argument of `@pytest.mark.energy`; "
+                    f"it knows {', '.join(f'`{k}`' for k in known)}"
+                )
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not 0 < value < float("inf"):
+                raise pytest.UsageError(
+                    f"`{name}={value!r}` on `{where}` is no positive number; "
+                    f"give joules, percent or a count above 0"
+                )
+        percent = {k: arguments[k] / 100 for k in ("tolerance", "detect") if k in arguments}
+        counts = {k: int(arguments[k]) for k in ("tokens", "max_windows") if k in arguments}
+        return cls(**{**arguments, **percent, **counts})
+
+
+class _Source:
+    """One option's value from the command line, else from the ini file."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def text(self, name: str) -> str | None:
+        value = self._config.getoption(name)
+        if value is None:
+            value = self._config.getini(name)
+        if value is None or isinstance(value, str) and not value.strip():
+            return None
+        return str(value)
+
+    def switch(self, name: str) -> bool:
+        return bool(self._config.getoption(name) or self._config.getini(name))
+
+    def path(self, name: str) -> Path | None:
+        given = self._config.getoption(name)
+        base = self._config.rootpath if given is None else self._config.invocation_params.dir
+        text = self.text(name)
+        return None if text is None else base / Path(text).expanduser()
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str | None:
+        value = self.text(name)
+        if value is not None and value not in allowed:
+            options = ", ".join(f"`{a}`" for a in allowed)
+            raise pytest.UsageError(f"`{flag(name)}={value}` is not known; give one of {options}")
+        return value
+
+    def number(
+        self, name: str, low: float, high: float, *, percent: bool = False
+    ) -> float | None:
+        value = self.text(name)
+        if value is None:
+            return None
+        parse: Callable[[str], float] = float
+        try:
+            number = parse(value.rstrip("%") if percent else value.replace("_", ""))
+        except ValueError:
+            number = float("nan")
+        unit = " percent" if percent else ""
+        if not low <= number <= high or (percent and number == 0):
+            raise pytest.UsageError(
+                f"`{flag(name)}={value}` is out of range; give a number{unit} "
+                f"{'above' if percent else 'from'} {low:g} {'up ' if percent else ''}to {high:g}"
+            )
+        return number / 100 if percent else number
+
+
+def _uses_xdist(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput") or bool(config.getoption("numprocesses", None))
+
+
+def _truthy(value: str | None) -> bool:
+    return value is not None and value.strip().lower() not in ("", "0", "false", "no", "off")

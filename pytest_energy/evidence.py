@@ -1,0 +1,176 @@
+"""Buying windows: warm up until steady, buy invalid ones again, sum up what was bought."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from statistics import fmean, stdev
+from typing import Protocol
+
+from pytest_energy.baseline import StoredSession
+from pytest_energy.errors import EnergyError
+from pytest_energy.metering import Window
+from pytest_energy.stationarity import is_stationary
+
+INVALID_LIMIT = 5
+"""Invalid windows in a row after which a figure's verdict is `invalid`."""
+
+WARM_UP_LIMIT = 8
+"""Warm-up windows after which measuring begins, steady or not."""
+
+
+class InvalidEvidenceError(EnergyError):
+    """Windows kept being invalid; the text is the reason of the last."""
+
+
+class Run(Protocol):
+    """Anything that can be gated: it sells windows of the same work, one at a time.
+
+    `digest` names the work (None: not compared), `padding_overhead` is processed over real tokens.
+    """
+
+    @property
+    def id(self) -> str:
+        """Name of the figure's row, such as `sst2/bert-base-uncased`."""
+
+    @property
+    def digest(self) -> str | None:
+        """Workload digest, eight hex digits."""
+
+    @property
+    def padding_overhead(self) -> float | None:
+        """Processed tokens over real tokens of a window."""
+
+    def window(self) -> Window:
+        """Do the work once, metered."""
+
+
+@dataclass
+class Purchases:
+    """Windows bought of one run, in order; `show` is told of each."""
+
+    run: Run
+    show: Callable[[str, int, Window], None]
+    windows: list[Window] = field(default_factory=list)
+    rejected: list[Window] = field(default_factory=list)
+
+    def buy(self) -> Window:
+        """One valid window; raises `InvalidEvidenceError` once too many in a row were not."""
+        for _ in range(INVALID_LIMIT):
+            window = self._window()
+            if window.valid:
+                self.windows.append(window)
+                return window
+            self.rejected.append(window)
+        raise InvalidEvidenceError(
+            f"{INVALID_LIMIT} windows in a row were invalid: {self.rejected[-1].invalid_reason}"
+        )
+
+    def warm_up(self, limit: int = WARM_UP_LIMIT) -> bool:
+        """Run windows that are no evidence until J/token is steady; says whether it became so."""
+        values: list[float] = []
+        while len(values) < limit:
+            window = self._window()
+            if window.valid:
+                values.append(window.joules_per_token)
+            elif len(self.rejected) >= INVALID_LIMIT:
+                raise InvalidEvidenceError(
+                    f"{INVALID_LIMIT} windows were invalid while warming up: {window.invalid_reason}"
+                )
+            if not window.valid:
+                self.rejected.append(window)
+            if is_stationary(values):
+                return True
+        return False
+
+    def _window(self) -> Window:
+        window = self.run.window()
+        self.show(self.run.id, len(self.windows) + 1, window)
+        return window
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What windows say together: mean with its 95 % half-width, and how they vary."""
+
+    mean: float
+    uncertainty: float
+    cv: float
+    autocorrelation: float
+    windows: int
+    mean_watts: float | None = None
+    tokens_per_second: float | None = None
+
+
+def summarise(windows: Sequence[Window]) -> Summary:
+    """Sum up windows of one run, in J/token; the half-width joins spread and meter uncertainty."""
+    values = [window.joules_per_token for window in windows]
+    mean = fmean(values)
+    spread = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    meter = fmean(window.uncertainty_joules / window.tokens for window in windows)
+    seconds = sum(window.seconds for window in windows)
+    return Summary(
+        mean=mean,
+        uncertainty=math.hypot(1.96 * spread, meter / math.sqrt(len(values))),
+        cv=stdev(values) / mean if len(values) > 1 else 0.0,
+        autocorrelation=autocorrelation(values),
+        windows=len(values),
+        mean_watts=sum(window.joules for window in windows) / seconds,
+        tokens_per_second=sum(window.tokens for window in windows) / seconds,
+    )
+
+
+def summarise_pairs(pairs: Sequence[tuple[Window, Window]]) -> Summary:
+    """Sum up interleaved pairs (base, other) as the fraction of J/token that the other saves.
+
+    `cv` is the SD of the pairs' log ratios, as the savings test takes it.
+    """
+    ratios = [math.log(b.joules_per_token / a.joules_per_token) for a, b in pairs]
+    theta = fmean(ratios)
+    sd = stdev(ratios) if len(ratios) > 1 else 0.0
+    return Summary(
+        mean=1 - math.exp(theta),
+        uncertainty=math.exp(theta) * 1.96 * sd / math.sqrt(len(ratios)),
+        cv=sd,
+        autocorrelation=autocorrelation(ratios),
+        windows=len(ratios),
+    )
+
+
+def stored_session(
+    summary: Summary, *, device: str | None, environment: str, padding_overhead: float | None
+) -> StoredSession:
+    """The row that a baseline file keeps of a summary."""
+    return StoredSession(
+        date=datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
+        windows=summary.windows,
+        mean=summary.mean,
+        cv=summary.cv,
+        autocorrelation=summary.autocorrelation,
+        device=device,
+        padding_overhead=padding_overhead,
+        mean_watts=summary.mean_watts,
+        tokens_per_second=summary.tokens_per_second,
+        environment=environment,
+    )
+
+
+def autocorrelation(values: Sequence[float]) -> float:
+    """Lag-1 autocorrelation; 0 for fewer than 4 values or no spread."""
+    if len(values) < 4:
+        return 0.0
+    mean = fmean(values)
+    deviations = [value - mean for value in values]
+    total = sum(d * d for d in deviations)
+    if total == 0:
+        return 0.0
+    return sum(a * b for a, b in zip(deviations, deviations[1:], strict=False)) / total
+
+
+def halves_agree(values: Sequence[float], relative: float) -> bool:
+    """Whether the means of the first and second half differ by no more than a fraction."""
+    middle = len(values) // 2
+    first, second = fmean(values[:middle]), fmean(values[middle:])
+    return abs(math.log(second / first)) <= relative

@@ -1,0 +1,206 @@
+"""What tests hold in their hands: `energy`, `finetune`, `energy_gate`. PYTEST_DONT_REWRITE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_energy.config import EnergyMarker
+from pytest_energy.errors import EnergyError
+
+if TYPE_CHECKING:
+    from pytest_energy.evidence import Run
+    from pytest_energy.metering import OpenWindow
+    from pytest_energy.meters import Meter
+    from pytest_energy.records import VerdictRecord
+    from pytest_energy.session import EnergySession
+    from pytest_energy.workloads.finetune import FineTuning
+
+SESSION = pytest.StashKey["EnergySession"]()
+
+
+class Energy:
+    """Meters stretches of a test; `meter` is the run's own."""
+
+    def __init__(self, session: EnergySession, nodeid: str) -> None:
+        self._session = session
+        self._nodeid = nodeid
+
+    @property
+    def meter(self) -> Meter:
+        """The meter that the run has open."""
+        return self._session.meter
+
+    @contextmanager
+    def window(self, name: str = "window") -> Iterator[OpenWindow]:
+        """Meter the block; figures are there after it, and a row in the run's table."""
+        from pytest_energy.metering import window
+
+        with window(self._session.meter, name) as opened:
+            yield opened
+        self._session.verdicts.append(measured(self._nodeid, opened))
+
+
+class EnergyGate:
+    """Checks a run's figures against their baselines; a test fails as its verdict says."""
+
+    def __init__(self, session: EnergySession, item: pytest.Item) -> None:
+        self._session = session
+        self._item = item
+
+    def check(self, metric: str, run: Run, other: Run | None = None) -> VerdictRecord:
+        """Pull windows until the verdict on a metric is sure.
+
+        `joules_per_token` takes one run, `savings` two: what `other` saves of `run`'s J/token.
+        Fails the test on a regression; returns the record of the verdict otherwise.
+        """
+        from pytest_energy.checking import Checker
+
+        session, item = self._session, self._item
+        with user_errors():
+            checker = Checker(session, item.nodeid, EnergyMarker.from_item(item))
+            if metric == "joules_per_token" and other is None:
+                record = checker.joules_per_token(run)
+            elif metric == "savings" and other is not None:
+                record = checker.savings(run, other)
+            else:
+                raise EnergyError(
+                    f"`{metric}` with {'one run' if other is None else 'two runs'} is no check; "
+                    f"give `joules_per_token` one run, or `savings` the larger and the smaller"
+                )
+        report(session, item, record)
+        return record
+
+
+@pytest.fixture
+def energy_session(request: pytest.FixtureRequest) -> Iterator[EnergySession]:
+    """The run's session, with the devices held for this test."""
+    session = request.config.stash[SESSION]
+    with user_errors(), session.metered():
+        yield session
+
+
+@pytest.fixture
+def energy(energy_session: EnergySession, request: pytest.FixtureRequest) -> Energy:
+    """Meter parts of a test: `with energy.window("train") as w`."""
+    return Energy(energy_session, request.node.nodeid)
+
+
+@pytest.fixture
+def energy_gate(energy_session: EnergySession, request: pytest.FixtureRequest) -> EnergyGate:
+    """Gate a run: `energy_gate.check("joules_per_token", run)`."""
+    return EnergyGate(energy_session, request.node)
+
+
+@pytest.fixture
+def finetune(energy_session: EnergySession, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Make a fine-tuning run: `finetune("sst2", model="bert-base-uncased")`.
+
+    Skips where the data source has nothing for the task. Keyword arguments of
+    `pytest_energy.workloads.prepare` change the workload, and with it its digest.
+    """
+    from pytest_energy.workloads import prepare
+    from pytest_energy.workloads.data import open_data
+
+    session = energy_session
+    with user_errors():
+        data = open_data(session.config.data)
+        marker = EnergyMarker.from_item(request.node)
+    runs: list[FineTuning] = []
+
+    def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> FineTuning:
+        with user_errors():
+            missing = data.missing(task)
+            if missing is not None:
+                pytest.skip(missing)
+            run = prepare(
+                task,
+                model,
+                data=data,
+                meter=session.meter,
+                tokens_per_window=marker.tokens or session.budget.tokens,
+                max_tokens_per_batch=session.budget.max_tokens_per_batch,
+                **changes,
+            )
+        runs.append(run)
+        return run
+
+    yield make
+    for run in runs:
+        run.close()
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Show an error that the user can mend as one sentence, without a traceback."""
+    try:
+        yield
+    except EnergyError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@contextmanager
+def limited(session: EnergySession, item: pytest.Item, max_joules: float) -> Iterator[None]:
+    """Meter a whole test and fail it where it used more than it may."""
+    from dataclasses import replace
+
+    from pytest_energy.metering import window
+
+    with user_errors(), session.metered():
+        with window(session.meter, item.name) as opened:
+            yield
+        used = measured(item.nodeid, opened)
+        if not opened.valid:
+            outcome, verb = "invalid", f"was not measured: {opened.invalid_reason};"
+        elif opened.joules > max_joules:
+            outcome, verb = "regression", f"used {opened.joules:.4g} J,"
+        else:
+            outcome, verb = "within", f"used {opened.joules:.4g} J,"
+        how = " (modelled, not measured)" if used.method == "modelled" else ""
+        record = replace(
+            used,
+            outcome=outcome,
+            reason=f"`{item.name}` {verb} allowed are {max_joules:g} J{how}",
+            fails=outcome != "within",
+        )
+    report(session, item, record)
+
+
+def measured(nodeid: str, opened: OpenWindow) -> VerdictRecord:
+    """The record of a window that nothing is compared with."""
+    from pytest_energy.records import VerdictRecord
+
+    window = opened.record
+    return VerdictRecord(
+        nodeid=nodeid,
+        id=f"{nodeid.rpartition('::')[2]}/{window.name}",
+        metric="joules",
+        unit="J",
+        outcome="measured" if window.valid else "invalid",
+        reason=window.invalid_reason or "nothing to compare with",
+        value=window.joules,
+        uncertainty=window.uncertainty_joules,
+        method=window.method,
+        windows=(window,),
+    )
+
+
+def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> None:
+    """Keep a verdict, put its figures into JUnit, and end the test as it says."""
+    from pytest_energy.report.terminal import sentence, windows_table
+
+    session.verdicts.append(record)
+    session.progress.done(record.id, sentence(record))
+    for name in ("metric", "outcome", "value", "uncertainty", "baseline", "change", "unit"):
+        value = getattr(record, name)
+        if value is not None:
+            item.user_properties.append((f"energy_{name}", value))
+    if record.windows:
+        item.add_report_section("call", "energy windows", windows_table(record))
+    if record.fails:
+        pytest.fail(f"{record.outcome}: {record.reason}", pytrace=False)
+    if record.outcome == "invalid":
+        pytest.skip(f"invalid, so not a pass: {record.reason}")

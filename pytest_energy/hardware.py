@@ -1,0 +1,142 @@
+"""What is measured on: its key, its devices, and the fingerprint of all that moves an energy figure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_energy.meters.protocol import Device, Meter
+
+# Vendor and form-factor words that say nothing about which energy figures are comparable.
+_NOISE = re.compile(
+    r"\b(nvidia|amd|tesla|quadro|geforce|graphics|device|sxm\d*|pcie|hbm\d*e?|\d+gb)\b|[^a-z0-9]+"
+)
+_PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A machine as baselines know it; `environment` is the fingerprint, `key` names the file."""
+
+    key: str
+    devices: tuple[Device, ...]
+    environment: Mapping[str, str]
+
+    @property
+    def environment_id(self) -> str:
+        """Four hex digits that name this environment in a baseline file."""
+        return environment_id(self.environment)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Device names, each once."""
+        return tuple(dict.fromkeys(device.name for device in self.devices))
+
+    @property
+    def device(self) -> str | None:
+        """The UUIDs that baseline sessions are told apart by, or None where there is none."""
+        uuids = [device.uuid for device in self.devices if device.uuid]
+        return "+".join(uuids) or None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one window costs by default: `tokens` processed, at most so many of them a batch."""
+
+    tokens: int
+    max_tokens_per_batch: int | None = None
+
+
+# An H200 spends about two seconds on the larger budget; two CPU cores about three on the smaller.
+GPU_BUDGET = Budget(tokens=250_000)
+CPU_BUDGET = Budget(tokens=1024, max_tokens_per_batch=1024)
+
+
+def identify(meter: Meter, known: Mapping[str, tuple[str, ...]] | None = None) -> Hardware:
+    """Name the machine behind a meter.
+
+    `known` maps hardware keys to device-name globs (a baseline file's `match`); the first that
+    fits all devices names the hardware, else the key is made from the device's own name.
+    """
+    devices = tuple(meter.devices)
+    names = [device.name for device in devices]
+    gpus = [device for device in devices if device.domain.startswith("gpu")]
+    key = matching_key(names, known or {}) if gpus else "cpu"
+    return Hardware(
+        key=key or slug(gpus[0].name),
+        devices=devices,
+        environment=fingerprint(devices, meter_name=f"{meter.name} ({meter.method})"),
+    )
+
+
+def matching_key(names: list[str], known: Mapping[str, tuple[str, ...]]) -> str | None:
+    """The key whose globs fit every device name, or None."""
+    for key, globs in known.items():
+        if names and all(any(fnmatchcase(name, glob) for glob in globs) for name in names):
+            return key
+    return None
+
+
+def slug(name: str) -> str:
+    """A short key from a device name: `NVIDIA A100-SXM4-80GB` is `a100`, `Quadro RTX 8000` `rtx8000`."""
+    words = _NOISE.sub(" ", name.lower()).split()
+    return "".join(words) or "gpu"
+
+
+def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
+    """What the run stands on, by name; read without importing the packages it names."""
+    found: dict[str, str] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    found["python"] = platform.python_version()
+    found["os"] = f"{platform.system()} {platform.release()}"
+    found["cpu"] = cpu_name()
+    found["meter"] = meter_name
+    gpus = [device for device in devices if device.domain.startswith("gpu")]
+    for field, values in {
+        "gpu": [device.name for device in gpus],
+        "driver": [device.driver for device in gpus if device.driver],
+        "power_limit_watts": [
+            f"{device.power_limit_watts:g}" for device in gpus if device.power_limit_watts
+        ],
+    }.items():
+        if values:
+            found[field] = "+".join(dict.fromkeys(values))
+    if gpus and "torch" in found:
+        found["cuda"] = _cuda_of_torch()
+    return found
+
+
+def environment_id(environment: Mapping[str, str]) -> str:
+    """Four hex digits of a hash over the environment's names and values."""
+    text = json.dumps(dict(sorted(environment.items())), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:4]
+
+
+def cpu_name() -> str:
+    """The processor's model name, from the kernel where it says one."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _cuda_of_torch() -> str:
+    import torch
+
+    return str(torch.version.cuda or "none")

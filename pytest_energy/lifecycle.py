@@ -1,0 +1,102 @@
+"""What the plugin's hooks delegate to: beginning, merging, finishing and showing a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_energy.config import EnergyConfig, EnergyMarker
+from pytest_energy.errors import EnergyError
+from pytest_energy.fixtures import SESSION
+from pytest_energy.report import jsonfile, terminal
+from pytest_energy.report.progress import Progress
+from pytest_energy.session import EnergySession
+
+
+def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
+    """Open the session for the tests that need it; bad input ends the run with exit code 4."""
+    for item in metered:
+        EnergyMarker.from_item(item)
+    session = _session(config)
+    session.gates = max(1, sum("energy_gate" in _fixtures(item) for item in metered))
+    session.progress.expect(len(metered))
+    try:
+        session.check()
+    except EnergyError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def receive(config: pytest.Config, payload: Mapping[str, Any]) -> None:
+    """Merge what an xdist worker measured into the controller's session."""
+    _session(config).merge(payload)
+
+
+def finish(session: pytest.Session) -> None:
+    """At the end: a worker sends home, anyone else writes baselines and reports."""
+    energy, config = session.config.stash[SESSION], session.config
+    energy.progress.clear()
+    output = getattr(config, "workeroutput", None)
+    if output is not None:
+        output["energy"] = energy.as_payload()
+        return
+    config.stash[_WRITTEN] = energy.write_baselines()
+    record = energy.run_record()
+    if energy.config.json is not None:
+        jsonfile.write(energy.config.json, record, energy.config.region)
+    if energy.config.hw != "auto" and not record.verdicts and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def summarise(reporter: pytest.TerminalReporter) -> None:
+    """Write the table of verdicts, what the run cost, and the next command."""
+    config = reporter.config
+    energy = config.stash[SESSION]
+    record = energy.run_record()
+    if not record.verdicts:
+        if energy.config.hw != "auto":
+            reporter.section("energy")
+            reporter.write_line("nothing was metered, which is no success where a hardware is named")
+        return
+    reporter.section("energy")
+    text = terminal.render(
+        record,
+        region=energy.config.region,
+        colour=reporter.hasmarkup,
+        verbose=config.getoption("verbose") > 0,
+        written=config.stash.get(_WRITTEN, []),
+    )
+    reporter.write_line(text)
+
+
+_WRITTEN = pytest.StashKey[list[Any]]()
+
+
+def _session(config: pytest.Config) -> EnergySession:
+    if SESSION not in config.stash:
+        settings = EnergyConfig.from_pytest_config(config)
+        cache = config.cache
+        folder = cache.mkdir("energy") if cache else config.rootpath / ".pytest_cache" / "d" / "energy"
+        config.stash[SESSION] = EnergySession(settings, folder, _progress(config))
+    return config.stash[SESSION]
+
+
+def _progress(config: pytest.Config) -> Progress:
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if reporter is None or config.getoption("verbose") < 0:
+        return Progress()
+
+    def write(text: str) -> None:
+        if capture is None:
+            reporter.write(text, flush=True)
+            return
+        with capture.global_and_fixture_disabled():
+            reporter.write(text, flush=True)
+
+    return Progress(write, live=reporter.isatty)
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())

@@ -1,0 +1,95 @@
+"""The pytest plugin: options, markers and hooks, which only delegate. PYTEST_DONT_REWRITE."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_energy.config import EnergyConfig, EnergyMarker, add_options
+from pytest_energy.fixtures import (  # noqa: F401 - pytest finds fixtures by name here
+    SESSION,
+    energy,
+    energy_gate,
+    energy_session,
+    finetune,
+    limited,
+)
+
+_FIXTURES = frozenset({"energy", "energy_gate", "energy_session", "finetune"})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker and check the options."""
+    config.addinivalue_line(
+        "markers",
+        "energy(max_joules, tolerance, detect, tokens, max_windows): limit the joules of a whole "
+        "test, or set the levels (percent) and budgets of its gates",
+    )
+    EnergyConfig.from_pytest_config(config)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Open the session where a test needs it, and find bad input before energy is spent."""
+    metered = [item for item in session.items if _is_metered(item)]
+    if metered and not session.config.option.collectonly:
+        from pytest_energy.lifecycle import begin
+
+        begin(session.config, metered)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Meter a whole test that has a limit."""
+    limit = EnergyMarker.from_item(item).max_joules if _is_marked(item) else None
+    if limit is None:
+        return (yield)
+    with limited(item.config.stash[SESSION], item, limit):
+        return (yield)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Store what was recorded, or send it home from an xdist worker."""
+    if SESSION in session.config.stash:
+        from pytest_energy.lifecycle import finish
+
+        finish(session)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take in what an xdist worker sends when it is done."""
+    payload = getattr(node, "workeroutput", {}).get("energy")
+    if payload is not None:
+        from pytest_energy.lifecycle import receive
+
+        receive(node.config, payload)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the verdicts."""
+    if SESSION in terminalreporter.config.stash:
+        from pytest_energy.lifecycle import summarise
+
+        summarise(terminalreporter)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the meter."""
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
+
+
+def _is_metered(item: pytest.Item) -> bool:
+    return _is_marked(item) or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _is_marked(item: pytest.Item) -> bool:
+    return item.get_closest_marker("energy") is not None

@@ -1,0 +1,91 @@
+"""What a run leaves behind: one record a gated figure, ready for reports, JSON and xdist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pytest_energy.metering import Window
+
+JSON_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class VerdictRecord:
+    """A verdict as people and machines read it; `outcome` is a verdict's word, or `recorded`.
+
+    `value`, `uncertainty` (95 % half-width) and `baseline` are in `unit`; `change`, `tolerance`
+    and `detect` are fractions (points of the saved fraction for savings). `fails` says whether
+    the test fails for it; `local` that the baseline is this machine's own, in pytest's cache.
+    """
+
+    nodeid: str
+    id: str
+    metric: str
+    outcome: str
+    reason: str
+    unit: str = "J/token"
+    value: float | None = None
+    uncertainty: float | None = None
+    baseline: float | None = None
+    change: float | None = None
+    tolerance: float | None = None
+    detect: float | None = None
+    fails: bool = False
+    local: bool = False
+    method: str = ""
+    workload: str | None = None
+    explanation: str | None = None
+    windows: tuple[Window, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The record with builtin types alone, figures of each window included."""
+        record = asdict(replace(self, windows=()))
+        record["verdict"] = record.pop("outcome")
+        record["windows"] = [window_as_json(window) for window in self.windows]
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> VerdictRecord:
+        """The record that `as_json` wrote."""
+        values = dict(record)
+        values["outcome"] = values.pop("verdict")
+        values["windows"] = tuple(window_from_json(row) for row in values["windows"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What the run itself cost while it held the devices: gross joules and seconds."""
+
+    joules: float = 0.0
+    seconds: float = 0.0
+
+    def __add__(self, other: RunCost) -> RunCost:
+        return RunCost(self.joules + other.joules, self.seconds + other.seconds)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that one session reports; `hardware` and `environment` are empty if nothing was metered."""
+
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    verdicts: tuple[VerdictRecord, ...] = ()
+    cost: RunCost = RunCost()
+
+
+def window_as_json(window: Window) -> dict[str, Any]:
+    """A window with its derived figures beside the measured ones."""
+    row = asdict(window)
+    row["joules"] = window.joules
+    row["mean_watts"] = window.mean_watts if window.seconds > 0 else None
+    row["valid"] = window.valid
+    return row
+
+
+def window_from_json(row: Mapping[str, Any]) -> Window:
+    """The window that `window_as_json` wrote."""
+    derived = ("joules", "mean_watts", "valid")
+    return Window(**{name: value for name, value in row.items() if name not in derived})

@@ -1,0 +1,170 @@
+"""The run as text for a terminal: one row a figure, what it cost, and the next command to type."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_energy.carbon import footprint
+from pytest_energy.records import RunRecord, VerdictRecord
+from pytest_energy.units import FRACTION, format_change, format_percent, format_quantity
+
+_COLOURS = {
+    "within": "green",
+    "recorded": "cyan",
+    "measured": "default",
+    "regression": "red",
+    "improvement": "magenta",
+    "inconclusive": "yellow",
+    "invalid": "red",
+    "missing": "red",
+}
+_EXPLAINED = ("regression", "improvement", "inconclusive", "invalid", "missing")
+_PLAIN_WIDTH = 110
+
+
+def render(
+    record: RunRecord,
+    *,
+    region: str | None,
+    colour: bool,
+    verbose: bool,
+    written: Sequence[tuple[Path, str]] = (),
+) -> str:
+    """The whole summary; `written` names baseline files that changed, with their diffs."""
+    from rich.console import Console
+
+    stream = io.StringIO()
+    width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns if colour else _PLAIN_WIDTH
+    console = Console(
+        file=stream,
+        width=max(width, 80),
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+    )
+    console.print(_table(record.verdicts))
+    for verdict in record.verdicts:
+        if verbose or verdict.outcome in _EXPLAINED:
+            console.print(f"{_name(verdict)}: {verdict.outcome}. {_reason(verdict)}", markup=False)
+    for path, diff in written:
+        console.print(f"\n{path} changed; look at it, then commit it:" if diff else f"{path}: same")
+        console.print(diff, markup=False, soft_wrap=True)
+    console.print(_cost(record, region), markup=False)
+    following = next_command(record, written)
+    if following:
+        console.print(f"next: {following}", markup=False, soft_wrap=True)
+    return stream.getvalue().rstrip()
+
+
+def sentence(record: VerdictRecord) -> str:
+    """A verdict in a few words, for a line of its own."""
+    parts = [_value(record), change_text(record), record.outcome]
+    return "  ".join(part for part in parts if part)
+
+
+def change_text(record: VerdictRecord) -> str:
+    """The change against the baseline: percent, or points of a saved fraction."""
+    return "" if record.change is None else format_change(record.change, record.unit)
+
+
+def windows_table(record: VerdictRecord) -> str:
+    """The windows of a verdict, one line each."""
+    lines = [f"{'window':>8}{'J':>12}{'± J':>9}{'s':>8}{'W':>8}{'mJ/token':>11}{'tokens/s':>11}"]
+    for number, window in enumerate(record.windows, start=1):
+        line = (
+            f"{number:>8}{window.joules:>12.3f}{window.uncertainty_joules:>9.3f}"
+            f"{window.seconds:>8.2f}{window.mean_watts:>8.1f}"
+        )
+        if window.tokens:
+            line += f"{1000 * window.joules_per_token:>11.4g}{window.tokens_per_second:>11,.0f}"
+        lines.append(line + ("" if window.valid else f"  invalid: {window.invalid_reason}"))
+    if record.explanation:
+        lines.append(record.explanation)
+    return "\n".join(lines)
+
+
+def next_command(record: RunRecord, written: Sequence[tuple[Path, str]] = ()) -> str:
+    """What to type next, for the outcome that most needs it."""
+    outcomes = {verdict.outcome for verdict in record.verdicts}
+    local = any(verdict.local for verdict in record.verdicts)
+    key = record.hardware.get("key", "KEY")
+    if written:
+        return f"git diff {written[0][0].name}" if written[0][1] else ""
+    if "missing" in outcomes:
+        return f"pytest --energy-hw={key} --energy-update=new   # on an idle machine"
+    if "invalid" in outcomes:
+        return "pytest-energy doctor"
+    if "recorded" in outcomes and local:
+        return "run it again: the next run is compared with what this one recorded"
+    if outcomes & {"regression", "improvement"} and not local:
+        return f"pytest --energy-hw={key} --energy-update=replace   # if the change is meant"
+    if local:
+        return f"pytest --energy-hw={key} --energy-update=new   # to commit a baseline"
+    return ""
+
+
+def _table(verdicts: Sequence[VerdictRecord]) -> object:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("benchmark", overflow="fold")
+    for heading in ("value", "baseline", "change"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for verdict in verdicts:
+        table.add_row(
+            _name(verdict),
+            _value(verdict),
+            _quantity(verdict, verdict.baseline),
+            change_text(verdict),
+            f"[{_COLOURS.get(verdict.outcome, 'default')}]{verdict.outcome}[/]{_caveat(verdict)}",
+        )
+    return table
+
+
+def _name(verdict: VerdictRecord) -> str:
+    return f"{verdict.id} savings" if verdict.metric == "savings" else verdict.id
+
+
+def _value(verdict: VerdictRecord) -> str:
+    if verdict.value is None:
+        return ""
+    spread = verdict.uncertainty or 0.0
+    if verdict.unit == FRACTION:
+        return f"{format_quantity(verdict.value, FRACTION)} ± {100 * spread:.1f}"
+    share = format_percent(spread / verdict.value) if verdict.value else "0 %"
+    return f"{format_quantity(verdict.value, verdict.unit)} ± {share}"
+
+
+def _quantity(verdict: VerdictRecord, value: float | None) -> str:
+    return "" if value is None else format_quantity(value, verdict.unit)
+
+
+def _caveat(verdict: VerdictRecord) -> str:
+    notes = []
+    if verdict.method == "modelled":
+        notes.append("modelled")
+    if verdict.local and verdict.outcome != "recorded":
+        notes.append("local")
+    return f" ({', '.join(notes)})" if notes else ""
+
+
+def _reason(verdict: VerdictRecord) -> str:
+    text = verdict.reason if not verdict.explanation else f"{verdict.reason} {verdict.explanation}"
+    shown_only = verdict.outcome in ("regression", "improvement") and not verdict.fails
+    return f"{text} (shown only, fails nothing)" if shown_only else text
+
+
+def _cost(record: RunRecord, region: str | None) -> str:
+    cost = footprint(record.cost.joules, region)
+    carbon = cost.source if cost.grams is None else f"{cost.grams:.2g} gCO2e ({cost.source})"
+    modelled = any(verdict.method == "modelled" for verdict in record.verdicts)
+    return (
+        f"this run cost {cost.joules:,.0f} J{' (modelled)' if modelled else ''}, "
+        f"{1000 * cost.kwh:.3g} Wh, {carbon}, in {record.cost.seconds:,.0f} s of metering"
+    )

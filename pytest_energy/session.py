@@ -1,0 +1,234 @@
+"""The life cycle of one run: opens the meter once, keeps verdicts, writes baselines at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pytest_energy import baseline as baselines
+from pytest_energy import recording
+from pytest_energy.config import EnergyConfig
+from pytest_energy.errors import BaselineError, EnergyError
+from pytest_energy.hardware import (
+    CPU_BUDGET,
+    GPU_BUDGET,
+    Budget,
+    Hardware,
+    identify,
+    matching_key,
+)
+from pytest_energy.locks import device_lock
+from pytest_energy.meters import Meter, open_meter
+from pytest_energy.records import RunCost, RunRecord, VerdictRecord
+from pytest_energy.report.progress import Progress
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a figure is gated against; `local` is this machine's own, kept in pytest's cache."""
+
+    baseline: baselines.Baseline
+    entry: baselines.Entry
+    local: bool
+
+
+class EnergySession:
+    """One pytest run on one hardware; nothing is opened before a test asks for it."""
+
+    def __init__(self, config: EnergyConfig, cache: Path, progress: Progress) -> None:
+        self.config = config
+        self.progress = progress
+        self.gates = 1
+        self.verdicts: list[VerdictRecord] = []
+        self.cost = RunCost()
+        self._cache = cache
+        self._recordings: list[recording.Recording] = []
+        self._local_recordings: list[recording.Recording] = []
+        self._replaced_locally: set[str] = set()
+        self._identity: tuple[Mapping[str, Any], Mapping[str, str]] = ({}, {})
+        self._depth = 0
+
+    @cached_property
+    def meter(self) -> Meter:
+        """The run's one meter."""
+        return open_meter(self.config.meter)
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """What is measured on; its key is `--energy-hw`'s where that file fits the devices."""
+        known = baselines.known_hardware(self.config.baselines)
+        found = identify(self.meter, {k: globs for k, globs in known.items() if k != "cpu"})
+        asked = self.config.hw
+        names = [device.name for device in found.devices]
+        if asked in known and found.key != "cpu" and matching_key(names, {asked: known[asked]}):
+            found = replace(found, key=asked)
+        self._identity = (
+            {"key": found.key, "devices": [asdict(device) for device in found.devices]},
+            dict(found.environment),
+        )
+        return found
+
+    @cached_property
+    def baseline(self) -> baselines.Baseline | None:
+        """The hardware's baseline file, or None where there is none."""
+        path = baselines.baseline_path(self.config.baselines, self.hardware.key)
+        return baselines.read(path) if path.is_file() else None
+
+    @cached_property
+    def local(self) -> baselines.Baseline | None:
+        """What this machine recorded for itself; None if nothing or unreadable."""
+        try:
+            return baselines.read(self._local_path) if self._local_path.is_file() else None
+        except BaselineError:
+            return None
+
+    @cached_property
+    def budget(self) -> Budget:
+        """Tokens of a window and at most so many a batch: option, else file, else default."""
+        default = CPU_BUDGET if self.hardware.key == "cpu" else GPU_BUDGET
+        stored = self.baseline
+        if stored is not None:
+            default = Budget(
+                stored.tokens_per_window or default.tokens,
+                stored.max_tokens_per_batch or default.max_tokens_per_batch,
+            )
+        return replace(default, tokens=self.config.tokens or default.tokens)
+
+    def check(self) -> None:
+        """Find bad input before any energy is spent; raises `EnergyError`."""
+        asked, found = self.config.hw, self.hardware
+        path = baselines.baseline_path(self.config.baselines, asked)
+        if asked not in ("auto", found.key):
+            names = ", ".join(f"`{name}`" for name in found.names)
+            files = sorted(p.stem for p in self.config.baselines.glob("*.toml"))
+            what = (
+                f"is not this machine, which is `{found.key}` ({names})"
+                if path.is_file()
+                else f"has no baseline file `{path}` and is not this machine, "
+                f"which is `{found.key}` ({names})"
+            )
+            known = f"; there are baselines for {', '.join(files)}" if files else ""
+            raise EnergyError(
+                f"`--energy-hw={asked}` {what}; leave the option out or give a key that fits{known}"
+            )
+        stored = self.baseline
+        if stored and stored.entries and self.budget.tokens != stored.tokens_per_window:
+            raise EnergyError(
+                f"`--energy-tokens={self.budget.tokens}` is not what `{stored.path}` was recorded "
+                f"with ({stored.tokens_per_window}): other batches cannot be compared; leave the "
+                f"option out, or change `tokens_per_window` there and record anew with "
+                f"`--energy-update=replace`"
+            )
+
+    def reference(self, metric: str, identifier: str) -> Reference | None:
+        """The stored entry of a figure: the hardware's file first, then this machine's own."""
+        for stored, local in ((self.baseline, False), (self.local, True)):
+            entry = stored.entries.get((metric, identifier)) if stored else None
+            if stored is not None and entry is not None and entry.sessions:
+                return Reference(stored, entry, local)
+        return None
+
+    @property
+    def demands_baseline(self) -> bool:
+        """Whether a figure without a baseline fails: a hardware was named, or this is CI."""
+        return self.config.hw != "auto" or self.config.ci
+
+    @contextmanager
+    def metered(self) -> Iterator[None]:
+        """Hold the devices' locks, and count what is spent meanwhile; nests."""
+        if self._depth:
+            yield
+            return
+        names = [device.uuid or device.domain for device in self.meter.devices]
+        with device_lock(names, self.config.lock_timeout_seconds, self.progress.note):
+            self._depth += 1
+            started, before = time.monotonic(), self._joules()
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                spent = max(self._joules() - before, 0.0)
+                self.cost += RunCost(spent, time.monotonic() - started)
+
+    def record(self, item: recording.Recording, *, local: bool, anew: bool = False) -> None:
+        """Keep a session to be stored when the run ends."""
+        (self._local_recordings if local else self._recordings).append(item)
+        if local and anew:
+            self._replaced_locally.add(item.id)
+
+    def write_baselines(self) -> list[tuple[Path, str]]:
+        """Store what was recorded, one write a file; returns each committed file and its diff."""
+        written = []
+        if self._recordings:
+            path = baselines.baseline_path(self.config.baselines, self.hardware.key)
+            mode = self.config.update or "new"
+            written.append((path, self._update(path, self._recordings, mode)))
+        for mode, items in (
+            ("replace", [r for r in self._local_recordings if r.id in self._replaced_locally]),
+            ("append", [r for r in self._local_recordings if r.id not in self._replaced_locally]),
+        ):
+            if items:
+                self._update(self._local_path, items, mode)
+        return written
+
+    def run_record(self) -> RunRecord:
+        """All that reports are made of."""
+        hardware, environment = self._identity
+        return RunRecord(hardware, environment, tuple(self.verdicts), self.cost)
+
+    def close(self) -> None:
+        """Close the meter if it was opened."""
+        meter = self.__dict__.pop("meter", None)
+        if meter is not None:
+            meter.close()
+
+    def as_payload(self) -> dict[str, Any]:
+        """What an xdist worker sends home, of builtin types alone."""
+        hardware, environment = self._identity
+        return {
+            "identity": [dict(hardware), dict(environment)],
+            "verdicts": [record.as_json() for record in self.verdicts],
+            "cost": [self.cost.joules, self.cost.seconds],
+            "local": [asdict(item) for item in self._local_recordings],
+            "replaced": sorted(self._replaced_locally),
+            "tokens": self.budget.tokens if self._identity[0] else None,
+        }
+
+    def merge(self, payload: Mapping[str, Any]) -> None:
+        """Take in what an xdist worker sent; its windows held the same locks, so costs add up."""
+        if payload["identity"][0]:
+            self._identity = tuple(payload["identity"])
+        self.verdicts += [VerdictRecord.from_json(record) for record in payload["verdicts"]]
+        self.cost += RunCost(*payload["cost"])
+        self._replaced_locally |= set(payload["replaced"])
+        for row in payload["local"]:
+            session = baselines.StoredSession(**row.pop("session"))
+            self._local_recordings.append(recording.Recording(session=session, **row))
+
+    @property
+    def _local_path(self) -> Path:
+        folder = self._cache / str(self.budget.tokens)
+        return baselines.baseline_path(folder, self.hardware.key)
+
+    def _update(self, path: Path, items: list[recording.Recording], mode: Any) -> str:
+        header = recording.Header(
+            key=self.hardware.key,
+            match=tuple(f"{name}*" for name in self.hardware.names),
+            tokens_per_window=self.budget.tokens,
+            max_tokens_per_batch=self.budget.max_tokens_per_batch,
+        )
+        old = path.read_text(encoding="utf-8") if path.is_file() else None
+        new = recording.updated(old, header, items, mode)
+        recording.write(path, new)
+        return recording.difference(old, new, path.name)
+
+    def _joules(self) -> float:
+        try:
+            return sum(self.meter.read().joules.values())
+        except EnergyError:
+            return 0.0
