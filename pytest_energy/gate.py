@@ -1,0 +1,234 @@
+"""The gates: they ask for windows, or pairs of them, until they are sure, and say their verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from pytest_energy.gating import Figures, Gate
+from pytest_energy.resolution import (
+    gap_of,
+    gap_warning,
+    more_sessions,
+    smallest_gap,
+    spread_in_words,
+)
+from pytest_energy.sequential import Levels, Look, look_at_pairs, look_at_session, pair_drift
+from pytest_energy.sessions import PairStats, Session, SessionStats
+from pytest_energy.spread import Pooled, pool, spread
+from pytest_energy.units import FRACTION, percent
+from pytest_energy.verdict import SETTLE, Subject, Verdict
+
+__all__ = [
+    "PairStats",
+    "PairedGate",
+    "Pooled",
+    "SavingsGate",
+    "SequentialGate",
+    "SessionStats",
+    "gap_warning",
+    "pool",
+    "smallest_gap",
+]
+
+
+class _AgainstBaseline(Gate):
+    """A gate that compares a session with the sessions of a baseline."""
+
+    def __init__(
+        self,
+        sessions: Sequence[Session],
+        levels: Levels,
+        subject: Subject,
+        most: int,
+        device: str | None,
+        pooled: Pooled | None,
+    ) -> None:
+        super().__init__(levels, subject, most)
+        self._spread = spread(sessions, pooled=pooled, device=device) if sessions else None
+
+    def _look(self) -> Look | None:
+        if self._spread is None:
+            return None
+        return look_at_session(self._logs, self._spread, self._levels, self._most)
+
+    def _cause(self, look: Look) -> str:
+        assert self._spread is not None
+        usual = percent(round(math.sqrt(self._spread.sw2), 4))
+        if look.outcome == "invalid":
+            noise = percent(round(look.noise or 0.0, 4))
+            return (
+                f"noisier than the baseline: {len(self._logs)} {self._subject.counted} vary by "
+                f"{noise}, the baseline's by {usual}"
+            )
+        if look.exhausted or self._spread.assumed:
+            return f"{spread_in_words(self._spread)}, so more {self._subject.counted} cannot decide"
+        return (
+            f"{len(self._logs)} {self._subject.counted}, the most allowed, were not enough at a "
+            f"noise of {usual}"
+        )
+
+    def _remedy(self) -> str:
+        settle = "record it again on a quieter device" if self._subject.unit == FRACTION else SETTLE
+        if self._spread is None:
+            return settle
+        gap = self._levels.caught - self._levels.allowed
+        more = ""
+        if self._spread.assumed or math.log1p(gap_of(self._spread.between)) > gap:
+            more = more_sessions(self._spread, math.expm1(gap))
+        return f"{more}{'or ' if more else ''}{settle}"
+
+
+class SequentialGate(_AgainstBaseline):
+    """One session's windows against a baseline of sessions: a sequential likelihood ratio test.
+
+    `tolerance` is allowed, `detect` must be caught, both relative; `alpha` and `beta` are the
+    rates at which changes as large as these may be failed and passed. Where pairs can settle what
+    stays open, give half of each; K gates of one run take `alpha / K`. `device` is the UUID of
+    this run's device, `pooled` what the file's other entries know; `metric` and `id` only name
+    the figure in sentences. Without sessions the first value ends as `missing`.
+    """
+
+    def __init__(
+        self,
+        sessions: Sequence[SessionStats],
+        tolerance: float = 0.02,
+        detect: float = 0.05,
+        alpha: float = 0.01,
+        beta: float = 0.03,
+        max_windows: int = 30,
+        *,
+        device: str | None = None,
+        pooled: Pooled | None = None,
+        metric: str | None = None,
+        id: str | None = None,  # noqa: A002
+        unit: str = "J/token",
+    ) -> None:
+        levels = Levels.of(tolerance, detect, alpha, beta)
+        subject = Subject(metric, id, unit, "the baseline", "windows", tolerance, detect)
+        super().__init__(sessions, levels, subject, max_windows, device, pooled)
+
+    def add(self, joules_per_token: float) -> Verdict | None:
+        """Take one window's energy, in `unit`; None asks for one more."""
+        return self._observe(self._logarithm("joules_per_token", joules_per_token))
+
+    def _figures(self) -> Figures:
+        return Figures(
+            value=math.exp(fmean(self._logs)),
+            baseline=math.exp(self._spread.centre) if self._spread else None,
+            windows=tuple(math.exp(log) for log in self._logs),
+        )
+
+
+class SavingsGate(_AgainstBaseline):
+    """The saved fraction of interleaved pairs against a baseline of sessions of them.
+
+    `tolerance` and `detect` are points of the saved fraction (0.01 is one point); a verdict's
+    `change` and `interval` are such points as well, below zero where less is saved.
+    """
+
+    def __init__(
+        self,
+        sessions: Sequence[PairStats],
+        tolerance: float = 0.01,
+        detect: float = 0.03,
+        alpha: float = 0.01,
+        beta: float = 0.03,
+        max_pairs: int = 30,
+        *,
+        device: str | None = None,
+        pooled: Pooled | None = None,
+        metric: str | None = "savings",
+        id: str | None = None,  # noqa: A002
+    ) -> None:
+        self._spent = 1.0
+        if sessions:
+            self._spent = math.exp(spread(sessions, pooled=pooled, device=device).centre)
+        levels = Levels.of(tolerance, detect, alpha, beta, base=self._spent)
+        subject = Subject(metric, id, FRACTION, "the baseline", "pairs", tolerance, detect)
+        super().__init__(sessions, levels, subject, max_pairs, device, pooled)
+
+    def add(self, bert_joules_per_token: float, distil_joules_per_token: float) -> Verdict | None:
+        """Take one pair of windows, both in the same unit; None asks for one more pair."""
+        base = self._logarithm("bert_joules_per_token", bert_joules_per_token)
+        other = self._logarithm("distil_joules_per_token", distil_joules_per_token)
+        return self._observe(other - base)
+
+    def _changed(self, log_change: float) -> float:
+        return -self._spent * math.expm1(log_change)
+
+    def _figures(self) -> Figures:
+        return Figures(
+            value=-math.expm1(fmean(self._logs)),
+            baseline=1 - self._spent if self._spread else None,
+            windows=tuple(-math.expm1(log) for log in self._logs),
+        )
+
+
+class PairedGate(Gate):
+    """Interleaved windows of a base and a head in one session, where session noise cancels.
+
+    With `sessions` the within-session variance starts from theirs; without, it is taken from the
+    pairs alone, from 4 of them on and with the tails that so few deserve. Pairs are taken to be
+    in the order ABBA: base first in the first, head first in the second, and so on.
+    """
+
+    def __init__(
+        self,
+        sessions: Sequence[SessionStats] | None = None,
+        tolerance: float = 0.02,
+        detect: float = 0.05,
+        alpha: float = 0.01,
+        beta: float = 0.03,
+        max_pairs: int = 30,
+        *,
+        metric: str | None = None,
+        id: str | None = None,  # noqa: A002
+        unit: str = "J/token",
+    ) -> None:
+        levels = Levels.of(tolerance, detect, alpha, beta)
+        subject = Subject(metric, id, unit, "the base", "interleaved pairs", tolerance, detect)
+        super().__init__(levels, subject, max_pairs)
+        self._spread = spread(sessions) if sessions else None
+        self._base: list[float] = []
+        self._head: list[float] = []
+        self._base_first: list[bool] = []
+
+    def add(
+        self,
+        base_joules_per_token: float,
+        head_joules_per_token: float,
+        *,
+        base_first: bool | None = None,
+    ) -> Verdict | None:
+        """Take one pair, both in `unit`; `base_first` says its order where it is not ABBA."""
+        base = self._logarithm("base_joules_per_token", base_joules_per_token)
+        head = self._logarithm("head_joules_per_token", head_joules_per_token)
+        self._base.append(base)
+        self._head.append(head)
+        usual = len(self._base_first) % 2 == 0
+        self._base_first.append(usual if base_first is None else base_first)
+        return self._observe(head - base)
+
+    def _look(self) -> Look:
+        return look_at_pairs(self._logs, self._spread, self._levels, self._most)
+
+    def _figures(self) -> Figures:
+        drift = pair_drift(self._logs, self._base_first)
+        return Figures(
+            value=math.exp(fmean(self._head)),
+            baseline=math.exp(fmean(self._base)),
+            windows=tuple(math.exp(log) for log in self._head),
+            reference_windows=tuple(math.exp(log) for log in self._base),
+            drift=None if drift is None else math.expm1(drift),
+        )
+
+    def _cause(self, look: Look) -> str:
+        return (
+            f"{len(self._logs)} pairs, the most allowed, were not enough where they vary by "
+            f"{percent(round(look.noise or 0.0, 4))}"
+        )
+
+    def _remedy(self) -> str:
+        return "quieten the device, or raise `--energy-max-windows` or `--energy-tokens`"

@@ -1,0 +1,87 @@
+"""The numerics behind the gate: variance of autocorrelated means, and quantiles of F."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+_TINY = 1e-300
+_PRECISION = 1e-15
+
+
+@lru_cache(maxsize=4096)
+def variance_inflation(count: int, rho: float) -> float:
+    """Variance of a mean of `count` AR(1) values, as a multiple of that of independent ones.
+
+    `1 + 2 * sum((1 - k / count) * rho**k)` over lags k below `count`; 1 where `rho` is 0.
+    """
+    return 1.0 + 2.0 * sum((1.0 - lag / count) * rho**lag for lag in range(1, count))
+
+
+def effective_share(rho: float) -> float:
+    """Share of the degrees of freedom of a variance that is left in an AR(1) series.
+
+    Exact for long series, and cautious (too low) for short ones.
+    """
+    return (1.0 - rho * rho) / (1.0 + rho * rho)
+
+
+def unbiased_autocorrelation(sample: float, count: int) -> float:
+    """Lag-1 autocorrelation freed from the bias of an estimate from `count` values (count > 3)."""
+    return (sample + 1.0 / count) / (1.0 - 3.0 / count)
+
+
+def heavy_tail(degrees: float) -> float:
+    """Factor `df / (df - 2)` by which a variance known from `df` values is too sure of itself."""
+    return degrees / (degrees - 2.0)
+
+
+def regularised_beta(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), for 0 <= x <= 1 and positive a, b."""
+    if x <= 0.0 or x >= 1.0:
+        return 0.0 if x <= 0.0 else 1.0
+    if x > (a + 1.0) / (a + b + 2.0):
+        return 1.0 - regularised_beta(1.0 - x, b, a)
+    log_front = (
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    )
+    return math.exp(log_front) / (a * _beta_fraction(x, a, b))
+
+
+def _beta_fraction(x: float, a: float, b: float) -> float:
+    """The continued fraction of the incomplete beta function, by the modified Lentz method."""
+    value = upper = 1.0
+    lower = 0.0
+    for step in range(1, 10_000):
+        half, odd = divmod(step, 2)
+        if odd:
+            term = -(a + half) * (a + b + half) * x / ((a + 2 * half) * (a + 2 * half + 1))
+        else:
+            term = half * (b - half) * x / ((a + 2 * half - 1) * (a + 2 * half))
+        lower = 1.0 / (1.0 + term * lower or _TINY)
+        upper = 1.0 + term / upper or _TINY
+        value *= upper * lower
+        if abs(upper * lower - 1.0) < _PRECISION:
+            break
+    return value
+
+
+@lru_cache(maxsize=4096)
+def f_quantile(probability: float, numerator: float, denominator: float) -> float:
+    """The value that F with these degrees of freedom (need not be whole) stays below so often.
+
+    Found by bisection on the logarithm, with the upper tail computed directly, so that the far
+    tails of few degrees of freedom keep their digits.
+    """
+    tail = 1.0 - probability
+    low, high = -700.0, 700.0
+    while high - low > 1e-13 * max(1.0, abs(low)):
+        middle = (low + high) / 2.0
+        share = denominator / (denominator + numerator * math.exp(middle))
+        if regularised_beta(share, denominator / 2.0, numerator / 2.0) > tail:
+            low = middle
+        else:
+            high = middle
+        if middle in (low, high) and math.nextafter(low, high) >= high:
+            break
+    return math.exp((low + high) / 2.0)

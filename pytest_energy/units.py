@@ -1,0 +1,59 @@
+"""Figures as a person reads them: joules with a fitting prefix, changes in per cent or points."""
+
+from __future__ import annotations
+
+import math
+
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+_TAKES_PREFIX = ("J", "W")
+_ROUNDS_UP = 1 + 5e-5
+
+FRACTION = "fraction"
+"""The unit of shares such as savings: shown in per cent, their changes in points."""
+
+
+def quantity(value: float, unit: str) -> str:
+    """`value` in four significant digits, such as `5.120 mJ/token`; a `fraction` in per cent."""
+    if unit == FRACTION:
+        return f"{100 * value:.1f} %"
+    scale, prefix = _prefix(value, unit)
+    return f"{_digits(value / scale, 4)} {prefix}{unit}".rstrip()
+
+
+def quantity_with_uncertainty(value: float, uncertainty: float, unit: str) -> str:
+    """`value` and its half-width under one prefix, such as `5.120 ± 0.014 mJ/token`."""
+    if unit == FRACTION:
+        return f"{100 * value:.1f} ± {100 * uncertainty:.1f} %"
+    scale, prefix = _prefix(value, unit)
+    shown = _digits(value / scale, 4)
+    decimals = len(shown.partition(".")[2])
+    return f"{shown} ± {uncertainty / scale:.{decimals}f} {prefix}{unit}".rstrip()
+
+
+def percent(ratio: float, *, signed: bool = False) -> str:
+    """A ratio in per cent: `2 %`, `0.25 %`, signed with one decimal `+4.1 %`; never `-0.0 %`."""
+    if signed:
+        return f"{round(100 * ratio, 1) + 0.0:+.1f} %"
+    return f"{100 * ratio:.3g} %"
+
+
+def difference(change: float, unit: str, *, signed: bool = True) -> str:
+    """A change of a figure in `unit`: relative in per cent, or points where it is a fraction."""
+    if unit != FRACTION:
+        return percent(change, signed=signed)
+    points = f"{round(100 * change, 1) + 0.0:+.1f}" if signed else f"{100 * change:.3g}"
+    return f"{points} point" if points.lstrip("+-") in ("1", "1.0") else f"{points} points"
+
+
+def _prefix(value: float, unit: str) -> tuple[float, str]:
+    if not unit.startswith(_TAKES_PREFIX) or value == 0 or not math.isfinite(value):
+        return 1.0, ""
+    size = abs(value) * _ROUNDS_UP
+    return next((entry for entry in _PREFIXES if size >= entry[0]), _PREFIXES[-1])
+
+
+def _digits(value: float, significant: int) -> str:
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    leading = math.floor(math.log10(abs(value) * _ROUNDS_UP))
+    return f"{value:.{min(max(0, significant - 1 - leading), 9)}f}"
