@@ -144,7 +144,7 @@ class _Reader:
         schema = document.get("schema")
         if schema != SCHEMA:
             raise self._error(
-                "schema", f"is {schema!r}, this version reads {SCHEMA}; upgrade pytest-energy"
+                "schema", f"is {schema!r}, this version reads {SCHEMA}; write that, or upgrade pytest-energy"
             )
         tables = ("schema", "hardware", "environment", "claims", *METRICS)
         for name in document:

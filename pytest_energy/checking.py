@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from pytest_energy import evidence
-from pytest_energy.baseline import Claim, Entry, StoredSession
+from pytest_energy import evidence, policy
+from pytest_energy.baseline import StoredSession
 from pytest_energy.config import EnergyMarker
 from pytest_energy.errors import EnergyError
 from pytest_energy.evidence import InvalidEvidenceError, Purchases, Run, Summary
 from pytest_energy.explain import Operating, explain
-from pytest_energy.gate import PairStats, SavingsGate, SequentialGate, SessionStats, pool
+from pytest_energy.gate import PairStats, Pooled, SavingsGate, SequentialGate, SessionStats, pool
+from pytest_energy.keeping import Keeper
 from pytest_energy.metering import Window
-from pytest_energy.recording import Recording
 from pytest_energy.records import VerdictRecord
 from pytest_energy.session import EnergySession, Reference
-from pytest_energy.units import FRACTION, format_quantity
+from pytest_energy.units import FRACTION, quantity
 from pytest_energy.verdict import Verdict
-
-RECORDED_WINDOWS = 10
-"""Windows of a session that goes into a committed baseline."""
-
-LOCAL_WINDOWS = 5
-"""Windows of a session that this machine keeps for itself: its figures fail nothing."""
-
-LOCAL_SESSIONS = 8
-"""Sessions after which a local baseline takes in no more."""
-
-HALVES_AGREE = 0.02
-"""How far the halves of a session may differ, relative, for it to become a baseline."""
-
-# Where no baseline file states a band: the paper's 50 % within 10 points where joules are measured;
-# where a model turns time into joules, only that DistilBERT saves clearly.
-_SAVINGS_MEASURED = Claim(0.40, 0.60, "paper")
-_SAVINGS_MODELLED = Claim(0.25, 1.00, "paper")
-
-
-@dataclass(frozen=True)
-class Levels:
-    """What is allowed and what must be caught, as fractions."""
-
-    tolerance: float
-    detect: float
 
 
 class Checker:
@@ -50,125 +25,154 @@ class Checker:
 
     def __init__(self, session: EnergySession, nodeid: str, marker: EnergyMarker) -> None:
         self._session = session
-        self._config = session.config
         self._nodeid = nodeid
         self._marker = marker
+        self._keeper = Keeper(session)
 
     def joules_per_token(self, run: Run) -> VerdictRecord:
-        """J/token of a run against its baseline; records it where it has none and may."""
-        self._check_budget(run)
+        """J/token of a run against its baseline; recorded where there is none and it may be."""
         purchases = Purchases(run, self._show)
-        base = VerdictRecord(
-            nodeid=self._nodeid,
-            id=run.id,
-            metric="joules_per_token",
-            outcome="invalid",
-            reason="",
-            method=self._session.meter.method,
-            workload=run.digest,
-        )
+        base = self._base("joules_per_token", run.id, run.digest, "J/token")
+        reference = self._reference(base)
+        base = self._with_levels(base, reference)
         try:
-            return self._joules_per_token(run, purchases, base)
+            if self._keeper.wants(reference):
+                return self._record_run(base, purchases, reference)
+            if reference is None:
+                return self._missing(base)
+            return self._gate_run(base, purchases, reference)
         except InvalidEvidenceError as error:
-            return self._invalid(base, str(error), purchases.rejected)
+            return self._invalid(base, str(error), purchases.windows + purchases.rejected)
 
     def savings(self, base_run: Run, other_run: Run) -> VerdictRecord:
         """What `other_run` saves of `base_run`'s J/token, from interleaved pairs of windows."""
-        first, second = Purchases(base_run, self._show), Purchases(other_run, self._show)
-        base = VerdictRecord(
-            nodeid=self._nodeid,
-            id=base_run.id.partition("/")[0],
-            metric="savings",
-            unit=FRACTION,
-            outcome="invalid",
-            reason="",
-            method=self._session.meter.method,
-            workload=f"{base_run.digest}-{other_run.digest}",
-        )
-        try:
-            return self._savings(base, first, second)
-        except InvalidEvidenceError as error:
-            return self._invalid(base, str(error), first.rejected + second.rejected)
-
-    def _joules_per_token(
-        self, run: Run, purchases: Purchases, base: VerdictRecord
-    ) -> VerdictRecord:
+        pair = (Purchases(base_run, self._show), Purchases(other_run, self._show))
+        digest = f"{base_run.digest}-{other_run.digest}"
+        base = self._base("savings", base_run.id.partition("/")[0], digest, FRACTION)
         reference = self._reference(base)
-        levels = self._levels(reference.entry if reference else None, 0.02, 0.05)
-        base = replace(base, tolerance=levels.tolerance, detect=levels.detect)
-        if self._records(reference):
-            purchases.warm_up()
-            return self._record(base, run, purchases, reference)
-        if reference is None:
-            return self._missing(base)
-        self._check_conditions(reference)
-        gate = SequentialGate(
-            [_session_stats(row) for row in reference.entry.sessions],
-            tolerance=levels.tolerance,
-            detect=levels.detect,
-            alpha=0.01 / self._session.gates,
-            max_windows=self._marker.max_windows or self._config.max_windows,
-            device=self._session.hardware.device,
-            pooled=self._pooled(reference),
-        )
+        base = self._with_levels(base, reference)
+        try:
+            if self._keeper.wants(reference):
+                record = self._record_pairs(base, pair, reference)
+            elif reference is None:
+                return self._missing(base)
+            else:
+                record = self._gate_pairs(base, pair, reference)
+        except InvalidEvidenceError as error:
+            return self._invalid(base, str(error), pair[0].rejected + pair[1].rejected)
+        return policy.claimed(record, self._session.baseline)
+
+    def _record_run(
+        self, base: VerdictRecord, purchases: Purchases, previous: Reference | None
+    ) -> VerdictRecord:
         purchases.warm_up()
-        verdict = None
-        while verdict is None:
-            verdict = gate.add(purchases.buy().joules_per_token)
+        for _ in range(self._keeper.windows):
+            purchases.buy()
+        return self._keeper.keep(
+            base,
+            evidence.summarise(purchases.windows),
+            purchases.windows,
+            values=[window.joules_per_token for window in purchases.windows],
+            previous=previous,
+            padding_overhead=purchases.run.padding_overhead,
+        )
+
+    def _gate_run(
+        self, base: VerdictRecord, purchases: Purchases, reference: Reference
+    ) -> VerdictRecord:
+        self._require_same_power_limit(reference)
+        rows, run = reference.entry.sessions, purchases.run
+        gates = [(1.0, self._sequential(base, rows, self._pooled(reference)))]
+        stored = rows[-1].padding_overhead
+        if stored and run.padding_overhead and abs(run.padding_overhead / stored - 1) > 1e-3:
+            # J/token does not see a worse padding policy; J/real token, gated beside it, does.
+            real = [replace(row, mean=row.mean * (row.padding_overhead or stored)) for row in rows]
+            gates.append((run.padding_overhead, self._sequential(base, real, None)))
+        purchases.warm_up()
+        while any(gate.verdict is None for _, gate in gates):
+            value = purchases.buy().joules_per_token
+            for factor, gate in gates:
+                if gate.verdict is None:
+                    gate.add(value * factor)
         summary = evidence.summarise(purchases.windows)
-        record = self._judge(base, verdict, summary, reference, purchases.windows)
-        if reference.local and record.outcome in ("within", "inconclusive"):
-            self._extend_local(record, run, summary, reference)
+        verdicts = [gate.verdict for _, gate in gates if gate.verdict is not None]
+        verdict = max(verdicts, key=lambda v: v.outcome != "within")
+        record = self._judged(base, verdict, summary, reference, purchases.windows)
+        if verdict is not verdicts[0]:
+            record = replace(
+                record,
+                metric="joules_per_real_token",
+                unit="J/real token",
+                value=summary.mean * (run.padding_overhead or 1.0),
+                uncertainty=summary.uncertainty * (run.padding_overhead or 1.0),
+            )
+        if record.outcome in ("regression", "improvement"):
+            overhead = run.padding_overhead
+            record = replace(record, explanation=self._explain(summary, reference, overhead))
+        self._keeper.extend(record, summary, reference, run.padding_overhead)
         return record
 
-    def _savings(
-        self, base: VerdictRecord, first: Purchases, second: Purchases
+    def _record_pairs(
+        self,
+        base: VerdictRecord,
+        pair: tuple[Purchases, Purchases],
+        previous: Reference | None,
     ) -> VerdictRecord:
-        reference = self._reference(base)
-        levels = self._levels(reference.entry if reference else None, 0.01, 0.03)
-        base = replace(base, tolerance=levels.tolerance, detect=levels.detect)
-        recording = self._records(reference)
-        first.warm_up()
-        second.warm_up()
-        if recording or reference is None:
-            wanted = RECORDED_WINDOWS if self._config.update else LOCAL_WINDOWS
-            for index in range(wanted):
-                self._buy_pair(index, first, second)
-            pairs = list(zip(first.windows, second.windows, strict=True))
-            summary = evidence.summarise_pairs(pairs)
-            if reference is None and not recording:
-                record = self._missing(base, summary, first.windows + second.windows)
-            else:
-                record = self._store(base, summary, None, first.windows + second.windows, reference)
-            return self._claimed(record, summary)
+        for purchases in pair:
+            purchases.warm_up()
+        pairs = [_buy_pair(index, pair) for index in range(self._keeper.windows)]
+        return self._keeper.keep(
+            base,
+            evidence.summarise_pairs(pairs),
+            [window for both in pairs for window in both],
+            values=[b.joules_per_token / a.joules_per_token for a, b in pairs],
+            previous=previous,
+        )
+
+    def _gate_pairs(
+        self, base: VerdictRecord, pair: tuple[Purchases, Purchases], reference: Reference
+    ) -> VerdictRecord:
+        assert base.tolerance is not None
+        assert base.detect is not None
         gate = SavingsGate(
             [
                 PairStats(row.mean, row.cv, row.windows, row.autocorrelation, row.device)
                 for row in reference.entry.sessions
             ],
-            tolerance=levels.tolerance,
-            detect=levels.detect,
-            alpha=0.01 / self._session.gates,
-            max_pairs=self._marker.max_windows or self._config.max_windows,
+            tolerance=base.tolerance,
+            detect=base.detect,
+            alpha=policy.ERROR_BUDGET / self._session.gates,
+            max_pairs=self._max_windows,
         )
-        verdict = None
-        while verdict is None:
-            a, b = self._buy_pair(len(first.windows), first, second)
-            verdict = gate.add(a.joules_per_token, b.joules_per_token)
-        summary = evidence.summarise_pairs(list(zip(first.windows, second.windows, strict=True)))
-        record = self._judge(base, verdict, summary, reference, first.windows + second.windows)
-        return self._claimed(record, summary)
+        for purchases in pair:
+            purchases.warm_up()
+        pairs: list[tuple[Window, Window]] = []
+        while gate.verdict is None:
+            first, second = _buy_pair(len(pairs), pair)
+            pairs.append((first, second))
+            gate.add(first.joules_per_token, second.joules_per_token)
+        summary = evidence.summarise_pairs(pairs)
+        windows = [window for both in pairs for window in both]
+        record = self._judged(base, gate.verdict, summary, reference, windows)
+        self._keeper.extend(record, summary, reference)
+        return record
 
-    def _buy_pair(
-        self, index: int, first: Purchases, second: Purchases
-    ) -> tuple[Window, Window]:
-        # ABBA: whichever drifts with time weighs on both sides alike.
-        order = (first, second) if index % 2 == 0 else (second, first)
-        for purchases in order:
-            purchases.buy()
-        return first.windows[-1], second.windows[-1]
+    def _sequential(
+        self, base: VerdictRecord, rows: Sequence[StoredSession], pooled: Pooled | None
+    ) -> SequentialGate:
+        assert base.tolerance is not None
+        assert base.detect is not None
+        return SequentialGate(
+            [_session_stats(row) for row in rows],
+            tolerance=base.tolerance,
+            detect=base.detect,
+            alpha=policy.ERROR_BUDGET / self._session.gates,
+            max_windows=self._max_windows,
+            device=self._session.hardware.device,
+            pooled=pooled,
+        )
 
-    def _judge(
+    def _judged(
         self,
         base: VerdictRecord,
         verdict: Verdict,
@@ -187,123 +191,15 @@ class Checker:
             local=reference.local,
             windows=tuple(windows),
         )
-        if verdict.outcome in ("regression", "improvement") and summary.mean_watts:
-            record = replace(record, explanation=self._explanation(summary, reference))
-        return replace(record, fails=self._fails(record))
+        return policy.judged(record, self._session.config)
 
-    def _fails(self, record: VerdictRecord) -> bool:
-        """Whether a verdict fails its test; see the README's table of outcomes."""
-        if record.outcome in ("missing", "invalid"):
-            return self._config.ci or self._config.strict or record.outcome == "missing"
-        if record.outcome == "improvement" and self._config.improvement == "pass":
-            return False
-        if record.outcome == "inconclusive":
-            return self._config.strict
-        advisory = record.local or record.method == "modelled"
-        bad = record.outcome in ("regression", "improvement")
-        return bad and (self._config.strict or not advisory)
-
-    def _records(self, reference: Reference | None) -> bool:
-        mode = self._config.update
-        stored = reference is not None and not reference.local
-        if mode is not None:
-            return mode != "new" or not stored
-        return reference is None and not self._session.demands_baseline
-
-    def _record(
-        self, base: VerdictRecord, run: Run, purchases: Purchases, reference: Reference | None
-    ) -> VerdictRecord:
-        wanted = RECORDED_WINDOWS if self._config.update else LOCAL_WINDOWS
-        while len(purchases.windows) < wanted:
-            purchases.buy()
-        values = [window.joules_per_token for window in purchases.windows]
-        summary = evidence.summarise(purchases.windows)
-        if self._config.update and not evidence.halves_agree(values, HALVES_AGREE):
-            return self._invalid(
-                base,
-                f"the halves of {wanted} windows differ by more than {HALVES_AGREE:.0%}, so they "
-                f"are not recorded; let the device settle and record again",
-                purchases.windows,
-            )
-        return self._store(base, summary, run.padding_overhead, purchases.windows, reference)
-
-    def _store(
-        self,
-        base: VerdictRecord,
-        summary: Summary,
-        padding_overhead: float | None,
-        windows: Sequence[Window],
-        reference: Reference | None,
-    ) -> VerdictRecord:
-        local = self._config.update is None
-        self._keep(base, summary, padding_overhead, local=local, anew=local)
-        where = "for this machine alone" if local else f"as `{self._config.update}`"
-        previous = reference.entry.sessions[-1].mean if reference else None
-        return replace(
-            base,
-            outcome="recorded",
-            reason=f"recorded {where}: {summary.windows} windows, spread {summary.cv:.1%}",
-            value=summary.mean,
-            uncertainty=summary.uncertainty,
-            baseline=previous,
-            change=None if previous is None else summary.mean / previous - 1,
-            local=local,
-            windows=tuple(windows),
-        )
-
-    def _extend_local(
-        self, record: VerdictRecord, run: Run, summary: Summary, reference: Reference
-    ) -> None:
-        sessions = reference.entry.sessions
-        same = sessions[0].environment == self._session.hardware.environment_id
-        if same and len(sessions) < LOCAL_SESSIONS and summary.windows > 3:
-            self._keep(record, summary, run.padding_overhead, local=True, anew=False)
-
-    def _keep(
-        self,
-        record: VerdictRecord,
-        summary: Summary,
-        padding_overhead: float | None,
-        *,
-        local: bool,
-        anew: bool,
-    ) -> None:
-        hardware = self._session.hardware
-        session = evidence.stored_session(
-            summary,
-            device=hardware.device,
-            environment=hardware.environment_id,
-            padding_overhead=padding_overhead,
-        )
-        assert record.tolerance is not None
-        assert record.detect is not None
-        item = Recording(
-            metric=record.metric,
-            id=record.id,
-            workload=record.workload,
-            session=session,
-            environment=dict(hardware.environment),
-            tolerance=record.tolerance,
-            detect=record.detect,
-        )
-        self._session.record(item, local=local, anew=anew)
-
-    def _missing(
-        self,
-        base: VerdictRecord,
-        summary: Summary | None = None,
-        windows: Sequence[Window] = (),
-    ) -> VerdictRecord:
-        key = self._session.hardware.key
-        test = self._nodeid.partition("::")[0]
+    def _missing(self, base: VerdictRecord) -> VerdictRecord:
+        key, test = self._session.hardware.key, self._nodeid.partition("::")[0]
         return replace(
             base,
             outcome="missing",
-            reason=f"`{base.id}` has no {base.metric} baseline for `{key}`; on an idle machine "
-            f"record one with `pytest {test} --energy-hw={key} --energy-update=new`",
-            value=summary.mean if summary else None,
-            uncertainty=summary.uncertainty if summary else None,
-            windows=tuple(windows),
+            reason=f"`{base.id}` has no {base.metric} baseline for `{key}`; record one on an idle "
+            f"machine with `pytest {test} --energy-hw={key} --energy-update=new`",
             fails=True,
         )
 
@@ -311,101 +207,98 @@ class Checker:
         self, base: VerdictRecord, reason: str, windows: Sequence[Window]
     ) -> VerdictRecord:
         record = replace(base, outcome="invalid", reason=reason, windows=tuple(windows))
-        return replace(record, fails=self._fails(record))
+        return policy.judged(record, self._session.config)
 
-    def _claimed(self, record: VerdictRecord, summary: Summary) -> VerdictRecord:
-        """Hold savings against the band that the hardware's file, or the paper, states."""
-        method = record.method
-        stored = self._session.baseline
-        claim = stored.claims.get(("savings", method)) if stored else None
-        if claim is None:
-            claim = _SAVINGS_MODELLED if method == "modelled" else _SAVINGS_MEASURED
-        if claim.low <= summary.mean <= claim.high:
-            return record
-        return replace(
-            record,
-            outcome="regression" if summary.mean < claim.low else "improvement",
-            reason=f"saves {summary.mean:.1%} of J/token, outside the band of "
-            f"{claim.low:.0%} to {claim.high:.0%} ({claim.source}) for {method} joules; look at "
-            f"what changed in the models, the batches or the meter",
-            fails=True,
+    def _base(self, metric: str, identifier: str, digest: str | None, unit: str) -> VerdictRecord:
+        return VerdictRecord(
+            nodeid=self._nodeid,
+            id=identifier,
+            metric=metric,
+            unit=unit,
+            outcome="invalid",
+            reason="",
+            method=self._session.meter.method,
+            workload=digest,
         )
+
+    def _with_levels(self, base: VerdictRecord, reference: Reference | None) -> VerdictRecord:
+        entry = reference.entry if reference else None
+        levels = policy.levels(base.metric, self._marker, self._session.config, entry)
+        return replace(base, tolerance=levels.tolerance, detect=levels.detect)
+
+    @property
+    def _max_windows(self) -> int:
+        return self._marker.max_windows or self._session.config.max_windows
 
     def _reference(self, base: VerdictRecord) -> Reference | None:
         """The entry to gate against; a workload that changed is an error, or recorded anew."""
+        asked, stored = self._marker.tokens, self._session.baseline
+        if asked and stored and stored.entries and asked != stored.tokens_per_window:
+            raise EnergyError(
+                f"`tokens={asked}` on `{self._nodeid}` is not what `{stored.path}` was recorded "
+                f"with ({stored.tokens_per_window}): other batches cannot be compared; leave it out"
+            )
         reference = self._session.reference(base.metric, base.id)
         if reference is None or reference.entry.workload in (None, base.workload):
             return reference
-        if reference.local or self._config.update == "replace":
+        if reference.local or self._session.config.update == "replace":
             return None
         raise EnergyError(
             f"`{base.id}` is workload `{base.workload}`, but `{reference.baseline.path}` has "
-            f"sessions of `{reference.entry.workload}`: task, model, batches or precision differ, "
+            f"sessions of `{reference.entry.workload}`: model, batches, precision or data differ, "
             f"so the figures cannot be compared; undo the change, or record anew with "
             f"`--energy-update=replace`"
         )
 
-    def _check_budget(self, run: Run) -> None:
-        asked = self._marker.tokens
-        stored = self._session.baseline
-        if asked and stored and stored.entries and asked != stored.tokens_per_window:
-            raise EnergyError(
-                f"`tokens={asked}` on `{run.id}` is not what `{stored.path}` was recorded with "
-                f"({stored.tokens_per_window}); other batches cannot be compared"
-            )
-
-    def _check_conditions(self, reference: Reference) -> None:
+    def _require_same_power_limit(self, reference: Reference) -> None:
         row = reference.entry.sessions[-1]
         old = reference.baseline.environments.get(row.environment or "", {})
-        new = self._session.hardware.environment
-        name = "power_limit_watts"
-        if name in old and name in new and old[name] != new[name]:
+        limits = (old.get("power_limit_watts"), self._environment.get("power_limit_watts"))
+        if None not in limits and limits[0] != limits[1]:
             raise InvalidEvidenceError(
-                f"the power limit is {new[name]} W, the baseline was recorded at {old[name]} W; "
-                f"set it back, or record anew with `--energy-update=replace`"
+                f"the power limit is {limits[1]} W, the baseline's was {limits[0]} W; set it back, "
+                f"or record anew with `--energy-update=replace`"
             )
 
-    def _levels(self, entry: Entry | None, tolerance: float, detect: float) -> Levels:
-        ratio = detect / tolerance
-        chosen_detect = self._marker.detect or self._config.detect
-        chosen = self._marker.tolerance or self._config.tolerance
-        if chosen is None and entry is not None:
-            chosen = entry.tolerance
-            chosen_detect = chosen_detect or entry.detect
-        tolerance = chosen or tolerance
-        detect = chosen_detect or max(detect, ratio * tolerance if chosen else detect)
-        if detect <= tolerance:
-            raise EnergyError(
-                f"`detect` ({detect:.3g}) must be above `tolerance` ({tolerance:.3g}); "
-                f"raise the one or lower the other"
-            )
-        return Levels(tolerance, detect)
+    @property
+    def _environment(self) -> dict[str, str]:
+        return dict(self._session.hardware.environment)
 
-    def _pooled(self, reference: Reference) -> object:
-        entries = [
-            [_session_stats(row) for row in entry.sessions]
-            for (metric, _), entry in reference.baseline.entries.items()
-            if metric == "joules_per_token" and entry.sessions
-        ]
-        return pool(entries)
+    def _pooled(self, reference: Reference) -> Pooled:
+        return pool(
+            [
+                [_session_stats(row) for row in entry.sessions]
+                for (metric, _), entry in reference.baseline.entries.items()
+                if metric == "joules_per_token" and entry.sessions
+            ]
+        )
 
-    def _explanation(self, summary: Summary, reference: Reference) -> str | None:
+    def _explain(
+        self, summary: Summary, reference: Reference, padding_overhead: float | None
+    ) -> str | None:
         rows = [row for row in reference.entry.sessions if row.mean_watts and row.tokens_per_second]
-        if not rows or summary.mean_watts is None or summary.tokens_per_second is None:
+        if not rows or not summary.mean_watts or not summary.tokens_per_second:
             return None
         watts = [row.mean_watts for row in rows if row.mean_watts]
         speeds = [row.tokens_per_second for row in rows if row.tokens_per_second]
-        old = Operating(sum(watts) / len(watts), sum(speeds) / len(speeds))
-        new = Operating(summary.mean_watts, summary.tokens_per_second)
+        old = Operating(
+            sum(watts) / len(watts), sum(speeds) / len(speeds), rows[-1].padding_overhead
+        )
+        new = Operating(summary.mean_watts, summary.tokens_per_second, padding_overhead)
         environment = reference.baseline.environments.get(rows[-1].environment or "", {})
-        return explain(old, new, environment, self._session.hardware.environment).sentence
+        return explain(old, new, environment, self._environment).sentence
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
-        text = (
-            format_quantity(window.joules_per_token, "J/token")
-            + f"  {window.tokens_per_second:,.0f} tokens/s"
-        )
+        figure = quantity(window.joules_per_token, "J/token")
+        text = f"{figure}  {window.tokens_per_second:,.0f} tokens/s"
         self._session.progress.window(identifier, number, text)
+
+
+def _buy_pair(index: int, pair: tuple[Purchases, Purchases]) -> tuple[Window, Window]:
+    # ABBA: what drifts with time weighs on both sides alike.
+    for purchases in pair if index % 2 == 0 else reversed(pair):
+        purchases.buy()
+    return pair[0].windows[-1], pair[1].windows[-1]
 
 
 def _session_stats(row: StoredSession) -> SessionStats:

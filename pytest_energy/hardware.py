@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,6 +137,11 @@ def cpu_name() -> str:
 
 
 def _cuda_of_torch() -> str:
-    import torch
-
-    return str(torch.version.cuda or "none")
+    # From the file that says it: importing torch takes seconds.
+    spec = util.find_spec("torch")
+    if spec is not None and spec.origin is not None:
+        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+        found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
+        if found:
+            return found[1]
+    return "none"

@@ -25,6 +25,8 @@ def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
     try:
         session.check()
     except EnergyError as error:
+        session.close()
+        del config.stash[SESSION]  # nothing was metered, so nothing is to be written at the end
         raise pytest.UsageError(str(error)) from None
 
 
@@ -76,8 +78,9 @@ _WRITTEN = pytest.StashKey[list[Any]]()
 def _session(config: pytest.Config) -> EnergySession:
     if SESSION not in config.stash:
         settings = EnergyConfig.from_pytest_config(config)
-        cache = config.cache
-        folder = cache.mkdir("energy") if cache else config.rootpath / ".pytest_cache" / "d" / "energy"
+        cache = getattr(config, "cache", None)  # absent under -p no:cacheprovider
+        fallback = config.rootpath / ".pytest_cache" / "d" / "energy"
+        folder = fallback if cache is None else cache.mkdir("energy")
         config.stash[SESSION] = EnergySession(settings, folder, _progress(config))
     return config.stash[SESSION]
 

@@ -77,6 +77,17 @@ def write(path: Path, text: str) -> None:
         raise
 
 
+def require_writable(path: Path, option: str) -> None:
+    """Raise `BaselineError` where a file could not be written later, naming the option."""
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BaselineError(
+            f"`{option}`: `{path}` cannot be written; give a file in a folder that you may write to"
+        )
+
+
 def difference(old: str | None, new: str, name: str) -> str:
     """A unified diff of a file's text, empty where nothing changed."""
     lines = difflib.unified_diff(

@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_energy import baseline as baselines
 from pytest_energy import recording
+from pytest_energy.carbon import intensity
 from pytest_energy.config import EnergyConfig
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.hardware import (
@@ -125,6 +126,21 @@ class EnergySession:
                 f"`--energy-update=replace`"
             )
 
+        self._check_paths()
+
+    def _check_paths(self) -> None:
+        intensity(self.config.region)
+        data, json = self.config.data, self.config.json
+        if data not in ("synthetic", "hub") and not Path(data).is_dir():
+            raise EnergyError(
+                f"`--energy-data={data}` is no folder; give `synthetic`, `hub` or a folder that exists"
+            )
+        if json is not None:
+            recording.require_writable(json, "--energy-json")
+        if self.config.update:
+            path = baselines.baseline_path(self.config.baselines, self.hardware.key)
+            recording.require_writable(path, "--energy-baselines")
+
     def reference(self, metric: str, identifier: str) -> Reference | None:
         """The stored entry of a figure: the hardware's file first, then this machine's own."""
         for stored, local in ((self.baseline, False), (self.local, True)):
@@ -159,7 +175,7 @@ class EnergySession:
         """Keep a session to be stored when the run ends."""
         (self._local_recordings if local else self._recordings).append(item)
         if local and anew:
-            self._replaced_locally.add(item.id)
+            self._replaced_locally.add(f"{item.metric}:{item.id}")
 
     def write_baselines(self) -> list[tuple[Path, str]]:
         """Store what was recorded, one write a file; returns each committed file and its diff."""
@@ -168,10 +184,13 @@ class EnergySession:
             path = baselines.baseline_path(self.config.baselines, self.hardware.key)
             mode = self.config.update or "new"
             written.append((path, self._update(path, self._recordings, mode)))
-        for mode, items in (
-            ("replace", [r for r in self._local_recordings if r.id in self._replaced_locally]),
-            ("append", [r for r in self._local_recordings if r.id not in self._replaced_locally]),
-        ):
+        anew = self._replaced_locally
+        for mode in ("replace", "append"):
+            items = [
+                item
+                for item in self._local_recordings
+                if (f"{item.metric}:{item.id}" in anew) == (mode == "replace")
+            ]
             if items:
                 self._update(self._local_path, items, mode)
         return written

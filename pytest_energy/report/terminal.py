@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_energy.carbon import footprint
 from pytest_energy.records import RunRecord, VerdictRecord
-from pytest_energy.units import FRACTION, format_change, format_percent, format_quantity
+from pytest_energy.units import difference, quantity, quantity_with_uncertainty
 
 _COLOURS = {
     "within": "green",
@@ -68,7 +68,7 @@ def sentence(record: VerdictRecord) -> str:
 
 def change_text(record: VerdictRecord) -> str:
     """The change against the baseline: percent, or points of a saved fraction."""
-    return "" if record.change is None else format_change(record.change, record.unit)
+    return "" if record.change is None else difference(record.change, record.unit)
 
 
 def windows_table(record: VerdictRecord) -> str:
@@ -134,15 +134,11 @@ def _name(verdict: VerdictRecord) -> str:
 def _value(verdict: VerdictRecord) -> str:
     if verdict.value is None:
         return ""
-    spread = verdict.uncertainty or 0.0
-    if verdict.unit == FRACTION:
-        return f"{format_quantity(verdict.value, FRACTION)} ± {100 * spread:.1f}"
-    share = format_percent(spread / verdict.value) if verdict.value else "0 %"
-    return f"{format_quantity(verdict.value, verdict.unit)} ± {share}"
+    return quantity_with_uncertainty(verdict.value, verdict.uncertainty or 0.0, verdict.unit)
 
 
 def _quantity(verdict: VerdictRecord, value: float | None) -> str:
-    return "" if value is None else format_quantity(value, verdict.unit)
+    return "" if value is None else quantity(value, verdict.unit)
 
 
 def _caveat(verdict: VerdictRecord) -> str:

@@ -1,0 +1,128 @@
+"""What becomes a baseline: whether a figure is recorded, where, and from which windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pytest_energy import evidence
+from pytest_energy.evidence import InvalidEvidenceError, Summary
+from pytest_energy.metering import Window
+from pytest_energy.policy import DEFAULT_LEVELS
+from pytest_energy.recording import Recording
+from pytest_energy.records import VerdictRecord
+from pytest_energy.session import EnergySession, Reference
+
+COMMITTED_WINDOWS = 10
+"""Windows of a session that goes into a committed baseline."""
+
+LOCAL_WINDOWS = 5
+"""Windows of a session that this machine keeps for itself: its figures fail nothing."""
+
+LOCAL_SESSIONS = 8
+"""Sessions after which a local baseline takes in no more, so that it cannot creep along."""
+
+HALVES_AGREE = 0.02
+"""How far, relative, the halves of a session may differ for it to be committed."""
+
+
+class Keeper:
+    """Decides on and keeps the recordings of one session."""
+
+    def __init__(self, session: EnergySession) -> None:
+        self._session = session
+
+    @property
+    def windows(self) -> int:
+        """How many windows a recording is made of."""
+        return COMMITTED_WINDOWS if self._session.config.update else LOCAL_WINDOWS
+
+    def wants(self, reference: Reference | None) -> bool:
+        """Whether a figure is to be recorded rather than gated."""
+        mode = self._session.config.update
+        if mode == "new":
+            return reference is None or reference.local
+        if mode is not None:
+            return True
+        return reference is None and not self._session.demands_baseline
+
+    def keep(
+        self,
+        record: VerdictRecord,
+        summary: Summary,
+        windows: Sequence[Window],
+        *,
+        values: Sequence[float],
+        previous: Reference | None,
+        padding_overhead: float | None = None,
+    ) -> VerdictRecord:
+        """Record a figure; raises `InvalidEvidenceError` if `values` had not settled."""
+        mode = self._session.config.update
+        if mode and not evidence.halves_agree(values, HALVES_AGREE):
+            raise InvalidEvidenceError(
+                f"not recorded: the halves of {len(values)} windows differ by more than "
+                f"{HALVES_AGREE:.0%}; let the device settle and record again"
+            )
+        self._store(record, summary, padding_overhead, local=mode is None, anew=mode is None)
+        where = f"`--energy-update={mode}`" if mode else "for this machine alone"
+        before = previous.entry.sessions[-1].mean if previous else None
+        relative = record.metric != "savings"
+        change = None
+        if before is not None:
+            change = summary.mean / before - 1 if relative else summary.mean - before
+        return replace(
+            record,
+            outcome="recorded",
+            reason=f"recorded {where}: {summary.windows} {'windows' if relative else 'pairs'}, "
+            f"spread {summary.cv:.1%}",
+            value=summary.mean,
+            uncertainty=summary.uncertainty,
+            baseline=before,
+            change=change,
+            local=mode is None,
+            windows=tuple(windows),
+        )
+
+    def extend(
+        self,
+        record: VerdictRecord,
+        summary: Summary,
+        reference: Reference,
+        padding_overhead: float | None = None,
+    ) -> None:
+        """Let a local baseline learn its machine's noise from a figure that did not move."""
+        sessions = reference.entry.sessions
+        unmoved = record.outcome in ("within", "inconclusive")
+        same = sessions[0].environment == self._session.hardware.environment_id
+        if reference.local and unmoved and same and len(sessions) < LOCAL_SESSIONS:
+            self._store(record, summary, padding_overhead, local=True, anew=False)
+
+    def _store(
+        self,
+        record: VerdictRecord,
+        summary: Summary,
+        padding_overhead: float | None,
+        *,
+        local: bool,
+        anew: bool,
+    ) -> None:
+        hardware = self._session.hardware
+        default = DEFAULT_LEVELS[record.metric]
+        self._session.record(
+            Recording(
+                metric=record.metric,
+                id=record.id,
+                workload=record.workload,
+                session=evidence.stored_session(
+                    summary,
+                    device=hardware.device,
+                    environment=hardware.environment_id,
+                    padding_overhead=padding_overhead,
+                ),
+                environment=dict(hardware.environment),
+                tolerance=record.tolerance or default.tolerance,
+                detect=record.detect or default.detect,
+            ),
+            local=local,
+            anew=anew,
+        )

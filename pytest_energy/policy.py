@@ -1,0 +1,88 @@
+"""What a verdict means for its test: levels, claims, and which outcomes fail where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pytest_energy.baseline import Baseline, Claim, Entry
+from pytest_energy.config import EnergyConfig, EnergyMarker
+from pytest_energy.errors import EnergyError
+from pytest_energy.records import VerdictRecord
+
+ERROR_BUDGET = 0.01
+"""False failures that one run allows itself; all its gates share it."""
+
+# Where no baseline file states a band: the paper's 50 % within 10 points where joules are measured;
+# where a model turns time into joules, only that DistilBERT saves clearly.
+_SAVINGS_MEASURED = Claim(0.40, 0.60, "paper")
+_SAVINGS_MODELLED = Claim(0.25, 1.00, "paper")
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What is allowed and what must be caught, as fractions (for savings: of the saved fraction)."""
+
+    tolerance: float
+    detect: float
+
+
+DEFAULT_LEVELS = {"joules_per_token": Levels(0.02, 0.05), "savings": Levels(0.01, 0.03)}
+
+
+def levels(metric: str, marker: EnergyMarker, config: EnergyConfig, entry: Entry | None) -> Levels:
+    """The levels of one gate: marker, then option, then the baseline's entry, then the default.
+
+    A tolerance given alone takes `detect` along in the default's proportion.
+    """
+    default = DEFAULT_LEVELS[metric]
+    asked = marker.tolerance or config.tolerance
+    tolerance = asked or (entry.tolerance if entry else None) or default.tolerance
+    detect = marker.detect or config.detect
+    if detect is None and asked is None and entry is not None:
+        detect = entry.detect
+    if detect is None:
+        detect = tolerance * default.detect / default.tolerance
+    if detect <= tolerance:
+        raise EnergyError(
+            f"`detect` of {detect:.3g} must be above `tolerance` of {tolerance:.3g}: what must be "
+            f"caught lies beyond what is allowed; raise the one or lower the other"
+        )
+    return Levels(tolerance, detect)
+
+
+def judged(record: VerdictRecord, config: EnergyConfig) -> VerdictRecord:
+    """The record with `fails` set, as the table of outcomes in docs/outcomes.md says."""
+    return replace(record, fails=_fails(record, config))
+
+
+def claimed(record: VerdictRecord, stored: Baseline | None) -> VerdictRecord:
+    """Hold savings against the band that the hardware's file, or else the paper, states."""
+    method = record.method
+    claim = stored.claims.get(("savings", method)) if stored else None
+    if claim is None:
+        claim = _SAVINGS_MODELLED if method == "modelled" else _SAVINGS_MEASURED
+    if record.value is None or claim.low <= record.value <= claim.high:
+        return record
+    low = record.value < claim.low
+    return replace(
+        record,
+        outcome="regression" if low else "improvement",
+        reason=f"saves {record.value:.1%} of J/token, {'below' if low else 'above'} the band of "
+        f"{claim.low:.0%} to {claim.high:.0%} ({claim.source}) for {method} joules; look for what "
+        f"changed in the models, the batches or the meter",
+        fails=True,
+    )
+
+
+def _fails(record: VerdictRecord, config: EnergyConfig) -> bool:
+    if record.outcome == "missing":
+        return True
+    if record.outcome == "invalid":
+        return config.ci or config.strict
+    if record.outcome == "inconclusive":
+        return config.strict
+    if record.outcome == "improvement" and config.improvement == "pass":
+        return False
+    # A local baseline or modelled joules inform; they have no right to stop a merge.
+    advisory = record.local or record.method == "modelled"
+    return record.outcome in ("regression", "improvement") and (config.strict or not advisory)

@@ -1,0 +1,101 @@
+"""Fixtures that tests of the plugin share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+# A meter as a third party would install one: tests say what is spent, and when.
+_METER = '''
+import time
+from pytest_energy.meters import Conditions, Device, Reading
+
+METHOD, NAME, LIMIT = "counter", "NVIDIA H200", 700.0
+joules = 0.0
+faults = []
+skew = 0.0
+
+
+def spend(amount, seconds=1.0):
+    """Use some joules in some (simulated) seconds."""
+    global joules, skew
+    joules += amount
+    skew += seconds
+
+
+class SpendingMeter:
+    name = "spending"
+    update_period_seconds = 0.0
+    resolution_joules = 0.0
+
+    def __init__(self):
+        self.method = METHOD
+        self.devices = (Device("gpu:0", NAME, "GPU-0000-test", LIMIT, "580.1"),)
+
+    def read(self):
+        return Reading(time.monotonic() + skew, {"gpu:0": joules})
+
+    def conditions(self):
+        return Conditions(tuple(faults))
+
+    def close(self):
+        pass
+'''
+
+# A run as a user would write one: `noise` is the sequence of J/token factors of its windows.
+_RUN = '''
+import itertools
+import os
+import random
+from dataclasses import replace
+
+import spending
+from pytest_energy import window
+
+
+class Run:
+    def __init__(self, name, joules_per_token=0.005, cv=0.003, digest="0badcafe",
+                 padding_overhead=2.0, seed=None, watts=500.0, tokens=1000):
+        self.id, self.digest, self.padding_overhead = name, digest, padding_overhead
+        self._mean, self._cv, self._tokens, self._watts = joules_per_token, cv, tokens, watts
+        self._random = random.Random(seed if seed is not None else os.environ.get("SEED", 0))
+
+    def window(self):
+        joules = self._mean * self._tokens * self._random.gauss(1, self._cv)
+        with window(_meter(), self.id) as opened:
+            spending.spend(joules, joules / self._watts)
+        return replace(opened.record, tokens=self._tokens, steps=1,
+                       real_tokens=int(self._tokens / self.padding_overhead))
+
+
+def _meter():
+    return spending.SpendingMeter()
+'''
+
+
+@pytest.fixture(autouse=True)
+def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes depend on CI; tests of CI's behaviour set it themselves."""
+    monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.fixture
+def spending(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Install the meter `spending` and the module `gated` (class `Run`) for inner pytest runs."""
+    site = pytester.mkdir("site")
+    (site / "spending.py").write_text(_METER)
+    (site / "gated.py").write_text(_RUN)
+    info = site / "spending-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spending\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[pytest_energy.meters]\nspending = spending:SpendingMeter\n"
+    )
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    pytester.makeini("[pytest]\nenergy_meter = spending\n")
+    yield site
