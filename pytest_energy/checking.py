@@ -107,7 +107,7 @@ class Checker:
                 uncertainty=summary.uncertainty * (run.padding_overhead or 1.0),
             )
         if record.outcome in ("regression", "improvement"):
-            overhead = run.padding_overhead
+            overhead = run.padding_overhead if verdict is not verdicts[0] else None
             record = replace(record, explanation=self._explain(summary, reference, overhead))
         self._keeper.extend(record, summary, reference, run.padding_overhead)
         return record
@@ -264,7 +264,7 @@ class Checker:
     def _environment(self) -> dict[str, str]:
         return dict(self._session.hardware.environment)
 
-    def _pooled(self, reference: Reference) -> Pooled:
+    def _pooled(self, reference: Reference) -> Pooled | None:
         return pool(
             [
                 [_session_stats(row) for row in entry.sessions]
@@ -281,9 +281,8 @@ class Checker:
             return None
         watts = [row.mean_watts for row in rows if row.mean_watts]
         speeds = [row.tokens_per_second for row in rows if row.tokens_per_second]
-        old = Operating(
-            sum(watts) / len(watts), sum(speeds) / len(speeds), rows[-1].padding_overhead
-        )
+        stored = rows[-1].padding_overhead if padding_overhead else None
+        old = Operating(sum(watts) / len(watts), sum(speeds) / len(speeds), stored)
         new = Operating(summary.mean_watts, summary.tokens_per_second, padding_overhead)
         environment = reference.baseline.environments.get(rows[-1].environment or "", {})
         return explain(old, new, environment, self._environment).sentence

@@ -100,10 +100,11 @@ def finetune(energy_session: EnergySession, request: pytest.FixtureRequest) -> I
     """Make a fine-tuning run: `finetune("sst2", model="bert-base-uncased")`.
 
     Skips where the data source has nothing for the task. Keyword arguments of
-    `pytest_energy.workloads.prepare` change the workload, and with it its digest.
+    `pytest_energy.workloads.finetune.prepare` change the workload, and with it its digest.
     """
-    from pytest_energy.workloads import prepare
     from pytest_energy.workloads.data import open_data
+    from pytest_energy.workloads.finetune import prepare
+    from pytest_energy.workloads.tasks import get_task
 
     session = energy_session
     with user_errors():
@@ -113,7 +114,7 @@ def finetune(energy_session: EnergySession, request: pytest.FixtureRequest) -> I
 
     def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> FineTuning:
         with user_errors():
-            missing = data.missing(task)
+            missing = data.missing(get_task(task))
             if missing is not None:
                 pytest.skip(missing)
             run = prepare(
@@ -201,6 +202,6 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
     if record.windows:
         item.add_report_section("call", "energy windows", windows_table(record))
     if record.fails:
-        pytest.fail(f"{record.outcome}: {record.reason}", pytrace=False)
+        pytest.fail(f"{record.outcome}: {record.text}", pytrace=False)
     if record.outcome == "invalid":
         pytest.skip(f"invalid, so not a pass: {record.reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,7 +73,7 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
     reporter.write_line(text)
 
 
-_WRITTEN = pytest.StashKey[list[Any]]()
+_WRITTEN = pytest.StashKey["list[tuple[Path, str]]"]()
 
 
 def _session(config: pytest.Config) -> EnergySession:

@@ -39,6 +39,11 @@ class VerdictRecord:
     explanation: str | None = None
     windows: tuple[Window, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """The reason, and why the figure moved where that is known."""
+        return f"{self.reason} {self.explanation}" if self.explanation else self.reason
+
     def as_json(self) -> dict[str, Any]:
         """The record with builtin types alone, figures of each window included."""
         record = asdict(replace(self, windows=()))

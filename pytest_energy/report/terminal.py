@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,16 +49,19 @@ def render(
     )
     console.print(_table(record.verdicts))
     for verdict in record.verdicts:
-        if verbose or verdict.outcome in _EXPLAINED:
-            console.print(f"{_name(verdict)}: {verdict.outcome}. {_reason(verdict)}", markup=False)
+        # A failed test has said its sentence above; what only informs says it here.
+        if verbose or (verdict.outcome in _EXPLAINED and not verdict.fails):
+            text = f"{_name(verdict)}: {verdict.outcome}. {_reason(verdict)}"
+            console.print(text, markup=False, soft_wrap=True)
     for path, diff in written:
-        console.print(f"\n{path} changed; look at it, then commit it:" if diff else f"{path}: same")
-        console.print(diff, markup=False, soft_wrap=True)
+        if diff:
+            console.print(f"\n{_short(path)} changed; read it, then commit it:", markup=False)
+            console.print(diff, markup=False, soft_wrap=True)
     console.print(_cost(record, region), markup=False)
     following = next_command(record, written)
     if following:
         console.print(f"next: {following}", markup=False, soft_wrap=True)
-    return stream.getvalue().rstrip()
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n")
 
 
 def sentence(record: VerdictRecord) -> str:
@@ -93,7 +97,7 @@ def next_command(record: RunRecord, written: Sequence[tuple[Path, str]] = ()) ->
     local = any(verdict.local for verdict in record.verdicts)
     key = record.hardware.get("key", "KEY")
     if written:
-        return f"git diff {written[0][0].name}" if written[0][1] else ""
+        return f"git diff {_short(written[0][0])}" if written[0][1] else ""
     if "missing" in outcomes:
         return f"pytest --energy-hw={key} --energy-update=new   # on an idle machine"
     if "invalid" in outcomes:
@@ -105,6 +109,10 @@ def next_command(record: RunRecord, written: Sequence[tuple[Path, str]] = ()) ->
     if local:
         return f"pytest --energy-hw={key} --energy-update=new   # to commit a baseline"
     return ""
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path)
 
 
 def _table(verdicts: Sequence[VerdictRecord]) -> object:
@@ -151,9 +159,8 @@ def _caveat(verdict: VerdictRecord) -> str:
 
 
 def _reason(verdict: VerdictRecord) -> str:
-    text = verdict.reason if not verdict.explanation else f"{verdict.reason} {verdict.explanation}"
     shown_only = verdict.outcome in ("regression", "improvement") and not verdict.fails
-    return f"{text} (shown only, fails nothing)" if shown_only else text
+    return f"{verdict.text} (shown only, fails nothing)" if shown_only else verdict.text
 
 
 def _cost(record: RunRecord, region: str | None) -> str:

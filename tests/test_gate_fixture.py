@@ -1,0 +1,364 @@
+"""`energy_gate` end to end: recording, gating, failing and passing, through a meter that tests drive."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+TEST = """
+    import os
+    from gated import Run
+
+    def test_gated(energy_gate):
+        energy_gate.check("joules_per_token", Run("mine/model", **eval(os.environ.get("RUN", "{}"))))
+"""
+
+
+@pytest.fixture
+def gated(pytester: pytest.Pytester, spending: Path) -> pytest.Pytester:
+    """A project with one gated test and no baseline yet."""
+    pytester.makepyfile(test_mine=TEST)
+    return pytester
+
+
+def _record(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, sessions: int = 8, *more: str
+) -> Path:
+    for number in range(sessions):
+        monkeypatch.setenv("SEED", str(100 + number))
+        mode = "append" if number else "new"
+        result = gated.runpytest(f"--energy-update={mode}", "--energy-tokens=1000", *more)
+        assert result.ret == 0, result.stdout.str()
+    monkeypatch.setenv("SEED", "7")
+    return gated.path / "baselines" / "h200.toml"
+
+
+def test_recording_shows_the_diff_and_the_next_command(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _record(gated, monkeypatch, 1)
+    result = gated.runpytest("--energy-update=append", "--energy-tokens=1000")
+
+    result.stdout.fnmatch_lines(
+        [
+            "mine/model*mJ/token*recorded",
+            "baselines/h200.toml changed*",
+            "+++ b/h200.toml",
+            "+*windows = 10*",
+            "next: git diff baselines/h200.toml",
+        ]
+    )
+    assert path.read_text().count("windows = 10") == 2
+
+
+def test_unchanged_code_is_within(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch)
+
+    result = gated.runpytest("--energy-hw=h200", "-v")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["mine/model*mJ/token*5.00? mJ/token*within"])
+
+
+def test_a_regression_fails_with_one_sentence_that_says_why(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch)
+    monkeypatch.setenv("RUN", "{'joules_per_token': 0.0053}")
+
+    result = gated.runpytest("--junit-xml=junit.xml", "--energy-json=run.json")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "regression: 5.3?? mJ/token against 5.00? mJ/token*+6.? %*tolerance of 2 %*"
+            "--energy-update=replace*+6.? % J/token: same power, -5.? % tokens/s*same environment.",
+            "*energy windows*",
+            "*window*J*W*mJ/token*tokens/s*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    verdict = json.loads((gated.path / "run.json").read_text())["verdicts"][0]
+    assert (verdict["verdict"], verdict["fails"]) == ("regression", True)
+    assert verdict["change"] == pytest.approx(0.06, abs=0.01)
+    assert len(verdict["windows"]) >= 3
+    case = ElementTree.parse(gated.path / "junit.xml").find(".//testcase")
+    assert case is not None
+    assert case.find("failure") is not None
+    properties = {p.get("name"): p.get("value") for p in case.iter("property")}
+    assert properties["energy_outcome"] == "regression"
+
+
+def test_more_power_is_told_from_less_throughput(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch)
+    monkeypatch.setenv("RUN", "{'joules_per_token': 0.0053, 'watts': 530}")
+
+    result = gated.runpytest()
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["regression:**+6.? % J/token: +6.? % power, same throughput*"])
+
+
+def test_an_improvement_fails_until_it_is_locked_in(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch)
+    monkeypatch.setenv("RUN", "{'joules_per_token': 0.0045}")
+
+    failed = gated.runpytest()
+    passed = gated.runpytest("--energy-improvement=pass")
+    locked = gated.runpytest("--energy-update=replace")
+    after = gated.runpytest()
+
+    assert failed.ret == pytest.ExitCode.TESTS_FAILED
+    failed.stdout.fnmatch_lines(["improvement:*-10.? %*--energy-update=replace*"])
+    assert (passed.ret, locked.ret) == (0, 0)
+    after.stdout.no_fnmatch_line("mine/model*improvement*")
+
+
+def test_a_single_session_is_inconclusive_and_strict_makes_that_fail(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch, 1)
+
+    result = gated.runpytest()
+    strict = gated.runpytest("--energy-strict")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*mine/model: inconclusive.*session*--energy-update=append*"])
+    assert strict.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_levels_come_from_marker_then_option_then_file(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _record(gated, monkeypatch)
+    monkeypatch.setenv("RUN", "{'joules_per_token': 0.0053}")
+
+    by_option = gated.runpytest("--energy-tolerance=10")
+    path.write_text(path.read_text().replace("tolerance = 0.02", "tolerance = 0.1"))
+    path.write_text(path.read_text().replace("detect = 0.05", "detect = 0.2"))
+    by_file = gated.runpytest()
+    gated.makepyfile(
+        test_mine="import pytest\npytestmark = pytest.mark.energy(tolerance=2, detect=5)\n"
+        + textwrap.dedent(TEST)
+    )
+    by_marker = gated.runpytest("--energy-tolerance=10")
+
+    assert (by_option.ret, by_file.ret) == (0, 0)
+    assert by_marker.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_another_workload_is_an_error_and_no_regression(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch, 2)
+    monkeypatch.setenv("RUN", "{'digest': 'ffffffff'}")
+
+    result = gated.runpytest()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["`mine/model` is workload `ffffffff`*`0badcafe`*replace*"])
+    result.stdout.no_fnmatch_line("regression:*")
+
+
+def test_another_token_budget_is_refused_before_measuring(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch, 1)
+
+    result = gated.runpytest("--energy-tokens=2000")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*`--energy-tokens=2000` is not what*(1000)*"])
+
+
+def test_a_worse_padding_policy_shows_in_real_tokens(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch)
+    monkeypatch.setenv("RUN", "{'padding_overhead': 2.4}")
+
+    result = gated.runpytest()
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["regression:*+20.? %*J/real token:*+20.? % padding*"])
+
+
+def test_another_power_limit_is_invalid(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch, 2)
+    meter = gated.path / "site" / "spending.py"
+    meter.write_text(meter.read_text().replace("700.0", "500.0"))
+
+    here = gated.runpytest_subprocess()
+    monkeypatch.setenv("CI", "true")
+    in_ci = gated.runpytest_subprocess()
+
+    here.assert_outcomes(skipped=1)
+    in_ci.assert_outcomes(failed=1)
+    in_ci.stdout.fnmatch_lines(["invalid: the power limit is 500 W, the baseline's was 700 W*"])
+
+
+def test_windows_that_stay_invalid_end_in_an_invalid_verdict(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch, 2)
+    meter = gated.path / "site" / "spending.py"
+    meter.write_text(meter.read_text().replace("faults = []", "faults = ['throttled: hot']"))
+    monkeypatch.setenv("CI", "true")
+
+    result = gated.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["invalid: 5 windows*throttled: hot*"])
+
+
+def test_where_a_baseline_is_demanded_its_absence_fails(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = gated.runpytest("--energy-hw=h200")
+    monkeypatch.setenv("CI", "true")
+    in_ci = gated.runpytest()
+
+    for result in (named, in_ci):
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(
+            ["missing: `mine/model`*`pytest test_mine.py --energy-hw=h200 --energy-update=new`*"]
+        )
+
+
+def test_without_a_baseline_the_machine_keeps_its_own(gated: pytest.Pytester) -> None:
+    first = gated.runpytest()
+    second = gated.runpytest()
+
+    assert (first.ret, second.ret) == (0, 0)
+    first.stdout.fnmatch_lines(["mine/model*recorded", "next: run it again*"])
+    second.stdout.fnmatch_lines(["mine/model*mJ/token*inconclusive (local)"])
+    assert not (gated.path / "baselines").exists()
+
+
+def test_a_local_baseline_learns_and_informs_but_fails_nothing(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(9):
+        monkeypatch.setenv("SEED", str(seed))
+        assert gated.runpytest().ret == 0
+    monkeypatch.setenv("RUN", "{'joules_per_token': 0.006}")
+
+    result = gated.runpytest()
+    strict = gated.runpytest("--energy-strict")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["mine/model*regression (local)", "*(shown only, fails nothing)"])
+    assert strict.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_the_same_verdicts_under_xdist(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch)
+    monkeypatch.setenv("RUN", "{'joules_per_token': 0.0053}")
+
+    result = gated.runpytest_subprocess("-n", "2", "--junit-xml=junit.xml")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["regression:*+6.? %*", "mine/model*regression"])
+    case = ElementTree.parse(gated.path / "junit.xml").find(".//testcase")
+    assert case is not None
+    assert {p.get("name") for p in case.iter("property")} >= {"energy_value", "energy_outcome"}
+
+
+def test_nothing_metered_is_no_success(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        test_mine="import pytest\n\n@pytest.mark.skip\ndef test_gated(energy_gate): pass\n"
+    )
+
+    result = gated.runpytest("--energy-hw=h200")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["nothing was metered*"])
+
+
+def test_broken_toml_is_bad_input(gated: pytest.Pytester) -> None:
+    folder = gated.mkdir("baselines")
+    (folder / "h200.toml").write_text("schema = 1\n[hardware\n")
+
+    result = gated.runpytest("--energy-hw=h200")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*h200.toml` is not valid TOML: *line 2*"])
+
+
+def test_halves_that_disagree_are_not_recorded(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        test_mine="""
+        from gated import Run
+
+        class Rising(Run):
+            def window(self):
+                self._mean *= 1.009
+                return super().window()
+
+        def test_gated(energy_gate):
+            energy_gate.check("joules_per_token", Rising("mine/model"))
+        """
+    )
+
+    result = gated.runpytest("--energy-update=new")
+
+    result.stdout.fnmatch_lines(["*not recorded: the halves of 10 windows differ*"])
+    assert not (gated.path / "baselines").exists()
+
+
+def test_savings_are_gated_on_pairs(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated.makepyfile(
+        test_mine="""
+        import os
+        from gated import Run
+
+        def test_savings(energy_gate):
+            large = Run("mine/large", 0.010, seed=int(os.environ["SEED"]))
+            small = Run("mine/small", float(os.environ.get("SMALL", 0.005)))
+            energy_gate.check("savings", large, small)
+        """
+    )
+    _record(gated, monkeypatch)
+    same = gated.runpytest()
+    monkeypatch.setenv("SMALL", "0.0056")
+    worse = gated.runpytest()
+    monkeypatch.setenv("SMALL", "0.0075")
+    outside = gated.runpytest()
+
+    assert same.ret == 0
+    same.stdout.fnmatch_lines(["mine savings*??.? ± 0.? %*??.? %*points*within"])
+    assert worse.ret == outside.ret == pytest.ExitCode.TESTS_FAILED
+    worse.stdout.fnmatch_lines(["regression: 4?.? % saved against ??.? %*points*"])
+    outside.stdout.fnmatch_lines(["regression: saves 2?.?% of J/token, below the band of 40%*"])
+
+
+def test_a_check_that_does_not_exist(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        test_mine="""
+        from gated import Run
+
+        def test_gated(energy_gate):
+            energy_gate.check("watts", Run("mine/model"))
+        """
+    )
+
+    result = gated.runpytest()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["`watts` with one run is no check;*`joules_per_token`*"])
