@@ -28,6 +28,7 @@ _RESOLVED = 4.0  # standard deviations of the mean between the two levels
 _WORST_INFLATION = 1.25  # of a mean of interleaved pairs, over all autocorrelations
 _PAIR_FLOOR = 0.001**2
 _USUAL_NOISE = 0.999
+_PATIENCE = 10  # windows before noise is held against a session: one outlier in three is chance
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def look_at_session(values: Sequence[float], spread: Spread, levels: Levels, mos
         outcome = "inconclusive"
     noise = None
     if outcome is not None and _too_noisy(squares, count, spread):
-        outcome, noise = "invalid", math.sqrt(_unbiased(squares, count, spread.rho))
+        outcome = "invalid" if count >= min(_PATIENCE, most) else None
+        noise = math.sqrt(_unbiased(squares, count, spread.rho))
     return Look(change, variance, evidence, outcome, exhausted, noise)
 
 

@@ -19,11 +19,11 @@ def variance_inflation(count: int, rho: float) -> float:
 
 
 def effective_share(rho: float) -> float:
-    """Share of the degrees of freedom of a variance that is left in an AR(1) series.
+    """Share of an AR(1) series' values that are worth an independent one, for long series.
 
-    Exact for long series, and cautious (too low) for short ones.
+    Cautious (too low) for degrees of freedom of a variance, since `rho` is itself an estimate.
     """
-    return (1.0 - rho * rho) / (1.0 + rho * rho)
+    return (1.0 - rho) / (1.0 + rho)
 
 
 def unbiased_autocorrelation(sample: float, count: int) -> float:

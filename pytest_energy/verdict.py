@@ -96,7 +96,8 @@ def measured(
         figure += " saved"
     return (
         f"{name}{': ' if name else ''}{figure} against {quantity(baseline, subject.unit)} of "
-        f"{subject.against}, {difference(change, subject.unit)} (95 % interval {low} to {high}, "
+        f"{subject.against}, {difference(change, subject.unit)} "
+        f"(95 % interval {low.removesuffix(' points')} to {high}, "
         f"{count} {subject.counted})"
     )
 
