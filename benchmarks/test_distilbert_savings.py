@@ -12,9 +12,7 @@ from pytest_energy.workloads.tasks import FINE_TUNING_TASKS
 
 
 @pytest.mark.parametrize("task", FINE_TUNING_TASKS)
-def test_savings(
-    task: str, finetune: Callable[..., FineTuning], energy_gate: EnergyGate
-) -> None:
+def test_savings(task: str, finetune: Callable[..., FineTuning], energy_gate: EnergyGate) -> None:
     bert = finetune(task, model="bert-base-uncased")
     distilbert = finetune(task, model="distilbert-base-uncased")
     energy_gate.check("savings", bert, distilbert)

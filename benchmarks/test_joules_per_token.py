@@ -1,4 +1,4 @@
-"""Claim: fine-tuning costs a steady number of joules a processed token, task by task and model by model."""
+"""Claim: fine-tuning costs a steady number of joules a processed token, task by task."""
 
 from __future__ import annotations
 

@@ -144,7 +144,8 @@ class _Reader:
         schema = document.get("schema")
         if schema != SCHEMA:
             raise self._error(
-                "schema", f"is {schema!r}, this version reads {SCHEMA}; write that, or upgrade pytest-energy"
+                "schema",
+                f"is {schema!r}, this version reads {SCHEMA}; write that, or upgrade pytest-energy",
             )
         tables = ("schema", "hardware", "environment", "claims", *METRICS)
         for name in document:
@@ -238,9 +239,7 @@ class _Reader:
         checked: dict[str, Any] = {}
         for name, item in self._table(value, where).items():
             if name not in names:
-                raise self._error(
-                    f"{where}.{name}", f"is not known; it may be {', '.join(names)}"
-                )
+                raise self._error(f"{where}.{name}", f"is not known; it may be {', '.join(names)}")
             wanted = names[name]
             if wanted is str and name == "date":
                 item = item.isoformat() if hasattr(item, "isoformat") else item

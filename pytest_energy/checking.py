@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_energy import evidence, policy
-from pytest_energy.baseline import StoredSession
+from pytest_energy.baseline import Entry
 from pytest_energy.config import EnergyMarker
 from pytest_energy.errors import EnergyError
 from pytest_energy.evidence import InvalidEvidenceError, Purchases, Run, Summary
 from pytest_energy.explain import Operating, explain
-from pytest_energy.gate import PairStats, Pooled, SavingsGate, SequentialGate, SessionStats, pool
+from pytest_energy.gate import Pooled, SavingsGate, SequentialGate
 from pytest_energy.keeping import Keeper
 from pytest_energy.metering import Window
 from pytest_energy.records import VerdictRecord
 from pytest_energy.session import EnergySession, Reference
+from pytest_energy.stored import pair_stats, pooled_of, session_stats
 from pytest_energy.units import FRACTION, quantity
 from pytest_energy.verdict import Verdict
 
@@ -82,12 +83,14 @@ class Checker:
     ) -> VerdictRecord:
         self._require_same_power_limit(reference)
         rows, run = reference.entry.sessions, purchases.run
-        gates = [(1.0, self._sequential(base, rows, self._pooled(reference)))]
+        pooled = pooled_of(reference.baseline, "joules_per_token")
+        gates = [(1.0, self._sequential(base, reference.entry, pooled))]
         stored = rows[-1].padding_overhead
         if stored and run.padding_overhead and abs(run.padding_overhead / stored - 1) > 1e-3:
             # J/token does not see a worse padding policy; J/real token, gated beside it, does.
             real = [replace(row, mean=row.mean * (row.padding_overhead or stored)) for row in rows]
-            gates.append((run.padding_overhead, self._sequential(base, real, None)))
+            entry = replace(reference.entry, sessions=tuple(real))
+            gates.append((run.padding_overhead, self._sequential(base, entry, pooled)))
         purchases.warm_up()
         while any(gate.verdict is None for _, gate in gates):
             value = purchases.buy().joules_per_token
@@ -135,10 +138,7 @@ class Checker:
         assert base.tolerance is not None
         assert base.detect is not None
         gate = SavingsGate(
-            [
-                PairStats(row.mean, row.cv, row.windows, row.autocorrelation, row.device)
-                for row in reference.entry.sessions
-            ],
+            pair_stats(reference.entry),
             tolerance=base.tolerance,
             detect=base.detect,
             alpha=policy.ERROR_BUDGET / self._session.gates,
@@ -158,12 +158,12 @@ class Checker:
         return record
 
     def _sequential(
-        self, base: VerdictRecord, rows: Sequence[StoredSession], pooled: Pooled | None
+        self, base: VerdictRecord, entry: Entry, pooled: Pooled | None
     ) -> SequentialGate:
         assert base.tolerance is not None
         assert base.detect is not None
         return SequentialGate(
-            [_session_stats(row) for row in rows],
+            session_stats(entry),
             tolerance=base.tolerance,
             detect=base.detect,
             alpha=policy.ERROR_BUDGET / self._session.gates,
@@ -264,15 +264,6 @@ class Checker:
     def _environment(self) -> dict[str, str]:
         return dict(self._session.hardware.environment)
 
-    def _pooled(self, reference: Reference) -> Pooled | None:
-        return pool(
-            [
-                [_session_stats(row) for row in entry.sessions]
-                for (metric, _), entry in reference.baseline.entries.items()
-                if metric == "joules_per_token" and entry.sessions
-            ]
-        )
-
     def _explain(
         self, summary: Summary, reference: Reference, padding_overhead: float | None
     ) -> str | None:
@@ -298,7 +289,3 @@ def _buy_pair(index: int, pair: tuple[Purchases, Purchases]) -> tuple[Window, Wi
     for purchases in pair if index % 2 == 0 else reversed(pair):
         purchases.buy()
     return pair[0].windows[-1], pair[1].windows[-1]
-
-
-def _session_stats(row: StoredSession) -> SessionStats:
-    return SessionStats(row.mean, row.cv, row.windows, row.autocorrelation, row.device)

@@ -1,4 +1,4 @@
-"""The command `pytest-energy`: what works here, and what the baselines hold."""
+"""The command `pytest-energy`: tools beside the plugin."""
 
 from __future__ import annotations
 
@@ -13,24 +13,15 @@ from pytest_energy.errors import EnergyError
 USAGE_ERROR = 4
 """Exit code for bad input, as pytest's own."""
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n")
+_FOLDER = Path("baselines")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
-    parser = _Parser(
-        prog="pytest-energy", description="Energy as a tested property: tools beside the plugin."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    doctor = commands.add_parser("doctor", help="say which meters work here, and what this machine is")
-    doctor.add_argument(
-        "--baselines", type=Path, default=Path("baselines"), help="folder of the baseline files"
-    )
-    doctor.set_defaults(run=lambda options: run_doctor(options.baselines))
+    parser = _Parser(prog="pytest-energy", description="Energy as a tested property.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_doctor(commands)
+    _add_baselines(commands)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -40,35 +31,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def run_doctor(folder: Path) -> int:
-    """Print each meter with its state, then the machine; 1 if no meter works."""
-    from pytest_energy.baseline import baseline_path, known_hardware
-    from pytest_energy.hardware import identify
-    from pytest_energy.meters import open_meter, probe_meters
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n")
 
-    probes = probe_meters()
-    width = max(len(probe.name) for probe in probes)
-    print("meters")
-    for probe in probes:
-        state = "works" if probe.works else "no"
-        print(f"  {probe.name:<{width}}  {state:<5}  {probe.detail}")
-    if not any(probe.works for probe in probes):
-        print("no meter works here, so nothing can be measured")
-        return 1
-    meter = open_meter("auto")
-    try:
-        known = known_hardware(folder)
-        hardware = identify(meter, {k: globs for k, globs in known.items() if k != "cpu"})
-        print(f"\nhardware key: {hardware.key}")
-        print(f"  meter: {meter.name} ({meter.method})")
-        for device in hardware.devices:
-            limit = f", limit {device.power_limit_watts:g} W" if device.power_limit_watts else ""
-            print(f"  {device.domain}: {device.name}{limit}{'  ' + device.uuid if device.uuid else ''}")
-        path = baseline_path(folder, hardware.key)
-        print(f"  baseline file: {path}{'' if path.is_file() else ' (none yet)'}")
-        print("environment")
-        for name, value in hardware.environment.items():
-            print(f"  {name}: {value}")
-    finally:
-        meter.close()
-    return 0
+
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser("doctor", help="which meters work here, and what machine this is")
+    parser.add_argument(
+        "--baselines", type=Path, default=_FOLDER, help="folder of the baseline files"
+    )
+    parser.set_defaults(run=_doctor)
+
+
+def _add_baselines(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser("baselines", help="list, check, compare and tidy baselines")
+    parser.add_argument(
+        "paths", nargs="*", type=Path, default=[_FOLDER], help="files or folders (baselines/)"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="exit 1 if a file has faults, for CI")
+    what.add_argument("--compare", action="store_true", help="two files, figure by figure")
+    what.add_argument("--prune", action="store_true", help="remove what no session needs")
+    parser.set_defaults(run=_baselines)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from pytest_energy.commands import doctor
+
+    return doctor.run(options.baselines)
+
+
+def _baselines(options: argparse.Namespace) -> int:
+    from pytest_energy.commands import baselines
+
+    if options.compare:
+        if len(options.paths) != 2:
+            raise EnergyError("`--compare` takes two baseline files: the old one and the new one")
+        return baselines.compare(*options.paths)
+    if options.prune:
+        return baselines.prune(options.paths)
+    return baselines.show(options.paths, check=options.check)

@@ -18,7 +18,10 @@ UpdateMode = Literal["new", "append", "replace"]
 # option without the dashes -> (metavar, help); every one has an ini twin of the same name.
 OPTIONS: dict[str, tuple[str | None, str]] = {
     "energy_hw": ("KEY", "baseline file to gate against; `auto` (default) detects it"),
-    "energy_baselines": ("DIR", "folder of the baseline files (default: baselines/ under the root)"),
+    "energy_baselines": (
+        "DIR",
+        "folder of the baseline files (default: baselines/ under the root)",
+    ),
     "energy_update": ("MODE", "record baselines: `new`, `append` or `replace`"),
     "energy_allow_ci_update": (None, "let --energy-update work where CI is set"),
     "energy_tolerance": ("PCT", "change that is allowed, in percent"),
@@ -27,9 +30,15 @@ OPTIONS: dict[str, tuple[str | None, str]] = {
     "energy_max_windows": ("N", "the most windows that one verdict may cost (default: 30)"),
     "energy_meter": ("NAME", "`auto` (default), `nvml`, `rapl`, `codecarbon` or an installed one"),
     "energy_data": ("SOURCE", "`synthetic` (default), `hub` or a folder of local data sets"),
-    "energy_improvement": ("WHAT", "an improvement beyond tolerance is a `fail` (default) or `pass`"),
+    "energy_improvement": (
+        "WHAT",
+        "an improvement beyond tolerance is a `fail` (default) or `pass`",
+    ),
     "energy_strict": (None, "an inconclusive verdict fails, and so does one on modelled joules"),
-    "energy_region": ("ISO3", "country whose grid turns joules into gCO2e (default: the world's mean)"),
+    "energy_region": (
+        "ISO3",
+        "country whose grid turns joules into gCO2e (default: the world's mean)",
+    ),
     "energy_lock_timeout": ("SECONDS", "how long to wait for a device in use (default: 600)"),
     "energy_json": ("PATH", "write the verdicts, with every window, as JSON"),
 }
@@ -126,7 +135,7 @@ class EnergyConfig:
 
 @dataclass(frozen=True)
 class EnergyMarker:
-    """Arguments of `@pytest.mark.energy`; joules absolute, levels in percent as on the command line."""
+    """Arguments of `@pytest.mark.energy`; levels come in percent and are kept as fractions."""
 
     max_joules: float | None = None
     tolerance: float | None = None
@@ -178,7 +187,7 @@ class _Source:
         value = self._config.getoption(name)
         if value is None:
             value = self._config.getini(name)
-        if value is None or isinstance(value, str) and not value.strip():
+        if value is None or (isinstance(value, str) and not value.strip()):
             return None
         return str(value)
 
@@ -198,9 +207,7 @@ class _Source:
             raise pytest.UsageError(f"`{flag(name)}={value}` is not known; give one of {options}")
         return value
 
-    def number(
-        self, name: str, low: float, high: float, *, percent: bool = False
-    ) -> float | None:
+    def number(self, name: str, low: float, high: float, *, percent: bool = False) -> float | None:
         value = self.text(name)
         if value is None:
             return None

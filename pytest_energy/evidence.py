@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import pairwise
 from statistics import fmean, stdev
 from typing import Protocol
 
@@ -77,7 +78,7 @@ class Purchases:
                 values.append(window.joules_per_token)
             elif len(self.rejected) >= INVALID_LIMIT:
                 raise InvalidEvidenceError(
-                    f"{INVALID_LIMIT} windows were invalid while warming up: {window.invalid_reason}"
+                    f"{INVALID_LIMIT} windows were invalid in warm-up: {window.invalid_reason}"
                 )
             if not window.valid:
                 self.rejected.append(window)
@@ -166,7 +167,7 @@ def autocorrelation(values: Sequence[float]) -> float:
     total = sum(d * d for d in deviations)
     if total == 0:
         return 0.0
-    return sum(a * b for a, b in zip(deviations, deviations[1:], strict=False)) / total
+    return sum(a * b for a, b in pairwise(deviations)) / total
 
 
 def halves_agree(values: Sequence[float], relative: float) -> bool:

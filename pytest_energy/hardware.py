@@ -1,4 +1,4 @@
-"""What is measured on: its key, its devices, and the fingerprint of all that moves an energy figure."""
+"""What is measured on: its key, its devices, and a fingerprint of what moves energy figures."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def matching_key(names: list[str], known: Mapping[str, tuple[str, ...]]) -> str 
 
 
 def slug(name: str) -> str:
-    """A short key from a device name: `NVIDIA A100-SXM4-80GB` is `a100`, `Quadro RTX 8000` `rtx8000`."""
+    """A short key from a device name: `NVIDIA A100-SXM4-80GB` gives `a100`."""
     words = _NOISE.sub(" ", name.lower()).split()
     return "".join(words) or "gpu"
 
@@ -95,11 +95,8 @@ def slug(name: str) -> str:
 def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
     """What the run stands on, by name; read without importing the packages it names."""
     found: dict[str, str] = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    installed = {package: _version(package) for package in _PACKAGES}
+    found.update({package: version for package, version in installed.items() if version})
     found["python"] = platform.python_version()
     found["os"] = f"{platform.system()} {platform.release()}"
     found["cpu"] = cpu_name()
@@ -134,6 +131,13 @@ def cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cuda_of_torch() -> str:

@@ -60,7 +60,9 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
     if not record.verdicts:
         if energy.config.hw != "auto":
             reporter.section("energy")
-            reporter.write_line("nothing was metered, which is no success where a hardware is named")
+            reporter.write_line(
+                "nothing was metered, which is no success where a hardware is named"
+            )
         return
     reporter.section("energy")
     text = terminal.render(
@@ -68,12 +70,12 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
         region=energy.config.region,
         colour=reporter.hasmarkup,
         verbose=config.getoption("verbose") > 0,
-        written=config.stash.get(_WRITTEN, []),
+        written=config.stash.get(_WRITTEN, ()),
     )
     reporter.write_line(text)
 
 
-_WRITTEN = pytest.StashKey["list[tuple[Path, str]]"]()
+_WRITTEN = pytest.StashKey[Sequence[tuple[Path, str]]]()
 
 
 def _session(config: pytest.Config) -> EnergySession:

@@ -20,7 +20,7 @@ _SAVINGS_MODELLED = Claim(0.25, 1.00, "paper")
 
 @dataclass(frozen=True)
 class Levels:
-    """What is allowed and what must be caught, as fractions (for savings: of the saved fraction)."""
+    """What is allowed and what must be caught, as fractions; for savings as points of one."""
 
     tolerance: float
     detect: float

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_energy.baseline import SCHEMA, StoredSession
+from pytest_energy.baseline import METRICS, SCHEMA, StoredSession
 from pytest_energy.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -58,6 +58,24 @@ def updated(
     for recording in recordings:
         _record(document, recording, mode)
     return _spaced(tomlkit.dumps(document))
+
+
+def pruned(text: str) -> str:
+    """The file's text without entries that have no sessions and environments that none names."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    named = set()
+    for metric in METRICS:
+        for identifier, entry in list(document.get(metric, {}).items()):
+            if entry.get("sessions"):
+                named |= {row.get("environment") for row in entry["sessions"]}
+            else:
+                document[metric].remove(identifier)
+    for name in list(document.get("environment", {})):
+        if name not in named:
+            document["environment"].remove(name)
+    return tomlkit.dumps(document)
 
 
 def write(path: Path, text: str) -> None:

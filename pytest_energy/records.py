@@ -73,7 +73,7 @@ class RunCost:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All that one session reports; `hardware` and `environment` are empty if nothing was metered."""
+    """All that one session reports; `hardware` is empty if nothing was metered."""
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)

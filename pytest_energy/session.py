@@ -133,7 +133,7 @@ class EnergySession:
         data, json = self.config.data, self.config.json
         if data not in ("synthetic", "hub") and not Path(data).is_dir():
             raise EnergyError(
-                f"`--energy-data={data}` is no folder; give `synthetic`, `hub` or a folder that exists"
+                f"`--energy-data={data}` is no folder; give `synthetic`, `hub` or a folder"
             )
         if json is not None:
             recording.require_writable(json, "--energy-json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 STEADY = 0.01
 """Relative step between windows below which they count as equal; sensors repeat no better."""
@@ -19,7 +20,7 @@ def is_stationary(values: Sequence[float]) -> bool:
     if len(values) < 2:
         return False
     logs = [math.log(value) for value in values[-3:]]
-    steps = [after - before for before, after in zip(logs, logs[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(logs)]
     if len(steps) == 2 and steps[0] * steps[1] < 0:
         return True
     return abs(steps[-1]) <= STEADY and abs(sum(steps)) <= STEADY

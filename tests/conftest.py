@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ class SpendingMeter:
 '''
 
 # A run as a user would write one: `noise` is the sequence of J/token factors of its windows.
-_RUN = '''
+_RUN = """
 import itertools
 import os
 import random
@@ -74,7 +73,7 @@ class Run:
 
 def _meter():
     return spending.SpendingMeter()
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +83,7 @@ def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def spending(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def spending(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Install the meter `spending` and the module `gated` (class `Run`) for inner pytest runs."""
     site = pytester.mkdir("site")
     (site / "spending.py").write_text(_METER)
@@ -98,4 +97,4 @@ def spending(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PYTHONPATH", str(site))
     pytester.makeini("[pytest]\nenergy_meter = spending\n")
-    yield site
+    return site

@@ -26,7 +26,9 @@ tolerance = 0.02
 detect = 0.05
 workload = "3f9a1c20"
 sessions = [
-  { date = 2026-11-24T10:12:03Z, device = "GPU-5f", windows = 10, mean = 0.00512, cv = 0.0031, autocorrelation = 0.2, padding_overhead = 3.011, mean_watts = 512.3, tokens_per_second = 100100.0, environment = "a41b" },
+  { date = 2026-11-24T10:12:03Z, device = "GPU-5f", windows = 10, mean = 0.00512, cv = 0.0031, \
+autocorrelation = 0.2, padding_overhead = 3.011, mean_watts = 512.3, \
+tokens_per_second = 100100.0, environment = "a41b" },
 ]
 
 [savings."sst2"]
@@ -67,7 +69,11 @@ def test_savings_sessions_count_pairs_and_keep_the_spread_of_log_ratios() -> Non
         ("schema = 1", "schema = 2", r"`schema` in .*h200.toml` is 2.*upgrade pytest-energy"),
         ("schema = 1", "", r"`schema` in .* is None"),
         ('key = "h200"', 'key = "a100"', r"`hardware.key` .* 'a100' but the file is `h200.toml`"),
-        ("tolerance = 0.02", "tolerence = 0.02", r"tolerence` .* is not known; it may be tolerance"),
+        (
+            "tolerance = 0.02",
+            "tolerence = 0.02",
+            r"tolerence` .* is not known; it may be tolerance",
+        ),
         ("tolerance = 0.02", "tolerance = 2", r"tolerance` .* fraction between 0 and 1"),
         ("tolerance = 0.02", 'tolerance = "2 %"', r"tolerance` .* must be of type float"),
         ("mean = 0.00512", "mean = -1.0", r"sessions\[0\]` .* needs `mean` above 0"),

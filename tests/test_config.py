@@ -1,4 +1,4 @@
-"""Options, their ini twins and the marker's arguments: what is accepted, what is refused and how."""
+"""Options, their ini twins and the marker's arguments: what is accepted, what is refused."""
 
 from __future__ import annotations
 
@@ -89,9 +89,7 @@ def test_ini_twins_count_and_the_command_line_wins(pytester: pytest.Pytester) ->
         ("--energy-lock-timeout=soon", "*`--energy-lock-timeout=soon` is out of range*"),
     ],
 )
-def test_bad_values_are_usage_errors(
-    pytester: pytest.Pytester, option: str, message: str
-) -> None:
+def test_bad_values_are_usage_errors(pytester: pytest.Pytester, option: str, message: str) -> None:
     pytester.makepyfile("def test_nothing(): pass")
 
     result = pytester.runpytest(option)

@@ -101,9 +101,7 @@ def test_a_failing_test_keeps_its_own_reason(pytester: pytest.Pytester, spending
     result.stdout.fnmatch_lines(["*assert 1 == 2"])
 
 
-def test_a_limit_on_an_invalid_window_is_no_pass(
-    pytester: pytest.Pytester, spending: Path
-) -> None:
+def test_a_limit_on_an_invalid_window_is_no_pass(pytester: pytest.Pytester, spending: Path) -> None:
     pytester.makepyfile(
         """
         import pytest, spending

@@ -1,4 +1,4 @@
-"""`energy_gate` end to end: recording, gating, failing and passing, through a meter that tests drive."""
+"""`energy_gate` end to end: recording, gating, failing and passing, on a meter that tests drive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ TEST = """
     from gated import Run
 
     def test_gated(energy_gate):
-        energy_gate.check("joules_per_token", Run("mine/model", **eval(os.environ.get("RUN", "{}"))))
+        changes = eval(os.environ.get("RUN", "{}"))
+        energy_gate.check("joules_per_token", Run("mine/model", **changes))
 """
 
 
@@ -55,9 +56,7 @@ def test_recording_shows_the_diff_and_the_next_command(
     assert path.read_text().count("windows = 10") == 2
 
 
-def test_unchanged_code_is_within(
-    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unchanged_code_is_within(gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     _record(gated, monkeypatch)
 
     result = gated.runpytest("--energy-hw=h200", "-v")

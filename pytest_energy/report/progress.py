@@ -1,4 +1,4 @@
-"""What is being measured now: one live line where the terminal can show it, plain lines elsewhere."""
+"""What is being measured now: a live line where the terminal can, else plain lines."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What the subcommands of `pytest-energy` do; each returns its exit code."""
