@@ -1,0 +1,1 @@
+"""What is measured: the tasks, their data, the models and the loop that fine-tunes them."""

@@ -1,0 +1,31 @@
+"""Where the examples come from: synthetic ones, a folder of data sets, or the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.workloads.data.protocol import DataSource, Example
+
+__all__ = ["DataSource", "Example", "open_data"]
+
+
+def open_data(source: str) -> DataSource:
+    """The data source that `--energy-data=source` means; `EnergyError` if it is none."""
+    if source == "synthetic":
+        from pytest_energy.workloads.data.synthetic import SyntheticSource
+
+        return SyntheticSource()
+    if source == "hub":
+        from pytest_energy.workloads.data.hub import HubSource
+
+        return HubSource()
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        wrong = "is a file" if folder.exists() else "is no folder"
+        raise EnergyError(
+            f"`--energy-data={source}` {wrong}: give `synthetic`, `hub` or a folder of data sets"
+        )
+    from pytest_energy.workloads.data.local import LocalSource
+
+    return LocalSource(folder)

@@ -1,0 +1,214 @@
+"""Data sets of the Hugging Face hub, at pinned revisions, without remote code.
+
+CoNLL-2003 and CoNLL-2012 exist there as loading scripts alone; of these the hub keeps a conversion
+of its own to Parquet under the ref `refs/convert/parquet`, which is what is read. That ref can be
+moved by the hub, the others are commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.workloads.data.features import make_examples
+from pytest_energy.workloads.data.order import shuffled_indices
+from pytest_energy.workloads.data.protocol import Example
+from pytest_energy.workloads.data.records import Question, Record, Tagged, Text, passages
+from pytest_energy.workloads.data.tagged import to_iob2
+from pytest_energy.workloads.data.tokenizer import tokenizer_for
+from pytest_energy.workloads.tasks import Task, get_task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from tokenizers import Tokenizer
+
+Row = Mapping[str, Any]
+
+_CONVERTED = "refs/convert/parquet"
+_GLUE = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """Where a task's training set is: repository, commit, and its config or its files."""
+
+    repository: str
+    revision: str
+    config: str | None = None
+    files: str | None = None
+
+
+DATASETS: Mapping[str, HubDataset] = {
+    "rte": HubDataset("nyu-mll/glue", _GLUE, config="rte"),
+    "mnli": HubDataset("nyu-mll/glue", _GLUE, config="mnli"),
+    "sst2": HubDataset("nyu-mll/glue", _GLUE, config="sst2"),
+    "squad_v1": HubDataset("rajpurkar/squad", "7b6d24c440a36b6815f21b70d25016731768db1f"),
+    "squad_v2": HubDataset("rajpurkar/squad_v2", "3ffb306f725f7d2ce8394bc1873b24868140c412"),
+    "imdb": HubDataset("stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"),
+    "conll2003": HubDataset("eriktks/conll2003", _CONVERTED, files="conll2003/train/*.parquet"),
+    "conll2012": HubDataset(
+        "ontonotes/conll2012_ontonotesv5", _CONVERTED, files="english_v12/train/*.parquet"
+    ),
+    "mlm": HubDataset(
+        "Salesforce/wikitext",
+        "b08601e04326c79dfdd32d625aee71d232d685c3",
+        config="wikitext-2-raw-v1",
+    ),
+}
+
+
+class HubSource:
+    """Real examples from the hub, or from its cache where that has them; loaded when asked for."""
+
+    kind: Literal["hub"] = "hub"
+
+    def __init__(self, datasets: Mapping[str, HubDataset] = DATASETS) -> None:
+        self._places = datasets
+        self._loaded: dict[str, Dataset] = {}
+        self._unreachable: EnergyError | None = None
+        self._tokenizers: dict[str, Tokenizer] = {}
+
+    def identity(self, task: Task | str, *, model: str = "") -> str:
+        """Always `hub`: revisions are pinned by the release."""
+        del model
+        get_task(task)
+        return "hub"
+
+    def missing(self, task: Task | str) -> str | None:
+        """Nothing is, as long as the hub can be reached."""
+        task = get_task(task)
+        return None if task.name in self._places else f"the hub has nothing for `{task.name}`"
+
+    def labels(self, task: Task | str) -> tuple[str, ...]:
+        """The task's labels, for named entities in the order of the data set's own ids."""
+        task = get_task(task)
+        if task.head != "token":
+            return task.labels
+        return _entity_names(self._load(task), task)
+
+    def examples(
+        self, task: Task | str, *, model: str, max_length: int, seed: int, count: int
+    ) -> list[Example]:
+        """Up to `count` examples from rows that `seed` chooses, in `model`'s word pieces."""
+        task = get_task(task)
+        dataset = self._load(task)
+        if model not in self._tokenizers:
+            self._tokenizers[model] = tokenizer_for(model)
+        return make_examples(
+            task,
+            self._records(task, dataset, Random(f"pytest-energy order {seed}")),
+            self._tokenizers[model],
+            labels=self.labels(task),
+            max_length=max_length,
+            seed=seed,
+            count=count,
+        )
+
+    def _records(self, task: Task, dataset: Dataset, rng: Random) -> Iterator[Record]:
+        if task.head == "mlm":
+            pieces = list(passages(dataset["text"][:]))
+            yield from (pieces[index] for index in shuffled_indices(len(pieces), rng))
+            return
+        convert = _CONVERTERS[task.name]
+        names = self.labels(task)
+        for index in shuffled_indices(len(dataset), rng):
+            yield from convert(dataset[index], names)
+
+    def _load(self, task: Task) -> Dataset:
+        # The loader tries for half a minute; once is enough for a run.
+        if self._unreachable:
+            raise self._unreachable
+        if task.name not in self._loaded:
+            try:
+                self._loaded[task.name] = _load(self._places[task.name])
+            except EnergyError as error:
+                if isinstance(error.__cause__, ConnectionError):
+                    self._unreachable = error
+                raise
+        return self._loaded[task.name]
+
+
+def _load(place: HubDataset) -> Dataset:
+    from datasets import Dataset, load_dataset
+
+    options: dict[str, Any] = {"revision": place.revision}
+    # With files of one's own choice all of them are one split, `train`.
+    if place.files:
+        options["data_files"] = place.files
+    try:
+        loaded = load_dataset(place.repository, place.config, split="train", **options)
+    except Exception as error:  # the loader raises whatever its transport raises
+        reason = str(error).splitlines()[0] if str(error) else "no reason given"
+        raise EnergyError(
+            f"`--energy-data=hub`: `{place.repository}` cannot be loaded ({type(error).__name__}: "
+            f"{reason}); connect to the hub, or use `--energy-data=synthetic` or a folder"
+        ) from error
+    assert isinstance(loaded, Dataset)
+    return loaded
+
+
+_Converter = Callable[[Row, tuple[str, ...]], Iterable[Record]]
+
+
+def _texts(first: str, second: str | None = None) -> _Converter:
+    def convert(row: Row, names: tuple[str, ...]) -> Iterable[Record]:
+        del names
+        return [Text(row[first], row[second] if second else None, row["label"])]
+
+    return convert
+
+
+def _question(row: Row, names: tuple[str, ...]) -> Iterable[Record]:
+    del names
+    answers = row["answers"]
+    answer = None
+    if answers["text"]:
+        start = answers["answer_start"][0]
+        answer = start, start + len(answers["text"][0])
+    return [Question(row["question"], row["context"], answer)]
+
+
+def _sentence(row: Row, names: tuple[str, ...]) -> Iterable[Record]:
+    tags = to_iob2([names[tag] for tag in row["ner_tags"]])
+    return [Tagged(tuple(row["tokens"]), tags)]
+
+
+def _document(row: Row, names: tuple[str, ...]) -> Iterable[Record]:
+    return [
+        Tagged(tuple(sentence["words"]), to_iob2([names[t] for t in sentence["named_entities"]]))
+        for sentence in row["sentences"]
+    ]
+
+
+_CONVERTERS: Mapping[str, _Converter] = {
+    "rte": _texts("sentence1", "sentence2"),
+    "mnli": _texts("premise", "hypothesis"),
+    "sst2": _texts("sentence"),
+    "imdb": _texts("text"),
+    "squad_v1": _question,
+    "squad_v2": _question,
+    "conll2003": _sentence,
+    "conll2012": _document,
+}
+
+
+def _entity_names(dataset: Dataset, task: Task) -> tuple[str, ...]:
+    """The label names that the files carry; where they carry none, the task's standard ones."""
+    from datasets import ClassLabel
+
+    column = "ner_tags" if task.name == "conll2003" else "sentences"
+    feature: Any = dataset.features[column]
+    # A list of dicts was written in three ways in the releases of datasets.
+    while not isinstance(feature, ClassLabel):
+        if isinstance(feature, dict):
+            feature = feature.get("named_entities")
+        elif isinstance(feature, list):
+            feature = feature[0]
+        elif hasattr(feature, "feature"):
+            feature = feature.feature
+        else:
+            return task.labels
+    return tuple(feature.names)

@@ -1,0 +1,179 @@
+"""Readers of texts with a class, of questions and of running text, in the forms people have.
+
+Each raises `DataError` that names file and line where the file is not what it should be.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from pytest_energy.errors import DataError
+from pytest_energy.workloads.data.files import fault, read_lines, read_text
+from pytest_energy.workloads.data.records import Passage, Question, Text, passages
+from pytest_energy.workloads.tasks import Task
+
+_GLUE_COLUMNS = {
+    "rte": (("sentence1",), ("sentence2",), ("label",)),
+    "mnli": (("sentence1",), ("sentence2",), ("gold_label", "label")),
+    "sst2": (("sentence",), (), ("label",)),
+}
+_REVIEW_COLUMNS = (("text", "review", "sentence", "content"), ("label", "sentiment", "class"))
+_REVIEW_LABELS = {"neg": 0, "pos": 1}
+
+
+def read_glue(path: Path, task: Task) -> list[Text]:
+    """A tab-separated file with a header; quotes mean nothing, labels are names or their ids."""
+    names = _GLUE_COLUMNS[task.name]
+    expected = "a header with " + ", ".join(f"`{name[0]}`" for name in names if name)
+    lines = read_lines(path, expected)
+    header = lines[0].split("\t")
+    first, second, label = (_column(path, header, name) for name in names)
+    assert first is not None
+    assert label is not None
+    records = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line:
+            continue
+        row = line.split("\t")
+        if len(row) != len(header):
+            raise fault(path, number, f"{len(row)} columns", f"{len(header)}, as in the header")
+        pair = None if second is None else row[second]
+        records.append(Text(row[first], pair, _label(path, number, row[label], task)))
+    if not records:
+        raise fault(path, 1, "nothing below the header", "one example a line")
+    return records
+
+
+def read_review_table(path: Path, task: Task) -> list[Text]:
+    """A CSV file with a header, a column of texts and one of labels, in any order."""
+    expected = "a header with a column of texts (`text`, `review`) and one of labels (`label`)"
+    rows = csv.reader(io.StringIO(read_text(path, expected), newline=""), strict=True)
+    records: list[Text] = []
+    try:
+        header = [name.strip().lower() for name in next(rows)]
+        text, label = (_column(path, header, names) for names in _REVIEW_COLUMNS)
+        assert text is not None
+        assert label is not None
+        for row in rows:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise fault(
+                    path, rows.line_num, f"{len(row)} columns", f"{len(header)}, as in the header"
+                )
+            records.append(Text(row[text], None, _label(path, rows.line_num, row[label], task)))
+    except csv.Error as error:
+        raise fault(path, rows.line_num, f"not CSV ({error})", "quotes in pairs") from None
+    if not records:
+        raise fault(path, 1, "nothing below the header", "one review a row")
+    return records
+
+
+class ReviewTree(Sequence[Text]):
+    """The reviews of `pos/` and `neg/` folders, one a file, each read when it is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Text: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Text]: ...
+    def __getitem__(self, index: int | slice) -> Text | Sequence[Text]:
+        if isinstance(index, slice):
+            return ReviewTree(self._paths[index])
+        path = self._paths[index]
+        return Text(read_text(path, "a review"), None, _REVIEW_LABELS[path.parent.name.lower()])
+
+
+_SQUAD = (
+    "`data` > `paragraphs` > `context` and `qas` > `question` and `answers` > "
+    "`text` and `answer_start`"
+)
+
+
+def read_squad(path: Path, task: Task) -> list[Question]:
+    """A SQuAD file; the first of several answers counts, and in v2.0 there may be none."""
+    text = read_text(path, "the JSON of SQuAD")
+    place = "the top"
+    records = []
+    try:
+        for i, article in enumerate(json.loads(text)["data"]):
+            place = f"`data[{i}]`"
+            for j, paragraph in enumerate(article["paragraphs"]):
+                place = f"`data[{i}].paragraphs[{j}]`"
+                context = paragraph["context"]
+                for k, entry in enumerate(paragraph["qas"]):
+                    place = f"`data[{i}].paragraphs[{j}].qas[{k}]`"
+                    records.append(_question(context, entry, task))
+    except json.JSONDecodeError as error:
+        raise fault(path, error.lineno, f"broken JSON ({error.msg})", "SQuAD's JSON") from None
+    except KeyError as error:
+        raise fault(path, None, f"no `{error.args[0]}` in {place}", _SQUAD) from None
+    except (TypeError, AttributeError):
+        raise fault(path, None, f"not the nesting of SQuAD at {place}", _SQUAD) from None
+    except _WrongAnswer as error:
+        line = text.count("\n", 0, max(text.find(json.dumps(error.question)), 0)) + 1
+        wrong = f"question `{error.question}` ({place}) {error.wrong}"
+        raise fault(path, line, wrong, error.expected) from None
+    if not records:
+        raise fault(path, None, "no questions", _SQUAD)
+    return records
+
+
+class _WrongAnswer(Exception):  # noqa: N818
+    def __init__(self, entry: dict[str, Any], wrong: str, expected: str) -> None:
+        self.question = str(entry.get("id", entry["question"]))
+        self.wrong = wrong
+        self.expected = expected
+
+
+def _question(context: str, entry: dict[str, Any], task: Task) -> Question:
+    question, answers = entry["question"], entry["answers"]
+    if not isinstance(question, str) or not isinstance(context, str):
+        raise TypeError
+    if entry.get("is_impossible") or not answers:
+        if not task.unanswerable:
+            raise _WrongAnswer(entry, "has no answer", "one, or a folder named `squad_v2`")
+        return Question(question, context, None)
+    start, text = answers[0]["answer_start"], answers[0]["text"]
+    end = start + len(text)
+    if not 0 <= start <= end <= len(context):
+        raise _WrongAnswer(entry, "has an answer outside its context", "a span of the context")
+    return Question(question, context, (start, end))
+
+
+def read_running_text(path: Path) -> list[Passage]:
+    """Plain text; blank lines are dropped."""
+    return list(passages(read_lines(path, "plain text")))
+
+
+def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int | None:
+    if not names:
+        return None
+    found: Iterator[int] = (header.index(name) for name in names if name in header)
+    index = next(found, None)
+    if index is None:
+        wanted = " or ".join(f"`{name}`" for name in names)
+        have = ", ".join(f"`{name[:40]}`" for name in header)
+        raise DataError(f"`{path}`, line 1: no column {wanted}; the columns are {have}")
+    return index
+
+
+def _label(path: Path, number: int, value: str, task: Task) -> int:
+    known = {str(label): label for label in range(len(task.labels))}
+    known |= {name: label for label, name in enumerate(task.labels)}
+    if task.name == "imdb":
+        known |= _REVIEW_LABELS
+    label = known.get(value.strip().lower())
+    if label is None:
+        raise fault(path, number, f"label {value[:40]!r}", " or ".join(task.labels))
+    return label
