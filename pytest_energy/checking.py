@@ -100,7 +100,7 @@ class Checker:
         summary = evidence.summarise(purchases.windows)
         verdicts = [gate.verdict for _, gate in gates if gate.verdict is not None]
         verdict = max(verdicts, key=lambda v: v.outcome != "within")
-        record = self._judged(base, verdict, summary, reference, purchases.windows)
+        record = self._judged(base, verdict, summary, purchases.windows)
         if verdict is not verdicts[0]:
             record = replace(
                 record,
@@ -142,7 +142,7 @@ class Checker:
             tolerance=base.tolerance,
             detect=base.detect,
             alpha=policy.ERROR_BUDGET / self._session.gates,
-            max_pairs=self._max_windows,
+            max_pairs=self._max_windows(base),
         )
         for purchases in pair:
             purchases.warm_up()
@@ -153,7 +153,7 @@ class Checker:
             gate.add(first.joules_per_token, second.joules_per_token)
         summary = evidence.summarise_pairs(pairs)
         windows = [window for both in pairs for window in both]
-        record = self._judged(base, gate.verdict, summary, reference, windows)
+        record = self._judged(base, gate.verdict, summary, windows)
         self._keeper.extend(record, summary, reference)
         return record
 
@@ -167,7 +167,7 @@ class Checker:
             tolerance=base.tolerance,
             detect=base.detect,
             alpha=policy.ERROR_BUDGET / self._session.gates,
-            max_windows=self._max_windows,
+            max_windows=self._max_windows(base),
             device=self._session.hardware.device,
             pooled=pooled,
         )
@@ -177,7 +177,6 @@ class Checker:
         base: VerdictRecord,
         verdict: Verdict,
         summary: Summary,
-        reference: Reference,
         windows: Sequence[Window],
     ) -> VerdictRecord:
         record = replace(
@@ -188,7 +187,6 @@ class Checker:
             uncertainty=summary.uncertainty,
             baseline=verdict.baseline,
             change=verdict.change,
-            local=reference.local,
             windows=tuple(windows),
         )
         return policy.judged(record, self._session.config)
@@ -224,11 +222,13 @@ class Checker:
     def _with_levels(self, base: VerdictRecord, reference: Reference | None) -> VerdictRecord:
         entry = reference.entry if reference else None
         levels = policy.levels(base.metric, self._marker, self._session.config, entry)
-        return replace(base, tolerance=levels.tolerance, detect=levels.detect)
+        local = reference is not None and reference.local
+        return replace(base, tolerance=levels.tolerance, detect=levels.detect, local=local)
 
-    @property
-    def _max_windows(self) -> int:
-        return self._marker.max_windows or self._session.config.max_windows
+    def _max_windows(self, base: VerdictRecord) -> int:
+        asked = self._marker.max_windows or self._session.config.max_windows
+        advisory = policy.is_advisory(base) and not self._session.config.strict
+        return asked or (policy.MOST_ADVISORY_WINDOWS if advisory else policy.MOST_WINDOWS)
 
     def _reference(self, base: VerdictRecord) -> Reference | None:
         """The entry to gate against; a workload that changed is an error, or recorded anew."""

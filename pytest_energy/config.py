@@ -27,7 +27,10 @@ OPTIONS: dict[str, tuple[str | None, str]] = {
     "energy_tolerance": ("PCT", "change that is allowed, in percent"),
     "energy_detect": ("PCT", "change that must be caught, in percent"),
     "energy_tokens": ("N", "token budget of one window"),
-    "energy_max_windows": ("N", "the most windows that one verdict may cost (default: 30)"),
+    "energy_max_windows": (
+        "N",
+        "the most windows that one verdict may cost (default: 30; 6 where it fails nothing)",
+    ),
     "energy_meter": ("NAME", "`auto` (default), `nvml`, `rapl`, `codecarbon` or an installed one"),
     "energy_data": ("SOURCE", "`synthetic` (default), `hub` or a folder of local data sets"),
     "energy_improvement": (
@@ -72,7 +75,7 @@ class EnergyConfig:
     tolerance: float | None = None
     detect: float | None = None
     tokens: int | None = None
-    max_windows: int = 30
+    max_windows: int | None = None
     meter: str = "auto"
     data: str = "synthetic"
     improvement: Literal["fail", "pass"] = "fail"
@@ -118,7 +121,7 @@ class EnergyConfig:
             tolerance=tolerance,
             detect=detect,
             tokens=None if tokens is None else int(tokens),
-            max_windows=30 if windows is None else int(windows),
+            max_windows=None if windows is None else int(windows),
             meter=source.text("energy_meter") or "auto",
             data=data if data in ("synthetic", "hub") else str(source.path("energy_data")),
             improvement=cast(

@@ -163,6 +163,7 @@ def limited(session: EnergySession, item: pytest.Item, max_joules: float) -> Ite
         how = " (modelled, not measured)" if used.method == "modelled" else ""
         record = replace(
             used,
+            id=item.name,
             outcome=outcome,
             reason=f"`{item.name}` {verb} allowed are {max_joules:g} J{how}",
             fails=outcome != "within",

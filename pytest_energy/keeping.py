@@ -16,7 +16,7 @@ from pytest_energy.session import EnergySession, Reference
 COMMITTED_WINDOWS = 10
 """Windows of a session that goes into a committed baseline."""
 
-LOCAL_WINDOWS = 5
+LOCAL_WINDOWS = 4
 """Windows of a session that this machine keeps for itself: its figures fail nothing."""
 
 LOCAL_SESSIONS = 8

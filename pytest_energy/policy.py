@@ -12,6 +12,12 @@ from pytest_energy.records import VerdictRecord
 ERROR_BUDGET = 0.01
 """False failures that one run allows itself; all its gates share it."""
 
+MOST_WINDOWS = 30
+"""Windows, or pairs, that one verdict may cost unless the run says otherwise."""
+
+MOST_ADVISORY_WINDOWS = 6
+"""The same for a verdict that informs and fails nothing: it is not worth more energy."""
+
 # Where no baseline file states a band: the paper's 50 % within 10 points where joules are measured;
 # where a model turns time into joules, only that DistilBERT saves clearly.
 _SAVINGS_MEASURED = Claim(0.40, 0.60, "paper")
@@ -74,6 +80,11 @@ def claimed(record: VerdictRecord, stored: Baseline | None) -> VerdictRecord:
     )
 
 
+def is_advisory(record: VerdictRecord) -> bool:
+    """Whether a verdict informs only: a local baseline or modelled joules stop no merge."""
+    return record.local or record.method == "modelled"
+
+
 def _fails(record: VerdictRecord, config: EnergyConfig) -> bool:
     if record.outcome == "missing":
         return True
@@ -83,6 +94,5 @@ def _fails(record: VerdictRecord, config: EnergyConfig) -> bool:
         return config.strict
     if record.outcome == "improvement" and config.improvement == "pass":
         return False
-    # A local baseline or modelled joules inform; they have no right to stop a merge.
-    advisory = record.local or record.method == "modelled"
-    return record.outcome in ("regression", "improvement") and (config.strict or not advisory)
+    moved = record.outcome in ("regression", "improvement")
+    return moved and (config.strict or not is_advisory(record))

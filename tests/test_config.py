@@ -17,7 +17,7 @@ def test_defaults(pytester: pytest.Pytester) -> None:
     assert config.hw == "auto"
     assert config.baselines == pytester.path / "baselines"
     assert (config.update, config.tolerance, config.detect, config.tokens) == (None,) * 4
-    assert config.max_windows == 30
+    assert config.max_windows is None
     assert (config.meter, config.data, config.improvement) == ("auto", "synthetic", "fail")
     assert config.strict is False
     assert config.ci is False
