@@ -139,7 +139,7 @@ class SavingsGate(_AgainstBaseline):
         *,
         device: str | None = None,
         pooled: Pooled | None = None,
-        metric: str | None = "savings",
+        metric: str | None = None,
         id: str | None = None,  # noqa: A002
     ) -> None:
         self._spent = 1.0

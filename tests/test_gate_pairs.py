@@ -164,7 +164,7 @@ def test_the_levels_of_savings_are_points_of_what_is_still_spent() -> None:
 
 
 def test_the_sentence_of_savings() -> None:
-    verdict = save(SavingsGate(SAVED, id="sst2"), 0.46)
+    verdict = save(SavingsGate(SAVED, id="sst2", metric="savings"), 0.46)
     assert "`sst2` savings: 45.8 % saved" in verdict.reason
     assert (
         "against 50.0 % of the baseline, -4.2 points (95 % interval -4.9 to -3.4 points"
