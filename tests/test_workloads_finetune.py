@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,18 @@ def test_a_closed_run_sells_no_windows() -> None:
     run.close()
     with pytest.raises(EnergyError, match="`sst2/bert-tiny` was closed"):
         run.window()
+
+
+def test_closing_frees_the_model() -> None:
+    run = tiny()
+    run.window()
+    weights = weakref.ref(run._model.classifier.weight)
+    run.close()
+    assert weights() is None
+
+
+def test_the_optimizer_is_fused() -> None:
+    assert tiny()._optimizer.optimizer.defaults["fused"] is True
 
 
 def test_data_without_the_task_is_refused(tmp_path: Path) -> None:
