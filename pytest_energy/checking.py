@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_energy import evidence, policy
+from pytest_energy import comparable, evidence, policy
 from pytest_energy.baseline import Entry
 from pytest_energy.config import EnergyMarker
-from pytest_energy.errors import EnergyError
 from pytest_energy.evidence import InvalidEvidenceError, Purchases, Run, Summary
-from pytest_energy.explain import Operating, explain
 from pytest_energy.gate import Pooled, SavingsGate, SequentialGate
 from pytest_energy.keeping import Keeper
 from pytest_energy.metering import Window
@@ -19,6 +17,9 @@ from pytest_energy.session import EnergySession, Reference
 from pytest_energy.stored import pair_stats, pooled_of, session_stats
 from pytest_energy.units import FRACTION, quantity
 from pytest_energy.verdict import Verdict
+
+PADDING_DIFFERS = 1e-3
+"""Relative difference of padding overheads, which are exact, beyond rounding in the file."""
 
 
 class Checker:
@@ -34,7 +35,7 @@ class Checker:
         """J/token of a run against its baseline; recorded where there is none and it may be."""
         purchases = Purchases(run, self._show)
         base = self._base("joules_per_token", run.id, run.digest, "J/token")
-        reference = self._reference(base)
+        reference = comparable.reference(base, self._session, self._marker)
         base = self._with_levels(base, reference)
         try:
             if self._keeper.wants(reference):
@@ -50,7 +51,7 @@ class Checker:
         pair = (Purchases(base_run, self._show), Purchases(other_run, self._show))
         digest = f"{base_run.digest}-{other_run.digest}"
         base = self._base("savings", base_run.id.partition("/")[0], digest, FRACTION)
-        reference = self._reference(base)
+        reference = comparable.reference(base, self._session, self._marker)
         base = self._with_levels(base, reference)
         try:
             if self._keeper.wants(reference):
@@ -81,16 +82,18 @@ class Checker:
     def _gate_run(
         self, base: VerdictRecord, purchases: Purchases, reference: Reference
     ) -> VerdictRecord:
-        self._require_same_power_limit(reference)
+        comparable.require_same_power_limit(reference, self._session.hardware)
         rows, run = reference.entry.sessions, purchases.run
-        pooled = pooled_of(reference.baseline, "joules_per_token")
-        gates = [(1.0, self._sequential(base, reference.entry, pooled))]
-        stored = rows[-1].padding_overhead
-        if stored and run.padding_overhead and abs(run.padding_overhead / stored - 1) > 1e-3:
+        pooled = pooled_of(reference.baseline, reference.entry)
+        stored = rows[-1].padding_overhead or run.padding_overhead or 1.0
+        repadded = abs((run.padding_overhead or stored) / stored - 1) > PADDING_DIFFERS
+        share = 2 if repadded else 1
+        gates = [(1.0, self._sequential(base, reference.entry, pooled, share))]
+        if repadded and run.padding_overhead:
             # J/token does not see a worse padding policy; J/real token, gated beside it, does.
             real = [replace(row, mean=row.mean * (row.padding_overhead or stored)) for row in rows]
             entry = replace(reference.entry, sessions=tuple(real))
-            gates.append((run.padding_overhead, self._sequential(base, entry, pooled)))
+            gates.append((run.padding_overhead, self._sequential(base, entry, pooled, share)))
         purchases.warm_up()
         while any(gate.verdict is None for _, gate in gates):
             value = purchases.buy().joules_per_token
@@ -111,7 +114,8 @@ class Checker:
             )
         if record.outcome in ("regression", "improvement"):
             overhead = run.padding_overhead if verdict is not verdicts[0] else None
-            record = replace(record, explanation=self._explain(summary, reference, overhead))
+            why = comparable.explanation(summary, reference, self._session.hardware, overhead)
+            record = replace(record, explanation=why)
         self._keeper.extend(record, summary, reference, run.padding_overhead)
         return record
 
@@ -143,6 +147,8 @@ class Checker:
             detect=base.detect,
             alpha=policy.ERROR_BUDGET / self._session.gates,
             max_pairs=self._max_windows(base),
+            device=self._session.hardware.device,
+            pooled=pooled_of(reference.baseline, reference.entry),
         )
         for purchases in pair:
             purchases.warm_up()
@@ -158,7 +164,7 @@ class Checker:
         return record
 
     def _sequential(
-        self, base: VerdictRecord, entry: Entry, pooled: Pooled | None
+        self, base: VerdictRecord, entry: Entry, pooled: Pooled | None, share: int
     ) -> SequentialGate:
         assert base.tolerance is not None
         assert base.detect is not None
@@ -166,7 +172,7 @@ class Checker:
             session_stats(entry),
             tolerance=base.tolerance,
             detect=base.detect,
-            alpha=policy.ERROR_BUDGET / self._session.gates,
+            alpha=policy.ERROR_BUDGET / self._session.gates / share,
             max_windows=self._max_windows(base),
             device=self._session.hardware.device,
             pooled=pooled,
@@ -229,54 +235,6 @@ class Checker:
         asked = self._marker.max_windows or self._session.config.max_windows
         advisory = policy.is_advisory(base) and not self._session.config.strict
         return asked or (policy.MOST_ADVISORY_WINDOWS if advisory else policy.MOST_WINDOWS)
-
-    def _reference(self, base: VerdictRecord) -> Reference | None:
-        """The entry to gate against; a workload that changed is an error, or recorded anew."""
-        asked, stored = self._marker.tokens, self._session.baseline
-        if asked and stored and stored.entries and asked != stored.tokens_per_window:
-            raise EnergyError(
-                f"`tokens={asked}` on `{self._nodeid}` is not what `{stored.path}` was recorded "
-                f"with ({stored.tokens_per_window}): other batches cannot be compared; leave it out"
-            )
-        reference = self._session.reference(base.metric, base.id)
-        if reference is None or reference.entry.workload in (None, base.workload):
-            return reference
-        if reference.local or self._session.config.update == "replace":
-            return None
-        raise EnergyError(
-            f"`{base.id}` is workload `{base.workload}`, but `{reference.baseline.path}` has "
-            f"sessions of `{reference.entry.workload}`: model, batches, precision or data differ, "
-            f"so the figures cannot be compared; undo the change, or record anew with "
-            f"`--energy-update=replace`"
-        )
-
-    def _require_same_power_limit(self, reference: Reference) -> None:
-        row = reference.entry.sessions[-1]
-        old = reference.baseline.environments.get(row.environment or "", {})
-        limits = (old.get("power_limit_watts"), self._environment.get("power_limit_watts"))
-        if None not in limits and limits[0] != limits[1]:
-            raise InvalidEvidenceError(
-                f"the power limit is {limits[1]} W, the baseline's was {limits[0]} W; set it back, "
-                f"or record anew with `--energy-update=replace`"
-            )
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        return dict(self._session.hardware.environment)
-
-    def _explain(
-        self, summary: Summary, reference: Reference, padding_overhead: float | None
-    ) -> str | None:
-        rows = [row for row in reference.entry.sessions if row.mean_watts and row.tokens_per_second]
-        if not rows or not summary.mean_watts or not summary.tokens_per_second:
-            return None
-        watts = [row.mean_watts for row in rows if row.mean_watts]
-        speeds = [row.tokens_per_second for row in rows if row.tokens_per_second]
-        stored = rows[-1].padding_overhead if padding_overhead else None
-        old = Operating(sum(watts) / len(watts), sum(speeds) / len(speeds), stored)
-        new = Operating(summary.mean_watts, summary.tokens_per_second, padding_overhead)
-        environment = reference.baseline.environments.get(rows[-1].environment or "", {})
-        return explain(old, new, environment, self._environment).sentence
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
         figure = quantity(window.joules_per_token, "J/token")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class EnergyError(Exception):
-    """Something the user can mend: an option, a file, a missing meter. Shown without a traceback."""
+    """Something the user can mend: an option, a file, a missing meter; shown as one sentence."""
 
 
 class MeterUnavailableError(EnergyError):
@@ -16,4 +16,4 @@ class BaselineError(EnergyError):
 
 
 class DataError(EnergyError):
-    """A data file is missing, empty or malformed; names the file and, where it has one, the line."""
+    """A data file is missing, empty or malformed; names the file and, the line."""

@@ -139,8 +139,10 @@ def user_errors() -> Iterator[None]:
     """Show an error that the user can mend as one sentence, without a traceback."""
     try:
         yield
+        return
     except EnergyError as error:
-        pytest.fail(str(error), pytrace=False)
+        text = str(error)
+    pytest.fail(text, pytrace=False)
 
 
 @contextmanager

@@ -18,17 +18,18 @@ from pytest_energy.session import EnergySession
 
 def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
     """Open the session for the tests that need it; bad input ends the run with exit code 4."""
-    for item in metered:
-        EnergyMarker.from_item(item)
     session = _session(config)
     session.gates = max(1, sum("energy_gate" in _fixtures(item) for item in metered))
     session.progress.expect(len(metered))
     try:
+        for item in metered:
+            EnergyMarker.from_item(item)
         session.check()
-    except EnergyError as error:
+    except (EnergyError, pytest.UsageError) as error:
         session.close()
-        del config.stash[SESSION]  # nothing was metered, so nothing is to be written at the end
-        raise pytest.UsageError(str(error)) from None
+        session.bad_input = str(error)
+        if not hasattr(config, "workerinput"):
+            raise pytest.UsageError(str(error)) from None
 
 
 def receive(config: pytest.Config, payload: Mapping[str, Any]) -> None:
@@ -44,6 +45,9 @@ def finish(session: pytest.Session) -> None:
     if output is not None:
         output["energy"] = energy.as_payload()
         return
+    if energy.bad_input is not None:
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        return
     config.stash[_WRITTEN] = energy.write_baselines()
     record = energy.run_record()
     if energy.config.json is not None:
@@ -57,6 +61,10 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
     config = reporter.config
     energy = config.stash[SESSION]
     record = energy.run_record()
+    if energy.bad_input is not None:
+        reporter.section("energy")
+        reporter.write_line(f"ERROR: {energy.bad_input}")
+        return
     if not record.verdicts:
         if energy.config.hw != "auto":
             reporter.section("energy")

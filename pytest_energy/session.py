@@ -45,6 +45,7 @@ class EnergySession:
         self.config = config
         self.progress = progress
         self.gates = 1
+        self.bad_input: str | None = None
         self.verdicts: list[VerdictRecord] = []
         self.cost = RunCost()
         self._cache = cache
@@ -157,6 +158,8 @@ class EnergySession:
     @contextmanager
     def metered(self) -> Iterator[None]:
         """Hold the devices' locks, and count what is spent meanwhile; nests."""
+        if self.bad_input is not None:  # an xdist worker cannot end the run, but it spends nothing
+            raise EnergyError(self.bad_input)
         if self._depth:
             yield
             return
@@ -208,6 +211,8 @@ class EnergySession:
 
     def as_payload(self) -> dict[str, Any]:
         """What an xdist worker sends home, of builtin types alone."""
+        if self.bad_input is not None:
+            return {"bad_input": self.bad_input}
         hardware, environment = self._identity
         return {
             "identity": [dict(hardware), dict(environment)],
@@ -220,6 +225,9 @@ class EnergySession:
 
     def merge(self, payload: Mapping[str, Any]) -> None:
         """Take in what an xdist worker sent; its windows held the same locks, so costs add up."""
+        if "bad_input" in payload:
+            self.bad_input = payload["bad_input"]
+            return
         if payload["identity"][0]:
             self._identity = tuple(payload["identity"])
         self.verdicts += [VerdictRecord.from_json(record) for record in payload["verdicts"]]

@@ -30,7 +30,11 @@ def sessions_of(entry: Entry) -> Sequence[Session]:
     return pair_stats(entry) if entry.metric == "savings" else session_stats(entry)
 
 
-def pooled_of(stored: Baseline, metric: str) -> Pooled | None:
-    """What all entries of one metric say together of how sessions differ."""
-    entries = [entry for entry in stored.entries.values() if entry.metric == metric]
-    return pool([sessions_of(entry) for entry in entries if entry.sessions])
+def pooled_of(stored: Baseline, entry: Entry) -> Pooled | None:
+    """What the file's other entries of a metric say together of how sessions differ."""
+    others = [
+        sessions_of(other)
+        for other in stored.entries.values()
+        if other.metric == entry.metric and other.id != entry.id and other.sessions
+    ]
+    return pool(others)

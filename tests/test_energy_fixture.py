@@ -155,6 +155,31 @@ def test_bad_input_ends_the_run_before_a_test_runs(
     assert not (pytester.path / "ran").exists()
 
 
+def test_bad_input_under_xdist_is_exit_code_4_and_spends_nothing(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def test_mine(energy): open("ran", "w").close()
+
+        @pytest.mark.energy(max_joules=5)
+        def test_limited(): open("ran", "w").close()
+
+        def test_other(): pass
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-n", "2", "--energy-hw=a100", "--energy-json=run.json")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["ERROR: `--energy-hw=a100`*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    assert not (pytester.path / "ran").exists()
+    assert not (pytester.path / "run.json").exists()
+
+
 def test_under_xdist_figures_come_home(pytester: pytest.Pytester, spending: Path) -> None:
     pytester.makepyfile(
         """

@@ -93,7 +93,7 @@ def _row(stored: Baseline, entry: Entry) -> str:
     mean = _mean(entry)
     if mean is None:
         return f"{entry.metric:<17} {entry.id:<34} no sessions"
-    gap = smallest_gap(sessions_of(entry), pooled=pooled_of(stored, entry.metric))
+    gap = smallest_gap(sessions_of(entry), pooled=pooled_of(stored, entry))
     told = difference(gap, unit, signed=False) if math.isfinite(gap) else "nothing yet"
     count = len(entry.sessions)
     source = "" if entry.source == "measured" else f"  source: {entry.source}"
@@ -112,7 +112,7 @@ def _warning(stored: Baseline, entry: Entry) -> str | None:
         sessions_of(entry),
         entry.tolerance or default.tolerance,
         entry.detect or default.detect,
-        pooled=pooled_of(stored, entry.metric),
+        pooled=pooled_of(stored, entry),
     )
 
 
