@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.protocol import Meter, Method
+from pytest_energy.meters.plain import PlainSpan
+from pytest_energy.meters.protocol import Measured, Meter, Method, Span, WindowMeter
+from pytest_energy.validity import TOO_SHORT, first_fault
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ class Window:
 
 
 class OpenWindow:
-    """A window while it runs; its figures can be read once the block has ended."""
+    """A window while it runs; its figures can be read once the block has ended.
+
+    An exception in the block passes through and leaves no record. A device that is lost never
+    interrupts the block: the window is invalid afterwards.
+    """
 
     def __init__(
         self, meter: Meter, name: str, synchronize: Callable[[], None] | None = None
@@ -73,32 +79,56 @@ class OpenWindow:
         self._meter = meter
         self._name = name
         self._synchronize = synchronize or _synchronize_cuda
+        self._span: Span | None = None
+        self._failure: str | None = None
         self._record: Window | None = None
         self._tokens = self._real_tokens = 0
 
     def __enter__(self) -> OpenWindow:
+        self._record, self._span, self._failure = None, None, None
         self._synchronize()
-        self._started = time.time()
-        self._first = self._meter.read()
+        self._unix_seconds = time.time()
+        try:
+            self._span = _begin(self._meter)
+        except EnergyError as error:
+            self._failure = str(error)
+        self._started = self._span.started if self._span else time.monotonic()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is not None:
             return
         self._synchronize()
-        last = self._meter.read()
-        seconds = last.seconds - self._first.seconds
-        joules = {d: j - self._first.joules[d] for d, j in last.joules.items()}
+        ended = time.monotonic()
+        measured = self._measured(ended)
+        seconds = ended - self._started
         self._record = Window(
-            self._name,
-            self._meter.method,
-            joules,
-            seconds,
-            self._meter.resolution_joules,
-            self._started,
+            name=self._name,
+            method=self._meter.method,
+            joules_by_domain=measured.joules_by_domain,
+            seconds=seconds,
+            uncertainty_joules=measured.uncertainty_joules,
+            started=self._unix_seconds,
+            invalid_reason=first_fault(
+                measured.joules_by_domain,
+                seconds,
+                measured.uncertainty_joules,
+                self._meter.devices,
+                measured.faults,
+            ),
             tokens=self._tokens,
             real_tokens=self._real_tokens,
+            notes=measured.notes,
         )
+
+    def _measured(self, ended: float) -> Measured:
+        nothing = {device.domain: 0.0 for device in self._meter.devices}
+        if self._span is None:
+            return Measured(nothing, 0.0, (self._failure or "the window never began",))
+        try:
+            return self._span.end(ended)
+        except EnergyError as error:
+            return Measured(nothing, 0.0, (str(error),))
 
     def count_tokens(self, processed: int, real: int) -> None:
         """Add tokens worked on in the block: all of them, and those that are not padding."""
@@ -114,13 +144,13 @@ class OpenWindow:
 
     @property
     def joules(self) -> float:
-        """Joules of all domains together (J)."""
-        return self.record.joules
+        """Joules of all domains together (J); `EnergyError` where they cannot be believed."""
+        return self._believable().joules
 
     @property
     def joules_by_domain(self) -> Mapping[str, float]:
-        """Joules of each domain (J)."""
-        return self.record.joules_by_domain
+        """Joules of each domain (J); `EnergyError` where they cannot be believed."""
+        return self._believable().joules_by_domain
 
     @property
     def seconds(self) -> float:
@@ -129,8 +159,8 @@ class OpenWindow:
 
     @property
     def mean_watts(self) -> float:
-        """Mean power (W)."""
-        return self.record.mean_watts
+        """Mean power (W); `EnergyError` where it cannot be believed."""
+        return self._believable().mean_watts
 
     @property
     def uncertainty_joules(self) -> float:
@@ -147,10 +177,26 @@ class OpenWindow:
         """Why the joules cannot be used, if so."""
         return self.record.invalid_reason
 
+    def _believable(self) -> Window:
+        """The record, unless its joules are wrong; those of a short window are only uncertain."""
+        reason = self.record.invalid_reason
+        if reason is not None and not reason.startswith(TOO_SHORT):
+            raise EnergyError(
+                f"window `{self._name}` has no joules to go by: {reason}; check `valid` first, "
+                "or take what was read from `record`"
+            )
+        return self.record
+
 
 def window(meter: Meter, name: str, synchronize: Callable[[], None] | None = None) -> OpenWindow:
     """Meter a block of work: `with window(meter, "train") as w: ...`, then `w.joules`."""
     return OpenWindow(meter, name, synchronize)
+
+
+def _begin(meter: Meter) -> Span:
+    if isinstance(meter, WindowMeter):
+        return meter.begin()
+    return PlainSpan(meter)
 
 
 def _synchronize_cuda() -> None:

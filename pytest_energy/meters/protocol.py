@@ -60,3 +60,33 @@ class Meter(Protocol):
 
     def close(self) -> None:
         """Stop threads and release the source; a second call does nothing."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Joules of a finished window by domain, how far their sum may be off (J), and what is wrong.
+
+    `faults` begin with the vocabulary's word as in `Conditions`; `notes` are figures by name.
+    """
+
+    joules_by_domain: Mapping[str, float]
+    uncertainty_joules: float
+    faults: tuple[str, ...] = ()
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+
+class Span(Protocol):
+    """A window that a meter has begun; `started` is `time.monotonic()` when its work began."""
+
+    started: float
+
+    def end(self, ended: float) -> Measured:
+        """Joules from `started` to `ended`, which was a moment ago; may wait for an update."""
+
+
+@runtime_checkable
+class WindowMeter(Meter, Protocol):
+    """A meter that begins and ends windows itself, on updates of its source."""
+
+    def begin(self) -> Span:
+        """Begin a window now; may wait for an update of the source first."""

@@ -1,0 +1,145 @@
+"""One NVIDIA card as the driver shows it: what it supports is found by calling it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.meters.protocol import Device
+
+AMPERE: Final = 7
+FIELD_POWER_INSTANT: Final = 186
+CLOCK_SM: Final = 1
+
+
+class DeviceLostError(EnergyError):
+    """The driver no longer answers for a card."""
+
+
+class Card:
+    """Typed calls to one card; a query it does not support answers None from then on."""
+
+    def __init__(self, nvml: Any, index: int) -> None:
+        self._nvml = nvml
+        self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        self.domain = f"gpu:{index}"
+        self._unsupported: set[str] = set()
+        self._read_energy = nvml.nvmlDeviceGetTotalEnergyConsumption
+        self._read_fields = nvml.nvmlDeviceGetFieldValues
+        self._error = nvml.NVMLError
+        limit = self._ask("EnforcedPowerLimit")
+        self.device = Device(
+            domain=self.domain,
+            name=str(nvml.nvmlDeviceGetName(self._handle)),
+            uuid=str(nvml.nvmlDeviceGetUUID(self._handle)),
+            power_limit_watts=None if limit is None else limit / 1000,
+            driver=str(nvml.nvmlSystemGetDriverVersion()),
+        )
+
+    def counter_millijoules(self) -> int:
+        """The total-energy counter (mJ); `DeviceLostError` where the card does not answer."""
+        try:
+            return int(self._read_energy(self._handle))
+        except self._error as error:
+            raise self._lost(error) from None
+
+    def has_counter(self) -> bool:
+        """Whether the card answers for a total-energy counter."""
+        return self._ask("TotalEnergyConsumption") is not None
+
+    def instant_watts(self) -> float | None:
+        """Power now, from the field that says so (W); None where the card has no such field."""
+        if "instant" in self._unsupported:
+            return None
+        try:
+            value = self._read_fields(self._handle, [FIELD_POWER_INSTANT])[0]
+        except self._error as error:
+            self._refused("instant", error)
+            return None
+        if value.nvmlReturn:
+            self._unsupported.add("instant")
+            return None
+        return float(value.value.uiVal) / 1000
+
+    def usage_watts(self) -> float | None:
+        """`nvmlDeviceGetPowerUsage` (W): now, or the mean of the last second on newer cards."""
+        milliwatts = self._ask("PowerUsage")
+        return None if milliwatts is None else milliwatts / 1000
+
+    def sharpest_watts(self) -> float | None:
+        """The reading closest to now that the card has (W)."""
+        watts = self.instant_watts()
+        return self.usage_watts() if watts is None else watts
+
+    def usage_is_averaged(self) -> bool:
+        """Whether `usage_watts` is a one-second trailing mean: from Ampere on, save for GA100."""
+        architecture = self._ask("Architecture")
+        if architecture is None or not AMPERE <= architecture < self._nvml.NVML_DEVICE_ARCH_UNKNOWN:
+            return False
+        pci = self._ask("PciInfo")
+        is_ga100 = pci is not None and pci.pciDeviceId >> 24 == 0x20
+        return not is_ga100
+
+    def processes(self) -> tuple[int, ...] | None:
+        """Process ids that compute on the card."""
+        found = self._ask("ComputeRunningProcesses")
+        return None if found is None else tuple(process.pid for process in found)
+
+    def event_reasons(self) -> int | None:
+        """Why the clocks are where they are, as NVML's bits."""
+        reasons: int | None = self._ask("CurrentClocksEventReasons")
+        if reasons is None:
+            reasons = self._ask("CurrentClocksThrottleReasons")
+        return reasons
+
+    def sm_clock_megahertz(self) -> int | None:
+        """The clock of the multiprocessors now (MHz)."""
+        clock: int | None = self._ask("ClockInfo", CLOCK_SM)
+        return clock
+
+    def limits(self) -> dict[str, int]:
+        """Settings that must not change in a window, by name with unit, as far as it has them."""
+        asked = {
+            "power limit (mW)": self._ask("EnforcedPowerLimit"),
+            "maximum SM clock (MHz)": self._ask("MaxClockInfo", CLOCK_SM),
+            "application SM clock (MHz)": self._ask("ApplicationsClock", CLOCK_SM),
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def temperature_celsius(self) -> int | None:
+        """Temperature of the chip (degrees Celsius)."""
+        temperature: int | None = self._ask("Temperature", 0)
+        return temperature
+
+    def is_partitioned(self) -> bool:
+        """Whether the card is split into MIG slices."""
+        mode = self._ask("MigMode")
+        return mode is not None and mode[0] == 1
+
+    def _ask(self, what: str, *arguments: int) -> Any:
+        if what in self._unsupported:
+            return None
+        function = getattr(self._nvml, f"nvmlDeviceGet{what}", None)
+        if function is None:
+            self._unsupported.add(what)
+            return None
+        try:
+            return function(self._handle, *arguments)
+        except self._error as error:
+            self._refused(what, error)
+            return None
+
+    def _refused(self, what: str, error: Any) -> None:
+        if error.value in {
+            self._nvml.NVML_ERROR_NOT_SUPPORTED,
+            self._nvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+            self._nvml.NVML_ERROR_NO_PERMISSION,
+            self._nvml.NVML_ERROR_INVALID_ARGUMENT,
+            self._nvml.NVML_ERROR_NO_DATA,
+        }:
+            self._unsupported.add(what)
+        else:
+            raise self._lost(error) from None
+
+    def _lost(self, error: Any) -> DeviceLostError:
+        return DeviceLostError(f"device lost: `{self.domain}` no longer answers ({error})")

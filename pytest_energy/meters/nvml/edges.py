@@ -1,0 +1,121 @@
+"""The joules between a window's ends and the counter's ticks next to them; pure arithmetic.
+
+```
+          tick        begin                          end            tick          tick
+           |---gap------|============ work ===========|----wait------|-------------|
+        joules                                   |--------interval---|
+```
+The counter says how many joules fell between ticks. Those of the gap and of the wait are not the
+work's: they are estimated and left out, and what is not known of them goes into the uncertainty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Tick
+
+LATENCY_SECONDS = 0.00005
+"""Between a call to the driver and its time stamp."""
+AGREEMENT = 0.0005
+"""Two estimates of the wait are one if they differ by less than this share of the window."""
+CONFIRMED = 0.002
+"""A steady load with a steady wait after it explains the counter if it is this close."""
+FLUCTUATION = 0.7
+"""How much of the spread between neighbouring intervals a wait may hold unseen."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Joules and how far they may be off (J); `settled` False asks for another tick."""
+
+    joules: float
+    uncertainty_joules: float
+    settled: bool = True
+
+
+def at_start(tick: Tick, started: float, period: float) -> tuple[Estimate, float]:
+    """Counter reading at the start of the work, and the power of the interval before it (W)."""
+    watts = (tick.joules - tick.joules_before) / period
+    gap = max(0.0, started - tick.seconds)
+    doubt = watts * (tick.half_width + LATENCY_SECONDS + 0.5 * gap) + RESOLUTION_JOULES
+    return Estimate(tick.joules + watts * gap, doubt), watts
+
+
+def of_wait(
+    tick: Tick,
+    ended: float,
+    period: float,
+    total_joules: float,
+    load_watts: float,
+    idle_watts: float,
+    readings: Sequence[tuple[float, float]] = (),
+) -> Estimate:
+    """Joules between the end of the work and the tick after it.
+
+    `load_watts` is the mean over the window up to its last tick, `idle_watts` that of the
+    interval before the work; `readings` are (time, watts) from the end to the tick of a sensor
+    that is known to be fresh. Without them, and where the first two disagree, another tick is
+    asked for.
+    """
+    interval = tick.joules - tick.joules_before
+    wait = max(0.0, tick.seconds - ended)
+    worked = max(0.0, period - wait)
+    most = interval * max(1.0, wait / period)
+    timing = _timing(tick, max(load_watts, idle_watts, interval / period))
+    if len(readings) > 1:
+        joules, doubt = _integrated(readings, ended, tick.seconds)
+        # After a single step of power the counter knows better than the readings when it was.
+        by_counter = interval - readings[0][1] * worked
+        if abs(by_counter - joules) <= doubt:
+            joules = by_counter
+        return Estimate(min(max(0.0, joules), most), doubt + timing)
+    by_load = min(max(0.0, interval - load_watts * worked), most)
+    by_idle = min(idle_watts * wait, most)
+    apart = abs(by_load - by_idle)
+    agreement = AGREEMENT * total_joules
+    return Estimate(by_idle, max(apart, agreement) + timing, settled=apart <= agreement)
+
+
+def by_next_interval(
+    tick: Tick,
+    following: Tick,
+    ended: float,
+    period: float,
+    total_joules: float,
+    load_watts: float,
+    idle_watts: float,
+) -> Estimate:
+    """The same from the interval after the wait, which the card spends as it spent the wait."""
+    interval = tick.joules - tick.joules_before
+    wait = max(0.0, tick.seconds - ended)
+    worked = max(0.0, period - wait)
+    most = interval * max(1.0, wait / period)
+    watts = (following.joules - tick.joules) / period
+    joules = min(watts * wait, most)
+    unexplained = abs(interval - load_watts * worked - joules)
+    timing = _timing(tick, max(load_watts, watts))
+    if unexplained <= CONFIRMED * total_joules:
+        return Estimate(joules, unexplained + timing)
+    levels = (idle_watts, interval / period, watts)
+    doubt = max(abs(watts - interval / period), FLUCTUATION * (max(levels) - min(levels))) * wait
+    return Estimate(joules, doubt + timing)
+
+
+def _integrated(
+    readings: Sequence[tuple[float, float]], start: float, end: float
+) -> tuple[float, float]:
+    """Joules between two times and their doubt; power changes anywhere between two readings."""
+    joules = doubt = 0.0
+    times = [start, *(seconds for seconds, _ in readings[1:-1]), end]
+    for i, (earlier, later) in enumerate(pairwise(times)):
+        before, after = readings[i][1], readings[i + 1][1]
+        joules += (before + after) / 2 * (later - earlier)
+        doubt += abs(after - before) / 2 * (later - earlier)
+    return joules, doubt
+
+
+def _timing(tick: Tick, watts: float) -> float:
+    return watts * (tick.half_width + LATENCY_SECONDS) + RESOLUTION_JOULES

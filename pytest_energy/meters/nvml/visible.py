@@ -1,0 +1,120 @@
+"""Which cards CUDA would see, by the same variables that CUDA reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_energy.errors import MeterUnavailableError
+from pytest_energy.meters.nvml.card import Card
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+ORDER = "CUDA_DEVICE_ORDER"
+
+
+def initialised_driver() -> Any:
+    """The `pynvml` module, ready to be called; `MeterUnavailableError` says what is missing."""
+    try:
+        import pynvml
+    except ImportError:
+        raise MeterUnavailableError(
+            "meter `nvml`: `nvidia-ml-py` is not installed; `pip install nvidia-ml-py`"
+        ) from None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        raise MeterUnavailableError(
+            f"meter `nvml`: the NVIDIA driver does not answer ({error}); "
+            "`nvidia-smi` should list a GPU before it can be metered"
+        ) from None
+    return pynvml
+
+
+def visible_cards(nvml: Any, environment: Mapping[str, str]) -> list[Card]:
+    """The cards that CUDA would use; MIG slices are refused, since the counter is the card's."""
+    try:
+        cards = [Card(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+    except nvml.NVMLError as error:
+        raise MeterUnavailableError(f"meter `nvml`: a GPU does not answer ({error})") from None
+    if not cards:
+        raise MeterUnavailableError("meter `nvml`: the driver lists no GPU")
+    uuids = [card.device.uuid for card in cards]
+    names = [card.device.name for card in cards]
+    visible = [cards[i] for i in visible_indices(uuids, names, environment)]
+    for card in visible:
+        if card.is_partitioned():
+            raise MeterUnavailableError(
+                f"meter `nvml`: `{card.domain}` is split into MIG slices, but its energy counter "
+                "is the whole card's; turn MIG off (`nvidia-smi -mig 0`)"
+            )
+    return visible
+
+
+def require_power(card: Card) -> None:
+    """Refuse a card without a counter whose power readings cannot be integrated over a window."""
+    if card.instant_watts() is not None:
+        return
+    if card.usage_watts() is None:
+        raise MeterUnavailableError(
+            f"meter `nvml`: `{card.domain}` ({card.device.name}) has neither an energy counter "
+            "nor a power reading"
+        )
+    if card.usage_is_averaged():
+        raise MeterUnavailableError(
+            f"meter `nvml`: `{card.domain}` ({card.device.name}) has no energy counter, and its "
+            "power reading is the mean of the last second, too slow to meter a window by"
+        )
+
+
+def visible_indices(
+    uuids: Sequence[str], names: Sequence[str], environment: Mapping[str, str]
+) -> tuple[int, ...]:
+    """NVML indices of the cards that CUDA would use, in CUDA's order.
+
+    `uuids` and `names` are all cards' in NVML's order, which is that of the PCI bus. As in CUDA,
+    entries after the first one that names no card are not visible. Raises
+    `MeterUnavailableError` where no card is visible, or where it cannot be told which one is.
+    """
+    setting = environment.get(VARIABLE)
+    if setting is None:
+        return tuple(range(len(uuids)))
+    indices: list[int] = []
+    for entry in (part.strip() for part in setting.split(",")):
+        if entry.upper().startswith("MIG"):
+            raise MeterUnavailableError(
+                f"meter `nvml`: `{VARIABLE}` names the MIG slice `{entry}`, but the energy counter "
+                "is the whole card's; turn MIG off or meter the card from one process"
+            )
+        index = _resolve(entry, uuids, names, environment)
+        if index is None or index in indices:
+            break
+        indices.append(index)
+    if not indices:
+        raise MeterUnavailableError(
+            f"meter `nvml`: `{VARIABLE}={setting}` makes no GPU visible "
+            f"(there are {len(uuids)}); name one by its index or UUID, or unset it"
+        )
+    return tuple(indices)
+
+
+def _resolve(
+    entry: str, uuids: Sequence[str], names: Sequence[str], environment: Mapping[str, str]
+) -> int | None:
+    if entry.isdecimal():
+        _check_order(entry, names, environment)
+        return int(entry) if int(entry) < len(uuids) else None
+    if not entry.upper().startswith("GPU"):
+        return None
+    matching = [i for i, uuid in enumerate(uuids) if uuid.upper().startswith(entry.upper())]
+    return matching[0] if len(matching) == 1 else None
+
+
+def _check_order(entry: str, names: Sequence[str], environment: Mapping[str, str]) -> None:
+    # CUDA's default order puts the fastest card first and is not documented further; among equal
+    # cards it is the PCI bus's, NVML's own.
+    if len(set(names)) > 1 and environment.get(ORDER) != "PCI_BUS_ID":
+        raise MeterUnavailableError(
+            f"meter `nvml`: `{VARIABLE}` names card `{entry}` by index, and the cards differ, so "
+            f"CUDA may number them otherwise than the driver; set `{ORDER}=PCI_BUS_ID` or name "
+            "the card by its UUID"
+        )

@@ -1,0 +1,58 @@
+"""One window over all visible cards: counters, integrators and what was seen beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from pytest_energy.meters.nvml.card import Card
+from pytest_energy.meters.nvml.counter import Counter
+from pytest_energy.meters.nvml.power import Integrator
+from pytest_energy.meters.nvml.span import CardJoules, CounterSpan
+from pytest_energy.meters.nvml.watch import Watch, implausible
+from pytest_energy.meters.protocol import Measured
+
+
+class NvmlSpan:
+    """A window that has begun: everything is aligned and marked when this is made."""
+
+    def __init__(
+        self,
+        cards: Sequence[Card],
+        counters: Sequence[Counter],
+        integrators: Sequence[Integrator],
+        watch: Watch,
+    ) -> None:
+        self._cards = cards
+        self._watch = watch
+        self._watched_since = time.monotonic()
+        watch.look()
+        self._counted = CounterSpan(counters)
+        self.started = self._counted.started
+        self._integrated = [integrator.begin(self.started) for integrator in integrators]
+
+    def end(self, ended: float) -> Measured:
+        """Joules of the work, which ended a moment ago; waits for the counters' next ticks."""
+        self._counted.work_ended(ended)
+        for span in self._integrated:
+            span.work_ended(ended)
+        self._watch.look()
+        found = {**self._counted.end(), **{span.domain: span.end() for span in self._integrated}}
+        waited = time.monotonic() - ended
+        measured = {card.domain: found[card.domain] for card in self._cards}
+        return Measured(
+            {domain: card.joules for domain, card in measured.items()},
+            sum(card.uncertainty_joules for card in measured.values()),
+            tuple(self._faults(measured, ended)),
+            {**self._watch.notes(), "waited_seconds": waited},
+        )
+
+    def _faults(self, measured: dict[str, CardJoules], ended: float) -> list[str]:
+        faults = [card.fault for card in measured.values() if card.fault is not None]
+        faults += self._watch.faults_since(self._watched_since)
+        for card in self._cards:
+            mean_watts = measured[card.domain].joules / max(ended - self.started, 1e-6)
+            samples = self._watch.samples_since(self._watched_since, card.domain)
+            limit_watts = card.device.power_limit_watts
+            faults += implausible(samples, card.domain, mean_watts, limit_watts)
+        return list(dict.fromkeys(faults))

@@ -1,0 +1,35 @@
+"""Windows of a meter that only answers when read: two readings and what lies between updates."""
+
+from __future__ import annotations
+
+import time
+
+from pytest_energy.meters.protocol import Measured, Meter
+
+LATENCY_SECONDS = 0.0001
+"""Between a reading and its time stamp."""
+
+
+class PlainSpan:
+    """A window from one reading to another, good to an update at either end."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._faults = meter.conditions().faults
+        self._first = meter.read()
+        self.started = time.monotonic()
+
+    def end(self, ended: float) -> Measured:
+        """Joules between the readings; `ended` is when the work did (s)."""
+        last = self._meter.read()
+        conditions = self._meter.conditions()
+        joules = {d: last.joules[d] - self._first.joules.get(d, 0.0) for d in last.joules}
+        watts = sum(joules.values()) / max(last.seconds - self._first.seconds, 1e-9)
+        late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
+        doubt = watts * (self._meter.update_period_seconds + late + LATENCY_SECONDS)
+        return Measured(
+            joules,
+            doubt + len(joules) * self._meter.resolution_joules,
+            tuple(dict.fromkeys((*self._faults, *conditions.faults))),
+            conditions.notes,
+        )
