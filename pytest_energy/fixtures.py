@@ -102,13 +102,12 @@ def finetune(energy_session: EnergySession, request: pytest.FixtureRequest) -> I
     Skips where the data source has nothing for the task. Keyword arguments of
     `pytest_energy.workloads.finetune.prepare` change the workload, and with it its digest.
     """
-    from pytest_energy.workloads.data import open_data
     from pytest_energy.workloads.finetune import prepare
     from pytest_energy.workloads.tasks import get_task
 
     session = energy_session
     with user_errors():
-        data = open_data(session.config.data)
+        data = session.data
         marker = EnergyMarker.from_item(request.node)
     runs: list[FineTuning] = []
 

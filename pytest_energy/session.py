@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_energy import baseline as baselines
 from pytest_energy import recording
@@ -27,6 +27,9 @@ from pytest_energy.locks import device_lock
 from pytest_energy.meters import Meter, open_meter
 from pytest_energy.records import RunCost, RunRecord, VerdictRecord
 from pytest_energy.report.progress import Progress
+
+if TYPE_CHECKING:
+    from pytest_energy.workloads.data.protocol import DataSource
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,13 @@ class EnergySession:
             return baselines.read(self._local_path) if self._local_path.is_file() else None
         except BaselineError:
             return None
+
+    @cached_property
+    def data(self) -> DataSource:
+        """The data that workloads train on; one for the run, so that files are read once."""
+        from pytest_energy.workloads.data import open_data
+
+        return open_data(self.config.data)
 
     @cached_property
     def budget(self) -> Budget:
