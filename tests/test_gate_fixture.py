@@ -211,7 +211,7 @@ def test_another_power_limit_is_invalid(
 ) -> None:
     _record(gated, monkeypatch, 2)
     meter = gated.path / "site" / "spending.py"
-    meter.write_text(meter.read_text().replace("700.0", "500.0"))
+    meter.write_text(meter.read_text().replace("7e9", "5e9"))
 
     here = gated.runpytest_subprocess()
     monkeypatch.setenv("CI", "true")
@@ -219,7 +219,7 @@ def test_another_power_limit_is_invalid(
 
     here.assert_outcomes(skipped=1)
     in_ci.assert_outcomes(failed=1)
-    in_ci.stdout.fnmatch_lines(["invalid: the power limit is 500 W, the baseline's was 700 W*"])
+    in_ci.stdout.fnmatch_lines(["invalid: the power limit is 5e+09 W, the baseline's was 7e+09 W*"])
 
 
 def test_windows_that_stay_invalid_end_in_an_invalid_verdict(
