@@ -63,7 +63,10 @@ def explanation(
     stored = rows[-1].padding_overhead if padding_overhead else None
     old = Operating(fmean(watts), fmean(speeds), stored)
     new = Operating(summary.mean_watts, summary.tokens_per_second, padding_overhead)
-    return explain(old, new, _environment(found), dict(hardware.environment)).sentence
+    stored_environment = _environment(found)
+    # What the baseline did not note may or may not have changed; it is no difference.
+    current = {k: v for k, v in hardware.environment.items() if k in stored_environment}
+    return explain(old, new, stored_environment, current).sentence
 
 
 def _environment(found: Reference) -> dict[str, str]:

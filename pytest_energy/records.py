@@ -62,13 +62,21 @@ class VerdictRecord:
 
 @dataclass(frozen=True)
 class RunCost:
-    """What the run itself cost while it held the devices: gross joules and seconds."""
+    """What the run itself cost while it held the devices: gross joules and seconds.
+
+    `complete` is False where a device was lost, so that the joules are a lower bound.
+    """
 
     joules: float = 0.0
     seconds: float = 0.0
+    complete: bool = True
 
     def __add__(self, other: RunCost) -> RunCost:
-        return RunCost(self.joules + other.joules, self.seconds + other.seconds)
+        return RunCost(
+            self.joules + other.joules,
+            self.seconds + other.seconds,
+            self.complete and other.complete,
+        )
 
 
 @dataclass(frozen=True)

@@ -181,8 +181,7 @@ class EnergySession:
                 yield
             finally:
                 self._depth -= 1
-                spent = max(self._joules() - before, 0.0)
-                self.cost += RunCost(spent, time.monotonic() - started)
+                self.cost += self._spent_since(before, time.monotonic() - started)
 
     def record(self, item: recording.Recording, *, local: bool, anew: bool = False) -> None:
         """Keep a session to be stored when the run ends."""
@@ -227,7 +226,7 @@ class EnergySession:
         return {
             "identity": [dict(hardware), dict(environment)],
             "verdicts": [record.as_json() for record in self.verdicts],
-            "cost": [self.cost.joules, self.cost.seconds],
+            "cost": [self.cost.joules, self.cost.seconds, self.cost.complete],
             "local": [asdict(item) for item in self._local_recordings],
             "replaced": sorted(self._replaced_locally),
             "tokens": self.budget.tokens if self._identity[0] else None,
@@ -264,8 +263,14 @@ class EnergySession:
         recording.write(path, new)
         return recording.difference(old, new, path.name)
 
-    def _joules(self) -> float:
+    def _joules(self) -> float | None:
         try:
             return sum(self.meter.read().joules.values())
         except EnergyError:
-            return 0.0
+            return None
+
+    def _spent_since(self, before: float | None, seconds: float) -> RunCost:
+        after = self._joules()
+        if before is None or after is None or after < before:
+            return RunCost(0.0, seconds, complete=False)
+        return RunCost(after - before, seconds)

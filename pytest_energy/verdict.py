@@ -14,7 +14,7 @@ LOCK_IN = (
     "lock it in with `--energy-update=replace`, or let improvements pass with "
     "`--energy-improvement=pass`"
 )
-SETTLE = "settle it by A/B with `--energy-settle=auto`"
+SETTLE = "compare both versions in one session with `pytest_energy.gate.PairedGate`"
 RECORD = "on an idle machine record one with `--energy-update=new`"
 
 

@@ -24,6 +24,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "gco2e": cost.grams,
             "gco2e_source": cost.source,
             "seconds": record.cost.seconds,
+            "complete": record.cost.complete,
         },
     }
 

@@ -36,7 +36,7 @@ class Progress:
         self._done += 1
         self.clear()
         if not self._live and self._write:
-            self._write(f"\n{identifier}  {text}{self._remaining()}")
+            self._write(f"\n{identifier}  {text}{self._remaining()}\n")
 
     def note(self, text: str) -> None:
         """Say something a person must know now, such as whom the run waits for."""

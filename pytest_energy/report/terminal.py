@@ -167,7 +167,8 @@ def _cost(record: RunRecord, region: str | None) -> str:
     cost = footprint(record.cost.joules, region)
     carbon = cost.source if cost.grams is None else f"{cost.grams:.2g} gCO2e ({cost.source})"
     modelled = any(verdict.method == "modelled" for verdict in record.verdicts)
+    least = "" if record.cost.complete else "at least "
     return (
-        f"this run cost {cost.joules:,.0f} J{' (modelled)' if modelled else ''}, "
+        f"this run cost {least}{cost.joules:,.0f} J{' (modelled)' if modelled else ''}, "
         f"{1000 * cost.kwh:.3g} Wh, {carbon}, in {record.cost.seconds:,.0f} s of metering"
     )
