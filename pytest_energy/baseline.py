@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ _ENTRY_NAMES = {
     "note": str,
     "sessions": list,
 }
+_BAND_NAMES = {"low": float, "mean": float, "high": float, "mean_watts": float}
 _HARDWARE_NAMES = {
     "key": str,
     "match": list,
@@ -74,21 +76,28 @@ class Entry:
     workload: str | None = None
     tolerance: float | None = None
     detect: float | None = None
-    source: Source = "measured"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A band that a figure must lie in, low and high, and whose figure it is."""
+    """A band that a figure must lie in, low and high, and whose figure it is.
+
+    A band of J/token has a `mean` too, and may have the watts drawn meanwhile.
+    """
 
     low: float
     high: float
     source: Source
+    mean: float | None = None
+    mean_watts: float | None = None
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline file; `entries` by (metric, id), `claims` by (name, meter method)."""
+    """A baseline file; `entries` by (metric, id), `claims` by (name, meter method).
+
+    Claims on J/token go by ("joules_per_token", glob of ids): no measurement, so never an entry.
+    """
 
     path: Path
     key: str
@@ -98,6 +107,13 @@ class Baseline:
     entries: Mapping[tuple[str, str], Entry] = field(default_factory=dict)
     claims: Mapping[tuple[str, str], Claim] = field(default_factory=dict)
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def band(self, identifier: str) -> Claim | None:
+        """The first J/token band that is stated for a figure, or None."""
+        for (name, glob), claim in self.claims.items():
+            if name == "joules_per_token" and fnmatchcase(identifier, glob):
+                return claim
+        return None
 
 
 def baseline_path(folder: Path, key: str) -> Path:
@@ -178,9 +194,12 @@ class _Reader:
     def _entry(self, metric: str, identifier: str, table: Any) -> Entry:
         where = f'{metric}."{identifier}"'
         values = self._checked(table, _ENTRY_NAMES, where)
-        source = values.get("source", "measured")
-        if source not in ("measured", "paper"):
-            raise self._error(f"{where}.source", f"is {source!r}; write `measured` or `paper`")
+        if values.get("source", "measured") != "measured":
+            raise self._error(
+                f"{where}.source",
+                f"is {values['source']!r}, but what has sessions is measured; state a band from "
+                f"elsewhere under `[claims.{metric}]`",
+            )
         sessions = tuple(
             self._session(row, f"{where}.sessions[{index}]")
             for index, row in enumerate(values.get("sessions", []))
@@ -195,7 +214,6 @@ class _Reader:
             workload=values.get("workload"),
             tolerance=values.get("tolerance"),
             detect=values.get("detect"),
-            source=source,
         )
 
     def _session(self, row: Any, where: str) -> StoredSession:
@@ -215,14 +233,30 @@ class _Reader:
         claims = {}
         for name, bands in table.items():
             where = f"claims.{name}"
-            for method, band in self._table(bands, where).items():
-                if method in ("source", "note"):
-                    continue
-                if not (isinstance(band, list) and len(band) == 2 and band[0] < band[1]):
-                    raise self._error(f"{where}.{method}", "must be a band such as [0.4, 0.6]")
-                source = bands.get("source", "measured")
-                claims[name, method] = Claim(float(band[0]), float(band[1]), source)
+            source = self._table(bands, where).get("source", "measured")
+            if source not in ("measured", "paper"):
+                raise self._error(f"{where}.source", f"is {source!r}; write `measured` or `paper`")
+            band_of = self._joules_band if name == "joules_per_token" else self._band
+            for key, band in bands.items():
+                if key not in ("source", "note"):
+                    claims[name, key] = band_of(band, f"{where}.{key}", source)
         return claims
+
+    def _band(self, band: Any, where: str, source: Source) -> Claim:
+        if not (isinstance(band, list) and len(band) == 2 and band[0] < band[1]):
+            raise self._error(where, "must be a band such as [0.4, 0.6]")
+        return Claim(float(band[0]), float(band[1]), source)
+
+    def _joules_band(self, band: Any, where: str, source: Source) -> Claim:
+        values = self._checked(band, _BAND_NAMES, where)
+        low, mean, high = (values.get(name, 0.0) for name in ("low", "mean", "high"))
+        if not 0 < low <= mean <= high < float("inf") or values.get("mean_watts", 1.0) <= 0:
+            raise self._error(
+                where,
+                "must be a band in J/token such as { low = 0.029, mean = 0.031, high = 0.036 }, "
+                "all above 0 and in that order",
+            )
+        return Claim(low, high, source, mean, values.get("mean_watts"))
 
     def _environments(self, table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         return {

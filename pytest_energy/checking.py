@@ -42,9 +42,10 @@ class Checker:
                 return self._record_run(base, purchases, reference)
             if reference is None:
                 return self._missing(base)
-            return self._gate_run(base, purchases, reference)
+            record = self._gate_run(base, purchases, reference)
         except InvalidEvidenceError as error:
             return self._invalid(base, str(error), purchases.windows + purchases.rejected)
+        return policy.plausible(record, self._session.baseline)
 
     def savings(self, base_run: Run, other_run: Run) -> VerdictRecord:
         """What `other_run` saves of `base_run`'s J/token, from interleaved pairs of windows."""
@@ -67,12 +68,22 @@ class Checker:
     def _record_run(
         self, base: VerdictRecord, purchases: Purchases, previous: Reference | None
     ) -> VerdictRecord:
-        purchases.warm_up()
+        purchases.warm_up(policy.warm_up_limit(base))
         for _ in range(self._keeper.windows):
             purchases.buy()
+        summary = evidence.summarise(purchases.windows)
+        seen = replace(
+            base,
+            value=summary.mean,
+            uncertainty=summary.uncertainty,
+            windows=tuple(purchases.windows),
+        )
+        judged = policy.plausible(seen, self._session.baseline)
+        if judged.fails:
+            return judged
         return self._keeper.keep(
             base,
-            evidence.summarise(purchases.windows),
+            summary,
             purchases.windows,
             values=[window.joules_per_token for window in purchases.windows],
             previous=previous,
@@ -94,7 +105,7 @@ class Checker:
             real = [replace(row, mean=row.mean * (row.padding_overhead or stored)) for row in rows]
             entry = replace(reference.entry, sessions=tuple(real))
             gates.append((run.padding_overhead, self._sequential(base, entry, pooled, share)))
-        purchases.warm_up()
+        purchases.warm_up(policy.warm_up_limit(base))
         while any(gate.verdict is None for _, gate in gates):
             value = purchases.buy().joules_per_token
             for factor, gate in gates:
@@ -126,7 +137,7 @@ class Checker:
         previous: Reference | None,
     ) -> VerdictRecord:
         for purchases in pair:
-            purchases.warm_up()
+            purchases.warm_up(policy.warm_up_limit(base))
         pairs = [_buy_pair(index, pair) for index in range(self._keeper.windows)]
         return self._keeper.keep(
             base,
@@ -151,7 +162,7 @@ class Checker:
             pooled=pooled_of(reference.baseline, reference.entry),
         )
         for purchases in pair:
-            purchases.warm_up()
+            purchases.warm_up(policy.warm_up_limit(base))
         pairs: list[tuple[Window, Window]] = []
         while gate.verdict is None:
             first, second = _buy_pair(len(pairs), pair)

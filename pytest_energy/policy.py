@@ -8,6 +8,7 @@ from pytest_energy.baseline import Baseline, Claim, Entry
 from pytest_energy.config import EnergyConfig, EnergyMarker
 from pytest_energy.errors import EnergyError
 from pytest_energy.records import VerdictRecord
+from pytest_energy.units import quantity
 
 ERROR_BUDGET = 0.01
 """False failures that one run allows itself; all its gates share it."""
@@ -17,6 +18,12 @@ MOST_WINDOWS = 30
 
 MOST_ADVISORY_WINDOWS = 6
 """The same for a verdict that informs and fails nothing: it is not worth more energy."""
+
+FAR = 2.0
+"""Times outside a J/token band from elsewhere that fail: its conditions were not these."""
+
+WARM_UP_LIMIT = 8
+"""Warm-up windows after which measuring begins, steady or not; fewer where nothing can fail."""
 
 # Where no baseline file states a band: the paper's 50 % within 10 points where joules are measured;
 # where a model turns time into joules, only that DistilBERT saves clearly.
@@ -80,9 +87,31 @@ def claimed(record: VerdictRecord, stored: Baseline | None) -> VerdictRecord:
     )
 
 
+def plausible(record: VerdictRecord, stored: Baseline | None) -> VerdictRecord:
+    """Fail J/token far outside a band known from elsewhere; near it, only a baseline can tell."""
+    band = stored.band(record.id) if stored and record.unit == "J/token" else None
+    value = record.value
+    if band is None or value is None or band.low / FAR <= value <= band.high * FAR:
+        return record
+    low, high = (quantity(edge, record.unit) for edge in (band.low, band.high))
+    return replace(
+        record,
+        outcome="regression" if value > band.high else "improvement",
+        reason=f"{quantity(value, record.unit)} is far outside the band of {low} to {high} "
+        f"({band.source}), by more than {FAR:g} times; look for what is wrong with the meter or "
+        f"the work, or correct the band in `{stored.path if stored else ''}`",
+        fails=True,
+    )
+
+
 def is_advisory(record: VerdictRecord) -> bool:
     """Whether a verdict informs only: a local baseline or modelled joules stop no merge."""
     return record.local or record.method == "modelled"
+
+
+def warm_up_limit(record: VerdictRecord) -> int:
+    """The most windows that warming up may cost."""
+    return MOST_ADVISORY_WINDOWS // 2 if is_advisory(record) else WARM_UP_LIMIT
 
 
 def _fails(record: VerdictRecord, config: EnergyConfig) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from pytest_energy.baseline import Baseline, Entry, read
+from pytest_energy.baseline import Baseline, Claim, Entry, read
 from pytest_energy.errors import BaselineError
 from pytest_energy.policy import DEFAULT_LEVELS
 from pytest_energy.recording import difference as text_difference
@@ -46,6 +46,8 @@ def show(paths: Sequence[Path], *, check: bool) -> int:
             warning = _warning(stored, entry)
             if warning:
                 print(f"    {warning}")
+        for (name, key), claim in stored.claims.items():
+            print(f"  {_claim(name, key, claim)}")
         faults += [f"{path}: {fault}" for fault in _faults(stored)]
     for fault in faults:
         print(f"fault: {fault}")
@@ -96,12 +98,18 @@ def _row(stored: Baseline, entry: Entry) -> str:
     gap = smallest_gap(sessions_of(entry), pooled=pooled_of(stored, entry))
     told = difference(gap, unit, signed=False) if math.isfinite(gap) else "nothing yet"
     count = len(entry.sessions)
-    source = "" if entry.source == "measured" else f"  source: {entry.source}"
     return (
         f"{entry.metric:<17} {entry.id:<34} {quantity(mean, unit):>15}  {count:>2} "
         f"session{' ' if count == 1 else 's'}  last {entry.sessions[-1].date[:10]}  "
-        f"one session tells {told}{source}"
+        f"one session tells {told}"
     )
+
+
+def _claim(name: str, key: str, claim: Claim) -> str:
+    unit = "J/token" if name == "joules_per_token" else FRACTION
+    band = f"{quantity(claim.low, unit)} to {quantity(claim.high, unit)}"
+    kind = "sanity band, no baseline" if unit == "J/token" else "must hold"
+    return f"{name:<17} {key:<34} {band}  {kind}  source: {claim.source}"
 
 
 def _warning(stored: Baseline, entry: Entry) -> str | None:
