@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_doctor(commands)
     _add_baselines(commands)
+    _add_estimate(commands)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -57,6 +58,22 @@ def _add_baselines(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(run=_baselines)
 
 
+def _add_estimate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser("estimate", help="kWh, gCO2e, money and hours of a full run")
+    parser.add_argument("task", metavar="TASK", help="a task such as `sst2`, or `all`")
+    parser.add_argument("--hw", metavar="KEY", required=True, help="hardware with a baseline")
+    parser.add_argument("--model", default="bert-base-uncased", help="(bert-base-uncased)")
+    parser.add_argument("--epochs", metavar="N", type=int, help="(the task's standard)")
+    parser.add_argument("--examples", metavar="N", type=int, help="(the task's training set)")
+    parser.add_argument("--batch-size", metavar="N", type=int, default=32, help="(32)")
+    parser.add_argument("--region", metavar="ISO3", help="country of the grid (world's mean)")
+    parser.add_argument("--price", metavar="PER_KWH", type=float, help="what a kWh costs")
+    parser.add_argument(
+        "--baselines", type=Path, default=_FOLDER, help="folder of the baseline files"
+    )
+    parser.set_defaults(run=_estimate)
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from pytest_energy.commands import doctor
 
@@ -73,3 +90,21 @@ def _baselines(options: argparse.Namespace) -> int:
     if options.prune:
         return baselines.prune(options.paths)
     return baselines.show(options.paths, check=options.check)
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from pytest_energy.commands import estimate
+
+    return estimate.run(
+        estimate.Question(
+            task=options.task,
+            hardware=options.hw,
+            model=options.model,
+            epochs=options.epochs,
+            examples=options.examples,
+            batch_size=options.batch_size,
+            region=options.region,
+            price_per_kwh=options.price,
+            baselines=options.baselines,
+        )
+    )

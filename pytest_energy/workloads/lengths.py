@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from importlib.resources import files
 
 _STEEPEST_TAIL = 32.0
+_STEPS = 2000
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ class Lengths:
     def percentile(self, percent: int) -> float:
         """The length (tokens) that `percent` of the sequences do not exceed."""
         return self.quantiles[percent]
+
+    def overhead_in_batches_of(self, size: int) -> float:
+        """Processed tokens over real tokens in random batches, padded to their longest.
+
+        As measured where it was, else from the longest length that `size` draws of the
+        distribution have on average.
+        """
+        if size in self.padding_overhead:
+            return self.padding_overhead[size]
+        shares = ((step + 0.5) / _STEPS for step in range(_STEPS))
+        longest = sum(self.at(share ** (1 / size)) for share in shares) / _STEPS
+        return max(longest / self.mean, 1.0)
 
     def at(self, share: float) -> int:
         """The length (tokens) that a `share` in [0, 1) of the sequences stays below.
