@@ -23,13 +23,20 @@ lint: $(STAMP) ## ruff and mypy --strict over package, benchmarks, tests and per
 
 perf: $(STAMP) ## print the gate's operating characteristics and the metering error, as tables
 	$(BIN)/python perf/gate_simulation.py
+	$(MAKE) --no-print-directory $(VENV)-perf/.installed
+	$(VENV)-perf/bin/python perf/peers.py
 
 format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(VENV)-perf/.installed: pyproject.toml constraints.txt
+	test -x $(VENV)-perf/bin/python || $(PYTHON) -m venv $(VENV)-perf
+	$(VENV)-perf/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[carbon]' zeus==0.16.0
+	touch $@
+
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) $(VENV)-perf .mypy_cache .ruff_cache .pytest_cache build dist
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -18,9 +18,6 @@ from pytest_energy.stationarity import is_stationary
 INVALID_LIMIT = 5
 """Invalid windows in a row after which a figure's verdict is `invalid`."""
 
-WARM_UP_LIMIT = 8
-"""Warm-up windows after which measuring begins, steady or not."""
-
 
 class InvalidEvidenceError(EnergyError):
     """Windows kept being invalid; the text is the reason of the last."""
@@ -69,7 +66,7 @@ class Purchases:
             f"{INVALID_LIMIT} windows in a row were invalid: {self.rejected[-1].invalid_reason}"
         )
 
-    def warm_up(self, limit: int = WARM_UP_LIMIT) -> bool:
+    def warm_up(self, limit: int) -> bool:
         """Run windows that are no evidence until J/token is steady; says whether it became so."""
         values: list[float] = []
         while len(values) < limit:
