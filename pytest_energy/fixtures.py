@@ -1,4 +1,4 @@
-"""What tests hold in their hands: `energy`, `finetune`, `energy_gate`. PYTEST_DONT_REWRITE."""
+"""What tests hold: `energy`, `finetune`, `energy_gate`, `energy_workload`. PYTEST_DONT_REWRITE."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_energy.records import VerdictRecord
     from pytest_energy.session import EnergySession
     from pytest_energy.workloads.finetune import FineTuning
+    from pytest_energy.workloads.stepping import Step, Stepping
 
 SESSION = pytest.StashKey["EnergySession"]()
 
@@ -96,35 +97,48 @@ def energy_gate(energy_session: EnergySession, request: pytest.FixtureRequest) -
 
 
 @pytest.fixture
-def finetune(energy_session: EnergySession, request: pytest.FixtureRequest) -> Iterator[Any]:
+def energy_workload() -> Step | None:
+    """To be overridden with a training step of one's own, which `finetune` then drives."""
+    return None
+
+
+@pytest.fixture
+def finetune(
+    energy_session: EnergySession, energy_workload: Step | None, request: pytest.FixtureRequest
+) -> Iterator[Any]:
     """Make a fine-tuning run: `finetune("sst2", model="bert-base-uncased")`.
 
     Skips where the data source has nothing for the task. Keyword arguments of
-    `pytest_energy.workloads.finetune.prepare` change the workload, and with it its digest.
+    `pytest_energy.workloads.finetune.prepare` change the workload, and with it its digest; those
+    of `stepping.drive` where `energy_workload` is overridden.
     """
     from pytest_energy.workloads.finetune import prepare
+    from pytest_energy.workloads.stepping import drive
     from pytest_energy.workloads.tasks import get_task
 
     session = energy_session
     with user_errors():
         data = session.data
         marker = EnergyMarker.from_item(request.node)
-    runs: list[FineTuning] = []
+    runs: list[FineTuning | Stepping] = []
 
-    def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> FineTuning:
+    def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> FineTuning | Stepping:
         with user_errors():
             missing = data.missing(get_task(task))
             if missing is not None:
                 pytest.skip(missing)
-            run = prepare(
-                task,
-                model,
-                data=data,
-                meter=session.meter,
-                tokens_per_window=marker.tokens or session.budget.tokens,
-                max_tokens_per_batch=session.budget.max_tokens_per_batch,
+            settings: dict[str, Any] = {
+                "data": data,
+                "meter": session.meter,
+                "tokens_per_window": marker.tokens or session.budget.tokens,
+                "max_tokens_per_batch": session.budget.max_tokens_per_batch,
                 **changes,
-            )
+            }
+            run: FineTuning | Stepping
+            if energy_workload is None:
+                run = prepare(task, model, **settings)
+            else:
+                run = drive(energy_workload, task, model, **settings)
         runs.append(run)
         return run
 

@@ -13,6 +13,7 @@ from pytest_energy.fixtures import (  # noqa: F401 - pytest finds fixtures by na
     energy,
     energy_gate,
     energy_session,
+    energy_workload,
     finetune,
     limited,
 )

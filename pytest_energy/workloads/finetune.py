@@ -14,7 +14,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.workloads.choices import check_choice, check_count
-from pytest_energy.workloads.data.batches import GROUPED_BATCHES, Batch, make_batches
+from pytest_energy.workloads.data.batches import Batch, window_batches
 from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.engine import accelerator, adamw, default_device
 from pytest_energy.workloads.models import build_model, parameters
@@ -49,19 +49,15 @@ class FineTuning:
         self.meter = meter
         self.device = device or default_device()
         task = get_task(workload.task)
-        batches = make_batches(
-            data.examples(
-                task,
-                model=workload.model,
-                max_length=workload.max_length,
-                seed=workload.seed,
-                count=_examples_needed(task, workload, tokens_per_window),
-            ),
-            workload.batch_size,
-            workload.padding,
-            workload.max_length,
-            tokens_per_window,
-            workload.seed,
+        batches = window_batches(
+            task,
+            data,
+            model=workload.model,
+            batch_size=workload.batch_size,
+            padding=workload.padding,
+            max_length=workload.max_length,
+            tokens=tokens_per_window,
+            seed=workload.seed,
         )
         self.tokens = batches.processed_tokens
         self.real_tokens = batches.real_tokens
@@ -221,16 +217,6 @@ def prepare(
 
 
 _SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed")
-
-
-def _examples_needed(task: Task, workload: Workload, tokens: int) -> int:
-    """Enough for the budget even without padding, if the data is as long as what was measured."""
-    mean = min(task.lengths.mean, workload.max_length)
-    enough = math.ceil(tokens / mean) + workload.batch_size
-    if workload.padding == "grouped":
-        pool = GROUPED_BATCHES * workload.batch_size
-        return pool * math.ceil(enough / pool)
-    return enough
 
 
 def _check_fits(config: Any, longest: int, largest_id: int, workload: Workload) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 from pytest_energy.errors import EnergyError
 from pytest_energy.workloads.choices import check_choice, check_count
 from pytest_energy.workloads.data.order import shuffled_indices
-from pytest_energy.workloads.data.protocol import IGNORED, Example
+from pytest_energy.workloads.data.protocol import IGNORED, DataSource, Example
+from pytest_energy.workloads.tasks import Task
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +113,27 @@ def make_batches(
         if processed >= token_budget:
             break
     return Batches(tuple(batches), processed, real)
+
+
+def window_batches(
+    task: Task,
+    data: DataSource,
+    *,
+    model: str,
+    batch_size: int,
+    padding: str,
+    max_length: int,
+    tokens: int,
+    seed: int,
+) -> Batches:
+    """The batches of a task that one window of about `tokens` processed tokens trains on."""
+    # Enough for the budget even without padding, if the data is as long as what was measured.
+    count = math.ceil(tokens / min(task.lengths.mean, max_length)) + batch_size
+    if padding == "grouped":
+        pool = GROUPED_BATCHES * batch_size
+        count = pool * math.ceil(count / pool)
+    examples = data.examples(task, model=model, max_length=max_length, seed=seed, count=count)
+    return make_batches(examples, batch_size, padding, max_length, tokens, seed)
 
 
 def _groups(
