@@ -35,6 +35,9 @@ class Checker:
         """J/token of a run against its baseline; recorded where there is none and it may be."""
         purchases = Purchases(run, self._show)
         base = self._base("joules_per_token", run.id, run.digest, "J/token")
+        parameters = getattr(run, "parameters", None)
+        if isinstance(parameters, tuple):  # on a module of torch it is a method
+            base = replace(base, parameters=parameters)
         reference = comparable.reference(base, self._session, self._marker)
         base = self._with_levels(base, reference)
         try:

@@ -36,6 +36,8 @@ class VerdictRecord:
     local: bool = False
     method: str = ""
     workload: str | None = None
+    parameters: tuple[int, int] | None = None
+    """How many parameters the run trains, and how many its model has."""
     explanation: str | None = None
     windows: tuple[Window, ...] = ()
 
@@ -56,6 +58,7 @@ class VerdictRecord:
         """The record that `as_json` wrote."""
         values = dict(record)
         values["outcome"] = values.pop("verdict")
+        values["parameters"] = values["parameters"] and tuple(values["parameters"])
         values["windows"] = tuple(window_from_json(row) for row in values["windows"])
         return cls(**values)
 

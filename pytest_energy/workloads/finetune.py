@@ -17,6 +17,7 @@ from pytest_energy.workloads.choices import check_choice, check_count
 from pytest_energy.workloads.data.batches import Batch, window_batches
 from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.engine import accelerator, adamw, default_device
+from pytest_energy.workloads.lora import with_lora
 from pytest_energy.workloads.models import build_model, parameters
 from pytest_energy.workloads.tasks import Task, get_task
 from pytest_energy.workloads.workload import Workload, make_workload
@@ -71,9 +72,11 @@ class FineTuning:
             seed=workload.seed,
             pretrained=data.kind == "hub",
         )
-        self.parameters = parameters(model)
         _check_fits(model.config, batches.longest, batches.largest_id, workload)
         inputs = set(inspect.signature(model.forward).parameters)
+        if workload.lora is not None:
+            model = with_lora(model, task.head, workload.lora, workload.seed)
+        self.parameters = parameters(model)
         self._accelerator = accelerator(workload.precision, self.device)
         model.to(self.device)
         optimizer = adamw(model, task.learning_rate)
@@ -196,7 +199,7 @@ def prepare(
     """The fine-tuning of `task` with `model`, ready to buy windows of about `tokens_per_window`.
 
     `overrides` are what `make_workload` takes: `batch_size`, `max_length`, `precision`, `padding`,
-    `attention`, `seed`. `EnergyError` where one is unknown or the data lacks the task.
+    `attention`, `seed`, `lora`. `EnergyError` where one is unknown or the data lacks the task.
     """
     for name in overrides:
         check_choice("setting of a workload", name, _SETTINGS)
@@ -216,7 +219,7 @@ def prepare(
     return FineTuning(workload, data, meter, tokens_per_window, device)
 
 
-_SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed")
+_SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")
 
 
 def _check_fits(config: Any, longest: int, largest_id: int, workload: Workload) -> None:

@@ -31,7 +31,8 @@ class Workload:
     """Everything that decides how much energy a token should cost on given hardware.
 
     `max_length` is in tokens; `data` is `synthetic`, `hub` or `local:` and eight hex digits of
-    what the files hold; `seed` decides weights, examples and their order.
+    what the files hold; `seed` decides weights, examples and their order; `lora` is the rank of
+    adapters that are trained in place of the whole model.
     """
 
     task: str
@@ -44,6 +45,7 @@ class Workload:
     attention: str
     data: str
     seed: int
+    lora: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("task", self.task, TASKS)
@@ -56,6 +58,8 @@ class Workload:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("attention", self.attention, ATTENTIONS)
         check_count("seed", self.seed, least=0)
+        if self.lora is not None:
+            check_count("lora", self.lora)
         if not re.fullmatch(r"synthetic|hub|local:[0-9a-f]{8}", self.data):
             raise EnergyError(
                 f"`data` is {self.data!r}: it must be `synthetic`, `hub` or `local:` and the eight "
@@ -65,15 +69,16 @@ class Workload:
     @property
     def id(self) -> str:
         """The name it goes by in baselines and reports, `sst2/bert-base-uncased`."""
-        return f"{self.task}/{self.model}"
+        return f"{self.task}/{self.model}" + (f"+lora{self.lora}" if self.lora else "")
 
     @property
     def digest(self) -> str:
         """Eight hex digits that change whenever the work does."""
-        fields = json.dumps(
-            {"format": FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":")
-        )
-        return hashlib.sha256(fields.encode()).hexdigest()[:8]
+        fields = {"format": FORMAT, **asdict(self)}
+        if self.lora is None:
+            del fields["lora"]  # so that digests are those from before there was LoRA
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def make_workload(
@@ -89,6 +94,7 @@ def make_workload(
     attention: str = "sdpa",
     max_tokens_per_batch: int | None = None,
     seed: int = 0,
+    lora: int | None = None,
 ) -> Workload:
     """The workload that these choices make on `device`; what is not given is the task's standard.
 
@@ -115,6 +121,7 @@ def make_workload(
         attention=attention,
         data=data.identity(task, model=model),
         seed=seed,
+        lora=lora,
     )
 
 
