@@ -33,7 +33,7 @@ class SimulatedGpu:
 
     trace: str = "constant 300"
     tick_seconds: float | None = 0.1
-    phase_seconds: float = 0.0
+    phase_seconds: float = 0.037
     resolution_millijoules: float = 1.0
     start_millijoules: float = 5e6
     instant: tuple[float, float] | None = (0.0, 0.0)

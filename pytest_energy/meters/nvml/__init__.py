@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter
-from pytest_energy.meters.nvml.learn import learn, observe
+from pytest_energy.meters.nvml.learning import learn, observe, tune
 from pytest_energy.meters.nvml.power import SAMPLE_SECONDS, Integrator
 from pytest_energy.meters.nvml.visible import initialised_driver, require_power, visible_cards
 from pytest_energy.meters.nvml.watch import Watch
@@ -91,4 +91,5 @@ def _ticking_counters(counters: list[Counter]) -> list[Counter]:
     seen = observe(counters)
     for counter in counters:
         learn(counter, seen[counter.domain])
+    tune(counters)
     return [counter for counter in counters if seen[counter.domain].ticks]

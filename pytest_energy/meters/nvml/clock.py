@@ -1,15 +1,28 @@
-"""When a counter ticks: period and phase from ticks seen, and how far that can be trusted."""
+"""When a counter ticks: a line through the ticks seen, and how far it can be trusted."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
+from math import sqrt
 from statistics import median
+from typing import NamedTuple
 
-DRIFT = 2e-5
-"""How much two oscillators differ at most (20 ppm), so that a phase ages."""
-MEMORY = 0.2
-MOST_PERIODS = 10_000
+DRIFT = 5e-6
+"""How much two oscillators drift apart while the temperature changes, so that a phase ages."""
+REMEMBERED = 24
+SURELY = 2.5
+"""Standard deviations that a tick is expected within."""
+SHARPEST_SECONDS = 1e-5
+WIDEST_SHARE = 1 / 3
+"""A tick that may be off by more of a period than this could be the one before or after."""
+
+
+class _Seen(NamedTuple):
+    number: int
+    seconds: float
+    half_width: float
 
 
 class TickClock:
@@ -17,35 +30,68 @@ class TickClock:
 
     def __init__(self, seen: Sequence[tuple[float, float]]) -> None:
         times = [seconds for seconds, _ in seen]
-        steps = [later - earlier for earlier, later in pairwise(times)]
-        self.period_seconds = median(steps)
-        self._first = self._last = times[0]
-        self._periods = 0
-        self._spread = max(half_width for _, half_width in seen)
-        for seconds, half_width in seen[1:]:
+        self.period_seconds = median(later - earlier for earlier, later in pairwise(times))
+        self.jitter_seconds = 0.0
+        """Standard deviation of the ticks about the line (s)."""
+        self._mean_index = self._mean_seconds = self._weight = self._spread = 0.0
+        self._seen: deque[_Seen] = deque(maxlen=REMEMBERED)
+        for seconds, half_width in seen:
             self.saw(seconds, half_width)
 
     def following(self, now: float) -> float:
         """When the first tick after `now` is due (s)."""
-        whole = int((now - self._last) / self.period_seconds) + 1
-        return self._last + whole * self.period_seconds
+        index = int((now - self._mean_seconds) / self.period_seconds + self._mean_index) + 1
+        due = self._due(index)
+        # Where the division was rounded, the tick may be the one before.
+        return due if due - self.period_seconds <= now else due - self.period_seconds
 
     def doubt(self, at: float) -> float:
         """How far a tick due at `at` may be off (s)."""
-        ahead = max(0.0, at - self._last)
-        per_period = self._spread / max(1, self._periods)
-        return self._spread + ahead * (DRIFT + per_period / self.period_seconds)
+        widest = WIDEST_SHARE * self.period_seconds
+        if not self._spread:
+            return widest
+        far = (at - self._mean_seconds) / self.period_seconds
+        line = sqrt(1 / self._weight + far * far / self._spread)
+        ahead = max(0.0, at - self._seen[-1].seconds)
+        return min(SURELY * (self.jitter_seconds + line) + ahead * DRIFT, widest)
+
+    def missed(self) -> None:
+        """Trust predictions less: a tick came when none was due."""
+        self.jitter_seconds = min(2 * self.jitter_seconds + SHARPEST_SECONDS, self.period_seconds)
 
     def saw(self, seconds: float, half_width: float) -> None:
         """Take a tick into account that was seen at `seconds`, give or take `half_width`."""
-        whole = round((seconds - self._last) / self.period_seconds)
-        if whole < 1:
-            return
-        off = abs(seconds - self._last - whole * self.period_seconds)
-        self._spread += MEMORY * (max(off, half_width) - self._spread)
-        self._last = seconds
-        self._periods += whole
-        if off > 0.1 * self.period_seconds or self._periods > MOST_PERIODS:
-            self._first, self._periods = seconds, 0
-        elif self._periods > 0:
-            self.period_seconds = (seconds - self._first) / self._periods
+        index = 0
+        if self._seen:
+            index = round((seconds - self._mean_seconds) / self.period_seconds + self._mean_index)
+            if index <= self._seen[-1].number:
+                return
+            lost = self._spread and self.doubt(seconds) >= WIDEST_SHARE * self.period_seconds
+            if lost:
+                self._seen.clear()
+        self._seen.append(_Seen(index, seconds, max(half_width, SHARPEST_SECONDS)))
+        self._fit()
+
+    def _due(self, index: int) -> float:
+        return self._mean_seconds + (index - self._mean_index) * self.period_seconds
+
+    def _fit(self) -> None:
+        """Draw the line: least squares, each tick weighted by how sharply it was seen."""
+        jitter = self.jitter_seconds
+        weights = [1 / (tick.half_width**2 + jitter**2) for tick in self._seen]
+        weighted = list(zip(weights, self._seen, strict=True))
+        self._weight = sum(weights)
+        self._mean_index = sum(w * tick.number for w, tick in weighted) / self._weight
+        self._mean_seconds = sum(w * tick.seconds for w, tick in weighted) / self._weight
+        self._spread = sum(w * (tick.number - self._mean_index) ** 2 for w, tick in weighted)
+        if self._spread:
+            together = sum(w * (t.number - self._mean_index) * t.seconds for w, t in weighted)
+            self.period_seconds = together / self._spread
+        # What the line does not explain beyond the width of each look is the counter's own.
+        excess = [(t.seconds - self._due(t.number)) ** 2 - t.half_width**2 for t in self._seen]
+        squares = sum(w * max(0.0, e) for w, e in zip(weights, excess, strict=True))
+        self.jitter_seconds = sqrt(squares / self._weight * _small_sample(len(weights)))
+
+
+def _small_sample(count: int) -> float:
+    return count / max(1, count - 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.clock import TickClock
@@ -17,8 +17,7 @@ RESOLUTION_JOULES = 0.001
 STILL_PERIODS = 3.0
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(NamedTuple):
     """An update of the counter: when it came (s, give or take), the joules before and after."""
 
     seconds: float
@@ -32,6 +31,7 @@ class Counter:
 
     `clock` is None where ticks are too close, or too far apart, to be waited for; their
     `period_seconds` is a bound then. `has_fresh_watts`: its power readings follow at once.
+    `idle_spread_watts`: how much its power differed from tick to tick when nothing was metered.
     """
 
     def __init__(self, card: Card) -> None:
@@ -40,6 +40,7 @@ class Counter:
         self.clock: TickClock | None = None
         self.period_seconds = 0.0
         self.has_fresh_watts = False
+        self.idle_spread_watts = 0.0
         self.last_tick: Tick | None = None
         self.resets = 0
         self.lost: str | None = None

@@ -12,8 +12,8 @@ work's: they are estimated and left out, and what is not known of them goes into
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Tick
 
@@ -25,10 +25,13 @@ CONFIRMED = 0.002
 """A steady load with a steady wait after it explains the counter if it is this close."""
 FLUCTUATION = 0.7
 """How much of the spread between neighbouring intervals a wait may hold unseen."""
+UNREST = 1.2
+"""How much of its spread at rest a card's power may be off in a wait."""
+UNSEEN = 0.5
+"""How much of a power that was not read at the time may be wrong."""
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """Joules and how far they may be off (J); `settled` False asks for another tick."""
 
     joules: float
@@ -36,12 +39,16 @@ class Estimate:
     settled: bool = True
 
 
-def at_start(tick: Tick, started: float, period: float) -> tuple[Estimate, float]:
-    """Counter reading at the start of the work, and the power of the interval before it (W)."""
+def at_start(tick: Tick, started: float, period: float) -> tuple[float, float]:
+    """Counter reading at the start of the work (J), and the power of the interval before it (W)."""
     watts = (tick.joules - tick.joules_before) / period
+    return tick.joules + watts * max(0.0, started - tick.seconds), watts
+
+
+def start_doubt(tick: Tick, started: float, watts: float) -> float:
+    """How far the reading at the start may be off (J), with power changing by up to `watts`."""
     gap = max(0.0, started - tick.seconds)
-    doubt = watts * (tick.half_width + LATENCY_SECONDS + 0.5 * gap) + RESOLUTION_JOULES
-    return Estimate(tick.joules + watts * gap, doubt), watts
+    return watts * (tick.half_width + LATENCY_SECONDS + UNSEEN * gap) + RESOLUTION_JOULES
 
 
 def of_wait(
@@ -51,14 +58,17 @@ def of_wait(
     total_joules: float,
     load_watts: float,
     idle_watts: float,
+    idle_spread_watts: float,
+    jitter: float,
     readings: Sequence[tuple[float, float]] = (),
 ) -> Estimate:
     """Joules between the end of the work and the tick after it.
 
     `load_watts` is the mean over the window up to its last tick, `idle_watts` that of the
-    interval before the work; `readings` are (time, watts) from the end to the tick of a sensor
-    that is known to be fresh. Without them, and where the first two disagree, another tick is
-    asked for.
+    interval before the work; at rest it differs by `idle_spread_watts` from interval to interval.
+    An interval is a period long, give or take `jitter` (s). `readings` are (time, watts) from the
+    end to the tick, of a sensor that is known to be fresh; without them, and where the first two
+    disagree, another tick is asked for.
     """
     interval = tick.joules - tick.joules_before
     wait = max(0.0, tick.seconds - ended)
@@ -76,7 +86,9 @@ def of_wait(
     by_idle = min(idle_watts * wait, most)
     apart = abs(by_load - by_idle)
     agreement = AGREEMENT * total_joules
-    return Estimate(by_idle, max(apart, agreement) + timing, settled=apart <= agreement)
+    doubt = max(apart, agreement) + UNREST * idle_spread_watts * wait
+    doubt += by_idle * jitter / period + timing
+    return Estimate(by_idle, doubt, settled=apart <= agreement)
 
 
 def by_next_interval(
@@ -87,6 +99,8 @@ def by_next_interval(
     total_joules: float,
     load_watts: float,
     idle_watts: float,
+    idle_spread_watts: float,
+    jitter: float,
 ) -> Estimate:
     """The same from the interval after the wait, which the card spends as it spent the wait."""
     interval = tick.joules - tick.joules_before
@@ -96,12 +110,13 @@ def by_next_interval(
     watts = (following.joules - tick.joules) / period
     joules = min(watts * wait, most)
     unexplained = abs(interval - load_watts * worked - joules)
-    timing = _timing(tick, max(load_watts, watts))
+    always = _timing(tick, max(load_watts, watts)) + joules * jitter / period
+    always += UNREST * idle_spread_watts * wait
     if unexplained <= CONFIRMED * total_joules:
-        return Estimate(joules, unexplained + timing)
+        return Estimate(joules, unexplained + always)
     levels = (idle_watts, interval / period, watts)
     doubt = max(abs(watts - interval / period), FLUCTUATION * (max(levels) - min(levels))) * wait
-    return Estimate(joules, doubt + timing)
+    return Estimate(joules, doubt + always)
 
 
 def _integrated(

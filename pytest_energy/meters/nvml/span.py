@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pytest_energy.meters.nvml import edges
 from pytest_energy.meters.nvml.card import DeviceLostError
@@ -17,8 +17,7 @@ SHARP_SECONDS = 0.002
 ATTEMPTS = 3
 
 
-@dataclass(frozen=True)
-class CardJoules:
+class CardJoules(NamedTuple):
     """Joules of one card over a window, how far they may be off (J), what is wrong with them."""
 
     joules: float
@@ -61,12 +60,14 @@ class _CardSpan:
         self._started = started
         self._resets = counter.resets
         self._period = counter.period_seconds
+        self._jitter = 2 * counter.clock.jitter_seconds if counter.clock else 0.0
         self._idle_watts = 0.0
         self._edges_missed = 0 if first else 1
         self._last: Tick | None = None
-        self._start = edges.Estimate(counter.joules(), 0.0)
+        self._first = first
+        self._start_joules = counter.joules() if first is None else first.joules
         if first is not None:
-            self._start, self._idle_watts = edges.at_start(first, started, self._period)
+            self._start_joules, self._idle_watts = edges.at_start(first, started, self._period)
         self._wait = edges.Estimate(0.0, 0.0)
 
     @property
@@ -77,7 +78,7 @@ class _CardSpan:
     def work_ended(self, ended: float) -> None:
         """Take the counter's figure at the end of the work."""
         self._ended = ended
-        self._total = self.counter.joules() - self._start.joules
+        self._total = self.counter.joules() - self._start_joules
 
     def ticked(self, tick: Tick | None, samples: Samples) -> None:
         """Take the first tick after the work; None: there was none in time."""
@@ -85,10 +86,10 @@ class _CardSpan:
         if tick is None:
             self._edges_missed += 1
             return
-        self._total = tick.joules - self._start.joules
+        self._total = tick.joules - self._start_joules
         self._wait = edges.of_wait(
             tick, self._ended, self._period, self._total, self._load_watts(tick),
-            self._idle_watts, samples,
+            self._idle_watts, self.counter.idle_spread_watts, self._jitter, samples,
         )  # fmt: skip
 
     def ticked_again(self, tick: Tick | None) -> None:
@@ -98,6 +99,7 @@ class _CardSpan:
             self._wait = edges.by_next_interval(
                 self._last, tick, self._ended, self._period, self._total,
                 self._load_watts(self._last), self._idle_watts,
+                self.counter.idle_spread_watts, self._jitter,
             )  # fmt: skip
 
     def result(self) -> CardJoules:
@@ -105,15 +107,18 @@ class _CardSpan:
         joules = self._total - self._wait.joules
         seconds = max(self._ended - self._started, 1e-6)
         missed = self._edges_missed * self._period * joules / seconds
-        doubt = self._start.uncertainty_joules + self._wait.uncertainty_joules
-        return CardJoules(joules, doubt + missed + RESOLUTION_JOULES, self._fault())
+        doubt = self._wait.uncertainty_joules + missed + RESOLUTION_JOULES
+        if self._first is not None:
+            watts = max(self._idle_watts, joules / seconds)
+            doubt += edges.start_doubt(self._first, self._started, watts)
+        return CardJoules(joules, doubt, self._fault())
 
     def _load_watts(self, last: Tick) -> float:
         """Mean power of the work up to the last tick before its end (W)."""
         seconds = last.seconds - self._period - self._started
         if seconds > self._period / 2:
-            return (last.joules_before - self._start.joules) / seconds
-        return (last.joules - self._start.joules) / max(last.seconds - self._started, 1e-6)
+            return (last.joules_before - self._start_joules) / seconds
+        return (last.joules - self._start_joules) / max(last.seconds - self._started, 1e-6)
 
     def _fault(self) -> str | None:
         counter = self.counter

@@ -1,4 +1,4 @@
-"""Waiting for counters to tick without spinning a core."""
+"""Waiting for counters to tick: a sleep and a look or two, and a short spin to learn when."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ Samples = list[tuple[float, float]]
 """Power readings as (time, watts)."""
 
 PATIENCE_PERIODS = 3.0
-SURE_SECONDS = 0.0003
-"""A prediction this good spares the look before the tick."""
+SURE_SECONDS = 0.0002
+"""A prediction this good spares the looks before the tick."""
+SPIN_SECONDS = 0.001
+"""A prediction this good is worth spinning for, which makes it good enough to be sure again."""
 STEP_SECONDS = 0.0004
-SAMPLES_A_PERIOD = 12
+OVERSLEEP_SECONDS = 0.0002
+SAMPLES_A_PERIOD = 8
 SHORTEST_SAMPLE_SECONDS = 0.005
 _NONE: Mapping[str, Samples] = {}
 
@@ -26,14 +29,15 @@ def wait_for_ticks(
 ) -> dict[str, Tick | None]:
     """Wait until each counter has ticked once; None where none came within three periods.
 
-    A counter whose ticks come when they are due costs one or two looks. The lists in `samples`
-    are filled with power readings from now to the tick.
+    The lists in `samples` are filled with power readings from now to the tick.
     """
+    if len(counters) == 1 and not samples and (tick := _on_time(counters[0])):
+        return {counters[0].domain: tick}
     ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
-    waits = [_Wait(c, samples.get(c.domain)) for c in counters if c.clock is not None]
+    waits = [_Wait(c, c.clock, samples.get(c.domain)) for c in counters if c.clock is not None]
     while waits:
-        wait = min(waits, key=_next_look)
-        delay = wait.next_look - time.monotonic()
+        wait = min(waits, key=_next_look) if len(waits) > 1 else waits[0]
+        delay = wait.next_look() - time.monotonic()
         if delay > 0:
             time.sleep(delay)
         if wait.look():
@@ -42,73 +46,98 @@ def wait_for_ticks(
     return ticks
 
 
+def _on_time(counter: Counter) -> Tick | None:
+    """The next tick of a counter whose ticks are predictable, by one sleep; None: look closer."""
+    clock = counter.clock
+    if clock is None:
+        return None
+    now = time.monotonic()
+    due = clock.following(now)
+    doubt = clock.doubt(due)
+    if doubt > SURE_SECONDS or now < due - clock.period_seconds + doubt:
+        return None
+    before = counter.joules()
+    time.sleep(due + doubt - now)
+    joules = counter.joules()
+    if joules == before:
+        return None
+    tick = counter.last_tick = Tick(due, doubt, before, joules)
+    return tick
+
+
 class _Wait:
     """One counter that is waited for: the next look, and what was seen at the last."""
 
-    def __init__(self, counter: Counter, samples: Samples | None) -> None:
-        clock = counter.clock
-        assert clock is not None
+    def __init__(self, counter: Counter, clock: TickClock, samples: Samples | None) -> None:
+        _let_pass(clock)
         self.counter = counter
         self.tick: Tick | None = None
         self._clock = clock
         self._samples = samples
-        self._every = max(clock.period_seconds / SAMPLES_A_PERIOD, SHORTEST_SAMPLE_SECONDS)
-        _let_pass(clock)
         self._joules = counter.joules()
         self._unchanged_at = time.monotonic()
         self._due = clock.following(self._unchanged_at)
         self._doubt = clock.doubt(self._due)
-        self._give_up = self._unchanged_at + PATIENCE_PERIODS * clock.period_seconds
         self._sure = self._doubt <= SURE_SECONDS
-        self._step = max(STEP_SECONDS, self._doubt / 4)
-        self._tick_look = self._due + (1 if self._sure else -1) * self._doubt
-        self._sample()
+        self._step = 0.0 if self._doubt <= SPIN_SECONDS else max(STEP_SECONDS, self._doubt / 4)
+        early = self._due - self._doubt - OVERSLEEP_SECONDS
+        self._tick_look = self._due + self._doubt if self._sure else early
+        if samples is not None:
+            self._sample(samples)
 
-    @property
     def next_look(self) -> float:
         """When to look again (s): for the tick, or for another power reading before it."""
         if not self._samples:
             return self._tick_look
-        return min(self._tick_look, self._samples[-1][0] + self._every)
+        every = max(self._clock.period_seconds / SAMPLES_A_PERIOD, SHORTEST_SAMPLE_SECONDS)
+        return min(self._tick_look, self._samples[-1][0] + every)
 
     def look(self) -> bool:
         """Read the counter; whether there is no more to wait for."""
         joules = self.counter.joules()
         now = time.monotonic()
-        self._sample()
+        if self._samples is not None and (now < self._tick_look or joules != self._joules):
+            self._sample(self._samples)
         if joules != self._joules:
             self.tick = self.counter.last_tick = self._seen(joules, now)
             return True
         self._unchanged_at = now
         if now >= self._tick_look:
-            self._tick_look, self._sure = now + self._step, False
-        return now >= self._give_up or self.counter.lost is not None
+            self._later(now)
+        patience = PATIENCE_PERIODS * self._clock.period_seconds
+        return self.counter.lost is not None or now > self._due + patience
 
-    def _sample(self) -> None:
-        if self._samples is None:
-            return
+    def _later(self, now: float) -> None:
+        """Set the next look after one that came too early."""
+        self._sure = False
+        if now > self._due + self._doubt:
+            self._step = max(STEP_SECONDS, self._doubt / 4)
+        self._tick_look = now + self._step
+
+    def _sample(self, samples: Samples) -> None:
         try:
             watts = self.counter.card.sharpest_watts()
         except DeviceLostError as error:
             self.counter.lost = str(error)
             return
         if watts is not None:
-            self._samples.append((time.monotonic(), watts))
+            samples.append((time.monotonic(), watts))
 
     def _seen(self, joules: float, now: float) -> Tick:
-        if self._sure:
-            return Tick(min(self._due, now), self._doubt, self._joules, joules)
-        seconds, half_width = (self._unchanged_at + now) / 2, (now - self._unchanged_at) / 2
-        if half_width <= self._step:
+        """The tick that came between the last two looks, and about when it was due."""
+        early = max(self._unchanged_at, self._due - self._doubt)
+        late = min(now, self._due + self._doubt)
+        if early > late:
+            early, late = self._unchanged_at, now
+            self._clock.missed()
+        seconds, half_width = (early + late) / 2, (late - early) / 2
+        if not self._sure:
             self._clock.saw(seconds, half_width)
-        elif abs(self._due - seconds) <= half_width and self._doubt < half_width:
-            # Overslept: the tick is somewhere in between, most likely where it was due.
-            return Tick(self._due, self._doubt, self._joules, joules)
         return Tick(seconds, half_width, self._joules, joules)
 
 
 def _next_look(wait: _Wait) -> float:
-    return wait.next_look
+    return wait.next_look()
 
 
 def _let_pass(clock: TickClock) -> None:
@@ -116,5 +145,5 @@ def _let_pass(clock: TickClock) -> None:
     now = time.monotonic()
     due = clock.following(now) - clock.period_seconds
     sure = due + clock.doubt(due)
-    if now < sure:
+    if now < sure < due + SPIN_SECONDS:
         time.sleep(sure - now)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, stands_still
@@ -14,7 +14,9 @@ from pytest_energy.meters.processes import ProcessTree
 
 INTERVAL_SECONDS = 0.1
 COUNTER_LOOKS = 3
-"""Looks at the counters alone between two looks at everything."""
+"""Every third look is at everything, the others are at the counters alone."""
+FRESH_SECONDS = 1.5 * COUNTER_LOOKS * INTERVAL_SECONDS
+"""How old the last look at everything may be; older than this, the thread was held up."""
 REMEMBERED = 4096
 THROTTLED = {
     0x08: "hardware slowdown",
@@ -32,8 +34,7 @@ DISAGREEMENT = 3.0
 FEW_SAMPLES = 4
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One look at one card."""
 
     seconds: float
@@ -62,7 +63,12 @@ class Watch:
     def look(self) -> None:
         """Look at every card now."""
         for card in self._cards:
-            self._look_at(card)
+            self._guarded(self._record, card)
+
+    def glance(self) -> None:
+        """Look at what can change at any moment: who computes on the cards, and throttling."""
+        for card in self._cards:
+            self._guarded(self._check, card)
 
     def faults_since(self, seconds: float) -> tuple[str, ...]:
         """What was wrong at any look since that time."""
@@ -71,8 +77,14 @@ class Watch:
 
     def samples_since(self, seconds: float, domain: str) -> list[Sample]:
         """Looks at one card since that time."""
+        found: list[Sample] = []
         with self._lock:
-            return [s for s in self._samples if s.seconds >= seconds and s.domain == domain]
+            for sample in reversed(self._samples):
+                if sample.seconds < seconds:
+                    break
+                if sample.domain == domain:
+                    found.append(sample)
+        return found
 
     def notes(self) -> dict[str, float]:
         """Temperatures and clocks as they were at the last looks, by name with unit."""
@@ -101,19 +113,24 @@ class Watch:
         if fault is not None:
             self._found(fault)
 
-    def _look_at(self, card: Card) -> None:
+    def _guarded(self, look_at: Callable[[Card], object], card: Card) -> None:
         try:
-            self._record(card)
+            look_at(card)
         except DeviceLostError as error:
             self._found(str(error))
 
-    def _record(self, card: Card) -> None:
+    def _check(self, card: Card) -> int | None:
+        """Find throttling and foreign processes; the reasons for the clocks."""
         reasons = card.event_reasons()
         for bit, word in THROTTLED.items():
             if (reasons or 0) & bit:
                 self._found(f"throttled: {word} of `{card.domain}`")
         for pid in self._tree.foreign(card.processes() or ()):
             self._found(f"foreign process: {pid} computes on `{card.domain}`")
+        return reasons
+
+    def _record(self, card: Card) -> None:
+        reasons = self._check(card)
         limits = card.limits()
         for name, value in limits.items():
             before = self._limits[card.domain].get(name, value)
@@ -137,22 +154,31 @@ class Watch:
 
 
 def implausible(
-    samples: Sequence[Sample], domain: str, mean_watts: float, limit_watts: float | None
+    samples: Iterable[Sample], domain: str, mean_watts: float, limit_watts: float | None
 ) -> list[str]:
     """What the samples of a window say against its joules; `mean_watts` is the counter's figure."""
+    watts: list[float] = []
+    clocks: list[int] = []
+    capped = False
+    for _, _, sample_watts, reasons, sm_megahertz in samples:
+        if sample_watts is not None:
+            watts.append(sample_watts)
+        if reasons is None:
+            continue
+        capped = capped or reasons & SOFTWARE_POWER_CAP != 0
+        # Where no other reason is given, the clocks are where the settings put them.
+        if sm_megahertz and not reasons & ~APPLICATION_CLOCKS:
+            clocks.append(sm_megahertz)
     faults = []
-    watts = [sample.watts for sample in samples if sample.watts is not None]
     highest = max([mean_watts, *watts])
-    capped = any((sample.reasons or 0) & SOFTWARE_POWER_CAP for sample in samples)
     if capped and limit_watts and highest < NORMAL_SHARE_OF_LIMIT * limit_watts:
         faults.append(
             f"throttled: software power cap of `{domain}` at {highest:.0f} W, "
             f"far below its limit of {limit_watts:.0f} W"
         )
-    free = [s.sm_megahertz for s in samples if s.sm_megahertz and _unconstrained(s.reasons)]
-    if len(free) > 1 and max(free) > CLOCK_JUMP * min(free):
+    if clocks and max(clocks) > CLOCK_JUMP * min(clocks):
         faults.append(
-            f"clock jump: SM clock of `{domain}` between {min(free)} and {max(free)} MHz, "
+            f"clock jump: SM clock of `{domain}` between {min(clocks)} and {max(clocks)} MHz, "
             "and no reason is given"
         )
     if len(watts) >= FEW_SAMPLES and not (
@@ -163,8 +189,3 @@ def implausible(
             f"its power readings {min(watts):.0f} to {max(watts):.0f} W"
         )
     return faults
-
-
-def _unconstrained(reasons: int | None) -> bool:
-    """Whether the clocks are where the settings put them: neither idle, nor held back."""
-    return reasons is not None and not reasons & ~APPLICATION_CLOCKS

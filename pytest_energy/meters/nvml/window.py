@@ -9,7 +9,7 @@ from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.nvml.counter import Counter
 from pytest_energy.meters.nvml.power import Integrator
 from pytest_energy.meters.nvml.span import CardJoules, CounterSpan
-from pytest_energy.meters.nvml.watch import Watch, implausible
+from pytest_energy.meters.nvml.watch import FRESH_SECONDS, Watch, implausible
 from pytest_energy.meters.protocol import Measured
 
 
@@ -25,8 +25,8 @@ class NvmlSpan:
     ) -> None:
         self._cards = cards
         self._watch = watch
-        self._watched_since = time.monotonic()
-        watch.look()
+        # What the thread saw last counts as seen at the beginning.
+        self._watched_since = time.monotonic() - FRESH_SECONDS
         self._counted = CounterSpan(counters)
         self.started = self._counted.started
         self._integrated = [integrator.begin(self.started) for integrator in integrators]
@@ -36,7 +36,7 @@ class NvmlSpan:
         self._counted.work_ended(ended)
         for span in self._integrated:
             span.work_ended(ended)
-        self._watch.look()
+        self._watch.glance()
         found = {**self._counted.end(), **{span.domain: span.end() for span in self._integrated}}
         waited = time.monotonic() - ended
         measured = {card.domain: found[card.domain] for card in self._cards}

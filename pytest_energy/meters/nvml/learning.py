@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from pytest_energy.meters.nvml.clock import TickClock
 from pytest_energy.meters.nvml.counter import Counter
+from pytest_energy.meters.nvml.ticks import wait_for_ticks
 
 LONGEST_SECONDS = 2.0
 SLOWEST_SECONDS = 5.0
 """A counter that ticked at all within two seconds is watched for this long."""
+SHORTEST_SECONDS = 0.5
 TICKS = 6
+TUNING_TICKS = 3
 ENOUGH_TICKS = 3
 STEP_SECONDS = 0.0005
 SAMPLE_SECONDS = 0.002
@@ -31,7 +34,7 @@ class Watched:
 
 
 def observe(counters: Sequence[Counter]) -> dict[str, Watched]:
-    """Look at the counters until each has ticked six times, some seconds at most."""
+    """Look at the counters until each has ticked six times, half a second at least."""
     seen = {counter.domain: Watched() for counter in counters}
     last = {counter.domain: (time.monotonic(), counter.joules()) for counter in counters}
     start = next_sample = time.monotonic()
@@ -52,10 +55,10 @@ def observe(counters: Sequence[Counter]) -> dict[str, Watched]:
     return seen
 
 
-def _enough(seen: Iterable[Watched], seconds: float) -> bool:
-    fewest = min((len(watched.ticks) for watched in seen), default=TICKS)
-    if fewest >= TICKS:
-        return True
+def _enough(seen: Collection[Watched], seconds: float) -> bool:
+    fewest = min((len(watched.ticks) for watched in seen), default=0)
+    if not seen or fewest >= TICKS:
+        return not seen or seconds >= SHORTEST_SECONDS
     return seconds >= (SLOWEST_SECONDS if 0 < fewest < ENOUGH_TICKS else LONGEST_SECONDS)
 
 
@@ -70,6 +73,17 @@ def learn(counter: Counter, watched: Watched) -> None:
         return
     counter.clock, counter.period_seconds = clock, clock.period_seconds
     counter.has_fresh_watts = is_fresh(watched)
+    powers = [
+        (after - before) / clock.period_seconds
+        for (_, _, before), (_, _, after) in pairwise(watched.ticks)
+    ]
+    counter.idle_spread_watts = max(powers) - min(powers)
+
+
+def tune(counters: Sequence[Counter]) -> None:
+    """Watch a few more ticks from closer by, now that it is known when they are due."""
+    for _ in range(TUNING_TICKS):
+        wait_for_ticks(counters)
 
 
 def is_fresh(watched: Watched) -> bool:
