@@ -58,7 +58,8 @@ class VerdictRecord:
         """The record that `as_json` wrote."""
         values = dict(record)
         values["outcome"] = values.pop("verdict")
-        values["parameters"] = values["parameters"] and tuple(values["parameters"])
+        if values.get("parameters"):
+            values["parameters"] = tuple(values["parameters"])
         values["windows"] = tuple(window_from_json(row) for row in values["windows"])
         return cls(**values)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,22 @@ CONFTEST = """
 TEST = """
     def test_mine(finetune, energy_gate):
         energy_gate.check("joules_per_token", finetune("sst2", batch_size=4))
+"""
+
+README = Path(__file__).parents[1] / "README.md"
+
+# What the README's example leaves to the reader: a model that spends, and an optimizer.
+BUILD = """
+    from unittest.mock import Mock
+    import pytest
+    import spending
+
+    def build():
+        def model(input_ids, attention_mask, token_type_ids, labels):
+            spending.spend(0.005 * input_ids.numel())
+            return Mock()
+        return model, Mock()
+
 """
 
 
@@ -105,6 +123,17 @@ def test_a_module_may_override_it_for_itself(stepped: pytest.Pytester) -> None:
 
     # In a process of its own: what torch registers on import cannot be registered again.
     stepped.runpytest_subprocess("--energy-tokens=300").assert_outcomes(passed=1)
+
+
+def test_the_readmes_example(pytester: pytest.Pytester, spending: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = [block for block in blocks if "def energy_workload" in block]
+    pytester.makepyfile(test_mine=textwrap.dedent(BUILD) + example)
+
+    result = pytester.runpytest("--energy-update=new", "--energy-tokens=300")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["sst2/step*5.000*mJ/token*recorded"])
 
 
 def test_what_cannot_be_called_is_refused(stepped: pytest.Pytester) -> None:
