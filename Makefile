@@ -21,8 +21,10 @@ lint: $(STAMP) ## ruff and mypy --strict over package, benchmarks, tests and per
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-perf: $(STAMP) ## print the gate's operating characteristics and the metering error, as tables
+perf: $(STAMP) ## print what the gate and the meters achieve, beside others, as tables of ratios
 	$(BIN)/python perf/gate_simulation.py
+	$(BIN)/python perf/metering_error.py
+	$(BIN)/python perf/overhead.py
 	$(MAKE) --no-print-directory $(VENV)-perf/.installed
 	$(VENV)-perf/bin/python perf/peers.py
 
