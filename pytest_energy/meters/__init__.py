@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import Conditions, Device, Meter, Method, Reading
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = [
     "Conditions",
@@ -49,25 +52,38 @@ def open_meter(name: str = "auto") -> Meter:
         return _first_that_works()
     if name in AUTO:
         return _open_built_in(name)
-    if name in (installed := _installed()):
-        return _open_installed(name, installed[name])
+    if name in _installed():
+        return _open_installed(name)
     known = ", ".join(f"`{each}`" for each in ("auto", *meter_names()))
     raise EnergyError(f"meter `{name}` is not known: choose one of {known}")
 
 
 def probe_meters() -> list[MeterProbe]:
-    """Try each meter in turn and close it again; a sentence each, for a person who asks why."""
-    probes = []
-    for name in meter_names():
-        try:
-            meter = open_meter(name)
-        except EnergyError as error:
-            probes.append(MeterProbe(name, False, str(error), None))
-            continue
-        names = ", ".join(f"{device.domain} {device.name}" for device in meter.devices)
-        probes.append(MeterProbe(name, True, names or "works", meter.method))
-        meter.close()
-    return probes
+    """Whether each meter would work here and what it would read, without metering anything."""
+    return [_probe(name) for name in meter_names()]
+
+
+def _probe(name: str) -> MeterProbe:
+    try:
+        if name == "nvml":
+            from pytest_energy.meters.nvml import probe
+        elif name == "rapl":
+            from pytest_energy.meters.rapl import probe
+        elif name == "codecarbon":
+            from pytest_energy.meters.codecarbon import probe
+        else:
+            return _probe_installed(name)
+        method, detail = probe()
+    except EnergyError as error:
+        return MeterProbe(name, False, str(error), None)
+    return MeterProbe(name, True, detail, method)
+
+
+def _probe_installed(name: str) -> MeterProbe:
+    meter = _open_installed(name)
+    detail = ", ".join(f"{device.domain} {device.name}" for device in meter.devices)
+    meter.close()
+    return MeterProbe(name, True, detail, meter.method)
 
 
 def _first_that_works() -> Meter:
@@ -101,18 +117,26 @@ def _open_built_in(name: str) -> Meter:
     return CodeCarbonMeter()
 
 
-def _installed() -> dict[str, Callable[[], object]]:
+def _installed() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points
 
-    return {point.name: point.load for point in entry_points(group=ENTRY_POINTS)}
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
-def _open_installed(name: str, load: Callable[[], object]) -> Meter:
-    factory = load()
-    meter = factory() if callable(factory) else factory
+def _open_installed(name: str) -> Meter:
+    """Call the factory of an installed meter; what it raises that is no `EnergyError` is named."""
+    point = _installed()[name]
+    try:
+        meter = point.load()()
+    except EnergyError:
+        raise
+    except Exception as error:
+        raise MeterUnavailableError(
+            f"meter `{name}` (`{point.value}`) fails: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(meter, Meter):
         raise EnergyError(
-            f"meter `{name}` is not a meter: its entry point must return an object with the "
-            "attributes of `pytest_energy.meters.Meter`"
+            f"meter `{name}` (`{point.value}`) is not a meter: its entry point must name a "
+            "callable that returns an object like `pytest_energy.meters.Meter`"
         )
     return meter

@@ -9,11 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import Conditions, Device, Method, Reading
 
+NOT_INSTALLED = (
+    "meter `codecarbon`: CodeCarbon is not installed; `pip install pytest-energy[carbon]`"
+)
 FALLBACK_TDP_WATTS = 85.0
 """What CodeCarbon assumes where it cannot name the CPU."""
 
@@ -33,10 +37,7 @@ class CodeCarbonMeter:
             with _silent():
                 model, tdp_watts, cpus, ram_watts = _model()
         except ImportError:
-            raise MeterUnavailableError(
-                "meter `codecarbon`: CodeCarbon is not installed; "
-                "`pip install pytest-energy[carbon]`"
-            ) from None
+            raise MeterUnavailableError(NOT_INSTALLED) from None
         self.devices: tuple[Device, ...] = (
             Device("cpu", model, "cpu", power_limit_watts=tdp_watts),
             Device("dram", "memory", "dram", power_limit_watts=ram_watts),
@@ -68,6 +69,13 @@ class CodeCarbonMeter:
     def close(self) -> None:
         """Nothing is held; reading afterwards is an error."""
         self._closed = True
+
+
+def probe() -> tuple[Method, str]:
+    """That the model is installed; `MeterUnavailableError` says how to get it."""
+    if find_spec("codecarbon") is None:
+        raise MeterUnavailableError(NOT_INSTALLED)
+    return "modelled", "model of this machine's CPU and memory, not a measurement"
 
 
 def _model() -> tuple[str, float, int, float]:

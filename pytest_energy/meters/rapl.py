@@ -92,6 +92,13 @@ class RaplMeter:
             raise EnergyError(f"device lost: `{self._zones[i].path}` ({error})") from None
 
 
+def probe() -> tuple[Method, str]:
+    """Which counters would be read; `MeterUnavailableError` says why they cannot be."""
+    meter = RaplMeter()
+    meter.close()
+    return meter.method, f"energy counter of {', '.join(d.domain for d in meter.devices)}"
+
+
 def _zones(root: Path) -> tuple[Zone, ...]:
     found = [
         (kind, path)

@@ -86,6 +86,22 @@ class NvmlMeter:
             raise EnergyError("meter `nvml` is closed: open another one")
 
 
+def probe() -> tuple[Method, str]:
+    """How the visible GPUs would be metered; `MeterUnavailableError` says why they cannot be."""
+    nvml = initialised_driver()
+    try:
+        cards = visible_cards(nvml, os.environ)
+        uncounted = [card for card in cards if not card.has_counter()]
+        for card in uncounted:
+            require_power(card)
+        names = ", ".join(f"{card.domain} {card.device.name}" for card in cards)
+    finally:
+        nvml.nvmlShutdown()
+    if uncounted:
+        return "integrated", f"power of {names}, integrated in the background"
+    return "counter", f"energy counter of {names}"
+
+
 def _ticking_counters(counters: list[Counter]) -> list[Counter]:
     """Those that were seen to move, with what was learned about them."""
     seen = observe(counters)

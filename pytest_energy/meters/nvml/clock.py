@@ -35,7 +35,7 @@ class TickClock:
         """Standard deviation of the ticks about the line (s)."""
         self._mean_index = self._mean_seconds = self._weight = self._spread = 0.0
         self._seen: deque[_Seen] = deque(maxlen=REMEMBERED)
-        for seconds, half_width in seen:
+        for seconds, half_width in seen[-REMEMBERED:]:
             self.saw(seconds, half_width)
 
     def following(self, now: float) -> float:
@@ -50,10 +50,7 @@ class TickClock:
         widest = WIDEST_SHARE * self.period_seconds
         if not self._spread:
             return widest
-        far = (at - self._mean_seconds) / self.period_seconds
-        line = sqrt(1 / self._weight + far * far / self._spread)
-        ahead = max(0.0, at - self._seen[-1].seconds)
-        return min(SURELY * (self.jitter_seconds + line) + ahead * DRIFT, widest)
+        return min(SURELY * (self.jitter_seconds + self._line_doubt(at)), widest)
 
     def missed(self) -> None:
         """Trust predictions less: a tick came when none was due."""
@@ -66,11 +63,16 @@ class TickClock:
             index = round((seconds - self._mean_seconds) / self.period_seconds + self._mean_index)
             if index <= self._seen[-1].number:
                 return
-            lost = self._spread and self.doubt(seconds) >= WIDEST_SHARE * self.period_seconds
-            if lost:
+            if self._spread and self._line_doubt(seconds) > WIDEST_SHARE * self.period_seconds:
                 self._seen.clear()
         self._seen.append(_Seen(index, seconds, max(half_width, SHARPEST_SECONDS)))
         self._fit()
+
+    def _line_doubt(self, at: float) -> float:
+        """Standard error of the line at a time (s)."""
+        far = (at - self._mean_seconds) / self.period_seconds
+        ahead = max(0.0, at - self._seen[-1].seconds)
+        return sqrt(1 / self._weight + far * far / self._spread) + ahead * DRIFT
 
     def _due(self, index: int) -> float:
         return self._mean_seconds + (index - self._mean_index) * self.period_seconds
@@ -83,9 +85,11 @@ class TickClock:
         self._weight = sum(weights)
         self._mean_index = sum(w * tick.number for w, tick in weighted) / self._weight
         self._mean_seconds = sum(w * tick.seconds for w, tick in weighted) / self._weight
-        self._spread = sum(w * (tick.number - self._mean_index) ** 2 for w, tick in weighted)
-        if self._spread:
-            together = sum(w * (t.number - self._mean_index) * t.seconds for w, t in weighted)
+        self._spread = 0.0
+        if len(weighted) > 1:
+            offs = [(w, t.number - self._mean_index, t.seconds) for w, t in weighted]
+            self._spread = sum(w * off**2 for w, off, _ in offs)
+            together = sum(w * off * (seconds - self._mean_seconds) for w, off, seconds in offs)
             self.period_seconds = together / self._spread
         # What the line does not explain beyond the width of each look is the counter's own.
         excess = [(t.seconds - self._due(t.number)) ** 2 - t.half_width**2 for t in self._seen]

@@ -25,7 +25,7 @@ CONFIRMED = 0.002
 """A steady load with a steady wait after it explains the counter if it is this close."""
 FLUCTUATION = 0.7
 """How much of the spread between neighbouring intervals a wait may hold unseen."""
-UNREST = 1.2
+UNREST = 0.5
 """How much of its spread at rest a card's power may be off in a wait."""
 UNSEEN = 0.5
 """How much of a power that was not read at the time may be wrong."""

@@ -134,13 +134,10 @@ class Integrator:
         self.sample()
         return self._trace.joules
 
-    def begin(self, seconds: float) -> IntegratorSpan:
-        """Begin a window at a moment that is now."""
+    def sensor_period(self) -> float:
+        """How long the sensor holds a value (s)."""
         with self._lock:
-            period = self._trace.sensor_period()
-            mark = self._trace.mark(seconds + SENSOR_SHIFT * period)
-        self.sample()
-        return IntegratorSpan(self, mark, period)
+            return self._trace.sensor_period()
 
     def mark(self, seconds: float) -> Mark:
         """Ask for the integral at a moment from now on."""
@@ -160,11 +157,15 @@ class Integrator:
 class IntegratorSpan:
     """A window over one card's trace, moved by how much its sensor lags."""
 
-    def __init__(self, integrator: Integrator, begin: Mark, sensor_period: float) -> None:
+    def __init__(self, integrator: Integrator) -> None:
         self.domain = integrator.domain
         self._integrator = integrator
-        self._begin = begin
-        self._period = sensor_period
+        self._period = integrator.sensor_period()
+        integrator.sample()
+
+    def work_started(self, started: float) -> None:
+        """Mark the start of the work; to be called just before."""
+        self._begin = self._integrator.mark(started + SENSOR_SHIFT * self._period)
 
     def work_ended(self, ended: float) -> None:
         """Mark the end of the work; to be called at once."""

@@ -26,12 +26,16 @@ class CardJoules(NamedTuple):
 
 
 class CounterSpan:
-    """The cards' counters at the start of the work; `end` gives the joules since."""
+    """The cards' counters around a piece of work: aligned when made, then step by step."""
 
     def __init__(self, counters: Sequence[Counter]) -> None:
         ticks = _aligned(counters)
-        self.started = time.monotonic()
-        self._cards = [_CardSpan(c, ticks[c.domain], self.started) for c in counters]
+        self._cards = [_CardSpan(counter, ticks[counter.domain]) for counter in counters]
+
+    def work_started(self, started: float) -> None:
+        """Take the time at which the work starts; to be called just before."""
+        for card in self._cards:
+            card.started = started
 
     def work_ended(self, ended: float) -> None:
         """Take the counters' figures at the end of the work; to be called at once."""
@@ -55,19 +59,17 @@ class CounterSpan:
 class _CardSpan:
     """One card's window, step by step: begun, work ended, ticked, perhaps ticked again."""
 
-    def __init__(self, counter: Counter, first: Tick | None, started: float) -> None:
+    def __init__(self, counter: Counter, first: Tick | None) -> None:
         self.counter = counter
-        self._started = started
+        self.started = self._ended = 0.0
         self._resets = counter.resets
         self._period = counter.period_seconds
         self._jitter = 2 * counter.clock.jitter_seconds if counter.clock else 0.0
-        self._idle_watts = 0.0
+        self._idle_watts = self._total = 0.0
         self._edges_missed = 0 if first else 1
         self._last: Tick | None = None
         self._first = first
         self._start_joules = counter.joules() if first is None else first.joules
-        if first is not None:
-            self._start_joules, self._idle_watts = edges.at_start(first, started, self._period)
         self._wait = edges.Estimate(0.0, 0.0)
 
     @property
@@ -78,6 +80,9 @@ class _CardSpan:
     def work_ended(self, ended: float) -> None:
         """Take the counter's figure at the end of the work."""
         self._ended = ended
+        if self._first is not None:
+            start = edges.at_start(self._first, self.started, self._period)
+            self._start_joules, self._idle_watts = start
         self._total = self.counter.joules() - self._start_joules
 
     def ticked(self, tick: Tick | None, samples: Samples) -> None:
@@ -105,20 +110,20 @@ class _CardSpan:
     def result(self) -> CardJoules:
         """The joules of the work alone."""
         joules = self._total - self._wait.joules
-        seconds = max(self._ended - self._started, 1e-6)
+        seconds = max(self._ended - self.started, 1e-6)
         missed = self._edges_missed * self._period * joules / seconds
         doubt = self._wait.uncertainty_joules + missed + RESOLUTION_JOULES
         if self._first is not None:
             watts = max(self._idle_watts, joules / seconds)
-            doubt += edges.start_doubt(self._first, self._started, watts)
+            doubt += edges.start_doubt(self._first, self.started, watts)
         return CardJoules(joules, doubt, self._fault())
 
     def _load_watts(self, last: Tick) -> float:
         """Mean power of the work up to the last tick before its end (W)."""
-        seconds = last.seconds - self._period - self._started
+        seconds = last.seconds - self._period - self.started
         if seconds > self._period / 2:
             return (last.joules_before - self._start_joules) / seconds
-        return (last.joules - self._start_joules) / max(last.seconds - self._started, 1e-6)
+        return (last.joules - self._start_joules) / max(last.seconds - self.started, 1e-6)
 
     def _fault(self) -> str | None:
         counter = self.counter

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.nvml.counter import Counter
-from pytest_energy.meters.nvml.power import Integrator
+from pytest_energy.meters.nvml.power import Integrator, IntegratorSpan
 from pytest_energy.meters.nvml.span import CardJoules, CounterSpan
 from pytest_energy.meters.nvml.watch import FRESH_SECONDS, Watch, implausible
 from pytest_energy.meters.protocol import Measured
@@ -28,8 +28,11 @@ class NvmlSpan:
         # What the thread saw last counts as seen at the beginning.
         self._watched_since = time.monotonic() - FRESH_SECONDS
         self._counted = CounterSpan(counters)
-        self.started = self._counted.started
-        self._integrated = [integrator.begin(self.started) for integrator in integrators]
+        self._integrated = [IntegratorSpan(integrator) for integrator in integrators]
+        self.started = time.monotonic()
+        self._counted.work_started(self.started)
+        for span in self._integrated:
+            span.work_started(self.started)
 
     def end(self, ended: float) -> Measured:
         """Joules of the work, which ended a moment ago; waits for the counters' next ticks."""
