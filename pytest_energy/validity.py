@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from pytest_energy.meters.protocol import Device
@@ -26,20 +27,23 @@ def first_fault(
     """
     if faults:
         return "; ".join(faults)
+    total = sum(joules_by_domain.values())
+    too_short = uncertainty_joules > WIDEST_SHARE * abs(total)
     for device in devices:
         joules = joules_by_domain.get(device.domain, 0.0)
         limit = device.power_limit_watts
-        if joules <= 0 and device.domain.startswith("gpu"):
+        unknown = too_short and abs(joules) <= uncertainty_joules
+        if joules <= 0 and device.domain.startswith("gpu") and not unknown:
             return f"implausible: `{device.domain}` shows {joules:.3g} J in {seconds:.3g} s"
         if limit and joules - uncertainty_joules > LIMIT_MARGIN * limit * seconds:
             return (
                 f"implausible: `{device.domain}` shows {joules / seconds:.0f} W over "
                 f"{seconds:.3g} s, and its limit is {limit:.0f} W"
             )
-    total = sum(joules_by_domain.values())
-    if not total > 0:
+    unknown = too_short and abs(total) <= uncertainty_joules
+    if not math.isfinite(total + uncertainty_joules) or (total <= 0 and not unknown):
         return f"implausible: {total:.3g} J in {seconds:.3g} s"
-    if uncertainty_joules > WIDEST_SHARE * total:
+    if too_short:
         return (
             f"{TOO_SHORT}: {total:.3g} J in {seconds:.3g} s may be off by "
             f"{uncertainty_joules:.2g} J (more than {100 * WIDEST_SHARE:.0f} %); "

@@ -115,7 +115,7 @@ def run_python(code: str, variables: dict[str, str], timeout_seconds: float = 60
         timeout=timeout_seconds,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr == "", done.stderr
     return done.stdout
 
 

@@ -38,7 +38,11 @@ class ProcessTree:
         return tuple(pid for pid in strangers if pid not in excused)
 
     def _is_descendant(self, pid: int) -> bool:
-        return self._root in self._ancestors(pid)
+        if self._root not in self._ancestors(pid):
+            return False
+        # Kept, because a driver may list it for a moment longer than it lives.
+        self._ours.add(pid)
+        return True
 
     def _ancestors(self, pid: int) -> list[int]:
         found: list[int] = []

@@ -100,10 +100,16 @@ def probe() -> tuple[Method, str]:
 
 
 def _zones(root: Path) -> tuple[Zone, ...]:
+    # One zone is listed flat, inside its parent, or both ways.
+    patterns = (
+        "intel-rapl:*",
+        "intel-rapl:*/intel-rapl:*",
+        "intel-rapl/intel-rapl:*",
+        "intel-rapl/intel-rapl:*/intel-rapl:*",
+    )
+    paths = {path.name: path for pattern in reversed(patterns) for path in root.glob(pattern)}
     found = [
-        (kind, path)
-        for path in sorted(root.glob("intel-rapl:*"), key=lambda path: _order(path.name))
-        if (kind := _kind(path))
+        (kind, paths[name]) for name in sorted(paths, key=_order) if (kind := _kind(paths[name]))
     ]
     count = {kind: sum(1 for other, _ in found if other == kind) for kind, _ in found}
     return tuple(_numbered(found, count))

@@ -24,6 +24,7 @@ class NvmlSpan:
         watch: Watch,
     ) -> None:
         self._cards = cards
+        self._counters = counters
         self._watch = watch
         # What the thread saw last counts as seen at the beginning.
         self._watched_since = time.monotonic() - FRESH_SECONDS
@@ -41,13 +42,16 @@ class NvmlSpan:
             span.work_ended(ended)
         self._watch.glance()
         found = {**self._counted.end(), **{span.domain: span.end() for span in self._integrated}}
-        waited = time.monotonic() - ended
+        notes = self._watch.notes()
+        notes["waited_seconds"] = time.monotonic() - ended
+        if periods := [counter.period_seconds for counter in self._counters]:
+            notes["update_period_seconds"] = max(periods)
         measured = {card.domain: found[card.domain] for card in self._cards}
         return Measured(
             {domain: card.joules for domain, card in measured.items()},
             sum(card.uncertainty_joules for card in measured.values()),
             tuple(self._faults(measured, ended)),
-            {**self._watch.notes(), "waited_seconds": waited},
+            notes,
         )
 
     def _faults(self, measured: dict[str, CardJoules], ended: float) -> list[str]:

@@ -1,0 +1,108 @@
+"""Meter a block of code against simulated cards, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent, indent
+from typing import Any
+
+from sim import SimulatedGpu, environment, run_python
+
+_SCRIPT = """
+import json, os, subprocess, sys, time
+import sim
+from pytest_energy import open_meter, window
+from pytest_energy.errors import EnergyError
+
+try:
+    meter = open_meter("nvml")
+except EnergyError as error:
+    print(json.dumps({{"unavailable": str(error)}}))
+    raise SystemExit
+
+results = []
+for _ in range({windows}):
+    with window(meter, "work") as w:
+        begin = time.monotonic()
+{block}
+        end = time.monotonic()
+    record = w.record
+    indices = [int(device.domain.split(":")[1]) for device in meter.devices]
+    results.append(
+        {{
+            "joules": record.joules,
+            "true_joules": sum(sim.energy_between(begin, end, i) for i in indices),
+            "joules_by_domain": dict(record.joules_by_domain),
+            "uncertainty_joules": record.uncertainty_joules,
+            "invalid_reason": record.invalid_reason,
+            "method": record.method,
+        }}
+    )
+print(json.dumps({{"windows": results}}))
+meter.close()
+"""
+
+
+@dataclass(frozen=True)
+class MeteredWindow:
+    """What a window said, and the exact joules of the same block."""
+
+    joules: float
+    true_joules: float
+    joules_by_domain: dict[str, float]
+    uncertainty_joules: float
+    invalid_reason: str | None
+    method: str
+
+    @property
+    def error(self) -> float:
+        """Relative error of the joules."""
+        return self.joules / self.true_joules - 1
+
+    @property
+    def covered(self) -> bool:
+        """Whether the stated uncertainty covers the error."""
+        return abs(self.joules - self.true_joules) <= self.uncertainty_joules
+
+
+def metered(
+    gpus: Sequence[SimulatedGpu],
+    directory: Path,
+    block: str = "time.sleep(0.4)",
+    *,
+    windows: int = 1,
+    variables: dict[str, str] | None = None,
+) -> list[MeteredWindow]:
+    """The windows around a block of code, which may call `sim.command`."""
+    found = _run(gpus, directory, block, windows, variables or {})
+    assert "unavailable" not in found, found
+    return [MeteredWindow(**each) for each in found["windows"]]
+
+
+def unavailable(
+    gpus: Sequence[SimulatedGpu],
+    directory: Path,
+    *,
+    variables: dict[str, str] | None = None,
+    library_lines: Sequence[str] = (),
+) -> str:
+    """Why the meter does not open."""
+    found = _run(gpus, directory, "pass", 1, variables or {}, library_lines)
+    assert "windows" not in found, found
+    return str(found["unavailable"])
+
+
+def _run(
+    gpus: Sequence[SimulatedGpu],
+    directory: Path,
+    block: str,
+    windows: int,
+    variables: dict[str, str],
+    library_lines: Sequence[str] = (),
+) -> Any:
+    code = _SCRIPT.format(windows=windows, block=indent(dedent(block).strip("\n"), " " * 8))
+    process = environment(gpus, directory, library_lines=library_lines)
+    return json.loads(run_python(code, {**process, **variables}))
