@@ -9,7 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from pytest_energy import stored_calibration
 from pytest_energy.errors import BaselineError
+from pytest_energy.stored_calibration import StoredCalibration
 
 SCHEMA = 1
 METRICS = ("joules_per_token", "savings")
@@ -97,6 +99,7 @@ class Baseline:
     """A baseline file; `entries` by (metric, id), `claims` by (name, meter method).
 
     Claims on J/token go by ("joules_per_token", glob of ids): no measurement, so never an entry.
+    `calibrations` go by the devices' UUIDs, joined with `+` where there are several.
     """
 
     path: Path
@@ -107,6 +110,7 @@ class Baseline:
     entries: Mapping[tuple[str, str], Entry] = field(default_factory=dict)
     claims: Mapping[tuple[str, str], Claim] = field(default_factory=dict)
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    calibrations: Mapping[str, StoredCalibration] = field(default_factory=dict)
 
     def band(self, identifier: str) -> Claim | None:
         """The first J/token band that is stated for a figure, or None."""
@@ -163,7 +167,7 @@ class _Reader:
                 "schema",
                 f"is {schema!r}, this version reads {SCHEMA}; write that, or upgrade pytest-energy",
             )
-        tables = ("schema", "hardware", "environment", "claims", *METRICS)
+        tables = ("schema", "hardware", "environment", "claims", "calibration", *METRICS)
         for name in document:
             if name not in tables:
                 raise self._error(name, f"is not known; a baseline file has {', '.join(tables)}")
@@ -189,6 +193,12 @@ class _Reader:
             environments=self._environments(
                 self._table(document.get("environment", {}), "environment")
             ),
+            calibrations={
+                device: self._calibration(table, f'calibration."{device}"')
+                for device, table in self._table(
+                    document.get("calibration", {}), "calibration"
+                ).items()
+            },
         )
 
     def _entry(self, metric: str, identifier: str, table: Any) -> Entry:
@@ -228,6 +238,13 @@ class _Reader:
         if not 0 < values["mean"] < float("inf") or values["windows"] < 1 or values["cv"] < 0:
             raise self._error(where, "needs `mean` above 0, `windows` from 1 and `cv` from 0")
         return StoredSession(**values)
+
+    def _calibration(self, table: Any, where: str) -> StoredCalibration:
+        values = self._checked(table, stored_calibration.NAMES, where)
+        try:
+            return stored_calibration.from_table(values)
+        except ValueError as error:
+            raise self._error(where, str(error)) from None
 
     def _claims(self, table: Mapping[str, Any]) -> dict[tuple[str, str], Claim]:
         claims = {}

@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_doctor(commands)
     _add_baselines(commands)
     _add_estimate(commands)
+    _add_calibrate(commands)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -74,6 +75,21 @@ def _add_estimate(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(run=_estimate)
 
 
+def _add_calibrate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser("calibrate", help="fit joules at the wall to the device's joules")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--wall", metavar="SOURCE", help="log file, or http:// address of a plug")
+    what.add_argument("--pairs", metavar="FILE", type=Path, help="CSV: device_watts,wall_watts")
+    parser.add_argument("--meter", metavar="NAME", default="auto", help="the device's meter (auto)")
+    parser.add_argument("--windows", metavar="N", type=int, default=12, help="pairs to buy (12)")
+    parser.add_argument("--seconds", metavar="S", type=float, default=20.0, help="of each (20)")
+    parser.add_argument(
+        "--baselines", type=Path, default=_FOLDER, help="folder of the baseline files"
+    )
+    parser.add_argument("--write", action="store_true", help="store it in the baseline file")
+    parser.set_defaults(run=_calibrate)
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from pytest_energy.commands import doctor
 
@@ -106,5 +122,21 @@ def _estimate(options: argparse.Namespace) -> int:
             region=options.region,
             price_per_kwh=options.price,
             baselines=options.baselines,
+        )
+    )
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from pytest_energy.commands import calibrate
+
+    return calibrate.run(
+        calibrate.Request(
+            wall=options.wall,
+            pairs=options.pairs,
+            meter=options.meter,
+            windows=options.windows,
+            seconds=options.seconds,
+            baselines=options.baselines,
+            write=options.write,
         )
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_energy.baseline import METRICS, SCHEMA, StoredSession
 from pytest_energy.errors import BaselineError
+from pytest_energy.stored_calibration import StoredCalibration, as_table
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -57,6 +58,18 @@ def updated(
     document = tomlkit.parse(text) if text else _new_document(header)
     for recording in recordings:
         _record(document, recording, mode)
+    return _spaced(tomlkit.dumps(document))
+
+
+def calibrated(text: str | None, header: Header, device: str, stored: StoredCalibration) -> str:
+    """The file's new text with a device's calibration in it; all else stays as it is."""
+    import tomlkit
+
+    document = tomlkit.parse(text) if text else _new_document(header)
+    group = _child(document, "calibration")
+    if device not in group:
+        group[device] = tomlkit.table()
+    group[device].update({**as_table(stored), "date": tomlkit.datetime(stored.date)})
     return _spaced(tomlkit.dumps(document))
 
 

@@ -1,0 +1,130 @@
+"""Bounded loads with a duty cycle, to see a device's power at several levels."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from pytest_energy.errors import EnergyError
+
+if TYPE_CHECKING:
+    from pytest_energy.meters.protocol import Device
+
+CYCLE_SECONDS = 0.1
+"""Length of a cycle of work and rest: shorter than what plug meters average over."""
+
+MATRIX_SIZE = 4096
+"""Side of the matrices that a GPU multiplies: 96 MiB in half precision."""
+
+LONGEST_SECONDS = 3600.0
+"""After this a load ends by itself, whatever became of who started it."""
+
+# The parent's death, the limit, and termination each end it.
+_BUSY = """
+import os, sys, time
+share, cycle, parent, limit = float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+end = time.monotonic() + float(limit)
+while time.monotonic() < end and os.getppid() == parent:
+    began = time.monotonic()
+    while time.monotonic() - began < share * cycle:
+        pass
+    time.sleep(max(0.0, began + cycle - time.monotonic()))
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """`run(share)` keeps a device busy for that share of the time while its block runs."""
+
+    text: str
+    run: Callable[[float], AbstractContextManager[None]]
+
+
+def load_for(devices: Sequence[Device]) -> Load:
+    """The load that moves these devices' power: matrix products on GPUs, else busy CPUs.
+
+    A GPU needs PyTorch with CUDA; without it the text says that the CPU is loaded instead.
+    """
+    if not any(device.domain.startswith("gpu") for device in devices):
+        return _cpu_load(f"busy loops on {_cpus()} CPUs")
+    if find_spec("torch") is not None:
+        import torch
+
+        if torch.cuda.is_available():
+            count = torch.cuda.device_count()
+            text = f"matrix products ({MATRIX_SIZE} x {MATRIX_SIZE}, half precision)"
+            return Load(f"{text} on {count} GPU{'s' if count > 1 else ''}", _gpus_busy)
+    return _cpu_load(
+        f"busy loops on {_cpus()} CPUs (no PyTorch with CUDA here, so the GPU's own load is yours "
+        "to vary)"
+    )
+
+
+def _cpu_load(text: str) -> Load:
+    return Load(text, _cpus_busy)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _cpus_busy(share: float) -> Iterator[None]:
+    arguments = [str(share), str(CYCLE_SECONDS), str(os.getpid()), str(LONGEST_SECONDS)]
+    command = [sys.executable, "-I", "-S", "-c", _BUSY, *arguments]
+    workers = [subprocess.Popen(command) for _ in range(_cpus() if share > 0 else 0)]
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait()
+
+
+@contextmanager
+def _gpus_busy(share: float) -> Iterator[None]:
+    import torch
+
+    stop = threading.Event()
+    failures: list[str] = []
+    threads = [
+        threading.Thread(target=_multiply, args=(torch, index, share, stop, failures), daemon=True)
+        for index in range(torch.cuda.device_count() if share > 0 else 0)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise EnergyError(f"the load on the GPU ended early: {failures[0]}; free the GPU first")
+
+
+def _multiply(
+    torch: Any, index: int, share: float, stop: threading.Event, failures: list[str]
+) -> None:
+    try:
+        device = torch.device("cuda", index)
+        first = torch.rand((MATRIX_SIZE, MATRIX_SIZE), device=device, dtype=torch.float16)
+        second, product = torch.rand_like(first), torch.empty_like(first)
+        end = time.monotonic() + LONGEST_SECONDS
+        while not stop.is_set() and time.monotonic() < end:
+            began = time.monotonic()
+            while time.monotonic() - began < share * CYCLE_SECONDS and not stop.is_set():
+                torch.matmul(first, second, out=product)
+                torch.cuda.synchronize(device)
+            stop.wait(max(0.0, began + CYCLE_SECONDS - time.monotonic()))
+    except RuntimeError as error:  # out of memory, or the GPU was lost
+        failures.append(str(error).partition("\n")[0])
