@@ -43,6 +43,10 @@ OPTIONS: dict[str, tuple[str | None, str]] = {
         "country whose grid turns joules into gCO2e (default: the world's mean)",
     ),
     "energy_lock_timeout": ("SECONDS", "how long to wait for a device in use (default: 600)"),
+    "energy_idle_seconds": (
+        "SECONDS",
+        "how long idle power is measured before the first test (default: 2; 0: not at all)",
+    ),
     "energy_json": ("PATH", "write the verdicts, with every window, as JSON"),
 }
 
@@ -82,6 +86,7 @@ class EnergyConfig:
     strict: bool = False
     region: str | None = None
     lock_timeout_seconds: float = 600.0
+    idle_seconds: float = 2.0
     json: Path | None = None
     ci: bool = False
 
@@ -111,6 +116,7 @@ class EnergyConfig:
         tokens = source.number("energy_tokens", 1, 1e12)
         windows = source.number("energy_max_windows", 3, 10_000)
         timeout = source.number("energy_lock_timeout", 0.0, 1e9)
+        idle = source.number("energy_idle_seconds", 0.0, 600.0)
         data = source.text("energy_data") or "synthetic"
         json = source.path("energy_json")
         return cls(
@@ -131,6 +137,7 @@ class EnergyConfig:
             strict=source.switch("energy_strict"),
             region=source.text("energy_region"),
             lock_timeout_seconds=600.0 if timeout is None else timeout,
+            idle_seconds=2.0 if idle is None else idle,
             json=json,
             ci=ci,
         )

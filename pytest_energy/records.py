@@ -18,6 +18,7 @@ class VerdictRecord:
     `value`, `uncertainty` (95 % half-width) and `baseline` are in `unit`; `change`, `tolerance`
     and `detect` are fractions (points of the saved fraction for savings). `fails` says whether
     the test fails for it; `local` that the baseline is this machine's own, in pytest's cache.
+    `net_value` is `value` without idle power, where that was measured; it is never gated.
     """
 
     nodeid: str
@@ -28,6 +29,7 @@ class VerdictRecord:
     unit: str = "J/token"
     value: float | None = None
     uncertainty: float | None = None
+    net_value: float | None = None
     baseline: float | None = None
     change: float | None = None
     tolerance: float | None = None
@@ -85,12 +87,18 @@ class RunCost:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All that one session reports; `hardware` is empty if nothing was metered."""
+    """All that one session reports; `hardware` is empty if nothing was metered.
+
+    `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
+    hardware's calibration. Either is None where it is not known.
+    """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[VerdictRecord, ...] = ()
     cost: RunCost = RunCost()
+    idle_watts: float | None = None
+    wall_joules: float | None = None
 
 
 def window_as_json(window: Window) -> dict[str, Any]:

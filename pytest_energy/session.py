@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_energy import baseline as baselines
 from pytest_energy import recording
+from pytest_energy.calibration import Calibration
 from pytest_energy.carbon import intensity
 from pytest_energy.config import EnergyConfig
 from pytest_energy.errors import BaselineError, EnergyError
@@ -23,10 +24,12 @@ from pytest_energy.hardware import (
     identify,
     matching_key,
 )
+from pytest_energy.idle import idle_watts, net_of_idle
 from pytest_energy.locks import device_lock
 from pytest_energy.meters import Meter, open_meter
 from pytest_energy.records import RunCost, RunRecord, VerdictRecord
 from pytest_energy.report.progress import Progress
+from pytest_energy.stored_calibration import device_key
 
 if TYPE_CHECKING:
     from pytest_energy.workloads.data.protocol import DataSource
@@ -51,6 +54,9 @@ class EnergySession:
         self.bad_input: str | None = None
         self.verdicts: list[VerdictRecord] = []
         self.cost = RunCost()
+        self.idle_watts: float | None = None
+        self.calibration: Calibration | None = None
+        self._looked_around = False
         self._cache = cache
         self._recordings: list[recording.Recording] = []
         self._local_recordings: list[recording.Recording] = []
@@ -178,6 +184,7 @@ class EnergySession:
             self._depth += 1
             started, before = time.monotonic(), self._joules()
             try:
+                self._look_around()
                 yield
             finally:
                 self._depth -= 1
@@ -210,7 +217,10 @@ class EnergySession:
     def run_record(self) -> RunRecord:
         """All that reports are made of."""
         hardware, environment = self._identity
-        return RunRecord(hardware, environment, tuple(self.verdicts), self.cost)
+        fit, cost = self.calibration, self.cost
+        wall_joules = fit.wall_joules(cost.joules, cost.seconds) if fit else None
+        verdicts = tuple(self._netted())
+        return RunRecord(hardware, environment, verdicts, cost, self.idle_watts, wall_joules)
 
     def close(self) -> None:
         """Close the meter if it was opened."""
@@ -225,11 +235,13 @@ class EnergySession:
         hardware, environment = self._identity
         return {
             "identity": [dict(hardware), dict(environment)],
-            "verdicts": [record.as_json() for record in self.verdicts],
+            "verdicts": [record.as_json() for record in self._netted()],
             "cost": [self.cost.joules, self.cost.seconds, self.cost.complete],
             "local": [asdict(item) for item in self._local_recordings],
             "replaced": sorted(self._replaced_locally),
             "tokens": self.budget.tokens if self._identity[0] else None,
+            "idle_watts": self.idle_watts,
+            "calibration": asdict(self.calibration) if self.calibration else None,
         }
 
     def merge(self, payload: Mapping[str, Any]) -> None:
@@ -242,6 +254,10 @@ class EnergySession:
         self.verdicts += [VerdictRecord.from_json(record) for record in payload["verdicts"]]
         self.cost += RunCost(*payload["cost"])
         self._replaced_locally |= set(payload["replaced"])
+        if self.idle_watts is None:
+            self.idle_watts = payload["idle_watts"]
+        if payload["calibration"] is not None:
+            self.calibration = Calibration(**payload["calibration"])
         for row in payload["local"]:
             session = baselines.StoredSession(**row.pop("session"))
             self._local_recordings.append(recording.Recording(session=session, **row))
@@ -262,6 +278,23 @@ class EnergySession:
         new = recording.updated(old, header, items, mode)
         recording.write(path, new)
         return recording.difference(old, new, path.name)
+
+    def _look_around(self) -> None:
+        """Once, before the first test's work: idle power, and the devices' calibration."""
+        if self._looked_around:
+            return
+        self._looked_around = True
+        stored = self.baseline.calibrations if self.baseline else {}
+        calibration = stored.get(device_key(self.hardware) or "")
+        self.calibration = calibration.fit if calibration else None
+        if self.config.idle_seconds and self.meter.method != "modelled":
+            try:
+                self.idle_watts = idle_watts(self.meter, self.config.idle_seconds)
+            except EnergyError as error:
+                self.progress.note(str(error))
+
+    def _netted(self) -> Iterator[VerdictRecord]:
+        return (net_of_idle(record, self.idle_watts) for record in self.verdicts)
 
     def _joules(self) -> float | None:
         try:

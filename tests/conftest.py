@@ -107,5 +107,5 @@ def spending(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path
     )
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PYTHONPATH", str(site))
-    pytester.makeini("[pytest]\nenergy_meter = spending\n")
+    pytester.makeini("[pytest]\nenergy_meter = spending\nenergy_idle_seconds = 0\n")
     return site

@@ -20,6 +20,7 @@ def test_defaults(pytester: pytest.Pytester) -> None:
     assert config.max_windows is None
     assert (config.meter, config.data, config.improvement) == ("auto", "synthetic", "fail")
     assert config.strict is False
+    assert config.idle_seconds == 2.0
     assert config.ci is False
 
 
@@ -47,6 +48,7 @@ def test_command_line_values(pytester: pytest.Pytester) -> None:
         "--energy-strict",
         "--energy-region=DEU",
         "--energy-lock-timeout=5",
+        "--energy-idle-seconds=0.5",
         "--energy-json=out/run.json",
     )
 
@@ -63,6 +65,7 @@ def test_command_line_values(pytester: pytest.Pytester) -> None:
     assert config.strict is True
     assert config.region == "DEU"
     assert config.lock_timeout_seconds == 5
+    assert config.idle_seconds == 0.5
     assert config.json == pytester.path / "out" / "run.json"
 
 
@@ -87,6 +90,7 @@ def test_ini_twins_count_and_the_command_line_wins(pytester: pytest.Pytester) ->
         ("--energy-update=all", "*`--energy-update=all`*`new`, `append`, `replace`*"),
         ("--energy-improvement=maybe", "*`--energy-improvement=maybe`*`fail`, `pass`*"),
         ("--energy-lock-timeout=soon", "*`--energy-lock-timeout=soon` is out of range*"),
+        ("--energy-idle-seconds=-1", "*`--energy-idle-seconds=-1` is out of range*from 0*"),
     ],
 )
 def test_bad_values_are_usage_errors(pytester: pytest.Pytester, option: str, message: str) -> None:

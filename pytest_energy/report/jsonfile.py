@@ -25,6 +25,8 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "gco2e_source": cost.source,
             "seconds": record.cost.seconds,
             "complete": record.cost.complete,
+            "idle_watts": record.idle_watts,
+            "wall_joules": record.wall_joules,
         },
     }
 

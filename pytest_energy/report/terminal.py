@@ -51,13 +51,19 @@ def render(
     for verdict in record.verdicts:
         # A failed test has said its sentence above; what only informs says it here.
         if verbose or (verdict.outcome in _EXPLAINED and not verdict.fails):
-            text = f"{_name(verdict)}: {verdict.outcome}. {_reason(verdict)}"
+            net = f" {_net(verdict)}" if verbose and verdict.net_value is not None else ""
+            text = f"{_name(verdict)}: {verdict.outcome}. {_reason(verdict)}{net}"
             console.print(text, markup=False, soft_wrap=True)
     for path, diff in written:
         if diff:
             console.print(f"\n{_short(path)} changed; read it, then commit it:", markup=False)
             console.print(diff, markup=False, soft_wrap=True)
     console.print(_cost(record, region), markup=False)
+    if record.wall_joules is not None:
+        console.print(f"at the wall about {record.wall_joules:,.0f} J", markup=False)
+    if verbose and record.idle_watts is not None:
+        text = f"idle before the first test: {quantity(record.idle_watts, 'W')}"
+        console.print(text, markup=False)
     following = next_command(record, written)
     if following:
         console.print(f"next: {following}", markup=False, soft_wrap=True)
@@ -147,6 +153,10 @@ def _value(verdict: VerdictRecord) -> str:
 
 def _quantity(verdict: VerdictRecord, value: float | None) -> str:
     return "" if value is None else quantity(value, verdict.unit)
+
+
+def _net(verdict: VerdictRecord) -> str:
+    return f"(net of idle {_quantity(verdict, verdict.net_value)})"
 
 
 def _caveat(verdict: VerdictRecord) -> str:
