@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import tomlkit
 from sim import SimulatedGpu, environment, run_python
 
 import pytest_energy
@@ -13,31 +15,8 @@ from pytest_energy import open_meter
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters import meter_names, probe_meters
 
-GOOD = """
-import time
-from pytest_energy.meters import Conditions, Device, Reading
-
-
-class SolarPanel:
-    name = "solar"
-    method = "external"
-    devices = (Device("wall", "panel on the roof", "panel-1"),)
-    update_period_seconds = 0.0
-    resolution_joules = 0.001
-
-    def __init__(self):
-        self._opened = time.monotonic()
-
-    def read(self):
-        now = time.monotonic()
-        return Reading(now, {"wall": 200.0 * (now - self._opened)})
-
-    def conditions(self):
-        return Conditions(notes={"sunshine_lux": 50_000.0})
-
-    def close(self):
-        pass
-
+DOCUMENT = Path(__file__).parents[1] / "docs" / "writing-a-meter.md"
+FAILING = """
 
 def broken():
     raise OSError("the cable is out")
@@ -55,14 +34,17 @@ def no_meter():
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four meters of another package, installed as it would install them."""
-    (tmp_path / "solar_meter.py").write_text(GOOD)
+    """The documented meter and some that fail, installed as another package would do it."""
+    example = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    entry = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    points = tomlkit.parse(entry[0]).unwrap()["project"]["entry-points"]["pytest_energy.meters"]
+    (tmp_path / "solar_meter.py").write_text(example[0] + FAILING)
     metadata = tmp_path / "solar_meter-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: solar-meter\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(
         "[pytest_energy.meters]\n"
-        "solar = solar_meter:SolarPanel\n"
+        f"solar = {points['solar']}\n"
         "cable = solar_meter:broken\n"
         "dark = solar_meter:unavailable\n"
         "stone = solar_meter:no_meter\n"
