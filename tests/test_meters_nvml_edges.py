@@ -95,9 +95,7 @@ def window(
     )  # fmt: skip
     if not wait.settled:
         after = tick(last_at + PERIOD)
-        wait = edges.by_next_interval(
-            last, after, ended, PERIOD, total, load_watts, idle_watts, spread, 0.0
-        )
+        wait = edges.by_next_interval(last, after, ended, PERIOD, total, load_watts, spread, 0.0)
     joules = total - wait.joules
     watts_at_most = max(idle_watts, joules / (ended - started))
     doubt = wait.uncertainty_joules + edges.start_doubt(begin, started, watts_at_most)

@@ -23,8 +23,6 @@ AGREEMENT = 0.0005
 """Two estimates of the wait are one if they differ by less than this share of the window."""
 CONFIRMED = 0.002
 """A steady load with a steady wait after it explains the counter if it is this close."""
-FLUCTUATION = 0.7
-"""How much of the spread between neighbouring intervals a wait may hold unseen."""
 UNREST = 0.5
 """How much of its spread at rest a card's power may be off in a wait."""
 UNSEEN = 0.5
@@ -98,7 +96,6 @@ def by_next_interval(
     period: float,
     total_joules: float,
     load_watts: float,
-    idle_watts: float,
     idle_spread_watts: float,
     jitter: float,
 ) -> Estimate:
@@ -114,8 +111,8 @@ def by_next_interval(
     always += UNREST * idle_spread_watts * wait
     if unexplained <= CONFIRMED * total_joules:
         return Estimate(joules, unexplained + always)
-    levels = (idle_watts, interval / period, watts)
-    doubt = max(abs(watts - interval / period), FLUCTUATION * (max(levels) - min(levels))) * wait
+    # Wherever in these intervals the power took a step, the error is at most this.
+    doubt = abs(watts - interval / period) * wait
     return Estimate(joules, doubt + always)
 
 

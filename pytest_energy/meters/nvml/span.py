@@ -103,8 +103,7 @@ class _CardSpan:
         if tick is not None:
             self._wait = edges.by_next_interval(
                 self._last, tick, self._ended, self._period, self._total,
-                self._load_watts(self._last), self._idle_watts,
-                self.counter.idle_spread_watts, self._jitter,
+                self._load_watts(self._last), self.counter.idle_spread_watts, self._jitter,
             )  # fmt: skip
 
     def result(self) -> CardJoules:
