@@ -29,6 +29,7 @@ LOADS = {
     "square 100/400 W, 0.7 s": "square 100 400 0.7 0.5",
 }
 LENGTHS = (0.5, 2.0)
+LEARNING = 3
 
 Meter = tuple[Callable[[], Any], Callable[[], float]]
 Row = dict[str, float]
@@ -82,7 +83,7 @@ def measure(tool: str, seconds: float, windows: int, seed: int) -> list[Row]:
     begin, end = OPENERS[tool]()
     chance = random.Random(seed)
     rows = []
-    for number in range(windows + 1):
+    for number in range(windows + LEARNING):
         time.sleep(chance.uniform(0, 0.3))
         cpu, wall = time.process_time(), time.monotonic()
         begin()
@@ -99,7 +100,7 @@ def measure(tool: str, seconds: float, windows: int, seed: int) -> list[Row]:
             "begin_wall": begin_wall,
             "end_wall": time.monotonic() - ended,
         }
-        if number:  # the first pays for imports
+        if number >= LEARNING:  # the first pay for imports and for learning the ticks
             rows.append(row)
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from pytest_energy.stored_calibration import StoredCalibration
 
 SCHEMA = 1
 METRICS = ("joules_per_token", "savings")
+LARGEST_LEVEL = 10.0
+"""Tolerances and detects are fractions; ten times is beyond any use."""
 Source = Literal["measured", "paper"]
 
 _SESSION_NAMES = {
@@ -22,6 +25,7 @@ _SESSION_NAMES = {
     "device": str,
     "windows": int,
     "pairs": int,
+    "tokens": int,
     "mean": float,
     "cv": float,
     "sd": float,
@@ -66,6 +70,8 @@ class StoredSession:
     mean_watts: float | None = None
     tokens_per_second: float | None = None
     environment: str | None = None
+    tokens: int | None = None
+    """Processed tokens of each window; other batches cannot be compared."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,10 @@ class _Reader:
             raise self._error(
                 "hardware.key", f"is {key!r} but the file is `{self._path.name}`; make them agree"
             )
+        if "tokens_per_window" not in hardware and any(document.get(m) for m in METRICS):
+            raise self._error(
+                "hardware", "has no `tokens_per_window`; write the budget its sessions had"
+            )
         entries = {
             (metric, identifier): self._entry(metric, identifier, table)
             for metric in METRICS
@@ -211,12 +221,12 @@ class _Reader:
                 f"elsewhere under `[claims.{metric}]`",
             )
         sessions = tuple(
-            self._session(row, f"{where}.sessions[{index}]")
+            self._session(row, f"{where}.sessions[{index}]", paired=metric == "savings")
             for index, row in enumerate(values.get("sessions", []))
         )
         for name in ("tolerance", "detect"):
-            if name in values and not 0 < values[name] < 1:
-                raise self._error(f"{where}.{name}", "must be a fraction between 0 and 1")
+            if name in values and not 0 < values[name] <= LARGEST_LEVEL:
+                raise self._error(f"{where}.{name}", "must be a fraction such as 0.02, above 0")
         return Entry(
             metric=metric,
             id=identifier,
@@ -226,7 +236,7 @@ class _Reader:
             detect=values.get("detect"),
         )
 
-    def _session(self, row: Any, where: str) -> StoredSession:
+    def _session(self, row: Any, where: str, *, paired: bool) -> StoredSession:
         values = self._checked(row, _SESSION_NAMES, where)
         if "pairs" in values:
             values["windows"] = values.pop("pairs")
@@ -235,8 +245,14 @@ class _Reader:
         for name in ("date", "windows", "mean", "cv"):
             if name not in values:
                 raise self._error(where, f"has no `{name}`; restore the row or remove it")
-        if not 0 < values["mean"] < float("inf") or values["windows"] < 1 or values["cv"] < 0:
-            raise self._error(where, "needs `mean` above 0, `windows` from 1 and `cv` from 0")
+        mean = values["mean"]
+        if not (mean < 1 if paired else mean > 0):
+            raise self._error(where, f"needs `mean` {'below 1' if paired else 'above 0'}")
+        if not -1 <= values.get("autocorrelation", 0.0) <= 1 or values["cv"] < 0:
+            raise self._error(where, "needs `cv` from 0 and `autocorrelation` from -1 to 1")
+        for name in ("windows", "tokens", "padding_overhead", "mean_watts", "tokens_per_second"):
+            if values.get(name, 1) <= 0:
+                raise self._error(where, f"needs `{name}` above 0")
         return StoredSession(**values)
 
     def _calibration(self, table: Any, where: str) -> StoredCalibration:
@@ -260,7 +276,8 @@ class _Reader:
         return claims
 
     def _band(self, band: Any, where: str, source: Source) -> Claim:
-        if not (isinstance(band, list) and len(band) == 2 and band[0] < band[1]):
+        numbers = isinstance(band, list) and all(map(_is_number, band))
+        if not (numbers and len(band) == 2 and band[0] < band[1]):
             raise self._error(where, "must be a band such as [0.4, 0.6]")
         return Claim(float(band[0]), float(band[1]), source)
 
@@ -294,11 +311,18 @@ class _Reader:
             wanted = names[name]
             if wanted is str and name == "date":
                 item = item.isoformat() if hasattr(item, "isoformat") else item
-            number = isinstance(item, (int, float)) and not isinstance(item, bool)
-            if not (number if wanted is float else isinstance(item, wanted)):
+            fits = isinstance(item, wanted) and not isinstance(item, bool)
+            if not (_is_number(item) if wanted is float else fits):
                 raise self._error(f"{where}.{name}", f"must be of type {wanted.__name__}")
+            if wanted is int and item <= 0:
+                raise self._error(f"{where}.{name}", "must be above 0")
             checked[name] = float(item) if wanted is float else item
         return checked
 
     def _error(self, where: str, what: str) -> BaselineError:
         return BaselineError(f"`{where}` in `{self._path}` {what}")
+
+
+def _is_number(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)  # type: ignore[arg-type]

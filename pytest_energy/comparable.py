@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from pytest_energy.config import EnergyMarker
+from pytest_energy.baseline import StoredSession
+from pytest_energy.config import EnergyConfig
 from pytest_energy.errors import BaselineError
 from pytest_energy.evidence import InvalidEvidenceError, Summary
 from pytest_energy.explain import Operating, explain
@@ -12,42 +13,51 @@ from pytest_energy.hardware import Hardware
 from pytest_energy.records import VerdictRecord
 from pytest_energy.session import EnergySession, Reference
 
-_POWER_LIMIT = "power_limit_watts"
+_CONDITIONS = {
+    "gpu": "the device",
+    "power_limit_watts": "the power limit (W)",
+    "meter": "the meter",
+}
+_CPU_CONDITIONS = {"cpu": "the processor", "meter": "the meter"}
 
 
-def reference(
-    record: VerdictRecord, session: EnergySession, marker: EnergyMarker
-) -> Reference | None:
+def reference(record: VerdictRecord, session: EnergySession) -> Reference | None:
     """The entry that a figure is gated against, None where it is to be recorded or is missing.
 
-    Raises `BaselineError` where a committed entry is of other work; a local one is recorded anew.
+    Raises `BaselineError` where a committed entry is of other work; a local one, or one that is
+    to be replaced, is recorded anew.
     """
-    asked, stored = marker.tokens, session.baseline
-    if asked and stored and stored.entries and asked != stored.tokens_per_window:
-        raise BaselineError(
-            f"`tokens={asked}` on `{record.nodeid}` is not what `{stored.path}` was recorded with "
-            f"({stored.tokens_per_window}): other batches cannot be compared; leave it out"
-        )
     found = session.reference(record.metric, record.id)
-    if found is None or found.entry.workload in (None, record.workload):
-        return found
-    if found.local or session.config.update == "replace":
+    if found is None:
         return None
-    raise BaselineError(
-        f"`{record.id}` is workload `{record.workload}`, but `{found.baseline.path}` has sessions "
-        f"of `{found.entry.workload}`: model, batches, precision or data differ, so the figures "
-        f"cannot be compared; undo the change, or record anew with `--energy-update=replace`"
-    )
+    other = _other_work(record, found)
+    differs = other is not None or _differing(found, session.hardware) is not None
+    if differs and (found.local or session.config.update == "replace"):
+        return None
+    if other is not None:
+        raise BaselineError(
+            f"`{record.id}` is {other} of `{found.baseline.path}`: model, batches, precision or "
+            f"data differ, so the figures cannot be compared; undo the change, or record anew with "
+            f"`--energy-update=replace`"
+        )
+    return found
 
 
-def require_same_power_limit(found: Reference, hardware: Hardware) -> None:
-    """Raise `InvalidEvidenceError` where the card is capped at other watts than the baseline's."""
-    old = _environment(found).get(_POWER_LIMIT)
-    new = hardware.environment.get(_POWER_LIMIT)
-    if old is not None and new is not None and old != new:
+def require_same_conditions(found: Reference, hardware: Hardware) -> None:
+    """Raise `InvalidEvidenceError` where device, power limit or meter are not the baseline's."""
+    difference = _differing(found, hardware)
+    if difference is not None:
         raise InvalidEvidenceError(
-            f"the power limit is {new} W, the baseline's was {old} W; set it back, or record anew "
-            f"with `--energy-update=replace`"
+            f"{difference}; set it back, or record anew with `--energy-update=replace`"
+        )
+
+
+def require_undisturbed(config: EnergyConfig, hardware: Hardware) -> None:
+    """Raise `InvalidEvidenceError` where other workers' tests run on the metered processor."""
+    counted = not hardware.environment.get("meter", "").endswith("(modelled)")
+    if config.parallel and hardware.key == "cpu" and counted:
+        raise InvalidEvidenceError(
+            "other pytest-xdist workers run on the processor that is metered; use `-n 0`"
         )
 
 
@@ -55,7 +65,7 @@ def explanation(
     summary: Summary, found: Reference, hardware: Hardware, padding_overhead: float | None
 ) -> str | None:
     """Why J/token moved: power, throughput and environment; padding too where it is given."""
-    rows = found.entry.sessions
+    rows = _own_rows(found, hardware)
     watts = [row.mean_watts for row in rows if row.mean_watts]
     speeds = [row.tokens_per_second for row in rows if row.tokens_per_second]
     if not watts or not speeds or not summary.mean_watts or not summary.tokens_per_second:
@@ -63,12 +73,37 @@ def explanation(
     stored = rows[-1].padding_overhead if padding_overhead else None
     old = Operating(fmean(watts), fmean(speeds), stored)
     new = Operating(summary.mean_watts, summary.tokens_per_second, padding_overhead)
-    stored_environment = _environment(found)
+    environment = dict(found.baseline.environments.get(rows[-1].environment or "", {}))
     # What the baseline did not note may or may not have changed; it is no difference.
-    current = {k: v for k, v in hardware.environment.items() if k in stored_environment}
-    return explain(old, new, stored_environment, current).sentence
+    current = {k: v for k, v in hardware.environment.items() if k in environment}
+    return explain(old, new, environment, current).sentence
 
 
-def _environment(found: Reference) -> dict[str, str]:
-    name = found.entry.sessions[-1].environment
-    return dict(found.baseline.environments.get(name or "", {}))
+def _own_rows(found: Reference, hardware: Hardware) -> tuple[StoredSession, ...]:
+    """The sessions of this device, which the gate compares with; all where it has none."""
+    rows = found.entry.sessions
+    own = tuple(row for row in rows if row.device and row.device == hardware.device)
+    return own or rows
+
+
+def _other_work(record: VerdictRecord, found: Reference) -> str | None:
+    stored = found.entry.workload
+    if stored is not None and stored != record.workload:
+        return f"workload `{record.workload}`, not the `{stored}`"
+    tokens = {row.tokens for row in found.entry.sessions if row.tokens}
+    if record.tokens and tokens and tokens != {record.tokens}:
+        recorded = ", ".join(str(count) for count in sorted(tokens))
+        return f"windows of {record.tokens} tokens, not the {recorded}"
+    return None
+
+
+def _differing(found: Reference, hardware: Hardware) -> str | None:
+    """The first condition that any session's environment and today's do not share."""
+    conditions = _CPU_CONDITIONS if hardware.key == "cpu" else _CONDITIONS
+    for row in found.entry.sessions:
+        stored = found.baseline.environments.get(row.environment or "", {})
+        for name, title in conditions.items():
+            old, new = stored.get(name), hardware.environment.get(name)
+            if old is not None and new is not None and old != new:
+                return f"{title} is {new}, the baseline's was {old}"
+    return None

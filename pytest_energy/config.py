@@ -89,6 +89,8 @@ class EnergyConfig:
     idle_seconds: float = 2.0
     json: Path | None = None
     ci: bool = False
+    parallel: bool = False
+    """Whether this process is one of several pytest-xdist workers."""
 
     @classmethod
     def from_pytest_config(cls, config: pytest.Config) -> EnergyConfig:
@@ -140,6 +142,7 @@ class EnergyConfig:
             idle_seconds=2.0 if idle is None else idle,
             json=json,
             ci=ci,
+            parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
         )
 
 
@@ -177,7 +180,8 @@ class EnergyMarker:
                     f"it knows {', '.join(f'`{k}`' for k in known)}"
                 )
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not 0 < value < float("inf"):
+            least = 1 if name in ("tokens", "max_windows") else 0
+            if not number or not least <= value < float("inf") or value == 0:
                 raise pytest.UsageError(
                     f"`{name}={value!r}` on `{where}` is no positive number; "
                     f"give joules, percent or a count above 0"
@@ -236,7 +240,8 @@ class _Source:
 
 
 def _uses_xdist(config: pytest.Config) -> bool:
-    return hasattr(config, "workerinput") or bool(config.getoption("numprocesses", None))
+    workers = config.getoption("numprocesses", None) or config.getoption("tx", None)
+    return hasattr(config, "workerinput") or bool(workers)
 
 
 def _truthy(value: str | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import pairwise
 from statistics import fmean, stdev
@@ -84,9 +84,25 @@ class Purchases:
         return False
 
     def _window(self) -> Window:
-        window = self.run.window()
+        window = _checked(self.run.window(), self.run.id)
         self.show(self.run.id, len(self.windows) + 1, window)
         return window
+
+
+def _checked(window: Window, identifier: str) -> Window:
+    """A user's window with builtin numbers, which reports and xdist need."""
+    if window.valid and not (window.tokens > 0 and window.seconds > 0):
+        raise EnergyError(
+            f"`{identifier}` sold a window of {window.tokens} tokens in {window.seconds:.3g} s; "
+            f"set `tokens` to what it processed"
+        )
+    return replace(
+        window,
+        seconds=float(window.seconds),
+        tokens=int(window.tokens),
+        real_tokens=int(window.real_tokens),
+        loss=None if window.loss is None else float(window.loss),
+    )
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,12 @@ def summarise_pairs(pairs: Sequence[tuple[Window, Window]]) -> Summary:
 
 
 def stored_session(
-    summary: Summary, *, device: str | None, environment: str, padding_overhead: float | None
+    summary: Summary,
+    *,
+    device: str | None,
+    environment: str,
+    padding_overhead: float | None,
+    tokens: int | None,
 ) -> StoredSession:
     """The row that a baseline file keeps of a summary."""
     return StoredSession(
@@ -152,6 +173,7 @@ def stored_session(
         mean_watts=summary.mean_watts,
         tokens_per_second=summary.tokens_per_second,
         environment=environment,
+        tokens=tokens,
     )
 
 

@@ -58,15 +58,16 @@ class EnergyGate:
         `joules_per_token` takes one run, `savings` two: what `other` saves of `run`'s J/token.
         Fails the test on a regression; returns the record of the verdict otherwise.
         """
-        from pytest_energy.checking import Checker
+        from pytest_energy.savings_check import check_savings
+        from pytest_energy.token_check import check_joules_per_token
 
         session, item = self._session, self._item
         with user_errors():
-            checker = Checker(session, item.nodeid, EnergyMarker.from_item(item))
+            marker = EnergyMarker.from_item(item)
             if metric == "joules_per_token" and other is None:
-                record = checker.joules_per_token(run)
+                record = check_joules_per_token(session, item.nodeid, marker, run)
             elif metric == "savings" and other is not None:
-                record = checker.savings(run, other)
+                record = check_savings(session, item.nodeid, marker, run, other)
             else:
                 raise EnergyError(
                     f"`{metric}` with {'one run' if other is None else 'two runs'} is no check; "
@@ -79,7 +80,8 @@ class EnergyGate:
 @pytest.fixture
 def energy_session(request: pytest.FixtureRequest) -> Iterator[EnergySession]:
     """The run's session, with the devices held for this test."""
-    session = request.config.stash[SESSION]
+    with user_errors():
+        session = session_of(request.node)
     with user_errors(), session.metered():
         yield session
 
@@ -147,6 +149,18 @@ def finetune(
         run.close()
 
 
+def session_of(item: pytest.Item) -> EnergySession:
+    """The run's session; begun here where collection did not see that the test needs one."""
+    if SESSION not in item.config.stash:
+        from pytest_energy.lifecycle import begin
+
+        try:
+            begin(item.config, [item])
+        except pytest.UsageError as error:
+            raise EnergyError(str(error)) from None
+    return item.config.stash[SESSION]
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Show an error that the user can mend as one sentence, without a traceback."""
@@ -156,34 +170,6 @@ def user_errors() -> Iterator[None]:
     except EnergyError as error:
         text = str(error)
     pytest.fail(text, pytrace=False)
-
-
-@contextmanager
-def limited(session: EnergySession, item: pytest.Item, max_joules: float) -> Iterator[None]:
-    """Meter a whole test and fail it where it used more than it may."""
-    from dataclasses import replace
-
-    from pytest_energy.metering import window
-
-    with user_errors(), session.metered():
-        with window(session.meter, item.name) as opened:
-            yield
-        used = measured(item.nodeid, opened)
-        if not opened.valid:
-            outcome, verb = "invalid", f"was not measured: {opened.invalid_reason};"
-        elif opened.joules > max_joules:
-            outcome, verb = "regression", f"used {opened.joules:.4g} J,"
-        else:
-            outcome, verb = "within", f"used {opened.joules:.4g} J,"
-        how = " (modelled, not measured)" if used.method == "modelled" else ""
-        record = replace(
-            used,
-            id=item.name,
-            outcome=outcome,
-            reason=f"`{item.name}` {verb} allowed are {max_joules:g} J{how}",
-            fails=outcome != "within",
-        )
-    report(session, item, record)
 
 
 def measured(nodeid: str, opened: OpenWindow) -> VerdictRecord:

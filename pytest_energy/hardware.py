@@ -43,9 +43,14 @@ class Hardware:
 
     @property
     def device(self) -> str | None:
-        """The UUIDs that baseline sessions are told apart by, or None where there is none."""
-        uuids = [device.uuid for device in self.devices if device.uuid]
+        """The GPUs' UUIDs, by which baseline sessions are told apart; None without a GPU."""
+        uuids = [d.uuid for d in self.devices if d.uuid and d.domain.startswith("gpu")]
         return "+".join(uuids) or None
+
+    @property
+    def uuids(self) -> str:
+        """What identifies the metered devices on this host, a processor's domains included."""
+        return "+".join(device.uuid for device in self.devices if device.uuid)
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,11 @@ def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
     found["cpu"] = cpu_name()
     found["meter"] = meter_name
     gpus = [device for device in devices if device.domain.startswith("gpu")]
+    names = [device.name for device in gpus]
     for field, values in {
-        "gpu": [device.name for device in gpus],
+        "gpu": [
+            f"{names.count(name)}x {name}" if names.count(name) > 1 else name for name in names
+        ],
         "driver": [device.driver for device in gpus if device.driver],
         "power_limit_watts": [
             f"{device.power_limit_watts:g}" for device in gpus if device.power_limit_watts

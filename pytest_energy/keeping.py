@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
-from pytest_energy import evidence
+from pytest_energy import evidence, policy
+from pytest_energy.config import EnergyMarker
 from pytest_energy.evidence import InvalidEvidenceError, Summary
-from pytest_energy.metering import Window
-from pytest_energy.policy import DEFAULT_LEVELS
 from pytest_energy.recording import Recording
 from pytest_energy.records import VerdictRecord
 from pytest_energy.session import EnergySession, Reference
@@ -22,15 +22,16 @@ LOCAL_WINDOWS = 4
 LOCAL_SESSIONS = 8
 """Sessions after which a local baseline takes in no more, so that it cannot creep along."""
 
-HALVES_AGREE = 0.02
+HALVES_AGREE = 0.01
 """How far, relative, the halves of a session may differ for it to be committed."""
 
 
 class Keeper:
     """Decides on and keeps the recordings of one session."""
 
-    def __init__(self, session: EnergySession) -> None:
+    def __init__(self, session: EnergySession, marker: EnergyMarker) -> None:
         self._session = session
+        self._marker = marker
 
     @property
     def windows(self) -> int:
@@ -50,7 +51,6 @@ class Keeper:
         self,
         record: VerdictRecord,
         summary: Summary,
-        windows: Sequence[Window],
         *,
         values: Sequence[float],
         previous: Reference | None,
@@ -63,13 +63,19 @@ class Keeper:
                 f"not recorded: the halves of {len(values)} windows differ by more than "
                 f"{HALVES_AGREE:.0%}; let the device settle and record again"
             )
-        self._store(record, summary, padding_overhead, local=mode is None, anew=mode is None)
-        where = f"`--energy-update={mode}`" if mode else "for this machine alone"
-        before = previous.entry.sessions[-1].mean if previous else None
         relative = record.metric != "savings"
+        before = fmean(row.mean for row in previous.entry.sessions) if previous else None
         change = None
         if before is not None:
             change = summary.mean / before - 1 if relative else summary.mean - before
+        if mode == "append" and change is not None and abs(change) > (record.detect or 0.0):
+            raise InvalidEvidenceError(
+                f"not appended: this session differs from the stored ones by {change:+.1%}, more "
+                f"than `detect`, so it is not one more of the same; if the change is meant, record "
+                f"anew with `--energy-update=replace`"
+            )
+        self._store(record, summary, padding_overhead, local=mode is None, anew=mode is None)
+        where = f"`--energy-update={mode}`" if mode else "for this machine alone"
         return replace(
             record,
             outcome="recorded",
@@ -80,7 +86,6 @@ class Keeper:
             baseline=before,
             change=change,
             local=mode is None,
-            windows=tuple(windows),
         )
 
     def extend(
@@ -92,7 +97,8 @@ class Keeper:
     ) -> None:
         """Let a local baseline learn its machine's noise from a figure that did not move."""
         sessions = reference.entry.sessions
-        unmoved = record.outcome in ("within", "inconclusive")
+        small = abs(record.change or 0.0) <= (record.tolerance or 0.0)
+        unmoved = record.outcome == "within" or (record.outcome == "inconclusive" and small)
         same = sessions[0].environment == self._session.hardware.environment_id
         if reference.local and unmoved and same and len(sessions) < LOCAL_SESSIONS:
             self._store(record, summary, padding_overhead, local=True, anew=False)
@@ -107,8 +113,9 @@ class Keeper:
         anew: bool,
     ) -> None:
         hardware = self._session.hardware
-        default = DEFAULT_LEVELS[record.metric]
-        self._session.record(
+        # What one run was told on its command line is not what the baseline is to hold for good.
+        lasting = policy.levels(record.metric, self._marker, None, None)
+        self._session.pending.add(
             Recording(
                 metric=record.metric,
                 id=record.id,
@@ -118,10 +125,12 @@ class Keeper:
                     device=hardware.device,
                     environment=hardware.environment_id,
                     padding_overhead=padding_overhead,
+                    tokens=record.tokens,
                 ),
                 environment=dict(hardware.environment),
-                tolerance=record.tolerance or default.tolerance,
-                detect=record.detect or default.detect,
+                tolerance=lasting.tolerance,
+                detect=lasting.detect,
+                nodeid=record.nodeid,
             ),
             local=local,
             anew=anew,

@@ -11,6 +11,7 @@ import pytest
 from pytest_energy.config import EnergyConfig, EnergyMarker
 from pytest_energy.errors import EnergyError
 from pytest_energy.fixtures import SESSION
+from pytest_energy.preflight import check_input
 from pytest_energy.report import jsonfile, terminal
 from pytest_energy.report.progress import Progress
 from pytest_energy.session import EnergySession
@@ -24,7 +25,7 @@ def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
     try:
         for item in metered:
             EnergyMarker.from_item(item)
-        session.check()
+        check_input(session)
     except (EnergyError, pytest.UsageError) as error:
         session.close()
         session.bad_input = str(error)
@@ -48,7 +49,11 @@ def finish(session: pytest.Session) -> None:
     if energy.bad_input is not None:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
         return
-    config.stash[_WRITTEN] = energy.write_baselines()
+    try:
+        config.stash[_WRITTEN] = energy.write_baselines()
+    except EnergyError as error:
+        energy.failure = str(error)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     record = energy.run_record()
     if energy.config.json is not None:
         jsonfile.write(energy.config.json, record, energy.config.region)
@@ -65,6 +70,9 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
         reporter.section("energy")
         reporter.write_line(f"ERROR: {energy.bad_input}")
         return
+    if energy.failure is not None:
+        reporter.section("energy")
+        reporter.write_line(f"ERROR: baselines were not stored: {energy.failure}")
     if not record.verdicts:
         if energy.config.hw != "auto":
             reporter.section("energy")

@@ -15,7 +15,7 @@ from pytest_energy.fixtures import (  # noqa: F401 - pytest finds fixtures by na
     energy_session,
     energy_workload,
     finetune,
-    limited,
+    session_of,
 )
 
 _FIXTURES = frozenset({"energy", "energy_gate", "energy_session", "finetune"})
@@ -39,7 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Open the session where a test needs it, and find bad input before energy is spent."""
     metered = [item for item in session.items if _is_metered(item)]
-    if metered and not session.config.option.collectonly:
+    named = session.config.getoption("energy_hw") not in (None, "auto")
+    if (metered or named) and not session.config.option.collectonly:
         from pytest_energy.lifecycle import begin
 
         begin(session.config, metered)
@@ -51,8 +52,21 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     limit = EnergyMarker.from_item(item).max_joules if _is_marked(item) else None
     if limit is None:
         return (yield)
-    with limited(item.config.stash[SESSION], item, limit):
+    from pytest_energy.limits import limited
+
+    with limited(session_of(item), item, limit):
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Take back what a test recorded that failed afterwards."""
+    report = yield
+    if report.failed and SESSION in item.config.stash:
+        item.config.stash[SESSION].discard(item.nodeid)
+    return report
 
 
 @pytest.hookimpl(trylast=True)

@@ -42,19 +42,22 @@ class Levels:
 DEFAULT_LEVELS = {"joules_per_token": Levels(0.02, 0.05), "savings": Levels(0.01, 0.03)}
 
 
-def levels(metric: str, marker: EnergyMarker, config: EnergyConfig, entry: Entry | None) -> Levels:
+def levels(
+    metric: str, marker: EnergyMarker, config: EnergyConfig | None, entry: Entry | None
+) -> Levels:
     """The levels of one gate: marker, then option, then the baseline's entry, then the default.
 
     A tolerance given alone takes `detect` along in the default's proportion.
     """
     default = DEFAULT_LEVELS[metric]
-    asked = marker.tolerance or config.tolerance
+    asked = marker.tolerance or (config.tolerance if config else None)
     tolerance = asked or (entry.tolerance if entry else None) or default.tolerance
-    detect = marker.detect or config.detect
+    detect = marker.detect or (config.detect if config else None)
     if detect is None and asked is None and entry is not None:
         detect = entry.detect
     if detect is None:
-        detect = tolerance * default.detect / default.tolerance
+        same = tolerance == default.tolerance
+        detect = default.detect if same else tolerance * default.detect / default.tolerance
     if detect <= tolerance:
         raise EnergyError(
             f"`detect` of {detect:.3g} must be above `tolerance` of {tolerance:.3g}: what must be "
@@ -109,16 +112,17 @@ def is_advisory(record: VerdictRecord) -> bool:
     return record.local or record.method == "modelled"
 
 
-def warm_up_limit(record: VerdictRecord) -> int:
+def warm_up_limit(record: VerdictRecord, config: EnergyConfig) -> int:
     """The most windows that warming up may cost."""
-    return MOST_ADVISORY_WINDOWS // 2 if is_advisory(record) else WARM_UP_LIMIT
+    matters = config.strict or config.update is not None or not is_advisory(record)
+    return WARM_UP_LIMIT if matters else MOST_ADVISORY_WINDOWS // 2
 
 
 def _fails(record: VerdictRecord, config: EnergyConfig) -> bool:
     if record.outcome == "missing":
         return True
     if record.outcome == "invalid":
-        return config.ci or config.strict
+        return config.ci or config.strict or config.update is not None
     if record.outcome == "inconclusive":
         return config.strict
     if record.outcome == "improvement" and config.improvement == "pass":

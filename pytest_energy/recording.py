@@ -33,6 +33,8 @@ class Recording:
     environment: Mapping[str, str]
     tolerance: float
     detect: float
+    nodeid: str = ""
+    """The test that recorded it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def updated(
 
     document = tomlkit.parse(text) if text else _new_document(header)
     for recording in recordings:
-        _record(document, recording, mode)
+        _record(document, header, recording, mode)
     return _spaced(tomlkit.dumps(document))
 
 
@@ -142,9 +144,11 @@ def _new_document(header: Header) -> TOMLDocument:
     return document
 
 
-def _record(document: TOMLDocument, recording: Recording, mode: UpdateMode) -> None:
+def _record(document: TOMLDocument, header: Header, recording: Recording, mode: UpdateMode) -> None:
     import tomlkit
 
+    if not any(document.get(metric) for metric in METRICS):
+        document["hardware"]["tokens_per_window"] = header.tokens_per_window
     group = _child(document, recording.metric)
     entry = group.get(recording.id)
     if entry is None:
@@ -193,6 +197,7 @@ def _row(recording: Recording) -> InlineTable:
         "date": tomlkit.datetime(session.date),
         "device": session.device,
         "pairs" if paired else "windows": session.windows,
+        "tokens": session.tokens,
         "mean": _figures(session.mean),
         "sd" if paired else "cv": _figures(session.cv),
         "autocorrelation": round(session.autocorrelation, 3),

@@ -21,11 +21,11 @@ class VerdictRecord:
     `net_value` is `value` without idle power, where that was measured; it is never gated.
     """
 
-    nodeid: str
     id: str
     metric: str
-    outcome: str
-    reason: str
+    nodeid: str = ""
+    outcome: str = "invalid"
+    reason: str = ""
     unit: str = "J/token"
     value: float | None = None
     uncertainty: float | None = None
@@ -38,9 +38,13 @@ class VerdictRecord:
     local: bool = False
     method: str = ""
     workload: str | None = None
+    tokens: int | None = None
+    """Processed tokens of a window, where the run says so."""
     parameters: tuple[int, int] | None = None
     """How many parameters the run trains, and how many its model has."""
     explanation: str | None = None
+    warning: str | None = None
+    """Where the levels are closer than the baseline can tell apart."""
     windows: tuple[Window, ...] = ()
 
     @property

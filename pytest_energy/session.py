@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_energy import baseline as baselines
-from pytest_energy import recording
 from pytest_energy.calibration import Calibration
-from pytest_energy.carbon import intensity
 from pytest_energy.config import EnergyConfig
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.hardware import (
@@ -27,6 +25,8 @@ from pytest_energy.hardware import (
 from pytest_energy.idle import idle_watts, net_of_idle
 from pytest_energy.locks import device_lock
 from pytest_energy.meters import Meter, open_meter
+from pytest_energy.pending import Pending
+from pytest_energy.recording import Header
 from pytest_energy.records import RunCost, RunRecord, VerdictRecord
 from pytest_energy.report.progress import Progress
 from pytest_energy.stored_calibration import device_key
@@ -52,15 +52,14 @@ class EnergySession:
         self.progress = progress
         self.gates = 1
         self.bad_input: str | None = None
+        self.failure: str | None = None
         self.verdicts: list[VerdictRecord] = []
         self.cost = RunCost()
         self.idle_watts: float | None = None
         self.calibration: Calibration | None = None
         self._looked_around = False
         self._cache = cache
-        self._recordings: list[recording.Recording] = []
-        self._local_recordings: list[recording.Recording] = []
-        self._replaced_locally: set[str] = set()
+        self.pending = Pending()
         self._identity: tuple[Mapping[str, Any], Mapping[str, str]] = ({}, {})
         self._depth = 0
 
@@ -117,50 +116,13 @@ class EnergySession:
             )
         return replace(default, tokens=self.config.tokens or default.tokens)
 
-    def check(self) -> None:
-        """Find bad input before any energy is spent; raises `EnergyError`."""
-        asked, found = self.config.hw, self.hardware
-        path = baselines.baseline_path(self.config.baselines, asked)
-        if asked not in ("auto", found.key):
-            names = ", ".join(f"`{name}`" for name in found.names)
-            files = sorted(p.stem for p in self.config.baselines.glob("*.toml"))
-            what = (
-                f"is not this machine, which is `{found.key}` ({names})"
-                if path.is_file()
-                else f"has no baseline file `{path}` and is not this machine, "
-                f"which is `{found.key}` ({names})"
-            )
-            known = f"; there are baselines for {', '.join(files)}" if files else ""
-            raise EnergyError(
-                f"`--energy-hw={asked}` {what}; leave the option out or give a key that fits{known}"
-            )
-        stored = self.baseline
-        if stored and stored.entries and self.budget.tokens != stored.tokens_per_window:
-            raise EnergyError(
-                f"`--energy-tokens={self.budget.tokens}` is not what `{stored.path}` was recorded "
-                f"with ({stored.tokens_per_window}): other batches cannot be compared; leave the "
-                f"option out, or change `tokens_per_window` there and record anew with "
-                f"`--energy-update=replace`"
-            )
-
-        self._check_paths()
-
-    def _check_paths(self) -> None:
-        intensity(self.config.region)
-        data, json = self.config.data, self.config.json
-        if data not in ("synthetic", "hub") and not Path(data).is_dir():
-            raise EnergyError(
-                f"`--energy-data={data}` is no folder; give `synthetic`, `hub` or a folder"
-            )
-        if json is not None:
-            recording.require_writable(json, "--energy-json")
-        if self.config.update:
-            path = baselines.baseline_path(self.config.baselines, self.hardware.key)
-            recording.require_writable(path, "--energy-baselines")
-
     def reference(self, metric: str, identifier: str) -> Reference | None:
-        """The stored entry of a figure: the hardware's file first, then this machine's own."""
-        for stored, local in ((self.baseline, False), (self.local, True)):
+        """The stored entry of a figure: the hardware's file first, then this machine's own.
+
+        Where a baseline is demanded, what this machine keeps for itself does not stand in for it.
+        """
+        own = None if self.demands_baseline else self.local
+        for stored, local in ((self.baseline, False), (own, True)):
             entry = stored.entries.get((metric, identifier)) if stored else None
             if stored is not None and entry is not None and entry.sessions:
                 return Reference(stored, entry, local)
@@ -190,28 +152,25 @@ class EnergySession:
                 self._depth -= 1
                 self.cost += self._spent_since(before, time.monotonic() - started)
 
-    def record(self, item: recording.Recording, *, local: bool, anew: bool = False) -> None:
-        """Keep a session to be stored when the run ends."""
-        (self._local_recordings if local else self._recordings).append(item)
-        if local and anew:
-            self._replaced_locally.add(f"{item.metric}:{item.id}")
+    def discard(self, nodeid: str) -> None:
+        """Take back what a test recorded that failed afterwards."""
+        self.pending.discard(nodeid)
+        self.verdicts = [
+            replace(record, outcome="invalid", reason="not recorded: its test failed")
+            if record.nodeid == nodeid and record.outcome == "recorded"
+            else record
+            for record in self.verdicts
+        ]
 
     def write_baselines(self) -> list[tuple[Path, str]]:
-        """Store what was recorded, one write a file; returns each committed file and its diff."""
+        """Store what was recorded; returns each committed file and its diff."""
         written = []
-        if self._recordings:
+        if self.pending.committed:
             path = baselines.baseline_path(self.config.baselines, self.hardware.key)
-            mode = self.config.update or "new"
-            written.append((path, self._update(path, self._recordings, mode)))
-        anew = self._replaced_locally
-        for mode in ("replace", "append"):
-            items = [
-                item
-                for item in self._local_recordings
-                if (f"{item.metric}:{item.id}" in anew) == (mode == "replace")
-            ]
-            if items:
-                self._update(self._local_path, items, mode)
+            diff = self.pending.write_committed(path, self._header(), self.config.update or "new")
+            written.append((path, diff or ""))
+        if self.pending.local:
+            self.pending.write_local(self._local_path, self._header())
         return written
 
     def run_record(self) -> RunRecord:
@@ -237,9 +196,7 @@ class EnergySession:
             "identity": [dict(hardware), dict(environment)],
             "verdicts": [record.as_json() for record in self._netted()],
             "cost": [self.cost.joules, self.cost.seconds, self.cost.complete],
-            "local": [asdict(item) for item in self._local_recordings],
-            "replaced": sorted(self._replaced_locally),
-            "tokens": self.budget.tokens if self._identity[0] else None,
+            "pending": self.pending.as_payload(),
             "idle_watts": self.idle_watts,
             "calibration": asdict(self.calibration) if self.calibration else None,
         }
@@ -253,31 +210,24 @@ class EnergySession:
             self._identity = tuple(payload["identity"])
         self.verdicts += [VerdictRecord.from_json(record) for record in payload["verdicts"]]
         self.cost += RunCost(*payload["cost"])
-        self._replaced_locally |= set(payload["replaced"])
+        self.pending.merge(payload["pending"])
         if self.idle_watts is None:
             self.idle_watts = payload["idle_watts"]
         if payload["calibration"] is not None:
             self.calibration = Calibration(**payload["calibration"])
-        for row in payload["local"]:
-            session = baselines.StoredSession(**row.pop("session"))
-            self._local_recordings.append(recording.Recording(session=session, **row))
 
     @property
     def _local_path(self) -> Path:
         folder = self._cache / str(self.budget.tokens)
         return baselines.baseline_path(folder, self.hardware.key)
 
-    def _update(self, path: Path, items: list[recording.Recording], mode: Any) -> str:
-        header = recording.Header(
+    def _header(self) -> Header:
+        return Header(
             key=self.hardware.key,
             match=tuple(f"{name}*" for name in self.hardware.names),
             tokens_per_window=self.budget.tokens,
             max_tokens_per_batch=self.budget.max_tokens_per_batch,
         )
-        old = path.read_text(encoding="utf-8") if path.is_file() else None
-        new = recording.updated(old, header, items, mode)
-        recording.write(path, new)
-        return recording.difference(old, new, path.name)
 
     def _look_around(self) -> None:
         """Once, before the first test's work: idle power, and the devices' calibration."""

@@ -41,8 +41,8 @@ def device_key(hardware: Hardware) -> str | None:
 
     None where devices cannot be told apart.
     """
-    if hardware.key == "cpu" and hardware.device:
-        return f"{hardware.device}@{platform.node()}"
+    if hardware.key == "cpu" and hardware.uuids:
+        return f"{hardware.uuids}@{platform.node()}"
     return hardware.device
 
 

@@ -129,6 +129,14 @@ def test_updating_under_xdist_is_refused(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(["*cannot record under pytest-xdist*`-n 0`*"])
 
 
+def test_updating_on_xdist_workers_named_otherwise_is_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+
+    result = pytester.runpytest("--energy-update=new", "--tx", "2*popen", "--dist=load")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
 def test_marker_values_become_fractions_and_counts() -> None:
     marker = EnergyMarker.from_arguments(
         {"max_joules": 500, "tolerance": 3, "detect": 8, "tokens": 1e6, "max_windows": 5}, "t.py"

@@ -8,6 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pytest_energy.limits import judge
+from pytest_energy.metering import Window
+
 
 def test_a_window_in_a_test(pytester: pytest.Pytester, spending: Path) -> None:
     pytester.makepyfile(
@@ -78,7 +81,7 @@ def test_the_limit_of_a_whole_test(
     assert float(properties["energy_value"] or 0) == pytest.approx(spent)
     assert (case.find("failure") is None) == passes
     if not passes:
-        result.stdout.fnmatch_lines(["*`test_inference` used 501 J, allowed are 500 J*"])
+        result.stdout.fnmatch_lines(["*`test_inference` used 501 J; allowed are 500 J*"])
         result.stdout.no_fnmatch_line("*Traceback*")
 
 
@@ -101,7 +104,9 @@ def test_a_failing_test_keeps_its_own_reason(pytester: pytest.Pytester, spending
     result.stdout.fnmatch_lines(["*assert 1 == 2"])
 
 
-def test_a_limit_on_an_invalid_window_is_no_pass(pytester: pytest.Pytester, spending: Path) -> None:
+def test_a_limit_on_an_invalid_window_is_no_pass(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytester.makepyfile(
         """
         import pytest, spending
@@ -113,12 +118,14 @@ def test_a_limit_on_an_invalid_window_is_no_pass(pytester: pytest.Pytester, spen
         """
     )
 
-    result = pytester.runpytest()
-    spoiled = pytester.runpytest("-W", "ignore")
+    here = pytester.runpytest("-rs")
+    monkeypatch.setenv("CI", "true")
+    in_ci = pytester.runpytest()
 
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*was not measured: throttled: power brake on gpu:0*"])
-    spoiled.assert_outcomes(failed=1)
+    here.assert_outcomes(skipped=1)
+    in_ci.assert_outcomes(failed=1)
+    for result in (here, in_ci):
+        result.stdout.fnmatch_lines(["*was not measured: throttled: power brake on gpu:0*"])
 
 
 def test_a_missing_meter_is_bad_input_and_no_zero(pytester: pytest.Pytester) -> None:
@@ -233,3 +240,49 @@ def test_collecting_an_empty_file_imports_nothing_heavy(pytester: pytest.Pyteste
     result.stdout.fnmatch_lines(["heavy: []", "ours: *"])
     count = int(result.stdout.str().partition("ours: ")[2].split()[0])
     assert count <= 10
+
+
+@pytest.mark.parametrize(
+    ("joules", "uncertainty", "reason", "outcome"),
+    [
+        (500, 1, None, "within"),
+        (501, 1, None, "regression"),
+        (0.02, 0.1, "too short: …", "within"),
+        (499, 60, "too short: …", "invalid"),
+        (900, 60, "too short: …", "regression"),
+        (0.02, 0.1, "device lost: …", "invalid"),
+    ],
+)
+def test_few_joules_are_enough_where_the_limit_is_far(
+    joules: float, uncertainty: float, reason: str | None, outcome: str
+) -> None:
+    used = Window("x", "counter", {"gpu:0": joules}, 1.0, uncertainty, 0.0, invalid_reason=reason)
+
+    assert judge(used, 500) == outcome
+
+
+def test_fixtures_asked_for_by_name_at_run_time(pytester: pytest.Pytester, spending: Path) -> None:
+    pytester.makepyfile(
+        """
+        from spending import spend
+
+        def test_mine(request):
+            with request.getfixturevalue("energy").window("train"):
+                spend(1.0)
+        """
+    )
+
+    pytester.runpytest().assert_outcomes(passed=1)
+
+
+def test_a_named_hardware_is_checked_though_nothing_is_metered(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile("def test_mine(): pass")
+
+    wrong = pytester.runpytest("--energy-hw=nonsense")
+    right = pytester.runpytest("--energy-hw=h200")
+
+    assert wrong.ret == pytest.ExitCode.USAGE_ERROR
+    assert right.ret == pytest.ExitCode.TESTS_FAILED
+    right.stdout.fnmatch_lines(["nothing was metered*"])

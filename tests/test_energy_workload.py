@@ -208,7 +208,7 @@ def test_the_digest_names_the_step_and_the_batches_but_not_the_code() -> None:
     def code(batch: dict[str, Any]) -> None:
         raise ValueError
 
-    code.__name__ = "step"
+    code.__name__, code.__qualname__ = "step", step.__qualname__
     assert driven(code).digest == base
     assert len({base, *(run.digest for run in changed)}) == 1 + len(changed)
     assert changed[0].id == "sst2/other"

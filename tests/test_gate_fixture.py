@@ -179,7 +179,9 @@ def test_another_workload_is_an_error_and_no_regression(
     result = gated.runpytest()
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["`mine/model` is workload `ffffffff`*`0badcafe`*replace*"])
+    result.stdout.fnmatch_lines(
+        ["invalid: `mine/model` is workload `ffffffff`, not the `0badcafe`*replace*"]
+    )
     result.stdout.no_fnmatch_line("regression:*")
 
 
@@ -219,7 +221,7 @@ def test_another_power_limit_is_invalid(
 
     here.assert_outcomes(skipped=1)
     in_ci.assert_outcomes(failed=1)
-    in_ci.stdout.fnmatch_lines(["invalid: the power limit is 5e+09 W, the baseline's was 7e+09 W*"])
+    in_ci.stdout.fnmatch_lines(["invalid: the power limit (W) is 5e+09, the baseline's was 7e+09*"])
 
 
 def test_windows_that_stay_invalid_end_in_an_invalid_verdict(
@@ -343,8 +345,9 @@ def test_savings_are_gated_on_pairs(
 
         def test_savings(energy_gate):
             seed = int(os.environ["SEED"])
-            large = Run("mine/large", 0.010, seed=seed)
-            small = Run("mine/small", float(os.environ.get("SMALL", 0.005)), seed=seed + 1000)
+            large = Run("mine/bert-base-uncased", 0.010, seed=seed)
+            mean = float(os.environ.get("SMALL", 0.005))
+            small = Run("mine/distilbert-base-uncased", mean, seed=seed + 1000)
             energy_gate.check("savings", large, small)
         """
     )
@@ -376,3 +379,250 @@ def test_a_check_that_does_not_exist(gated: pytest.Pytester) -> None:
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["`watts` with one run is no check;*`joules_per_token`*"])
+
+
+def test_a_local_baseline_does_not_stand_in_for_a_demanded_one(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gated.runpytest().ret == 0  # leaves a local baseline
+
+    named = gated.runpytest("--energy-hw=h200")
+    monkeypatch.setenv("CI", "true")
+    in_ci = gated.runpytest()
+
+    for result in (named, in_ci):
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["missing: *"])
+
+
+def test_worse_padding_is_not_hidden_by_fewer_joules_a_token(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch)
+    monkeypatch.setenv("RUN", "{'joules_per_token': 0.0047, 'padding_overhead': 2.6}")
+
+    result = gated.runpytest("--energy-improvement=pass")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["regression:*J/real token*"])
+
+
+def test_a_session_unlike_the_stored_ones_is_not_appended(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _record(gated, monkeypatch)
+    before = path.read_text()
+    monkeypatch.setenv("RUN", "{'joules_per_token': 0.006}")
+
+    result = gated.runpytest("--energy-update=append")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["invalid: not appended: *+20.?%*--energy-update=replace*"])
+    assert path.read_text() == before
+
+
+def test_a_session_at_another_power_limit_is_not_appended(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _record(gated, monkeypatch, 2)
+    before = path.read_text()
+    meter = gated.path / "site" / "spending.py"
+    meter.write_text(meter.read_text().replace("7e9", "5e9"))
+
+    result = gated.runpytest_subprocess("--energy-update=append")
+
+    result.assert_outcomes(failed=1)
+    assert path.read_text() == before
+
+
+def test_another_meter_than_the_baselines_is_invalid(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch, 2)
+    meter = gated.path / "site" / "spending.py"
+    meter.write_text(meter.read_text().replace('"counter"', '"modelled"'))
+    monkeypatch.setenv("CI", "true")
+
+    result = gated.runpytest_subprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["invalid: the meter is spending (modelled)*(counter)*"])
+
+
+def test_other_windows_than_those_recorded_are_an_error(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated.makepyfile(
+        test_mine="""
+        import os
+        from gated import Run
+
+        def test_gated(energy_gate):
+            run = Run("mine/model")
+            run.tokens = int(os.environ.get("TOKENS", 1000))
+            energy_gate.check("joules_per_token", run)
+        """
+    )
+    _record_now(gated, monkeypatch, 2)
+    monkeypatch.setenv("TOKENS", "2000")
+
+    result = gated.runpytest()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["invalid: `mine/model` is windows of 2000 tokens, not the 1000*"])
+
+
+def test_a_run_that_never_becomes_steady_is_not_recorded(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        test_mine="""
+        from gated import Run
+
+        class Warming(Run):
+            def window(self):
+                self._mean *= 1.02
+                return super().window()
+
+        def test_gated(energy_gate):
+            energy_gate.check("joules_per_token", Warming("mine/model"))
+        """
+    )
+
+    result = gated.runpytest("--energy-update=new")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["invalid: not recorded: J/token had not become steady*"])
+    assert not (gated.path / "baselines").exists()
+
+
+def test_what_a_failing_test_recorded_is_taken_back(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        test_mine="""
+        from gated import Run
+
+        def test_gated(energy_gate):
+            energy_gate.check("joules_per_token", Run("mine/model"))
+            assert False, "afterwards"
+        """
+    )
+
+    result = gated.runpytest("--energy-update=new")
+
+    result.assert_outcomes(failed=1)
+    assert not (gated.path / "baselines").exists()
+
+
+def test_one_figure_is_recorded_once_a_run(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        test_mine="""
+        import pytest
+        from gated import Run
+
+        @pytest.mark.parametrize("digest", ["aaaaaaaa", "bbbbbbbb"])
+        def test_gated(energy_gate, digest):
+            energy_gate.check("joules_per_token", Run("mine/model", digest=digest))
+        """
+    )
+
+    result = gated.runpytest("--energy-update=new", "--energy-tokens=1000")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["`mine/model` was recorded in this run already*"])
+    assert (gated.path / "baselines" / "h200.toml").read_text().count("windows = ") == 1
+
+
+def test_an_override_of_one_run_is_not_stored(gated: pytest.Pytester) -> None:
+    gated.runpytest("--energy-update=new", "--energy-tolerance=50", "--energy-tokens=1000")
+
+    text = (gated.path / "baselines" / "h200.toml").read_text()
+
+    assert "tolerance = 0.02" in text
+    assert "detect = 0.05" in text
+
+
+def test_savings_outside_the_claim_are_not_recorded(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated.makepyfile(
+        test_mine="""
+        from gated import Run
+
+        def test_savings(energy_gate):
+            large = Run("mine/bert-base-uncased", 0.010, seed=1)
+            energy_gate.check("savings", large, Run("mine/distilbert-base-uncased", 0.009, seed=2))
+
+        def test_other_savings(energy_gate):
+            large = Run("mine/large", 0.010, seed=1)
+            energy_gate.check("savings", large, Run("mine/small", 0.011, seed=2))
+        """
+    )
+
+    first = gated.runpytest("--energy-update=new", "--energy-tokens=1000")
+    second = gated.runpytest()
+
+    first.assert_outcomes(passed=1, failed=1)
+    first.stdout.fnmatch_lines(["regression: saves 10.?% of J/token, below the band of 40%*"])
+    text = (gated.path / "baselines" / "h200.toml").read_text()
+    assert '[savings."mine/large-small"]' in text
+    assert "[savings.mine]" not in text
+    assert second.ret == pytest.ExitCode.TESTS_FAILED  # `mine` has no baseline; it reads the file
+    second.stdout.fnmatch_lines(["mine/large-small savings*-10.? ± *%*"])
+
+
+def test_a_corrupt_local_baseline_is_begun_anew(gated: pytest.Pytester) -> None:
+    assert gated.runpytest().ret == 0
+    (path,) = (gated.path / ".pytest_cache").rglob("h200.toml")
+    path.write_text("schema = 1\n[hardware\n")
+
+    result = gated.runpytest()
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["mine/model*recorded"])
+    assert "mine/model" in path.read_text()
+
+
+def test_names_with_brackets_are_shown_as_they_are(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        test_mine="""
+        from gated import Run
+
+        def test_gated(energy_gate):
+            energy_gate.check("joules_per_token", Run("mine/[red]model[/tmp/x]"))
+        """
+    )
+
+    result = gated.runpytest()
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["mine/[[]red]model[[]/tmp/x]*recorded"])
+
+
+def test_a_window_without_tokens_is_an_error_by_name(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        test_mine="""
+        from dataclasses import replace
+        from gated import Run
+
+        class Uncounted(Run):
+            def window(self):
+                return replace(super().window(), tokens=0)
+
+        def test_gated(energy_gate):
+            energy_gate.check("joules_per_token", Uncounted("mine/model"))
+        """
+    )
+
+    result = gated.runpytest()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["`mine/model` sold a window of 0 tokens*set `tokens`*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_gap_the_baseline_cannot_tell_is_warned_about(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch)
+
+    result = gated.runpytest("--energy-tolerance=2", "--energy-detect=2.1")
+
+    result.stdout.fnmatch_lines(["warning: `detect` 2.1 %*raise `detect`*"])

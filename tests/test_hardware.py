@@ -46,7 +46,7 @@ def test_the_fingerprint_holds_what_moves_energy() -> None:
 
     assert found["driver"] == "580.1"
     assert found["power_limit_watts"] == "700"
-    assert found["gpu"] == "NVIDIA H200"
+    assert found["gpu"] == "2x NVIDIA H200"
     assert found["meter"] == "nvml (counter)"
     assert {"python", "os", "cpu"} <= found.keys()
 

@@ -15,8 +15,9 @@ class PlainSpan:
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._faults = meter.conditions().faults
+        meter.read()  # what lies before the window says nothing about it
         self._first = meter.read()
+        self._faults = meter.conditions().faults
         self.started = time.monotonic()
 
     def end(self, ended: float) -> Measured:

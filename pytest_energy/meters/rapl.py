@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +57,26 @@ class RaplMeter:
         self._joules = [0.0] * len(self._zones)
         self._seconds = time.monotonic()
         self._faults: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        # Read often enough that no counter can wrap twice unseen, however long the windows are.
+        every = min(zone.range_joules for zone in self._zones) / MAX_PACKAGE_WATTS / 3
+        self._keeper = threading.Thread(
+            target=self._keep_reading, args=(every,), name="pytest-energy-rapl", daemon=True
+        )
+        self._keeper.start()
 
     def read(self) -> Reading:
         """Cumulative joules of each package and memory since the meter was opened (J)."""
+        with self._lock:
+            return self._read()
+
+    def _keep_reading(self, every: float) -> None:
+        with suppress(EnergyError):  # the next reading that is asked for says so
+            while not self._closed.wait(every):
+                self.read()
+
+    def _read(self) -> Reading:
         raw = [self._read_raw(i) for i in range(len(self._zones))]
         now = time.monotonic()
         self._faults = tuple(
@@ -79,6 +98,8 @@ class RaplMeter:
 
     def close(self) -> None:
         """Close the counters' files."""
+        self._closed.set()
+        self._keeper.join()
         for file in self._files:
             os.close(file)
         self._files = []

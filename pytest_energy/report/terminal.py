@@ -54,6 +54,8 @@ def render(
             net = f" {_net(verdict)}" if verbose and verdict.net_value is not None else ""
             text = f"{_name(verdict)}: {verdict.outcome}. {_reason(verdict)}{net}"
             console.print(text, markup=False, soft_wrap=True)
+    for warning in dict.fromkeys(v.warning for v in record.verdicts if v.warning):
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
     for path, diff in written:
         if diff:
             console.print(f"\n{_short(path)} changed; read it, then commit it:", markup=False)
@@ -124,6 +126,7 @@ def _short(path: Path) -> str:
 def _table(verdicts: Sequence[VerdictRecord]) -> object:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("benchmark", overflow="fold")
@@ -131,12 +134,14 @@ def _table(verdicts: Sequence[VerdictRecord]) -> object:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for verdict in verdicts:
+        # As text: names of tests may hold brackets, which rich would take for markup.
+        outcome = Text(verdict.outcome, style=_COLOURS.get(verdict.outcome, "default"))
         table.add_row(
-            _name(verdict),
-            _value(verdict),
-            _quantity(verdict, verdict.baseline),
-            change_text(verdict),
-            f"[{_COLOURS.get(verdict.outcome, 'default')}]{verdict.outcome}[/]{_caveat(verdict)}",
+            Text(_name(verdict)),
+            Text(_value(verdict)),
+            Text(_quantity(verdict, verdict.baseline)),
+            Text(change_text(verdict)),
+            outcome.append(_caveat(verdict), style="default"),
         )
     return table
 

@@ -110,7 +110,7 @@ def drive(
     check_choice("padding policy", fields["padding"], PADDINGS)
     check_count("seed", fields["seed"], least=0)
     batches = window_batches(task, data, tokens=tokens_per_window, **fields)
-    identity = {"step": step_name(step), "task": task.name, **fields}
+    identity = {"step": _origin(step), "task": task.name, **fields}
     return Stepping(
         step,
         name=f"{task.name}/{step_name(step)}",
@@ -128,6 +128,12 @@ def step_name(step: Step) -> str:
         if isinstance(name, str) and name:
             return name
     return type(step).__name__
+
+
+def _origin(step: Step) -> str:
+    """Where a step is defined, which tells two of the same name apart."""
+    home = step if hasattr(step, "__qualname__") else type(step)
+    return f"{home.__module__}.{getattr(home, '__qualname__', '')}:{step_name(step)}"
 
 
 def _digest(fields: dict[str, Any]) -> str:

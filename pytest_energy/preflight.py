@@ -1,0 +1,61 @@
+"""Bad input, found before any energy is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_energy.baseline import baseline_path
+from pytest_energy.carbon import intensity
+from pytest_energy.errors import EnergyError
+from pytest_energy.recording import require_writable
+
+if TYPE_CHECKING:
+    from pytest_energy.session import EnergySession
+
+
+def check_input(session: EnergySession) -> None:
+    """Raise `EnergyError` for what the run was asked and cannot do."""
+    _check_hardware(session)
+    _check_budget(session)
+    _check_paths(session)
+    intensity(session.config.region)
+
+
+def _check_hardware(session: EnergySession) -> None:
+    asked, found = session.config.hw, session.hardware
+    if asked in ("auto", found.key):
+        return
+    path = baseline_path(session.config.baselines, asked)
+    names = ", ".join(f"`{name}`" for name in found.names)
+    files = sorted(p.stem for p in session.config.baselines.glob("*.toml"))
+    file = "" if path.is_file() else f"has no baseline file `{path}` and "
+    known = f"; there are baselines for {', '.join(files)}" if files else ""
+    raise EnergyError(
+        f"`--energy-hw={asked}` {file}is not this machine, which is `{found.key}` ({names}); "
+        f"leave the option out or give a key that fits{known}"
+    )
+
+
+def _check_budget(session: EnergySession) -> None:
+    stored, tokens = session.baseline, session.budget.tokens
+    if stored is None or not stored.entries or tokens == stored.tokens_per_window:
+        return
+    raise EnergyError(
+        f"`--energy-tokens={tokens}` is not what `{stored.path}` was recorded with "
+        f"({stored.tokens_per_window}): other batches cannot be compared; leave the option out, or "
+        f"change `tokens_per_window` there and record anew with `--energy-update=replace`"
+    )
+
+
+def _check_paths(session: EnergySession) -> None:
+    config = session.config
+    if config.data not in ("synthetic", "hub") and not Path(config.data).is_dir():
+        raise EnergyError(
+            f"`--energy-data={config.data}` is no folder; give `synthetic`, `hub` or a folder"
+        )
+    if config.json is not None:
+        require_writable(config.json, "--energy-json")
+    if config.update:
+        path = baseline_path(config.baselines, session.hardware.key)
+        require_writable(path, "--energy-baselines")
