@@ -172,7 +172,7 @@ def _open_codecarbon() -> Meter:
     from codecarbon import OfflineEmissionsTracker
 
     tracker = OfflineEmissionsTracker(
-        country_iso_code="USA", save_to_file=False, log_level="critical", allow_multiple_runs=True
+        country_iso_code="USA", output_methods=[], log_level="critical", allow_multiple_runs=True
     )
     return (
         lambda: tracker.start_task("window"),

@@ -47,6 +47,7 @@ OPTIONS: dict[str, tuple[str | None, str]] = {
         "SECONDS",
         "how long idle power is measured before the first test (default: 2; 0: not at all)",
     ),
+    "energy_wall": ("SOURCE", "log or http:// address of a plug meter, for what compares with it"),
     "energy_json": ("PATH", "write the verdicts, with every window, as JSON"),
 }
 
@@ -88,6 +89,7 @@ class EnergyConfig:
     lock_timeout_seconds: float = 600.0
     idle_seconds: float = 2.0
     json: Path | None = None
+    wall: str | None = None
     ci: bool = False
     parallel: bool = False
     """Whether this process is one of several pytest-xdist workers."""
@@ -141,6 +143,7 @@ class EnergyConfig:
             lock_timeout_seconds=600.0 if timeout is None else timeout,
             idle_seconds=2.0 if idle is None else idle,
             json=json,
+            wall=source.text("energy_wall"),
             ci=ci,
             parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
         )

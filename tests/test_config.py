@@ -49,6 +49,7 @@ def test_command_line_values(pytester: pytest.Pytester) -> None:
         "--energy-region=DEU",
         "--energy-lock-timeout=5",
         "--energy-idle-seconds=0.5",
+        "--energy-wall=pdu.csv",
         "--energy-json=out/run.json",
     )
 
@@ -66,6 +67,7 @@ def test_command_line_values(pytester: pytest.Pytester) -> None:
     assert config.region == "DEU"
     assert config.lock_timeout_seconds == 5
     assert config.idle_seconds == 0.5
+    assert config.wall == "pdu.csv"
     assert config.json == pytester.path / "out" / "run.json"
 
 
