@@ -103,7 +103,7 @@ def test_other_batches_are_another_workload(stepped: pytest.Pytester) -> None:
     result = stepped.runpytest("--energy-hw=h200")
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["`sst2/mine` is workload *--energy-update=replace*"])
+    result.stdout.fnmatch_lines(["invalid: `sst2/mine` is workload *--energy-update=replace*"])
 
 
 def test_a_module_may_override_it_for_itself(stepped: pytest.Pytester) -> None:

@@ -35,6 +35,7 @@ schema = 1
 
 [hardware]
 key = "h200"
+tokens_per_window = 250_000
 
 [joules_per_token."sst2/bert-base-uncased"]
 sessions = [

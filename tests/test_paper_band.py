@@ -58,7 +58,7 @@ def test_a_band_is_read_for_the_figures_that_its_glob_names() -> None:
     [
         ("low = 0.004", "low = 0.0", r"`claims.joules_per_token.mine/\*` .* band in J/token"),
         ("low = 0.004", "low = 0.0055", r"in that order"),
-        ("high = 0.006", "high = inf", r"in that order"),
+        ("high = 0.006", "high = inf", r"must be of type float"),
         ("high = 0.006", "top = 0.006", r"top` .* may be low, mean, high, mean_watts"),
         ("mean_watts = 500", "mean_watts = -1", r"above 0"),
         ('"mine/*" = {', '"mine/*" = [0.4, 0.6] #', r"must be a table"),

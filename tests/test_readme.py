@@ -70,16 +70,17 @@ def test_gating_fine_tuning(simulated: pytest.Pytester) -> None:
     (folder / "simulated.toml").write_text(
         "schema = 1\n[hardware]\nkey = 'simulated'\nmatch = ['NVIDIA Simulated*']\n"
         "tokens_per_window = 2000\nmax_tokens_per_batch = 1024\n"
-        "[claims.savings]\ncounter = [-1.0, 1.0]\n"  # two equal models save nothing
     )
 
     first = simulated.runpytest_subprocess()
     second = simulated.runpytest_subprocess()
 
     first.assert_outcomes(passed=2)
-    first.stdout.fnmatch_lines(["sst2/bert-tiny*J/token*recorded", "sst2 savings*%*recorded"])
+    first.stdout.fnmatch_lines(
+        ["sst2/bert-tiny *J/token*recorded", "sst2/bert-tiny-bert-tiny*%*recorded"]
+    )
     second.assert_outcomes(passed=2)
-    second.stdout.fnmatch_lines(["sst2/bert-tiny*J/token*J/token*(local)"])
+    second.stdout.fnmatch_lines(["sst2/bert-tiny *J/token*J/token*(local)"])
 
 
 def test_gating_a_run_of_ones_own(simulated: pytest.Pytester) -> None:
