@@ -61,9 +61,9 @@ class Budget:
     max_tokens_per_batch: int | None = None
 
 
-# An H200 spends about two seconds on the larger budget; two CPU cores about three on the smaller.
+# An H200 spends about two seconds on the larger budget; two CPU cores one to two on the smaller.
 GPU_BUDGET = Budget(tokens=250_000)
-CPU_BUDGET = Budget(tokens=1024, max_tokens_per_batch=1024)
+CPU_BUDGET = Budget(tokens=512, max_tokens_per_batch=512)
 
 
 def identify(meter: Meter, known: Mapping[str, tuple[str, ...]] | None = None) -> Hardware:
