@@ -113,8 +113,10 @@ def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
             f"{names.count(name)}x {name}" if names.count(name) > 1 else name for name in names
         ],
         "driver": [device.driver for device in gpus if device.driver],
-        "power_limit_watts": [
-            f"{device.power_limit_watts:g}" for device in gpus if device.power_limit_watts
+        "power_limit_watts": [f"{d.power_limit_watts:g}" for d in gpus if d.power_limit_watts],
+        "max_sm_clock_mhz": [str(d.max_sm_clock_mhz) for d in gpus if d.max_sm_clock_mhz],
+        "application_sm_clock_mhz": [
+            str(d.application_sm_clock_mhz) for d in gpus if d.application_sm_clock_mhz
         ],
     }.items():
         if values:

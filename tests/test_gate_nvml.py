@@ -82,7 +82,7 @@ def _baseline(spread: Sequence[float]) -> str:
                 tokens_per_second=TOKENS / SECONDS,
                 environment="0001",
             ),
-            {"torch": "2.12.0"},
+            {"torch": "2.12.0", "application_sm_clock_mhz": "1000"},
             0.02,
             0.05,
         )
@@ -92,12 +92,13 @@ def _baseline(spread: Sequence[float]) -> str:
 
 
 def test_six_percent_more_power_fails_and_says_power(gated: Gated) -> None:
-    result = gated(power=1.06)
+    result = gated(power=1.06, lines=["clock app 1200 0"])
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["regression: *+?.? %*+?.? % J/token: +?.? % power*same throughput*"]
     )
+    result.stdout.fnmatch_lines(["*application sm clock 1000 MHz -> 1200 MHz*"])
     result.stdout.no_fnmatch_line("*Traceback*")
 
 

@@ -38,7 +38,7 @@ def test_globs_must_fit_every_device() -> None:
 
 def test_the_fingerprint_holds_what_moves_energy() -> None:
     devices = (
-        Device("gpu:0", "NVIDIA H200", "GPU-1", 700.0, "580.1"),
+        Device("gpu:0", "NVIDIA H200", "GPU-1", 700.0, "580.1", 1980, 1500),
         Device("gpu:1", "NVIDIA H200", "GPU-2", 700.0, "580.1"),
     )
 
@@ -46,6 +46,7 @@ def test_the_fingerprint_holds_what_moves_energy() -> None:
 
     assert found["driver"] == "580.1"
     assert found["power_limit_watts"] == "700"
+    assert (found["max_sm_clock_mhz"], found["application_sm_clock_mhz"]) == ("1980", "1500")
     assert found["gpu"] == "2x NVIDIA H200"
     assert found["meter"] == "nvml (counter)"
     assert {"python", "os", "cpu"} <= found.keys()

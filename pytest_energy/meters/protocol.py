@@ -18,6 +18,8 @@ class Device:
     uuid: str
     power_limit_watts: float | None = None
     driver: str | None = None
+    max_sm_clock_mhz: int | None = None
+    application_sm_clock_mhz: int | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _COLOURS = {
     "missing": "red",
 }
 _EXPLAINED = ("regression", "improvement", "inconclusive", "invalid", "missing")
-_PLAIN_WIDTH = 110
+_PLAIN_WIDTH = 130
 
 
 def render(

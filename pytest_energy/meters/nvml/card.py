@@ -34,6 +34,8 @@ class Card:
             uuid=str(nvml.nvmlDeviceGetUUID(self._handle)),
             power_limit_watts=None if limit is None else limit / 1000,
             driver=str(nvml.nvmlSystemGetDriverVersion()),
+            max_sm_clock_mhz=self._ask("MaxClockInfo", CLOCK_SM),
+            application_sm_clock_mhz=self._ask("ApplicationsClock", CLOCK_SM),
         )
 
     def counter_millijoules(self) -> int:
