@@ -47,7 +47,7 @@ class Run(Protocol):
 
 @dataclass
 class Purchases:
-    """Windows bought of one run, in order; `show` is told of each."""
+    """Windows bought of one run, in order; `show` is told of each, numbered (0: warm-up)."""
 
     run: Run
     show: Callable[[str, int, Window], None]
@@ -70,7 +70,7 @@ class Purchases:
         """Run windows that are no evidence until J/token is steady; says whether it became so."""
         values: list[float] = []
         while len(values) < limit:
-            window = self._window()
+            window = self._window(warming=True)
             if window.valid:
                 values.append(window.joules_per_token)
             elif len(self.rejected) >= INVALID_LIMIT:
@@ -83,9 +83,9 @@ class Purchases:
                 return True
         return False
 
-    def _window(self) -> Window:
+    def _window(self, *, warming: bool = False) -> Window:
         window = _checked(self.run.window(), self.run.id)
-        self.show(self.run.id, len(self.windows) + 1, window)
+        self.show(self.run.id, 0 if warming else len(self.windows) + 1, window)
         return window
 
 

@@ -26,10 +26,11 @@ class Progress:
         self._started = time.monotonic()
 
     def window(self, identifier: str, number: int, text: str) -> None:
-        """Show one more window of a figure."""
+        """Show one more window of a figure; number 0 is warm-up."""
         if self._live and self._write:
             self._shown = True
-            self._write(f"\r\x1b[2K{identifier}  window {number}  {text}{self._remaining()}")
+            what = f"window {number}" if number else "warm-up"
+            self._write(f"\r\x1b[2K{identifier}  {what}  {text}{self._remaining()}")
 
     def done(self, identifier: str, text: str) -> None:
         """Say that a figure is finished."""

@@ -1,0 +1,40 @@
+"""The line that shows a run in progress, live and plain."""
+
+from __future__ import annotations
+
+from pytest_energy.report.progress import Progress
+
+
+def test_a_live_line_is_overwritten_and_taken_away() -> None:
+    written: list[str] = []
+    progress = Progress(written.append, live=True)
+
+    progress.window("sst2/bert", 0, "5.1 mJ/token")
+    progress.window("sst2/bert", 2, "5.0 mJ/token")
+    progress.done("sst2/bert", "within")
+
+    assert [text.replace("\r\x1b[2K", "") for text in written] == [
+        "sst2/bert  warm-up  5.1 mJ/token",
+        "sst2/bert  window 2  5.0 mJ/token",
+        "",
+    ]
+
+
+def test_plain_lines_are_one_a_figure_with_the_time_left() -> None:
+    written: list[str] = []
+    progress = Progress(written.append)
+
+    progress.expect(3)
+    progress.window("sst2/bert", 1, "5.1 mJ/token")
+    progress.done("sst2/bert", "within")
+
+    (line,) = written
+    assert line.startswith("\nsst2/bert  within  ETA ")
+
+
+def test_without_a_terminal_nothing_is_written() -> None:
+    progress = Progress()
+
+    progress.window("sst2/bert", 1, "5.1 mJ/token")
+    progress.note("waiting")
+    progress.done("sst2/bert", "within")
