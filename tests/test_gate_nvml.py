@@ -123,8 +123,8 @@ def test_restless_sessions_are_inconclusive_and_say_what_settles_it(gated: Gated
     result.stdout.fnmatch_lines(["mine/model: inconclusive. *8 sessions differ by*in one session*"])
 
 
-def test_ten_percent_less_is_an_improvement_to_lock_in(gated: Gated) -> None:
-    result = gated(power=0.90)
+def test_six_percent_less_is_an_improvement_to_lock_in(gated: Gated) -> None:
+    result = gated(power=0.94)
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["improvement: *--energy-update=replace*"])

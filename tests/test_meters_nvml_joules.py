@@ -22,7 +22,7 @@ SQUARE = "square 100 400 0.7 0.5"
         pytest.param(
             SimulatedGpu(CONSTANT, instant=None, usage=None), 0.001, id="no power reading"
         ),
-        pytest.param(SimulatedGpu(CONSTANT, lines=("jitter 0.004",)), 0.01, id="jitter"),
+        pytest.param(SimulatedGpu(CONSTANT, lines=("jitter 0.004",)), 0.005, id="jitter"),
         pytest.param(SimulatedGpu(CONSTANT, 0.002), 0.01, id="ticks too fast to wait for"),
     ],
 )
