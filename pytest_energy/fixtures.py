@@ -12,6 +12,7 @@ from pytest_energy.config import EnergyMarker
 from pytest_energy.errors import EnergyError
 
 if TYPE_CHECKING:
+    from pytest_energy.claims import Claim
     from pytest_energy.evidence import Run
     from pytest_energy.metering import OpenWindow
     from pytest_energy.meters import Meter
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_energy.workloads.stepping import Step, Stepping
 
 SESSION = pytest.StashKey["EnergySession"]()
+CLAIM = pytest.StashKey["Claim"]()
 
 
 class Energy:
@@ -96,6 +98,22 @@ def energy(energy_session: EnergySession, request: pytest.FixtureRequest) -> Ene
 def energy_gate(energy_session: EnergySession, request: pytest.FixtureRequest) -> EnergyGate:
     """Gate a run: `energy_gate.check("joules_per_token", run)`."""
     return EnergyGate(energy_session, request.node)
+
+
+@pytest.fixture
+def energy_claim(energy_session: EnergySession, request: pytest.FixtureRequest) -> Claim:
+    """Test a claim: `energy_claim.figure("r_squared", 0.997, at_least=0.99)`.
+
+    The claim is the first line of the module's docstring, after `Claim: ` if that is there.
+    """
+    from pytest_energy.claims import Claim
+
+    lines = (request.module.__doc__ or "").strip().splitlines() or [request.node.name]
+    claim = Claim(
+        lines[0].removeprefix("Claim: "), request.node.nodeid, energy_session.meter.method
+    )
+    request.node.stash[CLAIM] = claim
+    return claim
 
 
 @pytest.fixture
@@ -189,6 +207,16 @@ def measured(nodeid: str, opened: OpenWindow) -> VerdictRecord:
         method=window.method,
         windows=(window,),
     )
+
+
+def conclude(item: pytest.Item) -> None:
+    """Keep what a test noted of its claim, and fail it where a figure is out of bounds."""
+    record = item.stash[CLAIM].record
+    session_of(item).claims.append(record)
+    for figure in record.figures:
+        item.user_properties.append((f"energy_{figure.name}", figure.value))
+    if record.outcome == "fails":
+        pytest.fail(f"{record.claim} Not here: {record.reason}", pytrace=False)
 
 
 def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> None:

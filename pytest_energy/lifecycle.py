@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_energy import parallel
 from pytest_energy.config import EnergyConfig, EnergyMarker
 from pytest_energy.errors import EnergyError
 from pytest_energy.fixtures import SESSION
@@ -35,7 +36,7 @@ def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
 
 def receive(config: pytest.Config, payload: Mapping[str, Any]) -> None:
     """Merge what an xdist worker measured into the controller's session."""
-    _session(config).merge(payload)
+    parallel.merge(_session(config), payload)
 
 
 def finish(session: pytest.Session) -> None:
@@ -44,7 +45,7 @@ def finish(session: pytest.Session) -> None:
     energy.progress.clear()
     output = getattr(config, "workeroutput", None)
     if output is not None:
-        output["energy"] = energy.as_payload()
+        output["energy"] = parallel.as_payload(energy)
         return
     if energy.bad_input is not None:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -57,7 +58,7 @@ def finish(session: pytest.Session) -> None:
     record = energy.run_record()
     if energy.config.json is not None:
         jsonfile.write(energy.config.json, record, energy.config.region)
-    if energy.config.hw != "auto" and not record.verdicts and session.exitstatus == 0:
+    if energy.config.hw != "auto" and not record.figures and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -73,7 +74,7 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
     if energy.failure is not None:
         reporter.section("energy")
         reporter.write_line(f"ERROR: baselines were not stored: {energy.failure}")
-    if not record.verdicts:
+    if not record.figures:
         if energy.config.hw != "auto":
             reporter.section("energy")
             reporter.write_line(

@@ -9,8 +9,11 @@ import pytest
 
 from pytest_energy.config import EnergyConfig, EnergyMarker, add_options
 from pytest_energy.fixtures import (  # noqa: F401 - pytest finds fixtures by name here
+    CLAIM,
     SESSION,
+    conclude,
     energy,
+    energy_claim,
     energy_gate,
     energy_session,
     energy_workload,
@@ -18,7 +21,7 @@ from pytest_energy.fixtures import (  # noqa: F401 - pytest finds fixtures by na
     session_of,
 )
 
-_FIXTURES = frozenset({"energy", "energy_gate", "energy_session", "finetune"})
+_FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,14 +51,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Meter a whole test that has a limit."""
+    """Meter a whole test that has a limit, and judge one that tested a claim."""
     limit = EnergyMarker.from_item(item).max_joules if _is_marked(item) else None
     if limit is None:
-        return (yield)
-    from pytest_energy.limits import limited
+        result = yield
+    else:
+        from pytest_energy.limits import limited
 
-    with limited(session_of(item), item, limit):
-        return (yield)
+        with limited(session_of(item), item, limit):
+            result = yield
+    if CLAIM in item.stash:
+        conclude(item)
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pytest_energy.claims import ClaimRecord
 from pytest_energy.metering import Window
 
 JSON_SCHEMA = 1
@@ -103,6 +104,12 @@ class RunRecord:
     cost: RunCost = RunCost()
     idle_watts: float | None = None
     wall_joules: float | None = None
+    claims: tuple[ClaimRecord, ...] = ()
+
+    @property
+    def figures(self) -> int:
+        """How many figures the run found, of verdicts and claims."""
+        return len(self.verdicts) + sum(len(claim.figures) for claim in self.claims)
 
 
 def window_as_json(window: Window) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_energy import baseline as baselines
 from pytest_energy.calibration import Calibration
+from pytest_energy.claims import ClaimRecord
 from pytest_energy.config import EnergyConfig
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.hardware import (
@@ -54,13 +55,14 @@ class EnergySession:
         self.bad_input: str | None = None
         self.failure: str | None = None
         self.verdicts: list[VerdictRecord] = []
+        self.claims: list[ClaimRecord] = []
         self.cost = RunCost()
         self.idle_watts: float | None = None
         self.calibration: Calibration | None = None
         self._looked_around = False
         self._cache = cache
         self.pending = Pending()
-        self._identity: tuple[Mapping[str, Any], Mapping[str, str]] = ({}, {})
+        self.identity: tuple[Mapping[str, Any], Mapping[str, str]] = ({}, {})
         self._depth = 0
 
     @cached_property
@@ -77,7 +79,7 @@ class EnergySession:
         names = [device.name for device in found.devices]
         if asked in known and found.key != "cpu" and matching_key(names, {asked: known[asked]}):
             found = replace(found, key=asked)
-        self._identity = (
+        self.identity = (
             {"key": found.key, "devices": [asdict(device) for device in found.devices]},
             dict(found.environment),
         )
@@ -175,46 +177,25 @@ class EnergySession:
 
     def run_record(self) -> RunRecord:
         """All that reports are made of."""
-        hardware, environment = self._identity
+        hardware, environment = self.identity
         fit, cost = self.calibration, self.cost
         wall_joules = fit.wall_joules(cost.joules, cost.seconds) if fit else None
         verdicts = tuple(self._netted())
-        return RunRecord(hardware, environment, verdicts, cost, self.idle_watts, wall_joules)
+        return RunRecord(
+            hardware,
+            environment,
+            verdicts,
+            cost,
+            self.idle_watts,
+            wall_joules,
+            tuple(self.claims),
+        )
 
     def close(self) -> None:
         """Close the meter if it was opened."""
         meter = self.__dict__.pop("meter", None)
         if meter is not None:
             meter.close()
-
-    def as_payload(self) -> dict[str, Any]:
-        """What an xdist worker sends home, of builtin types alone."""
-        if self.bad_input is not None:
-            return {"bad_input": self.bad_input}
-        hardware, environment = self._identity
-        return {
-            "identity": [dict(hardware), dict(environment)],
-            "verdicts": [record.as_json() for record in self._netted()],
-            "cost": [self.cost.joules, self.cost.seconds, self.cost.complete],
-            "pending": self.pending.as_payload(),
-            "idle_watts": self.idle_watts,
-            "calibration": asdict(self.calibration) if self.calibration else None,
-        }
-
-    def merge(self, payload: Mapping[str, Any]) -> None:
-        """Take in what an xdist worker sent; its windows held the same locks, so costs add up."""
-        if "bad_input" in payload:
-            self.bad_input = payload["bad_input"]
-            return
-        if payload["identity"][0]:
-            self._identity = tuple(payload["identity"])
-        self.verdicts += [VerdictRecord.from_json(record) for record in payload["verdicts"]]
-        self.cost += RunCost(*payload["cost"])
-        self.pending.merge(payload["pending"])
-        if self.idle_watts is None:
-            self.idle_watts = payload["idle_watts"]
-        if payload["calibration"] is not None:
-            self.calibration = Calibration(**payload["calibration"])
 
     @property
     def _local_path(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,6 @@ def spending(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path
         "[pytest_energy.meters]\nspending = spending:SpendingMeter\n"
     )
     monkeypatch.syspath_prepend(site)
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     pytester.makeini("[pytest]\nenergy_meter = spending\nenergy_idle_seconds = 0\n")
     return site

@@ -19,6 +19,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
         "hardware": dict(record.hardware),
         "environment": dict(record.environment),
         "verdicts": [verdict.as_json() for verdict in record.verdicts],
+        "claims": [claim.as_json() for claim in record.claims],
         "run": {
             "joules": record.cost.joules,
             "gco2e": cost.grams,

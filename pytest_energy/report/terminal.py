@@ -7,10 +7,16 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_energy.carbon import footprint
+from pytest_energy.claims import ClaimRecord
 from pytest_energy.records import RunRecord, VerdictRecord
+from pytest_energy.report.claims import figure_rows, table_text
 from pytest_energy.units import difference, quantity, quantity_with_uncertainty
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _COLOURS = {
     "within": "green",
@@ -47,7 +53,10 @@ def render(
         highlight=False,
         emoji=False,
     )
-    console.print(_table(record.verdicts))
+    if record.verdicts:
+        console.print(_table(record.verdicts))
+    for claim in record.claims:
+        _print_claim(console, claim)
     for verdict in record.verdicts:
         # A failed test has said its sentence above; what only informs says it here.
         if verbose or (verdict.outcome in _EXPLAINED and not verdict.fails):
@@ -146,6 +155,25 @@ def _table(verdicts: Sequence[VerdictRecord]) -> object:
     return table
 
 
+def _print_claim(console: Console, claim: ClaimRecord) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    modelled = " (modelled)" if claim.method == "modelled" else ""
+    console.print(f"{claim.claim}{modelled}", markup=False, soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("figure", "value", "claimed", "paper", "outcome"):
+        table.add_column(heading, overflow="fold", justify="left")
+    for *cells, outcome in figure_rows(claim):
+        colour = _COLOURS[{"holds": "within", "fails": "regression"}.get(outcome, "measured")]
+        table.add_row(*map(Text, cells), Text(outcome, style=colour))
+    if claim.figures:
+        console.print(table)
+    for one in claim.tables:
+        console.print(f"{table_text(one)}\n", markup=False, soft_wrap=True)
+
+
 def _name(verdict: VerdictRecord) -> str:
     return f"{verdict.id} savings" if verdict.metric == "savings" else verdict.id
 
@@ -181,7 +209,8 @@ def _reason(verdict: VerdictRecord) -> str:
 def _cost(record: RunRecord, region: str | None) -> str:
     cost = footprint(record.cost.joules, region)
     carbon = cost.source if cost.grams is None else f"{cost.grams:.2g} gCO2e ({cost.source})"
-    modelled = any(verdict.method == "modelled" for verdict in record.verdicts)
+    methods = {verdict.method for verdict in record.verdicts}
+    modelled = "modelled" in methods | {claim.method for claim in record.claims}
     least = "" if record.cost.complete else "at least "
     return (
         f"this run cost {least}{cost.joules:,.0f} J{' (modelled)' if modelled else ''}, "

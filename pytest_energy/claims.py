@@ -1,0 +1,194 @@
+"""What a benchmark of a claim found: figures with their bounds, tables and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+from pytest_energy.errors import EnergyError
+
+Cell: TypeAlias = "str | float | None"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a claim, in `unit`; `low` and `high` are its 95 % interval.
+
+    `at_least` and `at_most` are the bounds that it must keep, None where nothing is asserted;
+    `paper` is the paper's figure with its mark, such as `0.997 (derived)`.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    paper: str | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the figure keeps its bounds; None where it has none. NaN keeps none."""
+        if self.at_least is None and self.at_most is None:
+            return None
+        above = self.at_least is None or self.value >= self.at_least
+        return above and (self.at_most is None or self.value <= self.at_most)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points (x, y) of a plot under one name, drawn as a line or as marks."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    line: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of a claim; names of axes carry their units."""
+
+    title: str
+    x_name: str
+    y_name: str
+    series: tuple[Series, ...]
+    logarithmic: bool = False
+    """Whether both axes are."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a claim; headings carry the units of their columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class ClaimRecord:
+    """One test of a claim: what is claimed, and what was found here, by which kind of meter."""
+
+    claim: str
+    nodeid: str
+    method: str = ""
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    plots: tuple[Plot, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """`holds`, `fails`, or `measured` where no figure has a bound."""
+        held = [figure.holds for figure in self.figures if figure.holds is not None]
+        if not held:
+            return "measured"
+        return "holds" if all(held) else "fails"
+
+    @property
+    def reason(self) -> str:
+        """The figures that break their bounds, in one sentence; empty where none does."""
+        return "; ".join(_broken(f) for f in self.figures if f.holds is False)
+
+    def as_json(self) -> dict[str, Any]:
+        """The record with builtin types alone, and its outcome."""
+        return {**asdict(self), "outcome": self.outcome}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> ClaimRecord:
+        """The record that `as_json` wrote."""
+        return cls(
+            claim=record["claim"],
+            nodeid=record["nodeid"],
+            method=record["method"],
+            figures=tuple(Figure(**row) for row in record["figures"]),
+            tables=tuple(_table(row) for row in record["tables"]),
+            plots=tuple(_plot(row) for row in record["plots"]),
+        )
+
+
+class Claim:
+    """What a test of a claim holds: it notes figures, tables and plots, and is judged at its end.
+
+    A figure outside its bounds fails the test once its call has ended, so that all are reported.
+    """
+
+    def __init__(self, claim: str, nodeid: str, method: str) -> None:
+        self._claim, self._nodeid, self._method = claim, nodeid, method
+        self._figures: list[Figure] = []
+        self._tables: list[Table] = []
+        self._plots: list[Plot] = []
+
+    @property
+    def modelled(self) -> bool:
+        """Whether joules are modelled here, so that bounds have to be wider."""
+        return self._method == "modelled"
+
+    def figure(
+        self,
+        name: str,
+        value: float,
+        unit: str = "",
+        *,
+        interval: tuple[float, float] | None = None,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        paper: str | None = None,
+    ) -> Figure:
+        """Note a figure in `unit` with its 95 % interval and the bounds that it must keep."""
+        if any(known.name == name for known in self._figures):
+            raise EnergyError(f"`{name}` was noted before: give each figure a name of its own")
+        low, high = interval or (None, None)
+        noted = Figure(name, float(value), unit, low, high, at_least, at_most, paper)
+        self._figures.append(noted)
+        return noted
+
+    def table(self, title: str, columns: tuple[str, ...], *rows: tuple[Cell, ...]) -> None:
+        """Note a table; each row has a cell for every column."""
+        for row in rows:
+            if len(row) != len(columns):
+                raise EnergyError(
+                    f"`{title}` has {len(columns)} columns, but a row of {len(row)} cells: "
+                    f"{row!r}; give one for each"
+                )
+        self._tables.append(Table(title, columns, rows))
+
+    def plot(self, plot: Plot) -> None:
+        """Note a plot."""
+        self._plots.append(plot)
+
+    @property
+    def record(self) -> ClaimRecord:
+        """What has been noted so far."""
+        return ClaimRecord(
+            self._claim,
+            self._nodeid,
+            self._method,
+            tuple(self._figures),
+            tuple(self._tables),
+            tuple(self._plots),
+        )
+
+
+def _broken(figure: Figure) -> str:
+    bounds = []
+    if figure.at_least is not None:
+        bounds.append(f"at least {figure.at_least:.4g}")
+    if figure.at_most is not None:
+        bounds.append(f"at most {figure.at_most:.4g}")
+    unit = f" {figure.unit}" if figure.unit else ""
+    return f"`{figure.name}` is {figure.value:.4g}{unit}; claimed is {' and '.join(bounds)}"
+
+
+def _table(row: Mapping[str, Any]) -> Table:
+    rows = tuple(tuple(cells) for cells in row["rows"])
+    return Table(row["title"], tuple(row["columns"]), rows)
+
+
+def _plot(row: Mapping[str, Any]) -> Plot:
+    series = tuple(
+        Series(one["name"], tuple((x, y) for x, y in one["points"]), one["line"])
+        for one in row["series"]
+    )
+    return Plot(row["title"], row["x_name"], row["y_name"], series, row["logarithmic"])
