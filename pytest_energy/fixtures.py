@@ -221,14 +221,14 @@ def conclude(item: pytest.Item) -> None:
 
 def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> None:
     """Keep a verdict, put its figures into JUnit, and end the test as it says."""
+    from pytest_energy.attempts import remember
+    from pytest_energy.report.properties import properties
     from pytest_energy.report.terminal import sentence, windows_table
 
     session.verdicts.append(record)
+    remember(item, record)
     session.progress.done(record.id, sentence(record))
-    for name in ("metric", "outcome", "value", "uncertainty", "baseline", "change", "unit"):
-        value = getattr(record, name)
-        if value is not None:
-            item.user_properties.append((f"energy_{name}", value))
+    item.user_properties += properties(record, [name for name, _ in item.user_properties])
     if record.windows:
         item.add_report_section("call", "energy windows", windows_table(record))
     if record.fails:
