@@ -33,8 +33,8 @@ def _recorded(project: pytest.Pytester, sessions: int = 2) -> None:
     """A baseline of 5 mJ/token whose sessions hardly differ."""
     rows = ",\n".join(
         f'{{ date = 2026-11-2{day}T10:00:00Z, device = "GPU-0000-test", windows = 10,'
-        f" tokens = 1000, mean = {0.005 * (1 + 0.001 * (-1) ** day)}, cv = 0.003, autocorrelation = 0.0,"
-        f" padding_overhead = 2.0 }}"
+        f" tokens = 1000, mean = {0.005 * (1 + 0.001 * (-1) ** day)}, cv = 0.003,"
+        f" autocorrelation = 0.0, padding_overhead = 2.0 }}"
         for day in range(sessions)
     )
     folder = project.mkdir("baselines")
