@@ -70,11 +70,31 @@ def test_a_gate_is_not_rerun_into_a_pass(
     assert _attempts(project) == 1
     result.stdout.fnmatch_lines(["regression:*+20.? %*The verdict stands*"])
     assert _verdicts(project) == ["regression"]
-    case = ElementTree.parse(project.path / "junit.xml").find(".//testcase")
-    assert case is not None
-    names = [p.get("name") for p in case.iter("property")]
-    assert names.count("energy_value") == 1
-    assert "energy_2_value" not in names
+    for case in ElementTree.parse(project.path / "junit.xml").iter("testcase"):
+        names = [p.get("name") for p in case.iter("property")]
+        assert names.count("energy_value") == 1
+        assert "energy_2_value" not in names
+
+
+def test_a_claim_is_not_rerun_into_a_pass(project: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    project.makepyfile(
+        """
+        import itertools
+
+        def test_claim(energy_claim, found=itertools.count(0.5, 0.4)):
+            energy_claim.figure("r_squared", next(found), at_least=0.8)
+        """
+    )
+
+    result = project.runpytest_subprocess("--reruns=2", "--junit-xml=junit.xml")
+
+    outcomes = result.parseoutcomes()
+    assert (outcomes["failed"], outcomes["rerun"]) == (1, 2)
+    result.stdout.fnmatch_lines(["*Not here:*0.5*The verdict stands*"])
+    for case in ElementTree.parse(project.path / "junit.xml").iter("testcase"):
+        properties = [(p.get("name"), p.get("value")) for p in case.iter("property")]
+        assert properties == [("energy_r_squared", "0.5")]
 
 
 def test_a_flaky_test_is_rerun_and_its_figures_count_once(project: pytest.Pytester) -> None:

@@ -17,7 +17,6 @@ _NAMES = (
     "change",
     "unit",
 )
-_OURS = re.compile(r"energy_(\d+_)?(" + "|".join(_NAMES) + ")")
 _FIRST = re.compile(r"energy_(\d+_)?id")
 
 
@@ -30,8 +29,3 @@ def properties(record: VerdictRecord, names: Iterable[str]) -> list[tuple[str, o
     prefix = "energy_" if number == 1 else f"energy_{number}_"
     known = ((name, getattr(record, name)) for name in _NAMES)
     return [(prefix + name, value) for name, value in known if value is not None]
-
-
-def is_ours(name: str) -> bool:
-    """Whether a property is one of those that `properties` makes."""
-    return _OURS.fullmatch(name) is not None
