@@ -214,6 +214,10 @@ def test_the_gate_is_reusable_and_runs_before_merges() -> None:
 
     assert {"hw", "data", "ref"} <= triggers["workflow_call"]["inputs"].keys()
     assert triggers.keys() == {"merge_group", "pull_request", "workflow_call"}
+    # A required check that an event does not start is waited for without end.
+    assert {"opened", "synchronize", "reopened", "labeled"} == set(
+        triggers["pull_request"]["types"]
+    )
 
 
 @pytest.mark.parametrize(

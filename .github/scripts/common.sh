@@ -1,4 +1,4 @@
-# Shared by the scripts that write to the repository; what they are given is not trusted.
+# Shared by what writes reports and baselines back; what it is given is not trusted.
 
 # The key of a hardware names files, branches and titles.
 require_key() {
@@ -11,6 +11,6 @@ require_key() {
 # A file as a block that its own text cannot end; GitHub takes 65,536 characters a body.
 fenced() {
   printf '%s%s\n' '````````' "$2"
-  head -c 50000 "$1" | tr -d '\000-\010\013-\037' | sed 's/````*/```/g'
+  head -c 50000 "$1" | iconv -f utf-8 -t utf-8 -c | tr -d '\000-\010\013-\037' | sed 's/````*/```/g'
   printf '\n%s\n' '````````'
 }
