@@ -26,6 +26,7 @@ def project(
 ) -> pytest.Pytester:
     """A project with the meter that tests drive, where every plugin that is installed is loaded."""
     monkeypatch.delenv("PYTEST_ADDOPTS")
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of the outer run, if it has any
     return pytester
 
 

@@ -1,4 +1,4 @@
-"""Run the steps of a GitHub workflow on this machine, with stand-ins for what it does not have."""
+"""Run the steps of a GitHub workflow here, with stand-ins for what a runner has."""
 
 from __future__ import annotations
 
