@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help bench test lint perf format clean
+.PHONY: help bench test lint lint-workflows perf format clean
 .DEFAULT_GOAL := help
 
 help: ## show what there is
@@ -16,10 +16,19 @@ bench: $(STAMP) ## run the suite on this machine (CPU: a few minutes, no downloa
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest tests/ $(ARGS)
 
-lint: $(STAMP) ## ruff and mypy --strict over package, benchmarks, tests and perf
+lint: $(STAMP) ## ruff, mypy --strict, and linters of the workflows that need no network
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for script in .github/scripts/*.sh; do bash -n $$script || exit; done
+	if test -x $(BIN)/zizmor; then $(MAKE) --no-print-directory lint-workflows; else echo "the workflows' linters need Python 3.11: left out"; fi
+
+lint-workflows:
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 
 perf: $(STAMP) ## print what the gate and the meters achieve, beside others, as tables of ratios
 	$(BIN)/python perf/gate_simulation.py

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_baselines(commands)
     _add_estimate(commands)
     _add_calibrate(commands)
+    _add_export(commands)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -90,6 +91,24 @@ def _add_calibrate(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.set_defaults(run=_calibrate)
 
 
+def _add_export(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser("export", help="a run's figures for tools that keep them")
+    parser.add_argument("record", metavar="RECORD.json", type=Path, help="what --energy-json wrote")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=("github-action-benchmark", "bencher", "asv"),
+        help="whose format",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="PATH", type=Path, help="(stdout; for asv its results folder)"
+    )
+    parser.add_argument(
+        "--commit", metavar="REV", default="HEAD", help="what was measured, for asv (HEAD)"
+    )
+    parser.set_defaults(run=_export)
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from pytest_energy.commands import doctor
 
@@ -140,3 +159,9 @@ def _calibrate(options: argparse.Namespace) -> int:
             write=options.write,
         )
     )
+
+
+def _export(options: argparse.Namespace) -> int:
+    from pytest_energy.commands import export
+
+    return export.run(options.record, options.format, options.output, options.commit)

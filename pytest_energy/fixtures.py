@@ -211,27 +211,32 @@ def measured(nodeid: str, opened: OpenWindow) -> VerdictRecord:
 
 def conclude(item: pytest.Item) -> None:
     """Keep what a test noted of its claim, and fail it where a figure is out of bounds."""
+    from pytest_energy.attempts import note, stand
+
     record = item.stash[CLAIM].record
     session_of(item).claims.append(record)
-    for figure in record.figures:
-        item.user_properties.append((f"energy_{figure.name}", figure.value))
+    note(item, [(f"energy_{figure.name}", figure.value) for figure in record.figures])
     if record.outcome == "fails":
-        pytest.fail(f"{record.claim} Not here: {record.reason}", pytrace=False)
+        failure = f"{record.claim} Not here: {record.reason}"
+        stand(item, failure)
+        pytest.fail(failure, pytrace=False)
 
 
 def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> None:
     """Keep a verdict, put its figures into JUnit, and end the test as it says."""
+    from pytest_energy.attempts import DECIDED, note, stand
+    from pytest_energy.report.properties import properties
     from pytest_energy.report.terminal import sentence, windows_table
 
     session.verdicts.append(record)
     session.progress.done(record.id, sentence(record))
-    for name in ("metric", "outcome", "value", "uncertainty", "baseline", "change", "unit"):
-        value = getattr(record, name)
-        if value is not None:
-            item.user_properties.append((f"energy_{name}", value))
+    note(item, properties(record, [name for name, _ in item.user_properties]))
     if record.windows:
         item.add_report_section("call", "energy windows", windows_table(record))
     if record.fails:
-        pytest.fail(f"{record.outcome}: {record.text}", pytrace=False)
+        failure = f"{record.outcome}: {record.text}"
+        if record.outcome in DECIDED:
+            stand(item, failure)
+        pytest.fail(failure, pytrace=False)
     if record.outcome == "invalid":
         pytest.skip(f"invalid, so not a pass: {record.reason}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, MutableMapping
 from typing import Any
 
 import pytest
@@ -49,9 +49,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         begin(session.config, metered)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let go of what an earlier attempt at the test reported."""
+    if SESSION in item.config.stash:
+        from pytest_energy.attempts import begin
+
+        begin(item.config.stash[SESSION], item)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Meter a whole test that has a limit, and judge one that tested a claim."""
+    """Fail where a verdict stands; else meter a test that has a limit, and judge its claim."""
+    if SESSION in item.config.stash:
+        from pytest_energy.attempts import fail_again
+
+        fail_again(item)
     limit = EnergyMarker.from_item(item).max_joules if _is_marked(item) else None
     if limit is None:
         result = yield
@@ -74,6 +87,32 @@ def pytest_runtest_makereport(
     if report.failed and SESSION in item.config.stash:
         item.config.stash[SESSION].discard(item.nodeid)
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """End the attempt, and tell pytest-benchmark of its windows where a test uses both."""
+    if SESSION not in item.config.stash:
+        return
+    from pytest_energy.attempts import end
+
+    end(item)
+    benchmark = getattr(item, "funcargs", {}).get("benchmark")
+    if benchmark is not None:
+        from pytest_energy.benchmark_bridge import annotate
+
+        annotate(item.config.stash[SESSION], item, benchmark)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: MutableMapping[str, Any]
+) -> None:
+    """Tell pytest-benchmark which devices were metered."""
+    if SESSION in config.stash:
+        from pytest_energy.benchmark_bridge import describe_machine
+
+        describe_machine(config.stash[SESSION], config, machine_info)
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,6 +9,9 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+# Installed for tests/test_neighbours.py alone: elsewhere they would cost each inner run its start.
+NEIGHBOURS = ("asyncio", "pytest_cov", "randomly", "rerunfailures")
+
 # A meter as a third party would install one: tests say what is spent, and when.
 _METER = '''
 import time
@@ -92,6 +95,13 @@ def _meter():
 def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes depend on CI; tests of CI's behaviour set it themselves."""
     monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """pytest's own, whose inner runs do not load the neighbours."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in NEIGHBOURS))
+    return pytester
 
 
 @pytest.fixture

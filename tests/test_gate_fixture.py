@@ -108,6 +108,40 @@ def test_a_regression_fails_with_one_sentence_that_says_why(
     assert properties["energy_outcome"] == "regression"
 
 
+def test_each_check_of_a_test_has_properties_of_its_own(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch)
+    gated.makepyfile(
+        test_mine="""
+        import pytest
+        from gated import Run
+
+        @pytest.mark.energy(max_joules=1e6)
+        def test_gated(energy_gate, record_property):
+            record_property("energy_source", "wind")
+            energy_gate.check("joules_per_token", Run("mine/model"))
+            energy_gate.check("joules_per_token", Run("mine/other"))
+        """
+    )
+
+    result = gated.runpytest("--junit-xml=junit.xml", "-o", "junit_family=xunit1")
+
+    assert result.ret == 0
+    pairs = [
+        (p.get("name"), p.get("value"))
+        for p in ElementTree.parse(gated.path / "junit.xml").iter("property")
+    ]
+    properties = dict(pairs)
+    assert len(properties) == len(pairs)
+    ids = [properties[name] for name in ("energy_id", "energy_2_id", "energy_3_id")]
+    assert ids == ["mine/model", "mine/other", "test_gated"]
+    assert properties["energy_outcome"] == "within"
+    assert properties["energy_2_outcome"] == "recorded"
+    assert properties["energy_3_metric"] == "joules"
+    assert properties["energy_source"] == "wind"
+
+
 def test_more_power_is_told_from_less_throughput(
     gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
