@@ -1,17 +1,39 @@
-"""Drift: whether a figure moved over its sessions, when, by how much, since which commit and why."""
+"""Drift: whether figures moved over their sessions, when, how much, since which commit, why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, median
 from typing import Literal
 
+from pytest_energy.attribution import reason
+from pytest_energy.changes import find_changes, threshold
+from pytest_energy.changes.segment import REFERENCE, Noise
+from pytest_energy.changes.settle import bounds, clipped, noise_of, separation
+from pytest_energy.changes.shapes import Shift, shifts
 from pytest_energy.history.series import Point, Series
+from pytest_energy.units import FRACTION
 
-__all__ = ["ChangePoint", "DriftReport", "Point", "Series", "SeriesDrift", "Stale", "analyse"]
+__all__ = [
+    "ChangePoint",
+    "DriftReport",
+    "Point",
+    "Series",
+    "SeriesDrift",
+    "Stale",
+    "analyse",
+    "report",
+]
 
-FEWEST_SESSIONS = 20
+FEWEST_SESSIONS = REFERENCE
 """Sessions of a series before anything can be said of it."""
+
+NEWEST = 5
+"""Sessions whose median is held against the baseline."""
+
+_STALE_THRESHOLD = 3.9
 
 State = Literal["steady", "drift", "returned", "too few"]
 
@@ -88,12 +110,88 @@ class DriftReport:
 
 def analyse(series: Series, *, of: int = 1) -> SeriesDrift:
     """Look for changes in one series; `of` is how many series share the error budget."""
-    needed = max(0, FEWEST_SESSIONS - len(series.points))
-    return SeriesDrift(series, "too few" if needed else "steady", needed=needed)
+    points = series.points
+    if len(points) < FEWEST_SESSIONS:
+        return SeriesDrift(series, "too few", needed=FEWEST_SESSIONS - len(points))
+    scale = _Scale(series.unit)
+    values = [scale.even(point.value) for point in points]
+    changes = find_changes(values, of)
+    edges = bounds(changes, len(values))
+    tamed = clipped(values, edges)
+    found = shifts(values, changes)
+    noise = noise_of(tamed, edges)
+    level = found[-1].after if found else fmean(tamed)
+    stale = _stale(series, scale, values, noise, of)
+    first, last = tamed[: edges[1]], tamed[edges[-2] :]
+    moved = bool(found) and separation(first, last, noise) > threshold(of)
+    state: State = "drift" if moved or stale else "returned" if found else "steady"
+    return SeriesDrift(
+        series=series,
+        state=state,
+        change_points=tuple(_change_point(series, scale, shift, edges) for shift in found),
+        stale=stale,
+        level=scale.back(level),
+    )
 
 
 def report(series: Iterable[Series], warnings: Iterable[str] = ()) -> DriftReport:
-    """Analyse all series; they share one error budget."""
+    """Analyse all series, which share one budget of false alarms between them."""
     found = tuple(series)
-    results = tuple(analyse(one, of=max(1, len(found))) for one in found)
-    return DriftReport(results, tuple(warnings))
+    told = sum(len(one.points) >= FEWEST_SESSIONS for one in found)
+    return DriftReport(tuple(analyse(one, of=max(1, told)) for one in found), tuple(warnings))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The scale on which noise is even: logarithms, of a saved fraction those of what is left."""
+
+    unit: str
+
+    def even(self, value: float) -> float:
+        return math.log1p(-value) if self.unit == FRACTION else math.log(value)
+
+    def back(self, level: float) -> float:
+        return -math.expm1(level) if self.unit == FRACTION else math.exp(level)
+
+    def change(self, before: float, after: float) -> float:
+        """Relative, or in points of a fraction; both levels on the even scale."""
+        if self.unit == FRACTION:
+            return self.back(after) - self.back(before)
+        return math.expm1(after - before)
+
+
+def _change_point(series: Series, scale: _Scale, shift: Shift, edges: Sequence[int]) -> ChangePoint:
+    points = series.points
+    start = max(edge for edge in edges if edge < max(shift.index, 1))
+    last = shift.index if shift.end is None else shift.end
+    stop = min(edge for edge in edges if edge > last)
+    before = points[start : shift.index] or points[:1]
+    return ChangePoint(
+        index=shift.index,
+        date=points[shift.index].date,
+        before=scale.back(shift.before),
+        after=scale.back(shift.after),
+        change=scale.change(shift.before, shift.after),
+        kind="step" if shift.end is None else "ramp",
+        until=None if shift.end is None else points[shift.end].date,
+        commit=points[shift.index].commit,
+        last_good=before[-1].commit,
+        reason=reason(series.metric, before, points[last:stop]),
+    )
+
+
+def _stale(
+    series: Series, scale: _Scale, values: Sequence[float], noise: Noise, of: int
+) -> Stale | None:
+    baseline, tolerance = series.baseline, series.tolerance
+    if baseline is None or tolerance is None:
+        return None
+    level, accepted = median(values[-NEWEST:]), scale.even(baseline)
+    change = scale.change(accepted, level)
+    # The variance of a median of n values is that of their mean times about pi / 2.
+    variance = math.pi / 2 / NEWEST + 1.0 / max(1, series.baseline_sessions)
+    limit = math.sqrt(_STALE_THRESHOLD**2 + 2.0 * math.log(of))
+    told = abs(level - accepted) > limit * noise.sd * math.sqrt(variance)
+    if abs(change) < tolerance / 2 or not told:
+        return None
+    return Stale(scale.back(level), baseline, change)

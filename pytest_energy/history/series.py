@@ -31,8 +31,9 @@ class Series:
     """One figure of one hardware, oldest session first.
 
     `unit` is as in `VerdictRecord`; `fraction` (savings) changes in points, all else relatively.
-    `baseline` and `tolerance` are the accepted ones, None where none is known; `since` the date of
-    the baseline's first session, from which `points` begin where it is known.
+    `baseline` and `tolerance` are the accepted ones, None where none is known, and `since` the date
+    of the baseline's first session, from which `points` begin where it is known. `method` is the
+    meter's.
     """
 
     hardware: str
@@ -42,7 +43,9 @@ class Series:
     points: tuple[Point, ...]
     workload: str | None = None
     baseline: float | None = None
+    baseline_sessions: int = 5
     tolerance: float | None = None
+    method: str = ""
     since: str | None = None
 
     @property
