@@ -92,4 +92,6 @@ def separation(left: Sequence[float], right: Sequence[float], noise: Noise) -> f
     """The statistic of two adjacent, already clipped segments."""
     count = len(left) + len(right)
     gap = abs(fmean(left) - fmean(right)) * math.sqrt(len(left) * len(right) / count)
-    return gap / noise.sd * damping(noise.autocorrelation) if noise.sd else math.inf * (gap > 0)
+    if not noise.sd:
+        return math.inf if gap > 0 else 0.0
+    return gap / noise.sd * damping(noise.autocorrelation)
