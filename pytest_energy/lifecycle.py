@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,9 +17,6 @@ from pytest_energy.records import RunRecord
 from pytest_energy.report import jsonfile, terminal
 from pytest_energy.report.progress import Progress
 from pytest_energy.session import EnergySession
-
-if TYPE_CHECKING:
-    from pytest_energy.history.origin import Origin
 
 
 def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
@@ -62,7 +59,7 @@ def finish(session: pytest.Session) -> None:
     record = energy.run_record()
     if energy.config.json is not None:
         jsonfile.write(energy.config.json, record, energy.config.region)
-    if energy.config.history is not None and record.hardware:
+    if energy.config.history is not None and record.verdicts:
         _keep(session, energy.config.history, record)
     if energy.config.hw != "auto" and not record.figures and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -102,7 +99,7 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
 
 
 _WRITTEN = pytest.StashKey[Sequence[tuple[Path, str]]]()
-_ORIGIN = pytest.StashKey["Origin"]()
+_ORIGIN = pytest.StashKey[Any]()
 _UNSENT = pytest.StashKey[str]()
 
 

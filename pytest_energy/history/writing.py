@@ -29,7 +29,7 @@ def check_destination(url: str) -> None:
 
 
 def append(url: str, document: Mapping[str, Any], origin: Origin, *, spare: Path) -> Record:
-    """Add a session; raises `HistoryError` that says where in `spare` the record is kept instead."""
+    """Add a session; where that fails, `HistoryError` says where in `spare` the record is kept."""
     record = make_record(document, origin)
     try:
         open_store(url).create(record.name, record.text.encode())
