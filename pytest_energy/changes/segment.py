@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median, stdev
 
 REFERENCE = 20
@@ -117,12 +118,15 @@ class Segment:
         return products + (count - cut - 1) * right * right
 
 
-def _lengths(count: int) -> Iterator[int]:
+@lru_cache(maxsize=4096)
+def _lengths(count: int) -> tuple[int, ...]:
     """Lengths of what came after a change, each a quarter longer than the one before."""
+    lengths = []
     length = LEAST
     while length <= count - LEAST:
-        yield length
+        lengths.append(length)
         length = max(length + 1, int(length * _GROWTH))
+    return tuple(lengths)
 
 
 def scale(values: Sequence[float]) -> float:

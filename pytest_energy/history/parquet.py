@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from pytest_energy.history.figures import Figure, ForeignRecordError
@@ -14,6 +16,9 @@ COMPACT_SCHEMA = 1
 _SCHEMA_NAME = b"pytest-energy-history"
 _SCHEMA_VALUE = str(COMPACT_SCHEMA).encode()
 _ROWS = 4096
+_AT_ONCE = 1024
+_NAMES = [field.name for field in fields(Figure)]
+_VALUES = attrgetter(*_NAMES)
 _NUMBERS = ("value", "mean_watts", "tokens_per_second", "padding_overhead", "baseline", "tolerance")
 _ONCE = ("session", "date", "commit", "record")
 """Columns that differ in every session, so that a dictionary of them saves nothing."""
@@ -29,23 +34,30 @@ def write_parquet(records: Iterable[tuple[str, str, Sequence[Figure]]]) -> bytes
     import pyarrow.parquet as pq
 
     schema, buffer = _schema(pa), io.BytesIO()
-    dictionary = [field.name for field in fields(Figure) if field.name not in (*_ONCE, *_NUMBERS)]
+    dictionary = [name for name in _NAMES if name not in (*_ONCE, *_NUMBERS)]
+    rest = iter(records)
     with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=dictionary) as writer:
-        rows: list[dict[str, Any]] = []
-        for session, text, figures in records:
-            found = [asdict(one) for one in figures] or [{"session": session}]
-            found[0]["record"] = text
-            rows += found
-            if len(rows) >= _ROWS:
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-                rows = []
-        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        while batch := list(islice(rest, _AT_ONCE)):
+            rows = [row for record in batch for row in _rows_of(*record)]
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            writer.write_table(pa.Table.from_arrays(_arrays(pa, schema, columns), schema=schema))
     return buffer.getvalue()
+
+
+def _rows_of(session: str, text: str, figures: Sequence[Figure]) -> Iterator[tuple[Any, ...]]:
+    if not figures:
+        yield (session, *[None] * (len(_NAMES) - 1), text)
+    for number, figure in enumerate(figures):
+        yield (*_VALUES(figure), None if number else text)
+
+
+def _arrays(pa: Any, schema: Any, columns: Sequence[list[Any]]) -> list[Any]:
+    return [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
 
 
 def read_parquet(content: bytes) -> Iterator[tuple[str, Figure | None]]:
     """Sessions and figures, a few thousand rows in memory at a time; the records stay unread."""
-    for values in _rows(content, [field.name for field in fields(Figure)]):
+    for values in _rows(content, _NAMES):
         figure = Figure(*values)
         yield figure.session, None if figure.value is None else figure
 
@@ -70,7 +82,7 @@ def _rows(content: bytes, names: list[str]) -> Iterator[tuple[Any, ...]]:
 
 
 def _schema(pa: Any) -> Any:
-    columns = [(field.name, _type(pa, field.name)) for field in fields(Figure)]
+    columns = [(name, _type(pa, name)) for name in _NAMES]
     return pa.schema([*columns, ("record", pa.string())], metadata={_SCHEMA_NAME: _SCHEMA_VALUE})
 
 

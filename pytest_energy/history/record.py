@@ -13,6 +13,8 @@ from pytest_energy.history.origin import Origin
 
 RECORD_SCHEMA = 1
 
+_SESSION_LENGTH = 36
+
 
 @dataclass(frozen=True)
 class Record:
@@ -48,10 +50,7 @@ def make_record(
 def session_of_name(name: str) -> str | None:
     """The session that a file name carries, None where it has none."""
     candidate = name.rpartition("/")[2].removesuffix(".json").partition("-")[2]
-    try:
-        return str(uuid.UUID(candidate))
-    except ValueError:
-        return None
+    return candidate if len(candidate) == _SESSION_LENGTH else None
 
 
 def _safe(key: str) -> str:
