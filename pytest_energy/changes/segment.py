@@ -18,6 +18,7 @@ CLIP = 4.0
 """SD beyond which a value counts as that far, so that no outlier makes a change."""
 
 _GROWTH = 1.25
+_ENOUGH = 5
 _LARGEST_AUTOCORRELATION = 0.9
 _NOTHING = 1e-18
 
@@ -103,8 +104,22 @@ class Segment:
         ratio = gap * math.sqrt(cut * (count - cut) / count / variance)
         if ratio <= limit:  # autocorrelation can only make it less
             return 0.0
+        if not self._agreed(cut, left, right, math.sqrt(variance)):
+            return 0.0
         products = self._products_about(cut) + self._known.autocorrelation * prior
         return ratio * damping(products / (squares + prior) + 1.0 / (count + weight))
+
+    def _agreed(self, cut: int, left: float, right: float, sd: float) -> bool:
+        """Whether no short side owes its level to one or two outliers: three values must agree."""
+        count = len(self._z)
+        sides = ((cut, count, left, right), (0, cut, right, left))
+        for start, end, other, own in sides:
+            if end - start < _ENOUGH:
+                values = self._z[start:end]
+                sign = 1.0 if own > other else -1.0
+                if sum(sign * (value - other) > sd for value in values) < LEAST:
+                    return False
+        return True
 
     def _products_about(self, cut: int) -> float:
         """The sum of neighbours' products about the means of both sides."""
