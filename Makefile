@@ -21,8 +21,10 @@ lint: $(STAMP) ## ruff and mypy --strict over package, benchmarks, tests and per
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-perf: $(STAMP) ## print what the gate and the meters achieve, beside others, as tables of ratios
+perf: $(STAMP) ## print what the gate, drift and the meters achieve, beside others, as tables of ratios
 	$(BIN)/python perf/gate_simulation.py
+	$(BIN)/python perf/drift_simulation.py
+	$(BIN)/python perf/drift_scale.py
 	$(BIN)/python perf/metering_error.py
 	$(BIN)/python perf/overhead.py
 	$(MAKE) --no-print-directory $(VENV)-perf/.installed

@@ -7,7 +7,7 @@ change is called where the means of both parts differ by more than noise explain
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_energy.changes.segment import Noise, Segment
 from pytest_energy.changes.settle import settled
@@ -27,7 +27,7 @@ def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
     return settled(values, list(replay(values, limit)), limit)
 
 
-def replay(values: Sequence[float], limit: float) -> Iterator[int]:
+def replay(values: Iterable[float], limit: float) -> Iterator[int]:
     """Changes as they are found, one value after the other, before later ones date them anew."""
     start, segment = 0, Segment(Noise(0.0))
     for value in values:

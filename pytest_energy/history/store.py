@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -89,7 +90,8 @@ class LocalStore:
         except OSError as error:
             raise HistoryError(f"`{path}` cannot be written: {error.strerror or error}") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def remove(self, names: Sequence[str]) -> None:
         """Delete files; one that is gone already is no fault."""
