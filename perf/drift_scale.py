@@ -48,9 +48,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), size)
             show(size, "JSON", Path(folder))
-            compacted = run("history", "compact", folder, "--remove")
+            used = run("history", "compact", folder)
+            print(f"{size:>9,} {'compact':<9}{'':>11} {used}", flush=True)
+            (Path(folder) / "h200").rename(Path(folder) / ".h200")  # hidden, so that it is not read
             show(size, "Parquet", Path(folder))
-            print(f"{'':>9} compacting: {compacted}")
 
 
 def write(folder: Path, size: int) -> None:
@@ -72,7 +73,8 @@ def write(folder: Path, size: int) -> None:
 
 def show(size: int, form: str, folder: Path) -> None:
     """Run the command over a history, and print what it took."""
-    disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    files = (path for part in folder.glob("[!.]*") for path in part.rglob("*.*"))
+    disk = sum(path.stat().st_size for path in files)
     used = run("drift", "--history", str(folder))
     print(f"{size:>9,} {form:<9}{disk / 1e6:>11.1f} {used}", flush=True)
 

@@ -282,3 +282,13 @@ def test_a_history_of_one_day_is_no_drift_yet(
     assert main(["drift", "--history", str(past)]) == 2
     assert "1 session: 19 more are needed to say" in capsys.readouterr().out
     assert document(Day(0.005))["schema"] == 1
+
+
+def test_a_processor_is_told_by_its_host(tmp_path: Path) -> None:
+    (record,) = records(days(1))
+    card = '{"domain":"gpu:0","name":"NVIDIA H200","uuid":"GPU-a"}'
+    processor = '{"domain":"cpu","name":"Xeon","uuid":"cpu"}'
+    text = record.text.replace(card, processor)
+    _keep(tmp_path / "past", iter([replace(record, text=text)]))
+
+    assert _only(read_series(str(tmp_path / "past"))).device == "cpu@host"

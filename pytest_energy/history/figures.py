@@ -78,7 +78,7 @@ def _figures(document: Mapping[str, Any]) -> Iterator[Figure]:
         "session": str(document["session"]),
         "date": in_utc(_text(document["date"])),
         "hardware": _text(hardware["key"]),
-        "device": _device(hardware["devices"]),
+        "device": _device(hardware["devices"], document.get("host")),
         "commit": document.get("commit"),
         "branch": document.get("branch"),
         "environment": json.dumps(dict(sorted(environment.items()))),
@@ -138,9 +138,13 @@ def _usable(value: object, unit: str) -> bool:
     return value < 1 if unit == FRACTION else value > 0  # type: ignore[operator]
 
 
-def _device(devices: Sequence[Mapping[str, Any]]) -> str | None:
-    gpus = [d["uuid"] for d in devices if d.get("uuid") and d["domain"].startswith("gpu")]
-    return "+".join(gpus or [d["uuid"] for d in devices if d.get("uuid")]) or None
+def _device(devices: Sequence[Mapping[str, Any]], host: object) -> str | None:
+    """The cards' UUIDs; a processor has none that tells it from another host's."""
+    named = [device for device in devices if device.get("uuid")]
+    gpus = [device["uuid"] for device in named if device["domain"].startswith("gpu")]
+    if gpus or not named:
+        return "+".join(gpus) or None
+    return "+".join(device["uuid"] for device in named) + f"@{host}"
 
 
 def _text(value: object) -> str:
