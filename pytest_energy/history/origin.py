@@ -48,7 +48,14 @@ def origin(folder: Path, variables: Mapping[str, str] = os.environ) -> Origin:
 
 
 def _git(folder: Path) -> tuple[str | None, str | None, bool | None]:
-    command = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    command = [
+        "git",
+        "--no-optional-locks",
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "--untracked-files=no",
+    ]
     try:
         done = subprocess.run(
             command,

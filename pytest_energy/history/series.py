@@ -11,18 +11,16 @@ class Point:
     """One session of a series: `value` in the series' unit, the mean of its windows.
 
     `date` is UTC in ISO form; `device` the cards' UUIDs; `environment` what the session ran on,
-    shared between points that ran on the same. `baseline` is what its verdict compared with.
+    shared between points that ran on the same.
     """
 
     date: str
     value: float
     commit: str | None = None
-    session: str = ""
     device: str | None = None
     mean_watts: float | None = None
     tokens_per_second: float | None = None
     padding_overhead: float | None = None
-    baseline: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
