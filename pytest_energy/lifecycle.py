@@ -59,7 +59,7 @@ def finish(session: pytest.Session) -> None:
     record = energy.run_record()
     if energy.config.json is not None:
         jsonfile.write(energy.config.json, record, energy.config.region)
-    if energy.config.history is not None and record.verdicts:
+    if energy.config.history is not None and record.figures:
         _keep(session, energy.config.history, record)
     if energy.config.hw != "auto" and not record.figures and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
