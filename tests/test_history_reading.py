@@ -138,6 +138,19 @@ def test_two_files_that_hold_the_same_session_count_it_once(past: Path) -> None:
     assert len(_only(read_series(str(past))).points) == 30
 
 
+def test_a_copy_of_a_record_counts_once(past: Path) -> None:
+    first = next(past.rglob("*.json"))
+    (past / "copy.json").write_bytes(first.read_bytes())
+
+    assert len(_only(read_series(str(past))).points) == 30
+
+
+def test_a_figure_that_two_tests_measure_counts_once_a_session(tmp_path: Path) -> None:
+    past = _keep(tmp_path / "past", records(days(5), identifiers=("sst2/bert", "sst2/bert")))
+
+    assert len(_only(read_series(str(past))).points) == 5
+
+
 def test_records_without_figures_are_compacted_too(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     past = _keep(tmp_path / "past", records(days(3), identifiers=()))
