@@ -139,8 +139,9 @@ def test_two_files_that_hold_the_same_session_count_it_once(past: Path) -> None:
 
 
 def test_a_copy_of_a_record_counts_once(past: Path) -> None:
-    first = next(past.rglob("*.json"))
-    (past / "copy.json").write_bytes(first.read_bytes())
+    middle = sorted(past.rglob("*.json"))[15]
+    (past / "later").mkdir()
+    (past / "later" / "copy.json").write_bytes(middle.read_bytes())
 
     assert len(_only(read_series(str(past))).points) == 30
 

@@ -16,9 +16,10 @@ PADDING_VARIES = 1e-3
 
 @dataclass
 class _Gathered:
-    """What came in of one figure; `latest` has the newest one's levels."""
+    """What came in of one figure; `latest` has the newest one's levels, `session` came in last."""
 
     latest: Figure
+    session: str = ""
     points: list[Point] = field(default_factory=list)
 
 
@@ -49,8 +50,9 @@ def collect(figures: Iterable[Figure]) -> list[Series]:
     for figure in figures:
         key = (figure.hardware, figure.metric, figure.id, figure.workload, figure.tokens)
         entry = gathered.setdefault(key, _Gathered(figure))
-        if entry.points and entry.latest.session == figure.session:
+        if entry.session == figure.session:
             continue  # a session counts once, however many of its tests measured the same
+        entry.session = figure.session
         entry.points.append(_point(figure, shared))
         if figure.date >= entry.latest.date:
             entry.latest = figure
