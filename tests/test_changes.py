@@ -114,6 +114,16 @@ def test_a_ramp_between_two_levels_ends_where_it_does() -> None:
     assert abs(shift.end - 160) <= 20
 
 
+def test_a_step_amid_a_ramp_is_told_apart() -> None:
+    values = [v + 0.03 * max(0, day - 60) + 12.0 * (day >= 200) for day, v in enumerate(_noise(11))]
+
+    kinds = [shift.end is None for shift in shifts(values, find_changes(values))]
+    (step,) = [shift for shift in shifts(values, find_changes(values)) if shift.end is None]
+
+    assert step.index == 200
+    assert kinds == [False, True, False]
+
+
 def test_a_staircase_stays_steps() -> None:
     values = [v + 4.0 * (day >= 100) + 4.0 * (day >= 220) for day, v in enumerate(_noise(10))]
 

@@ -35,12 +35,32 @@ def shifts(values: Sequence[float], changes: Sequence[int]) -> list[Shift]:
     edges = bounds(changes, len(values))
     tamed = clipped(values, edges)
     levels = [fmean(tamed[start:end]) for start, end in pairwise(edges)]
-    found: list[Shift] = []
-    for first, last in _runs(levels):
-        ramp = _ramp(tamed, edges[first : last + 3])
-        steps = [Shift(edges[n + 1], levels[n], levels[n + 1]) for n in range(first, last + 1)]
-        found += steps if ramp is None else [ramp]
-    return found
+    return [
+        shift
+        for first, last in _runs(levels)
+        for shift in _shifts_of_run(tamed, edges, levels, first, last)
+    ]
+
+
+def _shifts_of_run(
+    values: Sequence[float],
+    edges: Sequence[int],
+    levels: Sequence[float],
+    first: int,
+    last: int,
+) -> list[Shift]:
+    """A run of changes as one ramp; else its largest as a step, and what is on either side."""
+    if first > last:
+        return []
+    ramp = _ramp(values, edges[first : last + 3])
+    if ramp is not None:
+        return [ramp]
+    largest = max(range(first, last + 1), key=lambda n: abs(levels[n + 1] - levels[n]))
+    return [
+        *_shifts_of_run(values, edges, levels, first, largest - 1),
+        Shift(edges[largest + 1], levels[largest], levels[largest + 1]),
+        *_shifts_of_run(values, edges, levels, largest + 1, last),
+    ]
 
 
 def _runs(levels: Sequence[float]) -> Iterator[tuple[int, int]]:
