@@ -30,8 +30,10 @@ lint-workflows:
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 
-perf: $(STAMP) ## print what the gate and the meters achieve, beside others, as tables of ratios
+perf: $(STAMP) ## print what the gate, drift and the meters achieve, beside others, as tables of ratios
 	$(BIN)/python perf/gate_simulation.py
+	$(BIN)/python perf/drift_simulation.py
+	$(BIN)/python perf/drift_scale.py
 	$(BIN)/python perf/metering_error.py
 	$(BIN)/python perf/overhead.py
 	$(MAKE) --no-print-directory $(VENV)-perf/.installed

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from pytest_energy.commands.history_options import add_drift, add_history
 from pytest_energy.errors import EnergyError
 
 USAGE_ERROR = 4
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_estimate(commands)
     _add_calibrate(commands)
     _add_export(commands)
+    add_drift(commands)
+    add_history(commands)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)

@@ -48,6 +48,7 @@ OPTIONS: dict[str, tuple[str | None, str]] = {
         "how long idle power is measured before the first test (default: 2; 0: not at all)",
     ),
     "energy_wall": ("SOURCE", "log or http:// address of a plug meter, for what compares with it"),
+    "energy_history": ("URL", "folder, or fsspec URL such as s3://…, for a record of each session"),
     "energy_json": ("PATH", "write the verdicts, with every window, as JSON"),
 }
 
@@ -90,6 +91,8 @@ class EnergyConfig:
     idle_seconds: float = 2.0
     json: Path | None = None
     wall: str | None = None
+    history: str | None = None
+    """A folder, absolute, or an fsspec URL."""
     ci: bool = False
     parallel: bool = False
     """Whether this process is one of several pytest-xdist workers."""
@@ -144,6 +147,7 @@ class EnergyConfig:
             idle_seconds=2.0 if idle is None else idle,
             json=json,
             wall=source.text("energy_wall"),
+            history=source.location("energy_history"),
             ci=ci,
             parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
         )
@@ -216,6 +220,11 @@ class _Source:
         base = self._config.rootpath if given is None else self._config.invocation_params.dir
         text = self.text(name)
         return None if text is None else base / Path(text).expanduser()
+
+    def location(self, name: str) -> str | None:
+        """A URL as it is; a path as `path` gives it."""
+        text = self.text(name)
+        return text if text is None or "://" in text or "::" in text else str(self.path(name))
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str | None:
         value = self.text(name)

@@ -13,6 +13,7 @@ from pytest_energy.config import EnergyConfig, EnergyMarker
 from pytest_energy.errors import EnergyError
 from pytest_energy.fixtures import SESSION
 from pytest_energy.preflight import check_input
+from pytest_energy.records import RunRecord
 from pytest_energy.report import jsonfile, terminal
 from pytest_energy.report.progress import Progress
 from pytest_energy.session import EnergySession
@@ -58,6 +59,8 @@ def finish(session: pytest.Session) -> None:
     record = energy.run_record()
     if energy.config.json is not None:
         jsonfile.write(energy.config.json, record, energy.config.region)
+    if energy.config.history is not None and record.figures:
+        _keep(session, energy.config.history, record)
     if energy.config.hw != "auto" and not record.figures and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -74,6 +77,9 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
     if energy.failure is not None:
         reporter.section("energy")
         reporter.write_line(f"ERROR: baselines were not stored: {energy.failure}")
+    if _UNSENT in config.stash:
+        reporter.section("energy")
+        reporter.write_line(f"ERROR: {config.stash[_UNSENT]}")
     if not record.figures:
         if energy.config.hw != "auto":
             reporter.section("energy")
@@ -93,6 +99,22 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
 
 
 _WRITTEN = pytest.StashKey[Sequence[tuple[Path, str]]]()
+_ORIGIN = pytest.StashKey[Any]()
+_UNSENT = pytest.StashKey[str]()
+
+
+def _keep(session: pytest.Session, url: str, record: RunRecord) -> None:
+    """Add the session to the history; where that fails, nothing measured is lost."""
+    from pytest_energy.history.writing import append
+
+    config, energy = session.config, session.config.stash[SESSION]
+    document = jsonfile.as_document(record, energy.config.region)
+    try:
+        append(url, document, config.stash[_ORIGIN], spare=energy.cache / "unsent")
+    except EnergyError as error:
+        config.stash[_UNSENT] = f"{error}"
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _session(config: pytest.Config) -> EnergySession:
@@ -102,6 +124,11 @@ def _session(config: pytest.Config) -> EnergySession:
         fallback = config.rootpath / ".pytest_cache" / "d" / "energy"
         folder = fallback if cache is None else cache.mkdir("energy")
         config.stash[SESSION] = EnergySession(settings, folder, _progress(config))
+        if settings.history is not None and not hasattr(config, "workerinput"):
+            from pytest_energy.history.origin import origin
+
+            # Before anything runs: what is committed or recorded meanwhile was not measured.
+            config.stash[_ORIGIN] = origin(config.rootpath)
     return config.stash[SESSION]
 
 

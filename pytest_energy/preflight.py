@@ -56,6 +56,10 @@ def _check_paths(session: EnergySession) -> None:
         )
     if config.json is not None:
         require_writable(config.json, "--energy-json")
+    if config.history is not None:
+        from pytest_energy.history.writing import check_destination
+
+        check_destination(config.history)
     if config.update:
         path = baseline_path(config.baselines, session.hardware.key)
         require_writable(path, "--energy-baselines")

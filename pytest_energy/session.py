@@ -60,7 +60,7 @@ class EnergySession:
         self.idle_watts: float | None = None
         self.calibration: Calibration | None = None
         self._looked_around = False
-        self._cache = cache
+        self.cache = cache
         self.pending = Pending()
         self.identity: tuple[Mapping[str, Any], Mapping[str, str]] = ({}, {})
         self._depth = 0
@@ -199,7 +199,7 @@ class EnergySession:
 
     @property
     def _local_path(self) -> Path:
-        folder = self._cache / str(self.budget.tokens)
+        folder = self.cache / str(self.budget.tokens)
         return baselines.baseline_path(folder, self.hardware.key)
 
     def _header(self) -> Header:

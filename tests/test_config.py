@@ -50,6 +50,7 @@ def test_command_line_values(pytester: pytest.Pytester) -> None:
         "--energy-lock-timeout=5",
         "--energy-idle-seconds=0.5",
         "--energy-wall=pdu.csv",
+        "--energy-history=past",
         "--energy-json=out/run.json",
     )
 
@@ -68,6 +69,7 @@ def test_command_line_values(pytester: pytest.Pytester) -> None:
     assert config.lock_timeout_seconds == 5
     assert config.idle_seconds == 0.5
     assert config.wall == "pdu.csv"
+    assert config.history == str(pytester.path / "past")
     assert config.json == pytester.path / "out" / "run.json"
 
 
@@ -191,3 +193,10 @@ def test_nearer_markers_override_outer_ones(pytester: pytest.Pytester) -> None:
     )
 
     assert EnergyMarker.from_item(item) == EnergyMarker(max_joules=7, tolerance=0.04)
+
+
+def test_a_history_url_is_taken_as_it_is(pytester: pytest.Pytester) -> None:
+    assert _parse(pytester).history is None
+    assert _parse(pytester, "--energy-history=s3://bucket/past").history == "s3://bucket/past"
+    pytester.makeini("[pytest]\nenergy_history = past\n")
+    assert _parse(pytester).history == str(pytester.path / "past")

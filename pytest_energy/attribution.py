@@ -1,0 +1,60 @@
+"""What was different on both sides of a change in a history, as `explain` says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from pytest_energy.explain import Operating, explain
+from pytest_energy.history.series import Point
+
+AROUND = 20
+"""Sessions on either side whose power and throughput are compared."""
+
+NEAR = 3
+"""Sessions by which a change may be dated wrongly; a difference so near still counts."""
+
+_ANY = Operating(1.0, 1.0)
+
+
+def reason(metric: str, before: Sequence[Point], after: Sequence[Point]) -> str | None:
+    """Why the sessions `after` a change differ from those `before` it; None if nothing is known."""
+    old, new = _environments(before, after)
+    real = metric == "joules_per_real_token"
+    operating = _operating(before[-AROUND:], real), _operating(after[:AROUND], real)
+    if metric.startswith("joules_per_") and operating[0] and operating[1]:
+        return explain(operating[0], operating[1], old, new).sentence
+    if not old or not new:
+        return None
+    differences = explain(_ANY, _ANY, old, new).differences
+    return f"{', '.join(differences)}." if differences else "Same environment."
+
+
+def _operating(points: Sequence[Point], real: bool) -> Operating | None:
+    watts = [point.mean_watts for point in points if point.mean_watts]
+    speeds = [point.tokens_per_second for point in points if point.tokens_per_second]
+    paddings = [point.padding_overhead for point in points if point.padding_overhead]
+    if not watts or not speeds:
+        return None
+    return Operating(fmean(watts), fmean(speeds), fmean(paddings) if real and paddings else None)
+
+
+def _environments(
+    before: Sequence[Point], after: Sequence[Point]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What ran right before and right after; a little further off where those are the same."""
+    old, new = _surroundings(before[-1]), _surroundings(after[0])
+    for step in range(1, NEAR + 1):
+        if old != new:
+            break
+        old = _surroundings(before[max(-1 - step, -len(before))])
+        new = _surroundings(after[min(step, len(after) - 1)])
+    return old, new
+
+
+def _surroundings(point: Point) -> dict[str, str]:
+    if not point.environment:
+        return {}
+    # Another card is a difference, however alike the cards are.
+    card = {"device": point.device} if point.device else {}
+    return {**point.environment, **card}
