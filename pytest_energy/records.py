@@ -4,12 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from pytest_energy.claims import ClaimRecord
 from pytest_energy.metering import Window
 
 JSON_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of an A/B comparison, over all its pairs; `name` is `base` or `head`.
+
+    `reference` says where its code is from: a commit, `working tree`, or an interpreter's path.
+    """
+
+    name: str
+    reference: str
+    joules_per_token: float
+    mean_watts: float
+    tokens_per_second: float
+    padding_overhead: float | None
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Base and head metered in turn in one session; `pairs` holds J/token of (base, head).
+
+    For savings `pairs` holds what is spent: the smaller run's J/token over the larger's.
+    `within_pair_drift` is the second window of a pair against the first, relative; `settles` says
+    that a baseline had left the figure open; `turns` that memory did not do for both at once.
+    """
+
+    reference: str
+    kind: Literal["revision", "interpreter"]
+    base: Side
+    head: Side
+    pairs: tuple[tuple[float, float], ...]
+    within_pair_drift: float | None = None
+    settles: bool = False
+    turns: bool = False
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Comparison:
+        """The comparison that `VerdictRecord.as_json` wrote."""
+        values = dict(row)
+        values["base"], values["head"] = Side(**values["base"]), Side(**values["head"])
+        values["pairs"] = tuple((base, head) for base, head in values["pairs"])
+        values["notes"] = tuple(values["notes"])
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -47,6 +92,8 @@ class VerdictRecord:
     warning: str | None = None
     """Where the levels are closer than the baseline can tell apart."""
     windows: tuple[Window, ...] = ()
+    comparison: Comparison | None = None
+    """Where base and head were metered in one session: `baseline` is then the base's value."""
 
     @property
     def text(self) -> str:
@@ -68,6 +115,8 @@ class VerdictRecord:
         if values.get("parameters"):
             values["parameters"] = tuple(values["parameters"])
         values["windows"] = tuple(window_from_json(row) for row in values["windows"])
+        if values.get("comparison") is not None:
+            values["comparison"] = Comparison.from_json(values["comparison"])
         return cls(**values)
 
 
