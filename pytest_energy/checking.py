@@ -43,6 +43,7 @@ class Check:
             tolerance=levels.tolerance,
             detect=levels.detect,
             local=self.reference is not None and self.reference.local,
+            changed_environment=self._changed_environment(),
         )
         self.levels = levels
         self.unsteady = False
@@ -90,6 +91,7 @@ class Check:
             uncertainty=summary.uncertainty,
             baseline=verdict.baseline,
             change=verdict.change,
+            trace=verdict.trace,
             windows=tuple(windows),
             warning=self._warning(),
         )
@@ -120,6 +122,11 @@ class Check:
         figure = quantity(window.joules_per_token, "J/token")
         text = f"{figure}  {window.tokens_per_second:,.0f} tokens/s"
         self.session.progress.window(identifier, number, text)
+
+    def _changed_environment(self) -> dict[str, tuple[str | None, str | None]]:
+        if self.reference is None:
+            return {}
+        return comparable.changed_environment(self.reference, self.session.hardware)
 
     def _warning(self) -> str | None:
         found = self.reference

@@ -77,6 +77,8 @@ class ClaimRecord:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
+    location: tuple[str, int] | None = None
+    """The test's file, relative to pytest's root, and its line, from 1."""
 
     @property
     def outcome(self) -> str:
@@ -105,6 +107,7 @@ class ClaimRecord:
             figures=tuple(Figure(**row) for row in record["figures"]),
             tables=tuple(_table(row) for row in record["tables"]),
             plots=tuple(_plot(row) for row in record["plots"]),
+            location=tuple(record["location"]) if record.get("location") else None,
         )
 
 

@@ -73,10 +73,26 @@ def explanation(
     stored = rows[-1].padding_overhead if padding_overhead else None
     old = Operating(fmean(watts), fmean(speeds), stored)
     new = Operating(summary.mean_watts, summary.tokens_per_second, padding_overhead)
-    environment = dict(found.baseline.environments.get(rows[-1].environment or "", {}))
+    environment = _environment(found, rows[-1])
     # What the baseline did not note may or may not have changed; it is no difference.
     current = {k: v for k, v in hardware.environment.items() if k in environment}
     return explain(old, new, environment, current).sentence
+
+
+def changed_environment(
+    found: Reference, hardware: Hardware
+) -> dict[str, tuple[str | None, str | None]]:
+    """What differs from the newest session's environment, by name: (then, now)."""
+    environment = _environment(found, _own_rows(found, hardware)[-1])
+    return {
+        name: (then, hardware.environment.get(name))
+        for name, then in environment.items()
+        if then != hardware.environment.get(name)
+    }
+
+
+def _environment(found: Reference, row: StoredSession) -> dict[str, str]:
+    return dict(found.baseline.environments.get(row.environment or "", {}))
 
 
 def _own_rows(found: Reference, hardware: Hardware) -> tuple[StoredSession, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -213,7 +214,7 @@ def conclude(item: pytest.Item) -> None:
     """Keep what a test noted of its claim, and fail it where a figure is out of bounds."""
     from pytest_energy.attempts import note, stand
 
-    record = item.stash[CLAIM].record
+    record = replace(item.stash[CLAIM].record, location=location_of(item))
     session_of(item).claims.append(record)
     note(item, [(f"energy_{figure.name}", figure.value) for figure in record.figures])
     if record.outcome == "fails":
@@ -222,12 +223,19 @@ def conclude(item: pytest.Item) -> None:
         pytest.fail(failure, pytrace=False)
 
 
+def location_of(item: pytest.Item) -> tuple[str, int] | None:
+    """The test's file, relative to the root, and its line from 1; None where it has no line."""
+    file, line, _ = item.location
+    return None if line is None else (file, line + 1)
+
+
 def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> None:
     """Keep a verdict, put its figures into JUnit, and end the test as it says."""
     from pytest_energy.attempts import DECIDED, note, stand
     from pytest_energy.report.properties import properties
     from pytest_energy.report.terminal import sentence, windows_table
 
+    record = replace(record, location=location_of(item))
     session.verdicts.append(record)
     session.progress.done(record.id, sentence(record))
     note(item, properties(record, [name for name, _ in item.user_properties]))

@@ -12,6 +12,7 @@ from pytest_energy.verdict import (
     Evidence,
     Outcome,
     Subject,
+    TracePoint,
     Verdict,
     decided,
     measured,
@@ -48,6 +49,7 @@ class Gate(ABC):
         self._most = most
         self._logs: list[float] = []
         self._path: list[float] = []
+        self._trace: list[TracePoint] = []
         self.verdict: Verdict | None = None
 
     def stop(self, reason: str) -> Verdict:
@@ -96,6 +98,7 @@ class Gate(ABC):
         if look is None:
             return self._conclude("missing", no_baseline(self._subject), None)
         self._path.append(look.evidence)
+        self._trace.append(self._traced(look))
         if look.outcome is None:
             return None
         if look.outcome == "invalid":
@@ -133,6 +136,18 @@ class Gate(ABC):
             len(self._logs),
         )
 
+    def _traced(self, look: Look) -> TracePoint:
+        count, change = len(self._logs), self._changed(look.change)
+        if count < LEAST_VALUES or not math.isfinite(look.variance):
+            return TracePoint(count, change)
+        within, changed = self._levels.edges(look.variance, look.height)
+        inner = None if within is None else self._either_way(within)
+        return TracePoint(count, change, inner, self._either_way(changed))
+
+    def _either_way(self, log_change: float) -> tuple[float, float]:
+        low, high = sorted(self._changed(side * log_change) for side in (-1, 1))
+        return low, high
+
     def _interval(self, look: Look) -> tuple[float, float]:
         half = _COVERAGE * math.sqrt(look.variance)
         low, high = sorted(self._changed(look.change + side * half) for side in (-1, 1))
@@ -157,6 +172,7 @@ class Gate(ABC):
             reference_windows=figures.reference_windows if figures else (),
             evidence=Evidence(look.evidence, levels.fails_at, levels.passes_at) if look else None,
             path=tuple(self._path),
+            trace=tuple(self._trace),
             drift=figures.drift if figures else None,
         )
         return self.verdict

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.plain import PlainSpan
-from pytest_energy.meters.protocol import Measured, Meter, Method, Span
+from pytest_energy.meters.protocol import Measured, Meter, Method, PowerTrace, Span
 from pytest_energy.validity import TOO_SHORT, first_fault
 
 
@@ -34,6 +34,8 @@ class Window:
     steps: int = 0
     loss: float | None = None
     notes: Mapping[str, float] = field(default_factory=dict)
+    power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict)
+    """Power (W) over the window where the meter samples it, else empty; nothing is gated on it."""
 
     @property
     def valid(self) -> bool:
@@ -119,6 +121,7 @@ class OpenWindow:
             tokens=self._tokens,
             real_tokens=self._real_tokens,
             notes=measured.notes,
+            power_by_domain=measured.power_by_domain,
         )
 
     def _measured(self, ended: float) -> Measured:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from pytest_energy.claims import ClaimRecord
 from pytest_energy.metering import Window
+from pytest_energy.verdict import TracePoint
 
 JSON_SCHEMA = 1
 
@@ -91,6 +92,12 @@ class VerdictRecord:
     explanation: str | None = None
     warning: str | None = None
     """Where the levels are closer than the baseline can tell apart."""
+    location: tuple[str, int] | None = None
+    """The test's file, relative to pytest's root, and its line, from 1."""
+    changed_environment: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    """What differs from the baseline's environment, by name: (then, now)."""
+    trace: tuple[TracePoint, ...] = ()
+    """The gate after each window, or pair of them."""
     windows: tuple[Window, ...] = ()
     comparison: Comparison | None = None
     """Where base and head were metered in one session: `baseline` is then the base's value."""
@@ -110,10 +117,15 @@ class VerdictRecord:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> VerdictRecord:
         """The record that `as_json` wrote."""
-        values = dict(record)
-        values["outcome"] = values.pop("verdict")
-        if values.get("parameters"):
-            values["parameters"] = tuple(values["parameters"])
+        known = {each.name for each in fields(cls)}
+        values = {name: value for name, value in record.items() if name in known}
+        values["outcome"] = record["verdict"]
+        for name in ("parameters", "location"):
+            if values.get(name):
+                values[name] = tuple(values[name])
+        changed = values.get("changed_environment", {})
+        values["changed_environment"] = {name: tuple(both) for name, both in changed.items()}
+        values["trace"] = tuple(_point(row) for row in values.get("trace", ()))
         values["windows"] = tuple(window_from_json(row) for row in values["windows"])
         if values.get("comparison") is not None:
             values["comparison"] = Comparison.from_json(values["comparison"])
@@ -172,5 +184,21 @@ def window_as_json(window: Window) -> dict[str, Any]:
 
 def window_from_json(row: Mapping[str, Any]) -> Window:
     """The window that `window_as_json` wrote."""
-    derived = ("joules", "mean_watts", "valid")
-    return Window(**{name: value for name, value in row.items() if name not in derived})
+    known = {each.name for each in fields(Window)}
+    values = {name: value for name, value in row.items() if name in known}
+    power = values.get("power_by_domain", {})
+    values["power_by_domain"] = {
+        domain: tuple((seconds, watts) for seconds, watts in points)
+        for domain, points in power.items()
+    }
+    return Window(**values)
+
+
+def _point(row: Mapping[str, Any]) -> TracePoint:
+    within, changed = row["within"], row["changed"]
+    return TracePoint(
+        row["windows"],
+        row["change"],
+        None if within is None else tuple(within),
+        None if changed is None else tuple(changed),
+    )

@@ -65,6 +65,15 @@ class Levels:
         middle = (self.allowed + self.caught) / 2
         return (self.caught - self.allowed) * (abs(change) - middle) / variance
 
+    def edges(self, variance: float, height: float = 1.0) -> tuple[float | None, float]:
+        """The changes, either way, up to which a figure is within and from which it has changed.
+
+        The first is None where so large a variance lets no change be called within.
+        """
+        middle, scale = (self.allowed + self.caught) / 2, variance / (self.caught - self.allowed)
+        within = middle + height * self.passes_at * scale
+        return within if within >= 0 else None, middle + height * self.fails_at * scale
+
     def decide(self, change: float, evidence: float, height: float = 1.0) -> Outcome | None:
         """The outcome that the evidence suffices for; `height` lowers both bounds."""
         if evidence >= height * self.fails_at:
@@ -74,7 +83,10 @@ class Levels:
 
 @dataclass(frozen=True)
 class Look:
-    """The test after one more value: change and variance (log scale), and whether it is over."""
+    """The test after one more value: change and variance (log scale), and whether it is over.
+
+    `height` is that of the bounds at this look, as a share of the usual.
+    """
 
     change: float
     variance: float
@@ -82,6 +94,7 @@ class Look:
     outcome: Outcome | None
     exhausted: bool = False
     noise: float | None = None
+    height: float = 1.0
 
 
 def look_at_session(values: Sequence[float], spread: Spread, levels: Levels, most: int) -> Look:
@@ -132,11 +145,12 @@ def look_at_pairs(
         return Look(change, variance, evidence, None)
     last = count >= most
     resolved = levels.caught - levels.allowed >= _RESOLVED * math.sqrt(variance)
-    outcome = levels.decide(change, evidence, _LAST_LOOK if last and resolved else 1.0)
+    height = _LAST_LOOK if last and resolved else 1.0
+    outcome = levels.decide(change, evidence, height)
     noise = math.sqrt(squares / degrees)
     if last and outcome is None:
         outcome = "inconclusive"
-    return Look(change, variance, evidence, outcome, noise=noise)
+    return Look(change, variance, evidence, outcome, noise=noise, height=height)
 
 
 def pair_drift(differences: Sequence[float], base_first: Sequence[bool]) -> float | None:

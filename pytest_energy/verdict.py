@@ -31,13 +31,28 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class TracePoint:
+    """A gate after so many windows (or pairs): the change so far, and where it would be decided.
+
+    All as `Verdict.change` is. Inside `within` (low, high) the figure has not changed, outside
+    `changed` it has; None where the gate could not say so yet.
+    """
+
+    windows: int
+    change: float
+    within: tuple[float, float] | None = None
+    changed: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the gate decided of one figure, and why.
 
     `value`, `baseline`, `windows` and `reference_windows` (the base's side of pairs) are in
     `unit`. `change`, the 95 % `interval`, `tolerance`, `detect` and `drift` (second window of a
     pair against the first) are relative; of a `fraction` such as savings they are differences.
-    `path` is the log likelihood ratio after each window, the larger of the two sides.
+    `path` is the log likelihood ratio after each window, the larger of the two sides; `trace` is
+    the same as a person reads it.
     """
 
     outcome: Outcome
@@ -55,6 +70,7 @@ class Verdict:
     reference_windows: tuple[float, ...] = ()
     evidence: Evidence | None = None
     path: tuple[float, ...] = ()
+    trace: tuple[TracePoint, ...] = ()
     drift: float | None = None
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 Method = Literal["counter", "integrated", "modelled", "external"]
+
+PowerTrace: TypeAlias = "tuple[tuple[float, float], ...]"
+"""Power over a window: (seconds since its work began, W)."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,14 @@ class Measured:
     """Joules of a finished window by domain, how far their sum may be off (J), and what is wrong.
 
     `faults` begin with the vocabulary's word as in `Conditions`; `notes` are figures by name.
+    `power_by_domain` is for plots alone, from samples that the meter took anyway; it may be empty.
     """
 
     joules_by_domain: Mapping[str, float]
     uncertainty_joules: float
     faults: tuple[str, ...] = ()
     notes: Mapping[str, float] = field(default_factory=dict)
+    power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict)
 
 
 class Span(Protocol):

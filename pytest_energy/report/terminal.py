@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from pytest_energy.carbon import footprint
 from pytest_energy.claims import ClaimRecord
 from pytest_energy.records import RunRecord, VerdictRecord
+from pytest_energy.report import wording
 from pytest_energy.report.claims import figure_rows, table_text
-from pytest_energy.units import difference, quantity, quantity_with_uncertainty
+from pytest_energy.units import quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,6 @@ _COLOURS = {
     "invalid": "red",
     "missing": "red",
 }
-_EXPLAINED = ("regression", "improvement", "inconclusive", "invalid", "missing")
 _PLAIN_WIDTH = 130
 
 
@@ -59,9 +59,9 @@ def render(
         _print_claim(console, claim)
     for verdict in record.verdicts:
         # A failed test has said its sentence above; what only informs says it here.
-        if verbose or (verdict.outcome in _EXPLAINED and not verdict.fails):
+        if verbose or (verdict.outcome in wording.EXPLAINED and not verdict.fails):
             net = f" {_net(verdict)}" if verbose and verdict.net_value is not None else ""
-            text = f"{_name(verdict)}: {verdict.outcome}. {_reason(verdict)}{net}"
+            text = f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}"
             console.print(text, markup=False, soft_wrap=True)
     for warning in dict.fromkeys(v.warning for v in record.verdicts if v.warning):
         console.print(f"warning: {warning}", markup=False, soft_wrap=True)
@@ -69,7 +69,8 @@ def render(
         if diff:
             console.print(f"\n{_short(path)} changed; read it, then commit it:", markup=False)
             console.print(diff, markup=False, soft_wrap=True)
-    console.print(_cost(record, region), markup=False)
+    cost = wording.cost(record, footprint(record.cost.joules, region))
+    console.print(cost, markup=False)
     if record.wall_joules is not None:
         console.print(f"at the wall about {record.wall_joules:,.0f} J", markup=False)
     if verbose and record.idle_watts is not None:
@@ -83,13 +84,8 @@ def render(
 
 def sentence(record: VerdictRecord) -> str:
     """A verdict in a few words, for a line of its own."""
-    parts = [_value(record), change_text(record), record.outcome]
+    parts = [wording.value(record), wording.change(record), record.outcome]
     return "  ".join(part for part in parts if part)
-
-
-def change_text(record: VerdictRecord) -> str:
-    """The change against the baseline: percent, or points of a saved fraction."""
-    return "" if record.change is None else difference(record.change, record.unit)
 
 
 def windows_table(record: VerdictRecord) -> str:
@@ -146,11 +142,11 @@ def _table(verdicts: Sequence[VerdictRecord]) -> object:
         # As text: names of tests may hold brackets, which rich would take for markup.
         outcome = Text(verdict.outcome, style=_COLOURS.get(verdict.outcome, "default"))
         table.add_row(
-            Text(_name(verdict)),
-            Text(_value(verdict)),
-            Text(_quantity(verdict, verdict.baseline)),
-            Text(change_text(verdict)),
-            outcome.append(_caveat(verdict), style="default"),
+            Text(wording.name(verdict)),
+            Text(wording.value(verdict)),
+            Text(wording.baseline(verdict)),
+            Text(wording.change(verdict)),
+            outcome.append(wording.caveat(verdict), style="default"),
         )
     return table
 
@@ -174,45 +170,5 @@ def _print_claim(console: Console, claim: ClaimRecord) -> None:
         console.print(f"{table_text(one)}\n", markup=False, soft_wrap=True)
 
 
-def _name(verdict: VerdictRecord) -> str:
-    return f"{verdict.id} savings" if verdict.metric == "savings" else verdict.id
-
-
-def _value(verdict: VerdictRecord) -> str:
-    if verdict.value is None:
-        return ""
-    return quantity_with_uncertainty(verdict.value, verdict.uncertainty or 0.0, verdict.unit)
-
-
-def _quantity(verdict: VerdictRecord, value: float | None) -> str:
-    return "" if value is None else quantity(value, verdict.unit)
-
-
 def _net(verdict: VerdictRecord) -> str:
-    return f"(net of idle {_quantity(verdict, verdict.net_value)})"
-
-
-def _caveat(verdict: VerdictRecord) -> str:
-    notes = []
-    if verdict.method == "modelled":
-        notes.append("modelled")
-    if verdict.local and verdict.outcome != "recorded":
-        notes.append("local")
-    return f" ({', '.join(notes)})" if notes else ""
-
-
-def _reason(verdict: VerdictRecord) -> str:
-    shown_only = verdict.outcome in ("regression", "improvement") and not verdict.fails
-    return f"{verdict.text} (shown only, fails nothing)" if shown_only else verdict.text
-
-
-def _cost(record: RunRecord, region: str | None) -> str:
-    cost = footprint(record.cost.joules, region)
-    carbon = cost.source if cost.grams is None else f"{cost.grams:.2g} gCO2e ({cost.source})"
-    methods = {verdict.method for verdict in record.verdicts}
-    modelled = "modelled" in methods | {claim.method for claim in record.claims}
-    least = "" if record.cost.complete else "at least "
-    return (
-        f"this run cost {least}{cost.joules:,.0f} J{' (modelled)' if modelled else ''}, "
-        f"{1000 * cost.kwh:.3g} Wh, {carbon}, in {record.cost.seconds:,.0f} s of metering"
-    )
+    return f"(net of idle {wording.shown(verdict, verdict.net_value)})"

@@ -12,6 +12,7 @@ from statistics import median
 
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.span import CardJoules
+from pytest_energy.meters.power_trace import mean_powers
 
 SAMPLE_SECONDS = 0.01
 PATIENCE_SECONDS = 1.0
@@ -24,6 +25,9 @@ CHANGES = 24
 FEWEST_CHANGES = 8
 SLOWEST_SENSOR_SECONDS = 0.25
 FASTEST_SENSOR_SECONDS = 0.025
+CURVE_SECONDS = 0.05
+CURVE_POINTS = 8192
+"""What is kept of the integral for plots: a point every so often, of the last minutes."""
 
 
 @dataclass
@@ -48,6 +52,7 @@ class Trace:
         self._variance = 0.0
         self._changes: deque[tuple[float, float]] = deque(maxlen=CHANGES)
         self._marks: list[Mark] = []
+        self._curve: deque[tuple[float, float]] = deque(maxlen=CURVE_POINTS)
 
     def add(self, seconds: float, watts: float) -> None:
         """Take a reading (W) at a time (s)."""
@@ -65,6 +70,17 @@ class Trace:
             held = max(seconds - earlier, self.sensor_period())
             self._variance += (watts - before) ** 2 * held**2 / 12
         self._last = (seconds, watts)
+        if not self._curve or seconds - self._curve[-1][0] >= CURVE_SECONDS:
+            self._curve.append((seconds, self.joules))
+
+    def powers(self, since: float) -> list[tuple[float, float]]:
+        """Mean powers (time in s, W) from about that time on, at most `CURVE_SECONDS` apart."""
+        recent: list[tuple[float, float]] = []
+        for point in reversed(self._curve):
+            recent.append(point)
+            if point[0] < since:
+                break
+        return mean_powers(recent[::-1])
 
     def mark(self, seconds: float) -> Mark:
         """Ask for the integral at a moment that is not older than the last reading."""
@@ -139,6 +155,11 @@ class Integrator:
         with self._lock:
             return self._trace.sensor_period()
 
+    def powers(self, since: float) -> list[tuple[float, float]]:
+        """Mean powers (time in s, W) from about that time on."""
+        with self._lock:
+            return self._trace.powers(since)
+
     def mark(self, seconds: float) -> Mark:
         """Ask for the integral at a moment from now on."""
         with self._lock:
@@ -183,3 +204,8 @@ class IntegratorSpan:
             return CardJoules(0.0, 0.0, self._integrator.lost)
         joules, doubt = between(self._begin, self._end, self._period)
         return CardJoules(joules, doubt, self._integrator.lost)
+
+    def power(self) -> list[tuple[float, float]]:
+        """Powers (time in s, W) since the work started, moved back by how much the sensor lags."""
+        lag = SENSOR_SHIFT * self._period
+        return [(at - lag, watts) for at, watts in self._integrator.powers(self._begin.seconds)]

@@ -9,8 +9,9 @@ from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.nvml.counter import Counter
 from pytest_energy.meters.nvml.power import Integrator, IntegratorSpan
 from pytest_energy.meters.nvml.span import CardJoules, CounterSpan
-from pytest_energy.meters.nvml.watch import FRESH_SECONDS, Watch, implausible
-from pytest_energy.meters.protocol import Measured
+from pytest_energy.meters.nvml.watch import FRESH_SECONDS, Sample, Watch, implausible
+from pytest_energy.meters.power_trace import power_trace
+from pytest_energy.meters.protocol import Measured, PowerTrace
 
 
 class NvmlSpan:
@@ -47,19 +48,37 @@ class NvmlSpan:
         if periods := [counter.period_seconds for counter in self._counters]:
             notes["update_period_seconds"] = max(periods)
         measured = {card.domain: found[card.domain] for card in self._cards}
+        samples = {
+            domain: self._watch.samples_since(self._watched_since, domain) for domain in measured
+        }
         return Measured(
             {domain: card.joules for domain, card in measured.items()},
             sum(card.uncertainty_joules for card in measured.values()),
-            tuple(self._faults(measured, ended)),
+            tuple(self._faults(measured, samples, ended)),
             notes,
+            self._power(samples, ended),
         )
 
-    def _faults(self, measured: dict[str, CardJoules], ended: float) -> list[str]:
+    def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
+        seen = {
+            domain: [
+                (look.seconds, look.watts) for look in reversed(looks) if look.watts is not None
+            ]
+            for domain, looks in samples.items()
+        }
+        seen |= {span.domain: span.power() for span in self._integrated}
+        traces = {
+            domain: power_trace(points, self.started, ended) for domain, points in seen.items()
+        }
+        return {domain: trace for domain, trace in traces.items() if trace}
+
+    def _faults(
+        self, measured: dict[str, CardJoules], samples: dict[str, list[Sample]], ended: float
+    ) -> list[str]:
         faults = [card.fault for card in measured.values() if card.fault is not None]
         faults += self._watch.faults_since(self._watched_since)
         for card in self._cards:
             mean_watts = measured[card.domain].joules / max(ended - self.started, 1e-6)
-            samples = self._watch.samples_since(self._watched_since, card.domain)
             limit_watts = card.device.power_limit_watts
-            faults += implausible(samples, card.domain, mean_watts, limit_watts)
+            faults += implausible(samples[card.domain], card.domain, mean_watts, limit_watts)
         return list(dict.fromkeys(faults))
