@@ -6,12 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pytest_energy.option_values import OptionValues, flag
 
 UpdateMode = Literal["new", "append", "replace"]
 
@@ -50,12 +49,9 @@ OPTIONS: dict[str, tuple[str | None, str]] = {
     "energy_wall": ("SOURCE", "log or http:// address of a plug meter, for what compares with it"),
     "energy_history": ("URL", "folder, or fsspec URL such as s3://…, for a record of each session"),
     "energy_json": ("PATH", "write the verdicts, with every window, as JSON"),
+    "energy_markdown": ("PATH", "write the verdicts as Markdown"),
+    "energy_html": ("PATH", "write a page of verdicts and plots, in one file"),
 }
-
-
-def flag(name: str) -> str:
-    """The command-line spelling of an option."""
-    return "--" + name.replace("_", "-")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -90,6 +86,8 @@ class EnergyConfig:
     lock_timeout_seconds: float = 600.0
     idle_seconds: float = 2.0
     json: Path | None = None
+    markdown: Path | None = None
+    html: Path | None = None
     wall: str | None = None
     history: str | None = None
     """A folder, absolute, or an fsspec URL."""
@@ -100,7 +98,7 @@ class EnergyConfig:
     @classmethod
     def from_pytest_config(cls, config: pytest.Config) -> EnergyConfig:
         """Options over ini over defaults; raises `pytest.UsageError` naming what is wrong."""
-        source = _Source(config)
+        source = OptionValues(config)
         ci = _truthy(os.environ.get("CI"))
         update = source.choice("energy_update", ("new", "append", "replace"))
         if update and ci and not source.switch("energy_allow_ci_update"):
@@ -125,7 +123,6 @@ class EnergyConfig:
         timeout = source.number("energy_lock_timeout", 0.0, 1e9)
         idle = source.number("energy_idle_seconds", 0.0, 600.0)
         data = source.text("energy_data") or "synthetic"
-        json = source.path("energy_json")
         return cls(
             root=config.rootpath,
             baselines=source.path("energy_baselines") or config.rootpath / "baselines",
@@ -145,7 +142,9 @@ class EnergyConfig:
             region=source.text("energy_region"),
             lock_timeout_seconds=600.0 if timeout is None else timeout,
             idle_seconds=2.0 if idle is None else idle,
-            json=json,
+            json=source.path("energy_json"),
+            markdown=source.path("energy_markdown"),
+            html=source.path("energy_html"),
             wall=source.text("energy_wall"),
             history=source.location("energy_history"),
             ci=ci,
@@ -196,59 +195,6 @@ class EnergyMarker:
         percent = {k: arguments[k] / 100 for k in ("tolerance", "detect") if k in arguments}
         counts = {k: int(arguments[k]) for k in ("tokens", "max_windows") if k in arguments}
         return cls(**{**arguments, **percent, **counts})
-
-
-class _Source:
-    """One option's value from the command line, else from the ini file."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
-    def text(self, name: str) -> str | None:
-        value = self._config.getoption(name)
-        if value is None:
-            value = self._config.getini(name)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return None
-        return str(value)
-
-    def switch(self, name: str) -> bool:
-        return bool(self._config.getoption(name) or self._config.getini(name))
-
-    def path(self, name: str) -> Path | None:
-        given = self._config.getoption(name)
-        base = self._config.rootpath if given is None else self._config.invocation_params.dir
-        text = self.text(name)
-        return None if text is None else base / Path(text).expanduser()
-
-    def location(self, name: str) -> str | None:
-        """A URL as it is; a path as `path` gives it."""
-        text = self.text(name)
-        return text if text is None or "://" in text or "::" in text else str(self.path(name))
-
-    def choice(self, name: str, allowed: tuple[str, ...]) -> str | None:
-        value = self.text(name)
-        if value is not None and value not in allowed:
-            options = ", ".join(f"`{a}`" for a in allowed)
-            raise pytest.UsageError(f"`{flag(name)}={value}` is not known; give one of {options}")
-        return value
-
-    def number(self, name: str, low: float, high: float, *, percent: bool = False) -> float | None:
-        value = self.text(name)
-        if value is None:
-            return None
-        parse: Callable[[str], float] = float
-        try:
-            number = parse(value.rstrip("%") if percent else value.replace("_", ""))
-        except ValueError:
-            number = float("nan")
-        unit = " percent" if percent else ""
-        if not low <= number <= high or (percent and number == 0):
-            raise pytest.UsageError(
-                f"`{flag(name)}={value}` is out of range; give a number{unit} "
-                f"{'above' if percent else 'from'} {low:g} {'up ' if percent else ''}to {high:g}"
-            )
-        return number / 100 if percent else number
 
 
 def _uses_xdist(config: pytest.Config) -> bool:

@@ -16,6 +16,7 @@ from pytest_energy.preflight import check_input
 from pytest_energy.records import RunRecord
 from pytest_energy.report import jsonfile, terminal
 from pytest_energy.report.progress import Progress
+from pytest_energy.reporting import annotation_lines, write_reports
 from pytest_energy.session import EnergySession
 
 
@@ -57,10 +58,9 @@ def finish(session: pytest.Session) -> None:
         energy.failure = str(error)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     record = energy.run_record()
-    if energy.config.json is not None:
-        jsonfile.write(energy.config.json, record, energy.config.region)
     if energy.config.history is not None and record.figures:
         _keep(session, energy.config.history, record)
+    write_reports(record, energy.config)
     if energy.config.hw != "auto" and not record.figures and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -96,6 +96,8 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
         written=config.stash.get(_WRITTEN, ()),
     )
     reporter.write_line(text)
+    for line in annotation_lines(record, config.rootpath):
+        reporter.write_line(line)
 
 
 _WRITTEN = pytest.StashKey[Sequence[tuple[Path, str]]]()

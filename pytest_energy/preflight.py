@@ -9,6 +9,7 @@ from pytest_energy.baseline import baseline_path
 from pytest_energy.carbon import intensity
 from pytest_energy.errors import EnergyError
 from pytest_energy.recording import require_writable
+from pytest_energy.report.needs import require_page_libraries
 
 if TYPE_CHECKING:
     from pytest_energy.session import EnergySession
@@ -54,8 +55,12 @@ def _check_paths(session: EnergySession) -> None:
         raise EnergyError(
             f"`--energy-data={config.data}` is no folder; give `synthetic`, `hub` or a folder"
         )
-    if config.json is not None:
-        require_writable(config.json, "--energy-json")
+    for name in ("json", "markdown", "html"):
+        path = getattr(config, name)
+        if path is not None:
+            require_writable(path, f"--energy-{name}")
+    if config.html is not None:
+        require_page_libraries("--energy-html")
     if config.history is not None:
         from pytest_energy.history.writing import check_destination
 

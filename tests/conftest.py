@@ -93,8 +93,9 @@ def _meter():
 
 @pytest.fixture(autouse=True)
 def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outcomes depend on CI; tests of CI's behaviour set it themselves."""
-    monkeypatch.delenv("CI", raising=False)
+    """Outcomes and reports depend on CI; tests of CI's behaviour set it themselves."""
+    for name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def table_text(table: Table) -> str:
     """A table in plain characters: texts to the left, numbers to the right."""
     rows = [table.columns, *(tuple(cell(c) for c in row) for row in table.rows)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-    numeric = [_is_numeric(table.rows, i) for i in range(len(table.columns))]
+    numeric = [is_numeric(table.rows, i) for i in range(len(table.columns))]
     lines = [
         "  ".join(
             f"{text:>{width}}" if right else f"{text:<{width}}"
@@ -63,5 +63,6 @@ def table_text(table: Table) -> str:
     return "\n".join([table.title, *lines])
 
 
-def _is_numeric(rows: Sequence[Sequence[Cell]], column: int) -> bool:
+def is_numeric(rows: Sequence[Sequence[Cell]], column: int) -> bool:
+    """Whether a column holds numbers."""
     return any(not isinstance(row[column], (str, type(None))) for row in rows)

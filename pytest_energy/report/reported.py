@@ -1,0 +1,72 @@
+"""A run as the page shows it, from the session itself or from a document of `--energy-json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_energy.carbon import Footprint
+from pytest_energy.claims import ClaimRecord
+from pytest_energy.errors import EnergyError
+from pytest_energy.records import JSON_SCHEMA, RunCost, RunRecord, VerdictRecord
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """One run; `source` names the file that it was read from, empty for the run itself."""
+
+    record: RunRecord
+    footprint: Footprint
+    source: str = ""
+
+
+def read_document(path: Path) -> ReportedRun:
+    """The run in a document of `--energy-json`; raises `EnergyError` naming what is wrong."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EnergyError(
+            f"`{path}` cannot be read ({error.strerror}); give a file that `--energy-json` wrote"
+        ) from None
+    except ValueError as error:
+        raise EnergyError(
+            f"`{path}` is no JSON ({error}); give a file that `--energy-json` wrote"
+        ) from None
+    return from_document(document, path)
+
+
+def from_document(document: Any, path: Path) -> ReportedRun:
+    """The run in a document's builtin types; `path` is named where they do not fit."""
+    schema = document.get("schema") if isinstance(document, Mapping) else None
+    if schema is None or "verdicts" not in document:
+        raise EnergyError(f"`{path}` is no record of a run; give a file that `--energy-json` wrote")
+    if schema != JSON_SCHEMA:
+        raise EnergyError(
+            f"`{path}` has schema {schema}, but this version reads {JSON_SCHEMA}; "
+            f"read it with the version that wrote it"
+        )
+    try:
+        return _run(document, path.name)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EnergyError(
+            f"`{path}` is damaged ({type(error).__name__}: {error}); write it again with "
+            f"`--energy-json`"
+        ) from None
+
+
+def _run(document: Mapping[str, Any], source: str) -> ReportedRun:
+    run = document["run"]
+    record = RunRecord(
+        hardware=document["hardware"],
+        environment=document["environment"],
+        verdicts=tuple(VerdictRecord.from_json(row) for row in document["verdicts"]),
+        cost=RunCost(run["joules"], run["seconds"], run["complete"]),
+        idle_watts=run["idle_watts"],
+        wall_joules=run["wall_joules"],
+        claims=tuple(ClaimRecord.from_json(row) for row in document["claims"]),
+    )
+    footprint = Footprint(run["joules"], run["gco2e"], run["gco2e_source"])
+    return ReportedRun(record, footprint, source)

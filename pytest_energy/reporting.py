@@ -1,0 +1,49 @@
+"""The reports that a run writes at its end: files that were asked for, and what GitHub shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytest_energy.carbon import footprint
+from pytest_energy.config import EnergyConfig
+from pytest_energy.recording import write
+from pytest_energy.records import RunRecord
+from pytest_energy.report import github, jsonfile, markdown
+
+
+def write_reports(
+    record: RunRecord, config: EnergyConfig, environ: Mapping[str, str] = os.environ
+) -> None:
+    """Write what was asked for; a job's summary by itself, where GitHub gives one."""
+    if config.json is not None:
+        jsonfile.write(config.json, record, config.region)
+    cost = footprint(record.cost.joules, config.region)
+    if config.markdown is not None:
+        write(config.markdown, markdown.render(record, cost))
+    if config.html is not None:
+        from pytest_energy.report.html.page import render
+        from pytest_energy.report.reported import ReportedRun
+
+        write(config.html, render([ReportedRun(record, cost)]))
+    summary = environ.get("GITHUB_STEP_SUMMARY")
+    if summary and record.figures:
+        _summarise(Path(summary), markdown.render(record, cost, github.room_in(Path(summary))))
+
+
+def annotation_lines(
+    record: RunRecord, root: Path, environ: Mapping[str, str] = os.environ
+) -> list[str]:
+    """Lines that GitHub turns into annotations; none elsewhere."""
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return []
+    return github.commands(github.annotated(record), root, environ)
+
+
+def _summarise(path: Path, text: str) -> None:
+    try:
+        github.append_summary(path, text)
+    except OSError:
+        # Nobody asked for it, and the terminal says the same: no reason to fail a run.
+        return
