@@ -16,18 +16,18 @@ def quantity(value: float, unit: str) -> str:
     """`value` in four significant digits, such as `5.120 mJ/token`; a `fraction` in per cent."""
     if unit == FRACTION:
         return f"{100 * value:.1f} %"
-    scale, prefix = _prefix(value, unit)
-    return f"{_digits(value / scale, 4)} {prefix}{unit}".rstrip()
+    scale, letter = prefix(value, unit)
+    return f"{_digits(value / scale, 4)} {letter}{unit}".rstrip()
 
 
 def quantity_with_uncertainty(value: float, uncertainty: float, unit: str) -> str:
     """`value` and its half-width under one prefix, such as `5.120 ± 0.014 mJ/token`."""
     if unit == FRACTION:
         return f"{100 * value:.1f} ± {100 * uncertainty:.1f} %"
-    scale, prefix = _prefix(value, unit)
+    scale, letter = prefix(value, unit)
     shown = _digits(value / scale, 4)
     decimals = len(shown.partition(".")[2])
-    return f"{shown} ± {uncertainty / scale:.{decimals}f} {prefix}{unit}".rstrip()
+    return f"{shown} ± {uncertainty / scale:.{decimals}f} {letter}{unit}".rstrip()
 
 
 def percent(ratio: float, *, signed: bool = False) -> str:
@@ -45,7 +45,8 @@ def difference(change: float, unit: str, *, signed: bool = True) -> str:
     return f"{points} point" if points.lstrip("+-") in ("1", "1.0") else f"{points} points"
 
 
-def _prefix(value: float, unit: str) -> tuple[float, str]:
+def prefix(value: float, unit: str) -> tuple[float, str]:
+    """What to divide figures as large as `value` by, and the letter that goes before the unit."""
     if not unit.startswith(_TAKES_PREFIX) or value == 0 or not math.isfinite(value):
         return 1.0, ""
     size = abs(value) * _ROUNDS_UP

@@ -1,0 +1,1 @@
+"""The run as one page: tables and plots, with nothing to fetch."""

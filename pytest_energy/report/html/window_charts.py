@@ -1,0 +1,108 @@
+"""Power over a verdict's windows, and the pairs of an A/B comparison; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_energy.metering import Window
+from pytest_energy.records import Comparison
+from pytest_energy.report.html.chart import (
+    PALETTE,
+    Chart,
+    Trace,
+    axis,
+    colour,
+    layout,
+    line,
+    marks,
+    plain,
+)
+from pytest_energy.units import FRACTION, prefix
+
+_LIMIT_NEARBY = 2.0
+"""A power limit is drawn where the power comes within so many times of it."""
+
+
+def power_chart(
+    windows: Sequence[Window], devices: Sequence[Mapping[str, Any]], key: str
+) -> Chart | None:
+    """Power over time, a line for each window and device; None where the meter samples none."""
+    sampled = [window for window in windows if any(map(len, window.power_by_domain.values()))]
+    if not sampled:
+        return None
+    first = min(window.started for window in sampled)
+    names = dict.fromkeys((window.name, d) for window in sampled for d in window.power_by_domain)
+    alone = len({name for name, _ in names}) == 1
+    data = [
+        _power_line(
+            domain if alone else f"{name}, {domain}",
+            [window for window in sampled if window.name == name],
+            domain,
+            first,
+            PALETTE[number % len(PALETTE)],
+        )
+        for number, (name, domain) in enumerate(names)
+    ]
+    highest = max(watts for trace in data for watts in trace["y"] if watts is not None)
+    limits = [float(each["power_limit_watts"]) for each in devices if each.get("power_limit_watts")]
+    near = [limit for limit in dict.fromkeys(limits) if limit <= _LIMIT_NEARBY * highest]
+    shown = layout(
+        axis("seconds since the first window"),
+        axis("W", rangemode="tozero"),
+        shapes=[_level(limit) for limit in near],
+    )
+    note = f"The dotted line is the power limit, {max(near):g} W." if near else ""
+    return Chart(key, "Power over the windows", tuple(data), shown, note)
+
+
+def pairs_chart(comparison: Comparison, unit: str, key: str) -> Chart:
+    """Base and head of each pair, side by side; for savings what is spent of the larger's."""
+    numbers = list(range(1, len(comparison.pairs) + 1))
+    base = [pair[0] for pair in comparison.pairs]
+    head = [pair[1] for pair in comparison.pairs]
+    scale, letter = (0.01, "") if unit == FRACTION else prefix(max(base + head), unit)
+    title = "% spent" if unit == FRACTION else f"{letter}{unit}"
+    links_x = [x for number in numbers for x in (number, number, None)]
+    links_y = [y for b, h in comparison.pairs for y in (b / scale, h / scale, None)]
+    hover = "%{y:.4g}<extra></extra>"
+    data: tuple[Trace, ...] = (
+        line(
+            "pair", links_x, links_y, "muted", mode="lines", hoverinfo="skip", showlegend=False,
+            line={"color": colour("muted", 0.5), "width": 1},
+        ),
+        marks("base", numbers, [value / scale for value in base], "muted", hovertemplate=hover),
+        marks("head", numbers, [value / scale for value in head], "series-1", hovertemplate=hover),
+    )  # fmt: skip
+    x = axis("pair", dtick=max(1, round(len(numbers) / 8)), range=[0.4, len(numbers) + 0.6])
+    return Chart(key, "Base and head, pair by pair", data, layout(x, axis(plain(title))))
+
+
+def _power_line(
+    name: str, windows: Sequence[Window], domain: str, first: float, shade: str
+) -> Trace:
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for window in windows:
+        points = window.power_by_domain.get(domain, ())
+        x += [round(window.started - first + seconds, 4) for seconds, _ in points] + [None]
+        y += [watts for _, watts in points] + [None]
+    return line(
+        name, x, y, shade,
+        line={"color": colour(shade), "width": 1.5},
+        marker={"color": colour(shade), "size": 4},
+        showlegend=True,
+        hovertemplate="%{x:.2f} s: %{y:.1f} W<extra></extra>",
+    )  # fmt: skip
+
+
+def _level(watts: float) -> dict[str, Any]:
+    return {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": watts,
+        "y1": watts,
+        "line": {"color": colour("muted"), "width": 1, "dash": "dot"},
+    }
