@@ -33,7 +33,8 @@ def drift_chart(drift: SeriesDrift, key: str) -> Chart | None:
     shapes = _band(drift, scale) + [_change(point.date) for point in drift.change_points]
     notes = [
         {
-            "x": point.date, "yref": "paper", "y": 1, "yanchor": "top", "xanchor": "right", "showarrow": False,
+            "x": point.date, "yref": "paper", "y": 1, "yanchor": "top", "xanchor": "right",
+            "showarrow": False,
             "text": str(number),
         }
         for number, point in enumerate(drift.change_points, start=1)

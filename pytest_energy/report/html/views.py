@@ -180,7 +180,12 @@ def _sides(comparison: Comparison) -> TableView:
         ("from", base.reference, head.reference, ""),
         _row("J/token", base.joules_per_token, head.joules_per_token, "J/token"),
         _row("power", base.mean_watts, head.mean_watts, "W"),
-        _row("speed", base.tokens_per_second, head.tokens_per_second, "tokens/s"),
+        (
+            "tokens/s",
+            f"{base.tokens_per_second:,.0f}",
+            f"{head.tokens_per_second:,.0f}",
+            _moved(base.tokens_per_second, head.tokens_per_second),
+        ),
     ]
     if base.padding_overhead and head.padding_overhead:
         rows.append(_row("padding overhead", base.padding_overhead, head.padding_overhead, ""))
@@ -196,5 +201,8 @@ def _sides(comparison: Comparison) -> TableView:
 
 
 def _row(name: str, base: float, head: float, unit: str) -> tuple[str, str, str, str]:
-    moved = percent(head / base - 1, signed=True) if base else ""
-    return name, quantity(base, unit), quantity(head, unit), moved
+    return name, quantity(base, unit), quantity(head, unit), _moved(base, head)
+
+
+def _moved(base: float, head: float) -> str:
+    return percent(head / base - 1, signed=True) if base else ""
