@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pytest_energy.commands.history_options import add_drift, add_history
+from pytest_energy.commands.report_options import add_report
 from pytest_energy.errors import EnergyError
 
 USAGE_ERROR = 4
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_export(commands)
     add_drift(commands)
     add_history(commands)
+    add_report(commands)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)

@@ -16,11 +16,15 @@ from pytest_energy.records import JSON_SCHEMA, RunCost, RunRecord, VerdictRecord
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """One run; `source` names the file that it was read from, empty for the run itself."""
+    """One run; `source` names the file that it was read from, empty for the run itself.
+
+    `commit` is that of the code which ran, where a history's record says it.
+    """
 
     record: RunRecord
     footprint: Footprint
     source: str = ""
+    commit: str | None = None
 
 
 def read_document(path: Path) -> ReportedRun:
@@ -69,4 +73,5 @@ def _run(document: Mapping[str, Any], source: str) -> ReportedRun:
         claims=tuple(ClaimRecord.from_json(row) for row in document["claims"]),
     )
     footprint = Footprint(run["joules"], run["gco2e"], run["gco2e_source"])
-    return ReportedRun(record, footprint, source)
+    commit = document.get("commit")
+    return ReportedRun(record, footprint, source, None if commit is None else str(commit))

@@ -63,7 +63,7 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
     environment.filters["sentence"] = _as_markup
     charts = list(_charts(shown, series))
     return environment.from_string(_resource("page.html")).render(
-        headline=_headline(shown, drift),
+        headline=headline(runs, drift),
         version=_version(),
         runs=shown,
         drift=series,
@@ -92,9 +92,10 @@ def _run_view(run: ReportedRun, key: str) -> RunView:
     )
 
 
-def _headline(runs: Sequence[RunView], drift: DriftReport | None) -> str:
+def headline(runs: Sequence[ReportedRun], drift: DriftReport | None) -> str:
+    """The page in one line: its runs', or else what drifts."""
     if runs:
-        return runs[0].headline
+        return "; ".join(wording.headline(run.record) for run in runs)
     moved, of = (len(drift.drifting), len(drift.series)) if drift is not None else (0, 0)
     return f"{moved} of {of} figures {'drifts' if moved == 1 else 'drift'}"
 
@@ -111,6 +112,8 @@ def _facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
     methods = dict.fromkeys(v.method for v in record.verdicts if v.method)
     if methods:
         yield "joules", ", ".join(methods)
+    if run.commit:
+        yield "commit", run.commit[:12]
     yield "cost", _energy(record, run)
     if run.footprint.grams is not None:
         yield "carbon", f"{run.footprint.grams:.2g} gCO2e"
