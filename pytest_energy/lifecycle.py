@@ -60,7 +60,11 @@ def finish(session: pytest.Session) -> None:
     record = energy.run_record()
     if energy.config.history is not None and record.figures:
         _keep(session, energy.config.history, record)
-    write_reports(record, energy.config)
+    try:
+        write_reports(record, energy.config)
+    except EnergyError as error:
+        config.stash[_UNWRITTEN] = str(error)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if energy.config.hw != "auto" and not record.figures and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -77,9 +81,10 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
     if energy.failure is not None:
         reporter.section("energy")
         reporter.write_line(f"ERROR: baselines were not stored: {energy.failure}")
-    if _UNSENT in config.stash:
-        reporter.section("energy")
-        reporter.write_line(f"ERROR: {config.stash[_UNSENT]}")
+    for key in (_UNSENT, _UNWRITTEN):
+        if key in config.stash:
+            reporter.section("energy")
+            reporter.write_line(f"ERROR: {config.stash[key]}")
     if not record.figures:
         if energy.config.hw != "auto":
             reporter.section("energy")
@@ -103,6 +108,7 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
 _WRITTEN = pytest.StashKey[Sequence[tuple[Path, str]]]()
 _ORIGIN = pytest.StashKey[Any]()
 _UNSENT = pytest.StashKey[str]()
+_UNWRITTEN = pytest.StashKey[str]()
 
 
 def _keep(session: pytest.Session, url: str, record: RunRecord) -> None:

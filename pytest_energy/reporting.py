@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_energy.carbon import footprint
 from pytest_energy.config import EnergyConfig
+from pytest_energy.errors import EnergyError
 from pytest_energy.recording import write
 from pytest_energy.records import RunRecord
 from pytest_energy.report import github, jsonfile, markdown
@@ -16,10 +17,24 @@ from pytest_energy.report import github, jsonfile, markdown
 def write_reports(
     record: RunRecord, config: EnergyConfig, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Write what was asked for; a job's summary by itself, where GitHub gives one."""
+    """Write what was asked for; a job's summary by itself, where GitHub gives one.
+
+    Raises `EnergyError` where a file cannot be written after all.
+    """
+    try:
+        _write_files(record, config)
+    except OSError as error:
+        raise EnergyError(f"`{error.filename}` cannot be written: {error.strerror}") from None
+    cost = footprint(record.cost.joules, config.region)
+    summary = environ.get("GITHUB_STEP_SUMMARY")
+    if summary and record.figures:
+        _summarise(Path(summary), markdown.render(record, cost, github.room_in(Path(summary))))
+
+
+def _write_files(record: RunRecord, config: EnergyConfig) -> None:
+    cost = footprint(record.cost.joules, config.region)
     if config.json is not None:
         jsonfile.write(config.json, record, config.region)
-    cost = footprint(record.cost.joules, config.region)
     if config.markdown is not None:
         write(config.markdown, markdown.render(record, cost))
     if config.html is not None:
@@ -27,9 +42,6 @@ def write_reports(
         from pytest_energy.report.reported import ReportedRun
 
         write(config.html, render([ReportedRun(record, cost)]))
-    summary = environ.get("GITHUB_STEP_SUMMARY")
-    if summary and record.figures:
-        _summarise(Path(summary), markdown.render(record, cost, github.room_in(Path(summary))))
 
 
 def annotation_lines(

@@ -40,7 +40,11 @@ def run(request: Request) -> int:
     if url is not None:
         drift = _drift(url, request.baselines)
         runs = runs or _newest(url)
-    write(request.output, render(runs, drift))
+    page = render(runs, drift)
+    try:
+        write(request.output, page)
+    except OSError as error:
+        raise EnergyError(f"`{request.output}` cannot be written: {error.strerror}") from None
     print(f"wrote {request.output}: {headline(runs, drift)}")
     return 0
 

@@ -28,7 +28,7 @@ def add_report(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--baselines", type=Path, metavar="DIR", help="folder of the baseline files (baselines/)"
     )
-    parser.add_argument("-o", "--output", type=Path, default=_OUTPUT, help=f"({_OUTPUT})")
+    parser.add_argument("-o", "--output", type=Path, default=_OUTPUT, help=f"the page ({_OUTPUT})")
     parser.set_defaults(run=_report)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pytest_energy.carbon import Footprint
 from pytest_energy.claims import ClaimRecord, Table
@@ -10,6 +10,7 @@ from pytest_energy.records import RunRecord, VerdictRecord
 from pytest_energy.report import wording
 from pytest_energy.report.claims import cell, figure_rows, is_numeric
 from pytest_energy.report.markup import escaped, folded, sentence, table
+from pytest_energy.report.sides import side_rows
 from pytest_energy.report.terminal import next_command
 
 _LAST_LINE_BYTES = 200
@@ -31,6 +32,7 @@ def render(record: RunRecord, footprint: Footprint, most_bytes: int | None = Non
     """The whole document, what failed first; sections that do not fit are left out, and named."""
     sections = [
         ("verdicts", _verdicts(record)),
+        ("comparisons", "\n\n".join(_comparisons(record))),
         ("claims", "\n\n".join(_claim(claim) for claim in record.claims)),
         ("environment", _environment(record)),
         ("cost", _cost(record, footprint)),
@@ -80,6 +82,14 @@ def _reasons(verdicts: Sequence[VerdictRecord]) -> str:
 def _warnings(verdicts: Sequence[VerdictRecord]) -> str:
     found = dict.fromkeys(verdict.warning for verdict in verdicts if verdict.warning)
     return "\n".join(f"- warning: {sentence(warning)}" for warning in found)
+
+
+def _comparisons(record: RunRecord) -> Iterator[str]:
+    for verdict in record.verdicts:
+        if verdict.comparison is not None:
+            rows = [[escaped(text) for text in row] for row in side_rows(verdict.comparison)]
+            body = table(("", "base", "head", "change"), rows, right=(1, 2, 3))
+            yield folded(f"{escaped(wording.name(verdict))}: base and head", body)
 
 
 def _claim(claim: ClaimRecord) -> str:

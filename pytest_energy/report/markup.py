@@ -6,13 +6,14 @@ import html
 import re
 from collections.abc import Callable, Sequence
 
+_BLANKS = re.compile(r"\s+")
 _ACTIVE = re.compile(r"[\\`*_~\[\]|$#!]")
 
 
 def escaped(text: str) -> str:
     """Text as Markdown that shows it as it is, on one line, in a table's cell as well."""
     # Entities first: what is added afterwards holds no character that HTML knows.
-    return _ACTIVE.sub(r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
+    return _ACTIVE.sub(r"\\\g<0>", html.escape(_BLANKS.sub(" ", text), quote=False))
 
 
 def sentence(text: str, escape: Callable[[str], str] = escaped) -> str:
@@ -21,7 +22,7 @@ def sentence(text: str, escape: Callable[[str], str] = escaped) -> str:
     if len(parts) % 2 == 0:  # a name holds a backtick itself: which ones are pairs is not known
         return escape(text)
     return "".join(
-        f"<code>{escape(part)}</code>" if number % 2 else _spaced(part, escape)
+        f"<code>{escape(part)}</code>" if number % 2 else escape(part)
         for number, part in enumerate(parts)
     )
 
@@ -35,10 +36,3 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequenc
 def folded(title: str, body: str) -> str:
     """A section that opens on a click; `title` is escaped already."""
     return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
-
-
-def _spaced(part: str, escape: Callable[[str], str]) -> str:
-    # Escaping strips the ends, where a name in code begins or ended.
-    left = " " if part[:1].isspace() else ""
-    right = " " if part[-1:].isspace() and part.strip() else ""
-    return f"{left}{escape(part)}{right}"

@@ -64,7 +64,7 @@ def worst_first(verdicts: Iterable[VerdictRecord]) -> list[VerdictRecord]:
 
 
 def headline(record: RunRecord) -> str:
-    """The run in one line, such as `2 of 18 verdicts fail, 1 of 3 claims fails`."""
+    """The run in one line, such as `2 of 18 verdicts fail, no failure in 3 claims`."""
     parts = []
     verdicts = [verdict for verdict in record.verdicts if verdict.outcome != "measured"]
     if verdicts:
@@ -108,5 +108,6 @@ def _rank(outcome: str) -> int:
 
 
 def _failing(count: int, of: int, what: str) -> str:
-    plural = what if of == 1 else f"{what}s"
-    return f"{count} of {of} {plural} {'fails' if count == 1 else 'fail'}"
+    if not count:
+        return f"no failure in {of} {what if of == 1 else f'{what}s'}"
+    return f"{count} of {of} {what}s {'fails' if count == 1 else 'fail'}"

@@ -37,7 +37,8 @@ def colour(name: str, alpha: float = 1.0) -> str:
 
 def plain(text: str) -> str:
     """Text from tests and files as Plotly shows it literally: it reads a little HTML itself."""
-    return html.escape(" ".join(text.split()), quote=False)
+    # Between dollars it would look for formulas.
+    return html.escape(" ".join(text.split()), quote=False).replace("$", "&#36;")
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:

@@ -50,10 +50,13 @@ def window_changes(verdict: VerdictRecord) -> list[float]:
     if base is None or not base:
         return []
     if verdict.comparison is not None:
-        return [head / base - 1 for base, head in verdict.comparison.pairs]
+        # Pairs of savings hold what is spent: less of it is more saved.
+        saved = verdict.unit == FRACTION
+        pairs = verdict.comparison.pairs
+        return [then - now if saved else now / then - 1 for then, now in pairs]
     if verdict.metric == "savings":
-        pairs = zip(verdict.windows[::2], verdict.windows[1::2], strict=False)
-        return [1 - b.joules_per_token / a.joules_per_token - base for a, b in pairs]
+        both = zip(verdict.windows[::2], verdict.windows[1::2], strict=False)
+        return [1 - b.joules_per_token / a.joules_per_token - base for a, b in both]
     return [_value(verdict, window) / base - 1 for window in verdict.windows if window.tokens]
 
 

@@ -15,6 +15,7 @@ from pytest_energy.report.html.claim_charts import claim_chart
 from pytest_energy.report.html.gate_charts import gate_chart
 from pytest_energy.report.html.gauge import Gauge, gauge
 from pytest_energy.report.html.window_charts import pairs_chart, power_chart
+from pytest_energy.report.sides import side_rows
 from pytest_energy.units import difference, percent, quantity
 
 
@@ -133,9 +134,20 @@ def _facts(verdict: VerdictRecord) -> list[tuple[str, str]]:
     if verdict.parameters:
         trained, total = verdict.parameters
         found.append(("trains", f"{trained:,} of {total:,} parameters"))
+    if verdict.comparison is not None:
+        found += _comparison_facts(verdict.comparison)
     if verdict.warning:
         found.append(("warning", verdict.warning))
     return [(name, text) for name, text in found if text]
+
+
+def _comparison_facts(comparison: Comparison) -> list[tuple[str, str]]:
+    what = "settled against" if comparison.settles else "compared with"
+    found = [(what, comparison.reference)]
+    if comparison.within_pair_drift is not None:
+        moved = percent(comparison.within_pair_drift, signed=True)
+        found.append(("second window of a pair", moved))
+    return found + [("note", note) for note in comparison.notes]
 
 
 def _charts(verdict: VerdictRecord, run: RunRecord, key: str) -> list[Chart]:
@@ -175,34 +187,6 @@ def _windows(windows: Sequence[Window]) -> TableView:
 
 
 def _sides(comparison: Comparison) -> TableView:
-    base, head = comparison.base, comparison.head
-    rows: list[tuple[str, str, str, str]] = [
-        ("from", base.reference, head.reference, ""),
-        _row("J/token", base.joules_per_token, head.joules_per_token, "J/token"),
-        _row("power", base.mean_watts, head.mean_watts, "W"),
-        (
-            "tokens/s",
-            f"{base.tokens_per_second:,.0f}",
-            f"{head.tokens_per_second:,.0f}",
-            _moved(base.tokens_per_second, head.tokens_per_second),
-        ),
-    ]
-    if base.padding_overhead and head.padding_overhead:
-        rows.append(_row("padding overhead", base.padding_overhead, head.padding_overhead, ""))
-    names = dict.fromkeys((*base.environment, *head.environment))
-    rows += [
-        (name, base.environment.get(name, "none"), head.environment.get(name, "none"), "differs")
-        for name in names
-        if base.environment.get(name) != head.environment.get(name)
-    ]
-    return TableView(
-        "Base and head", ("", "base", "head", "change"), tuple(rows), (False, True, True, True)
-    )
-
-
-def _row(name: str, base: float, head: float, unit: str) -> tuple[str, str, str, str]:
-    return name, quantity(base, unit), quantity(head, unit), _moved(base, head)
-
-
-def _moved(base: float, head: float) -> str:
-    return percent(head / base - 1, signed=True) if base else ""
+    rows = tuple(side_rows(comparison))
+    headings = ("", "base", "head", "change")
+    return TableView("Base and head", headings, rows, (False, True, True, True))
