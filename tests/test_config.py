@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_energy.config import OPTIONS, EnergyConfig, EnergyMarker, flag
+from pytest_energy.config import OPTIONS, EnergyConfig, EnergyMarker
+from pytest_energy.option_values import flag
 
 
 def _parse(pytester: pytest.Pytester, *arguments: str) -> EnergyConfig:

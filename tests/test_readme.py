@@ -94,7 +94,8 @@ def test_gating_a_run_of_ones_own(simulated: pytest.Pytester) -> None:
 
 
 def test_every_option_is_in_the_readme() -> None:
-    from pytest_energy.config import OPTIONS, flag
+    from pytest_energy.config import OPTIONS
+    from pytest_energy.option_values import flag
 
     text = (ROOT / "README.md").read_text()
 

@@ -137,7 +137,11 @@ def test_the_gate_is_drawn_with_its_zones() -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "words"),
-    [("within", "nothing has changed"), ("inconclusive", "lay between the zones")],
+    [
+        ("within", "nothing has changed"),
+        ("inconclusive", "lay between the zones"),
+        ("invalid", "cannot be believed"),
+    ],
 )
 def test_the_note_says_where_it_ended(outcome: str, words: str) -> None:
     assert words in drawn(gate_chart(replace(gated("x"), outcome=outcome), "k")).note

@@ -133,6 +133,8 @@ def _note(verdict: VerdictRecord, last: TracePoint, count: str) -> str:
         "improvement": "crossed into the zone of a change",
     }.get(verdict.outcome)
     change = difference(last.change, verdict.unit)
+    if verdict.outcome == "invalid":
+        return f"After {last.windows} {count}s, {change}: they cannot be believed."
     if crossed is None:
         return f"After {last.windows} {count}s, {change}, it lay between the zones."
     return f"After {last.windows} {count}s, at {change}, it {crossed}."

@@ -175,7 +175,7 @@ def _windows(windows: Sequence[Window]) -> TableView:
             f"{window.uncertainty_joules:,.3f}",
             f"{window.seconds:.2f}",
             f"{window.mean_watts:.1f}" if window.seconds > 0 else "",
-            f"{1000 * window.joules_per_token:.4g}" if window.tokens else "",
+            f"{1000 * window.joules_per_token:#.4g}" if window.tokens else "",
             f"{window.tokens_per_second:,.0f}" if window.tokens and window.seconds > 0 else "",
             f"invalid: {window.invalid_reason}" if window.invalid_reason else "",
         )
