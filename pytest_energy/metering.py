@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.plain import PlainSpan
@@ -84,10 +84,11 @@ class OpenWindow:
         self._span: Span | None = None
         self._failure: str | None = None
         self._record: Window | None = None
+        self._power: Callable[[], Mapping[str, PowerTrace]] | None = None
         self._tokens = self._real_tokens = 0
 
     def __enter__(self) -> OpenWindow:
-        self._record, self._span, self._failure = None, None, None
+        self._record, self._span, self._failure, self._power = None, None, None, None
         self._synchronize()
         self._unix_seconds = time.time()
         try:
@@ -103,6 +104,7 @@ class OpenWindow:
         self._synchronize()
         ended = time.monotonic()
         measured = self._measured(ended)
+        self._power = measured.power
         seconds = ended - self._started
         self._record = Window(
             name=self._name,
@@ -121,7 +123,6 @@ class OpenWindow:
             tokens=self._tokens,
             real_tokens=self._real_tokens,
             notes=measured.notes,
-            power_by_domain=measured.power_by_domain,
         )
 
     def _measured(self, ended: float) -> Measured:
@@ -141,9 +142,12 @@ class OpenWindow:
     @property
     def record(self) -> Window:
         """The finished window."""
-        if self._record is None:
-            raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
-        return self._record
+        finished = self._finished()
+        if self._power is not None:
+            # Put together here, not at the end of the window, whose cost is the run's.
+            finished = self._record = replace(finished, power_by_domain=self._power())
+            self._power = None
+        return finished
 
     @property
     def joules(self) -> float:
@@ -158,7 +162,7 @@ class OpenWindow:
     @property
     def seconds(self) -> float:
         """The work's own time (s)."""
-        return self.record.seconds
+        return self._finished().seconds
 
     @property
     def mean_watts(self) -> float:
@@ -168,27 +172,33 @@ class OpenWindow:
     @property
     def uncertainty_joules(self) -> float:
         """Half-width that covers the true energy 19 times in 20 (J)."""
-        return self.record.uncertainty_joules
+        return self._finished().uncertainty_joules
 
     @property
     def valid(self) -> bool:
         """Whether the joules can be used as evidence."""
-        return self.record.valid
+        return self._finished().valid
 
     @property
     def invalid_reason(self) -> str | None:
         """Why the joules cannot be used, if so."""
-        return self.record.invalid_reason
+        return self._finished().invalid_reason
+
+    def _finished(self) -> Window:
+        if self._record is None:
+            raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
+        return self._record
 
     def _believable(self) -> Window:
         """The record, unless its joules are wrong; those of a short window are only uncertain."""
-        reason = self.record.invalid_reason
+        finished = self._finished()
+        reason = finished.invalid_reason
         if reason is not None and not reason.startswith(TOO_SHORT):
             raise EnergyError(
                 f"window `{self._name}` has no joules to go by: {reason}; check `valid` first, "
                 "or take what was read from `record`"
             )
-        return self.record
+        return finished
 
 
 def window(meter: Meter, name: str, synchronize: Callable[[], None] | None = None) -> OpenWindow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -72,14 +72,15 @@ class Measured:
     """Joules of a finished window by domain, how far their sum may be off (J), and what is wrong.
 
     `faults` begin with the vocabulary's word as in `Conditions`; `notes` are figures by name.
-    `power_by_domain` is for plots alone, from samples that the meter took anyway; it may be empty.
+    `power` gives each domain's power for plots, from samples that the meter took anyway; it is
+    called once the window is over, so that it costs nothing in it.
     """
 
     joules_by_domain: Mapping[str, float]
     uncertainty_joules: float
     faults: tuple[str, ...] = ()
     notes: Mapping[str, float] = field(default_factory=dict)
-    power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict)
+    power: Callable[[], Mapping[str, PowerTrace]] | None = None
 
 
 class Span(Protocol):

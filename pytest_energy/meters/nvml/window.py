@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.nvml.counter import Counter
@@ -56,7 +57,7 @@ class NvmlSpan:
             sum(card.uncertainty_joules for card in measured.values()),
             tuple(self._faults(measured, samples, ended)),
             notes,
-            self._power(samples, ended),
+            partial(self._power, samples, ended),
         )
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
