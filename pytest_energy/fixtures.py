@@ -213,6 +213,7 @@ def measured(nodeid: str, opened: OpenWindow) -> VerdictRecord:
 def conclude(item: pytest.Item) -> None:
     """Keep what a test noted of its claim, and fail it where a figure is out of bounds."""
     from pytest_energy.attempts import note, stand
+    from pytest_energy.places import location_of
 
     record = replace(item.stash[CLAIM].record, location=location_of(item))
     session_of(item).claims.append(record)
@@ -223,15 +224,10 @@ def conclude(item: pytest.Item) -> None:
         pytest.fail(failure, pytrace=False)
 
 
-def location_of(item: pytest.Item) -> tuple[str, int] | None:
-    """The test's file, relative to the root, and its line from 1; None where it has no line."""
-    file, line, _ = item.location
-    return None if line is None else (file, line + 1)
-
-
 def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> None:
     """Keep a verdict, put its figures into JUnit, and end the test as it says."""
     from pytest_energy.attempts import DECIDED, note, stand
+    from pytest_energy.places import location_of
     from pytest_energy.report.properties import properties
     from pytest_energy.report.terminal import sentence, windows_table
 

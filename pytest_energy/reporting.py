@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_energy.carbon import footprint
 from pytest_energy.config import EnergyConfig
@@ -12,6 +13,9 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.recording import write
 from pytest_energy.records import RunRecord
 from pytest_energy.report import github, jsonfile, markdown
+
+if TYPE_CHECKING:
+    from pytest_energy.drift import DriftReport
 
 
 def write_reports(
@@ -41,7 +45,22 @@ def _write_files(record: RunRecord, config: EnergyConfig) -> None:
         from pytest_energy.report.html.page import render
         from pytest_energy.report.reported import ReportedRun
 
-        write(config.html, render([ReportedRun(record, cost)]))
+        drift = None
+        if config.history is not None:
+            key = str(record.hardware.get("key", "")) or None
+            drift = drift_of(config.history, config.baselines, key)
+        write(config.html, render([ReportedRun(record, cost)], drift))
+
+
+def drift_of(url: str, baselines: Path, hardware: str | None = None) -> DriftReport:
+    """What a history says over time, of one hardware or of all; `baselines` may not exist."""
+    from pytest_energy.drift import report
+    from pytest_energy.history import read_series
+
+    warnings: list[str] = []
+    folder = baselines if baselines.is_dir() else None
+    found = read_series(url, baselines=folder, hardware=hardware, warn=warnings.append)
+    return report(list(found), warnings)
 
 
 def annotation_lines(

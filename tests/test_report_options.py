@@ -117,6 +117,17 @@ def test_a_page_is_written(limited: pytest.Pytester) -> None:
     assert "<script>alert(1)" not in text
 
 
+def test_a_page_shows_the_history_that_the_run_is_added_to(limited: pytest.Pytester) -> None:
+    pytest.importorskip("plotly")
+
+    limited.runpytest("--energy-html=run.html", "--energy-history=kept", "-k", "test_window")
+    limited.runpytest("--energy-html=run.html", "--energy-history=kept", "-k", "test_window")
+
+    text = (limited.path / "run.html").read_text(encoding="utf-8")
+    assert "<h2>Over time</h2>" in text
+    assert "18 more sessions are needed" in text
+
+
 @pytest.mark.parametrize("missing", ["plotly", "jinja2"])
 def test_a_page_without_its_libraries_is_refused_before_energy_is_spent(
     limited: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, missing: str

@@ -11,6 +11,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.recording import require_writable, write
 from pytest_energy.report.needs import require_page_libraries
 from pytest_energy.report.reported import ReportedRun, from_document, read_document
+from pytest_energy.reporting import drift_of
 
 if TYPE_CHECKING:
     from pytest_energy.drift import DriftReport
@@ -60,15 +61,11 @@ def _history_of(request: Request) -> str | None:
 
 def _drift(url: str, baselines: Path | None) -> DriftReport:
     from pytest_energy.commands.drift import require_history
-    from pytest_energy.drift import report
-    from pytest_energy.history import read_series
 
     require_history(url)
     if baselines is not None and not baselines.is_dir():
         raise EnergyError(f"`--baselines={baselines}` is no folder; give that of the baselines")
-    folder = baselines or (_BASELINES if _BASELINES.is_dir() else None)
-    warnings: list[str] = []
-    return report(list(read_series(url, baselines=folder, warn=warnings.append)), warnings)
+    return drift_of(url, baselines or _BASELINES)
 
 
 def _newest(url: str) -> list[ReportedRun]:
