@@ -1,0 +1,3 @@
+"""Claim: pre-training BERT costs as much as hundreds (MNLI) to ten thousands (RTE) of fine-tunings.
+
+"""

@@ -1,0 +1,55 @@
+"""What predicts energy: its tokens, the length of its sequences, or its examples; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.regression import log_log
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of work: joules, processed tokens (padding included) and examples."""
+
+    joules: float
+    tokens: int
+    examples: int
+
+    @property
+    def sequence_length(self) -> float:
+        """Processed tokens of an example, on average."""
+        return self.tokens / self.examples
+
+
+PREDICTORS: Mapping[str, Callable[[Piece], float]] = {
+    "processed tokens": lambda piece: piece.tokens,
+    "sequence length": lambda piece: piece.sequence_length,
+    "examples": lambda piece: piece.examples,
+}
+
+
+def explained(pieces: Sequence[Piece]) -> dict[str, float]:
+    """For each predictor the share of the variance of ln J that its logarithm explains.
+
+    It may have any power, so that each does its best; one that does not vary explains nothing.
+    """
+    joules = [piece.joules for piece in pieces]
+    shares = {}
+    for name, predictor in PREDICTORS.items():
+        values = [predictor(piece) for piece in pieces]
+        varies = min(values) < max(values)
+        shares[name] = log_log(values, joules).r_squared if varies else 0.0
+    return shares
+
+
+def spreads(pieces: Sequence[Piece]) -> dict[str, float]:
+    """For each predictor max/min of J per unit of it; 1 where J is proportional to it."""
+    if not pieces:
+        raise EnergyError("no pieces of work to compare: measure some")
+    found = {}
+    for name, predictor in PREDICTORS.items():
+        rates = [piece.joules / predictor(piece) for piece in pieces]
+        found[name] = max(rates) / min(rates)
+    return found
