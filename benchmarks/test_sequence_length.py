@@ -11,16 +11,14 @@ from collections.abc import Callable
 import pytest
 
 from pytest_energy.claims import Claim
-from pytest_energy.predictors import PREDICTORS, Piece, explained, plot, spreads
+from pytest_energy.predictors import Piece, explained, plot, table
 from pytest_energy.sampling import ROUNDS, Sampler
 from pytest_energy.session import EnergySession
 from pytest_energy.workloads.engine import affordable_bert
 from pytest_energy.workloads.finetune import FineTuning
 
 TASKS = ("sst2", "mnli", "rte", "squad_v1", "imdb")
-MARGIN = 0.1
-"""By which one predictor's R² must be above the next one's."""
-
+MARGIN = 0.1  # of R²
 PAPER_SPREADS = {"processed tokens": "1.22 (derived)", "examples": "7.6 (derived)"}
 
 
@@ -34,7 +32,7 @@ def test_tokens_predict_best(
     by_tokens: list[Piece] = []
     by_examples: list[Piece] = []
     for task in tasks:
-        run = finetune(task, model=affordable_bert())
+        run = finetune(task, affordable_bert())
         sampler.warm_up(run)
         most = most or run.examples  # of the shortest sequences
         for pieces, passes, rounds in (
@@ -46,11 +44,10 @@ def test_tokens_predict_best(
         run.close()
 
     shares = explained([*by_tokens, *by_examples])
-    tokens, length, examples = (shares[name] for name in PREDICTORS)
-    energy_claim.figure("R² of tokens above that of sequence length", tokens - length, at_least=MARGIN)
-    energy_claim.figure("R² of sequence length above that of examples", length - examples, at_least=MARGIN)
-    columns = ("predictor", "R²", "J a unit, max/min: same tokens", "same examples", "paper's tasks")
-    same, other = spreads(by_tokens), spreads(by_examples)
-    rows = [(p, shares[p], same[p], other[p], PAPER_SPREADS.get(p)) for p in PREDICTORS]
-    energy_claim.table("What predicts energy", columns, *rows)
-    energy_claim.plot(plot({"same tokens": by_tokens, "same examples": by_examples}))
+    tokens, length, examples = shares.values()
+    energy_claim.figure("R², tokens above sequence length", tokens - length, at_least=MARGIN)
+    energy_claim.figure("R², sequence length above examples", length - examples, at_least=MARGIN)
+    families = {"same tokens": by_tokens, "same examples": by_examples}
+    columns, rows = table(families, PAPER_SPREADS)
+    energy_claim.table("What predicts energy: R² of its logarithm, and J a unit", columns, *rows)
+    energy_claim.plot(plot(families))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_energy.claims import Cell, Plot, Series
 from pytest_energy.errors import EnergyError
 from pytest_energy.regression import log_log
 
@@ -53,3 +54,31 @@ def spreads(pieces: Sequence[Piece]) -> dict[str, float]:
         rates = [piece.joules / predictor(piece) for piece in pieces]
         found[name] = max(rates) / min(rates)
     return found
+
+
+def table(
+    families: Mapping[str, Sequence[Piece]], beside: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """Columns and rows: what each predictor explains, its spread in each family, and `beside`."""
+    shares = explained([piece for pieces in families.values() for piece in pieces])
+    of_family = [spreads(pieces) for pieces in families.values()]
+    columns = ("predictor", "R²", *(f"max/min, {name}" for name in families), "paper's tasks")
+    rows = [
+        (name, shares[name], *(spread[name] for spread in of_family), beside.get(name))
+        for name in PREDICTORS
+    ]
+    return columns, tuple(rows)
+
+
+def plot(families: Mapping[str, Sequence[Piece]]) -> Plot:
+    """Joules over each predictor, as a multiple of its least: on a line where it predicts."""
+    everything = [piece for pieces in families.values() for piece in pieces]
+    series = []
+    for name, predictor in PREDICTORS.items():
+        least = min(map(predictor, everything))
+        for family, pieces in families.items():
+            points = tuple((predictor(piece) / least, piece.joules) for piece in pieces)
+            series.append(Series(f"{name}, {family}", points))
+    return Plot(
+        "What predicts energy", "predictor / its least", "J", tuple(series), logarithmic=True
+    )

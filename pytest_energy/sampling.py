@@ -63,6 +63,13 @@ class Sampler:
         (window,) = self.windows(run, rounds=rounds)
         return window.joules_per_token
 
+    def known(self, identifier: str) -> float | None:
+        """J/token of a run that a test before this one found, and need not be bought again."""
+        for verdict in self._session.verdicts:
+            if (verdict.id, verdict.metric) == (identifier, "joules_per_token"):
+                return None if verdict.outcome == "invalid" else verdict.value
+        return None
+
     def _purchases(self, run: PassingRun, passes: int) -> Purchases:
         return Purchases(_Passes(run, passes), self._show)
 

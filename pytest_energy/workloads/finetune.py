@@ -32,7 +32,7 @@ class FineTuning:
     """A model in training; each window continues it over exactly the same batches.
 
     `tokens` and `real_tokens` are what one pass processes, with and without padding, `examples`
-    how many sequences that are; `parameters` is (trainable, total); `device` is torch's name of where it runs.
+    how many sequences; `parameters` is (trainable, total); `device` is torch's name of where it is.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class Stepping:
     """A step in training; each window calls it with exactly the same batches, one after another.
 
     `tokens` and `real_tokens` are what one pass processes, with and without padding, `examples`
-    how many sequences that are.
+    how many sequences.
     """
 
     def __init__(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 from pytest_energy.workloads.data.batches import GROUPED_BATCHES, PADDINGS, grouped
 from pytest_energy.workloads.data.protocol import DataSource, Example
-from pytest_energy.workloads.tasks import Task
+from pytest_energy.workloads.data.tokenizer import UNCASED
+from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
 
 
 def padding_overhead(
@@ -26,25 +27,20 @@ def padding_overhead(
     return processed / real
 
 
-def overheads_of_task(task: Task, data: DataSource, *, seed: int = 0) -> Mapping[str, float]:
-    """The overhead of each policy at the task's standard batch and cap, in the data's own lengths.
+def overheads_by_task(data: DataSource, *, seed: int = 0) -> dict[str, dict[str, float]]:
+    """For each task that the data has, the overhead of each policy at standard batch and cap.
 
     Of as many examples as length-grouped batching sorts at a time, or of all where those are fewer.
     """
-    examples = data.examples(
-        task,
-        model="bert-base-uncased",
-        max_length=task.max_length,
-        seed=seed,
-        count=GROUPED_BATCHES * task.batch_size,
-    )
-    return {
-        padding: padding_overhead(
-            examples,
-            batch_size=task.batch_size,
-            padding=padding,
-            max_length=task.max_length,
-            seed=seed,
-        )
-        for padding in PADDINGS
-    }
+    found = {}
+    for task in map(get_task, FINE_TUNING_TASKS):
+        if data.missing(task) is None:
+            count = GROUPED_BATCHES * task.batch_size
+            cap = task.max_length
+            examples = data.examples(task, model=UNCASED, max_length=cap, seed=seed, count=count)
+            settings = {"batch_size": task.batch_size, "max_length": cap, "seed": seed}
+            found[task.name] = {
+                padding: padding_overhead(examples, padding=padding, **settings)
+                for padding in PADDINGS
+            }
+    return found
