@@ -43,8 +43,7 @@ def test_tokens_predict_best(
             pieces.append(Piece(window.joules, window.tokens, passes * run.examples))
         run.close()
 
-    shares = explained([*by_tokens, *by_examples])
-    tokens, length, examples = shares.values()
+    tokens, length, examples = explained([by_tokens, by_examples]).values()
     energy_claim.figure("R², tokens above sequence length", tokens - length, at_least=MARGIN)
     energy_claim.figure("R², sequence length above examples", length - examples, at_least=MARGIN)
     families = {"same tokens": by_tokens, "same examples": by_examples}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_energy.claims import Cell
+
 MOST_TOKENS_A_STEP = 4096
 
 
@@ -79,3 +81,10 @@ def spread(costs: Sequence[Cost]) -> float:
 def worst_ratio(overheads: Mapping[str, Mapping[str, float]], better: str, worse: str) -> float:
     """The largest overhead of one policy over that of another, of all tasks."""
     return max(of[better] / of[worse] for of in overheads.values())
+
+
+def by_task(
+    overheads: Mapping[str, Mapping[str, float]], times: float = 1.0
+) -> tuple[tuple[Cell, ...], ...]:
+    """Rows of a table: each task with the overhead of each policy, `times` a figure."""
+    return tuple((task, *(times * o for o in of.values())) for task, of in overheads.items())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from pytest_energy.claims import Cell, Plot, Series
 from pytest_energy.errors import EnergyError
-from pytest_energy.regression import log_log
+from pytest_energy.regression import through_origin
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,17 @@ PREDICTORS: Mapping[str, Callable[[Piece], float]] = {
 }
 
 
-def explained(pieces: Sequence[Piece]) -> dict[str, float]:
+def explained(families: Sequence[Sequence[Piece]]) -> dict[str, float]:
     """For each predictor the share of the variance of ln J that its logarithm explains.
 
-    It may have any power, so that each does its best; one that does not vary explains nothing.
+    Each may have any power, so that it does its best, and both are taken about their means in each
+    family, so that how much work a family is does not matter. What never varies explains nothing.
     """
-    joules = [piece.joules for piece in pieces]
+    joules = _within(families, lambda piece: piece.joules)
     shares = {}
     for name, predictor in PREDICTORS.items():
-        values = [predictor(piece) for piece in pieces]
-        varies = min(values) < max(values)
-        shares[name] = log_log(values, joules).r_squared if varies else 0.0
+        values = _within(families, predictor)
+        shares[name] = through_origin(values, joules).r_squared if any(values) else 0.0
     return shares
 
 
@@ -60,7 +62,7 @@ def table(
     families: Mapping[str, Sequence[Piece]], beside: Mapping[str, str]
 ) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
     """Columns and rows: what each predictor explains, its spread in each family, and `beside`."""
-    shares = explained([piece for pieces in families.values() for piece in pieces])
+    shares = explained(tuple(families.values()))
     of_family = [spreads(pieces) for pieces in families.values()]
     columns = ("predictor", "R²", *(f"max/min, {name}" for name in families), "paper's tasks")
     rows = [
@@ -82,3 +84,14 @@ def plot(families: Mapping[str, Sequence[Piece]]) -> Plot:
     return Plot(
         "What predicts energy", "predictor / its least", "J", tuple(series), logarithmic=True
     )
+
+
+def _within(families: Sequence[Sequence[Piece]], figure: Callable[[Piece], float]) -> list[float]:
+    """Logarithms of a figure about their mean in each family."""
+    found = []
+    for pieces in families:
+        logs = [math.log(figure(piece)) for piece in pieces]
+        level = fmean(logs)
+        # Rounding apart: what is the same in all of a family does not vary.
+        found += [one - level if max(logs) > min(logs) else 0.0 for one in logs]
+    return found
