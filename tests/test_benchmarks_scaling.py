@@ -212,7 +212,7 @@ def test_pretraining_that_costs_otherwise_is_noticed(
     result.stdout.fnmatch_lines(["*Not here: `runs of rte` is *; claimed is at least *at most *"])
 
 
-def test_all_run_on_a_simulated_card_with_small_models(
+def test_scaling_on_a_simulated_card_with_a_small_model(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("transformers")
@@ -223,21 +223,19 @@ def test_all_run_on_a_simulated_card_with_small_models(
     folder = pytester.mkdir("baselines")
     (folder / "simulated.toml").write_text(
         "schema = 1\n[hardware]\nkey = 'simulated'\nmatch = ['NVIDIA Simulated*']\n"
-        "tokens_per_window = 3000\nmax_tokens_per_batch = 1024\n"
+        "tokens_per_window = 1500\nmax_tokens_per_batch = 512\n"
     )
     pytester.makeconftest(TINY)
-    names = ("token_scaling", "sequence_length", "padding", "pretraining_equivalent")
-    for name in names:
-        shutil.copy(BENCHMARKS / f"test_{name}.py", pytester.path)
+    shutil.copy(BENCHMARKS / "test_token_scaling.py", pytester.path)
 
-    # Small models spend by what surrounds them, so that claims may fail here; they must be judged.
+    # Other work on the processor may break the bounds here; they must be judged all the same.
     result = pytester.runpytest_subprocess("--energy-json=run.json", "--energy-idle-seconds=0")
 
-    found = claims(pytester.path)
-    assert len(found) == 5, result.stdout.str()
+    claim = claims(pytester.path)["test_proportional"]
     assert "Traceback" not in result.stdout.str()
-    scaling = figures(found["test_proportional"])
-    assert scaling["R² over seconds"] > 0.99
-    assert scaling["J/token, all budgets"] > 0
-    assert len(found["test_equivalent_runs"]["tables"][0]["rows"]) == 8
-    assert found["test_joules"]["method"] == "counter"
+    assert claim["method"] == "counter"
+    assert [figure["at_least"] for figure in claim["figures"]] == [0.99, None, 0.95, 0.99]
+    found = figures(claim)
+    # The card draws the same all the time, so that its joules are its seconds.
+    assert found["R² over seconds"] > 0.999
+    assert found["J/token, all budgets"] > 0

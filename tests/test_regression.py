@@ -48,7 +48,7 @@ def test_a_power_law() -> None:
 
     assert fit.slope == pytest.approx(0.8)
     assert math.exp(fit.intercept) == pytest.approx(5.0)
-    assert fit.interval == (pytest.approx(0.8), pytest.approx(0.8))
+    assert fit.interval == pytest.approx((0.8, 0.8))
 
 
 def test_the_papers_figures_come_back() -> None:
