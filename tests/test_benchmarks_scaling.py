@@ -14,16 +14,14 @@ pytest.importorskip("torch")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
-# What a batch costs, by name. Sleeping makes seconds follow the tokens, too.
+# What a batch costs, by name.
 PLANTED = """
 import os
 import random
-import time
 
 import pytest
 import spending
 
-spending.METHOD = os.environ.get("METHOD", "counter")
 COST = os.environ.get("COST", "tokens")
 noise = random.Random(0)
 
@@ -42,10 +40,33 @@ def joules(batch):
 
 @pytest.fixture
 def energy_workload():
-    def step(batch):
-        time.sleep(float(os.environ.get("SLEEP", 0)) * batch["input_ids"].numel())
-        spending.spend(joules(batch))
-    return step
+    return lambda batch: spending.spend(joules(batch))
+"""
+
+# Runs whose seconds are planted, too: ONCE is joules of a window whatever its tokens, SLOWER how
+# much longer than its joules a window takes for each of its passes.
+TIMED = """
+import os
+
+import gated
+import pytest
+import spending
+
+spending.METHOD = os.environ.get("METHOD", "counter")
+once, slower = (float(os.environ.get(name, 0)) for name in ("ONCE", "SLOWER"))
+
+
+class Run(gated.Run):
+    def window(self, passes=1):
+        self._tokens = 1000 * passes
+        self._mean = 0.005 + once / self._tokens
+        self._watts = 500 / (1 + slower * passes)
+        return super().window()
+
+
+@pytest.fixture
+def finetune():
+    return lambda task, model: Run(task, cv=0.001)
 """
 
 TINY = """
@@ -77,27 +98,61 @@ def run(pytester: pytest.Pytester, module: str, tokens: int, *arguments: str) ->
     return pytester.runpytest(f"--energy-tokens={tokens}", "--energy-json=run.json", *arguments)
 
 
-def test_energy_that_follows_tokens_is_proportional(
-    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("METHOD", "modelled")
-    monkeypatch.setenv("SLEEP", "2e-5")
+def timed(pytester: pytest.Pytester) -> pytest.RunResult:
+    """Run the module of token scaling where joules and seconds are planted."""
+    pytester.makeconftest(TIMED)
+    shutil.copy(BENCHMARKS / "test_token_scaling.py", pytester.path)
+    return pytester.runpytest("--energy-json=run.json")
 
-    result = run(pytester, "test_token_scaling", 1000)
+
+def test_energy_that_follows_tokens_is_proportional(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    result = timed(pytester)
 
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["R² over tokens*1.000*>= 0.9*0.997 (derived)*holds*"])
+    result.stdout.fnmatch_lines(["R² over tokens*1.000*>= 0.99*0.997 (derived)*holds*"])
     claim = claims(pytester.path)["test_proportional"]
     found = figures(claim)
-    assert found["J/token, all budgets"] == pytest.approx(0.005)
-    assert found["log-log slope over tokens"] == pytest.approx(1.0)
+    assert found["J/token, all budgets"] == pytest.approx(0.005, rel=0.002)
+    assert found["log-log slope over tokens"] == pytest.approx(1.0, abs=0.002)
     measured, fitted = claim["plots"][0]["series"]
-    (first, *_, last) = measured["points"]
-    assert last[0] == 10 * first[0]
+    assert [x for x, _ in measured["points"]] == [1000, 2000, 3000, 5000, 10000]
     assert fitted["line"]
 
 
-def test_energy_that_does_not_follow_tokens_is_not(
+@pytest.mark.parametrize(
+    ("planted", "figure"),
+    [("ONCE", "log-log slope over tokens"), ("SLOWER", "R² over seconds")],
+)
+def test_energy_that_does_not_follow_tokens_or_time_is_noticed(
+    pytester: pytest.Pytester,
+    spending: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    planted: str,
+    figure: str,
+) -> None:
+    monkeypatch.setenv(planted, "1")
+
+    result = timed(pytester)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*Not here: *`{figure}` is *; claimed is at least *"])
+
+
+def test_modelled_joules_have_wider_bounds(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONCE", "1")
+    counted = timed(pytester)
+    monkeypatch.setenv("METHOD", "modelled")
+    modelled = timed(pytester)
+
+    counted.assert_outcomes(failed=1)
+    modelled.assert_outcomes(passed=1)
+
+
+def test_noise_is_not_proportional(
     pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COST", "noise")
