@@ -169,6 +169,17 @@ def test_each_window_drives_the_step_over_the_same_batches() -> None:
     assert run.padding_overhead == tokens / real > 1
 
 
+def test_a_window_may_be_several_passes() -> None:
+    calls: list[int] = []
+    run = driven(lambda batch: calls.append(batch["input_ids"].shape[0]))
+
+    window = run.window(3)
+
+    assert len(calls) == window.steps == 3 * run.steps
+    assert sum(calls) == 3 * run.examples
+    assert (window.tokens, window.real_tokens) == (3 * run.tokens, 3 * run.real_tokens)
+
+
 def test_the_batches_are_those_of_our_own_run() -> None:
     seen: list[Any] = []
     driven(lambda batch: seen.append(batch["input_ids"])).window()

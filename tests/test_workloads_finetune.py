@@ -65,6 +65,18 @@ def test_windows_train_on_the_same_batches() -> None:
     assert losses[-1] < losses[0]
 
 
+def test_a_window_may_be_several_passes() -> None:
+    run, twin = tiny(), tiny()
+    one, three = run.window(), twin.window(3)
+    assert run.examples == run.steps * run.workload.batch_size
+    assert three.tokens == 3 * one.tokens == 3 * run.tokens
+    assert three.real_tokens == 3 * one.real_tokens
+    assert three.steps == 3 * one.steps
+    assert three.loss != one.loss  # that of the third pass, after two of training
+    with pytest.raises(EnergyError, match="`passes` is 0"):
+        run.window(0)
+
+
 def test_warming_up_trains_but_is_not_metered() -> None:
     run = tiny()
     before = run._model.classifier.bias.detach().clone()

@@ -45,3 +45,8 @@ def accelerator(precision: str, device: str) -> Accelerator:
     except ValueError:
         AcceleratorState._reset_state(reset_partial_state=True)
         return Accelerator(**options)
+
+
+def affordable_bert() -> str:
+    """BERT-base, or DistilBERT where only a CPU computes: the same blocks, half as many."""
+    return "distilbert-base-uncased" if default_device() == "cpu" else "bert-base-uncased"

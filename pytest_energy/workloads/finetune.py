@@ -31,8 +31,8 @@ LARGEST_GRADIENT_NORM = 1.0
 class FineTuning:
     """A model in training; each window continues it over exactly the same batches.
 
-    `tokens` and `real_tokens` are what one window processes, with and without padding;
-    `parameters` is (trainable, total); `device` is torch's name of where it runs.
+    `tokens` and `real_tokens` are what one pass processes, with and without padding, `examples`
+    how many sequences; `parameters` is (trainable, total); `device` is torch's name of where it is.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class FineTuning:
         )
         self.tokens = batches.processed_tokens
         self.real_tokens = batches.real_tokens
+        self.examples = batches.examples
         self.padding_overhead = batches.padding_overhead
         self._windows = 0
         model: Any = build_model(
@@ -100,18 +101,20 @@ class FineTuning:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps a window takes."""
+        """Optimizer steps a pass takes."""
         return len(self._batches)
 
-    def window(self) -> Window:
-        """Buy one window: one metered pass over the batches."""
+    def window(self, passes: int = 1) -> Window:
+        """Buy one window: metered passes over the batches; its loss is that of the last."""
+        check_count("passes", passes)
         with self._training(), window(self.meter, self.id, synchronize=self._synchronize) as w:
-            losses = self._pass()
+            for _ in range(passes):
+                losses = self._pass()
         return replace(
             w.record,
-            tokens=self.tokens,
-            real_tokens=self.real_tokens,
-            steps=self.steps,
+            tokens=passes * self.tokens,
+            real_tokens=passes * self.real_tokens,
+            steps=passes * self.steps,
             loss=self._mean(losses),
         )
 

@@ -12,11 +12,11 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.workloads.choices import check_choice, check_count
-from pytest_energy.workloads.data.batches import Batch, Batches, window_batches
+from pytest_energy.workloads.data.batches import PADDINGS, Batch, Batches, window_batches
 from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.engine import default_device
 from pytest_energy.workloads.tasks import Task, get_task
-from pytest_energy.workloads.workload import FORMAT, PADDINGS, fitting_batch_size
+from pytest_energy.workloads.workload import FORMAT, fitting_batch_size
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,8 @@ questions, `start_positions` and `end_positions`. What it returns is not looked 
 class Stepping:
     """A step in training; each window calls it with exactly the same batches, one after another.
 
-    `tokens` and `real_tokens` are what one window processes, with and without padding.
+    `tokens` and `real_tokens` are what one pass processes, with and without padding, `examples`
+    how many sequences.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Stepping:
         self.meter = meter
         self.tokens = batches.processed_tokens
         self.real_tokens = batches.real_tokens
+        self.examples = batches.examples
         self.padding_overhead = batches.padding_overhead
         self._step = step
         # All on the device from the start: a window is to meter training, not the loading of data.
@@ -49,18 +51,25 @@ class Stepping:
 
     @property
     def steps(self) -> int:
-        """How often a window calls the step."""
+        """How often a pass calls the step."""
         return len(self._batches)
 
-    def window(self) -> Window:
-        """Buy one window: one metered pass over the batches."""
+    def window(self, passes: int = 1) -> Window:
+        """Buy one window: metered passes over the batches."""
+        check_count("passes", passes)
         if not self._batches:
             raise EnergyError(f"`{self.id}` was closed: make it again to buy another window")
         with window(self.meter, self.id) as w:
-            for batch in self._batches:
-                # A dict of its own: what a step takes out of it is there again in the next window.
-                self._step(dict(batch))
-        return replace(w.record, tokens=self.tokens, real_tokens=self.real_tokens, steps=self.steps)
+            for _ in range(passes):
+                for batch in self._batches:
+                    # A dict of its own: what a step takes out is there again in the next pass.
+                    self._step(dict(batch))
+        return replace(
+            w.record,
+            tokens=passes * self.tokens,
+            real_tokens=passes * self.real_tokens,
+            steps=passes * self.steps,
+        )
 
     def close(self) -> None:
         """Free the batches; a second call does nothing."""

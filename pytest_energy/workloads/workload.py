@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.workloads.choices import check_choice, check_count
+from pytest_energy.workloads.data.batches import PADDINGS
 from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.tasks import TASKS, Task, get_task
 
@@ -17,7 +18,6 @@ Precision = Literal["bf16", "fp32"]
 Padding = Literal["dynamic", "grouped", "fixed"]
 
 PRECISIONS = ("bf16", "fp32")
-PADDINGS = ("dynamic", "grouped", "fixed")
 OPTIMIZERS = ("adamw",)
 ATTENTIONS = ("sdpa", "eager")
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Batch = Mapping[str, "torch.Tensor"]
 
+PADDINGS = ("dynamic", "grouped", "fixed")
+
 GROUPED_BATCHES = 50
 """Batches that `grouped` padding sorts by length at a time."""
 
@@ -41,6 +43,11 @@ class Batches:
     def padding_overhead(self) -> float:
         """Processed tokens over real ones, exact for these batches."""
         return self.processed_tokens / self.real_tokens
+
+    @property
+    def examples(self) -> int:
+        """Sequences of a pass."""
+        return sum(batch["input_ids"].shape[0] for batch in self.batches)
 
     @property
     def longest(self) -> int:
@@ -94,18 +101,10 @@ def make_batches(
     `padding` is `dynamic` (to the longest of the batch), `grouped` (the same, with examples of
     like length together) or `fixed` (to `max_length`).
     """
-    check_choice("padding policy", padding, ("dynamic", "grouped", "fixed"))
-    check_count("batch_size", batch_size)
     check_count("token_budget", token_budget)
-    if not examples:
-        raise EnergyError("no examples to make batches of: the data source gave none")
-    rng = Random(f"pytest-energy batches {seed}")
-    groups = _groups(examples, batch_size, rng)
-    if padding == "grouped":
-        groups = _by_length(groups, batch_size, rng)
     batches: list[Batch] = []
     processed = real = 0
-    for group in groups:
+    for group in grouped(examples, batch_size, padding, seed):
         batch = collate(group, max_length if padding == "fixed" else None)
         batches.append(batch)
         processed += batch["input_ids"].numel()
@@ -113,6 +112,19 @@ def make_batches(
         if processed >= token_budget:
             break
     return Batches(tuple(batches), processed, real)
+
+
+def grouped(
+    examples: Sequence[Example], batch_size: int, padding: str, seed: int
+) -> Iterator[tuple[Example, ...]]:
+    """The examples of one batch after another, without end, as `padding` puts them together."""
+    check_choice("padding policy", padding, PADDINGS)
+    check_count("batch_size", batch_size)
+    if not examples:
+        raise EnergyError("no examples to make batches of: the data source gave none")
+    rng = Random(f"pytest-energy batches {seed}")
+    groups = _groups(examples, batch_size, rng)
+    return _by_length(groups, batch_size, rng) if padding == "grouped" else groups
 
 
 def window_batches(

@@ -1,0 +1,60 @@
+"""Claim: padding costs as much as any other token, so a batching policy costs what it pads.
+
+DistilBERT where only a CPU computes, else BERT-base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pytest_energy.claims import Claim
+from pytest_energy.padding_costs import COLUMNS, Cost, by_task, policies, spread, worst_ratio
+from pytest_energy.sampling import Sampler
+from pytest_energy.session import EnergySession
+from pytest_energy.workloads.data.batches import PADDINGS
+from pytest_energy.workloads.data.padding import overheads_by_task
+from pytest_energy.workloads.engine import affordable_bert
+from pytest_energy.workloads.finetune import FineTuning
+
+TASK, CAP = "sst2", 128  # of short sequences, which are padded most
+LEAST_STEPS = 3
+COUNTED_SPREAD, MODELLED_SPREAD = 1.25, 1.6
+"""By how much J a processed token may differ between policies; docs/claims.md says where from."""
+
+
+def test_overheads(energy_claim: Claim, energy_session: EnergySession) -> None:
+    overheads = overheads_by_task(energy_session.data)
+    if not overheads:
+        pytest.skip("the data has none of the tasks: there are no lengths to pad")
+    energy_claim.table("Processed over real tokens", ("task", *PADDINGS), *by_task(overheads))
+    for better, worse in (("grouped", "dynamic"), ("dynamic", "fixed")):
+        ratio = worst_ratio(overheads, better, worse)
+        energy_claim.figure(f"{better} over {worse}, worst task", ratio, at_most=1.0)
+
+
+def test_joules(
+    energy_claim: Claim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
+) -> None:
+    sampler, budget = Sampler(energy_session), energy_session.budget
+    costs: list[Cost] = []
+    compared = policies(CAP, budget.max_tokens_per_batch)
+    tokens = max(budget.tokens, LEAST_STEPS * compared[0].batch_size * CAP)
+    for policy in compared:
+        choice = {"padding": policy.padding, "batch_size": policy.batch_size, "max_length": CAP}
+        run = finetune(TASK, affordable_bert(), tokens_per_window=tokens, **choice)
+        joules, tokens_a_step = sampler.joules_per_token(run), run.tokens / run.steps
+        costs.append(Cost(policy, tokens_a_step, run.padding_overhead, joules))
+        run.close()
+
+    most = MODELLED_SPREAD if energy_claim.modelled else COUNTED_SPREAD
+    name = "J/processed token, most over least policy at like steps"
+    energy_claim.figure(name, spread(costs[:3]), at_most=most)
+    dynamic, fixed, grouped = (cost.joules_per_real_token for cost in costs[2:])
+    energy_claim.figure("J/real token, fixed over dynamic", fixed / dynamic, at_least=1.0)
+    energy_claim.figure("J/real token, grouped over dynamic", grouped / dynamic, at_most=1.0)
+    energy_claim.table(f"Padding of {TASK}", COLUMNS, *(cost.row for cost in costs))
+    rate, overheads = costs[2].joules_per_token, overheads_by_task(energy_session.data)
+    title = "mJ/real token, were a processed one as above under dynamic padding"
+    energy_claim.table(title, ("task", *PADDINGS), *by_task(overheads, 1e3 * rate))
