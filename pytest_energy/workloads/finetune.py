@@ -32,7 +32,8 @@ class FineTuning:
     """A model in training; each window continues it over exactly the same batches.
 
     `tokens` and `real_tokens` are what one window processes, with and without padding;
-    `parameters` is (trainable, total); `device` is torch's name of where it runs.
+    `parameters` is (trainable, total); `device` is torch's name of where it runs. `shard` is
+    (rank, of so many): a window is that rank's part of the batches.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class FineTuning:
         meter: Meter,
         tokens_per_window: int,
         device: str | None = None,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         check_count("tokens_per_window", tokens_per_window)
         import torch
@@ -59,7 +61,8 @@ class FineTuning:
             max_length=workload.max_length,
             tokens=tokens_per_window,
             seed=workload.seed,
-        )
+            ranks=shard[1],
+        ).shard(*shard)
         self.tokens = batches.processed_tokens
         self.real_tokens = batches.real_tokens
         self.padding_overhead = batches.padding_overhead
@@ -115,12 +118,12 @@ class FineTuning:
             loss=self._mean(losses),
         )
 
-    def warm_up(self) -> None:
-        """One pass over the batches that no meter sees."""
+    def warm_up(self) -> float:
+        """One pass over the batches that no meter sees; its mean loss."""
         with self._training():
             losses = self._pass()
             self._synchronize()
-        self._mean(losses)
+        return self._mean(losses)
 
     def close(self) -> None:
         """Free the model and its memory; a second call does nothing."""
@@ -202,7 +205,7 @@ def prepare(
     `attention`, `seed`, `lora`. `EnergyError` where one is unknown or the data lacks the task.
     """
     for name in overrides:
-        check_choice("setting of a workload", name, _SETTINGS)
+        check_choice("setting of a workload", name, SETTINGS)
     task = get_task(task)
     reason = data.missing(task)
     if reason:
@@ -219,7 +222,7 @@ def prepare(
     return FineTuning(workload, data, meter, tokens_per_window, device)
 
 
-_SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")
+SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")
 
 
 def _check_fits(config: Any, longest: int, largest_id: int, workload: Workload) -> None:

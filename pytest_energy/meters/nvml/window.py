@@ -30,10 +30,14 @@ class NvmlSpan:
         self._watched_since = time.monotonic() - FRESH_SECONDS
         self._counted = CounterSpan(counters)
         self._integrated = [IntegratorSpan(integrator) for integrator in integrators]
-        self.started = time.monotonic()
-        self._counted.work_started(self.started)
+        self.work_started(time.monotonic())
+
+    def work_started(self, started: float) -> None:
+        """Take the time at which the work starts; what lies between it and the tick is left out."""
+        self.started = started
+        self._counted.work_started(started)
         for span in self._integrated:
-            span.work_started(self.started)
+            span.work_started(started)
 
     def end(self, ended: float) -> Measured:
         """Joules of the work, which ended a moment ago; waits for the counters' next ticks."""
