@@ -30,12 +30,15 @@ class NvmlSpan:
         self._watched_since = time.monotonic() - FRESH_SECONDS
         self._counted = CounterSpan(counters)
         self._integrated = [IntegratorSpan(integrator) for integrator in integrators]
-        self.work_started(time.monotonic())
+        self.started = time.monotonic()
+        self._counted.work_started(self.started)
+        for span in self._integrated:
+            span.work_started(self.started)
 
     def work_started(self, started: float) -> None:
-        """Take the time at which the work starts; what lies between it and the tick is left out."""
+        """Leave out what lies before `started`, which is now; the ticks stay those that were."""
         self.started = started
-        self._counted.work_started(started)
+        self._counted.work_started_later(started)
         for span in self._integrated:
             span.work_started(started)
 
