@@ -12,7 +12,7 @@ from pytest_energy.claims import Claim
 from pytest_energy.evidence import Purchases, Summary, summarise
 from pytest_energy.fixtures import Energy
 from pytest_energy.session import EnergySession
-from pytest_energy.workloads.distributed import DistributedFineTuning
+from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
 
 LONG, SHORT = ("squad_v1", "imdb"), ("sst2",)
 MODELS = ("distilbert-base-uncased", "bert-base-uncased")
@@ -31,10 +31,10 @@ def test_several_processes(
     energy_claim: Claim,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gpus = sum(device.domain.startswith("gpu") for device in energy.meter.devices)
+    torch = pytest.importorskip("torch")
+    gpus = visible_gpus(energy.meter)
     if gpus == 1:
         pytest.skip("one GPU is visible: to compare several with one takes at least two")
-    torch = pytest.importorskip("torch")
     asserted = gpus > 1 and torch.cuda.is_available()
     most = gpus or 2
     if not torch.cuda.is_available():

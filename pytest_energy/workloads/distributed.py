@@ -176,6 +176,14 @@ class Worlds:
                 world.close()
 
 
+def visible_gpus(meter: Meter) -> int:
+    """How many GPUs of this node can train: those that are metered, else those CUDA sees."""
+    import torch
+
+    metered = sum(device.domain.startswith("gpu") for device in meter.devices)
+    return metered or torch.cuda.device_count()
+
+
 def check_places(processes: int, nodes: int, meter: Meter) -> None:
     """Raise `EnergyError` unless so many processes can train and be metered here."""
     check_count("processes", processes)
@@ -196,8 +204,7 @@ def check_places(processes: int, nodes: int, meter: Meter) -> None:
             f"`processes={processes}`: meter `{meter.name}` cannot be opened on each node, because "
             f"no meter is installed by that name; known are {', '.join(meter_names())}"
         )
-    gpus = sum(device.domain.startswith("gpu") for device in meter.devices)
-    here = processes // nodes
+    gpus, here = visible_gpus(meter), processes // nodes
     if gpus and here > gpus:
         raise EnergyError(
             f"`processes={processes}` puts {here} on this node, which has "
