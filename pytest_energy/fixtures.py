@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_energy.meters import Meter
     from pytest_energy.records import VerdictRecord
     from pytest_energy.session import EnergySession
+    from pytest_energy.workloads.distributed import DistributedFineTuning
     from pytest_energy.workloads.finetune import FineTuning
     from pytest_energy.workloads.stepping import Step, Stepping
 
@@ -131,8 +132,10 @@ def finetune(
 
     Skips where the data source has nothing for the task. Keyword arguments of
     `pytest_energy.workloads.finetune.prepare` change the workload, and with it its digest; those
-    of `stepping.drive` where `energy_workload` is overridden.
+    of `stepping.drive` where `energy_workload` is overridden. `processes=4` shares it among as
+    many GPUs by torchrun, with what `distributed.Worlds.prepare` takes.
     """
+    from pytest_energy.workloads.distributed import Worlds
     from pytest_energy.workloads.finetune import prepare
     from pytest_energy.workloads.stepping import drive
     from pytest_energy.workloads.tasks import get_task
@@ -141,9 +144,10 @@ def finetune(
     with user_errors():
         data = session.data
         marker = EnergyMarker.from_item(request.node)
-    runs: list[FineTuning | Stepping] = []
+    runs: list[FineTuning | Stepping | DistributedFineTuning] = []
+    worlds = Worlds()
 
-    def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> FineTuning | Stepping:
+    def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> object:
         with user_errors():
             missing = data.missing(get_task(task))
             if missing is not None:
@@ -155,15 +159,18 @@ def finetune(
                 "max_tokens_per_batch": session.budget.max_tokens_per_batch,
                 **changes,
             }
-            run: FineTuning | Stepping
-            if energy_workload is None:
-                run = prepare(task, model, **settings)
-            else:
+            run: FineTuning | Stepping | DistributedFineTuning
+            if energy_workload is not None:
                 run = drive(energy_workload, task, model, **settings)
+            elif "processes" in changes or "nodes" in changes:
+                run = worlds.prepare(task, model, **settings)
+            else:
+                run = prepare(task, model, **settings)
         runs.append(run)
         return run
 
     yield make
+    worlds.close()
     for run in runs:
         run.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 
 from pytest_energy.errors import EnergyError
@@ -28,11 +29,18 @@ def idle_watts(meter: Meter, seconds: float) -> float:
     raise EnergyError(f"idle power is not known: {reason}")
 
 
-def net_of_idle(record: VerdictRecord, watts: float | None) -> VerdictRecord:
+def net_of_idle(
+    record: VerdictRecord, watts: float | None, domains: Collection[str] | None = None
+) -> VerdictRecord:
     """The record with `net_value`: its value without what the device had drawn idly meanwhile.
 
-    Only for figures in joules that have none yet; the gated value stays gross.
+    Only for figures in joules that have none yet, and of windows over just the `domains` that drew
+    `watts` (None: whatever they were over); the gated value stays gross.
     """
+    if domains is not None and any(
+        set(each.joules_by_domain) != set(domains) for each in record.windows
+    ):
+        return record
     if watts is None or record.net_value is not None:
         return record
     gross = sum(each.joules for each in record.windows)

@@ -16,10 +16,13 @@ from pathlib import Path
 from pytest_energy.errors import EnergyError
 
 FOLDER_VARIABLE = "PYTEST_ENERGY_LOCKS"
+HELD_VARIABLE = "PYTEST_ENERGY_LOCKS_HELD"
+"""Devices, separated by newlines, whose locks the process that started this one holds for it."""
 POLL_SECONDS = 0.1
 
 _registry = threading.Lock()
 _depth: dict[Path, int] = {}
+_held: dict[Path, str] = {}
 
 
 @contextmanager
@@ -33,11 +36,19 @@ def device_lock(
     """
     give_up = time.monotonic() + timeout_seconds
     folder = _folder()
+    ours = set(uuids) - set(os.environ.get(HELD_VARIABLE, "").splitlines())
     with ExitStack() as held:
         # One order for everybody, or two runs on two GPUs could wait for each other forever.
-        for uuid in sorted(set(uuids)):
+        for uuid in sorted(ours):
             held.enter_context(_one_lock(folder, uuid, give_up, timeout_seconds, on_wait))
         yield
+
+
+def held_devices() -> tuple[str, ...]:
+    """Devices whose locks this process holds, or has been told are held for it."""
+    told = os.environ.get(HELD_VARIABLE, "").splitlines()
+    with _registry:
+        return tuple(sorted({*told, *_held.values()}))
 
 
 @contextmanager
@@ -62,11 +73,13 @@ def _one_lock(
     with _kernel_lock(path, uuid, give_up, timeout_seconds, on_wait):
         with _registry:
             _depth[path] = 1
+            _held[path] = uuid
         try:
             yield
         finally:
             with _registry:
                 del _depth[path]
+                del _held[path]
 
 
 @contextmanager

@@ -125,6 +125,16 @@ class OpenWindow:
             notes=measured.notes,
         )
 
+    def work_started(self) -> None:
+        """Leave out what lies between the window's beginning and now, such as a wait for others.
+
+        Where the meter cannot, it stays in the window's joules and seconds.
+        """
+        restart = getattr(self._span, "work_started", None)
+        if restart is not None:
+            self._started = time.monotonic()
+            restart(self._started)
+
     def _measured(self, ended: float) -> Measured:
         failure = self._failure or "the window never began"
         if self._span is not None:

@@ -225,7 +225,9 @@ class EnergySession:
                 self.progress.note(str(error))
 
     def _netted(self) -> Iterator[VerdictRecord]:
-        return (net_of_idle(record, self.idle_watts) for record in self.verdicts)
+        # Ranks meter the GPUs they use, which need not be all that were idle.
+        domains = [device["domain"] for device in self.identity[0].get("devices", ())]
+        return (net_of_idle(record, self.idle_watts, domains) for record in self.verdicts)
 
     def _joules(self) -> float | None:
         try:

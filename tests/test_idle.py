@@ -85,6 +85,11 @@ def test_net_of_idle_takes_off_what_was_drawn_anyway() -> None:
     assert net_of_idle(_verdict(), 75.0).value == 0.01
 
 
+def test_idle_power_of_other_devices_is_not_taken_off() -> None:
+    assert net_of_idle(_verdict(), 75.0, ["gpu:0"]).net_value == pytest.approx(0.0085)
+    assert net_of_idle(_verdict(), 75.0, ["gpu:0", "gpu:1"]).net_value is None
+
+
 def test_what_has_no_net_figure_has_none() -> None:
     assert net_of_idle(_verdict(), None).net_value is None
     assert net_of_idle(_verdict("fraction", 0.5), 75.0).net_value is None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.locks import device_lock
+from pytest_energy.locks import HELD_VARIABLE, device_lock, held_devices
 
 HOLD = """
 import sys, time
@@ -128,3 +128,20 @@ def test_a_folder_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path:
         device_lock(["GPU-a"], 0, pytest.fail),
     ):
         pass
+
+
+def test_what_another_process_holds_for_us_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with holder("GPU-1"):
+        monkeypatch.setenv(HELD_VARIABLE, "GPU-1\nGPU-3")
+        with device_lock(["GPU-1", "GPU-2"], 0, print):
+            assert held_devices() == ("GPU-1", "GPU-2", "GPU-3")
+            assert not is_free("GPU-2")
+        monkeypatch.delenv(HELD_VARIABLE)
+        assert held_devices() == ()
+        with (
+            pytest.raises(EnergyError, match="`GPU-1` is being metered"),
+            device_lock(["GPU-1"], 0, print),
+        ):
+            pass

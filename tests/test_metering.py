@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pytest
+from workloads_support import SteadyMeter
 
 from pytest_energy import window
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters import Conditions, Device, Method, Reading
+from pytest_energy.meters.protocol import Measured
 
 
 @dataclass
@@ -174,3 +176,30 @@ def test_the_uncertainty_grows_by_what_an_update_period_holds() -> None:
             meter.spend({"gpu:0": 80.0, "gpu:1": 20.0})
         stated[period] = w.uncertainty_joules / w.mean_watts
     assert stated[0.001] - stated[0.0] == pytest.approx(0.001, rel=0.5)
+
+
+def test_work_may_begin_later_than_its_window() -> None:
+    with window(SteadyMeter(), "waits first") as w:
+        time.sleep(0.2)
+        w.work_started()
+        time.sleep(0.05)
+    assert 0.05 <= w.seconds < 0.2
+    assert w.joules == pytest.approx(100 * w.seconds, rel=0.1)
+
+
+def test_a_meter_that_cannot_leave_the_wait_out_keeps_its_seconds_too() -> None:
+    class Whole:
+        started = 0.0
+
+        def end(self, ended: float) -> Measured:
+            return Measured({"cpu": ended - self.started}, 0.0)
+
+    class WholeMeter(SteadyMeter):
+        def begin(self) -> Whole:
+            span = Whole()
+            span.started = time.monotonic() - 10
+            return span
+
+    with window(WholeMeter(), "waits first") as w:
+        w.work_started()
+    assert w.seconds >= 10

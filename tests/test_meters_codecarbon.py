@@ -113,3 +113,30 @@ def test_a_closed_meter_says_so() -> None:
     meter.close()
     with pytest.raises(EnergyError, match="meter `codecarbon` is closed"):
         meter.read()
+
+
+def test_another_tree_is_counted_where_its_root_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = BURN + "print('burnt', flush=True)\ntime.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import sys\nsys.stdin.readline()\n{code}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        monkeypatch.setenv("PYTEST_ENERGY_PROCESS_ROOT", str(other.pid))
+        meter = open_meter("codecarbon")
+        with window(meter, "burning") as w:
+            other.stdin.write(b"\n")
+            other.stdin.flush()
+            other.stdout.readline()
+        with window(meter, "its own work does not count") as own:
+            spent = time.process_time()
+            while time.process_time() - spent < 0.3:
+                pass
+        other.kill()
+    assert w.joules_by_domain["cpu"] == pytest.approx(cpu_joules(meter, 0.4), rel=0.2)
+    assert own.joules_by_domain["cpu"] <= cpu_joules(meter, 0.05)
+    other.wait()
+    with pytest.raises(EnergyError, match=f"`PYTEST_ENERGY_PROCESS_ROOT={other.pid}` is no proc"):
+        meter.read()

@@ -121,3 +121,17 @@ def test_a_change_of_power_from_outside_is_seen(tmp_path: Path) -> None:
     ratio = (after.joules / after.true_joules) / (before.joules / before.true_joules)
     assert ratio == pytest.approx(1, abs=0.01)
     assert after.true_joules == pytest.approx(1.06 * before.true_joules, rel=0.02)
+
+
+@pytest.mark.parametrize("tick_seconds", [0.1, 0.002, None])
+def test_what_lies_before_the_work_is_left_out(tick_seconds: float | None, tmp_path: Path) -> None:
+    block = """
+    time.sleep(0.08)
+    w.work_started()
+    begin = time.monotonic()
+    time.sleep(1.237)
+    """
+    found = metered([SimulatedGpu(CONSTANT, tick_seconds)], tmp_path, block, windows=3)
+    assert [window.invalid_reason for window in found] == [None] * 3
+    assert median(abs(window.error) for window in found) < 0.02
+    assert all(window.covered for window in found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from pytest_energy.meters.processes import ProcessTree
+from pytest_energy.errors import EnergyError
+from pytest_energy.meters.processes import ProcessTree, tree_root
 
 OWN, CHILD, GRANDCHILD, PARENT, SIBLING, STRANGER = 100, 110, 111, 50, 101, 900
 
@@ -55,3 +57,10 @@ def test_numbers_of_the_host_in_a_container(proc: Path) -> None:
     (proc / str(CHILD) / "fd" / "9").symlink_to("/dev/nvidia-uvm")
     assert tree.foreign([777001, 777002]) == ()
     assert tree.foreign([777001, STRANGER]) == (STRANGER,)
+
+
+def test_a_root_that_is_no_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tree_root() == os.getpid()
+    monkeypatch.setenv("PYTEST_ENERGY_PROCESS_ROOT", "pytest")
+    with pytest.raises(EnergyError, match="`PYTEST_ENERGY_PROCESS_ROOT=pytest` is no process id"):
+        tree_root()

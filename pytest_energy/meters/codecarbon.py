@@ -1,4 +1,4 @@
-"""Modelled joules of this process and its children, from CodeCarbon's CPU and memory model."""
+"""Modelled joules of our process tree, from CodeCarbon's CPU and memory model."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
+from pytest_energy.meters.processes import ROOT_VARIABLE, tree_root
 from pytest_energy.meters.protocol import Conditions, Device, Method, Reading
 
 NOT_INSTALLED = (
@@ -89,16 +90,24 @@ def _model() -> tuple[str, float, int, float]:
 
 
 def _cpu_seconds() -> float:
-    """CPU time of this process, its finished children and its living descendants (s)."""
+    """CPU time of our tree's root, its finished children and its living descendants (s)."""
     psutil: Any = import_module("psutil")
-    finished = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = time.process_time() + finished.ru_utime + finished.ru_stime
-    for child in psutil.Process().children(recursive=True):
-        try:
-            times = child.cpu_times()
-        except psutil.Error:
-            continue
-        seconds += sum(times[:4])
+    root = tree_root()
+    try:
+        top = psutil.Process(root)
+        if root == os.getpid():  # of itself a process knows more digits
+            finished = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds = time.process_time() + finished.ru_utime + finished.ru_stime
+        else:
+            seconds = sum(top.cpu_times()[:4])
+        for child in top.children(recursive=True):
+            with suppress(psutil.Error):
+                seconds += sum(child.cpu_times()[:4])
+    except psutil.Error:
+        raise EnergyError(
+            f"`{ROOT_VARIABLE}={root}` is no process that runs here: name one that does, or unset "
+            "it to mean the process that meters"
+        ) from None
     return seconds
 
 

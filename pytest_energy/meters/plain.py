@@ -20,6 +20,10 @@ class PlainSpan:
         self._faults = meter.conditions().faults
         self.started = time.monotonic()
 
+    def work_started(self, started: float) -> None:
+        """Begin anew: a source that answers at once loses nothing by it."""
+        self._first, self.started = self._meter.read(), started
+
     def end(self, ended: float) -> Measured:
         """Joules between the readings; `ended` is when the work did (s)."""
         last = self._meter.read()

@@ -6,11 +6,29 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from pytest_energy.errors import EnergyError
+
 ROOT_VARIABLE = "PYTEST_ENERGY_PROCESS_ROOT"
-"""Process id whose descendants count as ours, where the meter runs in one of several workers."""
+"""Process id whose tree counts as ours, where the meter runs in one of several workers."""
 INITIAL_PID_NAMESPACE = "pid:[4026531836]"
 CUDA_DEVICE = "/dev/nvidia-uvm"
 MOST_ANCESTORS = 64
+
+
+def tree_root() -> int:
+    """The process whose tree is ours: this one, unless `PYTEST_ENERGY_PROCESS_ROOT` names another.
+
+    `EnergyError` where that is no process id.
+    """
+    named = os.environ.get(ROOT_VARIABLE)
+    if not named:
+        return os.getpid()
+    if not named.isdecimal():
+        raise EnergyError(
+            f"`{ROOT_VARIABLE}={named}` is no process id: give one, or unset it to mean the "
+            "process that meters"
+        )
+    return int(named)
 
 
 class ProcessTree:
@@ -21,7 +39,7 @@ class ProcessTree:
     ) -> None:
         self._proc = proc
         self._own = os.getpid() if own is None else own
-        self._root = root or int(os.environ.get(ROOT_VARIABLE) or self._own)
+        self._root = root or (tree_root() if os.environ.get(ROOT_VARIABLE) else self._own)
         self._ours = {self._own, self._root, *self._ancestors(self._own)}
 
     def foreign(self, pids: Iterable[int]) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ class FineTuning:
 
     `tokens` and `real_tokens` are what one pass processes, with and without padding, `examples`
     how many sequences; `parameters` is (trainable, total); `device` is torch's name of where it is.
+    `shard` is (rank, of so many): a pass is that rank's part of the batches.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class FineTuning:
         meter: Meter,
         tokens_per_window: int,
         device: str | None = None,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         check_count("tokens_per_window", tokens_per_window)
         import torch
@@ -59,7 +61,8 @@ class FineTuning:
             max_length=workload.max_length,
             tokens=tokens_per_window,
             seed=workload.seed,
-        )
+            ranks=shard[1],
+        ).shard(*shard)
         self.tokens = batches.processed_tokens
         self.real_tokens = batches.real_tokens
         self.examples = batches.examples
@@ -118,12 +121,12 @@ class FineTuning:
             loss=self._mean(losses),
         )
 
-    def warm_up(self) -> None:
-        """One pass over the batches that no meter sees."""
+    def warm_up(self) -> float:
+        """One pass over the batches that no meter sees; its mean loss."""
         with self._training():
             losses = self._pass()
             self._synchronize()
-        self._mean(losses)
+        return self._mean(losses)
 
     def close(self) -> None:
         """Free the model and its memory; a second call does nothing."""
@@ -205,7 +208,7 @@ def prepare(
     `attention`, `seed`, `lora`. `EnergyError` where one is unknown or the data lacks the task.
     """
     for name in overrides:
-        check_choice("setting of a workload", name, _SETTINGS)
+        check_choice("setting of a workload", name, SETTINGS)
     task = get_task(task)
     reason = data.missing(task)
     if reason:
@@ -222,7 +225,7 @@ def prepare(
     return FineTuning(workload, data, meter, tokens_per_window, device)
 
 
-_SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")
+SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")
 
 
 def _check_fits(config: Any, longest: int, largest_id: int, workload: Workload) -> None:

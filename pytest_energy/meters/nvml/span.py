@@ -37,6 +37,11 @@ class CounterSpan:
         for card in self._cards:
             card.started = started
 
+    def work_started_later(self, started: float) -> None:
+        """Take another time at which the work starts; to be called just before."""
+        for card in self._cards:
+            card.started_later(started)
+
     def work_ended(self, ended: float) -> None:
         """Take the counters' figures at the end of the work; to be called at once."""
         for card in self._cards:
@@ -76,6 +81,12 @@ class _CardSpan:
     def settled(self) -> bool:
         """Whether no other tick would make the joules surer."""
         return self._wait.settled
+
+    def started_later(self, started: float) -> None:
+        """Leave out what lies before, by the tick's power or, without a tick, by reading anew."""
+        self.started = started
+        if self._first is None:
+            self._start_joules = self.counter.joules()
 
     def work_ended(self, ended: float) -> None:
         """Take the counter's figure at the end of the work."""

@@ -37,6 +37,13 @@ class NvmlSpan:
         for span in self._integrated:
             span.work_started(self.started)
 
+    def work_started(self, started: float) -> None:
+        """Leave out what lies before `started`, which is now; the ticks stay those that were."""
+        self.started = started
+        self._counted.work_started_later(started)
+        for span in self._integrated:
+            span.work_started(started)
+
     def end(self, ended: float) -> Measured:
         """Joules of the work, which ended a moment ago; waits for the counters' next ticks."""
         self._counted.work_ended(ended)

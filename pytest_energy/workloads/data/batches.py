@@ -44,6 +44,13 @@ class Batches:
         """Processed tokens over real ones, exact for these batches."""
         return self.processed_tokens / self.real_tokens
 
+    def shard(self, rank: int, ranks: int) -> Batches:
+        """Every `ranks`-th batch from the one numbered `rank` on: what one of several trains on."""
+        own = self.batches[rank::ranks]
+        processed = sum(batch["input_ids"].numel() for batch in own)
+        real = sum(int(batch["attention_mask"].sum()) for batch in own)
+        return Batches(own, processed, real)
+
     @property
     def examples(self) -> int:
         """Sequences of a pass."""
@@ -94,8 +101,11 @@ def make_batches(
     max_length: int,
     token_budget: int,
     seed: int,
+    ranks: int = 1,
 ) -> Batches:
     """Whole batches until their processed tokens reach `token_budget`; the last one crosses it.
+
+    Their number is a multiple of `ranks`, so that each of them has as many.
 
     Examples are taken in their order; where they run out, further epochs are shuffled by `seed`.
     `padding` is `dynamic` (to the longest of the batch), `grouped` (the same, with examples of
@@ -109,7 +119,7 @@ def make_batches(
         batches.append(batch)
         processed += batch["input_ids"].numel()
         real += sum(len(example.ids) for example in group)
-        if processed >= token_budget:
+        if processed >= token_budget and len(batches) % ranks == 0:
             break
     return Batches(tuple(batches), processed, real)
 
@@ -137,15 +147,16 @@ def window_batches(
     max_length: int,
     tokens: int,
     seed: int,
+    ranks: int = 1,
 ) -> Batches:
     """The batches of a task that one window of about `tokens` processed tokens trains on."""
     # Enough for the budget even without padding, if the data is as long as what was measured.
-    count = math.ceil(tokens / min(task.lengths.mean, max_length)) + batch_size
+    count = math.ceil(tokens / min(task.lengths.mean, max_length)) + ranks * batch_size
     if padding == "grouped":
         pool = GROUPED_BATCHES * batch_size
         count = pool * math.ceil(count / pool)
     examples = data.examples(task, model=model, max_length=max_length, seed=seed, count=count)
-    return make_batches(examples, batch_size, padding, max_length, tokens, seed)
+    return make_batches(examples, batch_size, padding, max_length, tokens, seed, ranks)
 
 
 def _groups(

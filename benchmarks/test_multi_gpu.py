@@ -1,0 +1,115 @@
+"""Claim: several GPUs fine-tune long sequences for similar or less energy, in half the time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from math import hypot
+
+import pytest
+
+from pytest_energy.claims import Claim
+from pytest_energy.evidence import Purchases, Summary, summarise
+from pytest_energy.fixtures import Energy
+from pytest_energy.session import EnergySession
+from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
+
+LONG, SHORT = ("squad_v1", "imdb"), ("sst2",)
+MODELS = ("distilbert-base-uncased", "bert-base-uncased")
+SIMILAR_ENERGY = 1.10
+"""J/token of several GPUs over that of one, at most."""
+ABOUT_HALF = 0.60
+"""The same tokens' time on several GPUs over that on one, at most."""
+
+Make = Callable[..., DistributedFineTuning]
+
+
+def test_several_processes(
+    energy: Energy,
+    energy_session: EnergySession,
+    finetune: Make,
+    energy_claim: Claim,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    gpus = visible_gpus(energy.meter)
+    if gpus == 1:
+        pytest.skip("one GPU is visible: to compare several with one takes at least two")
+    asserted = gpus > 1 and torch.cuda.is_available()
+    most = gpus or 2
+    if not torch.cuda.is_available():
+        # A process stands for a GPU: it has the same share of the cores, however many there are.
+        cores = len(os.sched_getaffinity(0))
+        monkeypatch.setenv("OMP_NUM_THREADS", str(max(1, cores // most)))
+    # Where nothing is asserted, one long and one short task show that it works.
+    tasks = (*LONG, *SHORT) if asserted else (LONG[0], *SHORT)
+    tokens = energy_session.budget.tokens // (1 if asserted else 2)
+    found = {}
+    for processes in counts(most):
+        for task in tasks:
+            run = finetune(
+                task, model=MODELS[asserted], processes=processes, tokens_per_window=tokens
+            )
+            found[task, processes] = measure(run, thorough=asserted)
+    energy_claim.table(
+        "by task and processes",
+        ("task", "processes", "mJ/token", "tokens/s", "communication %"),
+        *(
+            (task, processes, 1e3 * one.mean, one.tokens_per_second, share and 100 * share)
+            for (task, processes), (one, share) in sorted(found.items())
+        ),
+    )
+    for (task, processes), (several, share) in found.items():
+        if share is None:
+            continue
+        one, _ = found[task, 1]
+        bounds = (SIMILAR_ENERGY, ABOUT_HALF) if asserted and task in LONG else (None, None)
+        note_ratios(energy_claim, f"{task} x{processes}", one, several, bounds)
+        energy_claim.figure(f"{task} x{processes} communication", share, "fraction")
+
+
+def counts(most: int) -> list[int]:
+    """1, 2, 4, … processes, `most` at the most."""
+    return [2**power for power in range(most.bit_length()) if 2**power <= most]
+
+
+def measure(run: DistributedFineTuning, *, thorough: bool) -> tuple[Summary, float | None]:
+    """What a token costs in a run, and what share of the time its processes communicate."""
+    purchases = Purchases(run, lambda *_: None)
+    if thorough:
+        purchases.warm_up(8)
+    else:
+        run.warm_up()
+    for _ in range(5 if thorough else 2):
+        purchases.buy()
+    share = run.communication_share(3 if thorough else 1) if run.processes > 1 else None
+    run.close()
+    return summarise(purchases.windows), share
+
+
+def note_ratios(
+    claim: Claim,
+    name: str,
+    one: Summary,
+    several: Summary,
+    bounds: tuple[float | None, float | None],
+) -> None:
+    """Note energy and time of a token on several processes, over those on one."""
+    assert one.tokens_per_second is not None
+    assert several.tokens_per_second is not None
+    similar, half = bounds
+    joules = several.mean / one.mean
+    doubt = joules * hypot(several.uncertainty / several.mean, one.uncertainty / one.mean)
+    claim.figure(
+        f"{name} energy over one's",
+        joules,
+        interval=(joules - doubt, joules + doubt),
+        at_most=similar,
+        paper="similar or lower (quoted)",
+    )
+    claim.figure(
+        f"{name} time over one's",
+        one.tokens_per_second / several.tokens_per_second,
+        at_most=half,
+        paper="about half or less (quoted)",
+    )
