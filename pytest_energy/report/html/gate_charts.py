@@ -33,6 +33,7 @@ def gate_chart(verdict: VerdictRecord, key: str) -> Chart | None:
             hovertemplate=f"after {count} %{{x}}: %{{y:+.2f}}<extra></extra>",
         ),
     ]
+    against = "the baseline" if verdict.comparison is None else "the base"
     unit = "points" if verdict.unit == FRACTION else "%"
     shown = layout(
         axis(count, dtick=max(1, round(len(trace) / 8)), range=[0.4, len(trace) + 0.6]),
@@ -40,7 +41,7 @@ def gate_chart(verdict: VerdictRecord, key: str) -> Chart | None:
         bargap=0,
         barmode="overlay",
     )
-    return Chart(key, f"Change against the baseline, {count} by {count}", tuple(data), shown,
+    return Chart(key, f"Change against {against}, {count} by {count}", tuple(data), shown,
                  _note(verdict, trace[-1], count))  # fmt: skip
 
 
