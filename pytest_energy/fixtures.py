@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,10 +42,11 @@ class Energy:
     def window(self, name: str = "window") -> Iterator[OpenWindow]:
         """Meter the block; figures are there after it, and a row in the run's table."""
         from pytest_energy.metering import window
+        from pytest_energy.records import measured
 
         with window(self._session.meter, name) as opened:
             yield opened
-        self._session.verdicts.append(measured(self._nodeid, opened))
+        self._session.verdicts.append(measured(self._nodeid, opened.record))
 
 
 class EnergyGate:
@@ -198,31 +198,12 @@ def user_errors() -> Iterator[None]:
     pytest.fail(text, pytrace=False)
 
 
-def measured(nodeid: str, opened: OpenWindow) -> VerdictRecord:
-    """The record of a window that nothing is compared with."""
-    from pytest_energy.records import VerdictRecord
-
-    window = opened.record
-    return VerdictRecord(
-        nodeid=nodeid,
-        id=f"{nodeid.rpartition('::')[2]}/{window.name}",
-        metric="joules",
-        unit="J",
-        outcome="measured" if window.valid else "invalid",
-        reason=window.invalid_reason or "nothing to compare with",
-        value=window.joules,
-        uncertainty=window.uncertainty_joules,
-        method=window.method,
-        windows=(window,),
-    )
-
-
 def conclude(item: pytest.Item) -> None:
     """Keep what a test noted of its claim, and fail it where a figure is out of bounds."""
     from pytest_energy.attempts import note, stand
-    from pytest_energy.places import location_of
+    from pytest_energy.places import located
 
-    record = replace(item.stash[CLAIM].record, location=location_of(item))
+    record = located(item.stash[CLAIM].record, item)
     session_of(item).claims.append(record)
     note(item, [(f"energy_{figure.name}", figure.value) for figure in record.figures])
     if record.outcome == "fails":
@@ -234,11 +215,11 @@ def conclude(item: pytest.Item) -> None:
 def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> None:
     """Keep a verdict, put its figures into JUnit, and end the test as it says."""
     from pytest_energy.attempts import DECIDED, note, stand
-    from pytest_energy.places import location_of
+    from pytest_energy.places import located
     from pytest_energy.report.properties import properties
     from pytest_energy.report.terminal import sentence, windows_table
 
-    record = replace(record, location=location_of(item))
+    record = located(record, item)
     session.verdicts.append(record)
     session.progress.done(record.id, sentence(record))
     note(item, properties(record, [name for name, _ in item.user_properties]))

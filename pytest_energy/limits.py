@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from pytest_energy import policy
-from pytest_energy.fixtures import measured, report, user_errors
+from pytest_energy.fixtures import report, user_errors
 from pytest_energy.metering import Window, window
+from pytest_energy.records import measured
 from pytest_energy.session import EnergySession
 from pytest_energy.validity import TOO_SHORT
 
@@ -28,7 +29,7 @@ def limited(session: EnergySession, item: pytest.Item, max_joules: float) -> Ite
             what = f"was not measured: {used.invalid_reason}"
         how = " (modelled, not measured)" if used.method == "modelled" else ""
         record = replace(
-            measured(item.nodeid, opened),
+            measured(item.nodeid, used),
             id=item.name,
             outcome=outcome,
             reason=f"`{item.name}` {what}; allowed are {max_joules:g} J{how}",

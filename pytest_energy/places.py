@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TypeVar
+
 import pytest
 
+from pytest_energy.claims import ClaimRecord
+from pytest_energy.records import VerdictRecord
 
-def location_of(item: pytest.Item) -> tuple[str, int] | None:
-    """The test's file, relative to the root, and its line from 1; None where it has no line."""
+Record = TypeVar("Record", VerdictRecord, ClaimRecord)
+
+
+def located(record: Record, item: pytest.Item) -> Record:
+    """The record with its test's file, relative to the root, and line from 1, where it has one."""
     file, line, _ = item.location
-    return None if line is None else (file, line + 1)
+    return record if line is None else replace(record, location=(file, line + 1))

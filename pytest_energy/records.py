@@ -132,6 +132,22 @@ class VerdictRecord:
         return cls(**values)
 
 
+def measured(nodeid: str, window: Window) -> VerdictRecord:
+    """The record of a window that nothing is compared with."""
+    return VerdictRecord(
+        nodeid=nodeid,
+        id=f"{nodeid.rpartition('::')[2]}/{window.name}",
+        metric="joules",
+        unit="J",
+        outcome="measured" if window.valid else "invalid",
+        reason=window.invalid_reason or "nothing to compare with",
+        value=window.joules,
+        uncertainty=window.uncertainty_joules,
+        method=window.method,
+        windows=(window,),
+    )
+
+
 @dataclass(frozen=True)
 class RunCost:
     """What the run itself cost while it held the devices: gross joules and seconds.
