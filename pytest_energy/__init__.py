@@ -1,4 +1,4 @@
-"""Energy as a tested property; the public names are imported on first use."""
+"""Energy as a tested property; the public names are imported on first use. PYTEST_DONT_REWRITE."""
 
 from __future__ import annotations
 

@@ -51,7 +51,17 @@ class Check:
     @property
     def alpha(self) -> float:
         """This figure's share of the false failures that one run allows itself."""
-        return policy.ERROR_BUDGET / self.session.gates
+        return policy.ERROR_BUDGET / self.session.gates / self._stages
+
+    @property
+    def beta(self) -> float:
+        """The share of changes to be caught that this figure's gate may miss."""
+        return policy.MISSED / self._stages
+
+    @property
+    def _stages(self) -> int:
+        """Where pairs can settle what stays open, either stage has half of what may go wrong."""
+        return 2 if self.session.config.settle else 1
 
     @property
     def most_windows(self) -> int:

@@ -48,6 +48,20 @@ OPTIONS: dict[str, tuple[str | None, str]] = {
     ),
     "energy_wall": ("SOURCE", "log or http:// address of a plug meter, for what compares with it"),
     "energy_history": ("URL", "folder, or fsspec URL such as s3://…, for a record of each session"),
+    "energy_settle": (
+        "REF",
+        "settle what a baseline leaves open by interleaved A/B against a git revision; `auto`: "
+        "the pull request's base, or the merge base with the default branch",
+    ),
+    "energy_compare": (
+        "REF",
+        "gate by interleaved A/B against a git revision (or `auto`), or `python:PATH`, instead of "
+        "by a baseline",
+    ),
+    "energy_side_timeout": (
+        "SECONDS",
+        "how long a side of an A/B may take to load, or for one window (default: 600)",
+    ),
     "energy_json": ("PATH", "write the verdicts, with every window, as JSON"),
     "energy_markdown": ("PATH", "write the verdicts as Markdown"),
     "energy_html": ("PATH", "write a page of verdicts and plots, in one file"),
@@ -91,6 +105,9 @@ class EnergyConfig:
     wall: str | None = None
     history: str | None = None
     """A folder, absolute, or an fsspec URL."""
+    settle: str | None = None
+    compare: str | None = None
+    side_timeout_seconds: float = 600.0
     ci: bool = False
     parallel: bool = False
     """Whether this process is one of several pytest-xdist workers."""
@@ -118,6 +135,9 @@ class EnergyConfig:
                 f"`--energy-detect={100 * detect:g}` must be above `--energy-tolerance="
                 f"{100 * tolerance:g}`: what must be caught lies beyond what is allowed"
             )
+        settle, compare = source.text("energy_settle"), source.text("energy_compare")
+        _check_comparison(config, settle, compare, update)
+        side_timeout = source.number("energy_side_timeout", 1.0, 1e9)
         tokens = source.number("energy_tokens", 1, 1e12)
         windows = source.number("energy_max_windows", 3, 10_000)
         timeout = source.number("energy_lock_timeout", 0.0, 1e9)
@@ -147,6 +167,9 @@ class EnergyConfig:
             html=source.path("energy_html"),
             wall=source.text("energy_wall"),
             history=source.location("energy_history"),
+            settle=settle,
+            compare=compare,
+            side_timeout_seconds=600.0 if side_timeout is None else side_timeout,
             ci=ci,
             parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
         )
@@ -195,6 +218,32 @@ class EnergyMarker:
         percent = {k: arguments[k] / 100 for k in ("tolerance", "detect") if k in arguments}
         counts = {k: int(arguments[k]) for k in ("tokens", "max_windows") if k in arguments}
         return cls(**{**arguments, **percent, **counts})
+
+
+def _check_comparison(
+    config: pytest.Config, settle: str | None, compare: str | None, update: str | None
+) -> None:
+    if settle and compare:
+        raise pytest.UsageError(
+            "`--energy-compare` compares every figure, so that nothing is left for "
+            "`--energy-settle`; give one of them"
+        )
+    if settle and settle.startswith("python:"):
+        raise pytest.UsageError(
+            f"`--energy-settle={settle}` settles against a git revision; compare interpreters with "
+            f"`--energy-compare={settle}`"
+        )
+    if compare and update:
+        raise pytest.UsageError(
+            "`--energy-update` records baselines, and `--energy-compare` does without; give one of "
+            "them"
+        )
+    name = "--energy-compare" if compare else "--energy-settle"
+    if (settle or compare) and _uses_xdist(config):
+        raise pytest.UsageError(
+            f"`{name}` cannot compare under pytest-xdist, whose workers disturb each other's "
+            f"windows; run it with `-n 0`"
+        )
 
 
 def _uses_xdist(config: pytest.Config) -> bool:

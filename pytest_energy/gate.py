@@ -18,7 +18,7 @@ from pytest_energy.sequential import Levels, Look, look_at_pairs, look_at_sessio
 from pytest_energy.sessions import PairStats, Session, SessionStats
 from pytest_energy.spread import Pooled, pool, spread
 from pytest_energy.units import FRACTION, percent
-from pytest_energy.verdict import SETTLE, Subject, Verdict
+from pytest_energy.verdict import SETTLE, THE_BASE, Subject, Verdict
 
 __all__ = [
     "PairStats",
@@ -188,7 +188,7 @@ class PairedGate(Gate):
         unit: str = "J/token",
     ) -> None:
         levels = Levels.of(tolerance, detect, alpha, beta)
-        subject = Subject(metric, id, unit, "the base", "interleaved pairs", tolerance, detect)
+        subject = Subject(metric, id, unit, THE_BASE, "interleaved pairs", tolerance, detect)
         super().__init__(levels, subject, max_pairs)
         self._spread = spread(sessions) if sessions else None
         self._base: list[float] = []

@@ -12,7 +12,7 @@ from pytest_energy import parallel
 from pytest_energy.config import EnergyConfig, EnergyMarker
 from pytest_energy.errors import EnergyError
 from pytest_energy.fixtures import SESSION
-from pytest_energy.preflight import check_input
+from pytest_energy.preflight import check_input, prepare_comparison
 from pytest_energy.records import RunRecord
 from pytest_energy.report import jsonfile, terminal
 from pytest_energy.report.progress import Progress
@@ -23,12 +23,15 @@ from pytest_energy.session import EnergySession
 def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
     """Open the session for the tests that need it; bad input ends the run with exit code 4."""
     session = _session(config)
+    if session.server is not None:  # a side of an A/B is told what it needs
+        return
     session.gates = max(1, sum("energy_gate" in _fixtures(item) for item in metered))
     session.progress.expect(len(metered))
     try:
         for item in metered:
             EnergyMarker.from_item(item)
         check_input(session)
+        prepare_comparison(session)
     except (EnergyError, pytest.UsageError) as error:
         session.close()
         session.bad_input = str(error)
@@ -45,6 +48,8 @@ def finish(session: pytest.Session) -> None:
     """At the end: a worker sends home, anyone else writes baselines and reports."""
     energy, config = session.config.stash[SESSION], session.config
     energy.progress.clear()
+    if energy.server is not None:
+        return
     output = getattr(config, "workeroutput", None)
     if output is not None:
         output["energy"] = parallel.as_payload(energy)
@@ -73,6 +78,8 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
     """Write the table of verdicts, what the run cost, and the next command."""
     config = reporter.config
     energy = config.stash[SESSION]
+    if energy.server is not None:
+        return
     record = energy.run_record()
     if energy.bad_input is not None:
         reporter.section("energy")

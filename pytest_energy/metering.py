@@ -92,7 +92,7 @@ class OpenWindow:
         self._synchronize()
         self._unix_seconds = time.time()
         try:
-            self._span = _begin(self._meter)
+            self._span = begin_span(self._meter)
         except EnergyError as error:
             self._failure = str(error)
         self._started = self._span.started if self._span else time.monotonic()
@@ -216,7 +216,8 @@ def window(meter: Meter, name: str, synchronize: Callable[[], None] | None = Non
     return OpenWindow(meter, name, synchronize)
 
 
-def _begin(meter: Meter) -> Span:
+def begin_span(meter: Meter) -> Span:
+    """Begin a window on any meter: on its own terms where it has some, else by two readings."""
     # Not `isinstance`: checking a protocol's members costs more than the rest of the beginning.
     begin = getattr(meter, "begin", None)
     span: Span = PlainSpan(meter) if begin is None else begin()

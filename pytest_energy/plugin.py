@@ -20,6 +20,7 @@ from pytest_energy.fixtures import (  # noqa: F401 - pytest finds fixtures by na
     finetune,
     session_of,
 )
+from pytest_energy.option_values import OptionValues
 
 _FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})
 
@@ -37,6 +38,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "test, or set the levels (percent) and budgets of its gates",
     )
     EnergyConfig.from_pytest_config(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under `--energy-compare` leave tests that have a gate to their sides' processes."""
+    if OptionValues(config).text("energy_compare") and not config.option.collectonly:
+        from pytest_energy.compare.items import replace_gated
+
+        replace_gated(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -65,7 +75,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         from pytest_energy.attempts import fail_again
 
         fail_again(item)
-    limit = EnergyMarker.from_item(item).max_joules if _is_marked(item) else None
+    limit = EnergyMarker.from_item(item).max_joules if _is_limited(item) else None
     if limit is None:
         result = yield
     else:
@@ -150,6 +160,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _is_metered(item: pytest.Item) -> bool:
     return _is_marked(item) or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _is_limited(item: pytest.Item) -> bool:
+    """Whether a test runs here and as itself; a side's waits for the other one meanwhile."""
+    in_a_side = SESSION in item.config.stash and item.config.stash[SESSION].server is not None
+    return _is_marked(item) and not in_a_side and not getattr(item, "compared", False)
 
 
 def _is_marked(item: pytest.Item) -> bool:

@@ -13,11 +13,17 @@ from pytest_energy.units import quantity
 ERROR_BUDGET = 0.01
 """False failures that one run allows itself; all its gates share it."""
 
+MISSED = 0.03
+"""Share of changes as large as `detect` that one gate may pass."""
+
 MOST_WINDOWS = 30
 """Windows, or pairs, that one verdict may cost unless the run says otherwise."""
 
 MOST_ADVISORY_WINDOWS = 6
 """The same for a verdict that informs and fails nothing: it is not worth more energy."""
+
+MOST_ADVISORY_PAIRS = 12
+"""The same for pairs of windows, which a person has asked for by name."""
 
 FAR = 2.0
 """Times outside a J/token band from elsewhere that fail: its conditions were not these."""
@@ -125,7 +131,12 @@ def _fails(record: VerdictRecord, config: EnergyConfig) -> bool:
         return config.ci or config.strict or config.update is not None
     if record.outcome == "inconclusive":
         return config.strict
-    if record.outcome == "improvement" and config.improvement == "pass":
+    if record.outcome == "improvement" and (config.improvement == "pass" or _unstored(record)):
         return False
     moved = record.outcome in ("regression", "improvement")
     return moved and (config.strict or not is_advisory(record))
+
+
+def _unstored(record: VerdictRecord) -> bool:
+    """Whether a figure was only compared, so that no baseline has to be kept up."""
+    return record.comparison is not None and not record.comparison.settles

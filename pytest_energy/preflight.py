@@ -23,6 +23,14 @@ def check_input(session: EnergySession) -> None:
     intensity(session.config.region)
 
 
+def prepare_comparison(session: EnergySession) -> None:
+    """Find what an A/B compares with; raises `EnergyError` where there is no such thing."""
+    if session.config.compare or session.config.settle:
+        from pytest_energy.compare.arena import Arena
+
+        session.arena = Arena(session.config)
+
+
 def _check_hardware(session: EnergySession) -> None:
     asked, found = session.config.hw, session.hardware
     if asked in ("auto", found.key):

@@ -31,9 +31,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Base and head metered in turn in one session; `pairs` holds J/token of (base, head).
+    """Base and head metered in turn in one session; `pairs` holds (base, head) of what is judged.
 
-    For savings `pairs` holds what is spent: the smaller run's J/token over the larger's.
+    That is in the verdict's unit; for savings it is what is spent, the smaller run's J/token over
+    the larger's, and the sides' figures are the smaller run's.
     `within_pair_drift` is the second window of a pair against the first, relative; `settles` says
     that a baseline had left the figure open; `turns` that memory did not do for both at once.
     """

@@ -56,7 +56,8 @@ def gap_warning(
     return (
         f"`detect` {percent(detect)} is {percent(asked)} above `tolerance` {percent(tolerance)}, "
         f"but {spread_in_words(known)}: one session resolves {percent(held)}; "
-        f"{more_sessions(known, asked)}raise `detect` to {percent(enough)}, or compare pairs"
+        f"{more_sessions(known, asked)}raise `detect` to {percent(enough)}, "
+        f"or settle it with `--energy-settle=auto`"
     )
 
 

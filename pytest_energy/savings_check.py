@@ -25,7 +25,7 @@ def check_savings(
     """Pull pairs of windows until the fraction that `other_run` saves is sure."""
     digests = (base_run.digest, other_run.digest)
     base = VerdictRecord(
-        id=_pair_id(base_run.id, other_run.id),
+        id=pair_id(base_run.id, other_run.id),
         metric="savings",
         unit=FRACTION,
         workload=None if None in digests else "-".join(str(digest) for digest in digests),
@@ -75,6 +75,7 @@ def _gate(check: Check, pair: Pair, reference: Reference) -> VerdictRecord:
         tolerance=check.levels.tolerance,
         detect=check.levels.detect,
         alpha=check.alpha,
+        beta=check.beta,
         max_pairs=check.most_windows,
         device=check.session.hardware.device,
         pooled=pooled_of(reference.baseline, reference.entry),
@@ -94,7 +95,7 @@ def _gate(check: Check, pair: Pair, reference: Reference) -> VerdictRecord:
 
 def _claimed(check: Check, record: VerdictRecord, pair: Pair) -> VerdictRecord:
     runs = (pair[0].run.id, pair[1].run.id)
-    return policy.claimed(record, check.session.baseline) if _is_of_the_paper(*runs) else record
+    return policy.claimed(record, check.session.baseline) if is_of_the_paper(*runs) else record
 
 
 def _buy_pair(index: int, pair: Pair) -> tuple[Window, Window]:
@@ -108,13 +109,14 @@ def _flat(pairs: Pairs) -> tuple[Window, ...]:
     return tuple(window for both in pairs for window in both)
 
 
-def _is_of_the_paper(base: str, other: str) -> bool:
+def is_of_the_paper(base: str, other: str) -> bool:
+    """Whether the paper says what the one saves of the other."""
     return base.endswith("/bert-base-uncased") and other.endswith("/distilbert-base-uncased")
 
 
-def _pair_id(base: str, other: str) -> str:
+def pair_id(base: str, other: str) -> str:
     """The task alone for the paper's pair; any other pair names its models too."""
     task = base.partition("/")[0]
-    if _is_of_the_paper(base, other):
+    if is_of_the_paper(base, other):
         return task
     return f"{base}-{other.partition('/')[2] or other}"

@@ -33,6 +33,8 @@ from pytest_energy.report.progress import Progress
 from pytest_energy.stored_calibration import device_key
 
 if TYPE_CHECKING:
+    from pytest_energy.compare.arena import Arena
+    from pytest_energy.compare.serving import Server
     from pytest_energy.workloads.data.protocol import DataSource
 
 
@@ -64,6 +66,8 @@ class EnergySession:
         self.pending = Pending()
         self.identity: tuple[Mapping[str, Any], Mapping[str, str]] = ({}, {})
         self._depth = 0
+        self.arena: Arena | None = None
+        self.server: Server | None = None
 
     @cached_property
     def meter(self) -> Meter:
@@ -117,6 +121,10 @@ class EnergySession:
                 stored.max_tokens_per_batch or default.max_tokens_per_batch,
             )
         return replace(default, tokens=self.config.tokens or default.tokens)
+
+    def tokens_per_window(self, asked: int | None) -> int:
+        """Token budget of a window, for a test whose marker asks for so many, or for none."""
+        return asked or self.budget.tokens
 
     def reference(self, metric: str, identifier: str) -> Reference | None:
         """The stored entry of a figure: the hardware's file first, then this machine's own.
@@ -192,7 +200,9 @@ class EnergySession:
         )
 
     def close(self) -> None:
-        """Close the meter if it was opened."""
+        """Close the meter if it was opened, and remove what an A/B was made of."""
+        if self.arena is not None:
+            self.arena.close()
         meter = self.__dict__.pop("meter", None)
         if meter is not None:
             meter.close()

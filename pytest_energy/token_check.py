@@ -126,6 +126,7 @@ def _sequential(check: Check, reference: Reference, entry: Entry, share: int) ->
         tolerance=check.levels.tolerance,
         detect=check.levels.detect,
         alpha=check.alpha / share,
+        beta=check.beta,
         max_windows=check.most_windows,
         device=check.session.hardware.device,
         pooled=pooled_of(reference.baseline, entry),

@@ -14,7 +14,9 @@ LOCK_IN = (
     "lock it in with `--energy-update=replace`, or let improvements pass with "
     "`--energy-improvement=pass`"
 )
-SETTLE = "compare both versions in one session with `pytest_energy.gate.PairedGate`"
+SETTLE = "settle it by A/B in one session with `--energy-settle=auto`"
+THE_BASE = "the base"
+"""The other side of pairs; nothing is stored of it, so that there is nothing to update."""
 RECORD = "on an idle machine record one with `--energy-update=new`"
 
 
@@ -128,9 +130,16 @@ def decided(outcome: Outcome, subject: Subject, facts: str, change: float) -> st
             f"{facts}, is nearer to the tolerance of {subject.allowed()} than to the {detect} "
             f"that must be caught: nothing to do."
         )
-    advice = LOCK_IN if outcome == "improvement" else f"undo what costs it, or {ACCEPT}"
+    advice = _advice(outcome, subject)
     kind = "an improvement" if outcome == "improvement" else "a regression"
     return f"{facts}, is {kind} beyond the tolerance of {subject.allowed()}: {advice}."
+
+
+def _advice(outcome: Outcome, subject: Subject) -> str:
+    if subject.against == THE_BASE:
+        kept = "nothing to do" if outcome == "improvement" else "undo what costs it"
+        return kept if outcome == "improvement" else f"{kept}, or raise `--energy-tolerance`"
+    return LOCK_IN if outcome == "improvement" else f"undo what costs it, or {ACCEPT}"
 
 
 def undecided(subject: Subject, facts: str, cause: str, remedy: str) -> str:

@@ -152,7 +152,7 @@ def test_inconclusive_where_sessions_differ_and_windows_cannot_help() -> None:
     assert len(verdict.windows) == 3
     assert "differ by 1.2" in verdict.reason
     assert "more windows cannot decide" in verdict.reason
-    assert "`pytest_energy.gate.PairedGate`" in verdict.reason
+    assert "`--energy-settle=auto`" in verdict.reason
 
 
 def test_inconclusive_at_the_most_windows() -> None:

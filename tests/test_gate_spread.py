@@ -153,4 +153,4 @@ def test_no_number_of_sessions_makes_up_for_a_wide_spread() -> None:
     text = gap_warning(drawn(8, 0.03), 0.02, 0.05)
     assert text is not None
     assert "more with" not in text
-    assert "compare pairs" in text
+    assert "or settle it with `--energy-settle=auto`" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pytest_energy.records import VerdictRecord
+from pytest_energy.records import Comparison, VerdictRecord
 
 _NAMES = (
     "id",
@@ -17,6 +17,7 @@ _NAMES = (
     "change",
     "unit",
 )
+_OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
 _FIRST = re.compile(r"energy_(\d+_)?id")
 
 
@@ -28,4 +29,10 @@ def properties(record: VerdictRecord, names: Iterable[str]) -> list[tuple[str, o
     number = 1 + sum(_FIRST.fullmatch(name) is not None for name in names)
     prefix = "energy_" if number == 1 else f"energy_{number}_"
     known = ((name, getattr(record, name)) for name in _NAMES)
-    return [(prefix + name, value) for name, value in known if value is not None]
+    both = [*known, *_of_sides(record.comparison)]
+    return [(prefix + name, value) for name, value in both if value is not None]
+
+
+def _of_sides(comparison: Comparison | None) -> list[tuple[str, object]]:
+    sides = () if comparison is None else (comparison.base, comparison.head)
+    return [(f"{side.name}_{name}", getattr(side, name)) for side in sides for name in _OF_SIDES]

@@ -14,6 +14,7 @@ from pytest_energy.claims import ClaimRecord
 from pytest_energy.records import RunRecord, VerdictRecord
 from pytest_energy.report import wording
 from pytest_energy.report.claims import figure_rows, table_text
+from pytest_energy.report.comparison import side_by_side
 from pytest_energy.units import quantity
 
 if TYPE_CHECKING:
@@ -59,10 +60,14 @@ def render(
         _print_claim(console, claim)
     for verdict in record.verdicts:
         # A failed test has said its sentence above; what only informs says it here.
-        if verbose or (verdict.outcome in wording.EXPLAINED and not verdict.fails):
+        explained = verdict.outcome in wording.EXPLAINED or verdict.comparison is not None
+        if verbose or (explained and not verdict.fails):
             net = f" {_net(verdict)}" if verbose and verdict.net_value is not None else ""
             text = f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}"
             console.print(text, markup=False, soft_wrap=True)
+        if verdict.comparison is not None:
+            lines = side_by_side(verdict, verdict.comparison)
+            console.print("\n".join(lines), markup=False, soft_wrap=True)
     for warning in dict.fromkeys(v.warning for v in record.verdicts if v.warning):
         console.print(f"warning: {warning}", markup=False, soft_wrap=True)
     for path, diff in written:
@@ -106,7 +111,9 @@ def windows_table(record: VerdictRecord) -> str:
 
 def next_command(record: RunRecord, written: Sequence[tuple[Path, str]] = ()) -> str:
     """What to type next, for the outcome that most needs it."""
-    outcomes = {verdict.outcome for verdict in record.verdicts}
+    # What was only compared has no baseline to record or to replace.
+    stored = [v for v in record.verdicts if v.comparison is None or v.comparison.settles]
+    outcomes = {verdict.outcome for verdict in stored}
     local = any(verdict.local for verdict in record.verdicts)
     key = record.hardware.get("key", "KEY")
     if written:

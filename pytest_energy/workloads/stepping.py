@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +30,23 @@ class Stepping:
     """A step in training; each window calls it with exactly the same batches, one after another.
 
     `tokens` and `real_tokens` are what one pass processes, with and without padding, `examples`
-    how many sequences.
+    how many sequences; `settings` is what its digest is made of.
     """
 
     def __init__(
-        self, step: Step, *, name: str, digest: str, batches: Batches, meter: Meter, device: str
+        self,
+        step: Step,
+        *,
+        name: str,
+        digest: str,
+        batches: Batches,
+        meter: Meter,
+        device: str,
+        settings: Mapping[str, Any],
     ) -> None:
         self.id = name
         self.digest = digest
+        self.settings = settings
         self.meter = meter
         self.tokens = batches.processed_tokens
         self.real_tokens = batches.real_tokens
@@ -119,14 +128,20 @@ def drive(
     check_choice("padding policy", fields["padding"], PADDINGS)
     check_count("seed", fields["seed"], least=0)
     batches = window_batches(task, data, tokens=tokens_per_window, **fields)
-    identity = {"step": _origin(step), "task": task.name, **fields}
+    identity = {
+        "step": _origin(step),
+        "task": task.name,
+        **fields,
+        "data": data.identity(task, model=model),
+    }
     return Stepping(
         step,
         name=f"{task.name}/{step_name(step)}",
-        digest=_digest({**identity, "data": data.identity(task, model=model)}),
+        digest=_digest(identity),
         batches=batches,
         meter=meter,
         device=device or default_device(),
+        settings=identity,
     )
 
 

@@ -1,0 +1,145 @@
+"""Which commit is the base: a revision by name, or the one that `auto` finds."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_energy.compare.git import GitError, attempt, git
+from pytest_energy.errors import EnergyError
+
+AUTO = "auto"
+DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit to compare with; `asked` is what the option said, `option` its name.
+
+    `toplevel` is the user's checkout, `inside` pytest's root relative to it.
+    """
+
+    asked: str
+    option: str
+    commit: str
+    toplevel: Path
+    inside: Path
+
+    @property
+    def label(self) -> str:
+        """The revision as a person reads it, such as `main (3f2a1b9)`."""
+        short = self.commit[:9]
+        return short if self.commit.startswith(self.asked) else f"{self.asked} ({short})"
+
+
+def find(asked: str, option: str, root: Path) -> Revision:
+    """The commit that `asked` means for the checkout around `root`; raises `EnergyError`."""
+    toplevel = _toplevel(option, asked, root)
+    _require_clean_submodules(option, asked, toplevel)
+    commit = _automatic(option, toplevel) if asked == AUTO else _named(option, asked, toplevel)
+    return Revision(asked, option, commit, toplevel, root.resolve().relative_to(toplevel))
+
+
+def pull_request_base(variables: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
+    """(branch, commit) that a pull request on GitHub is to be merged into, where CI says so."""
+    branch = variables.get("GITHUB_BASE_REF")
+    path = variables.get("GITHUB_EVENT_PATH")
+    if not branch or not path:
+        return None
+    try:
+        event = json.loads(Path(path).read_text(encoding="utf-8"))
+        return branch, str(event["pull_request"]["base"]["sha"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return branch, ""
+
+
+def _toplevel(option: str, asked: str, root: Path) -> Path:
+    try:
+        return Path(git(root, "rev-parse", "--show-toplevel")).resolve()
+    except GitError as error:
+        if "not a git repository" not in str(error):
+            raise EnergyError(f"`{option}={asked}`: {error}") from None
+        raise EnergyError(
+            f"`{option}={asked}` compares with a git revision, but `{root}` is in no git "
+            f"repository; run it in a clone, or compare interpreters with "
+            f"`--energy-compare=python:PATH`"
+        ) from None
+
+
+def _named(option: str, asked: str, toplevel: Path) -> str:
+    commit = _commit(toplevel, asked)
+    if commit is None:
+        raise EnergyError(
+            f"`{option}={asked}` names no commit of `{toplevel}`{_fetch(toplevel, asked)}"
+        )
+    return commit
+
+
+def _automatic(option: str, toplevel: Path) -> str:
+    request = pull_request_base()
+    if request is not None:
+        return _of_pull_request(option, toplevel, *request)
+    for branch in DEFAULT_BRANCHES:
+        tip = _commit(toplevel, branch)
+        if tip is None:
+            continue
+        base = attempt(toplevel, "merge-base", "HEAD", tip)
+        if base is not None:
+            return _before(toplevel, base)
+        raise EnergyError(
+            f"`{option}=auto` finds no common ancestor of HEAD and `{branch}`"
+            f"{_fetch(toplevel, branch.removeprefix('origin/'))}"
+        )
+    names = ", ".join(f"`{branch}`" for branch in DEFAULT_BRANCHES)
+    raise EnergyError(
+        f"`{option}=auto` finds no default branch in `{toplevel}` (tried {names})"
+        f"{_fetch(toplevel, 'main')}"
+    )
+
+
+def _before(toplevel: Path, base: str) -> str:
+    """The base, or its parent where the working tree is that commit, as after a merge."""
+    same = base == _commit(toplevel, "HEAD")
+    changed = git(toplevel, "status", "--porcelain", "--untracked-files=no")
+    return base if changed or not same else _commit(toplevel, "HEAD^") or base
+
+
+def _of_pull_request(option: str, toplevel: Path, branch: str, sha: str) -> str:
+    tip = (_commit(toplevel, sha) if sha else None) or _commit(toplevel, f"origin/{branch}")
+    if tip is None:
+        raise EnergyError(
+            f"`{option}=auto` means `{branch}`, the base of this pull request, which this clone "
+            f"lacks{_fetch(toplevel, sha or branch)}"
+        )
+    # In a shallow clone the ancestors are not there; the base itself is the next best.
+    return attempt(toplevel, "merge-base", "HEAD", tip) or tip
+
+
+def _commit(toplevel: Path, name: str) -> str | None:
+    if name.startswith("-"):
+        return None
+    return attempt(toplevel, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+
+def _fetch(toplevel: Path, name: str) -> str:
+    """What to do about a commit that is not there, as the end of a sentence."""
+    if attempt(toplevel, "rev-parse", "--is-shallow-repository") == "true":
+        return (
+            f": the clone is shallow; fetch it with `git fetch --depth=1 origin {name}`, or all of "
+            f"its history with `git fetch --unshallow`"
+        )
+    return f"; fetch it with `git fetch origin {name}`, or give another revision"
+
+
+def _require_clean_submodules(option: str, asked: str, toplevel: Path) -> None:
+    status = git(toplevel, "status", "--porcelain=v2", "--ignore-submodules=untracked")
+    for line in status.splitlines():
+        fields = line.split(" ", 8)
+        if fields[0] == "1" and fields[2].startswith("S") and "M" in fields[2][2:3]:
+            raise EnergyError(
+                f"`{option}={asked}`: submodule `{fields[8]}` has changes that no commit holds; "
+                f"commit or stash them there, or the two sides would not differ by commits alone"
+            )
