@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from pytest_energy.meters import Meter
     from pytest_energy.records import VerdictRecord
     from pytest_energy.session import EnergySession
-    from pytest_energy.workloads.distributed import DistributedFineTuning
-    from pytest_energy.workloads.finetune import FineTuning
-    from pytest_energy.workloads.stepping import Step, Stepping
+    from pytest_energy.workloads.stepping import Step
 
 SESSION = pytest.StashKey["EnergySession"]()
 CLAIM = pytest.StashKey["Claim"]()
@@ -137,8 +135,8 @@ def finetune(
     with user_errors():
         data = session.data
         marker = EnergyMarker.from_item(request.node)
-    runs: list[FineTuning | Stepping | DistributedFineTuning] = []
     worlds = Worlds()
+    endings: list[Callable[[], None]] = [worlds.close]
 
     def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> object:
         with user_errors():
@@ -152,20 +150,19 @@ def finetune(
                 "max_tokens_per_batch": session.budget.max_tokens_per_batch,
                 **changes,
             }
-            run: FineTuning | Stepping | DistributedFineTuning
+            run: Any
             if energy_workload is not None:
                 run = drive(energy_workload, task, model, **settings)
             elif "processes" in changes or "nodes" in changes:
                 run = worlds.prepare(task, model, **settings)
             else:
                 run = prepare(task, model, **settings)
-        runs.append(run)
+        endings.append(run.close)
         return run
 
     yield make
-    worlds.close()
-    for run in runs:
-        run.close()
+    for end in endings:
+        end()
 
 
 def session_of(item: pytest.Item) -> EnergySession:

@@ -130,7 +130,7 @@ def test_the_tree_s_joules_count_once(pair: Pair) -> None:
     for window, around in zip(pair.windows, pair.around, strict=True):
         assert set(window.joules_by_domain) == {"cpu", "dram"}
         # The test's process does little but wait meanwhile.
-        assert 0.5 * around < window.joules_by_domain["cpu"] <= around + 0.5
+        assert 0.8 * around < window.joules_by_domain["cpu"] <= around + 0.5
 
 
 def test_gradients_are_averaged_but_where_they_are_not_exchanged(pair: Pair) -> None:

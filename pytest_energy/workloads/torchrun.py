@@ -19,7 +19,7 @@ from typing import Any
 
 TAIL_LINES = 15
 GRACE_SECONDS = 5.0
-"""How long ranks may take to end once they are told to."""
+"""How long ranks may take to be gone once they are killed."""
 _ROOT_CAUSE = re.compile(
     r"Root Cause.*?rank\s*:\s*(?P<rank>\d+).*?exitcode\s*:\s*(?P<code>-?\d+)", re.DOTALL
 )
@@ -96,16 +96,12 @@ class Agent:
         return {rank: tail for rank, tail in tails.items() if tail}
 
     def close(self) -> None:
-        """End torchrun and all that it started, by force where need be."""
-        descendants = self._descendants()
-        if self.running:
-            self._process.terminate()
-        self.wait(GRACE_SECONDS)
+        """End torchrun and all that it started at once; a second call does nothing."""
         # Ranks have sessions of their own, so no signal to torchrun's group would reach them.
+        descendants = self._descendants()
+        self._process.kill()
+        self._process.wait()
         _kill(descendants)
-        if self.running:
-            self._process.kill()
-            self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _descendants(self) -> list[Any]:
