@@ -10,6 +10,7 @@ import pytest
 
 from pytest_energy import parallel
 from pytest_energy.config import EnergyConfig, EnergyMarker
+from pytest_energy.error_budget import ErrorBudget
 from pytest_energy.errors import EnergyError
 from pytest_energy.fixtures import SESSION
 from pytest_energy.preflight import check_input
@@ -23,7 +24,7 @@ from pytest_energy.session import EnergySession
 def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
     """Open the session for the tests that need it; bad input ends the run with exit code 4."""
     session = _session(config)
-    session.gates = max(1, sum("energy_gate" in _fixtures(item) for item in metered))
+    session.error_budget = ErrorBudget(sum("energy_gate" in _fixtures(item) for item in metered))
     session.progress.expect(len(metered))
     try:
         for item in metered:
