@@ -60,7 +60,7 @@ def require_quiet_cpu(
 
 
 def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
-    """Share of all CPUs that is not our tree's, and its busiest processes, as `name 12 %`."""
+    """Share of all CPUs that is not our tree's, and its busiest processes, by name, process id and share."""
     total = after.seconds - before.seconds
     if total <= 0:
         return 0.0, []
@@ -69,7 +69,7 @@ def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
     busy = after.busy_seconds - before.busy_seconds - sum(used[pid] for pid in ours)
     foreign = sorted((pid for pid in used if pid not in ours), key=lambda p: -used[p])
     names = [
-        f"`{after.processes[pid].name}` {used[pid] / total:.0%}"
+        f"`{after.processes[pid].name}` {pid}: {used[pid] / total:.0%}"
         for pid in foreign[:NAMED]
         if used[pid] >= 0.01 * total
     ]

@@ -46,7 +46,7 @@ def test_what_this_process_and_its_descendants_use_is_not_others() -> None:
 def test_others_are_named_the_busiest_first() -> None:
     share, names = others(BEFORE, later(pytest=2.0, cc1plus=3.0, init=0.5), OWN)
     assert share == pytest.approx(0.35)
-    assert names == ["`cc1plus` 30%", "`init` 5%"]
+    assert names == ["`cc1plus` 200: 30%", "`init` 1: 5%"]
 
 
 def test_work_that_no_listed_process_did_counts() -> None:
@@ -96,7 +96,10 @@ def test_recording_beside_others_work_ends_before_it_begins(
     assert not (pytester.path / "baselines").exists()
 
 
-def test_gating_beside_others_work_goes_on(pytester: pytest.Pytester, busy: None) -> None:
+def test_gating_beside_others_work_goes_on(
+    pytester: pytest.Pytester, busy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(pytester.path / "locks"))
     pytester.makepyfile("def test_mine(energy_gate): pass")
 
     result = pytester.runpytest_subprocess("--energy-meter=codecarbon")

@@ -15,6 +15,7 @@ JUST_NOW_PERIODS = 0.03
 """A tick this recent still serves as a window's beginning: back-to-back windows share one."""
 SHARP_SECONDS = 0.002
 ATTEMPTS = 3
+_NO_WAIT = edges.Estimate(0.0, 0.0)
 
 
 class CardJoules(NamedTuple):
@@ -74,7 +75,7 @@ class _CardSpan:
         self.counter = counter
         self.started = self._ended = 0.0
         self.first: Tick | None = None
-        self.wait = edges.Estimate(0.0, 0.0)
+        self.wait = _NO_WAIT
         """Joules between the end and the tick after it; not settled: another tick would help."""
         self._resets = counter.resets
         self._period = counter.period_seconds
