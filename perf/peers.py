@@ -2,8 +2,9 @@
 
 Each tool meters the same simulated card in a process of its own, round after round, so that what
 disturbs the machine disturbs all of them. None of them synchronises, since nothing uses the card.
-"Aligned read" is what beginning and ending on ticks costs if nothing else is done. Run it with the interpreter of an environment that has
-`zeus` and `codecarbon`; `make perf` does. Nothing here asserts: it prints.
+"Aligned read" is what beginning and ending on ticks costs if nothing else is done. Run it with the
+interpreter of an environment that has `zeus` and `codecarbon`; `make perf` does. Nothing here
+asserts: it prints.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def require_quiet_cpu(
 
 
 def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
-    """Share of all CPUs that is not our tree's, and its busiest processes, by name, process id and share."""
+    """Share of all CPUs that is not our tree's; the busiest by name, process id and share."""
     total = after.seconds - before.seconds
     if total <= 0:
         return 0.0, []
