@@ -1,8 +1,10 @@
 """Windows beside Zeus's and CodeCarbon's: error against known joules, and what a window costs.
 
 Each tool meters the same simulated card in a process of its own, round after round, so that what
-disturbs the machine disturbs all of them. Run it with the interpreter of an environment that has
-`zeus` and `codecarbon`; `make perf` does. Nothing here asserts: it prints.
+disturbs the machine disturbs all of them. None of them synchronises, since nothing uses the card.
+"Aligned read" is what beginning and ending on ticks costs if nothing else is done. Run it with the
+interpreter of an environment that has `zeus` and `codecarbon`; `make perf` does. Nothing here
+asserts: it prints.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import sim
 
-TOOLS = ("pytest-energy", "plain read", "zeus", "codecarbon")
+TOOLS = ("pytest-energy", "plain read", "aligned read", "zeus", "codecarbon")
+TICK_SECONDS = 0.1
 LOADS = {
     "constant 300 W": "constant 300",
     "square 100/400 W, 0.7 s": "square 100 400 0.7 0.5",
@@ -62,7 +65,9 @@ def compare(
     smi.parent.mkdir(exist_ok=True)
     smi.write_text("#!/bin/sh\nexit 0\n")
     smi.chmod(0o755)
-    variables = sim.environment([sim.SimulatedGpu(trace, tick_seconds=0.1)], folder / "gpu")
+    variables = sim.environment(
+        [sim.SimulatedGpu(trace, tick_seconds=TICK_SECONDS)], folder / "gpu"
+    )
     variables["PATH"] = f"{smi.parent}:{variables['PATH']}"
     rows: dict[str, list[Row]] = {tool: [] for tool in TOOLS}
     for number in range(rounds):
@@ -93,12 +98,13 @@ def measure(tool: str, seconds: float, windows: int, seed: int) -> list[Row]:
         time.sleep(seconds * chance.uniform(0.9, 1.1))
         ended, cpu = time.monotonic(), time.process_time()
         joules = end()
+        end_cpu, end_wall = time.process_time() - cpu, time.monotonic() - ended
         row = {
             "error": joules / sim.energy_between(started, ended) - 1,
             "begin_cpu": begin_cpu,
-            "end_cpu": time.process_time() - cpu,
+            "end_cpu": end_cpu,
             "begin_wall": begin_wall,
-            "end_wall": time.monotonic() - ended,
+            "end_wall": end_wall,
         }
         if number >= LEARNING:  # the first pay for imports and for learning the ticks
             rows.append(row)
@@ -158,6 +164,40 @@ def _open_plain() -> Meter:
     return lambda: before.append(read()), lambda: read() - before[-1]
 
 
+def _open_aligned() -> Meter:
+    """Two reads around a sleep until the counter's next tick, at either end: the least it takes."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+    first = 0.0
+
+    def read() -> float:
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
+
+    def until_tick(now: float) -> float:
+        delay = TICK_SECONDS - (now - seen) % TICK_SECONDS + 0.0003
+        time.sleep(delay)
+        return delay
+
+    def begin() -> None:
+        nonlocal first
+        read()
+        until_tick(time.monotonic())
+        first = read()
+
+    def end() -> float:
+        before, wait = read(), until_tick(time.monotonic())
+        last = read()
+        return last - first - (last - before) * wait / TICK_SECONDS
+
+    before = read()
+    while read() == before:
+        time.sleep(0.0002)
+    seen = time.monotonic()
+    return begin, end
+
+
 def _open_zeus() -> Meter:
     from zeus.monitor import ZeusMonitor
 
@@ -183,6 +223,7 @@ def _open_codecarbon() -> Meter:
 OPENERS: dict[str, Callable[[], Meter]] = {
     "pytest-energy": _open_ours,
     "plain read": _open_plain,
+    "aligned read": _open_aligned,
     "zeus": _open_zeus,
     "codecarbon": _open_codecarbon,
 }

@@ -47,11 +47,8 @@ class Check:
         )
         self.levels = levels
         self.unsteady = False
-
-    @property
-    def alpha(self) -> float:
+        self.alpha = session.error_budget.take(nodeid) / self._stages
         """This figure's share of the false failures that one run allows itself."""
-        return policy.ERROR_BUDGET / self.session.gates / self._stages
 
     @property
     def beta(self) -> float:

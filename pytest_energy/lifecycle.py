@@ -10,6 +10,7 @@ import pytest
 
 from pytest_energy import parallel
 from pytest_energy.config import EnergyConfig, EnergyMarker
+from pytest_energy.error_budget import ErrorBudget
 from pytest_energy.errors import EnergyError
 from pytest_energy.fixtures import SESSION
 from pytest_energy.preflight import check_input, prepare_comparison
@@ -25,7 +26,7 @@ def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
     session = _session(config)
     if session.server is not None:  # a side of an A/B is told what it needs
         return
-    session.gates = max(1, sum("energy_gate" in _fixtures(item) for item in metered))
+    session.error_budget = ErrorBudget(sum("energy_gate" in _fixtures(item) for item in metered))
     session.progress.expect(len(metered))
     try:
         for item in metered:

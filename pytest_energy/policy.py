@@ -10,9 +10,6 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.records import VerdictRecord
 from pytest_energy.units import quantity
 
-ERROR_BUDGET = 0.01
-"""False failures that one run allows itself; all its gates share it."""
-
 MISSED = 0.03
 """Share of changes as large as `detect` that one gate may pass."""
 

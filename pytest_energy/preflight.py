@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_energy.baseline import baseline_path
 from pytest_energy.carbon import intensity
 from pytest_energy.errors import EnergyError
+from pytest_energy.quiet import require_quiet_cpu
 from pytest_energy.recording import require_writable
 from pytest_energy.report.needs import require_page_libraries
 
@@ -21,6 +22,8 @@ def check_input(session: EnergySession) -> None:
     _check_budget(session)
     _check_paths(session)
     intensity(session.config.region)
+    if session.config.update and session.hardware.key == "cpu":
+        require_quiet_cpu()
 
 
 def prepare_comparison(session: EnergySession) -> None:

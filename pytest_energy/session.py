@@ -14,6 +14,7 @@ from pytest_energy import baseline as baselines
 from pytest_energy.calibration import Calibration
 from pytest_energy.claims import ClaimRecord
 from pytest_energy.config import EnergyConfig
+from pytest_energy.error_budget import ErrorBudget
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.hardware import (
     CPU_BUDGET,
@@ -53,7 +54,7 @@ class EnergySession:
     def __init__(self, config: EnergyConfig, cache: Path, progress: Progress) -> None:
         self.config = config
         self.progress = progress
-        self.gates = 1
+        self.error_budget = ErrorBudget()
         self.bad_input: str | None = None
         self.failure: str | None = None
         self.verdicts: list[VerdictRecord] = []

@@ -23,6 +23,7 @@ from pytest_energy.compare.sameness import (
     require_same_work,
 )
 from pytest_energy.config import EnergyConfig, EnergyMarker
+from pytest_energy.error_budget import ErrorBudget
 from pytest_energy.errors import EnergyError
 from pytest_energy.records import Comparison, Side, VerdictRecord
 from pytest_energy.report.comparison import pair_changes, side_by_side
@@ -144,14 +145,14 @@ def test_both_stages_have_half_of_the_error_budget(tmp_path: Path) -> None:
         config = EnergyConfig(root=tmp_path, baselines=tmp_path, settle=settle)
         session: Any = SimpleNamespace(
             config=config,
-            gates=5,
+            error_budget=ErrorBudget(5),
             meter=SimpleNamespace(method="counter"),
             reference=lambda *_: None,
         )
         return Check(session, "node", EnergyMarker(), VerdictRecord("mine", "joules_per_token"))
 
-    assert check(None).alpha == policy.ERROR_BUDGET / 5
-    assert check("auto").alpha == policy.ERROR_BUDGET / 10
+    assert check(None).alpha == ErrorBudget(5).take("node")
+    assert check("auto").alpha == ErrorBudget(5).take("node") / 2
     assert check(None).beta == policy.MISSED
     assert check("auto").beta == policy.MISSED / 2
 

@@ -57,7 +57,9 @@ class Question:
         levels = policy.levels(
             record.metric, marker, session.config, stored.entry if stored else None
         )
-        share = session.gates * (2 if open_record else 1)
+        budget = session.error_budget
+        stages = 2 if open_record else 1
+        alpha = budget.taken(nodeid) if open_record else budget.take(nodeid)
         known: Sequence[SessionStats] = ()
         if stored is not None and record.metric == "joules_per_token" and not stored.local:
             same = stored.entry.workload in (None, record.workload)
@@ -65,8 +67,8 @@ class Question:
         return cls(
             record=replace(record, tolerance=levels.tolerance, detect=levels.detect),
             levels=levels,
-            alpha=policy.ERROR_BUDGET / share,
-            beta=policy.MISSED / (2 if open_record else 1),
+            alpha=alpha / stages,
+            beta=policy.MISSED / stages,
             most_pairs=marker.max_windows
             or session.config.max_windows
             or _most_pairs(record, session),

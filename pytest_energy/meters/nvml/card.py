@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from ctypes import c_ulonglong
 from typing import Any, Final
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.meters.nvml.calls import Calls
 from pytest_energy.meters.protocol import Device
 
 AMPERE: Final = 7
 FIELD_POWER_INSTANT: Final = 186
 CLOCK_SM: Final = 1
+PROCESSES: Final = "ComputeRunningProcesses"
+REASONS: Final = "CurrentClocksEventReasons"
 
 
 class DeviceLostError(EnergyError):
@@ -24,7 +29,7 @@ class Card:
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
         self.domain = f"gpu:{index}"
         self._unsupported: set[str] = set()
-        self._read_energy = nvml.nvmlDeviceGetTotalEnergyConsumption
+        self._calls = Calls(nvml, self._handle)
         self._read_fields = nvml.nvmlDeviceGetFieldValues
         self._error = nvml.NVMLError
         limit = self._ask("EnforcedPowerLimit")
@@ -38,12 +43,13 @@ class Card:
             application_sm_clock_mhz=self._ask("ApplicationsClock", CLOCK_SM),
         )
 
-    def counter_millijoules(self) -> int:
-        """The total-energy counter (mJ); `DeviceLostError` where the card does not answer."""
-        try:
-            return int(self._read_energy(self._handle))
-        except self._error as error:
-            raise self._lost(error) from None
+    def energy_into(self, millijoules: c_ulonglong) -> Callable[[], int]:
+        """A call that reads the total-energy counter (mJ) into the variable; 0: it did."""
+        return self._calls.energy_into(millijoules)
+
+    def lost(self, code: int) -> DeviceLostError:
+        """The error of a card that answered with this code of NVML's."""
+        return self._lost(self._error(code))
 
     def has_counter(self) -> bool:
         """Whether the card answers for a total-energy counter."""
@@ -84,14 +90,22 @@ class Card:
 
     def processes(self) -> tuple[int, ...] | None:
         """Process ids that compute on the card."""
-        found = self._ask("ComputeRunningProcesses")
+        if PROCESSES in self._unsupported:
+            return None
+        code, pids = self._calls.processes()
+        if not code:
+            return pids
+        found = self._ask(PROCESSES)
         return None if found is None else tuple(process.pid for process in found)
 
     def event_reasons(self) -> int | None:
         """Why the clocks are where they are, as NVML's bits."""
-        reasons: int | None = self._ask("CurrentClocksEventReasons")
-        if reasons is None:
-            reasons = self._ask("CurrentClocksThrottleReasons")
+        if REASONS in self._unsupported:
+            return None
+        code, reasons = self._calls.event_reasons()
+        if code:
+            self._refused(REASONS, self._error(code))
+            return None
         return reasons
 
     def sm_clock_megahertz(self) -> int | None:

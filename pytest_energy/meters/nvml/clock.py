@@ -38,10 +38,15 @@ class TickClock:
         for seconds, half_width in seen[-REMEMBERED:]:
             self.saw(seconds, half_width)
 
+    def expect(self, now: float) -> tuple[float, float]:
+        """When the first tick after `now` is due, and how far it may be off (s)."""
+        due = self.following(now)
+        return due, self.doubt(due)
+
     def following(self, now: float) -> float:
         """When the first tick after `now` is due (s)."""
         index = int((now - self._mean_seconds) / self.period_seconds + self._mean_index) + 1
-        due = self._due(index)
+        due = self._mean_seconds + (index - self._mean_index) * self.period_seconds
         # Where the division was rounded, the tick may be the one before.
         return due if due - self.period_seconds <= now else due - self.period_seconds
 

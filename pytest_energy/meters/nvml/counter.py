@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from ctypes import c_ulonglong
 from typing import NamedTuple
 
-from pytest_energy.meters.nvml.card import Card, DeviceLostError
+from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.nvml.clock import TickClock
 
 WRAP_BITS = 32
@@ -45,32 +46,40 @@ class Counter:
         self.resets = 0
         self.lost: str | None = None
         self._lock = threading.Lock()
-        self._raw = card.counter_millijoules()
+        self._shown = c_ulonglong()
+        self._read = card.energy_into(self._shown)
+        if code := self._read():
+            raise card.lost(code)
+        self._raw = self._shown.value
         self._since = time.monotonic()
         self._millijoules = 0
+        self._joules = 0.0
 
     def joules(self) -> float:
         """Joules since the counter was opened (J); a lost card keeps its last figure."""
-        try:
-            raw = self.card.counter_millijoules()
-        except DeviceLostError as error:
-            self.lost = str(error)
-            return self._millijoules / 1000
+        # Read under the lock: of two threads around a tick, the later must not keep the older.
         with self._lock:
+            code = self._read()
+            if code:
+                self.lost = str(self.card.lost(code))
+                return self._joules
+            raw = self._shown.value
             if raw != self._raw:
                 now = time.monotonic()
-                self._millijoules += self._step(raw, now - self._since)
+                further = raw - self._raw
+                if further < 0:
+                    further = self._after_fall(raw, now - self._since)
+                self._millijoules += further
+                self._joules = self._millijoules / 1000
                 self._raw, self._since = raw, now
-            return self._millijoules / 1000
+            return self._joules
 
     def still_seconds(self) -> float:
         """For how long the counter has shown the figure that it shows now (s)."""
         self.joules()
         return time.monotonic() - self._since
 
-    def _step(self, raw: int, seconds: float) -> int:
-        if raw > self._raw:
-            return raw - self._raw
+    def _after_fall(self, raw: int, seconds: float) -> int:
         wrapped = raw + (1 << WRAP_BITS) - self._raw
         most_watts = 1.1 * (self.card.device.power_limit_watts or PLAUSIBLE_WATTS)
         # The counter lags by up to a period, hence a second more than has passed.

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from pytest_energy.meters.nvml import edges
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter, Tick, stands_still
-from pytest_energy.meters.nvml.ticks import Samples, wait_for_ticks
+from pytest_energy.meters.nvml.ticks import Samples, punctual_tick, wait_for_ticks
 
 JUST_NOW_PERIODS = 0.03
 """A tick this recent still serves as a window's beginning: back-to-back windows share one."""
 SHARP_SECONDS = 0.002
 ATTEMPTS = 3
+_NO_WAIT = edges.Estimate(0.0, 0.0)
 
 
 class CardJoules(NamedTuple):
@@ -29,8 +30,9 @@ class CounterSpan:
     """The cards' counters around a piece of work: aligned when made, then step by step."""
 
     def __init__(self, counters: Sequence[Counter]) -> None:
-        ticks = _aligned(counters)
-        self._cards = [_CardSpan(counter, ticks[counter.domain]) for counter in counters]
+        # Made before the wait: after it, the work should start soon.
+        self._cards = [_CardSpan(counter) for counter in counters]
+        _align(self._cards)
 
     def work_started(self, started: float) -> None:
         """Take the time at which the work starts; to be called just before."""
@@ -49,38 +51,56 @@ class CounterSpan:
 
     def end(self) -> dict[str, CardJoules]:
         """Joules of the work by domain; waits for the next ticks."""
+        if len(self._cards) != 1 or not self._cards[0].punctual_end():
+            self._wait_for_ends()
+        unsettled = [card for card in self._cards if not card.wait.settled]
+        if unsettled:
+            following = wait_for_ticks([card.counter for card in unsettled])
+            for card in unsettled:
+                card.ticked_again(following[card.counter.domain])
+        return {card.counter.domain: card.result() for card in self._cards}
+
+    def _wait_for_ends(self) -> None:
         counters = [card.counter for card in self._cards]
         samples: dict[str, Samples] = {c.domain: [] for c in counters if c.has_fresh_watts}
         ticks = wait_for_ticks(counters, samples)
         for card in self._cards:
-            card.ticked(ticks[card.counter.domain], samples.get(card.counter.domain, []))
-        unsettled = [card for card in self._cards if not card.settled]
-        following = wait_for_ticks([card.counter for card in unsettled])
-        for card in unsettled:
-            card.ticked_again(following[card.counter.domain])
-        return {card.counter.domain: card.result() for card in self._cards}
+            card.ticked(ticks[card.counter.domain], samples.get(card.counter.domain, ()))
 
 
 class _CardSpan:
-    """One card's window, step by step: begun, work ended, ticked, perhaps ticked again."""
+    """One card's window, step by step: made, begun, work ended, ticked, perhaps ticked again."""
 
-    def __init__(self, counter: Counter, first: Tick | None) -> None:
+    def __init__(self, counter: Counter) -> None:
         self.counter = counter
         self.started = self._ended = 0.0
+        self.first: Tick | None = None
+        self.wait = _NO_WAIT
+        """Joules between the end and the tick after it; not settled: another tick would help."""
         self._resets = counter.resets
         self._period = counter.period_seconds
         self._jitter = 2 * counter.clock.jitter_seconds if counter.clock else 0.0
         self._idle_watts = self._total = 0.0
-        self._edges_missed = 0 if first else 1
         self._last: Tick | None = None
-        self._first = first
-        self._start_joules = counter.joules() if first is None else first.joules
-        self._wait = edges.Estimate(0.0, 0.0)
+        self._start_joules = self._end_joules = counter.joules()
+
+    def punctual_begin(self) -> bool:
+        """Take a tick just now, or wait for the next one by one look; False: that will not do."""
+        now, counter = time.monotonic(), self.counter
+        first = _just_now(counter, now, self._start_joules)
+        first = first or punctual_tick(counter, now, self._start_joules)
+        self.begun(first)
+        return first is not None
+
+    def begun(self, first: Tick | None) -> None:
+        """Begin on a tick; None: there was none."""
+        self.first = first
+        self._start_joules = self.counter.joules() if first is None else first.joules
 
     @property
-    def settled(self) -> bool:
-        """Whether no other tick would make the joules surer."""
-        return self._wait.settled
+    def aligned(self) -> bool:
+        """Whether the window begins on a tick whose time is known well."""
+        return self.first is not None and self.first.half_width <= SHARP_SECONDS
 
     def started_later(self, started: float) -> None:
         """Leave out what lies before, by the tick's power or, without a tick, by reading anew."""
@@ -91,19 +111,28 @@ class _CardSpan:
     def work_ended(self, ended: float) -> None:
         """Take the counter's figure at the end of the work."""
         self._ended = ended
-        if self._first is not None:
-            start = edges.at_start(self._first, self.started, self._period)
+        self._end_joules = self.counter.joules()
+        if self.first is not None:
+            start = edges.at_start(self.first, self.started, self._period)
             self._start_joules, self._idle_watts = start
-        self._total = self.counter.joules() - self._start_joules
+        self._total = self._end_joules - self._start_joules
 
-    def ticked(self, tick: Tick | None, samples: Samples) -> None:
+    def punctual_end(self) -> bool:
+        """Wait for the first tick after the work by one look; False: that will not do."""
+        if self.counter.has_fresh_watts:
+            return False
+        tick = punctual_tick(self.counter, self._ended, self._end_joules)
+        if tick is not None:
+            self.ticked(tick, ())
+        return tick is not None
+
+    def ticked(self, tick: Tick | None, samples: Sequence[tuple[float, float]]) -> None:
         """Take the first tick after the work; None: there was none in time."""
         self._last = tick
         if tick is None:
-            self._edges_missed += 1
             return
         self._total = tick.joules - self._start_joules
-        self._wait = edges.of_wait(
+        self.wait = edges.of_wait(
             tick, self._ended, self._period, self._total, self._load_watts(tick),
             self._idle_watts, self.counter.idle_spread_watts, self._jitter, samples,
         )  # fmt: skip
@@ -112,21 +141,22 @@ class _CardSpan:
         """Take the tick after that one, which shows what the card draws when it waits."""
         assert self._last is not None
         if tick is not None:
-            self._wait = edges.by_next_interval(
+            self.wait = edges.by_next_interval(
                 self._last, tick, self._ended, self._period, self._total,
                 self._load_watts(self._last), self.counter.idle_spread_watts, self._jitter,
             )  # fmt: skip
 
     def result(self) -> CardJoules:
         """The joules of the work alone."""
-        joules = self._total - self._wait.joules
+        joules = self._total - self.wait.joules
         seconds = max(self._ended - self.started, 1e-6)
-        missed = self._edges_missed * self._period * joules / seconds
-        doubt = self._wait.uncertainty_joules + missed + RESOLUTION_JOULES
-        if self._first is not None:
+        missed = (self.first is None) + (self._last is None)
+        doubt = self.wait.uncertainty_joules + RESOLUTION_JOULES
+        doubt += missed * self._period * joules / seconds
+        if self.first is not None:
             watts = max(self._idle_watts, joules / seconds)
-            doubt += edges.start_doubt(self._first, self.started, watts)
-        return CardJoules(joules, doubt, self._fault())
+            doubt += edges.start_doubt(self.first, self.started, watts)
+        return CardJoules(joules, doubt, self._fault(missed))
 
     def _load_watts(self, last: Tick) -> float:
         """Mean power of the work up to the last tick before its end (W)."""
@@ -135,13 +165,13 @@ class _CardSpan:
             return (last.joules_before - self._start_joules) / seconds
         return (last.joules - self._start_joules) / max(last.seconds - self.started, 1e-6)
 
-    def _fault(self) -> str | None:
+    def _fault(self, ticks_missed: int) -> str | None:
         counter = self.counter
         if counter.lost is not None:
             return counter.lost
         if counter.resets > self._resets:
             return f"counter reset: the counter of `{counter.domain}` fell back in the window"
-        if counter.clock is None or not self._edges_missed:
+        if counter.clock is None or not ticks_missed:
             return None
         try:
             return stands_still(counter)
@@ -149,27 +179,31 @@ class _CardSpan:
             return str(error)
 
 
-def _aligned(counters: Sequence[Counter]) -> dict[str, Tick | None]:
-    """Each card's latest tick; those with one just now are not waited for."""
+def _align(cards: Sequence[_CardSpan]) -> None:
+    """Begin each card on its latest tick; those with one just now are not waited for."""
+    if len(cards) == 1 and cards[0].punctual_begin():
+        return
     now = time.monotonic()
-    ticks = {counter.domain: _just_now(counter, now) for counter in counters}
+    for card in cards:
+        card.begun(_just_now(card.counter, now, card.counter.joules()))
     for _ in range(ATTEMPTS):
-        blurred = [c for c in counters if not _sharp(ticks[c.domain]) and c.clock and not c.lost]
+        blurred = [c for c in cards if not c.aligned and c.counter.clock and not c.counter.lost]
         if not blurred:
             break
-        fresh = wait_for_ticks(blurred)
-        ticks.update({domain: tick for domain, tick in fresh.items() if tick is not None})
+        fresh = wait_for_ticks([card.counter for card in blurred])
+        for card in blurred:
+            if (tick := fresh[card.counter.domain]) is not None:
+                card.begun(tick)
         if not any(fresh.values()):
             break
-    return ticks
+    for card in cards:
+        if card.first is None:
+            card.begun(None)
 
 
-def _just_now(counter: Counter, now: float) -> Tick | None:
+def _just_now(counter: Counter, now: float, joules: float) -> Tick | None:
+    """The latest tick, if it is recent and sharp and the counter still stands where it put it."""
     tick = counter.last_tick
     if tick is None or now - tick.seconds > JUST_NOW_PERIODS * counter.period_seconds:
         return None
-    return tick if counter.joules() == tick.joules else None
-
-
-def _sharp(tick: Tick | None) -> bool:
-    return tick is not None and tick.half_width <= SHARP_SECONDS
+    return tick if tick.joules == joules and tick.half_width <= SHARP_SECONDS else None

@@ -31,8 +31,6 @@ def wait_for_ticks(
 
     The lists in `samples` are filled with power readings from now to the tick.
     """
-    if len(counters) == 1 and not samples and (tick := _on_time(counters[0])):
-        return {counters[0].domain: tick}
     ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
     waits = [_Wait(c, c.clock, samples.get(c.domain)) for c in counters if c.clock is not None]
     while waits:
@@ -46,22 +44,25 @@ def wait_for_ticks(
     return ticks
 
 
-def _on_time(counter: Counter) -> Tick | None:
-    """The next tick of a counter whose ticks are predictable, by one sleep; None: look closer."""
+def punctual_tick(counter: Counter, since: float, joules: float) -> Tick | None:
+    """The first tick after `since`, when the counter stood at `joules`, by one sleep and one look.
+
+    None where it takes more: where ticks are not predictable enough, or this one has passed.
+    """
     clock = counter.clock
     if clock is None:
         return None
-    now = time.monotonic()
-    due = clock.following(now)
-    doubt = clock.doubt(due)
-    if doubt > SURE_SECONDS or now < due - clock.period_seconds + doubt:
+    due, doubt = clock.expect(since)
+    if doubt > SURE_SECONDS or since < due - clock.period_seconds + doubt:
         return None
-    before = counter.joules()
-    time.sleep(due + doubt - now)
-    joules = counter.joules()
-    if joules == before:
+    delay = due + doubt - time.monotonic()
+    if delay <= 0:
         return None
-    tick = counter.last_tick = Tick(due, doubt, before, joules)
+    time.sleep(delay)
+    after = counter.joules()
+    if after == joules:
+        return None
+    tick = counter.last_tick = Tick(due, doubt, joules, after)
     return tick
 
 
@@ -76,8 +77,7 @@ class _Wait:
         self._samples = samples
         self._joules = counter.joules()
         self._unchanged_at = time.monotonic()
-        self._due = clock.following(self._unchanged_at)
-        self._doubt = clock.doubt(self._due)
+        self._due, self._doubt = clock.expect(self._unchanged_at)
         self._sure = self._doubt <= SURE_SECONDS
         self._step = 0.0 if self._doubt <= SPIN_SECONDS else max(STEP_SECONDS, self._doubt / 4)
         early = self._due - self._doubt - OVERSLEEP_SECONDS

@@ -13,6 +13,9 @@ from pytest_energy.meters.nvml.counter import Counter, stands_still
 from pytest_energy.meters.processes import ProcessTree
 
 INTERVAL_SECONDS = 0.1
+LONGEST_INTERVAL = 1.3
+AFTER_TICK = 0.05
+"""Looks come by this share of a period after a tick."""
 COUNTER_LOOKS = 3
 """Every third look is at everything, the others are at the counters alone."""
 FRESH_SECONDS = 1.5 * COUNTER_LOOKS * INTERVAL_SECONDS
@@ -25,6 +28,7 @@ THROTTLED = {
     0x80: "power brake",
 }
 """NVML's clocks-event reasons that make joules incomparable."""
+ANY_THROTTLE = sum(THROTTLED)
 SOFTWARE_POWER_CAP = 0x04
 NORMAL_SHARE_OF_LIMIT = 0.8
 """A card that the driver holds at its power limit draws about that; well below it, it is not."""
@@ -72,6 +76,8 @@ class Watch:
 
     def faults_since(self, seconds: float) -> tuple[str, ...]:
         """What was wrong at any look since that time."""
+        if not self._faults:
+            return ()
         with self._lock:
             return tuple(text for text, last in self._faults.items() if last >= seconds)
 
@@ -98,12 +104,23 @@ class Watch:
 
     def _run(self) -> None:
         looks = 0
-        while not self._closed.wait(INTERVAL_SECONDS):
+        while not self._closed.wait(self._delay()):
             looks += 1
             for counter in self._counters:
                 self._look_at_counter(counter)
             if looks % COUNTER_LOOKS == 0:
                 self.look()
+
+    def _delay(self) -> float:
+        """Until the next look (s), a moment after a tick: no window waits for one then."""
+        clock = self._counters[0].clock if self._counters else None
+        if clock is None or clock.period_seconds > INTERVAL_SECONDS * LONGEST_INTERVAL:
+            return INTERVAL_SECONDS
+        now = time.monotonic()
+        # Nothing guards the clock: one that is being redrawn may tell a wrong time for once.
+        due = clock.following(now + INTERVAL_SECONDS - 0.5 * clock.period_seconds)
+        delay = due + AFTER_TICK * clock.period_seconds - now
+        return min(max(delay, INTERVAL_SECONDS / 2), INTERVAL_SECONDS * LONGEST_INTERVAL)
 
     def _look_at_counter(self, counter: Counter) -> None:
         try:
@@ -122,11 +139,13 @@ class Watch:
     def _check(self, card: Card) -> int | None:
         """Find throttling and foreign processes; the reasons for the clocks."""
         reasons = card.event_reasons()
-        for bit, word in THROTTLED.items():
-            if (reasons or 0) & bit:
-                self._found(f"throttled: {word} of `{card.domain}`")
-        for pid in self._tree.foreign(card.processes() or ()):
-            self._found(f"foreign process: {pid} computes on `{card.domain}`")
+        if reasons and reasons & ANY_THROTTLE:
+            for bit, word in THROTTLED.items():
+                if reasons & bit:
+                    self._found(f"throttled: {word} of `{card.domain}`")
+        if pids := card.processes():
+            for pid in self._tree.foreign(pids):
+                self._found(f"foreign process: {pid} computes on `{card.domain}`")
         return reasons
 
     def _record(self, card: Card) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pytest_energy.meters.nvml.card import Card
@@ -50,19 +50,22 @@ class NvmlSpan:
         for span in self._integrated:
             span.work_ended(ended)
         self._watch.glance()
-        found = {**self._counted.end(), **{span.domain: span.end() for span in self._integrated}}
+        found = self._counted.end()
+        for span in self._integrated:
+            found[span.domain] = span.end()
         notes = self._watch.notes()
         notes["waited_seconds"] = time.monotonic() - ended
-        if periods := [counter.period_seconds for counter in self._counters]:
+        if self._counters:
+            periods = [counter.period_seconds for counter in self._counters]
             notes["update_period_seconds"] = max(periods)
-        measured = {card.domain: found[card.domain] for card in self._cards}
         samples = {
-            domain: self._watch.samples_since(self._watched_since, domain) for domain in measured
+            card.domain: self._watch.samples_since(self._watched_since, card.domain)
+            for card in self._cards
         }
         return Measured(
-            {domain: card.joules for domain, card in measured.items()},
-            sum(card.uncertainty_joules for card in measured.values()),
-            tuple(self._faults(measured, samples, ended)),
+            {card.domain: found[card.domain].joules for card in self._cards},
+            sum([card.uncertainty_joules for card in found.values()]),
+            tuple(self._faults(found, samples, ended)),
             notes,
             partial(self._power, samples, ended),
         )
@@ -81,12 +84,13 @@ class NvmlSpan:
         return {domain: trace for domain, trace in traces.items() if trace}
 
     def _faults(
-        self, measured: dict[str, CardJoules], samples: dict[str, list[Sample]], ended: float
+        self, found: Mapping[str, CardJoules], samples: dict[str, list[Sample]], ended: float
     ) -> list[str]:
-        faults = [card.fault for card in measured.values() if card.fault is not None]
+        faults = [found[card.domain].fault for card in self._cards]
         faults += self._watch.faults_since(self._watched_since)
+        seconds = max(ended - self.started, 1e-6)
         for card in self._cards:
-            mean_watts = measured[card.domain].joules / max(ended - self.started, 1e-6)
+            mean_watts = found[card.domain].joules / seconds
             limit_watts = card.device.power_limit_watts
             faults += implausible(samples[card.domain], card.domain, mean_watts, limit_watts)
-        return list(dict.fromkeys(faults))
+        return list(dict.fromkeys([fault for fault in faults if fault is not None]))
