@@ -105,7 +105,7 @@ class _CardSpan:
     def started_later(self, started: float) -> None:
         """Leave out what lies before, by the tick's power or, without a tick, by reading anew."""
         self.started = started
-        if self._first is None:
+        if self.first is None:
             self._start_joules = self.counter.joules()
 
     def work_ended(self, ended: float) -> None:
