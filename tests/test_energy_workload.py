@@ -39,9 +39,9 @@ TEST = """
         energy_gate.check("joules_per_token", finetune("sst2", batch_size=4))
 """
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "your-own-training.md"
 
-# What the README's example leaves to the reader: a model that spends, and an optimizer.
+# What the page's example leaves to the reader: a model that spends, and an optimizer.
 BUILD = """
     from unittest.mock import Mock
     import pytest
@@ -126,7 +126,7 @@ def test_a_module_may_override_it_for_itself(stepped: pytest.Pytester) -> None:
 
 
 def test_the_readmes_example(pytester: pytest.Pytester, spending: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (example,) = [block for block in blocks if "def energy_workload" in block]
     pytester.makepyfile(test_mine=textwrap.dedent(BUILD) + example)
 

@@ -1,4 +1,4 @@
-"""The README's examples run as they stand, on a simulated card and with small models."""
+"""Examples of the README and docs/your-own-training.md run, on a simulated card."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def train_for_a_while():
 
 
 def _examples(mark: str) -> list[str]:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    return [block for block in blocks if mark in block]
+    pages = [ROOT / "README.md", ROOT / "docs" / "your-own-training.md"]
+    text = "".join(page.read_text() for page in pages)
+    return [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if mark in block]
 
 
 @pytest.fixture
