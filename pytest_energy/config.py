@@ -32,6 +32,7 @@ OPTIONS: dict[str, tuple[str | None, str]] = {
     ),
     "energy_meter": ("NAME", "`auto` (default), `nvml`, `rapl`, `codecarbon` or an installed one"),
     "energy_data": ("SOURCE", "`synthetic` (default), `hub` or a folder of local data sets"),
+    "energy_models": ("DIR", "folder of checkpoints, each in a folder named like its model"),
     "energy_improvement": (
         "WHAT",
         "an improvement beyond tolerance is a `fail` (default) or `pass`",
@@ -94,6 +95,7 @@ class EnergyConfig:
     max_windows: int | None = None
     meter: str = "auto"
     data: str = "synthetic"
+    models: Path | None = None
     improvement: Literal["fail", "pass"] = "fail"
     strict: bool = False
     region: str | None = None
@@ -154,6 +156,7 @@ class EnergyConfig:
             max_windows=None if windows is None else int(windows),
             meter=source.text("energy_meter") or "auto",
             data=data if data in ("synthetic", "hub") else str(source.path("energy_data")),
+            models=source.path("energy_models"),
             improvement=cast(
                 "Literal['fail', 'pass']",
                 source.choice("energy_improvement", ("fail", "pass")) or "fail",

@@ -153,10 +153,10 @@ def finetune(
             run: Any
             if energy_workload is not None:
                 run = drive(energy_workload, task, model, **settings)
-            elif "processes" in changes or "nodes" in changes:
-                run = worlds.prepare(task, model, **settings)
             else:
-                run = prepare(task, model, **settings)
+                several = "processes" in changes or "nodes" in changes
+                start = worlds.prepare if several else prepare
+                run = start(task, model, **{"models": session.config.models, **settings})
         endings.append(run.close)
         return run
 
@@ -185,7 +185,8 @@ def user_errors() -> Iterator[None]:
         return
     except EnergyError as error:
         text = str(error)
-    pytest.fail(text, pytrace=False)
+    # Without what it was raised from, which says the same.
+    raise pytest.fail.Exception(text, pytrace=False) from None
 
 
 def conclude(item: pytest.Item) -> None:

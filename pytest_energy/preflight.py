@@ -11,6 +11,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.quiet import require_quiet_cpu
 from pytest_energy.recording import require_writable
 from pytest_energy.report.needs import require_page_libraries
+from pytest_energy.workloads.checkpoints import checkpoint_names
 
 if TYPE_CHECKING:
     from pytest_energy.session import EnergySession
@@ -66,6 +67,8 @@ def _check_paths(session: EnergySession) -> None:
         raise EnergyError(
             f"`--energy-data={config.data}` is no folder; give `synthetic`, `hub` or a folder"
         )
+    if config.models is not None:
+        _check_models(config.models)
     for name in ("json", "markdown", "html"):
         path = getattr(config, name)
         if path is not None:
@@ -79,3 +82,16 @@ def _check_paths(session: EnergySession) -> None:
     if config.update:
         path = baseline_path(config.baselines, session.hardware.key)
         require_writable(path, "--energy-baselines")
+
+
+def _check_models(folder: Path) -> None:
+    if not folder.is_dir():
+        raise EnergyError(
+            f"`--energy-models={folder}` is no folder; give one that has a folder for each model, "
+            "such as `bert-base-uncased`"
+        )
+    if not checkpoint_names(folder):
+        raise EnergyError(
+            f"`--energy-models={folder}` has no checkpoint; put config.json, model.safetensors and "
+            "the vocabulary of each model into a folder named like it, such as `bert-base-uncased`"
+        )

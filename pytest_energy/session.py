@@ -109,7 +109,7 @@ class EnergySession:
         """The data that workloads train on; one for the run, so that files are read once."""
         from pytest_energy.workloads.data import open_data
 
-        return open_data(self.config.data)
+        return open_data(self.config.data, self.config.models)
 
     @cached_property
     def budget(self) -> Budget:

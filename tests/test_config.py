@@ -45,6 +45,7 @@ def test_command_line_values(pytester: pytest.Pytester) -> None:
         "--energy-max-windows=12",
         "--energy-meter=rapl",
         "--energy-data=sets",
+        "--energy-models=checkpoints",
         "--energy-improvement=pass",
         "--energy-strict",
         "--energy-region=DEU",
@@ -64,6 +65,7 @@ def test_command_line_values(pytester: pytest.Pytester) -> None:
     assert config.max_windows == 12
     assert config.meter == "rapl"
     assert config.data == str(pytester.path / "sets")
+    assert config.models == pytester.path / "checkpoints"
     assert config.improvement == "pass"
     assert config.strict is True
     assert config.region == "DEU"

@@ -193,7 +193,7 @@ def test_the_batches_are_those_of_our_own_run() -> None:
         device="cpu",
     )
 
-    assert all(torch.equal(a, b["input_ids"]) for a, b in zip(seen, ours._batches, strict=True))
+    assert all(torch.equal(a, b["input_ids"]) for a, b in zip(seen, ours.batches, strict=True))
 
 
 def test_the_digest_names_the_step_and_the_batches_but_not_the_code() -> None:

@@ -95,10 +95,10 @@ def test_runs_of_one_seed_agree_and_leave_the_random_state_alone() -> None:
 
 def test_models_of_one_task_share_their_batches() -> None:
     bert, distilbert = tiny("mnli"), tiny("mnli", "distilbert-tiny")
-    for ours, theirs in zip(bert._batches, distilbert._batches, strict=True):
+    for ours, theirs in zip(bert.batches, distilbert.batches, strict=True):
         assert torch.equal(ours["input_ids"], theirs["input_ids"])
-    assert "token_type_ids" in bert._batches[0]
-    assert "token_type_ids" not in distilbert._batches[0]
+    assert "token_type_ids" in bert.batches[0]
+    assert "token_type_ids" not in distilbert.batches[0]
     assert bert.digest != distilbert.digest
 
 
@@ -148,7 +148,7 @@ def test_parameters_are_those_trained_and_all() -> None:
 @pytest.mark.parametrize("padding", ["dynamic", "grouped", "fixed"])
 def test_padding_policies(padding: str) -> None:
     run = tiny(padding=padding, tokens=2000, batch_size=8)
-    widths = {batch["input_ids"].shape[1] for batch in run._batches}
+    widths = {batch["input_ids"].shape[1] for batch in run.batches}
     if padding == "fixed":
         assert widths == {128}
     else:
@@ -159,8 +159,8 @@ def test_padding_policies(padding: str) -> None:
 
 def test_overrides_reach_the_workload() -> None:
     run = tiny(batch_size=3, max_length=16, attention="eager", seed=5)
-    assert run._batches[0]["input_ids"].shape[0] == 3
-    assert max(batch["input_ids"].shape[1] for batch in run._batches) <= 16
+    assert run.batches[0]["input_ids"].shape[0] == 3
+    assert max(batch["input_ids"].shape[1] for batch in run.batches) <= 16
     assert run._model.config._attn_implementation == "eager"
     assert run.workload.seed == 5
 

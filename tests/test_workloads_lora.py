@@ -94,7 +94,13 @@ def test_adapters_come_from_the_seed() -> None:
 def test_the_record_says_what_is_trained(pytester: pytest.Pytester, spending: Path) -> None:
     pytester.makepyfile(test_mine=TEST)
 
-    assert pytester.runpytest("--energy-json=run.json").ret == 0
+    result = pytester.runpytest("--energy-json=run.json")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["benchmark*trained parameters*verdict*", "mine/model+lora8*3/100*recorded*"]
+    )
+    result.stdout.no_fnmatch_line("mine/module*/*recorded*0/0*")
 
     adapted, module = json.loads((pytester.path / "run.json").read_text())["verdicts"]
     assert adapted["parameters"] == [3, 100]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.models import ARCHITECTURES, build_model, hub_name, parameters
+from pytest_energy.workloads.architectures import ARCHITECTURES, hub_name
+from pytest_energy.workloads.models import build_model, parameters
 from pytest_energy.workloads.tasks import get_task
 
 torch = pytest.importorskip("torch")
@@ -70,7 +71,7 @@ def test_hub_revisions_are_pinned() -> None:
         "distilbert/distilbert-base-uncased",
         "12040accade4e8a0f71eabdb258fecc2e7e948be",
     )
-    assert hub_name("roberta-base") == ("roberta-base", None)
+    assert hub_name("roberta-base") == ("FacebookAI/roberta-base", None)
 
 
 @pytest.mark.parametrize("pretrained", [False, True])

@@ -84,7 +84,7 @@ def test_reviews_one_a_file(tmp_path: Path) -> None:
 def test_squad_questions_with_and_without_an_answer(tmp_path: Path) -> None:
     path = write(tmp_path / "train.json", squad("Ada lives in Oslo.", a="Oslo", b=None))
     assert read_squad(path, get_task("squad_v2")) == [
-        Question("where does ada play ?", "Ada lives in Oslo.", (13, 17)),
+        Question("where does ada play ?", "Ada lives in Oslo.", (13, 17), ("Oslo",)),
         Question("where does ada play ?", "Ada lives in Oslo.", None),
     ]
 

@@ -144,6 +144,9 @@ def _table(verdicts: Sequence[VerdictRecord]) -> object:
     table.add_column("benchmark", overflow="fold")
     for heading in ("value", "baseline", "change"):
         table.add_column(heading, justify="right", no_wrap=True)
+    partly = any(wording.trained(verdict) for verdict in verdicts)
+    if partly:
+        table.add_column("trained parameters", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for verdict in verdicts:
         # As text: names of tests may hold brackets, which rich would take for markup.
@@ -153,6 +156,7 @@ def _table(verdicts: Sequence[VerdictRecord]) -> object:
             Text(wording.value(verdict)),
             Text(wording.baseline(verdict)),
             Text(wording.change(verdict)),
+            *([Text(wording.trained(verdict))] if partly else []),
             outcome.append(wording.caveat(verdict), style="default"),
         )
     return table

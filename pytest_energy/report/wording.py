@@ -52,6 +52,12 @@ def caveat(verdict: VerdictRecord) -> str:
     return f" ({', '.join(notes)})" if notes else ""
 
 
+def trained(verdict: VerdictRecord) -> str:
+    """Trained parameters of all there are; empty where those are the same, or not known."""
+    trained, total = verdict.parameters or (0, 0)
+    return "" if trained == total else f"{trained:,}/{total:,}"
+
+
 def reason(verdict: VerdictRecord) -> str:
     """The verdict's sentences; says so where the outcome fails nothing."""
     shown_only = verdict.outcome in ("regression", "improvement") and not verdict.fails

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 from dataclasses import asdict
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -121,6 +122,7 @@ class Worlds:
         nodes: int = 1,
         timeout_seconds: float = TIMEOUT_SECONDS,
         max_tokens_per_batch: int | None = None,
+        models: Path | None = None,
         **overrides: Any,
     ) -> DistributedFineTuning:
         """The fine-tuning of `task` on `processes` ranks in all, as many on each of `nodes`.
@@ -141,6 +143,7 @@ class Worlds:
             device=default_device(),
             data=data,
             max_tokens_per_batch=max_tokens_per_batch,
+            models=models,
             **overrides,
         )
         world = self._world(processes, nodes, meter.name, float(timeout_seconds))
@@ -151,6 +154,7 @@ class Worlds:
             workload=asdict(workload),
             tokens=tokens_per_window,
             data=str(data.root.resolve()) if isinstance(data, LocalSource) else data.kind,
+            models=None if models is None else str(models.resolve()),
         )
         run = DistributedFineTuning(world, number, workload, loaded)
         self._runs.append(run)

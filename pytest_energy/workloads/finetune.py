@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
+from pytest_energy.workloads.checkpoints import brings_weights
 from pytest_energy.workloads.choices import check_choice, check_count
-from pytest_energy.workloads.data.batches import Batch, window_batches
+from pytest_energy.workloads.data.batches import Batch, Batches, window_batches
 from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.engine import accelerator, adamw, default_device
+from pytest_energy.workloads.loop import falling, train_pass
 from pytest_energy.workloads.lora import with_lora
 from pytest_energy.workloads.models import build_model, parameters
+from pytest_energy.workloads.placing import check_fits, converter
 from pytest_energy.workloads.tasks import Task, get_task
 from pytest_energy.workloads.workload import Workload, make_workload
 
 if TYPE_CHECKING:
     import torch
 
-LARGEST_GRADIENT_NORM = 1.0
-
 
 class FineTuning:
     """A model in training; each window continues it over exactly the same batches.
 
     `tokens` and `real_tokens` are what one pass processes, with and without padding, `examples`
-    how many sequences; `parameters` is (trainable, total); `device` is torch's name of where it is.
+    how many sequences; `batches` are what the model is given, on its device; `bare` is the model as
+    it was built; `parameters` is (trainable, total); `device` is torch's name of where it is.
     `shard` is (rank, of so many): a pass is that rank's part of the batches.
     """
 
@@ -44,6 +46,7 @@ class FineTuning:
         tokens_per_window: int,
         device: str | None = None,
         shard: tuple[int, int] = (0, 1),
+        models: Path | None = None,
     ) -> None:
         check_count("tokens_per_window", tokens_per_window)
         import torch
@@ -63,10 +66,6 @@ class FineTuning:
             seed=workload.seed,
             ranks=shard[1],
         ).shard(*shard)
-        self.tokens = batches.processed_tokens
-        self.real_tokens = batches.real_tokens
-        self.examples = batches.examples
-        self.padding_overhead = batches.padding_overhead
         self._windows = 0
         model: Any = build_model(
             task,
@@ -74,10 +73,11 @@ class FineTuning:
             labels=len(data.labels(task)),
             attention=workload.attention,
             seed=workload.seed,
-            pretrained=data.kind == "hub",
+            pretrained=data.kind == "hub" or brings_weights(workload.model, models),
+            models=models,
         )
-        _check_fits(model.config, batches.longest, batches.largest_id, workload)
-        inputs = set(inspect.signature(model.forward).parameters)
+        self.bare = model
+        self.convert = converter(task, model, self.device)
         if workload.lora is not None:
             model = with_lora(model, task.head, workload.lora, workload.seed)
         self.parameters = parameters(model)
@@ -85,11 +85,8 @@ class FineTuning:
         model.to(self.device)
         optimizer = adamw(model, task.learning_rate)
         self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
-        # All on the device from the start: a window is to meter training, not the loading of data.
-        self._batches: tuple[Batch, ...] = tuple(
-            {name: rows.to(self.device) for name, rows in batch.items() if name in inputs}
-            for batch in batches.batches
-        )
+        self._schedule: Any = None
+        self.take(batches)
         self._cuda = [torch.device(self.device)] if self.device.startswith("cuda") else []
 
     @property
@@ -105,12 +102,26 @@ class FineTuning:
     @property
     def steps(self) -> int:
         """Optimizer steps a pass takes."""
-        return len(self._batches)
+        return len(self.batches)
+
+    def take(self, batches: Batches) -> None:
+        """Train on these batches from now on; `EnergyError` where they do not fit the model."""
+        check_fits(self.bare, batches, self.workload.model, self.workload.max_length)
+        self.tokens = batches.processed_tokens
+        self.real_tokens = batches.real_tokens
+        self.examples = batches.examples
+        self.padding_overhead = batches.padding_overhead
+        # All on the device from the start: a window is to meter training, not the loading of data.
+        self.batches: tuple[Batch, ...] = tuple(map(self.convert, batches.batches))
+
+    def decay(self, steps: int) -> None:
+        """Let the learning rate fall in a straight line to nothing over so many steps."""
+        self._schedule = falling(self._optimizer, steps)
 
     def window(self, passes: int = 1) -> Window:
         """Buy one window: metered passes over the batches; its loss is that of the last."""
         check_count("passes", passes)
-        with self._training(), window(self.meter, self.id, synchronize=self._synchronize) as w:
+        with self._training(), window(self.meter, self.id, synchronize=self.synchronize) as w:
             for _ in range(passes):
                 losses = self._pass()
         return replace(
@@ -125,16 +136,28 @@ class FineTuning:
         """One pass over the batches that no meter sees; its mean loss."""
         with self._training():
             losses = self._pass()
-            self._synchronize()
+            self.synchronize()
         return self._mean(losses)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[Any]:
+        """The model without dropout and gradients; it goes on training afterwards."""
+        import torch
+
+        with self._open(), torch.no_grad():
+            self._model.eval()
+            try:
+                yield self._model
+            finally:
+                self._model.train()
 
     def close(self) -> None:
         """Free the model and its memory; a second call does nothing."""
-        if not self._batches:
+        if not self.batches:
             return
         self._accelerator.free_memory(self._model, self._optimizer)
-        self._model = self._optimizer = None
-        self._batches = ()
+        self._model = self._optimizer = self.bare = self._schedule = None
+        self.batches = ()
         gc.collect()
         if self._cuda:
             import torch
@@ -142,40 +165,37 @@ class FineTuning:
             torch.cuda.empty_cache()
 
     def _pass(self) -> torch.Tensor:
-        """One optimizer step a batch; hands back the sum of the losses, still on the device."""
-        import torch
-
-        model, optimizer, engine = self._model, self._optimizer, self._accelerator
-        losses = torch.zeros((), device=self.device)
-        for batch in self._batches:
-            loss = model(**batch).loss
-            engine.backward(loss)
-            engine.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT_NORM)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            # Never read here: that would make the host wait for the device at each step.
-            losses += loss.detach()
-        return losses
+        return train_pass(
+            self._model, self._optimizer, self._accelerator, self.batches, self._schedule
+        )
 
     @contextmanager
     def _training(self) -> Iterator[None]:
         """Dropout drawn from the workload's seed; the caller's random state stays as it was."""
         import torch
 
-        if not self._batches:
-            raise EnergyError(f"`{self.id}` was closed: prepare it again to buy another window")
-        with torch.random.fork_rng(devices=self._cuda):
+        with self._open(), torch.random.fork_rng(devices=self._cuda):
             torch.manual_seed(self.workload.seed + 1 + self._windows)
             self._windows += 1
-            try:
-                yield
-            except torch.cuda.OutOfMemoryError as error:
-                raise EnergyError(
-                    f"`{self.id}` does not fit into the memory of `{self.device}` at "
-                    f"`batch_size` {self.workload.batch_size}: give a smaller one"
-                ) from error
+            yield
 
-    def _synchronize(self) -> None:
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Work of a run that was not closed; what does not fit says what would."""
+        import torch
+
+        if not self.batches:
+            raise EnergyError(f"`{self.id}` was closed: prepare it again to buy another window")
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError as error:
+            raise EnergyError(
+                f"`{self.id}` does not fit into the memory of `{self.device}` at "
+                f"`batch_size` {self.workload.batch_size}: give a smaller one"
+            ) from error
+
+    def synchronize(self) -> None:
+        """Wait for what the device still has to do."""
         if self._cuda:
             import torch
 
@@ -200,12 +220,14 @@ def prepare(
     tokens_per_window: int,
     max_tokens_per_batch: int | None = None,
     device: str | None = None,
+    models: Path | None = None,
     **overrides: Any,
 ) -> FineTuning:
     """The fine-tuning of `task` with `model`, ready to buy windows of about `tokens_per_window`.
 
     `overrides` are what `make_workload` takes: `batch_size`, `max_length`, `precision`, `padding`,
-    `attention`, `seed`, `lora`. `EnergyError` where one is unknown or the data lacks the task.
+    `attention`, `seed`, `lora`; `models` is a folder of checkpoints, whose weights are taken.
+    `EnergyError` where a setting is unknown or the data lacks the task.
     """
     for name in overrides:
         check_choice("setting of a workload", name, SETTINGS)
@@ -220,23 +242,10 @@ def prepare(
         device=device,
         data=data,
         max_tokens_per_batch=max_tokens_per_batch,
+        models=models,
         **overrides,
     )
-    return FineTuning(workload, data, meter, tokens_per_window, device)
+    return FineTuning(workload, data, meter, tokens_per_window, device, models=models)
 
 
 SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")
-
-
-def _check_fits(config: Any, longest: int, largest_id: int, workload: Workload) -> None:
-    positions = getattr(config, "max_position_embeddings", longest)
-    if longest > positions:
-        raise EnergyError(
-            f"`max_length` is {workload.max_length}, but `{workload.model}` has {positions} "
-            "positions: give at most as many"
-        )
-    if largest_id >= config.vocab_size:
-        raise EnergyError(
-            f"`{workload.model}` has {config.vocab_size} word pieces, but the data has id "
-            f"{largest_id}: use data tokenised for it (`--energy-data=hub`)"
-        )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pytest_energy.errors import EnergyError
@@ -76,9 +77,12 @@ class Rank:
         self._team.wait()
         return {}
 
-    def load(self, run: int, workload: dict[str, Any], tokens: int, data: str) -> Message:
+    def load(
+        self, run: int, workload: dict[str, Any], tokens: int, data: str, models: str | None
+    ) -> Message:
         """Make the model and this rank's batches; tells what a window of all ranks processes."""
-        wanted, source = Workload(**workload), open_data(data)
+        folder = None if models is None else Path(models)
+        wanted, source = Workload(**workload), open_data(data, folder)
         found = source.identity(wanted.task, model=wanted.model)
         if found != wanted.data:
             raise EnergyError(
@@ -86,7 +90,7 @@ class Rank:
                 "give all nodes the same files"
             )
         place = (self._place.rank, self._place.ranks)
-        shard = Shard(wanted, source, self._meter, tokens, self._device, place)
+        shard = Shard(wanted, source, self._meter, tokens, self._device, place, folder)
         self._runs[run] = shard
         counts = self._team.to_first((shard.tokens, shard.real_tokens))
         return {

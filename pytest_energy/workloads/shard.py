@@ -15,10 +15,6 @@ class Shard(FineTuning):
         with nullcontext() if exchange else self._accelerator.no_sync(self._model):
             return self.warm_up()
 
-    def synchronize(self) -> None:
-        """Wait until the device has done all it was given."""
-        self._synchronize()
-
     def agree(self) -> None:
         """Take on rank 0's weights and moments, after a pass that each made for itself."""
         import torch

@@ -6,12 +6,14 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal, cast
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.workloads.choices import check_choice, check_count
 from pytest_energy.workloads.data.batches import PADDINGS
 from pytest_energy.workloads.data.protocol import DataSource
+from pytest_energy.workloads.models import foreign_architecture
 from pytest_energy.workloads.tasks import TASKS, Task, get_task
 
 Precision = Literal["bf16", "fp32"]
@@ -32,7 +34,8 @@ class Workload:
 
     `max_length` is in tokens; `data` is `synthetic`, `hub` or `local:` and eight hex digits of
     what the files hold; `seed` decides weights, examples and their order; `lora` is the rank of
-    adapters that are trained in place of the whole model.
+    adapters that are trained in place of the whole model; `architecture` is eight hex digits of
+    what the model's folder describes, where the name does not say it.
     """
 
     task: str
@@ -46,6 +49,7 @@ class Workload:
     data: str
     seed: int
     lora: int | None = None
+    architecture: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("task", self.task, TASKS)
@@ -75,8 +79,9 @@ class Workload:
     def digest(self) -> str:
         """Eight hex digits that change whenever the work does."""
         fields = {"format": FORMAT, **asdict(self)}
-        if self.lora is None:
-            del fields["lora"]  # so that digests are those from before there was LoRA
+        for later in ("lora", "architecture"):  # so that digests are those from before these
+            if fields[later] is None:
+                del fields[later]
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -95,11 +100,13 @@ def make_workload(
     max_tokens_per_batch: int | None = None,
     seed: int = 0,
     lora: int | None = None,
+    models: Path | None = None,
 ) -> Workload:
     """The workload that these choices make on `device`; what is not given is the task's standard.
 
     `precision="auto"` is bf16 on a GPU that computes in it, else fp32. `max_tokens_per_batch`
     (tokens) halves the standard batch until one of usual length fits; a `batch_size` given wins.
+    `models` is the folder of checkpoints that models are looked for in first.
     """
     task = get_task(task)
     if max_length is None:
@@ -122,6 +129,7 @@ def make_workload(
         data=data.identity(task, model=model),
         seed=seed,
         lora=lora,
+        architecture=foreign_architecture(model, models),
     )
 
 

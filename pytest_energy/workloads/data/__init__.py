@@ -10,8 +10,11 @@ from pytest_energy.workloads.data.protocol import DataSource, Example
 __all__ = ["DataSource", "Example", "open_data"]
 
 
-def open_data(source: str) -> DataSource:
-    """The data source that `--energy-data=source` means; `EnergyError` if it is none."""
+def open_data(source: str, models: Path | None = None) -> DataSource:
+    """The data source that `--energy-data=source` means; `EnergyError` if it is none.
+
+    `models` is the folder of checkpoints (`--energy-models`), whose tokenizers come first.
+    """
     if source == "synthetic":
         from pytest_energy.workloads.data.synthetic import SyntheticSource
 
@@ -19,7 +22,7 @@ def open_data(source: str) -> DataSource:
     if source == "hub":
         from pytest_energy.workloads.data.hub import HubSource
 
-        return HubSource()
+        return HubSource(models=models)
     folder = Path(source).expanduser()
     if not folder.is_dir():
         wrong = "is a file" if folder.exists() else "is no folder"
@@ -28,4 +31,4 @@ def open_data(source: str) -> DataSource:
         )
     from pytest_energy.workloads.data.local import LocalSource
 
-    return LocalSource(folder)
+    return LocalSource(folder, models)

@@ -75,6 +75,19 @@ def _texts(records: Iterable[Record], tokenizer: Tokenizer, max_length: int) -> 
 def _questions(
     records: Iterable[Record], tokenizer: Tokenizer, max_length: int, doc_stride: int
 ) -> Iterator[Example]:
+    for record, parts in question_parts(records, tokenizer, max_length, doc_stride):
+        for part in parts:
+            span = _span(part, record.answer)
+            yield Example(tuple(part.ids), tuple(part.type_ids), span=span)
+
+
+def question_parts(
+    records: Iterable[Record], tokenizer: Tokenizer, max_length: int, doc_stride: int
+) -> Iterator[tuple[Question, list[Encoding]]]:
+    """Each question with as much of its context as fits, in as many overlapping parts as it takes.
+
+    `doc_stride` tokens (at most half of a part) are in two neighbours.
+    """
     for chunk in _chunks(records):
         asked = [record for record in chunk if isinstance(record, Question)]
         questions = tokenizer.encode_batch([q.question for q in asked], add_special_tokens=False)
@@ -84,10 +97,8 @@ def _questions(
             special = tokenizer.num_special_tokens_to_add(True)
             room = max_length - len(question) - special
             context.truncate(room, stride=min(doc_stride, room // 2))
-            for part in (context, *context.overflowing):
-                encoding = tokenizer.post_process(question, part)
-                span = _span(encoding, record.answer)
-                yield Example(tuple(encoding.ids), tuple(encoding.type_ids), span=span)
+            pieces = (context, *context.overflowing)
+            yield record, [tokenizer.post_process(question, piece) for piece in pieces]
 
 
 def _span(encoding: Encoding, answer: tuple[int, int] | None) -> tuple[int, int]:
@@ -132,13 +143,15 @@ def _masked(
     size = tokenizer.get_vocab_size()
     # The first and last ids of a vocabulary are no words in one family of models or another.
     words = range(size // 10, size - size // 10)
-    empty = tokenizer.encode("").ids
-    first, last = empty[0], empty[-1]
+    # What stands around a text: both ends in BERT's family, the first alone in some decoders'.
+    around = tokenizer.encode("").ids
+    first, last = around[:1], around[1:][-1:]
+    room = max_length - len(first) - len(last)
     waiting: list[int] = []
     for chunk in _chunks(records):
         passages = [record.text for record in chunk if isinstance(record, Passage)]
         for encoding in tokenizer.encode_batch(passages, add_special_tokens=False):
             waiting += encoding.ids
-            while len(waiting) >= max_length - 2:
-                body, waiting = waiting[: max_length - 2], waiting[max_length - 2 :]
-                yield masked_example((first, *body, last), rng, mask=mask, words=words)
+            while len(waiting) >= room:
+                body, waiting = waiting[:room], waiting[room:]
+                yield masked_example((*first, *body, *last), rng, mask=mask, words=words)

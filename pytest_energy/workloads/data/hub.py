@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,21 +34,27 @@ _GLUE = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 
 @dataclass(frozen=True)
 class HubDataset:
-    """Where a task's training set is: repository, commit, and its config or its files."""
+    """Where a task's data set is: repository, commit, and its config or its files.
+
+    `held_out` is the split that training does not see.
+    """
 
     repository: str
     revision: str
     config: str | None = None
     files: str | None = None
+    held_out: str = "validation"
 
 
 DATASETS: Mapping[str, HubDataset] = {
     "rte": HubDataset("nyu-mll/glue", _GLUE, config="rte"),
-    "mnli": HubDataset("nyu-mll/glue", _GLUE, config="mnli"),
+    "mnli": HubDataset("nyu-mll/glue", _GLUE, config="mnli", held_out="validation_matched"),
     "sst2": HubDataset("nyu-mll/glue", _GLUE, config="sst2"),
     "squad_v1": HubDataset("rajpurkar/squad", "7b6d24c440a36b6815f21b70d25016731768db1f"),
     "squad_v2": HubDataset("rajpurkar/squad_v2", "3ffb306f725f7d2ce8394bc1873b24868140c412"),
-    "imdb": HubDataset("stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"),
+    "imdb": HubDataset(
+        "stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31", held_out="test"
+    ),
     "conll2003": HubDataset("eriktks/conll2003", _CONVERTED, files="conll2003/train/*.parquet"),
     "conll2012": HubDataset(
         "ontonotes/conll2012_ontonotesv5", _CONVERTED, files="english_v12/train/*.parquet"
@@ -65,9 +72,12 @@ class HubSource:
 
     kind: Literal["hub"] = "hub"
 
-    def __init__(self, datasets: Mapping[str, HubDataset] = DATASETS) -> None:
+    def __init__(
+        self, datasets: Mapping[str, HubDataset] = DATASETS, models: Path | None = None
+    ) -> None:
         self._places = datasets
-        self._loaded: dict[str, Dataset] = {}
+        self._models = models
+        self._loaded: dict[tuple[str, str], Dataset] = {}
         self._unreachable: EnergyError | None = None
         self._tokenizers: dict[str, Tokenizer] = {}
 
@@ -95,17 +105,27 @@ class HubSource:
         """Up to `count` examples from rows that `seed` chooses, in `model`'s word pieces."""
         task = get_task(task)
         dataset = self._load(task)
-        if model not in self._tokenizers:
-            self._tokenizers[model] = tokenizer_for(model)
         return make_examples(
             task,
             self._records(task, dataset, Random(f"pytest-energy order {seed}")),
-            self._tokenizers[model],
+            self.tokenizer(model),
             labels=self.labels(task),
             max_length=max_length,
             seed=seed,
             count=count,
         )
+
+    def held_out(self, task: Task | str) -> list[Record]:
+        """The records of the split that training does not see."""
+        task = get_task(task)
+        dataset = self._load(task, self._places[task.name].held_out)
+        return list(self._records(task, dataset, Random(0)))
+
+    def tokenizer(self, model: str) -> Tokenizer:
+        """The tokenizer of `model`."""
+        if model not in self._tokenizers:
+            self._tokenizers[model] = tokenizer_for(model, models=self._models)
+        return self._tokenizers[model]
 
     def _records(self, task: Task, dataset: Dataset, rng: Random) -> Iterator[Record]:
         if task.head == "mlm":
@@ -117,29 +137,30 @@ class HubSource:
         for index in shuffled_indices(len(dataset), rng):
             yield from convert(dataset[index], names)
 
-    def _load(self, task: Task) -> Dataset:
+    def _load(self, task: Task, split: str = "train") -> Dataset:
         # The loader tries for half a minute; once is enough for a run.
         if self._unreachable:
             raise self._unreachable
-        if task.name not in self._loaded:
+        if (task.name, split) not in self._loaded:
             try:
-                self._loaded[task.name] = _load(self._places[task.name])
+                self._loaded[task.name, split] = _load(self._places[task.name], split)
             except EnergyError as error:
                 if isinstance(error.__cause__, ConnectionError):
                     self._unreachable = error
                 raise
-        return self._loaded[task.name]
+        return self._loaded[task.name, split]
 
 
-def _load(place: HubDataset) -> Dataset:
+def _load(place: HubDataset, split: str) -> Dataset:
     from datasets import Dataset, load_dataset
 
     options: dict[str, Any] = {"revision": place.revision}
     # With files of one's own choice all of them are one split, `train`.
     if place.files:
-        options["data_files"] = place.files
+        options["data_files"] = place.files.replace("train", split)
+        split = "train"
     try:
-        loaded = load_dataset(place.repository, place.config, split="train", **options)
+        loaded = load_dataset(place.repository, place.config, split=split, **options)
     except Exception as error:  # the loader raises whatever its transport raises
         reason = str(error).splitlines()[0] if str(error) else "no reason given"
         raise EnergyError(
@@ -168,7 +189,7 @@ def _question(row: Row, names: tuple[str, ...]) -> Iterable[Record]:
     if answers["text"]:
         start = answers["answer_start"][0]
         answer = start, start + len(answers["text"][0])
-    return [Question(row["question"], row["context"], answer)]
+    return [Question(row["question"], row["context"], answer, tuple(answers["text"]))]
 
 
 def _sentence(row: Row, names: tuple[str, ...]) -> Iterable[Record]:

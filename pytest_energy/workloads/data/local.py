@@ -22,7 +22,12 @@ from pytest_energy.workloads.data.readers import (
 )
 from pytest_energy.workloads.data.records import Record, Tagged
 from pytest_energy.workloads.data.tagged import label_set, read_columns, read_ontonotes
-from pytest_energy.workloads.data.tokenizer import UNCASED, tokenizer_for, vocabulary_of
+from pytest_energy.workloads.data.tokenizer import (
+    UNCASED,
+    checkpoint_tokenizer,
+    tokenizer_for,
+    vocabulary_of,
+)
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -30,12 +35,16 @@ if TYPE_CHECKING:
 
 
 class LocalSource:
-    """Real examples from the training files below `root`; what was read once is kept."""
+    """Real examples from the files below `root`; what was read once is kept.
+
+    `models` is the folder of checkpoints, whose tokenizers come first.
+    """
 
     kind: Literal["local"] = "local"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, models: Path | None = None) -> None:
         self.root = root
+        self._models = models
         self._found: dict[str, Found | None] = {}
         self._records: dict[str, Sequence[Record]] = {}
         self._identities: dict[tuple[Path, ...], str] = {}
@@ -45,7 +54,7 @@ class LocalSource:
         """`local:` and eight hex digits of what the task's files and the vocabulary hold."""
         task = get_task(task)
         files = self._files(task).files
-        vocabulary = vocabulary_of(self.root, model)
+        vocabulary = checkpoint_tokenizer(model, self._models) or vocabulary_of(self.root, model)
         if vocabulary:
             files = (*files, vocabulary)
         if files not in self._identities:
@@ -76,17 +85,32 @@ class LocalSource:
         task = get_task(task)
         records = self._read(task)
         order = shuffled_indices(len(records), Random(f"pytest-energy order {seed}"))
-        if model not in self._tokenizers:
-            self._tokenizers[model] = tokenizer_for(model, self.root)
         return make_examples(
             task,
             (records[index] for index in order),
-            self._tokenizers[model],
+            self.tokenizer(model),
             labels=self.labels(task),
             max_length=max_length,
             seed=seed,
             count=count,
         )
+
+    def held_out(self, task: Task | str) -> Sequence[Record]:
+        """The records of the validation file; `DataError` where there is none beside training's."""
+        task = get_task(task)
+        found = find(self.root, task, held_out=True)
+        if found is None or found == self._files(task):
+            raise DataError(
+                f"`{self.root}` has nothing to score `{task.name}` on: looked for "
+                f"{looked_for(task, held_out=True)}"
+            )
+        return _read(found, task)
+
+    def tokenizer(self, model: str) -> Tokenizer:
+        """The checkpoint's own, else that of a `vocab.txt` in the folder, else the hub's."""
+        if model not in self._tokenizers:
+            self._tokenizers[model] = tokenizer_for(model, self.root, self._models)
+        return self._tokenizers[model]
 
     def _files(self, task: Task) -> Found:
         reason = self.missing(task)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from pytest_energy.workloads.data.records import Record
 from pytest_energy.workloads.tasks import Task
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Kind = Literal["synthetic", "hub", "local"]
 
@@ -53,3 +58,9 @@ class DataSource(Protocol):
         Fewer come only where the data has no more. More of the same seed begin with the same ones.
         `model` says whose tokenizer is meant. `DataError` where the data cannot be used.
         """
+
+    def held_out(self, task: Task | str) -> Sequence[Record]:
+        """The records that training does not see, to score on; `DataError` where there are none."""
+
+    def tokenizer(self, model: str) -> Tokenizer:
+        """The tokenizer whose ids `examples` have for `model`; `DataError` where there is none."""

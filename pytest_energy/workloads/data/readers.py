@@ -148,7 +148,7 @@ def _question(context: str, entry: dict[str, Any], task: Task) -> Question:
     end = start + len(text)
     if not 0 <= start <= end <= len(context):
         raise _WrongAnswer(entry, "has an answer outside its context", "a span of the context")
-    return Question(question, context, (start, end))
+    return Question(question, context, (start, end), tuple(each["text"] for each in answers))
 
 
 def read_running_text(path: Path) -> list[Passage]:

@@ -17,11 +17,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question and its context; `answer` is the answer's [start, end) in characters, if any."""
+    """A question and its context; `answer` is the answer's [start, end) in characters, if any.
+
+    `texts` are all the answers that count as right, of which `answer` is the first.
+    """
 
     question: str
     context: str
     answer: tuple[int, int] | None
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

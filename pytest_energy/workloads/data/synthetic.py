@@ -7,11 +7,16 @@ their rank, as in text, and *cues*, ids that no word has, give the target away.
 from __future__ import annotations
 
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from pytest_energy.errors import DataError
 from pytest_energy.workloads.data.masking import masked_example
 from pytest_energy.workloads.data.protocol import IGNORED, Example
+from pytest_energy.workloads.data.records import Record
 from pytest_energy.workloads.tasks import Task, get_task
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 CLS, SEP, MASK = 101, 102, 103
 CUES = range(1000, 1996)
@@ -54,6 +59,17 @@ class SyntheticSource:
         # Python promises the same random() for a seed in each release; numpy and torch do not.
         rng = Random(f"pytest-energy {task.name} {seed}")
         return [_example(task, rng, max_length) for _ in range(count)]
+
+    def held_out(self, task: Task | str) -> list[Record]:
+        """None: `DataError`, for a score on what was made up says nothing."""
+        raise DataError(
+            f"`{get_task(task).name}`: synthetic examples have no score that means anything; use "
+            "`--energy-data=hub` or a folder of data sets"
+        )
+
+    def tokenizer(self, model: str) -> Tokenizer:
+        """None: `DataError`, for its ids were never text."""
+        raise DataError(f"synthetic data has no tokenizer for `{model}`: it has no text")
 
 
 def _example(task: Task, rng: Random, max_length: int) -> Example:

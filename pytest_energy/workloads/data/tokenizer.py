@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.data.files import fault, read_lines
+from pytest_energy.workloads.architectures import hub_name, known_architecture
+from pytest_energy.workloads.checkpoints import folder_of
+from pytest_energy.workloads.data.files import fault, read_lines, read_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -27,9 +30,8 @@ def vocabulary_of(root: Path, model: str) -> Path | None:
 
 def shares_uncased_vocabulary(model: str) -> bool:
     """Whether `model` reads the 30,522 word pieces of uncased BERT."""
-    from pytest_energy.workloads.models import ARCHITECTURES
-
-    return model in ARCHITECTURES
+    known = known_architecture(model)
+    return known is not None and known.uncased
 
 
 def tokenizer_from(vocabulary: Path, *, lower_case: bool) -> Tokenizer:
@@ -51,26 +53,45 @@ def tokenizer_from(vocabulary: Path, *, lower_case: bool) -> Tokenizer:
     return tokenizer
 
 
-def tokenizer_for(model: str, root: Path | None = None) -> Tokenizer:
-    """The tokenizer of `model`; `EnergyError` where neither folder nor hub has it."""
-    vocabulary = vocabulary_of(root, model) if root else None
-    if vocabulary:
-        lower_case = shares_uncased_vocabulary(model) or "uncased" in model or "cased" not in model
-        return tokenizer_from(vocabulary, lower_case=lower_case)
+def checkpoint_tokenizer(model: str, models: Path | None) -> Path | None:
+    """The file of a checkpoint that makes its tokenizer, if it has one that is known."""
+    folder = folder_of(model, models)
+    names = () if folder is None else ("tokenizer.json", "vocab.txt", "merges.txt")
+    return next((folder / name for name in names if folder and (folder / name).is_file()), None)
+
+
+def tokenizer_for(model: str, root: Path | None = None, models: Path | None = None) -> Tokenizer:
+    """The tokenizer of `model`: its checkpoint's, the data folder's `root`, or the hub's.
+
+    `EnergyError` where none of them has it.
+    """
+    own = checkpoint_tokenizer(model, models)
+    vocabulary = vocabulary_of(root, model) if root and own is None else own
+    if vocabulary is not None and vocabulary.name == "vocab.txt":
+        return tokenizer_from(vocabulary, lower_case=_lower_case(model, vocabulary.parent))
     from transformers import AutoTokenizer
 
-    from pytest_energy.workloads.models import hub_name
-
-    name, revision = hub_name(model)
+    name, revision = hub_name(model) if own is None else (str(own.parent), None)
     try:
         loaded = AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
     except Exception as error:  # the loader raises whatever its transport raises
         where = f"put its vocab.txt into `{root}`, or " if root else ""
         raise EnergyError(
             f"no tokenizer for `{model}`: the hub can't be reached or does not have it "
-            f"({type(error).__name__}); {where}use `--energy-data=synthetic`"
+            f"({type(error).__name__}); {where}put its files into its folder of `--energy-models`, "
+            "or use `--energy-data=synthetic`"
         ) from error
     backend: Tokenizer | None = getattr(loaded, "backend_tokenizer", None)
     if backend is None:
         raise EnergyError(f"`{model}` has no fast tokenizer: use `--energy-data=synthetic`")
     return backend
+
+
+def _lower_case(model: str, folder: Path) -> bool:
+    """Whether a vocabulary is of lower-case text: what is written beside it, else by its name."""
+    written = folder / "tokenizer_config.json"
+    if written.is_file():
+        said = json.loads(read_text(written, "JSON")).get("do_lower_case")
+        if isinstance(said, bool):
+            return said
+    return shares_uncased_vocabulary(model) or "uncased" in model or "cased" not in model

@@ -1,0 +1,77 @@
+"""Claim: inference one by one and fine-tuning cost the same order of energy per 1,000 examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pytest_energy.claims import Claim
+from pytest_energy.evidence import Purchases, Summary, summarise
+from pytest_energy.fixtures import user_errors
+from pytest_energy.metering import Window
+from pytest_energy.policy import WARM_UP_LIMIT
+from pytest_energy.session import EnergySession
+from pytest_energy.units import quantity
+from pytest_energy.workloads.finetune import FineTuning
+from pytest_energy.workloads.inference import Inference
+
+TASKS = ("sst2", "mnli", "conll2003", "squad_v1")
+"""From short sequences to the longest that a processor has time for."""
+
+WINDOWS = 3
+ORDER = 10.0
+"""Times that two costs may differ by and still be of one order."""
+
+UNIT = "J/1,000 examples"
+PAPER_INFERENCE = "2.34 to 4.46 kJ (quoted: 0.65e-3 to 1.24e-3 kWh)"
+PAPER_FINE_TUNING = "1.44 to 10.9 kJ (quoted: 0.40e-3 to 3.04e-3 kWh)"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_inference(
+    task: str,
+    finetune: Callable[..., FineTuning],
+    energy_claim: Claim,
+    energy_session: EnergySession,
+) -> None:
+    run = finetune(task)
+    with user_errors():
+        single, batched = Inference(run, single=True), Inference(run)
+        examples = single.examples
+        one_by_one, together, training = (
+            _per_thousand(each, examples, energy_session) for each in (single, batched, run)
+        )
+
+    size = batched.batch_size
+    _note(energy_claim, f"{task}: inference, one by one", one_by_one, PAPER_INFERENCE)
+    _note(energy_claim, f"{task}: inference, batches of {size}", together)
+    _note(energy_claim, f"{task}: fine-tuning, batches of {size}", training, PAPER_FINE_TUNING)
+    energy_claim.figure(
+        f"{task}: one by one over fine-tuning",
+        one_by_one[0] / training[0],
+        at_least=1 / ORDER,
+        at_most=ORDER,
+    )
+
+
+def _per_thousand(
+    run: FineTuning | Inference, examples: int, session: EnergySession
+) -> tuple[float, float]:
+    """Joules per 1,000 examples and their 95 % half-width, from a few windows of a warm run."""
+
+    def show(identifier: str, number: int, window: Window) -> None:
+        session.progress.window(identifier, number, quantity(window.joules, "J"))
+
+    bought = Purchases(run, show)
+    bought.warm_up(2 if session.meter.method == "modelled" else WARM_UP_LIMIT)
+    for _ in range(WINDOWS):
+        bought.buy()
+    found: Summary = summarise(bought.windows)
+    scale = 1000 * run.tokens / examples
+    return scale * found.mean, scale * found.uncertainty
+
+
+def _note(claim: Claim, name: str, found: tuple[float, float], paper: str | None = None) -> None:
+    value, half = found
+    claim.figure(name, value, UNIT, interval=(value - half, value + half), paper=paper)

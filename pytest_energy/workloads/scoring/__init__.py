@@ -1,0 +1,1 @@
+"""What a fine-tuned model is worth: its score on examples that it has not seen."""
