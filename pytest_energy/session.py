@@ -201,7 +201,7 @@ class EnergySession:
         )
 
     def close(self) -> None:
-        """Close the meter if it was opened, and remove what an A/B was made of."""
+        """Close the meter if it was opened, and what an A/B was made of."""
         if self.arena is not None:
             self.arena.close()
         meter = self.__dict__.pop("meter", None)
