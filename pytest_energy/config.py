@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 import pytest
 
+from pytest_energy.option_conflicts import check_comparison, uses_xdist
 from pytest_energy.option_values import OptionValues, flag
 
 UpdateMode = Literal["new", "append", "replace"]
@@ -125,7 +126,7 @@ class EnergyConfig:
                 "`--energy-update` in CI would let a change move its own baseline; record on the "
                 "runner by hand, or add `--energy-allow-ci-update` if a person reviews the diff"
             )
-        if update and _uses_xdist(config):
+        if update and uses_xdist(config):
             raise pytest.UsageError(
                 "`--energy-update` cannot record under pytest-xdist, whose workers disturb each "
                 "other's windows; run it with `-n 0`"
@@ -138,7 +139,7 @@ class EnergyConfig:
                 f"{100 * tolerance:g}`: what must be caught lies beyond what is allowed"
             )
         settle, compare = source.text("energy_settle"), source.text("energy_compare")
-        _check_comparison(config, settle, compare, update)
+        check_comparison(config, settle, compare, update)
         side_timeout = source.number("energy_side_timeout", 1.0, 1e9)
         tokens = source.number("energy_tokens", 1, 1e12)
         windows = source.number("energy_max_windows", 3, 10_000)
@@ -221,37 +222,6 @@ class EnergyMarker:
         percent = {k: arguments[k] / 100 for k in ("tolerance", "detect") if k in arguments}
         counts = {k: int(arguments[k]) for k in ("tokens", "max_windows") if k in arguments}
         return cls(**{**arguments, **percent, **counts})
-
-
-def _check_comparison(
-    config: pytest.Config, settle: str | None, compare: str | None, update: str | None
-) -> None:
-    if settle and compare:
-        raise pytest.UsageError(
-            "`--energy-compare` compares every figure, so that nothing is left for "
-            "`--energy-settle`; give one of them"
-        )
-    if settle and settle.startswith("python:"):
-        raise pytest.UsageError(
-            f"`--energy-settle={settle}` settles against a git revision; compare interpreters with "
-            f"`--energy-compare={settle}`"
-        )
-    if compare and update:
-        raise pytest.UsageError(
-            "`--energy-update` records baselines, and `--energy-compare` does without; give one of "
-            "them"
-        )
-    name = "--energy-compare" if compare else "--energy-settle"
-    if (settle or compare) and _uses_xdist(config):
-        raise pytest.UsageError(
-            f"`{name}` cannot compare under pytest-xdist, whose workers disturb each other's "
-            f"windows; run it with `-n 0`"
-        )
-
-
-def _uses_xdist(config: pytest.Config) -> bool:
-    workers = config.getoption("numprocesses", None) or config.getoption("tx", None)
-    return hasattr(config, "workerinput") or bool(workers)
 
 
 def _truthy(value: str | None) -> bool:

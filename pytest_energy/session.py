@@ -189,11 +189,10 @@ class EnergySession:
         hardware, environment = self.identity
         fit, cost = self.calibration, self.cost
         wall_joules = fit.wall_joules(cost.joules, cost.seconds) if fit else None
-        verdicts = tuple(self._netted())
         return RunRecord(
             hardware,
             environment,
-            verdicts,
+            tuple(self._netted()),
             cost,
             self.idle_watts,
             wall_joules,
@@ -201,12 +200,10 @@ class EnergySession:
         )
 
     def close(self) -> None:
-        """Close the meter if it was opened, and remove what an A/B was made of."""
-        if self.arena is not None:
-            self.arena.close()
-        meter = self.__dict__.pop("meter", None)
-        if meter is not None:
-            meter.close()
+        """Close the meter if it was opened, and what an A/B was made of."""
+        for owned in (self.arena, self.__dict__.pop("meter", None)):
+            if owned is not None:
+                owned.close()
 
     @property
     def _local_path(self) -> Path:
