@@ -125,10 +125,12 @@ def test_a_window_is_every_rank_s_share_of_the_same_batches(pair: Pair) -> None:
 
 
 def test_the_tree_s_joules_count_once(pair: Pair) -> None:
-    for window, around in zip(pair.windows, pair.around, strict=True):
+    for exchange, window, around in zip(EXCHANGE, pair.windows, pair.around, strict=True):
         assert set(window.joules_by_domain) == {"cpu", "dram"}
-        # The test's process does little but wait meanwhile.
-        assert 0.8 * around < window.joules_by_domain["cpu"] <= around + 0.5
+        # The test's process does little but wait meanwhile; what follows a window without
+        # exchange, when ranks take on one model, is outside it.
+        least = 0.75 if exchange else 0.4
+        assert least * around < window.joules_by_domain["cpu"] <= around + 0.5
 
 
 def test_gradients_are_averaged_but_where_they_are_not_exchanged(pair: Pair) -> None:
