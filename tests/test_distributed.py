@@ -125,10 +125,12 @@ def test_a_window_is_every_rank_s_share_of_the_same_batches(pair: Pair) -> None:
 
 
 def test_the_tree_s_joules_count_once(pair: Pair) -> None:
-    for window, around in zip(pair.windows, pair.around, strict=True):
+    for exchange, window, around in zip(EXCHANGE, pair.windows, pair.around, strict=True):
         assert set(window.joules_by_domain) == {"cpu", "dram"}
-        # The test's process does little but wait meanwhile.
-        assert 0.8 * around < window.joules_by_domain["cpu"] <= around + 0.5
+        # The test's process does little but wait meanwhile; what follows a window without
+        # exchange, when ranks take on one model, is outside it.
+        least = 0.75 if exchange else 0.4
+        assert least * around < window.joules_by_domain["cpu"] <= around + 0.5
 
 
 def test_gradients_are_averaged_but_where_they_are_not_exchanged(pair: Pair) -> None:
@@ -188,7 +190,8 @@ def test_names_and_digests_tell_runs_apart(pair: Pair) -> None:
 
 def test_a_killed_rank_ends_the_run_with_its_name(pair: Pair) -> None:
     # The last test of the pair, which does not survive it.
-    ranks = {p.environ().get("RANK"): p for p in ranks_alive()}
+    ours = psutil.Process().children(recursive=True)
+    ranks = {p.environ()["RANK"]: p for p in ours if lives(p) and "LOCAL_RANK" in p.environ()}
     ranks["1"].send_signal(signal.SIGKILL)
 
     with pytest.raises(EnergyError, match=r"rank 1 of 2 ended with SIGKILL and wrote nothing"):
@@ -200,10 +203,10 @@ def test_a_killed_rank_ends_the_run_with_its_name(pair: Pair) -> None:
     pair.run.close()
 
 
-def ranks_alive() -> list[Any]:
-    """Ranks below this process."""
-    children = psutil.Process().children(recursive=True)
-    return [p for p in children if lives(p) and "LOCAL_RANK" in p.environ()]
+def ranks_alive(program: str) -> list[Any]:
+    """Ranks, wherever they are, that run a program."""
+    found = [p for p in psutil.process_iter() if program in command_of(p)]
+    return [p for p in found if "torch.distributed.run" not in command_of(p)]
 
 
 def lives(process: Any) -> bool:
@@ -234,7 +237,7 @@ def test_a_rank_s_last_words_are_the_error(tmp_path: Path) -> None:
     with pytest.raises(EnergyError, match=r"rank 1 of 2 ended with exit code 1:\nno room left$"):
         world(tmp_path, code, 60).ask("window")
 
-    assert ranks_alive() == []
+    assert ranks_alive(str(tmp_path / "rank.py")) == []
 
 
 def test_ranks_that_hang_are_ended(tmp_path: Path) -> None:
@@ -245,14 +248,14 @@ time.sleep(600)
 """
     hanging = world(tmp_path, code, 30)
     hanging._timeout_seconds = 1.0
-    assert len(ranks_alive()) == 2
+    assert len(ranks_alive(str(tmp_path / "rank.py"))) == 2
 
     with pytest.raises(
         EnergyError, match=r"`window` of 2 processes took longer than 1 s(.|\n)*waiting for nobody"
     ):
         hanging.ask("window")
 
-    assert ranks_alive() == []
+    assert ranks_alive(str(tmp_path / "rank.py")) == []
 
 
 def test_ranks_do_not_outlive_the_process_that_started_them(tmp_path: Path) -> None:
@@ -267,7 +270,7 @@ os.kill(os.getpid(), signal.SIGINT)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert "KeyboardInterrupt" in done.stderr
-    assert [p for p in psutil.process_iter() if str(program) in command_of(p)] == []
+    assert ranks_alive(str(program)) == []
 
 
 def command_of(process: Any) -> list[str]:
@@ -368,6 +371,20 @@ def test_bad_input_says_what_to_do(
     ]
     result.stdout.fnmatch_lines(lines)
     assert "Traceback" not in result.stdout.str()
+    assert "During handling" not in result.stdout.str()
+
+
+def test_nodes_that_cannot_meet_are_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
+
+        with pytest.raises(EnergyError, match=r"2 processes did\n.*address already in use") as said:
+            World(2, 2, "codecarbon", 60)
+
+    assert "Traceback" not in str(said.value)
 
 
 def test_torch_without_distributed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,8 +86,8 @@ class Agent:
         return Failure(rank, int(found["code"]), self.tails().get(rank, ""))
 
     def last_words(self) -> str:
-        """The last lines of torchrun's own output."""
-        return _tail(self._log)
+        """The last line of torchrun's own output, which names its error."""
+        return _tail(self._log).rpartition("\n")[2]
 
     def tails(self) -> dict[int, str]:
         """The last lines that each rank of this node wrote to stderr, if it wrote any."""
