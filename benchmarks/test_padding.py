@@ -18,8 +18,7 @@ from pytest_energy.workloads.data.padding import overheads_by_task
 from pytest_energy.workloads.engine import affordable_bert
 from pytest_energy.workloads.finetune import FineTuning
 
-TASK, CAP = "sst2", 128  # of short sequences, which are padded most
-LEAST_STEPS = 3
+TASK, CAP, LEAST_STEPS = "sst2", 128, 3  # of short sequences, which are padded most
 COUNTED_SPREAD, MODELLED_SPREAD = 1.25, 1.6
 """By how much J a processed token may differ between policies; docs/claims.md says where from."""
 
@@ -37,24 +36,24 @@ def test_overheads(energy_claim: Claim, energy_session: EnergySession) -> None:
 def test_joules(
     energy_claim: Claim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
 ) -> None:
-    sampler, budget = Sampler(energy_session), energy_session.budget
-    costs: list[Cost] = []
+    budget = energy_session.budget
     compared = policies(CAP, budget.max_tokens_per_batch)
     tokens = max(budget.tokens, LEAST_STEPS * compared[0].batch_size * CAP)
-    for policy in compared:
-        choice = {"padding": policy.padding, "batch_size": policy.batch_size, "max_length": CAP}
-        run = finetune(TASK, affordable_bert(), tokens_per_window=tokens, **choice)
-        joules, tokens_a_step = sampler.joules_per_token(run), run.tokens / run.steps
-        costs.append(Cost(policy, tokens_a_step, run.padding_overhead, joules))
-        run.close()
-
+    settings = {"max_length": CAP, "tokens_per_window": tokens}
+    runs = [
+        finetune(TASK, affordable_bert(), padding=p.padding, batch_size=p.batch_size, **settings)
+        for p in compared
+    ]
+    costs = [
+        Cost(policy, w.tokens / w.steps, w.tokens / w.real_tokens, w.joules_per_token)
+        for policy, w in zip(compared, Sampler(energy_session).in_turn(runs), strict=True)
+    ]
     most = MODELLED_SPREAD if energy_claim.modelled else COUNTED_SPREAD
-    name = "J/processed token, most over least policy at like steps"
-    energy_claim.figure(name, spread(costs[:3]), at_most=most)
+    energy_claim.figure("J/processed token, most over least", spread(costs[:3]), at_most=most)
     dynamic, fixed, grouped = (cost.joules_per_real_token for cost in costs[2:])
     energy_claim.figure("J/real token, fixed over dynamic", fixed / dynamic, at_least=1.0)
     energy_claim.figure("J/real token, grouped over dynamic", grouped / dynamic, at_most=1.0)
     energy_claim.table(f"Padding of {TASK}", COLUMNS, *(cost.row for cost in costs))
-    rate, overheads = costs[2].joules_per_token, overheads_by_task(energy_session.data)
     title = "mJ/real token, were a processed one as above under dynamic padding"
-    energy_claim.table(title, ("task", *PADDINGS), *by_task(overheads, 1e3 * rate))
+    rows = by_task(overheads_by_task(energy_session.data), 1e3 * costs[2].joules_per_token)
+    energy_claim.table(title, ("task", *PADDINGS), *rows)

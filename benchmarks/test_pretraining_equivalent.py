@@ -38,9 +38,7 @@ def test_equivalent_runs(
         energy_claim.figure(f"masked LM at length {length}", masked[length], "J/token")
         run.close()
     joules = pretraining_joules(masked)
-    kwh = joules / JOULES_PER_KWH
-    energy_claim.figure("pre-training", kwh, "kWh", paper="368.0 (quoted)")
-
+    energy_claim.figure("pre-training", joules / JOULES_PER_KWH, "kWh", paper="368.0 (quoted)")
     rows = []
     for task in tasks:
         rate = sampler.known(f"{task}/{BERT}")

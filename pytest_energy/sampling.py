@@ -46,16 +46,22 @@ class Sampler:
     def windows(
         self, run: PassingRun, passes: Sequence[int] = (1,), rounds: int = ROUNDS
     ) -> list[Window]:
-        """For each number of passes the window of middle J/token out of `rounds`.
+        """For each number of passes the window of middle J/token out of `rounds`, up and down.
 
-        Rounds go up and down in turn, so that a drift is no trend over the passes.
+        A drift is no trend over the passes then.
         """
-        bought: dict[int, list[Window]] = {count: [] for count in passes}
         with self._evidence():
-            for number in range(rounds):
-                for count in passes if number % 2 == 0 else reversed(passes):
-                    bought[count].append(self._purchases(run, count).buy())
-        return [_middle(bought[count]) for count in passes]
+            return _middles([self._purchases(run, count) for count in passes], rounds)
+
+    def in_turn(self, runs: Sequence[PassingRun], rounds: int = ROUNDS) -> list[Window]:
+        """Of each run the window of middle J/token; runs take turns, so that a drift is no effect.
+
+        Each is warmed up first.
+        """
+        for run in runs:
+            self.warm_up(run)
+        with self._evidence():
+            return _middles([self._purchases(run, 1) for run in runs], rounds)
 
     def joules_per_token(self, run: PassingRun, rounds: int = ROUNDS) -> float:
         """Warm a run up, and the middle J/token of its windows after that."""
@@ -99,6 +105,14 @@ class _Passes:
 
     def window(self) -> Window:
         return self._run.window(self._passes)
+
+
+def _middles(purchases: Sequence[Purchases], rounds: int) -> list[Window]:
+    """Buy `rounds` windows of each, there and back; the window of middle J/token of each."""
+    for number in range(rounds):
+        for one in purchases if number % 2 == 0 else reversed(purchases):
+            one.buy()
+    return [_middle(one.windows) for one in purchases]
 
 
 def _middle(windows: Sequence[Window]) -> Window:

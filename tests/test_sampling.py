@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent, indent
 
 import pytest
 
@@ -46,6 +47,18 @@ _TESTS = {
         assert [window.tokens for window in windows] == [1000, 2000, 10000]
         assert [window.joules for window in windows] == pytest.approx([200, 400, 2000])
     """,
+    "runs_take_turns": """
+        order = []
+        class Noted(Run):
+            def window(self, passes=1):
+                order.append(self.id)
+                return super().window(passes)
+        runs = [Noted(*[0.1] * 2, 0.3, 0.1, 0.2), Noted(*[0.5] * 5)]
+        runs[1].id = "other"
+        windows = sampler.in_turn(runs)
+        assert order[4:] == ["sst2/mine", "other", "other", "sst2/mine", "sst2/mine", "other"]
+        assert [w.joules_per_token for w in windows] == pytest.approx([0.2, 0.5])
+    """,
     "an_invalid_window_is_bought_again": """
         run = Run(0.7, 0.5, faults=["throttled: hot"])
         assert sampler.windows(run, rounds=1)[0].joules_per_token == pytest.approx(0.5)
@@ -63,7 +76,7 @@ def _module(body: str) -> str:
 
 @pytest.mark.parametrize("name", _TESTS)
 def test_windows(pytester: pytest.Pytester, spending: Path, name: str) -> None:
-    pytester.makepyfile(_module(_TESTS[name].replace("        ", "    ")))
+    pytester.makepyfile(_module(indent(dedent(_TESTS[name]), "    ")))
 
     pytester.runpytest().assert_outcomes(passed=1)
 
