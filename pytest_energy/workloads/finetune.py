@@ -34,8 +34,8 @@ class FineTuning:
 
     `tokens` and `real_tokens` are what one pass processes, with and without padding, `examples`
     how many sequences; `batches` are what the model is given, on its device; `bare` is the model as
-    it was built; `parameters` is (trainable, total); `device` is torch's name of where it is.
-    `shard` is (rank, of so many): a pass is that rank's part of the batches.
+    it was built; `parameters` is (trainable, total); `device` is where it is; `shard` is (rank, of
+    so many): a pass is that rank's part of the batches.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class FineTuning:
         return len(self.batches)
 
     def take(self, batches: Batches) -> None:
-        """Train on these batches from now on; `EnergyError` where they do not fit the model."""
+        """Train on these from now on; `EnergyError` where they do not fit the model."""
         check_fits(self.bare, batches, self.workload.model, self.workload.max_length)
         self.tokens = batches.processed_tokens
         self.real_tokens = batches.real_tokens
@@ -165,9 +165,8 @@ class FineTuning:
             torch.cuda.empty_cache()
 
     def _pass(self) -> torch.Tensor:
-        return train_pass(
-            self._model, self._optimizer, self._accelerator, self.batches, self._schedule
-        )
+        parts = (self._model, self._optimizer, self._accelerator)
+        return train_pass(*parts, self.batches, self._schedule)
 
     @contextmanager
     def _training(self) -> Iterator[None]:
