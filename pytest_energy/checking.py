@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_energy import comparable, policy
-from pytest_energy.config import EnergyMarker
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.evidence import InvalidEvidenceError, Purchases, Summary
 from pytest_energy.keeping import Keeper
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.metering import Window
 from pytest_energy.records import VerdictRecord
 from pytest_energy.resolution import gap_warning

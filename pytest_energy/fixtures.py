@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_energy.config import EnergyMarker
 from pytest_energy.errors import EnergyError
+from pytest_energy.marker import EnergyMarker
 
 if TYPE_CHECKING:
     from pytest_energy.claims import Claim

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from pytest_energy.config import EnergyMarker
 from pytest_energy.errors import EnergyError
 from pytest_energy.evidence import Run
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.records import VerdictRecord
 from pytest_energy.savings_check import check_savings
 from pytest_energy.session import EnergySession

@@ -7,8 +7,8 @@ from dataclasses import replace
 from statistics import fmean
 
 from pytest_energy import evidence, policy
-from pytest_energy.config import EnergyMarker
 from pytest_energy.evidence import InvalidEvidenceError, Summary
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.recording import Recording
 from pytest_energy.records import VerdictRecord
 from pytest_energy.session import EnergySession, Reference

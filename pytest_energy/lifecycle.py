@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from pytest_energy import parallel
-from pytest_energy.config import EnergyConfig, EnergyMarker
+from pytest_energy.config import EnergyConfig
 from pytest_energy.error_budget import ErrorBudget
 from pytest_energy.errors import EnergyError
 from pytest_energy.fixtures import SESSION
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.preflight import check_input, prepare_comparison
 from pytest_energy.records import RunRecord
 from pytest_energy.report import jsonfile, terminal

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.config import EnergyConfig, EnergyMarker, add_options
+from pytest_energy.config import EnergyConfig, add_options
 from pytest_energy.fixtures import (  # noqa: F401 - pytest finds fixtures by name here
     CLAIM,
     SESSION,
@@ -20,6 +20,7 @@ from pytest_energy.fixtures import (  # noqa: F401 - pytest finds fixtures by na
     finetune,
     session_of,
 )
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.option_values import OptionValues
 
 _FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pytest_energy.baseline import Baseline, Claim, Entry
-from pytest_energy.config import EnergyConfig, EnergyMarker
+from pytest_energy.config import EnergyConfig
 from pytest_energy.errors import EnergyError
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.records import VerdictRecord
 from pytest_energy.units import quantity
 

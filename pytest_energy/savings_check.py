@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from pytest_energy import evidence, policy
 from pytest_energy.checking import Check
-from pytest_energy.config import EnergyMarker
 from pytest_energy.evidence import InvalidEvidenceError, Purchases, Run
 from pytest_energy.gate import SavingsGate
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.metering import Window
 from pytest_energy.records import VerdictRecord
 from pytest_energy.session import EnergySession, Reference

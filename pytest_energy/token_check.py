@@ -7,9 +7,9 @@ from dataclasses import replace
 from pytest_energy import comparable, evidence, policy
 from pytest_energy.baseline import Entry
 from pytest_energy.checking import Check
-from pytest_energy.config import EnergyMarker
 from pytest_energy.evidence import InvalidEvidenceError, Purchases, Run
 from pytest_energy.gate import SequentialGate
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.records import VerdictRecord
 from pytest_energy.session import EnergySession, Reference
 from pytest_energy.stored import pooled_of, session_stats

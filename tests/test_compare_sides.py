@@ -22,9 +22,10 @@ from pytest_energy.compare.sameness import (
     facts_of_run,
     require_same_work,
 )
-from pytest_energy.config import EnergyConfig, EnergyMarker
+from pytest_energy.config import EnergyConfig
 from pytest_energy.error_budget import ErrorBudget
 from pytest_energy.errors import EnergyError
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.records import Comparison, Side, VerdictRecord
 from pytest_energy.report.comparison import pair_changes, side_by_side
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_energy.config import OPTIONS, EnergyConfig, EnergyMarker
+from pytest_energy.config import OPTIONS, EnergyConfig
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.option_values import flag
 
 

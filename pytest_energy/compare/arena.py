@@ -19,7 +19,8 @@ from pytest_energy.compare.places import Place, import_path
 from pytest_energy.compare.revisions import Revision
 from pytest_energy.compare.sides import Order, Side
 from pytest_energy.compare.worktrees import Worktree
-from pytest_energy.config import EnergyConfig, EnergyMarker
+from pytest_energy.config import EnergyConfig
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.records import VerdictRecord
 from pytest_energy.session import EnergySession
 

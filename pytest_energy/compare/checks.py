@@ -15,8 +15,8 @@ from pytest_energy.compare.pairs import Rounds, SideRun
 from pytest_energy.compare.question import Question
 from pytest_energy.compare.sameness import OtherWorkError, require_same_work
 from pytest_energy.compare.sides import Ready
-from pytest_energy.config import EnergyMarker
 from pytest_energy.evidence import InvalidEvidenceError, Purchases
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.metering import Window
 from pytest_energy.records import VerdictRecord
 from pytest_energy.savings_check import is_of_the_paper

@@ -37,7 +37,8 @@ class Place:
         """The environment of the side's process."""
         inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         others = [p for p in inherited if p and not _is_under(p, self.ignored)]
-        dropped = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST")
+        # A side reports to us alone, not into the job's summary.
+        dropped = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "GITHUB_STEP_SUMMARY")
         variables = {k: v for k, v in os.environ.items() if k not in dropped}
         path = os.pathsep.join([*self.import_path, *others])
         # Nor may git, asked by some plugin there, rewrite the user's index.

@@ -10,9 +10,9 @@ from pytest_energy import policy
 from pytest_energy.compare.bench import Bench
 from pytest_energy.compare.sameness import RunFacts, changed_settings
 from pytest_energy.compare.sides import Ready
-from pytest_energy.config import EnergyMarker
 from pytest_energy.evidence import Summary
 from pytest_energy.explain import Operating, explain
+from pytest_energy.marker import EnergyMarker
 from pytest_energy.policy import Levels
 from pytest_energy.records import Comparison, Side, VerdictRecord
 from pytest_energy.session import EnergySession
