@@ -155,7 +155,7 @@ def trainer_for(run: FineTuning) -> Any:
         disable_tqdm=True,
         remove_unused_columns=False,
     )
-    trainer = Timed(model, arguments, train_dataset=rows, data_collator=lambda batch: batch[0])  # type: ignore[arg-type]
+    trainer = Timed(model, arguments, train_dataset=rows, data_collator=lambda batch: batch[0])
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -186,7 +186,7 @@ def utilisation(run: FineTuning, tokens_per_second: float) -> str:
 
     model: Any = run.bare
     weights, config = multiplying_weights(model), model.config
-    shapes = [tuple(batch["input_ids"].shape) for batch in run.batches]
+    shapes = [(len(rows), rows.shape[1]) for rows in (b["input_ids"] for b in run.batches)]
     flops = training_flops(weights, config.num_hidden_layers, config.hidden_size, shapes)
     achieved = flops / run.tokens * tokens_per_second
     name = torch.cuda.get_device_name(run.device)

@@ -113,10 +113,8 @@ def test_a_window_is_every_rank_s_share_of_the_same_batches(pair: Pair) -> None:
     assert run.padding_overhead == run.tokens / run.real_tokens
     assert run.steps == first.steps == second.steps
     whole = alone()
-    together = [
-        batch for both in zip(first._batches, second._batches, strict=True) for batch in both
-    ]
-    for ours, theirs in zip(together, whole._batches, strict=False):
+    together = [batch for both in zip(first.batches, second.batches, strict=True) for batch in both]
+    for ours, theirs in zip(together, whole.batches, strict=False):
         assert torch.equal(ours["input_ids"], theirs["input_ids"])
     assert 0 <= len(together) - whole.steps < 2
     for window in pair.windows:
@@ -149,7 +147,7 @@ def emulated(plan: tuple[bool, ...]) -> list[float]:
         torch.manual_seed(1 + number)
         randomness = [torch.random.get_rng_state()] * 2
         losses = []
-        for batches in zip(*(run._batches for run in runs), strict=True):
+        for batches in zip(*(run.batches for run in runs), strict=True):
             for rank, run in enumerate(runs):
                 torch.random.set_rng_state(randomness[rank])
                 loss = run._model(**batches[rank]).loss
