@@ -45,7 +45,8 @@ def test_inference(
 
     size = batched.batch_size
     _note(energy_claim, f"{task}: inference, one by one", one_by_one, PAPER_INFERENCE)
-    _note(energy_claim, f"{task}: inference, batches of {size}", together)
+    if size > 1:
+        _note(energy_claim, f"{task}: inference, batches of {size}", together)
     _note(energy_claim, f"{task}: fine-tuning, batches of {size}", training, PAPER_FINE_TUNING)
     energy_claim.figure(
         f"{task}: one by one over fine-tuning",

@@ -186,8 +186,7 @@ def utilisation(run: FineTuning, tokens_per_second: float) -> str:
 
     model: Any = run.bare
     weights, config = multiplying_weights(model), model.config
-    rows = [batch["input_ids"] for batch in run.batches]
-    shapes = [(len(ids), ids.shape[1]) for ids in rows]
+    shapes = [(len(rows), rows.shape[1]) for rows in (b["input_ids"] for b in run.batches)]
     flops = training_flops(weights, config.num_hidden_layers, config.hidden_size, shapes)
     achieved = flops / run.tokens * tokens_per_second
     name = torch.cuda.get_device_name(run.device)

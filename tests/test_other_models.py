@@ -104,8 +104,7 @@ def test_an_encoder_keeps_its_masks(models: Path) -> None:
 @pytest.mark.parametrize("model", ["gpt2", "facebook/opt-125m", "my-llama", "my-qwen"])
 def test_padding_changes_nothing_for_a_decoder(model: str, models: Path) -> None:
     task = get_task("sst2")
-    built: Any = build_model(task, model, labels=2, models=models)
-    built.eval()
+    built: Any = build_model(task, model, labels=2, models=models).train(False)
     convert = converter(task, built, "cpu")
     example = Example((5, 2000, 2001), (0,) * 3, label=1)
     with torch.no_grad():
