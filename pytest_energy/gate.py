@@ -17,6 +17,7 @@ from pytest_energy.resolution import (
 from pytest_energy.sequential import Levels, Look, look_at_pairs, look_at_session, pair_drift
 from pytest_energy.sessions import PairStats, Session, SessionStats
 from pytest_energy.spread import Pooled, pool, spread
+from pytest_energy.statistics import relative
 from pytest_energy.units import FRACTION, percent
 from pytest_energy.verdict import SETTLE, THE_BASE, Subject, Verdict
 
@@ -76,7 +77,7 @@ class _AgainstBaseline(Gate):
         gap = self._levels.caught - self._levels.allowed
         more = ""
         if self._spread.assumed or math.log1p(gap_of(self._spread.between)) > gap:
-            more = more_sessions(self._spread, math.expm1(gap))
+            more = more_sessions(self._spread, relative(gap))
         return f"{more}{'or ' if more else ''}{settle}"
 
 
@@ -156,7 +157,7 @@ class SavingsGate(_AgainstBaseline):
         return self._observe(other - base)
 
     def _changed(self, log_change: float) -> float:
-        return -self._spent * math.expm1(log_change)
+        return -self._spent * relative(log_change)
 
     def _figures(self) -> Figures:
         return Figures(

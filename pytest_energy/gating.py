@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.sequential import LEAST_VALUES, Levels, Look
+from pytest_energy.statistics import relative
 from pytest_energy.verdict import (
     Evidence,
     Outcome,
@@ -78,7 +79,7 @@ class Gate(ABC):
 
     def _changed(self, log_change: float) -> float:
         """A change on the log scale as it is shown."""
-        return math.expm1(log_change)
+        return relative(log_change)
 
     def _logarithm(self, name: str, value: float) -> float:
         if self.verdict is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pytest_energy.sessions import Session
 from pytest_energy.spread import LEAST_DEGREES, Pooled, Spread, spread
+from pytest_energy.statistics import relative
 from pytest_energy.units import percent
 
 _GAP_FACTOR = 3.55  # 4.2 between-session standard deviations with the tails of 8 sessions
@@ -26,7 +27,7 @@ def smallest_gap(
 
 def gap_of(between: float) -> float:
     """The gap resolved where this variance (B, log scale) stays, relative."""
-    return math.expm1(_GAP_FACTOR * math.sqrt(between))
+    return relative(_GAP_FACTOR * math.sqrt(between))
 
 
 def sessions_to_record(spread: Spread, gap: float) -> int | None:

@@ -9,6 +9,15 @@ _TINY = 1e-300
 _PRECISION = 1e-15
 
 
+LARGEST_LOG = math.log(1000)
+"""Changes beyond a factor of 1,000 are shown as that: what is so unsure has no scale."""
+
+
+def relative(log_change: float) -> float:
+    """A change on the log scale as a fraction: `exp(log_change) - 1`, held to a factor of 1,000."""
+    return math.expm1(min(log_change, LARGEST_LOG))
+
+
 @lru_cache(maxsize=4096)
 def variance_inflation(count: int, rho: float) -> float:
     """Variance of a mean of `count` AR(1) values, as a multiple of that of independent ones.
