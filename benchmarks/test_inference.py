@@ -38,15 +38,12 @@ def test_inference(
     run = finetune(task)
     with user_errors():
         single, batched = Inference(run, single=True), Inference(run)
-        examples = single.examples
-        one_by_one, together, training = (
-            _per_thousand(each, examples, energy_session) for each in (single, batched, run)
-        )
-
-    size = batched.batch_size
-    _note(energy_claim, f"{task}: inference, one by one", one_by_one, PAPER_INFERENCE)
-    if size > 1:
-        _note(energy_claim, f"{task}: inference, batches of {size}", together)
+        examples, size = single.examples, batched.batch_size
+        one_by_one, training = (_per_thousand(r, examples, energy_session) for r in (single, run))
+        _note(energy_claim, f"{task}: inference, one by one", one_by_one, PAPER_INFERENCE)
+        if size > 1:
+            together = _per_thousand(batched, examples, energy_session)
+            _note(energy_claim, f"{task}: inference, batches of {size}", together)
     _note(energy_claim, f"{task}: fine-tuning, batches of {size}", training, PAPER_FINE_TUNING)
     energy_claim.figure(
         f"{task}: one by one over fine-tuning",
