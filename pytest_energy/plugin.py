@@ -93,10 +93,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Take back what a test recorded that failed afterwards."""
+    """Take back what a test recorded that failed afterwards, and count it as done."""
     report = yield
-    if report.failed and SESSION in item.config.stash:
-        item.config.stash[SESSION].discard(item.nodeid)
+    if SESSION in item.config.stash:
+        session = item.config.stash[SESSION]
+        if report.failed:
+            session.discard(item.nodeid)
+        if _is_metered(item):
+            session.progress.reported(report.when, skipped=report.skipped)
     return report
 
 

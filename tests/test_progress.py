@@ -38,3 +38,17 @@ def test_without_a_terminal_nothing_is_written() -> None:
     progress.window("sst2/bert", 1, "5.1 mJ/token")
     progress.note("waiting")
     progress.done("sst2/bert", "within")
+
+
+def test_skipped_tests_take_no_part_in_the_time_left() -> None:
+    written: list[str] = []
+    progress = Progress(written.append)
+
+    progress.expect(4)
+    progress.reported("setup", skipped=True)
+    progress.reported("setup", skipped=False)
+    progress.reported("call", skipped=False)  # a claim, which has no line of its own
+    progress.reported("call", skipped=True)
+    progress.done("sst2/bert", "within")
+
+    assert written == ["\nsst2/bert  within\n"]  # of four two were skipped, and this is the last

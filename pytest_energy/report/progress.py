@@ -21,7 +21,7 @@ class Progress:
         self._shown = False
 
     def expect(self, total: int) -> None:
-        """Say how many figures the run will measure, for the time left."""
+        """Say how many tests the run will meter, for the time left."""
         self._total = total
         self._started = time.monotonic()
 
@@ -34,10 +34,16 @@ class Progress:
 
     def done(self, identifier: str, text: str) -> None:
         """Say that a figure is finished."""
-        self._done += 1
         self.clear()
         if not self._live and self._write:
-            self._write(f"\n{identifier}  {text}{self._remaining()}\n")
+            self._write(f"\n{identifier}  {text}{self._remaining(finishing=1)}\n")
+
+    def reported(self, when: str, *, skipped: bool) -> None:
+        """Count a phase of a metered test: one that is skipped takes no time, nor does it tell."""
+        if skipped:
+            self._total -= 1
+        elif when == "call":
+            self._done += 1
 
     def note(self, text: str) -> None:
         """Say something a person must know now, such as whom the run waits for."""
@@ -51,9 +57,10 @@ class Progress:
             self._write("\r\x1b[2K")
             self._shown = False
 
-    def _remaining(self) -> str:
-        left = self._total - self._done
-        if not self._done or left <= 0:
+    def _remaining(self, finishing: int = 0) -> str:
+        done = self._done + finishing
+        left = self._total - done
+        if not done or left <= 0:
             return ""
-        seconds = (time.monotonic() - self._started) / self._done * left
+        seconds = (time.monotonic() - self._started) / done * left
         return f"  ETA {seconds / 60:.0f} min" if seconds >= 60 else f"  ETA {seconds:.0f} s"
