@@ -32,7 +32,7 @@ def answer(question: Question, rounds: Rounds) -> VerdictRecord:
         outcome=verdict.outcome,
         reason=verdict.reason,
         explanation=question.explained(summaries, 0, padding=of_real_tokens),
-        value=summaries[HEAD].mean * factor,
+        value=verdict.value,  # the mean of logarithms, as the base's: their ratio is the change
         uncertainty=summaries[HEAD].uncertainty * factor,
         baseline=verdict.baseline,
         change=verdict.change,
