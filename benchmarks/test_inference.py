@@ -16,12 +16,15 @@ from pytest_energy.units import quantity
 from pytest_energy.workloads.finetune import FineTuning
 from pytest_energy.workloads.inference import Inference
 
-TASKS = ("sst2", "mnli", "conll2003", "squad_v1")
+TASKS = ("sst2", "mnli", "squad_v1")
 """From short sequences to the longest that a processor has time for."""
 
 WINDOWS = 3
 ORDER = 10.0
 """Times that two costs may differ by and still be of one order."""
+
+MODELLED_ORDER = 30.0
+"""The same for modelled joules: a processor's small batches share an AdamW step among few."""
 
 UNIT = "J/1,000 examples"
 PAPER_INFERENCE = "2.34 to 4.46 kJ (quoted: 0.65e-3 to 1.24e-3 kWh)"
@@ -45,11 +48,12 @@ def test_inference(
             together = _per_thousand(batched, examples, energy_session)
             _note(energy_claim, f"{task}: inference, batches of {size}", together)
     _note(energy_claim, f"{task}: fine-tuning, batches of {size}", training, PAPER_FINE_TUNING)
+    order = MODELLED_ORDER if energy_claim.modelled else ORDER
     energy_claim.figure(
         f"{task}: one by one over fine-tuning",
         one_by_one[0] / training[0],
-        at_least=1 / ORDER,
-        at_most=ORDER,
+        at_least=1 / order,
+        at_most=order,
     )
 
 
@@ -62,7 +66,7 @@ def _per_thousand(
         session.progress.window(identifier, number, quantity(window.joules, "J"))
 
     bought = Purchases(run, show)
-    bought.warm_up(2 if session.meter.method == "modelled" else WARM_UP_LIMIT)
+    bought.warm_up(1 if session.meter.method == "modelled" else WARM_UP_LIMIT)
     for _ in range(WINDOWS):
         bought.buy()
     found: Summary = summarise(bought.windows)

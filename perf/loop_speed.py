@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", default="sst2")
     parser.add_argument("--model", default="bert-base-uncased")
-    parser.add_argument("--tokens", type=int, default=GPU_BUDGET.tokens if gpu else 2048)
+    parser.add_argument("--tokens", type=int, default=GPU_BUDGET.tokens if gpu else 1024)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     run = prepare(
