@@ -112,7 +112,8 @@ def _train(
     with user_errors():
         for epoch in scored_epochs(run, session.data, session.config.tokens):
             if not epoch.window.valid:
-                raise EnergyError(f"`{run.id}`: {epoch.window.invalid_reason}")
+                end = pytest.fail if session.config.ci or session.config.strict else pytest.skip
+                end(f"invalid, so not a pass: `{run.id}`: {epoch.window.invalid_reason}")
             joules += epoch.window.joules
             name, score = next(iter(epoch.scores.items()))
             epochs.append(epoch)

@@ -7,19 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from pytest_energy.claims import Claim
-from pytest_energy.evidence import Purchases, Summary, summarise
-from pytest_energy.fixtures import user_errors
 from pytest_energy.metering import Window
-from pytest_energy.policy import WARM_UP_LIMIT
+from pytest_energy.sampling import Sampler
 from pytest_energy.session import EnergySession
-from pytest_energy.units import quantity
 from pytest_energy.workloads.finetune import FineTuning
 from pytest_energy.workloads.inference import Inference
 
 TASKS = ("sst2", "mnli", "squad_v1")
 """From short sequences to the longest that a processor has time for."""
 
-WINDOWS = 3
 ORDER = 10.0
 """Times that two costs may differ by and still be of one order."""
 
@@ -39,14 +35,17 @@ def test_inference(
     energy_session: EnergySession,
 ) -> None:
     run = finetune(task)
-    with user_errors():
-        single, batched = Inference(run, single=True), Inference(run)
-        examples, size = single.examples, batched.batch_size
-        one_by_one, training = (_per_thousand(r, examples, energy_session) for r in (single, run))
-        _note(energy_claim, f"{task}: inference, one by one", one_by_one, PAPER_INFERENCE)
-        if size > 1:
-            together = _per_thousand(batched, examples, energy_session)
-            _note(energy_claim, f"{task}: inference, batches of {size}", together)
+    single, batched = Inference(run, single=True), Inference(run)
+    runs: list[FineTuning | Inference] = [single, run]
+    if batched.batch_size > 1:
+        runs.append(batched)
+    windows = Sampler(energy_session).in_turn(runs)
+
+    one_by_one, training, *together = (_per_thousand(w, single.examples) for w in windows)
+    size = batched.batch_size
+    _note(energy_claim, f"{task}: inference, one by one", one_by_one, PAPER_INFERENCE)
+    for found in together:
+        _note(energy_claim, f"{task}: inference, batches of {size}", found)
     _note(energy_claim, f"{task}: fine-tuning, batches of {size}", training, PAPER_FINE_TUNING)
     order = MODELLED_ORDER if energy_claim.modelled else ORDER
     energy_claim.figure(
@@ -54,24 +53,13 @@ def test_inference(
         one_by_one[0] / training[0],
         at_least=1 / order,
         at_most=order,
+        paper="0.21 to 3.1 (derived)",
     )
 
 
-def _per_thousand(
-    run: FineTuning | Inference, examples: int, session: EnergySession
-) -> tuple[float, float]:
-    """Joules per 1,000 examples and their 95 % half-width, from a few windows of a warm run."""
-
-    def show(identifier: str, number: int, window: Window) -> None:
-        session.progress.window(identifier, number, quantity(window.joules, "J"))
-
-    bought = Purchases(run, show)
-    bought.warm_up(1 if session.meter.method == "modelled" else WARM_UP_LIMIT)
-    for _ in range(WINDOWS):
-        bought.buy()
-    found: Summary = summarise(bought.windows)
-    scale = 1000 * run.tokens / examples
-    return scale * found.mean, scale * found.uncertainty
+def _per_thousand(window: Window, examples: int) -> tuple[float, float]:
+    """Joules per 1,000 examples, and what the meter may be off by."""
+    return 1000 * window.joules / examples, 1000 * window.uncertainty_joules / examples
 
 
 def _note(claim: Claim, name: str, found: tuple[float, float], paper: str | None = None) -> None:

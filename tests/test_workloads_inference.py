@@ -51,6 +51,7 @@ def test_a_window_infers_and_trains_nothing(task: str) -> None:
     assert (window.tokens, window.steps) == (run.real_tokens, len(seen))
     assert set(seen) == {(False, False, True)}
     assert all(a.equal(b) for a, b in zip(before, run.bare.parameters(), strict=True))
+    assert Inference(run, single=True).window(passes=2).tokens == 2 * run.real_tokens
     assert run.window().loss
     assert seen[-1] == (True, True, False)
 

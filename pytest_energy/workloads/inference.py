@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pytest_energy.metering import Window, window
+from pytest_energy.workloads.choices import check_count
 from pytest_energy.workloads.data.batches import Batch
 from pytest_energy.workloads.finetune import FineTuning
 from pytest_energy.workloads.placing import without_targets
@@ -16,7 +17,7 @@ class Inference:
     """The model of `run` at work: dropout off, no gradients, no loss, over the run's own examples.
 
     It takes the run's own batches or, with `single`, each example by itself and without padding.
-    `examples` is how many a window sees; `tokens` and `real_tokens` are as in `FineTuning`. Lives
+    `examples` is how many a pass sees; `tokens` and `real_tokens` are as in `FineTuning`. Lives
     as long as `run` does.
     """
 
@@ -44,18 +45,24 @@ class Inference:
 
     @property
     def steps(self) -> int:
-        """Batches a window takes."""
+        """Batches a pass takes."""
         return len(self._batches)
 
-    def window(self) -> Window:
-        """Buy one window: one metered pass over the batches."""
+    def window(self, passes: int = 1) -> Window:
+        """Buy one window: metered passes over the batches."""
+        check_count("passes", passes)
         with (
             self._run.evaluating() as model,
             window(self.meter, self.id, synchronize=self._run.synchronize) as w,
         ):
-            for batch in self._batches:
+            for batch in passes * self._batches:
                 model(**batch)
-        return replace(w.record, tokens=self.tokens, real_tokens=self.real_tokens, steps=self.steps)
+        return replace(
+            w.record,
+            tokens=passes * self.tokens,
+            real_tokens=passes * self.real_tokens,
+            steps=passes * self.steps,
+        )
 
 
 def _one_by_one(batches: Sequence[Batch]) -> Iterator[Batch]:
