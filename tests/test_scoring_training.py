@@ -117,7 +117,9 @@ def test_it_skips_with_what_it_takes(
     ):
         rows = "sentence1\tsentence2\tlabel\na\tb\tentailment\n"
         write(pytester.path / "unscored" / "RTE" / "train.tsv", rows)
-        result = pytester.runpytest(MODULE, "-rs", "-k=rte", *arguments)
+        # The module lies elsewhere, and would bring its own ini file and meter.
+        ini = ("-c", pytester.path / "tox.ini")
+        result = pytester.runpytest(MODULE, *ini, "-rs", "-k=rte", *arguments)
         result.assert_outcomes(skipped=1, deselected=7)
         result.stdout.fnmatch_lines([f"SKIPPED*{reason}*"])
 
