@@ -17,8 +17,8 @@ from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
 
 BERT = "bert-base-uncased"
 TOKENS_A_STEP = 32_768  # 256 sequences of 128, 64 of 512
-WITHIN = 2.0
-"""Factor about the paper's figure that is claimed; it is known to no better than its batch size."""
+WITHIN, WITHIN_MODELLED = 2.0, 4.0
+"""Factors about the paper's figures that are claimed; its batch size is an assumption."""
 
 PAPER_RUNS = {"mnli": 392.0, "rte": 45_109.0}
 
@@ -50,7 +50,8 @@ def test_equivalent_runs(
         runs = equivalent_runs(joules, whole, rate)
         rows.append((task, whole.tokens, 1e3 * rate, runs, paper_runs(task)))
         if task in PAPER_RUNS:
-            low, high = PAPER_RUNS[task] / WITHIN, PAPER_RUNS[task] * WITHIN
+            within = WITHIN_MODELLED if energy_claim.modelled else WITHIN
+            low, high = PAPER_RUNS[task] / within, PAPER_RUNS[task] * within
             energy_claim.figure(
                 f"runs of {task}", runs, at_least=low, at_most=high, paper=paper_runs(task)
             )

@@ -70,10 +70,12 @@ class Sampler:
         return window.joules_per_token
 
     def known(self, identifier: str) -> float | None:
-        """J/token of a run that a test before this one found, and need not be bought again."""
+        """Middle J/token of a run that an earlier test metered, and need not be bought again."""
         for verdict in self._session.verdicts:
             if (verdict.id, verdict.metric) == (identifier, "joules_per_token"):
-                return None if verdict.outcome == "invalid" else verdict.value
+                valid = [window for window in verdict.windows if window.valid]
+                usable = valid and verdict.outcome != "invalid"
+                return _middle(valid).joules_per_token if usable else None
         return None
 
     def _purchases(self, run: PassingRun, passes: int) -> Purchases:
