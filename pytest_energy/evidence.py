@@ -89,8 +89,25 @@ class Purchases:
         return window
 
 
-def _checked(window: Window, identifier: str) -> Window:
+def require_run(run: object) -> None:
+    """Raise `EnergyError` unless `run` has all that a run must have."""
+    needed = ("id", "digest", "padding_overhead", "window")
+    missing = [f"`{name}`" for name in needed if not hasattr(run, name)]
+    if missing:
+        raise EnergyError(
+            f"`{type(run).__name__}` cannot be gated, since it has no {', '.join(missing)}; give "
+            f"what `finetune` returns, or an object with `id`, `digest`, `padding_overhead` (both "
+            f"may be None) and `window()`"
+        )
+
+
+def _checked(window: object, identifier: str) -> Window:
     """A user's window with builtin numbers, which reports and xdist need."""
+    if not isinstance(window, Window):
+        raise EnergyError(
+            f"`window()` of `{identifier}` returned {type(window).__name__}, no window; return "
+            f"`replace(w.record, tokens=…, real_tokens=…)`"
+        )
     if window.valid and not (window.tokens > 0 and window.seconds > 0):
         raise EnergyError(
             f"`{identifier}` sold a window of {window.tokens} tokens in {window.seconds:.3g} s; "

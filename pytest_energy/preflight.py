@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def check_input(session: EnergySession) -> None:
     """Raise `EnergyError` for what the run was asked and cannot do."""
+    _check_baselines(session)
     _check_hardware(session)
     _check_budget(session)
     _check_paths(session)
@@ -59,6 +60,16 @@ def _check_budget(session: EnergySession) -> None:
         f"({stored.tokens_per_window}): other batches cannot be compared; leave the option out, or "
         f"change `tokens_per_window` there and record anew with `--energy-update=replace`"
     )
+
+
+def _check_baselines(session: EnergySession) -> None:
+    config = session.config
+    asked_for = config.baselines != config.root / "baselines"
+    if asked_for and not config.update and not config.baselines.is_dir():
+        raise EnergyError(
+            f"`--energy-baselines={config.baselines}` is no folder, so that nothing would be gated "
+            f"against; give the folder of the baseline files, or record some with `--energy-update`"
+        )
 
 
 def _check_paths(session: EnergySession) -> None:

@@ -23,6 +23,8 @@ def check_savings(
     session: EnergySession, nodeid: str, marker: EnergyMarker, base_run: Run, other_run: Run
 ) -> VerdictRecord:
     """Pull pairs of windows until the fraction that `other_run` saves is sure."""
+    for run in (base_run, other_run):
+        evidence.require_run(run)
     digests = (base_run.digest, other_run.digest)
     base = VerdictRecord(
         id=pair_id(base_run.id, other_run.id),

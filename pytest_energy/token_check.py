@@ -24,6 +24,7 @@ def check_joules_per_token(
     session: EnergySession, nodeid: str, marker: EnergyMarker, run: Run
 ) -> VerdictRecord:
     """Pull windows of a run until its J/token is sure; recorded where there is no baseline."""
+    evidence.require_run(run)
     parameters = getattr(run, "parameters", None)
     base = VerdictRecord(
         id=run.id,

@@ -283,7 +283,7 @@ def command_of(process: Any) -> list[str]:
 TWO_NODES = """
 import pytest
 
-@pytest.mark.energy(max_windows=3, tokens=6000)
+@pytest.mark.energy(max_windows=3, tokens=12000)
 def test_nodes(finetune, energy_gate):
     run = finetune("sst2", "bert-tiny", processes=2, nodes=2, timeout_seconds=120)
     energy_gate.check("joules_per_token", run)
@@ -297,8 +297,8 @@ def test_two_nodes_add_up_to_the_known_joules(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    here = [sim.SimulatedGpu("constant 300", 0.05), sim.SimulatedGpu("constant 9", 0.05)]
-    there = [sim.SimulatedGpu("constant 100", 0.1)]
+    here = [sim.SimulatedGpu("constant 300", 0.02), sim.SimulatedGpu("constant 9", 0.02)]
+    there = [sim.SimulatedGpu("constant 100", 0.04)]
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     for name, value in {**sim.environment(here, pytester.path / "node0"), **meeting}.items():
         monkeypatch.setenv(name, value)

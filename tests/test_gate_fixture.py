@@ -64,7 +64,7 @@ def test_recording_shows_the_diff_and_the_next_command(
             "baselines/h200.toml changed*",
             "+++ b/h200.toml",
             "+*windows = 10*",
-            "next: git diff baselines/h200.toml",
+            "next: git add -N baselines/h200.toml && git diff baselines/h200.toml",
         ]
     )
     assert path.read_text().count("windows = 10") == 2
@@ -660,3 +660,48 @@ def test_a_gap_the_baseline_cannot_tell_is_warned_about(
     result = gated.runpytest("--energy-tolerance=2", "--energy-detect=2.1")
 
     result.stdout.fnmatch_lines(["warning: `detect` 2.1 %*raise `detect`*"])
+
+
+@pytest.mark.parametrize(
+    ("run", "sentence"),
+    [
+        ('"abc"', "`str` cannot be gated, since it has no `id`, `digest`, `padding_overhead`*"),
+        ("Forgetful()", "`window()` of `mine` returned NoneType, no window; return*"),
+    ],
+)
+def test_what_is_no_run_is_refused_in_a_sentence(
+    gated: pytest.Pytester, run: str, sentence: str
+) -> None:
+    gated.makepyfile(
+        f"""
+        class Forgetful:
+            id, digest, padding_overhead = "mine", None, None
+
+            def window(self):
+                pass
+
+        def test_model(energy_gate):
+            energy_gate.check("joules_per_token", {run})
+        """
+    )
+
+    result = gated.runpytest()
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([sentence])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_folder_of_baselines_that_is_not_there_is_bad_input(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        """
+        def test_mine(energy):
+            with energy.window("train"):
+                pass
+        """
+    )
+
+    result = gated.runpytest("--energy-baselines=baslines")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*`--energy-baselines=*baslines` is no folder*"])

@@ -111,13 +111,19 @@ def windows_table(record: VerdictRecord) -> str:
 
 def next_command(record: RunRecord, written: Sequence[tuple[Path, str]] = ()) -> str:
     """What to type next, for the outcome that most needs it."""
-    # What was only compared has no baseline to record or to replace.
-    stored = [v for v in record.verdicts if v.comparison is None or v.comparison.settles]
+    # What was only compared, or has a limit, has no baseline to record or to replace.
+    stored = [
+        verdict
+        for verdict in record.verdicts
+        if verdict.metric != "joules" and (verdict.comparison is None or verdict.comparison.settles)
+    ]
     outcomes = {verdict.outcome for verdict in stored}
     local = any(verdict.local for verdict in record.verdicts)
     key = record.hardware.get("key", "KEY")
     if written:
-        return f"git diff {_short(written[0][0])}" if written[0][1] else ""
+        path = _short(written[0][0])
+        # A new file is not in git's index yet, and would not be in the diff.
+        return f"git add -N {path} && git diff {path}" if written[0][1] else ""
     if "missing" in outcomes:
         return f"pytest --energy-hw={key} --energy-update=new   # on an idle machine"
     if "invalid" in outcomes:
@@ -126,8 +132,10 @@ def next_command(record: RunRecord, written: Sequence[tuple[Path, str]] = ()) ->
         return "run it again: the next run is compared with what this one recorded"
     if outcomes & {"regression", "improvement"} and not local:
         return f"pytest --energy-hw={key} --energy-update=replace   # if the change is meant"
-    if local:
+    if local and outcomes <= {"within", "measured"}:
         return f"pytest --energy-hw={key} --energy-update=new   # to commit a baseline"
+    if local and "inconclusive" in outcomes:
+        return "run it again: the local baseline takes in sessions until it can tell"
     return ""
 
 
