@@ -75,7 +75,12 @@ def test_a_tree_comes_first_and_the_other_one_not_at_all(
     place = Place("base", "HEAD", "python", other, other / "package", path, ignored=top)
 
     assert path == tuple(str(other / each) for each in ("package", "package/src", "lib"))
-    assert place.variables()["PYTHONPATH"] == os.pathsep.join([*path, "/elsewhere"])
+    assert place.variables("counter")["PYTHONPATH"] == os.pathsep.join([*path, "/elsewhere"])
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert "OMP_NUM_THREADS" not in place.variables("counter")
+    assert place.variables("modelled")["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert place.variables("modelled")["OMP_NUM_THREADS"] == "4"
     assert place.moved(top / "package" / "pytest.ini", top) == other / "package" / "pytest.ini"
     assert place.moved(Path("/etc/pytest.ini"), top) == Path("/etc/pytest.ini")
 

@@ -33,8 +33,8 @@ class Place:
             return path
         return self.toplevel / path.relative_to(source)
 
-    def variables(self) -> dict[str, str]:
-        """The environment of the side's process."""
+    def variables(self, method: str) -> dict[str, str]:
+        """The environment of the side's process, whose joules a meter of that method reads."""
         inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         others = [p for p in inherited if p and not _is_under(p, self.ignored)]
         # A side reports to us alone, not into the job's summary.
@@ -42,7 +42,11 @@ class Place:
         variables = {k: v for k, v in os.environ.items() if k not in dropped}
         path = os.pathsep.join([*self.import_path, *others])
         # Nor may git, asked by some plugin there, rewrite the user's index.
-        return {**variables, "PYTHONPATH": path, "GIT_OPTIONAL_LOCKS": "0"}
+        own = {"PYTHONPATH": path, "GIT_OPTIONAL_LOCKS": "0"}
+        # Threads that wait for each other spin, and modelled joules are CPU time: of several
+        # threads they vary by per cents from process to process, of one they hardly do.
+        threads = {"OMP_NUM_THREADS": "1"} if method == "modelled" else {}
+        return {**threads, **variables, **own}
 
 
 def import_path(root: Path, toplevel: Path, place: Path) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Side:
         self._timeout = order.timeout_seconds
         self._folder = tempfile.TemporaryDirectory(prefix="pytest-energy-side-")
         self._output = Path(self._folder.name) / "output"
-        self._channel, self._process = self._started()
+        self._channel, self._process = self._started(meter)
         self._calls = MeterCalls(meter, self._channel)
         with contextlib.suppress(ClosedError):  # it is named when an answer is due
             self._channel.send(
@@ -126,7 +126,7 @@ class Side:
             self._process.wait()
             self._folder.cleanup()
 
-    def _started(self) -> tuple[Channel, subprocess.Popen[bytes]]:
+    def _started(self, meter: Meter) -> tuple[Channel, subprocess.Popen[bytes]]:
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         command = [self.place.python, "-m", "pytest_energy.compare.worker"]
@@ -135,7 +135,7 @@ class Side:
                 process = subprocess.Popen(
                     [*command, str(theirs_in), str(theirs_out)],
                     cwd=self.place.root,
-                    env=self.place.variables(),
+                    env=self.place.variables(meter.method),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
