@@ -54,7 +54,8 @@ def test_a_document_becomes_a_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run.json", "-o", "out/page.html"]) == 0
 
     assert capsys.readouterr().out == (
-        "wrote out/page.html: 1 of 3 verdicts fails, 1 of 1 claims fails, 1 window metered\n"
+        "wrote out/page.html: 1 of 3 verdicts fails, 1 regression shown only, "
+        "1 of 1 claims fails, 1 window metered\n"
     )
     text = Path("out/page.html").read_text(encoding="utf-8")
     assert "<span>run.json</span>" in text

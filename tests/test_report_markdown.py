@@ -101,7 +101,9 @@ def test_what_does_not_fit_is_named_and_left_out() -> None:
     assert len(text.encode()) <= size
     assert "Too long for this summary: environment; see `--energy-html`." in text
     assert "What changed around it" not in text
-    assert text.startswith("## Energy: 1 of 3 verdicts fails, 1 of 1 claims fails")
+    assert text.startswith(
+        "## Energy: 1 of 3 verdicts fails, 1 regression shown only, 1 of 1 claims fails"
+    )
 
 
 def test_nothing_metered_says_so() -> None:
@@ -113,3 +115,11 @@ def test_a_verdict_without_figures_has_empty_cells() -> None:
 
     assert "| ⚠️ missing | x |  |  |  |" in rendered(run(missing))
     assert NASTY not in rendered(run(missing))
+
+
+def test_a_regression_that_fails_nothing_is_in_the_headline_all_the_same() -> None:
+    shown = replace(gated("squad", 0.07), fails=False, local=True)
+
+    headline = rendered(run(gated("sst2"), shown)).splitlines()[0]
+
+    assert headline == "## Energy: no failure in 2 verdicts, 1 regression shown only"

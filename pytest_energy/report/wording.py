@@ -75,6 +75,9 @@ def headline(record: RunRecord) -> str:
     verdicts = [verdict for verdict in record.verdicts if verdict.outcome != "measured"]
     if verdicts:
         parts.append(_failing(sum(v.fails for v in verdicts), len(verdicts), "verdict"))
+        shown = sum(v.outcome == "regression" and not v.fails for v in verdicts)
+        if shown:
+            parts.append(f"{shown} {'regression' if shown == 1 else 'regressions'} shown only")
     if record.claims:
         broken = sum(claim.outcome == "fails" for claim in record.claims)
         parts.append(_failing(broken, len(record.claims), "claim"))
