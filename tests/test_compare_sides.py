@@ -76,11 +76,14 @@ def test_a_tree_comes_first_and_the_other_one_not_at_all(
 
     assert path == tuple(str(other / each) for each in ("package", "package/src", "lib"))
     assert place.variables("counter")["PYTHONPATH"] == os.pathsep.join([*path, "/elsewhere"])
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert "OMP_NUM_THREADS" not in place.variables("counter")
-    assert place.variables("modelled")["OMP_NUM_THREADS"] == "1"
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    assert place.variables("modelled")["OMP_NUM_THREADS"] == "4"
+    quiet = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_MAX_": "0"}
+    for name in quiet:
+        monkeypatch.delenv(name, raising=False)
+    assert not quiet.keys() & place.variables("counter").keys()
+    assert quiet.items() <= place.variables("modelled").items()
+    for name in quiet:
+        monkeypatch.setenv(name, "4")
+    assert dict.fromkeys(quiet, "4").items() <= place.variables("modelled").items()
     assert place.moved(top / "package" / "pytest.ini", top) == other / "package" / "pytest.ini"
     assert place.moved(Path("/etc/pytest.ini"), top) == Path("/etc/pytest.ini")
 

@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_energy.workloads import allocator
+
 _PACKAGES = ("site-packages", "dist-packages")
+_QUIET = {"OMP_NUM_THREADS": "1", **allocator.VARIABLES}
+"""Modelled joules are CPU time. Threads that wait for each other spin, and memory that goes back to
+the kernel at each step is zeroed at each step: by per cents another figure in each process."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,8 @@ class Place:
         path = os.pathsep.join([*self.import_path, *others])
         # Nor may git, asked by some plugin there, rewrite the user's index.
         own = {"PYTHONPATH": path, "GIT_OPTIONAL_LOCKS": "0"}
-        # Threads that wait for each other spin, and modelled joules are CPU time: of several
-        # threads they vary by per cents from process to process, of one they hardly do.
-        threads = {"OMP_NUM_THREADS": "1"} if method == "modelled" else {}
-        return {**threads, **variables, **own}
+        quiet = _QUIET if method == "modelled" else {}
+        return {**quiet, **variables, **own}
 
 
 def import_path(root: Path, toplevel: Path, place: Path) -> tuple[str, ...]:

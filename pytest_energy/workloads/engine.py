@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy.workloads.allocator import keep_freed_memory
+
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
@@ -34,6 +36,8 @@ def accelerator(precision: str, device: str) -> Accelerator:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
+    if device == "cpu":
+        keep_freed_memory()
     options: dict[str, Any] = {
         "mixed_precision": "bf16" if precision == "bf16" else "no",
         "cpu": device == "cpu",
