@@ -13,10 +13,13 @@ from pytest_energy.marker import EnergyMarker
 from pytest_energy.metering import Window
 from pytest_energy.records import VerdictRecord
 from pytest_energy.resolution import gap_warning
-from pytest_energy.session import EnergySession, Reference
-from pytest_energy.stored import pooled_of, sessions_of
+from pytest_energy.session import EnergySession
+from pytest_energy.stored import Reference, pooled_of, sessions_of
+from pytest_energy.tracebacks import raised_elsewhere
 from pytest_energy.units import quantity
 from pytest_energy.verdict import Verdict
+
+__tracebackhide__ = raised_elsewhere
 
 
 class Check:

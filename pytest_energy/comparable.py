@@ -11,7 +11,8 @@ from pytest_energy.evidence import InvalidEvidenceError, Summary
 from pytest_energy.explain import Operating, explain
 from pytest_energy.hardware import Hardware
 from pytest_energy.records import VerdictRecord
-from pytest_energy.session import EnergySession, Reference
+from pytest_energy.session import EnergySession
+from pytest_energy.stored import Reference
 
 _CONDITIONS = {
     "gpu": "the device",

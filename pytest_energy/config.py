@@ -106,7 +106,7 @@ class EnergyConfig:
     html: Path | None = None
     wall: str | None = None
     history: str | None = None
-    """A folder, absolute, or an fsspec URL."""
+    """As `wall`: an absolute path, or a URL."""
     settle: str | None = None
     compare: str | None = None
     side_timeout_seconds: float = 600.0
@@ -168,7 +168,7 @@ class EnergyConfig:
             json=source.path("energy_json"),
             markdown=source.path("energy_markdown"),
             html=source.path("energy_html"),
-            wall=source.text("energy_wall"),
+            wall=source.location("energy_wall"),
             history=source.location("energy_history"),
             settle=settle,
             compare=compare,

@@ -14,6 +14,9 @@ from pytest_energy.baseline import StoredSession
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.stationarity import is_stationary
+from pytest_energy.tracebacks import raised_elsewhere
+
+__tracebackhide__ = raised_elsewhere
 
 INVALID_LIMIT = 5
 """Invalid windows in a row after which a figure's verdict is `invalid`."""
@@ -63,7 +66,8 @@ class Purchases:
                 return window
             self.rejected.append(window)
         raise InvalidEvidenceError(
-            f"{INVALID_LIMIT} windows in a row were invalid: {self.rejected[-1].invalid_reason}"
+            f"{INVALID_LIMIT} windows of `{self.run.id}` in a row were invalid: "
+            f"{self.rejected[-1].invalid_reason}"
         )
 
     def warm_up(self, limit: int) -> bool:
@@ -75,7 +79,8 @@ class Purchases:
                 values.append(window.joules_per_token)
             elif len(self.rejected) >= INVALID_LIMIT:
                 raise InvalidEvidenceError(
-                    f"{INVALID_LIMIT} windows were invalid in warm-up: {window.invalid_reason}"
+                    f"{INVALID_LIMIT} windows of `{self.run.id}` were invalid in warm-up: "
+                    f"{window.invalid_reason}"
                 )
             if not window.valid:
                 self.rejected.append(window)

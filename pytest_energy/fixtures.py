@@ -10,6 +10,7 @@ import pytest
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.marker import EnergyMarker
+from pytest_energy.tracebacks import raised_elsewhere
 
 if TYPE_CHECKING:
     from pytest_energy.claims import Claim
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_energy.records import VerdictRecord
     from pytest_energy.session import EnergySession
     from pytest_energy.workloads.stepping import Step
+
+__tracebackhide__ = raised_elsewhere
 
 SESSION = pytest.StashKey["EnergySession"]()
 CLAIM = pytest.StashKey["Claim"]()

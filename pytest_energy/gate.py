@@ -19,7 +19,7 @@ from pytest_energy.sessions import PairStats, Session, SessionStats
 from pytest_energy.spread import Pooled, pool, spread
 from pytest_energy.statistics import relative
 from pytest_energy.units import FRACTION, percent
-from pytest_energy.verdict import SETTLE, THE_BASE, Subject, Verdict
+from pytest_energy.verdict import QUIETER_OR_MORE, SETTLE, THE_BASE, Subject, Verdict
 
 __all__ = [
     "PairStats",
@@ -232,4 +232,4 @@ class PairedGate(Gate):
         )
 
     def _remedy(self) -> str:
-        return "quieten the device, or raise `--energy-max-windows` or `--energy-tokens`"
+        return QUIETER_OR_MORE

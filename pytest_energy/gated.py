@@ -13,6 +13,9 @@ from pytest_energy.records import VerdictRecord
 from pytest_energy.savings_check import check_savings
 from pytest_energy.session import EnergySession
 from pytest_energy.token_check import check_joules_per_token
+from pytest_energy.tracebacks import raised_elsewhere
+
+__tracebackhide__ = raised_elsewhere
 
 
 def checked(

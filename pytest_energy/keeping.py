@@ -11,7 +11,9 @@ from pytest_energy.evidence import InvalidEvidenceError, Summary
 from pytest_energy.marker import EnergyMarker
 from pytest_energy.recording import Recording
 from pytest_energy.records import VerdictRecord
-from pytest_energy.session import EnergySession, Reference
+from pytest_energy.session import EnergySession
+from pytest_energy.stored import Reference
+from pytest_energy.units import percent
 
 COMMITTED_WINDOWS = 10
 """Windows of a session that goes into a committed baseline."""
@@ -61,7 +63,7 @@ class Keeper:
         if mode and not evidence.halves_agree(values, HALVES_AGREE):
             raise InvalidEvidenceError(
                 f"not recorded: the halves of {len(values)} windows differ by more than "
-                f"{HALVES_AGREE:.0%}; let the device settle and record again"
+                f"{percent(HALVES_AGREE)}; let the device settle and record again"
             )
         relative = record.metric != "savings"
         before = fmean(row.mean for row in previous.entry.sessions) if previous else None
@@ -70,9 +72,9 @@ class Keeper:
             change = summary.mean / before - 1 if relative else summary.mean - before
         if mode == "append" and change is not None and abs(change) > (record.detect or 0.0):
             raise InvalidEvidenceError(
-                f"not appended: this session differs from the stored ones by {change:+.1%}, more "
-                f"than `detect`, so it is not one more of the same; if the change is meant, record "
-                f"anew with `--energy-update=replace`"
+                f"not appended: this session differs from the stored ones by "
+                f"{percent(change, signed=True)}, more than `detect`, so it is not one more of the "
+                f"same; if the change is meant, record anew with `--energy-update=replace`"
             )
         self._store(record, summary, padding_overhead, local=mode is None, anew=mode is None)
         where = f"`--energy-update={mode}`" if mode else "for this machine alone"
@@ -80,7 +82,7 @@ class Keeper:
             record,
             outcome="recorded",
             reason=f"recorded {where}: {summary.windows} {'windows' if relative else 'pairs'}, "
-            f"spread {summary.cv:.1%}",
+            f"spread {percent(round(summary.cv, 3))}",
             value=summary.mean,
             uncertainty=summary.uncertainty,
             baseline=before,

@@ -14,7 +14,10 @@ from pytest_energy.error_budget import ErrorBudget
 from pytest_energy.errors import EnergyError
 from pytest_energy.fixtures import SESSION
 from pytest_energy.marker import EnergyMarker
+from pytest_energy.option_conflicts import uses_xdist
+from pytest_energy.option_values import NEEDS_GATES, flag, gates_asked_for
 from pytest_energy.preflight import check_input, prepare_comparison
+from pytest_energy.quiet import CpuUse, cpu_use, disturbance
 from pytest_energy.records import RunRecord
 from pytest_energy.report import jsonfile, terminal
 from pytest_energy.report.progress import Progress
@@ -34,6 +37,7 @@ def begin(config: pytest.Config, metered: Sequence[pytest.Item]) -> None:
             EnergyMarker.from_item(item)
         check_input(session)
         prepare_comparison(session)
+        config.stash[_CPU_USE] = cpu_use() if session.hardware.key == "cpu" else None
     except (EnergyError, pytest.UsageError) as error:
         session.close()
         session.bad_input = str(error)
@@ -52,6 +56,7 @@ def finish(session: pytest.Session) -> None:
     energy.progress.clear()
     if energy.server is not None:
         return
+    energy.disturbance = disturbance(config.stash.get(_CPU_USE, None))
     output = getattr(config, "workeroutput", None)
     if output is not None:
         output["energy"] = parallel.as_payload(energy)
@@ -72,7 +77,7 @@ def finish(session: pytest.Session) -> None:
     except EnergyError as error:
         config.stash[_UNWRITTEN] = str(error)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    if energy.config.hw != "auto" and not record.figures and session.exitstatus == 0:
+    if session.exitstatus == 0 and _left_undone(config, record) is not None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -84,8 +89,9 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
         return
     record = energy.run_record()
     if energy.bad_input is not None:
-        reporter.section("energy")
-        reporter.write_line(f"ERROR: {energy.bad_input}")
+        if uses_xdist(config):  # else pytest has said it
+            reporter.section("energy")
+            reporter.write_line(f"ERROR: {energy.bad_input}")
         return
     if energy.failure is not None:
         reporter.section("energy")
@@ -94,27 +100,41 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
         if key in config.stash:
             reporter.section("energy")
             reporter.write_line(f"ERROR: {config.stash[key]}")
+    undone = _left_undone(config, record)
+    if record.figures or undone is not None:
+        reporter.section("energy")
+    if undone is not None:
+        reporter.write_line(undone)
     if not record.figures:
-        if energy.config.hw != "auto":
-            reporter.section("energy")
-            reporter.write_line(
-                "nothing was metered, which is no success where a hardware is named"
-            )
         return
-    reporter.section("energy")
     text = terminal.render(
         record,
         region=energy.config.region,
         colour=reporter.hasmarkup,
         verbose=config.getoption("verbose") > 0,
         written=config.stash.get(_WRITTEN, ()),
+        arguments=config.invocation_params.args,
     )
     reporter.write_line(text)
     for line in annotation_lines(record, config.rootpath):
         reporter.write_line(line)
 
 
+def _left_undone(config: pytest.Config, record: RunRecord) -> str | None:
+    """What the run was asked for and did not do, so that it is no success."""
+    if not record.figures and config.stash[SESSION].config.hw != "auto":
+        return "nothing was metered, which is no success where a hardware is named"
+    if all(verdict.outcome == "measured" for verdict in record.verdicts):
+        for name in gates_asked_for(config):
+            return (
+                f"nothing was {NEEDS_GATES[name]}, which is no success under `{flag(name)}`: no "
+                "test that ran has an `energy_gate`"
+            )
+    return None
+
+
 _WRITTEN = pytest.StashKey[Sequence[tuple[Path, str]]]()
+_CPU_USE = pytest.StashKey[CpuUse | None]()
 _ORIGIN = pytest.StashKey[Any]()
 _UNSENT = pytest.StashKey[str]()
 _UNWRITTEN = pytest.StashKey[str]()

@@ -104,10 +104,13 @@ def _kernel_lock(
             if time.monotonic() >= give_up:
                 raise EnergyError(
                     f"device `{uuid}` is being metered by {who}: waited {timeout_seconds:g} s; "
-                    "run again when it has ended, or stop it"
+                    "run again when it has ended, stop it, or wait longer (`--energy-lock-timeout`)"
                 ) from None
             if not told:
-                on_wait(f"device `{uuid}`: waiting for {who} to stop metering it")
+                on_wait(
+                    f"device `{uuid}`: waiting for {who} to stop metering it, "
+                    f"{timeout_seconds:g} s at most"
+                )
                 told = True
             time.sleep(max(0.0, min(POLL_SECONDS, give_up - time.monotonic())))
         except OSError as error:

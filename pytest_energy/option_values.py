@@ -16,6 +16,23 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+NEEDS_GATES = {"energy_compare": "compared", "energy_update": "recorded"}
+"""Options that do nothing in a run without a gate, and what it then was not."""
+
+
+def gates_asked_for(config: pytest.Config) -> list[str]:
+    """Options of the command line that a run without a gate leaves undone."""
+    return [name for name in NEEDS_GATES if config.getoption(name)]
+
+
+def figures_asked_for(config: pytest.Config) -> bool:
+    """Whether the command line asks for what a run without a metered test cannot give."""
+    return config.getoption("energy_hw") not in (None, "auto") or bool(gates_asked_for(config))
+
+
+_UNBOUNDED = 1e9
+
+
 class OptionValues:
     """One option's value from the command line, else from the ini file."""
 
@@ -65,10 +82,8 @@ class OptionValues:
             number = parse(value.rstrip("%") if percent else value.replace("_", ""))
         except ValueError:
             number = float("nan")
-        unit = " percent" if percent else ""
         if not low <= number <= high or (percent and number == 0):
-            raise pytest.UsageError(
-                f"`{flag(name)}={value}` is out of range; give a number{unit} "
-                f"{'above' if percent else 'from'} {low:g} {'up ' if percent else ''}to {high:g}"
-            )
+            least = f"percent above {low:g}" if percent else f"a number, at least {low:g}"
+            most = f" and at most {high:g}" if high < _UNBOUNDED else ""
+            raise pytest.UsageError(f"`{flag(name)}={value}` is out of range; give {least}{most}")
         return number / 100 if percent else number

@@ -12,6 +12,9 @@ from pytest_energy.loads import Load
 from pytest_energy.metering import Window, window
 from pytest_energy.meters import Meter
 from pytest_energy.meters.wall import WallMeter
+from pytest_energy.tracebacks import raised_elsewhere
+
+__tracebackhide__ = raised_elsewhere
 
 SHARES = (0.0, 1.0, 0.5, 0.25, 0.75)
 """Duty cycles in the order in which they are bought, so that warming up weighs on none alone."""

@@ -24,6 +24,7 @@ def as_payload(session: EnergySession) -> dict[str, Any]:
         "cost": [record.cost.joules, record.cost.seconds, record.cost.complete],
         "pending": session.pending.as_payload(),
         "idle_watts": record.idle_watts,
+        "disturbance": record.disturbance,
         "calibration": asdict(session.calibration) if session.calibration else None,
     }
 
@@ -41,5 +42,6 @@ def merge(session: EnergySession, payload: Mapping[str, Any]) -> None:
     session.pending.merge(payload["pending"])
     if session.idle_watts is None:
         session.idle_watts = payload["idle_watts"]
+    session.disturbance = session.disturbance or payload["disturbance"]
     if payload["calibration"] is not None:
         session.calibration = Calibration(**payload["calibration"])

@@ -21,7 +21,7 @@ from pytest_energy.fixtures import (  # noqa: F401 - pytest finds fixtures by na
     session_of,
 )
 from pytest_energy.marker import EnergyMarker
-from pytest_energy.option_values import OptionValues
+from pytest_energy.option_values import OptionValues, figures_asked_for
 
 _FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})
 
@@ -53,8 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Open the session where a test needs it, and find bad input before energy is spent."""
     metered = [item for item in session.items if _is_metered(item)]
-    named = session.config.getoption("energy_hw") not in (None, "auto")
-    if (metered or named) and not session.config.option.collectonly:
+    if (metered or figures_asked_for(session.config)) and not session.config.option.collectonly:
         from pytest_energy.lifecycle import begin
 
         begin(session.config, metered)

@@ -87,9 +87,9 @@ def claimed(record: VerdictRecord, stored: Baseline | None) -> VerdictRecord:
     return replace(
         record,
         outcome="regression" if low else "improvement",
-        reason=f"saves {record.value:.1%} of J/token, {'below' if low else 'above'} the band of "
-        f"{claim.low:.0%} to {claim.high:.0%} ({claim.source}) for {method} joules; look for what "
-        f"changed in the models, the batches or the meter",
+        reason=f"saves {100 * record.value:.1f} % of J/token, {'below' if low else 'above'} the "
+        f"band of {100 * claim.low:.0f} to {100 * claim.high:.0f} % ({claim.source}) for {method} "
+        f"joules; look for what changed in the models, the batches or the meter",
         fails=True,
     )
 
@@ -116,10 +116,12 @@ def is_advisory(record: VerdictRecord) -> bool:
     return record.local or record.method == "modelled"
 
 
-def warm_up_limit(record: VerdictRecord, config: EnergyConfig) -> int:
-    """The most windows that warming up may cost."""
+def warm_up_limit(record: VerdictRecord, config: EnergyConfig, *, pairs: bool = False) -> int:
+    """The most windows that warming up may cost, a run; `pairs` where it is one of two sides."""
     matters = config.strict or config.update is not None or not is_advisory(record)
-    return WARM_UP_LIMIT if matters else MOST_ADVISORY_WINDOWS // 2
+    if matters:
+        return WARM_UP_LIMIT
+    return (MOST_ADVISORY_PAIRS if pairs else MOST_ADVISORY_WINDOWS) // 2
 
 
 def _fails(record: VerdictRecord, config: EnergyConfig) -> bool:

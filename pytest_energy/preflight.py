@@ -80,6 +80,11 @@ def _check_paths(session: EnergySession) -> None:
         )
     if config.models is not None:
         _check_models(config.models)
+    if config.wall is not None and "://" not in config.wall and not Path(config.wall).is_file():
+        raise EnergyError(
+            f"`--energy-wall={config.wall}` is no file; give the log of a plug meter, or the "
+            "http:// address of a plug"
+        )
     for name in ("json", "markdown", "html"):
         path = getattr(config, name)
         if path is not None:

@@ -21,11 +21,12 @@ _BUSY = (0, 1, 2, 5, 6)
 
 @dataclass(frozen=True)
 class Process:
-    """One process; its CPU seconds are its own, not its children's."""
+    """One process; its CPU seconds are its own, beside those of children that have ended."""
 
     name: str
     parent: int
     seconds: float
+    ended_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,24 @@ def require_quiet_cpu(
         busiest = f" ({', '.join(names)})" if names else ""
         raise EnergyError(
             f"`--energy-update` records what later runs are held to, and other processes{busiest} "
-            f"use {share:.0%} of this machine's CPU, more than {MOST_SHARE:.0%}; stop them, or "
-            f"record when it is idle"
+            f"use {100 * share:.0f} % of this machine's CPU, more than {100 * MOST_SHARE:.0f} %; "
+            f"stop them, or record when it is idle"
         )
+
+
+def disturbance(before: CpuUse | None, proc: Path = Path("/proc")) -> str | None:
+    """What a person should know of others' work since `before`; None where it was little."""
+    after = cpu_use(proc)
+    if before is None or after is None:
+        return None
+    share, names = others(before, after, os.getpid())
+    if share <= MOST_SHARE:
+        return None
+    busiest = f" (now {', '.join(names)})" if names else ""
+    return (
+        f"other processes{busiest} used {100 * share:.0f} % of this machine's CPU meanwhile, which "
+        "raises the J/token that are measured on it; measure again when it is idle"
+    )
 
 
 def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
@@ -66,10 +82,11 @@ def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
         return 0.0, []
     used = {pid: _used(pid, before, after) for pid in after.processes}
     ours = {pid for pid in used if own in _line(pid, after.processes)}
-    busy = after.busy_seconds - before.busy_seconds - sum(used[pid] for pid in ours)
+    spent = sum(used[pid] + _ended(pid, before, after) for pid in ours)
+    busy = after.busy_seconds - before.busy_seconds - spent
     foreign = sorted((pid for pid in used if pid not in ours), key=lambda p: -used[p])
     names = [
-        f"`{after.processes[pid].name}` {pid}: {used[pid] / total:.0%}"
+        f"`{after.processes[pid].name}` {pid}: {100 * used[pid] / total:.0f} %"
         for pid in foreign[:NAMED]
         if used[pid] >= 0.01 * total
     ]
@@ -99,13 +116,18 @@ def _processes(proc: Path, a_tick: float) -> Iterator[tuple[int, Process]]:
         # The name in parentheses may itself hold spaces and parentheses.
         start, _, rest = text.rpartition(")")
         fields = rest.split()
-        seconds = sum(int(field) for field in fields[11:13]) * a_tick
-        yield int(folder.name), Process(start.partition("(")[2], int(fields[1]), seconds)
+        seconds, ended = (sum(map(int, pair)) * a_tick for pair in (fields[11:13], fields[13:15]))
+        yield int(folder.name), Process(start.partition("(")[2], int(fields[1]), seconds, ended)
 
 
 def _used(pid: int, before: CpuUse, after: CpuUse) -> float:
     known = before.processes.get(pid)
     return after.processes[pid].seconds - (known.seconds if known else 0.0)
+
+
+def _ended(pid: int, before: CpuUse, after: CpuUse) -> float:
+    known = before.processes.get(pid)
+    return after.processes[pid].ended_seconds - (known.ended_seconds if known else 0.0)
 
 
 def _line(pid: int, processes: Mapping[int, Process]) -> Iterator[int]:

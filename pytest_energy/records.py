@@ -173,7 +173,8 @@ class RunRecord:
     """All that one session reports; `hardware` is empty if nothing was metered.
 
     `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
-    hardware's calibration. Either is None where it is not known.
+    hardware's calibration. Either is None where it is not known. `disturbance` says who else used
+    the CPU that was metered, if somebody did.
     """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
@@ -183,6 +184,7 @@ class RunRecord:
     idle_watts: float | None = None
     wall_joules: float | None = None
     claims: tuple[ClaimRecord, ...] = ()
+    disturbance: str | None = None
 
     @property
     def figures(self) -> int:

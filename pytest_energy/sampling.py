@@ -94,8 +94,8 @@ class Sampler:
             except InvalidEvidenceError as error:
                 reason = f"invalid, so not a pass: {error}"
         if self._session.config.ci or self._session.config.strict:
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+            raise pytest.fail.Exception(reason, pytrace=False) from None
+        raise pytest.skip.Exception(reason) from None
 
 
 class _Passes:

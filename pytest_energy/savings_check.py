@@ -11,9 +11,12 @@ from pytest_energy.gate import SavingsGate
 from pytest_energy.marker import EnergyMarker
 from pytest_energy.metering import Window
 from pytest_energy.records import VerdictRecord
-from pytest_energy.session import EnergySession, Reference
-from pytest_energy.stored import pair_stats, pooled_of
+from pytest_energy.session import EnergySession
+from pytest_energy.stored import Reference, pair_stats, pooled_of
+from pytest_energy.tracebacks import raised_elsewhere
 from pytest_energy.units import FRACTION
+
+__tracebackhide__ = raised_elsewhere
 
 Pair = tuple[Purchases, Purchases]
 Pairs = list[tuple[Window, Window]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,21 +31,13 @@ from pytest_energy.pending import Pending
 from pytest_energy.recording import Header
 from pytest_energy.records import RunCost, RunRecord, VerdictRecord
 from pytest_energy.report.progress import Progress
+from pytest_energy.stored import Reference
 from pytest_energy.stored_calibration import device_key
 
 if TYPE_CHECKING:
     from pytest_energy.compare.arena import Arena
     from pytest_energy.compare.serving import Server
     from pytest_energy.workloads.data.protocol import DataSource
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a figure is gated against; `local` is this machine's own, kept in pytest's cache."""
-
-    baseline: baselines.Baseline
-    entry: baselines.Entry
-    local: bool
 
 
 class EnergySession:
@@ -61,6 +53,7 @@ class EnergySession:
         self.claims: list[ClaimRecord] = []
         self.cost = RunCost()
         self.idle_watts: float | None = None
+        self.disturbance: str | None = None
         self.calibration: Calibration | None = None
         self._looked_around = False
         self.cache = cache
@@ -153,9 +146,11 @@ class EnergySession:
             yield
             return
         names = [device.uuid or device.domain for device in self.meter.devices]
+        asked = time.monotonic()
         with device_lock(names, self.config.lock_timeout_seconds, self.progress.note):
             self._depth += 1
             started, before = time.monotonic(), self._joules()
+            self.progress.waited(started - asked)
             try:
                 self._look_around()
                 yield
@@ -197,6 +192,7 @@ class EnergySession:
             self.idle_watts,
             wall_joules,
             tuple(self.claims),
+            self.disturbance,
         )
 
     def close(self) -> None:
@@ -211,12 +207,9 @@ class EnergySession:
         return baselines.baseline_path(folder, self.hardware.key)
 
     def _header(self) -> Header:
-        return Header(
-            key=self.hardware.key,
-            match=tuple(f"{name}*" for name in self.hardware.names),
-            tokens_per_window=self.budget.tokens,
-            max_tokens_per_batch=self.budget.max_tokens_per_batch,
-        )
+        match = tuple(f"{name}*" for name in self.hardware.names)
+        budget = self.budget
+        return Header(self.hardware.key, match, budget.tokens, budget.max_tokens_per_batch)
 
     def _look_around(self) -> None:
         """Once, before the first test's work: idle power, and the devices' calibration."""

@@ -1,12 +1,22 @@
-"""Stored sessions as the gate takes them."""
+"""What is stored of a figure, and its sessions as the gate takes them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pytest_energy.baseline import Baseline, Entry
 from pytest_energy.sessions import PairStats, Session, SessionStats
 from pytest_energy.spread import Pooled, pool
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a figure is gated against; `local` is this machine's own, kept in pytest's cache."""
+
+    baseline: Baseline
+    entry: Entry
+    local: bool
 
 
 def session_stats(entry: Entry) -> list[SessionStats]:

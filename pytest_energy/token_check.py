@@ -11,8 +11,11 @@ from pytest_energy.evidence import InvalidEvidenceError, Purchases, Run
 from pytest_energy.gate import SequentialGate
 from pytest_energy.marker import EnergyMarker
 from pytest_energy.records import VerdictRecord
-from pytest_energy.session import EnergySession, Reference
-from pytest_energy.stored import pooled_of, session_stats
+from pytest_energy.session import EnergySession
+from pytest_energy.stored import Reference, pooled_of, session_stats
+from pytest_energy.tracebacks import raised_elsewhere
+
+__tracebackhide__ = raised_elsewhere
 
 PADDING_DIFFERS = 1e-3
 """Relative difference of padding overheads, which are exact, beyond rounding in the file."""

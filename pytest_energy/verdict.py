@@ -15,6 +15,10 @@ LOCK_IN = (
     "`--energy-improvement=pass`"
 )
 SETTLE = "settle it by A/B in one session with `--energy-settle=auto`"
+QUIETER_OR_MORE = (
+    "quieten the device, give a window more work (`--energy-tokens` where `finetune` prepares it), "
+    "or raise `--energy-max-windows`"
+)
 THE_BASE = "the base"
 """The other side of pairs; nothing is stored of it, so that there is nothing to update."""
 RECORD = "on an idle machine record one with `--energy-update=new`"
@@ -146,8 +150,8 @@ def undecided(subject: Subject, facts: str, cause: str, remedy: str) -> str:
     """The whole sentence of `inconclusive`: what it may be, why it is open, what settles it."""
     detect = difference(subject.detect, subject.unit, signed=False)
     return (
-        f"{facts}, may be within the tolerance of {subject.allowed()} or a change of {detect}: "
-        f"{cause}; {remedy}."
+        f"{facts}, may be within the tolerance of {subject.allowed()} or a change of {detect} or "
+        f"more: {cause}; {remedy}."
     )
 
 

@@ -72,7 +72,7 @@ def test_command_line_values(pytester: pytest.Pytester) -> None:
     assert config.region == "DEU"
     assert config.lock_timeout_seconds == 5
     assert config.idle_seconds == 0.5
-    assert config.wall == "pdu.csv"
+    assert config.wall == str(pytester.path / "pdu.csv")
     assert config.history == str(pytester.path / "past")
     assert config.json == pytester.path / "out" / "run.json"
 
@@ -94,11 +94,11 @@ def test_ini_twins_count_and_the_command_line_wins(pytester: pytest.Pytester) ->
         ("--energy-tolerance=nan", "*`--energy-tolerance=nan` is out of range*"),
         ("--energy-detect=-5", "*`--energy-detect=-5` is out of range*"),
         ("--energy-tokens=0", "*`--energy-tokens=0` is out of range*"),
-        ("--energy-max-windows=2", "*`--energy-max-windows=2` is out of range*from 3*"),
+        ("--energy-max-windows=2", "*`--energy-max-windows=2` is out of range*at least 3*"),
         ("--energy-update=all", "*`--energy-update=all`*`new`, `append`, `replace`*"),
         ("--energy-improvement=maybe", "*`--energy-improvement=maybe`*`fail`, `pass`*"),
         ("--energy-lock-timeout=soon", "*`--energy-lock-timeout=soon` is out of range*"),
-        ("--energy-idle-seconds=-1", "*`--energy-idle-seconds=-1` is out of range*from 0*"),
+        ("--energy-idle-seconds=-1", "*`--energy-idle-seconds=-1` is out of range*at least 0*"),
     ],
 )
 def test_bad_values_are_usage_errors(pytester: pytest.Pytester, option: str, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -146,6 +147,7 @@ def test_a_missing_meter_is_bad_input_and_no_zero(pytester: pytest.Pytester) -> 
     [
         ("--energy-hw=a100", "*`--energy-hw=a100`*not this machine*`h200` (`NVIDIA H200`)*"),
         ("--energy-data=nowhere", "*`--energy-data=*nowhere` is no folder*"),
+        ("--energy-wall=nowhere.csv", "*`--energy-wall=*nowhere.csv` is no file*"),
         ("--energy-region=XYZ", "*`XYZ` is no country*"),
         ("--energy-json=.", "*`--energy-json`*cannot be written*"),
     ],
@@ -286,3 +288,29 @@ def test_a_named_hardware_is_checked_though_nothing_is_metered(
     assert wrong.ret == pytest.ExitCode.USAGE_ERROR
     assert right.ret == pytest.ExitCode.TESTS_FAILED
     right.stdout.fnmatch_lines(["nothing was metered*"])
+
+
+@pytest.mark.parametrize(
+    ("option", "undone"),
+    [("--energy-update=new", "recorded"), ("--energy-compare=python:{}", "compared")],
+)
+def test_an_option_that_finds_no_gate_is_no_success(
+    pytester: pytest.Pytester, spending: Path, option: str, undone: str
+) -> None:
+    option = option.format(sys.executable)
+    pytester.makepyfile("def test_mine(): pass")
+    nothing = pytester.runpytest(option)
+    pytester.makepyfile(
+        """
+        from spending import spend
+
+        def test_mine(energy):
+            with energy.window("train"):
+                spend(1.0)
+        """
+    )
+    no_gate = pytester.runpytest(option)
+
+    for result in (nothing, no_gate):
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines([f"nothing was {undone}, which is no success*`energy_gate`"])

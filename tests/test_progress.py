@@ -52,3 +52,16 @@ def test_skipped_tests_take_no_part_in_the_time_left() -> None:
     progress.done("sst2/bert", "within")
 
     assert written == ["\nsst2/bert  within\n"]  # of four two were skipped, and this is the last
+
+
+def test_waiting_for_others_takes_no_part_in_it_either() -> None:
+    written: list[str] = []
+    progress = Progress(written.append)
+
+    progress.expect(3)
+    progress.waited(-3600)  # as if the tests had taken an hour so far
+    progress.done("sst2/bert", "within")
+    progress.waited(3600)
+    progress.done("sst2/bert", "within")
+
+    assert [line.rpartition("ETA ")[2].strip() for line in written] == ["120 min", "0 s"]

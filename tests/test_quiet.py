@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ BEFORE = CpuUse(
 def later(**seconds: float) -> CpuUse:
     """Ten CPU seconds later, each process having used so many more."""
     processes = {
-        pid: Process(each.name, each.parent, each.seconds + seconds.get(each.name, 0.0))
+        pid: replace(each, seconds=each.seconds + seconds.get(each.name, 0.0))
         for pid, each in BEFORE.processes.items()
     }
     processes[300] = Process("new", 101, seconds.get("new", 0.0))
@@ -46,7 +48,16 @@ def test_what_this_process_and_its_descendants_use_is_not_others() -> None:
 def test_others_are_named_the_busiest_first() -> None:
     share, names = others(BEFORE, later(pytest=2.0, cc1plus=3.0, init=0.5), OWN)
     assert share == pytest.approx(0.35)
-    assert names == ["`cc1plus` 200: 30%", "`init` 1: 5%"]
+    assert names == ["`cc1plus` 200: 30 %", "`init` 1: 5 %"]
+
+
+def test_a_child_that_has_ended_was_ours_too() -> None:
+    after = later(ended=4.0)
+    mine = replace(after.processes[101], ended_seconds=3.0)
+
+    share, _ = others(BEFORE, replace(after, processes={**after.processes, 101: mine}), OWN)
+
+    assert share == pytest.approx(0.1)
 
 
 def test_work_that_no_listed_process_did_counts() -> None:
@@ -64,7 +75,7 @@ def test_the_kernels_files_are_read(tmp_path: Path) -> None:
     assert found is not None
     tick = 1 / os.sysconf("SC_CLK_TCK")
     assert (found.seconds, found.busy_seconds) == pytest.approx((1000 * tick, 150 * tick))
-    assert found.processes == {7: Process("a (b) c", 3, 42 * tick)}
+    assert found.processes == {7: Process("a (b) c", 3, 42 * tick, 1800 * tick)}
 
 
 def test_where_the_kernel_does_not_tell_nothing_is_refused(tmp_path: Path) -> None:
@@ -91,20 +102,31 @@ def test_recording_beside_others_work_ends_before_it_begins(
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: `--energy-update` records*other processes*use *% of this machine's CPU, more*"]
+        ["ERROR: `--energy-update` records*other processes*use * % of this machine's CPU, more*"]
     )
     assert not (pytester.path / "baselines").exists()
 
 
-def test_gating_beside_others_work_goes_on(
+def test_metering_beside_others_work_goes_on_and_says_so(
     pytester: pytest.Pytester, busy: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(pytester.path / "locks"))
-    pytester.makepyfile("def test_mine(energy_gate): pass")
+    pytester.makepyfile(
+        """
+        import time
 
-    result = pytester.runpytest_subprocess("--energy-meter=codecarbon")
+        def test_mine(energy):
+            with energy.window("train"):
+                time.sleep(0.5)
+        """
+    )
+
+    result = pytester.runpytest_subprocess("--energy-meter=codecarbon", "--energy-json=run.json")
 
     result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["warning: other processes (now `python*` used * % of this *CPU*"])
+    run = json.loads((pytester.path / "run.json").read_text())["run"]
+    assert run["disturbance"].startswith("other processes")
 
 
 def test_ones_own_children_are_not_others(busy: None) -> None:

@@ -99,7 +99,7 @@ def _warning(fitted: Calibration) -> str:
     half = (high - low) / 2
     if half <= _COARSE * abs(fitted.slope):
         return ""
-    share = f"± {half / abs(fitted.slope):.0%}" if fitted.slope else "nothing"
+    share = f"± {100 * half / abs(fitted.slope):.0f} %" if fitted.slope else "nothing"
     return (
         f"\nthe slope is known to {share} only: pair more or longer windows, and keep the machine "
         "otherwise idle"
@@ -135,7 +135,7 @@ def _bought(request: Request, meter: Meter, wall: WallMeter) -> list[Watts]:
     print(
         f"device: {devices} ({meter.name}, {meter.method})\n"
         f"wall: `{wall.devices[0].name}`, a reading every {wall.update_period_seconds:.3g} s\n"
-        f"load: {load.text}, {', '.join(f'{share:.0%}' for share in SHARES)} of the time\n"
+        f"load: {load.text}, {', '.join(f'{100 * share:.0f}' for share in SHARES)} % of the time\n"
         f"{request.windows} windows of {request.seconds:g} s, "
         f"about {request.windows * each / 60:.0f} min\n\n"
         f"{'load':>6}{'device W':>12}{'wall W':>12}{'± W':>9}",
@@ -145,7 +145,7 @@ def _bought(request: Request, meter: Meter, wall: WallMeter) -> list[Watts]:
     for pair in buy_pairs(meter, wall, load, request.windows, request.seconds):
         pairs.append(pair.watts)
         doubt = pair.wall.uncertainty_joules / pair.wall.seconds
-        line = f"{pair.share:>6.0%}{pair.watts[0]:>12.2f}{pair.watts[1]:>12.2f}{doubt:>9.2f}"
+        line = f"{100 * pair.share:>5.0f}%{pair.watts[0]:>12.2f}{pair.watts[1]:>12.2f}{doubt:>9.2f}"
         print(line, flush=True)
     return pairs
 

@@ -6,12 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_energy.commands.histories import require_history, what_there_is
 from pytest_energy.drift import report
 from pytest_energy.errors import EnergyError
 from pytest_energy.history import read_series
 from pytest_energy.history.dates import in_utc
-from pytest_energy.history.protocols import is_local, local_path
-from pytest_energy.history.store import HistoryError
 from pytest_energy.recording import require_writable, write
 from pytest_energy.report.drift import as_document, as_text
 
@@ -47,19 +46,14 @@ def run(question: Question) -> int:
             warn=warnings.append,
         )
     )
+    if not series:
+        instead = what_there_is(question.url, question.hardware, question.branch)
+        warnings += [instead] if instead else []
     found = report(series, warnings)
     print(as_text(found))
     if question.json is not None:
         write(question.json, json.dumps(as_document(found), indent=1) + "\n")
     return found.exit_code
-
-
-def require_history(url: str) -> None:
-    """Raise `HistoryError` where a local history is not there, which is a misspelt name."""
-    if is_local(url) and not local_path(url).is_dir():
-        raise HistoryError(
-            f"`{url}` is no folder; give the history that `--energy-history` writes to"
-        )
 
 
 def _folder(given: Path | None) -> Path | None:

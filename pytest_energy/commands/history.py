@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from heapq import nlargest
 
-from pytest_energy.commands.drift import require_history
+from pytest_energy.commands.histories import require_history, what_there_is
 from pytest_energy.errors import EnergyError
 from pytest_energy.history.compact import compact as compacted
 from pytest_energy.history.reading import read_figures
@@ -25,6 +25,8 @@ def show(url: str, hardware: str | None, last: int) -> int:
         commit, branch = (one.commit or "")[:_COMMIT], one.branch or ""
         sessions[one.session] = (one.date, one.hardware, commit, branch)
         counts[one.session] = counts.get(one.session, 0) + 1
+    if not sessions and (instead := what_there_is(url, hardware)):
+        _warn(instead)
     newest = nlargest(last, sessions, key=sessions.__getitem__)
     for session in reversed(newest):
         date, key, commit, branch = sessions[session]

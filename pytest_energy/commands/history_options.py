@@ -16,7 +16,7 @@ def add_drift(commands: argparse._SubParsersAction[Any]) -> None:
         help="which figures moved over the sessions of a history, since when and why",
         description="Exit code: 0 no drift, 1 drift, 2 too few sessions to say, 4 bad input.",
     )
-    parser.add_argument("--history", metavar="URL", help=_URL)
+    _add_url(parser)
     parser.add_argument(
         "--baselines", type=Path, metavar="DIR", help="folder of the baseline files (baselines/)"
     )
@@ -32,23 +32,28 @@ def add_history(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser("history", help="list sessions, or compact them to Parquet")
     what = parser.add_subparsers(required=True, metavar="WHAT", parser_class=type(parser))
     listing = what.add_parser("list", help="one line a session")
-    listing.add_argument("url", nargs="?", metavar="URL", help=_URL)
+    _add_url(listing)
     listing.add_argument("--hw", metavar="KEY", help="this hardware alone")
     listing.add_argument("--last", metavar="N", type=int, default=20, help="newest shown (20)")
     listing.set_defaults(run=_list)
     packing = what.add_parser("compact", help="write Parquet of what is still single JSON files")
-    packing.add_argument("url", nargs="?", metavar="URL", help=_URL)
+    _add_url(packing)
     packing.add_argument(
         "--remove", action="store_true", help="delete the JSON that a Parquet file holds in full"
     )
     packing.set_defaults(run=_compact)
 
 
+def _add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", nargs="?", metavar="URL", help=_URL)
+    parser.add_argument("--history", metavar="URL", dest="option_url", help="the same")
+
+
 def _drift(options: argparse.Namespace) -> int:
     from pytest_energy.commands import drift
 
     question = drift.Question(
-        url=_url(options.history, "--history=URL"),
+        url=_url(options),
         baselines=options.baselines,
         json=options.json,
         hardware=options.hw,
@@ -61,16 +66,19 @@ def _drift(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     from pytest_energy.commands import history
 
-    return history.show(_url(options.url, "a URL"), options.hw, options.last)
+    return history.show(_url(options), options.hw, options.last)
 
 
 def _compact(options: argparse.Namespace) -> int:
     from pytest_energy.commands import history
 
-    return history.compact(_url(options.url, "a URL"), remove=options.remove)
+    return history.compact(_url(options), remove=options.remove)
 
 
-def _url(given: str | None, wanted: str) -> str:
+def _url(options: argparse.Namespace) -> str:
+    given: str | None = options.url or options.option_url
+    if given is not None:
+        return given
     from pytest_energy.history.configured import configured_url
 
-    return configured_url(Path.cwd(), wanted) if given is None else given
+    return configured_url(Path.cwd(), "its URL")

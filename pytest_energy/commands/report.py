@@ -60,7 +60,7 @@ def _history_of(request: Request) -> str | None:
 
 
 def _drift(url: str, baselines: Path | None) -> DriftReport:
-    from pytest_energy.commands.drift import require_history
+    from pytest_energy.commands.histories import require_history
 
     require_history(url)
     if baselines is not None and not baselines.is_dir():

@@ -74,7 +74,8 @@ class Comparing:
         try:
             for old, new in zip(base.runs, head.runs, strict=True):
                 require_same_work(old, new)
-            steady = _warm_up(rounds, policy.warm_up_limit(question.record, self.session.config))
+            limit = policy.warm_up_limit(question.record, self.session.config, pairs=True)
+            steady = _warm_up(rounds, limit)
             answered = savings.answer if head.metric == "savings" else tokens.answer
             record = answered(question, rounds)
         except OtherWorkError as error:

@@ -15,6 +15,7 @@ from pytest_energy.metering import Window
 from pytest_energy.records import VerdictRecord
 from pytest_energy.units import FRACTION
 from pytest_energy.verdict import (
+    QUIETER_OR_MORE,
     THE_BASE,
     Subject,
     TracePoint,
@@ -69,7 +70,7 @@ def _reason(question: Question, verdict: Verdict, base: float) -> str:
     facts = measured(subject, value, 1 - base, change, (low, high), len(verdict.windows))
     if verdict.outcome == "inconclusive":
         cause = f"{len(verdict.windows)} rounds, the most allowed, were not enough"
-        return undecided(subject, facts, cause, "raise `--energy-max-windows` or `--energy-tokens`")
+        return undecided(subject, facts, cause, QUIETER_OR_MORE)
     return decided(verdict.outcome, subject, facts, change)
 
 

@@ -28,6 +28,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "complete": record.cost.complete,
             "idle_watts": record.idle_watts,
             "wall_joules": record.wall_joules,
+            "disturbance": record.disturbance,
         },
     }
 

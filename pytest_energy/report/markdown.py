@@ -9,9 +9,9 @@ from pytest_energy.claims import ClaimRecord, Table
 from pytest_energy.records import RunRecord, VerdictRecord
 from pytest_energy.report import wording
 from pytest_energy.report.claims import cell, figure_rows, is_numeric
+from pytest_energy.report.following import next_command
 from pytest_energy.report.markup import escaped, folded, sentence, table
 from pytest_energy.report.sides import side_rows
-from pytest_energy.report.terminal import next_command
 
 _LAST_LINE_BYTES = 200
 
@@ -52,7 +52,7 @@ def render(record: RunRecord, footprint: Footprint, most_bytes: int | None = Non
 def _verdicts(record: RunRecord) -> str:
     ordered = wording.worst_first(record.verdicts)
     if not ordered:
-        return ""
+        return _warnings(record)
     rows = [
         (
             _marked(verdict.outcome, verdict.fails) + wording.caveat(verdict),
@@ -64,7 +64,7 @@ def _verdicts(record: RunRecord) -> str:
         for verdict in ordered
     ]
     headings = ("verdict", "benchmark", "value", "baseline", "change")
-    parts = [table(headings, rows, right=(2, 3, 4)), _reasons(ordered), _warnings(ordered)]
+    parts = [table(headings, rows, right=(2, 3, 4)), _reasons(ordered), _warnings(record)]
     following = next_command(record)
     if following:
         parts.append(f"Next: <code>{escaped(following)}</code>")
@@ -79,9 +79,8 @@ def _reasons(verdicts: Sequence[VerdictRecord]) -> str:
     )
 
 
-def _warnings(verdicts: Sequence[VerdictRecord]) -> str:
-    found = dict.fromkeys(verdict.warning for verdict in verdicts if verdict.warning)
-    return "\n".join(f"- warning: {sentence(warning)}" for warning in found)
+def _warnings(record: RunRecord) -> str:
+    return "\n".join(f"- warning: {sentence(warning)}" for warning in wording.warnings(record))
 
 
 def _comparisons(record: RunRecord) -> Iterator[str]:

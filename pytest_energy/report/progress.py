@@ -51,6 +51,10 @@ class Progress:
         if self._write:
             self._write(f"\n{text}\n")
 
+    def waited(self, seconds: float) -> None:
+        """Leave time that was no work out of the estimate of what is left."""
+        self._started += seconds
+
     def clear(self) -> None:
         """Take the live line away."""
         if self._shown and self._write:

@@ -71,6 +71,7 @@ def _run(document: Mapping[str, Any], source: str) -> ReportedRun:
         idle_watts=run["idle_watts"],
         wall_joules=run["wall_joules"],
         claims=tuple(ClaimRecord.from_json(row) for row in document["claims"]),
+        disturbance=run.get("disturbance"),
     )
     footprint = Footprint(run["joules"], run["gco2e"], run["gco2e_source"])
     commit = document.get("commit")

@@ -15,6 +15,7 @@ from pytest_energy.records import RunRecord, VerdictRecord
 from pytest_energy.report import wording
 from pytest_energy.report.claims import figure_rows, table_text
 from pytest_energy.report.comparison import side_by_side
+from pytest_energy.report.following import next_command
 from pytest_energy.units import quantity
 
 if TYPE_CHECKING:
@@ -40,8 +41,12 @@ def render(
     colour: bool,
     verbose: bool,
     written: Sequence[tuple[Path, str]] = (),
+    arguments: Sequence[str] = (),
 ) -> str:
-    """The whole summary; `written` names baseline files that changed, with their diffs."""
+    """The whole summary; `written` names baseline files that changed, with their diffs.
+
+    `arguments` are pytest's, which the next command repeats.
+    """
     from rich.console import Console
 
     stream = io.StringIO()
@@ -68,11 +73,12 @@ def render(
         if verdict.comparison is not None:
             lines = side_by_side(verdict, verdict.comparison)
             console.print("\n".join(lines), markup=False, soft_wrap=True)
-    for warning in dict.fromkeys(v.warning for v in record.verdicts if v.warning):
+    for warning in wording.warnings(record):
         console.print(f"warning: {warning}", markup=False, soft_wrap=True)
     for path, diff in written:
         if diff:
-            console.print(f"\n{_short(path)} changed; read it, then commit it:", markup=False)
+            short = os.path.relpath(path)
+            console.print(f"\n{short} changed; read it, then commit it:", markup=False)
             console.print(diff, markup=False, soft_wrap=True)
     cost = wording.cost(record, footprint(record.cost.joules, region))
     console.print(cost, markup=False)
@@ -81,7 +87,7 @@ def render(
     if verbose and record.idle_watts is not None:
         text = f"idle before the first test: {quantity(record.idle_watts, 'W')}"
         console.print(text, markup=False)
-    following = next_command(record, written)
+    following = next_command(record, written, arguments)
     if following:
         console.print(f"next: {following}", markup=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n")
@@ -104,43 +110,7 @@ def windows_table(record: VerdictRecord) -> str:
         if window.tokens:
             line += f"{1000 * window.joules_per_token:>11.4g}{window.tokens_per_second:>11,.0f}"
         lines.append(line + ("" if window.valid else f"  invalid: {window.invalid_reason}"))
-    if record.explanation:
-        lines.append(record.explanation)
     return "\n".join(lines)
-
-
-def next_command(record: RunRecord, written: Sequence[tuple[Path, str]] = ()) -> str:
-    """What to type next, for the outcome that most needs it."""
-    # What was only compared, or has a limit, has no baseline to record or to replace.
-    stored = [
-        verdict
-        for verdict in record.verdicts
-        if verdict.metric != "joules" and (verdict.comparison is None or verdict.comparison.settles)
-    ]
-    outcomes = {verdict.outcome for verdict in stored}
-    local = any(verdict.local for verdict in record.verdicts)
-    key = record.hardware.get("key", "KEY")
-    if written:
-        path = _short(written[0][0])
-        # A new file is not in git's index yet, and would not be in the diff.
-        return f"git add -N {path} && git diff {path}" if written[0][1] else ""
-    if "missing" in outcomes:
-        return f"pytest --energy-hw={key} --energy-update=new   # on an idle machine"
-    if "invalid" in outcomes:
-        return "pytest-energy doctor"
-    if "recorded" in outcomes and local:
-        return "run it again: the next run is compared with what this one recorded"
-    if outcomes & {"regression", "improvement"} and not local:
-        return f"pytest --energy-hw={key} --energy-update=replace   # if the change is meant"
-    if local and outcomes <= {"within", "measured"}:
-        return f"pytest --energy-hw={key} --energy-update=new   # to commit a baseline"
-    if local and "inconclusive" in outcomes:
-        return "run it again: the local baseline takes in sessions until it can tell"
-    return ""
-
-
-def _short(path: Path) -> str:
-    return os.path.relpath(path)
 
 
 def _table(verdicts: Sequence[VerdictRecord]) -> object:

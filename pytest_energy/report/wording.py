@@ -98,6 +98,12 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
     )
 
 
+def warnings(record: RunRecord) -> list[str]:
+    """What a person should know beside the verdicts, each once."""
+    found = [verdict.warning for verdict in record.verdicts]
+    return list(dict.fromkeys(text for text in (*found, record.disturbance) if text))
+
+
 def modelled(record: RunRecord) -> bool:
     """Whether any joules of the run come from a model."""
     methods = {verdict.method for verdict in record.verdicts}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
+from pytest_energy.tracebacks import raised_elsewhere
 from pytest_energy.workloads.choices import check_choice, check_count
 from pytest_energy.workloads.data.batches import PADDINGS, Batch, Batches, window_batches
 from pytest_energy.workloads.data.protocol import DataSource
@@ -20,6 +21,8 @@ from pytest_energy.workloads.workload import FORMAT, fitting_batch_size
 
 if TYPE_CHECKING:
     import torch
+
+__tracebackhide__ = raised_elsewhere
 
 Step = Callable[["dict[str, torch.Tensor]"], object]
 """Takes a batch: `input_ids`, `attention_mask` and `token_type_ids`, with `labels` or, for

@@ -39,6 +39,7 @@ class RunView:
     failing: bool
     began: str
     facts: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
     cost: str
     verdicts: tuple[VerdictView, ...]
     claims: tuple[ClaimView, ...]
@@ -84,6 +85,7 @@ def _run_view(run: ReportedRun, key: str) -> RunView:
         failing=any(v.fails for v in ordered) or any(c.outcome == "fails" for c in record.claims),
         began=wording.began(record),
         facts=tuple(_facts(run)),
+        warnings=tuple(wording.warnings(record)),
         cost=_sentence_case(wording.cost(record, run.footprint)),
         verdicts=tuple(verdict_view(v, record, f"{key}-v{i}") for i, v in enumerate(ordered)),
         claims=tuple(claim_view(c, f"{key}-c{i}") for i, c in enumerate(record.claims)),
