@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pytest_energy import stored_calibration
 from pytest_energy.baseline import (
@@ -19,6 +19,7 @@ from pytest_energy.baseline import (
     StoredSession,
 )
 from pytest_energy.errors import BaselineError
+from pytest_energy.meters.protocol import Method
 from pytest_energy.stored_calibration import StoredCalibration
 
 _SESSION_NAMES = {
@@ -44,6 +45,7 @@ _ENTRY_NAMES = {
     "note": str,
     "sessions": list,
 }
+METHODS = get_args(Method)
 _BAND_NAMES = {"low": float, "mean": float, "high": float, "mean_watts": float}
 _HARDWARE_NAMES = {
     "key": str,
@@ -161,12 +163,16 @@ class Reader:
         claims = {}
         for name, bands in table.items():
             where = f"claims.{name}"
+            if name not in METRICS:
+                raise self._error(where, f"is no claim; write {' or '.join(METRICS)}")
             source = self._table(bands, where).get("source", "measured")
             if source not in ("measured", "paper"):
                 raise self._error(f"{where}.source", f"is {source!r}; write `measured` or `paper`")
             band_of = self._joules_band if name == "joules_per_token" else self._band
             for key, band in bands.items():
                 if key not in ("source", "note"):
+                    if name == "savings" and key not in METHODS:
+                        raise self._error(f"{where}.{key}", f"is none of {', '.join(METHODS)}")
                     claims[name, key] = band_of(band, f"{where}.{key}", source)
         return claims
 

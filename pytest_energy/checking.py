@@ -17,6 +17,7 @@ from pytest_energy.session import EnergySession
 from pytest_energy.stored import Reference, pooled_of, sessions_of
 from pytest_energy.tracebacks import raised_elsewhere
 from pytest_energy.units import quantity
+from pytest_energy.validity import FOREIGN
 from pytest_energy.verdict import Verdict
 
 __tracebackhide__ = raised_elsewhere
@@ -124,7 +125,13 @@ class Check:
 
     def invalid(self, error: EnergyError, windows: Sequence[Window]) -> VerdictRecord:
         """The record of a figure whose windows cannot be believed or compared."""
-        record = replace(self.base, outcome="invalid", reason=str(error), windows=tuple(windows))
+        reason = str(error)
+        if self.session.config.parallel and FOREIGN in reason:
+            reason += (
+                "; pytest-xdist's other workers keep the GPU that they have used: run what is "
+                "metered with `-n 0`"
+            )
+        record = replace(self.base, outcome="invalid", reason=reason, windows=tuple(windows))
         return policy.judged(record, self.session.config)
 
     def show(self, identifier: str, number: int, window: Window) -> None:

@@ -11,6 +11,10 @@ class MeterUnavailableError(EnergyError):
     """No meter of the name asked for works on this machine; says why. Never replaced by 0 J."""
 
 
+class MeterRefusedError(EnergyError):
+    """A device is there and cannot be metered; `auto` takes nothing else in its stead."""
+
+
 class BaselineError(EnergyError):
     """A baseline file cannot be read, or does not fit what is measured."""
 

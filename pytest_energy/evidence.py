@@ -113,7 +113,7 @@ def _checked(window: object, identifier: str) -> Window:
             f"`window()` of `{identifier}` returned {type(window).__name__}, no window; return "
             f"`replace(w.record, tokens=…, real_tokens=…)`"
         )
-    if window.valid and not (window.tokens > 0 and window.seconds > 0):
+    if not window.tokens > 0 or (window.valid and not window.seconds > 0):
         raise EnergyError(
             f"`{identifier}` sold a window of {window.tokens} tokens in {window.seconds:.3g} s; "
             f"set `tokens` to what it processed"

@@ -158,6 +158,11 @@ def finetune(
                 run = drive(energy_workload, task, model, **settings)
             else:
                 several = "processes" in changes or "nodes" in changes
+                if several and session.server is not None:
+                    raise EnergyError(
+                        "a run of several processes cannot be compared by A/B: its ranks meter "
+                        "themselves; leave the test out, or gate it by a baseline"
+                    )
                 start = worlds.prepare if several else prepare
                 run = start(task, model, **{"models": session.config.models, **settings})
         endings.append(run.close)

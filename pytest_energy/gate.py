@@ -45,8 +45,10 @@ class _AgainstBaseline(Gate):
         most: int,
         device: str | None,
         pooled: Pooled | None,
+        local: bool,
     ) -> None:
         super().__init__(levels, subject, most)
+        self._local = local
         self._spread = spread(sessions, pooled=pooled, device=device) if sessions else None
 
     def _look(self) -> Look | None:
@@ -74,6 +76,8 @@ class _AgainstBaseline(Gate):
         settle = "record it again on a quieter device" if self._subject.unit == FRACTION else SETTLE
         if self._spread is None:
             return settle
+        if self._local:
+            return f"run it again, so that this machine's own baseline learns more, or {settle}"
         gap = self._levels.caught - self._levels.allowed
         more = ""
         if self._spread.assumed or math.log1p(gap_of(self._spread.between)) > gap:
@@ -87,7 +91,8 @@ class SequentialGate(_AgainstBaseline):
     `tolerance` is allowed, `detect` must be caught, both relative; `alpha` and `beta` are the
     rates at which changes as large as these may be failed and passed. Where pairs can settle what
     stays open, give half of each; K gates of one run take `alpha / K`. `device` is the UUID of
-    this run's device, `pooled` what the file's other entries know; `metric` and `id` only name
+    this run's device, `pooled` what the file's other entries know, `local` whether the sessions are
+    what a machine keeps for itself, so that each run may add one; `metric` and `id` only name
     the figure in sentences. Without sessions the first value ends as `missing`.
     """
 
@@ -102,13 +107,14 @@ class SequentialGate(_AgainstBaseline):
         *,
         device: str | None = None,
         pooled: Pooled | None = None,
+        local: bool = False,
         metric: str | None = None,
         id: str | None = None,  # noqa: A002
         unit: str = "J/token",
     ) -> None:
         levels = Levels.of(tolerance, detect, alpha, beta)
         subject = Subject(metric, id, unit, "the baseline", "windows", tolerance, detect)
-        super().__init__(sessions, levels, subject, max_windows, device, pooled)
+        super().__init__(sessions, levels, subject, max_windows, device, pooled, local)
 
     def add(self, joules_per_token: float) -> Verdict | None:
         """Take one window's energy, in `unit`; None asks for one more."""
@@ -140,6 +146,7 @@ class SavingsGate(_AgainstBaseline):
         *,
         device: str | None = None,
         pooled: Pooled | None = None,
+        local: bool = False,
         metric: str | None = None,
         id: str | None = None,  # noqa: A002
     ) -> None:
@@ -148,7 +155,7 @@ class SavingsGate(_AgainstBaseline):
             self._spent = math.exp(spread(sessions, pooled=pooled, device=device).centre)
         levels = Levels.of(tolerance, detect, alpha, beta, base=self._spent)
         subject = Subject(metric, id, FRACTION, "the baseline", "pairs", tolerance, detect)
-        super().__init__(sessions, levels, subject, max_pairs, device, pooled)
+        super().__init__(sessions, levels, subject, max_pairs, device, pooled, local)
 
     def add(self, bert_joules_per_token: float, distil_joules_per_token: float) -> Verdict | None:
         """Take one pair of windows, both in the same unit; None asks for one more pair."""

@@ -7,13 +7,14 @@ from dataclasses import replace
 from statistics import fmean
 
 from pytest_energy import evidence, policy
+from pytest_energy.baseline import Entry
 from pytest_energy.evidence import InvalidEvidenceError, Summary
 from pytest_energy.marker import EnergyMarker
 from pytest_energy.recording import Recording
 from pytest_energy.records import VerdictRecord
 from pytest_energy.session import EnergySession
 from pytest_energy.stored import Reference
-from pytest_energy.units import percent
+from pytest_energy.units import difference, percent
 
 COMMITTED_WINDOWS = 10
 """Windows of a session that goes into a committed baseline."""
@@ -70,12 +71,16 @@ class Keeper:
         change = None
         if before is not None:
             change = summary.mean / before - 1 if relative else summary.mean - before
-        if mode == "append" and change is not None and abs(change) > (record.detect or 0.0):
-            raise InvalidEvidenceError(
-                f"not appended: this session differs from the stored ones by "
-                f"{percent(change, signed=True)}, more than `detect`, so it is not one more of the "
-                f"same; if the change is meant, record anew with `--energy-update=replace`"
-            )
+        if mode == "append" and previous is not None and change is not None:
+            padded = _change_of_real_tokens(previous.entry, summary.mean, padding_overhead)
+            for moved, unit in ((change, record.unit), (padded, "J/real token")):
+                if abs(moved) > (record.detect or 0.0):
+                    raise InvalidEvidenceError(
+                        f"not appended: this session differs from the stored ones by "
+                        f"{difference(moved, unit)}, more than `detect`, so it is not one more of "
+                        f"the same; if the change is meant, record anew with "
+                        f"`--energy-update=replace`"
+                    )
         self._store(record, summary, padding_overhead, local=mode is None, anew=mode is None)
         where = f"`--energy-update={mode}`" if mode else "for this machine alone"
         return replace(
@@ -100,7 +105,7 @@ class Keeper:
         """Let a local baseline learn its machine's noise from a figure that did not move."""
         sessions = reference.entry.sessions
         small = abs(record.change or 0.0) <= (record.tolerance or 0.0)
-        unmoved = record.outcome == "within" or (record.outcome == "inconclusive" and small)
+        unmoved = small and record.outcome in ("within", "inconclusive")
         same = sessions[0].environment == self._session.hardware.environment_id
         if reference.local and unmoved and same and len(sessions) < LOCAL_SESSIONS:
             self._store(record, summary, padding_overhead, local=True, anew=False)
@@ -137,3 +142,11 @@ class Keeper:
             local=local,
             anew=anew,
         )
+
+
+def _change_of_real_tokens(entry: Entry, mean: float, overhead: float | None) -> float:
+    """How far J/real token is from the stored sessions', relative; 0 where padding is not known."""
+    rows = [row for row in entry.sessions if row.padding_overhead is not None]
+    if overhead is None or not rows:
+        return 0.0
+    return mean * overhead / fmean(row.mean * (row.padding_overhead or 1.0) for row in rows) - 1

@@ -77,7 +77,9 @@ def finish(session: pytest.Session) -> None:
     except EnergyError as error:
         config.stash[_UNWRITTEN] = str(error)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    if session.exitstatus == 0 and _left_undone(config, record) is not None:
+    undone = _left_undone(config, record) if session.exitstatus == 0 else None
+    if undone is not None:
+        config.stash[_UNDONE] = undone
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -100,7 +102,7 @@ def summarise(reporter: pytest.TerminalReporter) -> None:
         if key in config.stash:
             reporter.section("energy")
             reporter.write_line(f"ERROR: {config.stash[key]}")
-    undone = _left_undone(config, record)
+    undone = config.stash.get(_UNDONE, None)
     if record.figures or undone is not None:
         reporter.section("energy")
     if undone is not None:
@@ -124,7 +126,7 @@ def _left_undone(config: pytest.Config, record: RunRecord) -> str | None:
     """What the run was asked for and did not do, so that it is no success."""
     if not record.figures and config.stash[SESSION].config.hw != "auto":
         return "nothing was metered, which is no success where a hardware is named"
-    if all(verdict.outcome == "measured" for verdict in record.verdicts):
+    if all(verdict.metric == "joules" for verdict in record.verdicts):
         for name in gates_asked_for(config):
             return (
                 f"nothing was {NEEDS_GATES[name]}, which is no success under `{flag(name)}`: no "
@@ -136,6 +138,7 @@ def _left_undone(config: pytest.Config, record: RunRecord) -> str | None:
 _WRITTEN = pytest.StashKey[Sequence[tuple[Path, str]]]()
 _CPU_USE = pytest.StashKey[CpuUse | None]()
 _ORIGIN = pytest.StashKey[Any]()
+_UNDONE = pytest.StashKey[str]()
 _UNSENT = pytest.StashKey[str]()
 _UNWRITTEN = pytest.StashKey[str]()
 
@@ -159,7 +162,10 @@ def _session(config: pytest.Config) -> EnergySession:
         settings = EnergyConfig.from_pytest_config(config)
         cache = getattr(config, "cache", None)  # absent under -p no:cacheprovider
         fallback = config.rootpath / ".pytest_cache" / "d" / "energy"
-        folder = fallback if cache is None else cache.mkdir("energy")
+        try:
+            folder = fallback if cache is None else cache.mkdir("energy")
+        except OSError:  # a checkout that cannot be written to; pytest warns of its cache as well
+            folder = fallback
         config.stash[SESSION] = EnergySession(settings, folder, _progress(config))
         if settings.history is not None and not hasattr(config, "workerinput"):
             from pytest_energy.history.origin import origin

@@ -227,5 +227,7 @@ def begin_span(meter: Meter) -> Span:
 def _synchronize_cuda() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        for i in range(torch.cuda.device_count()):
+        # On a card that nothing uses it would open a context, which draws power from then on.
+        is_used = getattr(torch._C, "_cuda_hasPrimaryContext", lambda _: True)
+        for i in filter(is_used, range(torch.cuda.device_count())):
             torch.cuda.synchronize(i)

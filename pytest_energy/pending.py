@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,8 @@ class Pending:
         try:
             baselines.read(path)
         except BaselineError:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # writing says why it cannot
+                path.unlink(missing_ok=True)
         again = [item for item in self.local if _name(item) in self.anew]
         more = [item for item in self.local if _name(item) not in self.anew]
         if again:
@@ -73,10 +75,13 @@ class Pending:
 
 
 def _write(path: Path, header: Header, items: list[Recording], mode: UpdateMode) -> str:
-    old = path.read_text(encoding="utf-8") if path.is_file() else None
-    new = recording.updated(old, header, items, mode)
-    baselines.parse(new, path)  # what cannot be read back is not written
-    recording.write(path, new)
+    try:
+        old = path.read_text(encoding="utf-8") if path.is_file() else None
+        new = recording.updated(old, header, items, mode)
+        baselines.parse(new, path)  # what cannot be read back is not written
+        recording.write(path, new)
+    except OSError as error:
+        raise BaselineError(f"`{path}` cannot be written: {error.strerror or error}") from None
     return recording.difference(old, new, path.name)
 
 

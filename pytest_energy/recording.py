@@ -17,7 +17,7 @@ from pytest_energy.stored_calibration import StoredCalibration, as_table
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
-    from tomlkit.items import InlineTable
+    from tomlkit.items import InlineTable, Table
 
     from pytest_energy.config import UpdateMode
 
@@ -134,19 +134,27 @@ def _new_document(header: Header) -> TOMLDocument:
 
     document = tomlkit.document()
     document["schema"] = SCHEMA
+    document["hardware"] = _hardware(header)
+    return document
+
+
+def _hardware(header: Header) -> Table:
+    import tomlkit
+
     hardware = tomlkit.table()
     hardware["key"] = header.key
     hardware["match"] = list(header.match)
     hardware["tokens_per_window"] = header.tokens_per_window
     if header.max_tokens_per_batch is not None:
         hardware["max_tokens_per_batch"] = header.max_tokens_per_batch
-    document["hardware"] = hardware
-    return document
+    return hardware
 
 
 def _record(document: TOMLDocument, header: Header, recording: Recording, mode: UpdateMode) -> None:
     import tomlkit
 
+    if "hardware" not in document:
+        document["hardware"] = _hardware(header)
     if not any(document.get(metric) for metric in METRICS):
         document["hardware"]["tokens_per_window"] = header.tokens_per_window
     group = _child(document, recording.metric)
@@ -167,6 +175,8 @@ def _record(document: TOMLDocument, header: Header, recording: Recording, mode: 
         return
     if recording.workload is not None:
         entry["workload"] = recording.workload
+    elif mode == "replace":
+        entry.pop("workload", None)
     if "source" in entry and mode != "append":
         del entry["source"]
     if mode != "append" or not entry.get("sessions"):

@@ -5,24 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pytest_energy.sessions import Session
+from pytest_energy.sessions import PairStats, Session
 from pytest_energy.spread import LEAST_DEGREES, Pooled, Spread, spread
 from pytest_energy.statistics import relative
-from pytest_energy.units import percent
+from pytest_energy.units import FRACTION, difference, percent
 
 _GAP_FACTOR = 3.55  # 4.2 between-session standard deviations with the tails of 8 sessions
 _MOST_SESSIONS = 30
 
 
 def smallest_gap(
-    sessions: Sequence[Session], pooled: Pooled | None = None, device: str | None = None
+    sessions: Sequence[Session],
+    pooled: Pooled | None = None,
+    device: str | None = None,
+    tolerance: float = 0.0,
 ) -> float:
-    """Smallest gap between tolerance and detect, relative, that one session can resolve.
+    """Smallest gap between tolerance and detect that one session can resolve, in their unit.
 
     About 4.2 between-session standard deviations times sqrt(1 + 1/S) for 8 sessions, more for
-    fewer.
+    fewer. Relative; for savings points of the saved fraction above `tolerance`.
     """
-    return gap_of(spread(sessions, pooled=pooled, device=device).between)
+    known = spread(sessions, pooled=pooled, device=device)
+    return _in_levels(sessions, known, tolerance) * gap_of(known.between)
 
 
 def gap_of(between: float) -> float:
@@ -49,17 +53,26 @@ def gap_warning(
 ) -> str | None:
     """A sentence where tolerance and detect are closer than the baseline resolves, else None."""
     known = spread(sessions, pooled=pooled, device=device)
-    asked, held = detect - tolerance, gap_of(known.between)
+    scale = _in_levels(sessions, known, tolerance)
+    asked, held = detect - tolerance, scale * gap_of(known.between)
     if held <= asked:
         return None
     # Rounded up, so that following the advice silences the warning.
     enough = math.ceil(1000 * (tolerance + held)) / 1000
+    unit = FRACTION if isinstance(sessions[0], PairStats) else ""
+    far, gap, near, told, up = (
+        difference(level, unit, signed=False) for level in (detect, asked, tolerance, held, enough)
+    )
     return (
-        f"`detect` {percent(detect)} is {percent(asked)} above `tolerance` {percent(tolerance)}, "
-        f"but {spread_in_words(known)}: one session resolves {percent(held)}; "
-        f"{more_sessions(known, asked)}raise `detect` to {percent(enough)}, "
+        f"`detect` {far} is {gap} above `tolerance` {near}, but {spread_in_words(known)}: one "
+        f"session resolves {told}; {more_sessions(known, asked / scale)}raise `detect` to {up}, "
         f"or settle it with `--energy-settle=auto`"
     )
+
+
+def _in_levels(sessions: Sequence[Session], known: Spread, tolerance: float) -> float:
+    """What a gap of the logarithms' is in the unit of the levels: points are of what is spent."""
+    return math.exp(known.centre) + tolerance if isinstance(sessions[0], PairStats) else 1.0
 
 
 def spread_in_words(known: Spread) -> str:

@@ -84,6 +84,7 @@ def _gate(check: Check, pair: Pair, reference: Reference) -> VerdictRecord:
         max_pairs=check.most_windows,
         device=check.session.hardware.device,
         pooled=pooled_of(reference.baseline, reference.entry),
+        local=reference.local,
     )
     for purchases in pair:
         check.warm_up(purchases)

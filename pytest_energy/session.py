@@ -176,7 +176,10 @@ class EnergySession:
             diff = self.pending.write_committed(path, self._header(), self.config.update or "new")
             written.append((path, diff or ""))
         if self.pending.local:
-            self.pending.write_local(self._local_path, self._header())
+            try:
+                self.pending.write_local(self._local_path, self._header())
+            except BaselineError as error:  # what this machine keeps for itself fails nothing
+                self.progress.note(str(error))
         return written
 
     def run_record(self) -> RunRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_energy import comparable, evidence, policy
-from pytest_energy.baseline import Entry
+from pytest_energy.baseline import Entry, StoredSession
 from pytest_energy.checking import Check
 from pytest_energy.evidence import InvalidEvidenceError, Purchases, Run
 from pytest_energy.gate import SequentialGate
@@ -103,7 +103,9 @@ def _gate(check: Check, purchases: Purchases, reference: Reference) -> VerdictRe
         why = comparable.explanation(summary, reference, check.session.hardware, padding)
         record = replace(record, explanation=why)
     record = policy.plausible(record, check.session.baseline)
-    check.keeper.extend(record, summary, reference, overhead)
+    # What is stored is J/token, whichever of the two was judged.
+    stored = replace(record, metric=check.base.metric, unit=check.base.unit)
+    check.keeper.extend(stored, summary, reference, overhead)
     return record
 
 
@@ -113,18 +115,24 @@ def _gates(
     """The gate of J/token, and of J/real token where padding differs, each with its factor."""
     rows = reference.entry.sessions
     stored = rows[-1].padding_overhead or overhead
-    if not stored or not overhead or abs(overhead / stored - 1) <= PADDING_DIFFERS:
+    if not stored or not overhead or not any(_pads_otherwise(row, overhead) for row in rows):
         return [(1.0, _sequential(check, reference, reference.entry, share=1))]
     # J/token does not see a worse padding policy; J/real token does.
     real = tuple(replace(row, mean=row.mean * (row.padding_overhead or stored)) for row in rows)
     entry = replace(reference.entry, sessions=real)
     return [
         (1.0, _sequential(check, reference, reference.entry, share=2)),
-        (overhead, _sequential(check, reference, entry, share=2)),
+        (overhead, _sequential(check, reference, entry, share=2, unit="J/real token")),
     ]
 
 
-def _sequential(check: Check, reference: Reference, entry: Entry, share: int) -> SequentialGate:
+def _pads_otherwise(row: StoredSession, overhead: float) -> bool:
+    return abs(overhead / (row.padding_overhead or overhead) - 1) > PADDING_DIFFERS
+
+
+def _sequential(
+    check: Check, reference: Reference, entry: Entry, share: int, unit: str = "J/token"
+) -> SequentialGate:
     return SequentialGate(
         session_stats(entry),
         tolerance=check.levels.tolerance,
@@ -134,4 +142,6 @@ def _sequential(check: Check, reference: Reference, entry: Entry, share: int) ->
         max_windows=check.most_windows,
         device=check.session.hardware.device,
         pooled=pooled_of(reference.baseline, entry),
+        local=reference.local,
+        unit=unit,
     )

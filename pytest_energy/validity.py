@@ -10,6 +10,7 @@ from pytest_energy.meters.protocol import Device
 LIMIT_MARGIN = 1.1
 """A card overshoots its power limit for moments, never by this factor over a window."""
 TOO_SHORT = "too short"
+FOREIGN = "foreign process"
 WIDEST_SHARE = 0.1
 """A window whose joules may be off by more than this share is too short for the meter."""
 

@@ -18,7 +18,7 @@ from pytest_energy import open_meter, window
 from pytest_energy.errors import EnergyError
 
 try:
-    meter = open_meter("nvml")
+    meter = open_meter({meter!r})
 except EnergyError as error:
     print(json.dumps({{"unavailable": str(error)}}))
     raise SystemExit
@@ -88,9 +88,10 @@ def unavailable(
     *,
     variables: dict[str, str] | None = None,
     library_lines: Sequence[str] = (),
+    meter: str = "nvml",
 ) -> str:
     """Why the meter does not open."""
-    found = _run(gpus, directory, "pass", 1, variables or {}, library_lines)
+    found = _run(gpus, directory, "pass", 1, variables or {}, library_lines, meter)
     assert "windows" not in found, found
     return str(found["unavailable"])
 
@@ -102,7 +103,9 @@ def _run(
     windows: int,
     variables: dict[str, str],
     library_lines: Sequence[str] = (),
+    meter: str = "nvml",
 ) -> Any:
-    code = _SCRIPT.format(windows=windows, block=indent(dedent(block).strip("\n"), " " * 8))
+    body = indent(dedent(block).strip("\n"), " " * 8)
+    code = _SCRIPT.format(windows=windows, block=body, meter=meter)
     process = environment(gpus, directory, library_lines=library_lines)
     return json.loads(run_python(code, {**process, **variables}))

@@ -89,7 +89,17 @@ def test_savings_sessions_count_pairs_and_keep_the_spread_of_log_ratios() -> Non
         ("cv = 0.0031", "cv = nan", r"`joules_per_token.*cv` .* must be of type float"),
         ("mean = 0.51,", "mean = 1.5,", r"needs `mean` below 1"),
         ("[0.40, 0.60]", '["a", "b"]', r"`claims.savings.counter` .* must be a band"),
-        ('source = "paper"', 'source = "paper"\nx = 1', r"`claims.savings.x` .* must be a band"),
+        (
+            'source = "paper"',
+            'source = "paper"\nx = 1',
+            r"`claims.savings.x` .* is none of counter,",
+        ),
+        ("counter = [0.40", "Counter = [0.40", r"`claims.savings.Counter` .* is none of counter,"),
+        (
+            "[claims.savings]",
+            "[claims.saving]",
+            r"`claims.saving` .* is no claim; write joules_per",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(old: str, new: str, message: str) -> None:

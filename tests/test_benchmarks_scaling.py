@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import sim
 
+pytestmark = pytest.mark.realtime
+
 pytest.importorskip("torch")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -14,6 +14,8 @@ from pytest_energy.cli import main
 from pytest_energy.loads import load_for
 from pytest_energy.meters.protocol import Device
 
+pytestmark = pytest.mark.realtime
+
 # A device whose power climbs by itself, and does not depend on the load: the truth is known.
 _METER = """
 import time

@@ -161,6 +161,45 @@ def test_pairs_settle_what_a_restless_baseline_leaves_open(repository: Repositor
     assert "mine/restless settled against HEAD (" in worse.stdout
 
 
+PADDED = """
+from project import Run
+
+def test_mine(energy, energy_gate):
+    energy_gate.check("joules_per_token", Run(energy.meter, "mine/restless", padding_overhead=2.06))
+"""
+
+
+def test_what_is_open_on_real_tokens_is_settled_as_well(repository: Repository) -> None:
+    repository.write(test_mine=PADDED)
+    store_baseline(repository)
+    repository.commit()
+    report = repository.path.parent / "report.json"
+
+    repository.pytest("--energy-hw=h200", f"--energy-json={report}")
+    left_open = verdicts(report)["mine/restless"]
+    done = repository.pytest("--energy-hw=h200", "--energy-settle=HEAD", f"--energy-json={report}")
+
+    assert (left_open["verdict"], left_open["metric"]) == ("inconclusive", "joules_per_real_token")
+    assert "1 passed" in done.stdout, done.stdout
+    found = verdicts(report)["mine/restless"]
+    # Both sides pad alike, so that it was not this change that padded more.
+    assert (found["verdict"], found["metric"]) == ("within", "joules_per_token")
+    assert found["comparison"]["settles"]
+
+
+def test_nothing_is_settled_by_other_work(repository: Repository) -> None:
+    inside = "'inside' if 'worker' in sys.argv[0] else '0badcafe'"
+    repository.write(test_mine=f"{SETTLED}\nimport sys\n\nRun.digest = {inside}\n")
+    store_baseline(repository)
+    repository.commit()
+
+    done = repository.pytest("--energy-hw=h200", "--energy-settle=HEAD")
+
+    assert "inconclusive" in done.stdout
+    text = "It could not be settled: the head (`working tree`) does other work: `inside`, where"
+    assert text in done.stdout, done.stdout
+
+
 def test_what_cannot_be_settled_stays_open_and_says_why(repository: Repository) -> None:
     repository.commit()
     repository.write(test_mine=SETTLED)

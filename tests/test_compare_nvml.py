@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from ab_support import Repository, simulated_repository
 
+pytestmark = pytest.mark.realtime
+
 PROJECT = """
 import os
 import time

@@ -76,9 +76,11 @@ def test_tests_without_a_gate_and_collection_are_as_always(
     pytester: pytest.Pytester, spending: Path
 ) -> None:
     pytester.makepyfile(GATED + "\ndef test_other():\n    pass\n")
+    with (pytester.path / "tox.ini").open("a") as ini:
+        ini.write("\nenergy_compare = HEAD\n")
 
-    listed = pytester.runpytest("--energy-compare=HEAD", "--collect-only")
-    plain = pytester.runpytest("--energy-compare=HEAD", "-k", "other")
+    listed = pytester.runpytest("--collect-only")
+    plain = pytester.runpytest("-k", "other")
 
     listed.stdout.fnmatch_lines(["*<Function test_mine>*"])
     plain.assert_outcomes(passed=1, deselected=1)

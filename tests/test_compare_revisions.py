@@ -104,6 +104,52 @@ def test_auto_in_a_pull_request(
         revisions.find("auto", SETTLE, repository.path)
 
 
+def test_auto_in_a_merge_queue(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = repository.git("rev-parse", "HEAD")
+    repository.commit("second")
+    repository.commit("third")
+    repository.git("branch", "--move", "release")  # no default branch to go by
+    group = {"base_ref": "refs/heads/release", "base_sha": base}
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"merge_group": group}))
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
+
+    assert revisions.find("auto", SETTLE, repository.path).commit == base
+    event.write_text(json.dumps({"push": {}}))
+    with pytest.raises(EnergyError, match="no default branch"):
+        revisions.find("auto", SETTLE, repository.path)
+
+
+def test_auto_in_a_shallow_clone_never_compares_a_commit_with_itself(
+    repository: Repository, tmp_path: Path
+) -> None:
+    before = repository.commit("second")
+    repository.commit("third")
+    clone = tmp_path / "clone"
+    repository.git("clone", "--quiet", "--depth=1", f"file://{repository.path}", str(clone))
+
+    with pytest.raises(EnergyError, match=r"commit before HEAD, .*`git fetch --deepen=1`"):
+        revisions.find("auto", SETTLE, clone)
+    repository.git("-C", str(clone), "fetch", "--quiet", "--deepen=1")
+    assert revisions.find("auto", SETTLE, clone).commit == before
+
+
+def test_a_worktree_of_the_users_own_is_not_forgotten(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    own = tmp_path / "own"
+    repository.git("worktree", "add", "--detach", "--quiet", str(own))
+    own.rename(tmp_path / "out of sight")
+
+    Worktree(repository.path, repository.git("rev-parse", "HEAD")).remove()
+
+    assert str(own) in repository.git("worktree", "list", "--porcelain")
+    assert repository.git("worktree", "list", "--porcelain").count("worktree ") == 2
+
+
 def test_a_shallow_clone_says_what_to_fetch(repository: Repository, tmp_path: Path) -> None:
     first = repository.git("rev-parse", "HEAD")
     repository.commit("second")

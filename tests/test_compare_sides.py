@@ -49,7 +49,9 @@ def test_what_of_a_command_line_a_side_is_given(given: str, kept: str) -> None:
 
 
 def test_a_sides_command_line_stores_nothing(tmp_path: Path) -> None:
-    found = side_arguments("t.py::test[a b]", tmp_path, tmp_path / "pytest.ini", ["-s"], "hub")
+    found = side_arguments(
+        "t.py::test[a b]", tmp_path, tmp_path / "pytest.ini", ["-s"], "hub", None
+    )
 
     assert found[-1] == "t.py::test[a b]"
     assert {"--energy-json=", "--energy-update=", "--energy-compare=", "--energy-settle="} < {
@@ -57,7 +59,10 @@ def test_a_sides_command_line_stores_nothing(tmp_path: Path) -> None:
     }
     assert "--energy-data=hub" in found
     assert found[found.index("-c") + 1] == str(tmp_path / "pytest.ini")
-    assert "-c" not in side_arguments("t.py", tmp_path, None, [], "hub")
+    assert found[-5:-1] == ["-m", "", "-k", ""]  # an ini file's own would deselect the test
+    bare = side_arguments("t.py", tmp_path, None, [], "hub", tmp_path / "models")
+    assert "-c" not in bare
+    assert f"--energy-models={tmp_path / 'models'}" in bare
 
 
 def test_a_tree_comes_first_and_the_other_one_not_at_all(

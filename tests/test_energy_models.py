@@ -112,7 +112,7 @@ def test_a_folder_without_checkpoints_ends_the_run_before_it_starts(
     result = pytester.runpytest(f"--energy-models={folder}")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines([message])
+    result.stderr.fnmatch_lines([message])
     assert not (pytester.path / "ran").exists()
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pytest_energy import recording
+from pytest_energy import baseline, recording
 
 TEST = """
     import os
@@ -451,7 +451,7 @@ def test_a_session_unlike_the_stored_ones_is_not_appended(
     result = gated.runpytest("--energy-update=append")
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["invalid: not appended: *+20.?%*--energy-update=replace*"])
+    result.stdout.fnmatch_lines(["invalid: not appended: *+20.? %*--energy-update=replace*"])
     assert path.read_text() == before
 
 
@@ -705,3 +705,122 @@ def test_a_folder_of_baselines_that_is_not_there_is_bad_input(gated: pytest.Pyte
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*`--energy-baselines=*baslines` is no folder*"])
+
+
+def test_a_session_that_pads_otherwise_is_not_appended(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _record(gated, monkeypatch)
+    before = path.read_text()
+    monkeypatch.setenv("RUN", "{'padding_overhead': 2.4}")
+
+    result = gated.runpytest("--energy-update=append")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["invalid: not appended: *+20.? %*--energy-update=replace*"])
+    assert path.read_text() == before
+
+
+def test_one_stored_session_that_pads_alike_does_not_hide_the_others(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _record(gated, monkeypatch)
+    head, _, last = path.read_text().rpartition("padding_overhead = 2.0")
+    path.write_text(f"{head}padding_overhead = 2.4{last}")
+    monkeypatch.setenv("RUN", "{'padding_overhead': 2.4}")
+
+    result = gated.runpytest()
+
+    # Stored sessions so unlike each other cannot tell; with the last alone it would be within.
+    result.stdout.fnmatch_lines(["mine/model*mJ/real token*inconclusive"])
+
+
+def test_a_local_baseline_outlives_other_padding(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated.runpytest()
+    monkeypatch.setenv("RUN", "{'padding_overhead': 2.02}")
+
+    result = gated.runpytest("-v")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*inconclusive (local)", "*J/real token*run it again, so that*"])
+    result.stdout.no_fnmatch_line("*--energy-update=append*")
+    (path,) = (gated.path / ".pytest_cache").rglob("h200.toml")
+    assert set(baseline.read(path).entries) == {("joules_per_token", "mine/model")}
+
+
+def test_what_cannot_be_kept_for_this_machine_fails_nothing(gated: pytest.Pytester) -> None:
+    blocked = gated.path / ".pytest_cache" / "d" / "energy"
+    blocked.mkdir(parents=True)
+    (blocked / "250000").write_text("no folder")
+
+    result = gated.runpytest("--energy-json=run.json")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*h200.toml` cannot be written: *"])
+    assert json.loads((gated.path / "run.json").read_text())["verdicts"]
+
+
+def test_a_limit_is_no_gate_that_an_update_could_record(gated: pytest.Pytester) -> None:
+    gated.makepyfile(
+        test_mine="""
+        import pytest
+        from spending import spend
+
+        @pytest.mark.energy(max_joules=5)
+        def test_limited():
+            spend(1.0)
+        """
+    )
+
+    result = gated.runpytest("--energy-update=new")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["nothing was recorded, which is no success*"])
+
+
+WITHOUT_TOKENS = """
+from dataclasses import replace
+
+import spending
+from gated import Run
+
+class Forgetful(Run):
+    def window(self):
+        return replace(super().window(), tokens=0)
+
+def test_gated(energy_gate):
+    spending.faults.append("throttled: hot")
+    energy_gate.check("joules_per_token", Forgetful("mine/model"))
+"""
+
+
+def test_forgotten_tokens_are_named_in_an_invalid_window_too(gated: pytest.Pytester) -> None:
+    gated.makepyfile(test_mine=WITHOUT_TOKENS)
+
+    result = gated.runpytest()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["`mine/model` sold a window of 0 tokens*set `tokens` to*"])
+
+
+def test_other_workers_on_the_gpu_are_named(gated: pytest.Pytester) -> None:
+    pytest.importorskip("xdist")
+    gated.makepyfile(
+        test_mine="""
+        import pytest
+        import spending
+        from gated import Run
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_gated(energy_gate, number):
+            spending.faults[:] = ["foreign process: 7 computes on `gpu:0`"]
+            energy_gate.check("joules_per_token", Run(f"mine/{number}"))
+        """
+    )
+
+    result = gated.runpytest_subprocess("-n", "2", "-rs")
+
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["*: invalid. *foreign process*pytest-xdist's other*`-n 0`*"])

@@ -13,6 +13,8 @@ from pytest_energy import recording
 from pytest_energy.baseline import StoredSession
 from pytest_energy.recording import Header, Recording
 
+pytestmark = pytest.mark.realtime
+
 WATTS, SECONDS, TOKENS = 300.0, 0.2, 1000
 QUIET = (-0.002, 0.001, -0.001, 0.002, 0.0, 0.001, -0.002, 0.001)
 RESTLESS = (-0.03, 0.02, -0.01, 0.03, 0.0, 0.02, -0.03, 0.01)

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.gate import (
+    PairStats,
     Pooled,
     SequentialGate,
     SessionStats,
@@ -154,3 +155,22 @@ def test_no_number_of_sessions_makes_up_for_a_wide_spread() -> None:
     assert text is not None
     assert "more with" not in text
     assert "or settle it with `--energy-settle=auto`" in text
+
+
+def test_the_gap_of_savings_is_in_points_of_what_is_saved() -> None:
+    ratios = [0.0, 0.008, -0.008, 0.006, -0.006, 0.004, -0.004, 0.002]
+    stored = [PairStats(1 - 0.5 * math.exp(x), 0.003, 10) for x in ratios]
+    relative = [SessionStats(math.exp(x), 0.003, 10) for x in ratios]
+
+    told = smallest_gap(stored, tolerance=0.01)
+
+    # Half of the energy is spent: a change of what is spent is half as many points.
+    assert told == pytest.approx(0.51 * smallest_gap(relative), rel=0.001)
+    assert 0.008 < told < 0.02
+    assert gap_warning(stored, 0.01, 0.03) is None
+    text = gap_warning(stored, 0.01, 0.015)
+    assert text is not None
+    assert "`detect` 1.5 points is 0.5 points above `tolerance` 1 point, but" in text
+    enough = float(text.partition("raise `detect` to ")[2].partition(" points")[0]) / 100
+    assert enough == pytest.approx(0.01 + told, abs=0.0011)
+    assert gap_warning(stored, 0.01, enough) is None

@@ -191,6 +191,18 @@ def test_a_verdict_on_real_tokens_is_the_same_figure(tmp_path: Path) -> None:
     assert one.points[0].value == pytest.approx(days(1)[0].joules_per_token)
 
 
+def test_the_base_of_an_ab_is_no_accepted_baseline(tmp_path: Path) -> None:
+    kept = []
+    for record in records(days(3)):
+        document = json.loads(record.text)
+        document["verdicts"][0]["comparison"] = {"reference": "main"}
+        kept.append(replace(record, text=json.dumps(document)))
+
+    one = _only(read_series(str(_keep(tmp_path / "past", iter(kept)))))
+
+    assert (len(one.points), one.baseline, one.tolerance) == (3, None, None)
+
+
 def test_padding_that_varies_makes_a_series_of_real_tokens(tmp_path: Path) -> None:
     planted = changed(days(30), 20, 1.0, padding_overhead=3.3)
     past = _keep(tmp_path / "past", records(planted))

@@ -16,6 +16,8 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.meters import Conditions, Device, Method, Reading
 from pytest_energy.meters.protocol import Measured
 
+pytestmark = pytest.mark.realtime
+
 
 @dataclass
 class HandMeter:
@@ -152,17 +154,19 @@ def test_the_device_is_synchronised_at_both_ends() -> None:
     assert calls == [{"gpu:0": 1000.0, "gpu:1": 50.0}, {"gpu:0": 1008.0, "gpu:1": 52.0}]
 
 
-@pytest.mark.parametrize(("initialised", "expected"), [(True, [0, 1, 0, 1]), (False, [])])
+@pytest.mark.parametrize(("initialised", "expected"), [(True, [0, 2, 0, 2]), (False, [])])
 def test_cuda_is_synchronised_on_each_device_if_it_is_used(
     monkeypatch: pytest.MonkeyPatch, initialised: bool, expected: list[int]
 ) -> None:
     synchronised: list[int] = []
     cuda = SimpleNamespace(
         is_initialized=lambda: initialised,
-        device_count=lambda: 2,
+        device_count=lambda: 3,
         synchronize=synchronised.append,
     )
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    # A context on a card that nothing uses would draw power from then on.
+    c = SimpleNamespace(_cuda_hasPrimaryContext=lambda device: device != 1)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, _C=c))
     with window(HandMeter(), "train"):
         pass
     assert synchronised == expected
@@ -203,3 +207,12 @@ def test_a_meter_that_cannot_leave_the_wait_out_keeps_its_seconds_too() -> None:
     with window(WholeMeter(), "waits first") as w:
         w.work_started()
     assert w.seconds >= 10
+
+
+def test_a_source_that_slept_through_the_work_says_nothing_of_it() -> None:
+    meter = HandMeter(update_period_seconds=1.0)
+    with window(meter, "train") as w:
+        time.sleep(0.02)
+    assert str(w.invalid_reason).startswith("no update: the source, renewed about every 1 s, did")
+    with pytest.raises(EnergyError, match="window `train` has no joules to go by: no update"):
+        w.joules  # noqa: B018

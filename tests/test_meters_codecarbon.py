@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import pytest
 from pytest_energy import open_meter, window
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters import Meter
+
+pytestmark = pytest.mark.realtime
 
 pytest.importorskip("codecarbon")
 
@@ -140,3 +143,21 @@ def test_another_tree_is_counted_where_its_root_is_named(monkeypatch: pytest.Mon
     other.wait()
     with pytest.raises(EnergyError, match=f"`PYTEST_ENERGY_PROCESS_ROOT={other.pid}` is no proc"):
         meter.read()
+
+
+def test_a_share_of_a_machine_that_a_scheduler_granted_is_not_the_machine(tmp_path: Path) -> None:
+    scheduler = tmp_path / "scontrol"
+    scheduler.write_text("#!/bin/sh\necho 'NumNodes=1 NumCPUs=1 NumTasks=1'\n")
+    scheduler.chmod(0o755)
+    code = "from pytest_energy import open_meter as o; print(o('codecarbon').resolution_joules)"
+
+    def resolution(**variables: str) -> str:
+        command = [sys.executable, "-c", code]
+        environment = {**os.environ, **variables}
+        return subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    alone = resolution()
+    assert resolution(SLURM_JOB_ID="7", PATH=f"{tmp_path}:{os.environ['PATH']}") == alone
+    assert resolution(SLURM_JOB_ID="7") == alone  # a container without the scheduler's programs

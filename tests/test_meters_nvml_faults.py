@@ -8,6 +8,8 @@ import pytest
 from metered import metered, unavailable
 from sim import SimulatedGpu, environment, run_python
 
+pytestmark = pytest.mark.realtime
+
 FAST = SimulatedGpu(tick_seconds=0.05)
 """Opens quicker than a card of ordinary ticks."""
 
@@ -131,12 +133,24 @@ def test_a_card_that_gives_no_more_power(tmp_path: Path) -> None:
     [
         (SimulatedGpu(tick_seconds=None, instant=None, usage=None), "neither an energy counter"),
         (SimulatedGpu(tick_seconds=None, instant=None), "the mean of the last second"),
-        (SimulatedGpu(lines=("lost 0",)), "a GPU does not answer (GPU is lost)"),
+        (SimulatedGpu(lines=("lost 0",)), "`gpu:0` does not answer (GPU is lost)"),
         (SimulatedGpu(lines=("mig MIG-1",)), "`gpu:0` is split into MIG slices"),
     ],
 )
 def test_meter_is_refused_and_says_why(gpu: SimulatedGpu, reason: str, tmp_path: Path) -> None:
     assert reason in unavailable([gpu], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "gpu", [SimulatedGpu(lines=("mig MIG-1",)), SimulatedGpu(tick_seconds=None, instant=None)]
+)
+def test_a_gpu_that_is_refused_is_not_replaced_by_the_cpu(
+    gpu: SimulatedGpu, tmp_path: Path
+) -> None:
+    reason = unavailable([gpu], tmp_path, meter="auto")
+
+    assert "meter `nvml`: `gpu:0`" in reason
+    assert "name what to meter in its stead, such as `--energy-meter=codecarbon`" in reason
 
 
 def test_a_driver_that_fails_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from metered import metered
 from sim import SimulatedGpu
 
+pytestmark = pytest.mark.realtime
+
 CONSTANT = "constant 300"
 SQUARE = "square 100 400 0.7 0.5"
 

@@ -9,6 +9,8 @@ import pytest
 
 from pytest_energy.meters.nvml.power import SENSOR_SHIFT, Trace, between
 
+pytestmark = pytest.mark.realtime
+
 
 def test_constant_power() -> None:
     trace = Trace()

@@ -8,8 +8,10 @@ import pytest
 from metered import metered, unavailable
 from sim import SimulatedGpu
 
-from pytest_energy.errors import MeterUnavailableError
+from pytest_energy.errors import MeterRefusedError, MeterUnavailableError
 from pytest_energy.meters.nvml.visible import visible_indices
+
+pytestmark = pytest.mark.realtime
 
 UUIDS = ("GPU-aaaa1111", "GPU-aaaa2222", "GPU-bbbb3333")
 EQUAL = ("NVIDIA H200",) * 3
@@ -43,14 +45,14 @@ def test_nothing_is_visible(setting: str) -> None:
 
 
 def test_a_slice_is_refused() -> None:
-    with pytest.raises(MeterUnavailableError, match="the MIG slice `MIG-1/2/3`"):
+    with pytest.raises(MeterRefusedError, match="the MIG slice `MIG-1/2/3`"):
         visible_indices(UUIDS, EQUAL, {"CUDA_VISIBLE_DEVICES": "MIG-1/2/3"})
 
 
 def test_an_index_among_different_cards_needs_their_order() -> None:
     names = ("NVIDIA A100", "NVIDIA H200", "NVIDIA H200")
     setting = {"CUDA_VISIBLE_DEVICES": "1"}
-    with pytest.raises(MeterUnavailableError, match="set `CUDA_DEVICE_ORDER=PCI_BUS_ID`"):
+    with pytest.raises(MeterRefusedError, match="set `CUDA_DEVICE_ORDER=PCI_BUS_ID`"):
         visible_indices(UUIDS, names, setting)
     assert visible_indices(UUIDS, names, {**setting, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}) == (1,)
     assert visible_indices(UUIDS, names, {"CUDA_VISIBLE_DEVICES": UUIDS[1]}) == (1,)
@@ -62,6 +64,15 @@ def test_only_the_visible_card_is_metered(setting: str, tmp_path: Path) -> None:
     (found,) = metered(gpus, tmp_path, variables={"CUDA_VISIBLE_DEVICES": setting})
     assert list(found.joules_by_domain) == ["gpu:1"]
     assert abs(found.error) < 0.01
+
+
+def test_a_lost_card_that_is_not_visible_is_nobodys_business(tmp_path: Path) -> None:
+    gpus = [SimulatedGpu(lines=("lost 0",)), SimulatedGpu("constant 100", 0.05)]
+    uuid = "GPU-00000002-0000-0000-0000-000000000000"
+
+    (found,) = metered(gpus, tmp_path, variables={"CUDA_VISIBLE_DEVICES": uuid})
+
+    assert list(found.joules_by_domain) == ["gpu:1"]
 
 
 def test_no_visible_card_is_no_meter(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from pytest_energy.meters.nvml.power import CURVE_SECONDS, Trace
 from pytest_energy.meters.power_trace import MOST_POINTS, mean_powers, power_trace
 from pytest_energy.records import window_as_json, window_from_json
 
+pytestmark = pytest.mark.realtime
+
 WINDOW = """
 import json, time
 from pytest_energy import open_meter, window

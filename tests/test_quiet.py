@@ -15,6 +15,8 @@ import pytest
 
 from pytest_energy.quiet import MOST_SHARE, CpuUse, Process, cpu_use, others, require_quiet_cpu
 
+pytestmark = pytest.mark.realtime
+
 OWN = 100
 BEFORE = CpuUse(
     seconds=1000.0,
@@ -124,7 +126,7 @@ def test_metering_beside_others_work_goes_on_and_says_so(
     result = pytester.runpytest_subprocess("--energy-meter=codecarbon", "--energy-json=run.json")
 
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["warning: other processes (now `python*` used * % of this *CPU*"])
+    result.stdout.fnmatch_lines(["warning: other processes (now `python*) used * % of this*CPU*"])
     run = json.loads((pytester.path / "run.json").read_text())["run"]
     assert run["disturbance"].startswith("other processes")
 

@@ -121,3 +121,22 @@ def test_writing_replaces_in_one_step_and_keeps_the_mode(tmp_path: Path) -> None
     assert path.stat().st_ino != before
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert [p.name for p in path.parent.iterdir()] == ["h200.toml"]
+
+
+def test_replace_forgets_a_digest_that_a_run_has_no_more() -> None:
+    text = recording.updated(None, HEADER, [SST2], "new")
+    assert _parsed(text).entries["joules_per_token", "sst2/bert"].workload is not None
+
+    again = recording.updated(text, HEADER, [replace(SST2, workload=None)], "replace")
+
+    assert _parsed(again).entries["joules_per_token", "sst2/bert"].workload is None
+
+
+def test_a_file_without_hardware_is_given_its_own() -> None:
+    text = "schema = 1\n\n[claims.savings]\ncounter = [0.4, 0.6]\n"
+
+    stored = _parsed(recording.updated(text, HEADER, [SST2], "new"))
+
+    assert stored.key == HEADER.key
+    assert stored.claims["savings", "counter"].low == 0.4
+    assert len(stored.entries) == 1

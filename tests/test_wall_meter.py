@@ -15,6 +15,8 @@ from pytest_energy.meters import Meter
 from pytest_energy.meters.wall import WallMeter, open_wall
 from pytest_energy.meters.wall_trace import Figure, WallReading, WallTrace
 
+pytestmark = pytest.mark.realtime
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:

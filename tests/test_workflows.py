@@ -319,6 +319,20 @@ def test_the_gate_runs(runner: Runner, recorded: str) -> None:
     assert "mine/model" in runner.summary
 
 
+def test_a_night_that_could_not_be_recorded_fails(runner: Runner, recorded: str) -> None:
+    unsent = runner.workspace / ".pytest_cache" / "d" / "energy" / "unsent"
+    unsent.mkdir(parents=True)
+    (unsent / "record.json").write_text("{}")
+    steps = load("energy-drift.yml")["jobs"]["measure"]["steps"]
+    (step,) = [step for step in steps if step.get("name", "").startswith("Measure")]
+
+    done = runner.run_step(step)
+    shutil.rmtree(unsent)
+
+    assert done.returncode == 1
+    assert (runner.workspace / "energy" / "unsent" / "record.json").exists()
+
+
 def test_the_nightly_session_runs(runner: Runner, recorded: str) -> None:
     runner.run_job("energy-drift.yml", "measure")
     runner.outputs["needs.measure.outputs.drift"] = runner.outputs["steps.drift.outputs.code"]

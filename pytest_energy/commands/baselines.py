@@ -95,7 +95,9 @@ def _row(stored: Baseline, entry: Entry) -> str:
     mean = _mean(entry)
     if mean is None:
         return f"{entry.metric:<17} {entry.id:<34} no sessions"
-    gap = smallest_gap(sessions_of(entry), pooled=pooled_of(stored, entry))
+    tolerance = entry.tolerance or DEFAULT_LEVELS[entry.metric].tolerance
+    pooled = pooled_of(stored, entry)
+    gap = smallest_gap(sessions_of(entry), pooled=pooled, tolerance=tolerance)
     told = difference(gap, unit, signed=False) if math.isfinite(gap) else "nothing yet"
     count = len(entry.sessions)
     return (

@@ -67,6 +67,7 @@ class Arena:
                 self._configuration(item.config, place),
                 passed,
                 self._config.data,
+                self._config.models,
             )
             return Side(place, arguments, order, session.meter)
 

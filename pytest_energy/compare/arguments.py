@@ -71,6 +71,7 @@ def side_arguments(
     configuration: Path | None,
     passed: Sequence[str],
     data: str,
+    models: Path | None,
 ) -> list[str]:
     """The whole command line of a side's pytest; nothing of the user's own files is written."""
     emptied = ("hw", "update", "json", "compare", "settle", "history", "markdown", "html")
@@ -82,10 +83,16 @@ def side_arguments(
         *(["-c", str(configuration)] if configuration else []),
         *(f"--energy-{name}=" for name in emptied if f"energy_{name}" in OPTIONS),
         f"--energy-data={data}",
+        *([f"--energy-models={models}"] if models else []),
         # Captured output would be lost with a process that dies; here it goes to a file.
         "--capture=no",
         "--tb=short",
         "--color=no",
         "-q",
+        # What an ini file selects need not be what this run did; here the test is named.
+        "-m",
+        "",
+        "-k",
+        "",
         nodeid,
     ]

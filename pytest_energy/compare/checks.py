@@ -70,6 +70,7 @@ class Comparing:
 
     def _judged(self, base: Ready, head: Ready) -> VerdictRecord:
         question = self._question(base, head)
+        self._require_open_work(question)
         rounds = self._rounds(base, head)
         try:
             for old, new in zip(base.runs, head.runs, strict=True):
@@ -91,6 +92,15 @@ class Comparing:
         runs = [run.id for run in head.runs]
         claimed = head.metric == "savings" and is_of_the_paper(*runs)
         return policy.claimed(record, self.session.baseline) if claimed else record
+
+    def _require_open_work(self, question: Question) -> None:
+        """Settle nothing by other work than the baseline left open."""
+        opened = self.open_record.workload if self.open_record else None
+        done = question.work_done
+        if opened is not None and done is not None and opened != done:
+            place = self.bench.places[HEAD]
+            text = f"`{done}`, where `{opened}` was gated"
+            raise SideFaultError(place.name, place.reference, "other", text)
 
     def _question(self, base: Ready, head: Ready) -> Question:
         return Question.of(

@@ -9,8 +9,9 @@ from typing import Literal
 from pytest_energy.errors import EnergyError
 
 Kind = Literal[
-    "absent", "died", "failed", "hung", "import", "memory", "skipped", "start", "version"
-]
+    "absent", "died", "failed", "hung", "import", "memory", "mixed", "other", "skipped", "start",
+    "version",
+]  # fmt: skip
 
 TAIL_LINES = 25
 _WORDS: dict[Kind, str] = {
@@ -20,6 +21,8 @@ _WORDS: dict[Kind, str] = {
     "hung": "hangs",
     "import": "cannot be imported",
     "memory": "ran out of memory",
+    "mixed": "runs code of the other side",
+    "other": "does other work",
     "skipped": "skips this test",
     "start": "does not start",
     "version": "speaks another version of the protocol",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_energy.locks import HELD_VARIABLE, held_devices
 from pytest_energy.workloads import allocator
 
 _PACKAGES = ("site-packages", "dist-packages")
@@ -48,6 +49,8 @@ class Place:
         path = os.pathsep.join([*self.import_path, *others])
         # Nor may git, asked by some plugin there, rewrite the user's index.
         own = {"PYTHONPATH": path, "GIT_OPTIONAL_LOCKS": "0"}
+        # Whoever meters holds the devices for both sides.
+        own[HELD_VARIABLE] = "\n".join(held_devices())
         quiet = _QUIET if method == "modelled" else {}
         return {**quiet, **variables, **own}
 

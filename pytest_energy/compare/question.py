@@ -80,6 +80,11 @@ class Question:
             open_record=open_record,
         )
 
+    @property
+    def work_done(self) -> str | None:
+        """The digest of what the head does; None where it has none."""
+        return _digest(self.ready[1].runs)
+
     def answered(
         self,
         record: VerdictRecord,
@@ -137,11 +142,13 @@ def _record(
     head: Ready, nodeid: str, method: str, open_record: VerdictRecord | None
 ) -> VerdictRecord:
     first = head.runs[0]
-    if open_record is not None:
-        return replace(
-            open_record, explanation=None, warning=None, windows=(), local=False, trace=()
-        )
     savings = head.metric == "savings"
+    if open_record is not None:
+        # It may be open on J/real token, which is judged beside what is stored: J/token.
+        return replace(
+            open_record, metric=head.metric, unit=FRACTION if savings else "J/token",
+            explanation=None, warning=None, windows=(), local=False, trace=(),
+        )  # fmt: skip
     return VerdictRecord(
         id=first.id if not savings else _pair_id(head.runs),
         metric=head.metric,

@@ -43,17 +43,23 @@ def find(asked: str, option: str, root: Path) -> Revision:
     return Revision(asked, option, commit, toplevel, root.resolve().relative_to(toplevel))
 
 
-def pull_request_base(variables: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
-    """(branch, commit) that a pull request on GitHub is to be merged into, where CI says so."""
-    branch = variables.get("GITHUB_BASE_REF")
+def merge_target(variables: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
+    """(branch, commit) that a pull request or a merge queue's group on GitHub goes into.
+
+    None where CI says nothing of the kind; the commit is empty where it says the branch alone.
+    """
+    branch = variables.get("GITHUB_BASE_REF", "")
     path = variables.get("GITHUB_EVENT_PATH")
-    if not branch or not path:
+    if not path:
         return None
     try:
         event = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not branch:
+            group = event["merge_group"]
+            return str(group["base_ref"]).removeprefix("refs/heads/"), str(group["base_sha"])
         return branch, str(event["pull_request"]["base"]["sha"])
     except (OSError, ValueError, KeyError, TypeError):
-        return branch, ""
+        return (branch, "") if branch else None
 
 
 def _toplevel(option: str, asked: str, root: Path) -> Path:
@@ -79,16 +85,16 @@ def _named(option: str, asked: str, toplevel: Path) -> str:
 
 
 def _automatic(option: str, toplevel: Path) -> str:
-    request = pull_request_base()
-    if request is not None:
-        return _of_pull_request(option, toplevel, *request)
+    target = merge_target()
+    if target is not None:
+        return _of_target(option, toplevel, *target)
     for branch in DEFAULT_BRANCHES:
         tip = _commit(toplevel, branch)
         if tip is None:
             continue
         base = attempt(toplevel, "merge-base", "HEAD", tip)
         if base is not None:
-            return _before(toplevel, base)
+            return _before(option, toplevel, base)
         raise EnergyError(
             f"`{option}=auto` finds no common ancestor of HEAD and `{branch}`"
             f"{_fetch(toplevel, branch.removeprefix('origin/'))}"
@@ -100,18 +106,25 @@ def _automatic(option: str, toplevel: Path) -> str:
     )
 
 
-def _before(toplevel: Path, base: str) -> str:
+def _before(option: str, toplevel: Path, base: str) -> str:
     """The base, or its parent where the working tree is that commit, as after a merge."""
     same = base == _commit(toplevel, "HEAD")
-    changed = git(toplevel, "status", "--porcelain", "--untracked-files=no")
-    return base if changed or not same else _commit(toplevel, "HEAD^") or base
+    if not same or git(toplevel, "status", "--porcelain", "--untracked-files=no"):
+        return base
+    parent = _commit(toplevel, "HEAD^")
+    if parent is None and _is_shallow(toplevel):
+        raise EnergyError(
+            f"`{option}=auto` means the commit before HEAD, which this clone lacks: it is shallow; "
+            f"fetch it with `git fetch --deepen=1`"
+        )
+    return parent or base
 
 
-def _of_pull_request(option: str, toplevel: Path, branch: str, sha: str) -> str:
+def _of_target(option: str, toplevel: Path, branch: str, sha: str) -> str:
     tip = (_commit(toplevel, sha) if sha else None) or _commit(toplevel, f"origin/{branch}")
     if tip is None:
         raise EnergyError(
-            f"`{option}=auto` means `{branch}`, the base of this pull request, which this clone "
+            f"`{option}=auto` means `{branch}`, which this change goes into and which this clone "
             f"lacks{_fetch(toplevel, sha or branch)}"
         )
     # In a shallow clone the ancestors are not there; the base itself is the next best.
@@ -126,12 +139,16 @@ def _commit(toplevel: Path, name: str) -> str | None:
 
 def _fetch(toplevel: Path, name: str) -> str:
     """What to do about a commit that is not there, as the end of a sentence."""
-    if attempt(toplevel, "rev-parse", "--is-shallow-repository") == "true":
+    if _is_shallow(toplevel):
         return (
             f": the clone is shallow; fetch it with `git fetch --depth=1 origin {name}`, or all of "
             f"its history with `git fetch --unshallow`"
         )
     return f"; fetch it with `git fetch origin {name}`, or give another revision"
+
+
+def _is_shallow(toplevel: Path) -> bool:
+    return attempt(toplevel, "rev-parse", "--is-shallow-repository") == "true"
 
 
 def _require_clean_submodules(option: str, asked: str, toplevel: Path) -> None:

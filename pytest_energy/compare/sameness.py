@@ -9,7 +9,7 @@ from typing import Any
 from pytest_energy.errors import EnergyError
 from pytest_energy.evidence import Run
 
-_MUST_AGREE = ("task", "model", "data", "seed", "lora")
+_MUST_AGREE = ("task", "model", "architecture", "data", "seed", "lora")
 """Where these differ nothing is left to compare; what else differs is what the change is about."""
 
 

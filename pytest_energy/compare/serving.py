@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from pytest_energy.compare.faults import is_memory, last_error
+from pytest_energy.compare.mixing import foreign_module
 from pytest_energy.compare.protocol import Channel, ClosedError, Message
 from pytest_energy.compare.sameness import facts_of_run
 from pytest_energy.compare.served_meter import ServedMeter
 from pytest_energy.config import EnergyConfig
+from pytest_energy.errors import EnergyError
 from pytest_energy.evidence import Run
 from pytest_energy.fixtures import SESSION
 from pytest_energy.hardware import Budget, Hardware, identify
@@ -31,14 +34,18 @@ PLUGIN = "pytest_energy.plugin"
 class Server:
     """Stands in for the gate: announces a check, sells windows, and passes on its verdict."""
 
-    def __init__(self, channel: Channel, environment: dict[str, str]) -> None:
+    def __init__(
+        self, channel: Channel, environment: dict[str, str], other_tree: str | None
+    ) -> None:
         self.told = False
         self._channel = channel
         self._environment = environment
+        self._other_tree = other_tree
         self._checks = 0
 
     def check(self, metric: str, runs: Sequence[Run]) -> VerdictRecord:
         """Sell windows of the runs until the verdict comes."""
+        self._require_own_code()
         self._channel.send(
             "ready",
             check=self._checks,
@@ -60,6 +67,18 @@ class Server:
             self.told = True
             with contextlib.suppress(ClosedError):
                 self._channel.send("fault", fault=kind, text=text)
+
+    def _require_own_code(self) -> None:
+        found = foreign_module(self._other_tree, sys.modules) if self._other_tree else None
+        if found is None:
+            return
+        name, file = found
+        text = (
+            f"`{name}` comes from `{file}`, past this side's path, as editable installations do; "
+            "put the folder that holds it on pytest's `pythonpath`, so that each side finds its own"
+        )
+        self.fault("mixed", text)
+        raise EnergyError(text)
 
     def _window(self, run: Run) -> Window:
         try:
@@ -85,7 +104,7 @@ class ServedSession(EnergySession):
         super().__init__(config, Path(), Progress())
         self._channel = channel
         self._order = order
-        self.server = Server(channel, dict(self.hardware.environment))
+        self.server = Server(channel, dict(self.hardware.environment), order["ignored"])
 
     @cached_property
     def meter(self) -> Meter:

@@ -75,9 +75,13 @@ class Worktree:
 
 
 def _remove(toplevel: Path, path: Path) -> None:
-    attempt(toplevel, "worktree", "remove", "--force", "--force", str(path))
+    command = ("worktree", "remove", "--force", "--force", str(path))
+    removed = attempt(toplevel, *command)
     shutil.rmtree(path.parent, ignore_errors=True)
-    attempt(toplevel, "worktree", "prune")
+    if removed is None:
+        # Of a folder that is gone git forgets. Pruning would forget the user's own worktrees, too,
+        # where their folders are not in sight: on a disk that is not mounted, outside a container.
+        attempt(toplevel, *command)
 
 
 def _remove_abandoned(toplevel: Path) -> None:

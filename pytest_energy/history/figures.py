@@ -104,7 +104,8 @@ def _figure(verdict: Mapping[str, Any], shared: Mapping[str, Any]) -> Figure | N
         value = math.exp(fmean(math.log(row["joules"] / row["tokens"]) for row in windows))
     if not _usable(value, unit):
         return None
-    compared = own and not verdict.get("local")
+    # What an A/B compares with is another commit in the same session, and no accepted baseline.
+    compared = own and not verdict.get("local") and not verdict.get("comparison")
     return Figure(
         metric=metric,
         id=_text(verdict["id"]),

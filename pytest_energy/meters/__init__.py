@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_energy.errors import EnergyError, MeterUnavailableError
+from pytest_energy.errors import EnergyError, MeterRefusedError, MeterUnavailableError
 from pytest_energy.meters.protocol import Conditions, Device, Meter, Method, Reading
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ def meter_names() -> tuple[str, ...]:
 
 
 def open_meter(name: str = "auto") -> Meter:
-    """Open a meter by name; `auto` takes the first of nvml, rapl and codecarbon that works.
+    """Open a meter by name; `auto` takes the first of nvml, rapl and codecarbon that there is.
 
-    Raises `MeterUnavailableError` where none does, `EnergyError` for a name nobody offers.
+    Raises `MeterUnavailableError` where there is none, `MeterRefusedError` for a GPU that cannot be
+    metered (the CPU's joules would pass for its), `EnergyError` for a name nobody offers.
     """
     if name == "auto":
         return _first_that_works()
@@ -89,7 +90,12 @@ def _probe_installed(name: str) -> MeterProbe:
 def _first_that_works() -> Meter:
     reasons = ["no meter works here:"]
     for name in AUTO:
-        outcome = _attempt(name)
+        try:
+            outcome = _attempt(name)
+        except MeterRefusedError as error:
+            raise MeterRefusedError(
+                f"{error}; or name what to meter in its stead, such as `--energy-meter=codecarbon`"
+            ) from None
         if not isinstance(outcome, MeterUnavailableError):
             return outcome
         reasons.append(f"- {outcome}")

@@ -39,6 +39,11 @@ class CodeCarbonMeter:
                 model, tdp_watts, cpus, ram_watts = _model()
         except ImportError:
             raise MeterUnavailableError(NOT_INSTALLED) from None
+        except Exception as error:  # it asks programs of the machine, which may be missing or odd
+            raise MeterUnavailableError(
+                "meter `codecarbon`: CodeCarbon finds no model of this machine "
+                f"({type(error).__name__}: {error})"
+            ) from error
         self.devices: tuple[Device, ...] = (
             Device("cpu", model, "cpu", power_limit_watts=tdp_watts),
             Device("dram", "memory", "dram", power_limit_watts=ram_watts),
@@ -84,9 +89,14 @@ def _model() -> tuple[str, float, int, float]:
     cpu: Any = import_module("codecarbon.core.cpu")
     util: Any = import_module("codecarbon.core.util")
     ram: Any = import_module("codecarbon.external.ram")
-    tdp = cpu.TDP()
-    watts = float(tdp.tdp) * util.count_physical_cpus() if tdp.tdp else FALLBACK_TDP_WATTS
-    return str(tdp.model), watts, int(util.count_cpus()), float(ram.RAM().total_power().W)
+    # All of the machine's processors share its TDP, not those alone that a scheduler granted.
+    job, util.SLURM_JOB_ID = getattr(util, "SLURM_JOB_ID", None), None
+    try:
+        tdp = cpu.TDP()
+        watts = float(tdp.tdp) * util.count_physical_cpus() if tdp.tdp else FALLBACK_TDP_WATTS
+        return str(tdp.model), watts, int(util.count_cpus()), float(ram.RAM().total_power().W)
+    finally:
+        util.SLURM_JOB_ID = job
 
 
 def _cpu_seconds() -> float:

@@ -32,9 +32,20 @@ class PlainSpan:
         watts = sum(joules.values()) / max(last.seconds - self._first.seconds, 1e-9)
         late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
         doubt = watts * (self._meter.update_period_seconds + late + LATENCY_SECONDS)
+        faults = dict.fromkeys((*self._faults, *conditions.faults))
+        if self._meter.update_period_seconds and not any(joules.values()):
+            faults[no_update(self._meter.update_period_seconds, ended - self.started)] = None
         return Measured(
             joules,
             doubt + len(joules) * self._meter.resolution_joules,
-            tuple(dict.fromkeys((*self._faults, *conditions.faults))),
+            tuple(faults),
             conditions.notes,
         )
+
+
+def no_update(period_seconds: float, seconds: float) -> str:
+    """The fault of a window that its source slept through: 0 J then say nothing of the work."""
+    return (
+        f"no update: the source, renewed about every {period_seconds:.3g} s, did not move in "
+        f"{seconds:.3g} s; give the window more work"
+    )

@@ -10,6 +10,7 @@ from pytest_energy.meters.nvml import edges
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter, Tick, stands_still
 from pytest_energy.meters.nvml.ticks import Samples, punctual_tick, wait_for_ticks
+from pytest_energy.meters.plain import no_update
 
 JUST_NOW_PERIODS = 0.03
 """A tick this recent still serves as a window's beginning: back-to-back windows share one."""
@@ -171,6 +172,8 @@ class _CardSpan:
             return counter.lost
         if counter.resets > self._resets:
             return f"counter reset: the counter of `{counter.domain}` fell back in the window"
+        if counter.clock is None and not self._total:
+            return no_update(self._period, self._ended - self.started)
         if counter.clock is None or not ticks_missed:
             return None
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_energy.errors import MeterUnavailableError
-from pytest_energy.meters.nvml.card import Card
+from pytest_energy.errors import MeterRefusedError, MeterUnavailableError
+from pytest_energy.meters.nvml.card import Card, DeviceLostError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
@@ -32,22 +32,34 @@ def initialised_driver() -> Any:
 
 def visible_cards(nvml: Any, environment: Mapping[str, str]) -> list[Card]:
     """The cards that CUDA would use; MIG slices are refused, since the counter is the card's."""
-    try:
-        cards = [Card(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
-    except nvml.NVMLError as error:
-        raise MeterUnavailableError(f"meter `nvml`: a GPU does not answer ({error})") from None
-    if not cards:
+    known = [_identity(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+    if not known:
         raise MeterUnavailableError("meter `nvml`: the driver lists no GPU")
-    uuids = [card.device.uuid for card in cards]
-    names = [card.device.name for card in cards]
-    visible = [cards[i] for i in visible_indices(uuids, names, environment)]
-    for card in visible:
-        if card.is_partitioned():
-            raise MeterUnavailableError(
-                f"meter `nvml`: `{card.domain}` is split into MIG slices, but its energy counter "
-                "is the whole card's; turn MIG off (`nvidia-smi -mig 0`)"
-            )
-    return visible
+    uuids, names = [uuid for uuid, _ in known], [name for _, name in known]
+    return [_card(nvml, index) for index in visible_indices(uuids, names, environment)]
+
+
+def _identity(nvml: Any, index: int) -> tuple[str, str]:
+    """UUID and name; empty for a card that does not answer, which need not be a visible one."""
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        return str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle))
+    except nvml.NVMLError:
+        return "", ""
+
+
+def _card(nvml: Any, index: int) -> Card:
+    try:
+        card = Card(nvml, index)
+        partitioned = card.is_partitioned()
+    except (nvml.NVMLError, DeviceLostError) as error:
+        raise MeterRefusedError(f"meter `nvml`: `gpu:{index}` does not answer ({error})") from None
+    if partitioned:
+        raise MeterRefusedError(
+            f"meter `nvml`: `{card.domain}` is split into MIG slices, but its energy counter is "
+            "the whole card's; turn MIG off (`nvidia-smi -mig 0`)"
+        )
+    return card
 
 
 def require_power(card: Card) -> None:
@@ -55,12 +67,12 @@ def require_power(card: Card) -> None:
     if card.instant_watts() is not None:
         return
     if card.usage_watts() is None:
-        raise MeterUnavailableError(
+        raise MeterRefusedError(
             f"meter `nvml`: `{card.domain}` ({card.device.name}) has neither an energy counter "
             "nor a power reading"
         )
     if card.usage_is_averaged():
-        raise MeterUnavailableError(
+        raise MeterRefusedError(
             f"meter `nvml`: `{card.domain}` ({card.device.name}) has no energy counter, and its "
             "power reading is the mean of the last second, too slow to meter a window by"
         )
@@ -73,7 +85,8 @@ def visible_indices(
 
     `uuids` and `names` are all cards' in NVML's order, which is that of the PCI bus. As in CUDA,
     entries after the first one that names no card are not visible. Raises
-    `MeterUnavailableError` where no card is visible, or where it cannot be told which one is.
+    `MeterUnavailableError` where no card is visible, `MeterRefusedError` where it cannot be told
+    which one is, or where it is a MIG slice.
     """
     setting = environment.get(VARIABLE)
     if setting is None:
@@ -81,7 +94,7 @@ def visible_indices(
     indices: list[int] = []
     for entry in (part.strip() for part in setting.split(",")):
         if entry.upper().startswith("MIG"):
-            raise MeterUnavailableError(
+            raise MeterRefusedError(
                 f"meter `nvml`: `{VARIABLE}` names the MIG slice `{entry}`, but the energy counter "
                 "is the whole card's; turn MIG off or meter the card from one process"
             )
@@ -113,7 +126,7 @@ def _check_order(entry: str, names: Sequence[str], environment: Mapping[str, str
     # CUDA's default order puts the fastest card first and is not documented further; among equal
     # cards it is the PCI bus's, NVML's own.
     if len(set(names)) > 1 and environment.get(ORDER) != "PCI_BUS_ID":
-        raise MeterUnavailableError(
+        raise MeterRefusedError(
             f"meter `nvml`: `{VARIABLE}` names card `{entry}` by index, and the cards differ, so "
             f"CUDA may number them otherwise than the driver; set `{ORDER}=PCI_BUS_ID` or name "
             "the card by its UUID"

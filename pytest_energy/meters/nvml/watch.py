@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, stands_still
 from pytest_energy.meters.processes import ProcessTree
+from pytest_energy.validity import FOREIGN
 
 INTERVAL_SECONDS = 0.1
 LONGEST_INTERVAL = 1.3
@@ -145,7 +146,7 @@ class Watch:
                     self._found(f"throttled: {word} of `{card.domain}`")
         if pids := card.processes():
             for pid in self._tree.foreign(pids):
-                self._found(f"foreign process: {pid} computes on `{card.domain}`")
+                self._found(f"{FOREIGN}: {pid} computes on `{card.domain}`")
         return reasons
 
     def _record(self, card: Card) -> None:
