@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from ab_support import Repository, ledger_repository
 
-pytestmark = pytest.mark.realtime
-
 # In the base all is well; in the head each test goes wrong in a way of its own.
 FAULTS = """
 import os

@@ -15,8 +15,6 @@ from pytest_energy.metering import Window
 from pytest_energy.meters.protocol import Conditions, Device, Measured, Method, Reading
 from pytest_energy.records import VerdictRecord
 
-pytestmark = pytest.mark.realtime
-
 SECONDS = 0.02
 
 

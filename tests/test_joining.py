@@ -10,8 +10,6 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.workloads.joining import Part, join
 
-pytestmark = pytest.mark.realtime
-
 METERED = Window(
     name="w",
     method="counter",

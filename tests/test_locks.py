@@ -15,8 +15,6 @@ import pytest
 from pytest_energy.errors import EnergyError
 from pytest_energy.locks import HELD_VARIABLE, device_lock, held_devices
 
-pytestmark = pytest.mark.realtime
-
 HOLD = """
 import sys, time
 from pytest_energy.locks import device_lock

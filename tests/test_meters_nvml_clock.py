@@ -8,8 +8,6 @@ import pytest
 
 from pytest_energy.meters.nvml.clock import TickClock
 
-pytestmark = pytest.mark.realtime
-
 COARSE, SHARP = 0.0003, 0.00001
 
 

@@ -13,8 +13,6 @@ import pytest
 from pytest_energy.meters.nvml import edges
 from pytest_energy.meters.nvml.counter import Tick
 
-pytestmark = pytest.mark.realtime
-
 PERIOD = 0.1
 LOOK_SECONDS = 0.0003
 SAMPLE_SECONDS = 0.0125

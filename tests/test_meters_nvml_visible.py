@@ -11,8 +11,6 @@ from sim import SimulatedGpu
 from pytest_energy.errors import MeterRefusedError, MeterUnavailableError
 from pytest_energy.meters.nvml.visible import visible_indices
 
-pytestmark = pytest.mark.realtime
-
 UUIDS = ("GPU-aaaa1111", "GPU-aaaa2222", "GPU-bbbb3333")
 EQUAL = ("NVIDIA H200",) * 3
 

@@ -18,6 +18,8 @@ pytest.importorskip("plotly")
 pytest.importorskip("jinja2")
 from pytest_energy.report.html.page import render
 
+pytestmark = pytest.mark.realtime
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTHS = (360, 1280)
 

@@ -21,8 +21,6 @@ from pytest_energy.meters.wall import WallMeter, open_wall
 from pytest_energy.meters.wall_http import WallPlug
 from pytest_energy.meters.wall_trace import WallTrace
 
-pytestmark = pytest.mark.realtime
-
 INTERVAL = 0.02
 
 Answer = Callable[[], Any]
