@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from statistics import median
 
 import pytest
 from metered import metered
-from sim import SimulatedGpu
+from sim import SimulatedGpu, environment, run_python
 
 pytestmark = pytest.mark.realtime
 
@@ -138,3 +139,32 @@ def test_what_lies_before_the_work_is_left_out(tick_seconds: float | None, tmp_p
     assert [window.invalid_reason for window in found] == [None] * 3
     assert median(abs(window.error) for window in found) < 0.02
     assert all(window.covered for window in found)
+
+
+AT_A_LATE_TICK = """
+import json, time
+import sim
+from pytest_energy import open_meter, window
+
+meter = open_meter("nvml")
+errors = []
+for _ in range(16):
+    clock = meter._counters[0].clock
+    time.sleep(clock.following(time.monotonic()) + 0.001 - time.monotonic())
+    with window(meter, "work") as w:
+        begin = time.monotonic()
+        time.sleep(0.15)
+        end = time.monotonic()
+    true = sim.energy_between(begin, end, 0)
+    errors.append(abs(w.record.joules - true) / (true + 3 * w.uncertainty_joules))
+print(json.dumps(errors))
+"""
+
+
+def test_a_tick_that_comes_late_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    """A window that begins just when a jittery tick is due: it may have come, or come yet."""
+    gpu = SimulatedGpu("constant 300", lines=("jitter 0.005",))
+
+    errors = json.loads(run_python(AT_A_LATE_TICK, environment([gpu], tmp_path)))
+
+    assert max(errors) < 0.1  # a period of 0.1 s would be more than half of it

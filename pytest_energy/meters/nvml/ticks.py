@@ -77,11 +77,12 @@ class _Wait:
         self._samples = samples
         self._joules = counter.joules()
         self._unchanged_at = time.monotonic()
-        self._due, self._doubt = clock.expect(self._unchanged_at)
-        self._sure = self._doubt <= SURE_SECONDS
-        self._step = 0.0 if self._doubt <= SPIN_SECONDS else max(STEP_SECONDS, self._doubt / 4)
-        early = self._due - self._doubt - OVERSLEEP_SECONDS
-        self._tick_look = self._due + self._doubt if self._sure else early
+        following = clock.following(self._unchanged_at)
+        before = following - clock.period_seconds
+        # The tick before may be late. Seen only at the next look, a whole period later, it would
+        # pass for the following one.
+        self._late = self._unchanged_at < before + clock.doubt(before)
+        self._expect(before if self._late else following)
         if samples is not None:
             self._sample(samples)
 
@@ -102,10 +103,21 @@ class _Wait:
             self.tick = self.counter.last_tick = self._seen(joules, now)
             return True
         self._unchanged_at = now
-        if now >= self._tick_look:
+        if self._late and now > self._due + self._doubt:
+            self._late = False
+            self._expect(self._clock.following(now))
+        elif now >= self._tick_look:
             self._later(now)
         patience = PATIENCE_PERIODS * self._clock.period_seconds
         return self.counter.lost is not None or now > self._due + patience
+
+    def _expect(self, due: float) -> None:
+        """Look for the tick that is due then."""
+        self._due, self._doubt = due, self._clock.doubt(due)
+        self._sure = self._doubt <= SURE_SECONDS
+        self._step = 0.0 if self._doubt <= SPIN_SECONDS else max(STEP_SECONDS, self._doubt / 4)
+        early = due - self._doubt - OVERSLEEP_SECONDS
+        self._tick_look = due + self._doubt if self._sure else early
 
     def _later(self, now: float) -> None:
         """Set the next look after one that came too early."""
