@@ -211,3 +211,20 @@ def test_what_cannot_be_settled_stays_open_and_says_why(repository: Repository) 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mine/restless: inconclusive." in done.stdout
     assert "It could not be settled: the base (`HEAD (" in done.stdout
+
+
+SEVERAL = """
+def test_mine(finetune, energy_gate):
+    energy_gate.check("joules_per_token", finetune("sst2", processes=2))
+"""
+
+
+def test_a_run_of_several_processes_is_refused_at_once(repository: Repository) -> None:
+    pytest.importorskip("torch")
+    repository.write(test_mine=SEVERAL)
+    repository.commit()
+
+    done = repository.pytest("--energy-compare=HEAD", "-W", "default")
+
+    assert "1 failed" in done.stdout, done.stdout
+    assert "a run of several processes cannot be compared by A/B" in done.stdout
