@@ -88,10 +88,6 @@ class Purchases:
                 return True
         return False
 
-    def rewarm(self) -> None:
-        """One window that is no evidence, valid or not."""
-        self._window(warming=True)
-
     def _window(self, *, warming: bool = False) -> Window:
         window = _checked(self.run.window(), self.run.id)
         self.show(self.run.id, 0 if warming else len(self.windows) + 1, window)

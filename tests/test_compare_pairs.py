@@ -57,19 +57,6 @@ def test_abba_cancels_what_drifts_with_time() -> None:
                                      both.windows(HEAD, 1)[0].joules_per_token)  # fmt: skip
 
 
-def test_who_had_to_wait_works_once_before_its_window_where_that_costs() -> None:
-    both = rounds(0.005, 0.005)
-    both.rewarms = True
-
-    for _ in range(3):
-        both.buy()
-
-    assert "".join(bought) == "AABB" + "BAA" + "ABB"
-    # Of two in a row the second is the evidence.
-    first = [each[0].windows[0].joules for each in both.purchases]
-    assert first == pytest.approx([5 * (1 + 0.004 * 2), 5 * (1 + 0.004 * 4)])
-
-
 def test_the_worst_of_two_figures_counts_and_rounds_bought_before_count_too() -> None:
     both = rounds(0.005, 0.005)
     both.buy()

@@ -122,7 +122,7 @@ class Comparing:
             ]
             for side, ready in ((BASE, base), (HEAD, head))
         )
-        return Rounds((old, new), rewarms=self.session.meter.method == "modelled")
+        return Rounds((old, new))
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
         figure = quantity(window.joules_per_token, "J/token")

@@ -60,16 +60,10 @@ class Judge:
 
 @dataclass
 class Rounds:
-    """Windows bought of both sides, one of each run a round: `purchases[side][run]`.
-
-    With `rewarms` a run that had to wait works once unmetered before its window: on a processor
-    memory that nobody touches for seconds costs CPU time when it is touched again.
-    """
+    """Windows bought of both sides, one of each run a round: `purchases[side][run]`."""
 
     purchases: tuple[Sequence[Purchases], Sequence[Purchases]]
-    rewarms: bool = False
     count: int = field(default=0)
-    _last: Purchases | None = None
 
     def buy(self) -> None:
         """Buy one round: base first in the first, head first in the second, and so on."""
@@ -77,10 +71,7 @@ class Rounds:
         order = (BASE, HEAD) if self.count % 2 == 0 else (HEAD, BASE)
         for side in order:
             for purchases in self.purchases[side]:
-                if self.rewarms and purchases is not self._last:
-                    purchases.rewarm()
                 purchases.buy()
-                self._last = purchases
         self.count += 1
 
     def windows(self, side: int, index: int) -> list[Window]:
