@@ -37,7 +37,7 @@ def test_a_claim_that_holds_is_shown_and_stored(pytester: pytest.Pytester, spend
             "energy is proportional to tokens.",
             "figure*value*claimed*paper*outcome*",
             "r_squared*0.9950*>= 0.9900*0.997 (derived)*holds*",
-            "slope*31.00 mJ/token (30.00 mJ/token to 32.00 mJ/token)*measured*",
+            "slope*31.00 (30.00 to 32.00) mJ/token*measured*",
             "by budget",
             "tokens*J*",
             "*2,000*-",

@@ -20,12 +20,16 @@ def figure_rows(claim: ClaimRecord) -> list[tuple[str, str, str, str, str]]:
 
 
 def value(figure: Figure) -> str:
-    """The figure with its 95 % interval, where it has one."""
+    """The figure with its 95 % interval, where it has one; the unit once, where that will do."""
     shown = quantity(figure.value, figure.unit)
     if figure.low is None or figure.high is None:
         return shown
     low, high = quantity(figure.low, figure.unit), quantity(figure.high, figure.unit)
-    return f"{shown} ({low} to {high})"
+    parts = [text.partition(" ") for text in (shown, low, high)]
+    number, least, most = (number for number, _, _ in parts)
+    if len({unit for _, _, unit in parts}) > 1:
+        return f"{shown} ({low} to {high})"
+    return f"{number} ({least} to {most}) {parts[0][2]}".rstrip()
 
 
 def bounds(figure: Figure) -> str:
