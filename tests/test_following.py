@@ -19,6 +19,7 @@ def run(outcome: str, reason: str = "", *, local: bool = False) -> RunRecord:
     ("arguments", "kept"),
     [
         ((), ""),
+        (("--energy-compare=", "benchmarks/"), "benchmarks/ "),
         (("benchmarks/", "-k", "sst2 or qa"), "benchmarks/ -k 'sst2 or qa' "),
         (
             ("--energy-hw", "cpu", "-x", "--energy-compare=main", "--energy-tokens=9"),

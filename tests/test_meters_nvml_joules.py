@@ -25,8 +25,7 @@ SQUARE = "square 100 400 0.7 0.5"
         pytest.param(
             SimulatedGpu(CONSTANT, instant=None, usage=None), 0.001, id="no power reading"
         ),
-        # A tick that may be 4 ms off leaves 0.9 % of so short a window open.
-        pytest.param(SimulatedGpu(CONSTANT, lines=("jitter 0.004",)), 0.009, id="jitter"),
+        pytest.param(SimulatedGpu(CONSTANT, lines=("jitter 0.004",)), 0.005, id="jitter"),
         pytest.param(SimulatedGpu(CONSTANT, 0.002), 0.01, id="ticks too fast to wait for"),
     ],
 )

@@ -248,3 +248,11 @@ def drawn(chart: Chart | None) -> Chart:
     """The chart, which there is."""
     assert chart is not None
     return chart
+
+
+def test_who_else_used_the_processor_is_told() -> None:
+    reported = full_run()
+    record = replace(reported.record, disturbance="other processes used 40 % of it")
+    disturbed = replace(reported, record=record)
+
+    assert "arning: other processes used 40 % of it" in render([disturbed], None)

@@ -123,3 +123,11 @@ def test_a_regression_that_fails_nothing_is_in_the_headline_all_the_same() -> No
     headline = rendered(run(gated("sst2"), shown)).splitlines()[0]
 
     assert headline == "## Energy: no failure in 2 verdicts, 1 regression shown only"
+
+
+def test_who_else_used_the_processor_is_told() -> None:
+    reported = full_run()
+    record = replace(reported.record, disturbance="other processes used 40 % of it")
+    disturbed = replace(reported, record=record)
+
+    assert "arning: other processes used 40 % of it" in rendered(disturbed)

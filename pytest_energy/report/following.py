@@ -55,9 +55,9 @@ def _repeated(arguments: Sequence[str]) -> str:
     kept = []
     rest = iter(arguments)
     for argument in rest:
-        name, _, value = argument.partition("=")
+        name, joined, _ = argument.partition("=")
         if name not in _REPLACED:
             kept.append(shlex.quote(argument))
-        elif not value:
+        elif not joined:
             next(rest, None)
     return "".join(f"{argument} " for argument in kept)
