@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from pytest_energy.claims import Cell, Claim, Plot, Series
+from paper.epochs import Epoch, on_front, scored_epochs
+from paper.scoring import require_libraries
 from pytest_energy.errors import EnergyError
-from pytest_energy.fixtures import user_errors
-from pytest_energy.session import EnergySession
+from pytest_energy.plugin.fixtures import user_errors
+from pytest_energy.plugin.state import EnergySession
+from pytest_energy.results.claims import Cell, Claim, Plot, Series
 from pytest_energy.units import FRACTION
-from pytest_energy.workloads.checkpoints import brings_weights, checkpoint_names
 from pytest_energy.workloads.finetune import FineTuning
-from pytest_energy.workloads.scoring.marks import require_libraries
-from pytest_energy.workloads.scoring.pareto import on_front
-from pytest_energy.workloads.scoring.training import Epoch, scored_epochs
+from pytest_energy.workloads.models.known import brings_weights, checkpoint_names
 from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
 
 JOULES_PER_WH = 3600.0

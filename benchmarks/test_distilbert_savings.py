@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_energy.fixtures import EnergyGate
+from pytest_energy.plugin.fixtures import EnergyGate
 from pytest_energy.workloads.finetune import FineTuning
 from pytest_energy.workloads.tasks import FINE_TUNING_TASKS
 

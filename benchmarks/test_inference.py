@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_energy.claims import Claim
+from paper.inference import Inference
+from paper.sampler import Sampler
 from pytest_energy.metering import Window
-from pytest_energy.sampling import Sampler
-from pytest_energy.session import EnergySession
+from pytest_energy.plugin.state import EnergySession
+from pytest_energy.results.claims import Claim
 from pytest_energy.workloads.finetune import FineTuning
-from pytest_energy.workloads.inference import Inference
 
 TASKS = ("sst2", "mnli", "squad_v1")
 """From short sequences to the longest that a processor has time for."""

@@ -8,8 +8,8 @@ from math import sqrt
 import pytest
 
 from pytest_energy import window
-from pytest_energy.fixtures import Energy
-from pytest_energy.session import EnergySession
+from pytest_energy.plugin.fixtures import Energy
+from pytest_energy.plugin.state import EnergySession
 from pytest_energy.workloads.finetune import FineTuning
 
 AGREE = 0.02

@@ -8,10 +8,10 @@ from math import hypot
 
 import pytest
 
-from pytest_energy.claims import Claim
-from pytest_energy.evidence import Purchases, Summary, summarise
-from pytest_energy.fixtures import Energy
-from pytest_energy.session import EnergySession
+from pytest_energy.checks.measuring import Purchases, Summary, summarise
+from pytest_energy.plugin.fixtures import Energy
+from pytest_energy.plugin.state import EnergySession
+from pytest_energy.results.claims import Claim
 from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
 
 LONG, SHORT = ("squad_v1", "imdb"), ("sst2",)

@@ -9,12 +9,19 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_energy.claims import Claim
-from pytest_energy.padding_costs import COLUMNS, Cost, by_task, policies, spread, worst_ratio
-from pytest_energy.sampling import Sampler
-from pytest_energy.session import EnergySession
+from paper.padding import (
+    COLUMNS,
+    Cost,
+    by_task,
+    overheads_by_task,
+    policies,
+    spread,
+    worst_ratio,
+)
+from paper.sampler import Sampler
+from pytest_energy.plugin.state import EnergySession
+from pytest_energy.results.claims import Claim
 from pytest_energy.workloads.data.batches import PADDINGS
-from pytest_energy.workloads.data.padding import overheads_by_task
 from pytest_energy.workloads.engine import affordable_bert
 from pytest_energy.workloads.finetune import FineTuning
 

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_energy.carbon import JOULES_PER_KWH
-from pytest_energy.claims import Claim
-from pytest_energy.estimate import full_run
-from pytest_energy.pretraining import PHASES, equivalent_runs, paper_runs, pretraining_joules
-from pytest_energy.sampling import Sampler
-from pytest_energy.session import EnergySession
+from paper.pretraining import PHASES, equivalent_runs, paper_runs, pretraining_joules
+from paper.sampler import Sampler
+from pytest_energy.plugin.state import EnergySession
+from pytest_energy.results.claims import Claim
+from pytest_energy.results.footprint import JOULES_PER_KWH, full_run
 from pytest_energy.workloads.finetune import FineTuning
 from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
 

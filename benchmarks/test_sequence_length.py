@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_energy.claims import Claim
-from pytest_energy.predictors import Piece, explained, plot, table
-from pytest_energy.sampling import ROUNDS, Sampler
-from pytest_energy.session import EnergySession
+from paper.predictors import Piece, explained, plot, table
+from paper.sampler import ROUNDS, Sampler
+from pytest_energy.plugin.state import EnergySession
+from pytest_energy.results.claims import Claim
 from pytest_energy.workloads.engine import affordable_bert
 from pytest_energy.workloads.finetune import FineTuning
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_energy.claims import Claim, Plot, Series
-from pytest_energy.regression import log_log, through_origin
-from pytest_energy.sampling import Sampler
-from pytest_energy.session import EnergySession
+from paper.sampler import Sampler
+from pytest_energy.plugin.state import EnergySession
+from pytest_energy.results.claims import Claim, Plot, Series
+from pytest_energy.stats.distributions import log_log, through_origin
 from pytest_energy.workloads.engine import affordable_bert
 from pytest_energy.workloads.finetune import FineTuning
 

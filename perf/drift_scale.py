@@ -17,12 +17,10 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import planted
-
-from pytest_energy.history.origin import Origin
-from pytest_energy.history.record import make_record
+from pytest_energy.history.record import Origin, make_record
 
 NIGHTS = 730
 SIZES = (1_000, 10_000, 100_000)

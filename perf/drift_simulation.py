@@ -15,8 +15,8 @@ from statistics import median
 
 import numpy as np
 
-from pytest_energy.changes import replay, threshold
-from pytest_energy.changes.segment import LEAST, REFERENCE
+from pytest_energy.stats.change_points import replay, threshold
+from pytest_energy.stats.segments import LEAST, REFERENCE
 
 YEAR = 365
 START = 100

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+
 from gate_trials import CHANGES, HALF, WHOLE, Cell, Rates, Row, draw, rates
 from vectorised_gate import learn, record, stage_one, stage_two
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+
 from vectorised_gate import (
     IMPROVEMENT,
     INCONCLUSIVE,

@@ -18,9 +18,9 @@ from statistics import median
 from typing import Any
 
 from flops import multiplying_weights, peak_flops, training_flops
-
-from pytest_energy.hardware import CPU_BUDGET, GPU_BUDGET
-from pytest_energy.meters.protocol import Conditions, Device, Method, Reading
+from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET
+from pytest_energy.meters.protocol import Conditions, Device, Reading
+from pytest_energy.outcomes import Method
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.finetune import FineTuning, prepare
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pytest_energy.metering import window
     from pytest_energy.meters import open_meter
 
+
 __all__ = ["open_meter", "window"]
 
 _HOMES = {"open_meter": "pytest_energy.meters", "window": "pytest_energy.metering"}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
 
 class EnergyError(Exception):
     """Something the user can mend: an option, a file, a missing meter; shown as one sentence."""
@@ -21,3 +26,15 @@ class BaselineError(EnergyError):
 
 class DataError(EnergyError):
     """A data file is missing, empty or malformed; names the file and, the line."""
+
+
+def raised_elsewhere(excinfo: pytest.ExceptionInfo[Any]) -> bool:
+    """Whether an exception comes from outside this package, such as from a user's own step.
+
+    As a module's `__tracebackhide__` it leaves the module's frames out of pytest's report then.
+    """
+    last = excinfo.tb
+    while last.tb_next is not None:
+        last = last.tb_next
+    name = str(last.tb_frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] != "pytest_energy"

@@ -9,7 +9,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-# Installed for tests/test_neighbours.py alone: elsewhere they would cost each inner run its start.
+# Installed for test_neighbours.py alone: elsewhere they would cost each inner run its start.
 NEIGHBOURS = ("asyncio", "pytest_cov", "randomly", "rerunfailures")
 
 # A meter as a third party would install one: tests say what is spent, and when.

@@ -48,4 +48,4 @@ def test_a_defect_of_ours_shows_where_it_is(pytester: pytest.Pytester, spending:
     result = pytester.runpytest()
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*pytest_energy*evidence.py*", "*pytest_energy*metering.py*"])
+    result.stdout.fnmatch_lines(["*pytest_energy*measuring.py*", "*pytest_energy*metering*"])

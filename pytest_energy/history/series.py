@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from pytest_energy.baselines import Baseline, Entry, baseline_path
+from pytest_energy.baselines.reading import read
+from pytest_energy.checks.policy import DEFAULT_LEVELS
+from pytest_energy.history.record import Figure, in_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +63,186 @@ class Series:
     def device(self) -> str | None:
         """The card of the newest session."""
         return self.points[-1].device if self.points else None
+
+
+PADDING_VARIES = 1e-3
+"""Relative spread of padding overheads from which J/real token is a series of its own."""
+
+
+@dataclass
+class _Gathered:
+    """What came in of one figure; `latest` has the newest one's levels, `session` came in last."""
+
+    latest: Figure
+    session: str = ""
+    points: list[Point] = field(default_factory=list)
+
+
+class _Shared:
+    """One object of equal texts and environments, since they repeat in every session."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._environments: dict[str, Mapping[str, str]] = {}
+
+    def text(self, value: str | None) -> str | None:
+        return None if value is None else self._texts.setdefault(value, value)
+
+    def environment(self, text: str) -> Mapping[str, str]:
+        if text not in self._environments:
+            self._environments[text] = json.loads(text)
+        return self._environments[text]
+
+
+def collect(figures: Iterable[Figure]) -> list[Series]:
+    """The series of all figures, oldest session first; of each figure the newest work alone.
+
+    A card that begins where another has ended continues its series, so that a change of cards is
+    seen; cards that are in use at the same time have a series each.
+    """
+    shared = _Shared()
+    gathered: dict[tuple[object, ...], _Gathered] = {}
+    for figure in figures:
+        key = (figure.hardware, figure.metric, figure.id, figure.workload, figure.tokens)
+        entry = gathered.setdefault(key, _Gathered(figure))
+        if entry.session == figure.session:
+            continue  # a session counts once, however many of its tests measured the same
+        entry.session = figure.session
+        entry.points.append(_point(figure, shared))
+        if figure.date >= entry.latest.date:
+            entry.latest = figure
+    found: list[Series] = []
+    for entry in _newest_work(gathered.values()):
+        for chain in _chains(entry.points):
+            found += _series(entry.latest, chain)
+    return sorted(found, key=lambda one: (one.hardware, one.id, one.metric, one.device or ""))
+
+
+def _point(figure: Figure, shared: _Shared) -> Point:
+    return Point(
+        date=figure.date,
+        value=figure.value,
+        commit=shared.text(figure.commit),
+        device=shared.text(figure.device),
+        mean_watts=figure.mean_watts,
+        tokens_per_second=figure.tokens_per_second,
+        padding_overhead=figure.padding_overhead,
+        environment=shared.environment(figure.environment),
+    )
+
+
+def _newest_work(entries: Iterable[_Gathered]) -> list[_Gathered]:
+    """Figures of other batches, models or data cannot be compared: the newest work counts."""
+    newest: dict[tuple[str, str, str], _Gathered] = {}
+    for entry in entries:
+        latest = entry.latest
+        name = (latest.hardware, latest.metric, latest.id)
+        if name not in newest or newest[name].latest.date < latest.date:
+            newest[name] = entry
+    return list(newest.values())
+
+
+def _chains(points: list[Point]) -> list[list[Point]]:
+    """The points of each card, joined where one card took another's place."""
+    by_device = sorted(points, key=lambda point: (point.device or "", point.date))
+    cards = [list(card) for _, card in groupby(by_device, key=lambda point: point.device or "")]
+    chains: list[list[Point]] = []
+    for card in sorted(cards, key=lambda card: card[0].date):
+        ended = [chain for chain in chains if chain[-1].date < card[0].date]
+        if ended:
+            max(ended, key=lambda chain: chain[-1].date).extend(card)
+        else:
+            chains.append(card)
+    return chains
+
+
+def _series(latest: Figure, points: list[Point]) -> list[Series]:
+    """The series, and J/real token beside J/token where padding is not always the same."""
+    one = Series(
+        hardware=latest.hardware,
+        metric=latest.metric,
+        id=latest.id,
+        unit=latest.unit,
+        points=tuple(points),
+        workload=latest.workload,
+        baseline=latest.baseline,
+        tolerance=latest.tolerance,
+        method=latest.method,
+    )
+    paddings = [point.padding_overhead for point in points if point.padding_overhead]
+    if latest.metric != "joules_per_token" or len(paddings) < len(points):
+        return [one]
+    if max(paddings) / min(paddings) - 1 <= PADDING_VARIES:
+        return [one]
+    real = tuple(replace(p, value=p.value * (p.padding_overhead or 1.0)) for p in points)
+    other = replace(
+        one, metric="joules_per_real_token", unit="J/real token", points=real, baseline=None
+    )
+    return [one, other]
+
+
+def with_baselines(series: Iterable[Series], folder: Path) -> Iterator[Series]:
+    """The series with their accepted baselines, and without the sessions before those."""
+    files: dict[str, Baseline | None] = {}
+    for one in series:
+        if one.hardware not in files:
+            path = baseline_path(folder, one.hardware)
+            files[one.hardware] = read(path) if path.is_file() else None
+        stored = files[one.hardware]
+        real = one.metric == "joules_per_real_token"
+        name = "joules_per_token" if real else one.metric
+        entry = stored.entries.get((name, one.id)) if stored else None
+        yield _accepted(one, entry, real=real) if entry and _same_work(one, entry) else one
+
+
+def begun(series: Series, since: str) -> Series:
+    """The series without its sessions before a date (ISO, UTC)."""
+    points = tuple(point for point in series.points if point.date >= since)
+    return replace(series, points=points, since=since)
+
+
+def _same_work(series: Series, entry: Entry) -> bool:
+    return bool(entry.sessions) and series.workload in (None, entry.workload)
+
+
+def _accepted(series: Series, entry: Entry, *, real: bool) -> Series:
+    own = [row for row in entry.sessions if row.device and row.device == series.device]
+    rows = own or list(entry.sessions)
+    means = [row.mean * (row.padding_overhead or 1.0) if real else row.mean for row in rows]
+    known = not real or all(row.padding_overhead for row in rows)
+    since = min(in_utc(row.date) for row in entry.sessions)
+    return replace(
+        begun(series, since),
+        baseline=fmean(means) if known else None,
+        baseline_sessions=len(rows),
+        tolerance=entry.tolerance or DEFAULT_LEVELS[entry.metric].tolerance,
+    )
+
+
+def read_series(
+    url: str,
+    *,
+    baselines: Path | None = None,
+    hardware: str | None = None,
+    since: str | None = None,
+    branch: str | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Iterator[Series]:
+    """The series of a history at a URL or in a folder, whose baselines are in a folder.
+
+    `hardware` and `branch` leave all others out, `since` (ISO) what is older; `warn` is told of
+    files that are no records. Raises `EnergyError` for what cannot be opened.
+    """
+    from pytest_energy.history.reading import read_figures
+    from pytest_energy.history.store import open_store
+
+    figures = read_figures(open_store(url), warn or _quiet, hardware)
+    found = collect(f for f in figures if branch is None or f.branch == branch)
+    for one in with_baselines(found, baselines) if baselines else found:
+        kept = begun(one, max(since, one.since or "")) if since else one
+        if kept.points:
+            yield kept
+
+
+def _quiet(_text: str) -> None:
+    """Say nothing."""

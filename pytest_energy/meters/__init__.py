@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_energy.errors import EnergyError, MeterRefusedError, MeterUnavailableError
-from pytest_energy.meters.protocol import Conditions, Device, Meter, Method, Reading
+from pytest_energy.meters.protocol import Conditions, Device, Meter, Reading
+from pytest_energy.outcomes import Method
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
 
 __all__ = [
     "Conditions",

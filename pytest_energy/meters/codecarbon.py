@@ -13,8 +13,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
-from pytest_energy.meters.processes import ROOT_VARIABLE, tree_root
-from pytest_energy.meters.protocol import Conditions, Device, Method, Reading
+from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
+from pytest_energy.meters.protocol import Conditions, Device, Reading
+from pytest_energy.outcomes import Method
 
 NOT_INSTALLED = (
     "meter `codecarbon`: CodeCarbon is not installed; `pip install pytest-energy[carbon]`"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from itertools import pairwise
+from typing import Protocol, TypeAlias, runtime_checkable
 
-Method = Literal["counter", "integrated", "modelled", "external"]
+from pytest_energy.outcomes import Method
+
+TOO_SHORT = "too short"
+FOREIGN = "foreign process"
+
 
 PowerTrace: TypeAlias = "tuple[tuple[float, float], ...]"
 """Power over a window: (seconds since its work began, W)."""
@@ -101,3 +107,68 @@ class WindowMeter(Meter, Protocol):
 
     def begin(self) -> Span:
         """Begin a window now; may wait for an update of the source first."""
+
+
+MOST_POINTS = 120
+"""Points that a window keeps of each domain: what a plot can show, and no file grows by."""
+
+
+def power_trace(samples: Iterable[tuple[float, float]], started: float, ended: float) -> PowerTrace:
+    """Samples (time in s, W) between two times, as (s since the first, W), thinned evenly."""
+    inside = [(at, watts) for at, watts in samples if started <= at <= ended]
+    every = -(-len(inside) // MOST_POINTS) or 1
+    return tuple((round(at - started, 4), round(watts, 3)) for at, watts in inside[::every])
+
+
+def mean_powers(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The mean power (W) between points (time in s, cumulative J), each halfway between two."""
+    return [
+        ((earlier + later) / 2, (after - before) / (later - earlier))
+        for (earlier, before), (later, after) in pairwise(curve)
+        if later > earlier
+    ]
+
+
+LATENCY_SECONDS = 0.0001
+"""Between a reading and its time stamp."""
+
+
+class PlainSpan:
+    """A window from one reading to another, good to an update at either end."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        meter.read()  # what lies before the window says nothing about it
+        self._first = meter.read()
+        self._faults = meter.conditions().faults
+        self.started = time.monotonic()
+
+    def work_started(self, started: float) -> None:
+        """Begin anew: a source that answers at once loses nothing by it."""
+        self._first, self.started = self._meter.read(), started
+
+    def end(self, ended: float) -> Measured:
+        """Joules between the readings; `ended` is when the work did (s)."""
+        last = self._meter.read()
+        conditions = self._meter.conditions()
+        joules = {d: last.joules[d] - self._first.joules.get(d, 0.0) for d in last.joules}
+        watts = sum(joules.values()) / max(last.seconds - self._first.seconds, 1e-9)
+        late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
+        doubt = watts * (self._meter.update_period_seconds + late + LATENCY_SECONDS)
+        faults = dict.fromkeys((*self._faults, *conditions.faults))
+        if self._meter.update_period_seconds and not any(joules.values()):
+            faults[no_update(self._meter.update_period_seconds, ended - self.started)] = None
+        return Measured(
+            joules,
+            doubt + len(joules) * self._meter.resolution_joules,
+            tuple(faults),
+            conditions.notes,
+        )
+
+
+def no_update(period_seconds: float, seconds: float) -> str:
+    """The fault of a window that its source slept through: 0 J then say nothing of the work."""
+    return (
+        f"no update: the source, renewed about every {period_seconds:.3g} s, did not move in "
+        f"{seconds:.3g} s; give the window more work"
+    )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
-from pytest_energy.meters.protocol import Conditions, Device, Method, Reading
+from pytest_energy.meters.protocol import Conditions, Device, Reading
+from pytest_energy.outcomes import Method
 
 POWERCAP = "/sys/class/powercap"
 ROOT_VARIABLE = "PYTEST_ENERGY_POWERCAP"

@@ -10,18 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy.arguments import check_choice, check_count
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
-from pytest_energy.workloads.checkpoints import brings_weights
-from pytest_energy.workloads.choices import check_choice, check_count
 from pytest_energy.workloads.data.batches import Batch, Batches, window_batches
 from pytest_energy.workloads.data.protocol import DataSource
-from pytest_energy.workloads.engine import accelerator, adamw, default_device
-from pytest_energy.workloads.loop import falling, train_pass
-from pytest_energy.workloads.lora import with_lora
+from pytest_energy.workloads.engine import accelerator, adamw, default_device, falling, train_pass
 from pytest_energy.workloads.models import build_model, parameters
-from pytest_energy.workloads.placing import check_fits, converter
+from pytest_energy.workloads.models.fitting import check_fits, converter, with_lora
+from pytest_energy.workloads.models.known import brings_weights
 from pytest_energy.workloads.tasks import Task, get_task
 from pytest_energy.workloads.workload import Workload, make_workload
 

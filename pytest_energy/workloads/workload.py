@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from pytest_energy.arguments import check_choice, check_count
 from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.choices import check_choice, check_count
 from pytest_energy.workloads.data.batches import PADDINGS
 from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.models import foreign_architecture

@@ -1,14 +1,115 @@
-"""One card's energy counter as cumulative joules: wraps undone, resets told."""
+"""When a counter ticks: a line through the ticks seen, and how far it can be trusted."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 from ctypes import c_ulonglong
+from itertools import pairwise
+from math import sqrt
+from statistics import median
 from typing import NamedTuple
 
 from pytest_energy.meters.nvml.card import Card
-from pytest_energy.meters.nvml.clock import TickClock
+
+DRIFT = 5e-6
+"""How much two oscillators drift apart while the temperature changes, so that a phase ages."""
+REMEMBERED = 24
+SURELY = 2.5
+"""Standard deviations that a tick is expected within."""
+SHARPEST_SECONDS = 1e-5
+WIDEST_SHARE = 1 / 3
+"""A tick that may be off by more of a period than this could be the one before or after."""
+
+
+class _Seen(NamedTuple):
+    number: int
+    seconds: float
+    half_width: float
+
+
+class TickClock:
+    """Period and phase of a counter's ticks; `seen` are their times and half-widths (s)."""
+
+    def __init__(self, seen: Sequence[tuple[float, float]]) -> None:
+        times = [seconds for seconds, _ in seen]
+        self.period_seconds = median(later - earlier for earlier, later in pairwise(times))
+        self.jitter_seconds = 0.0
+        """Standard deviation of the ticks about the line (s)."""
+        self._mean_index = self._mean_seconds = self._weight = self._spread = 0.0
+        self._seen: deque[_Seen] = deque(maxlen=REMEMBERED)
+        for seconds, half_width in seen[-REMEMBERED:]:
+            self.saw(seconds, half_width)
+
+    def expect(self, now: float) -> tuple[float, float]:
+        """When the first tick after `now` is due, and how far it may be off (s)."""
+        due = self.following(now)
+        return due, self.doubt(due)
+
+    def following(self, now: float) -> float:
+        """When the first tick after `now` is due (s)."""
+        index = int((now - self._mean_seconds) / self.period_seconds + self._mean_index) + 1
+        due = self._mean_seconds + (index - self._mean_index) * self.period_seconds
+        # Where the division was rounded, the tick may be the one before.
+        return due if due - self.period_seconds <= now else due - self.period_seconds
+
+    def doubt(self, at: float) -> float:
+        """How far a tick due at `at` may be off (s)."""
+        widest = WIDEST_SHARE * self.period_seconds
+        if not self._spread:
+            return widest
+        return min(SURELY * (self.jitter_seconds + self._line_doubt(at)), widest)
+
+    def missed(self) -> None:
+        """Trust predictions less: a tick came when none was due."""
+        self.jitter_seconds = min(2 * self.jitter_seconds + SHARPEST_SECONDS, self.period_seconds)
+
+    def saw(self, seconds: float, half_width: float) -> None:
+        """Take a tick into account that was seen at `seconds`, give or take `half_width`."""
+        index = 0
+        if self._seen:
+            index = round((seconds - self._mean_seconds) / self.period_seconds + self._mean_index)
+            if index <= self._seen[-1].number:
+                return
+            if self._spread and self._line_doubt(seconds) > WIDEST_SHARE * self.period_seconds:
+                self._seen.clear()
+        self._seen.append(_Seen(index, seconds, max(half_width, SHARPEST_SECONDS)))
+        self._fit()
+
+    def _line_doubt(self, at: float) -> float:
+        """Standard error of the line at a time (s)."""
+        far = (at - self._mean_seconds) / self.period_seconds
+        ahead = max(0.0, at - self._seen[-1].seconds)
+        return sqrt(1 / self._weight + far * far / self._spread) + ahead * DRIFT
+
+    def _due(self, index: int) -> float:
+        return self._mean_seconds + (index - self._mean_index) * self.period_seconds
+
+    def _fit(self) -> None:
+        """Draw the line: least squares, each tick weighted by how sharply it was seen."""
+        jitter = self.jitter_seconds
+        weights = [1 / (tick.half_width**2 + jitter**2) for tick in self._seen]
+        weighted = list(zip(weights, self._seen, strict=True))
+        self._weight = sum(weights)
+        self._mean_index = sum(w * tick.number for w, tick in weighted) / self._weight
+        self._mean_seconds = sum(w * tick.seconds for w, tick in weighted) / self._weight
+        self._spread = 0.0
+        if len(weighted) > 1:
+            offs = [(w, t.number - self._mean_index, t.seconds) for w, t in weighted]
+            self._spread = sum(w * off**2 for w, off, _ in offs)
+            together = sum(w * off * (seconds - self._mean_seconds) for w, off, seconds in offs)
+            self.period_seconds = together / self._spread
+        # What the line does not explain beyond the width of each look is the counter's own.
+        excess = [(t.seconds - self._due(t.number)) ** 2 - t.half_width**2 for t in self._seen]
+        squares = sum(w * max(0.0, e) for w, e in zip(weights, excess, strict=True))
+        self.jitter_seconds = sqrt(squares / self._weight * _small_sample(len(weights)))
+
+
+def _small_sample(count: int) -> float:
+    return count / max(1, count - 2)
+
 
 WRAP_BITS = 32
 """Some drivers keep the millijoules in 32 bits; at 300 W they wrap every four hours."""

@@ -9,14 +9,14 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
 
+from pytest_energy.arguments import check_choice, check_count
 from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.choices import check_choice, check_count
-from pytest_energy.workloads.data.order import shuffled_indices
-from pytest_energy.workloads.data.protocol import IGNORED, DataSource, Example
+from pytest_energy.workloads.data.protocol import IGNORED, DataSource, Example, shuffled_indices
 from pytest_energy.workloads.tasks import Task
 
 if TYPE_CHECKING:
     import torch
+
 
 Batch = Mapping[str, "torch.Tensor"]
 

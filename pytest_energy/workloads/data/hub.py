@@ -14,17 +14,23 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.data.features import make_examples
-from pytest_energy.workloads.data.order import shuffled_indices
-from pytest_energy.workloads.data.protocol import Example
-from pytest_energy.workloads.data.records import Question, Record, Tagged, Text, passages
-from pytest_energy.workloads.data.tagged import to_iob2
-from pytest_energy.workloads.data.tokenizer import tokenizer_for
+from pytest_energy.workloads.data.features import make_examples, tokenizer_for
+from pytest_energy.workloads.data.protocol import (
+    Example,
+    Question,
+    Record,
+    Tagged,
+    Text,
+    passages,
+    shuffled_indices,
+)
+from pytest_energy.workloads.data.readers import to_iob2
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from tokenizers import Tokenizer
+
 
 Row = Mapping[str, Any]
 

@@ -10,13 +10,13 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from pytest_energy.errors import DataError
-from pytest_energy.workloads.data.masking import masked_example
-from pytest_energy.workloads.data.protocol import IGNORED, Example
-from pytest_energy.workloads.data.records import Record
+from pytest_energy.workloads.data.features import masked_example
+from pytest_energy.workloads.data.protocol import IGNORED, Example, Record
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
 
 CLS, SEP, MASK = 101, 102, 103
 CUES = range(1000, 1996)

@@ -1,0 +1,122 @@
+"""Windows for a claim: warmed up, valid, of as many passes as asked, the middle one of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import pytest
+
+from pytest_energy.checks.comparability import require_undisturbed
+from pytest_energy.checks.measuring import InvalidEvidenceError, Purchases, Run
+from pytest_energy.checks.policy import WARM_UP_LIMIT
+from pytest_energy.metering import Window
+from pytest_energy.plugin.fixtures import user_errors
+from pytest_energy.plugin.state import EnergySession
+from pytest_energy.units import quantity
+
+ROUNDS = 3
+"""Windows of which the middle one counts: one that something disturbed moves nothing."""
+
+
+class PassingRun(Run, Protocol):
+    """A run that sells windows of several passes, such as `finetune` makes."""
+
+    def window(self, passes: int = 1) -> Window:
+        """Do the work of `passes` passes, metered."""
+
+
+class Sampler:
+    """Buys windows of runs for a session; a test that gets no valid ones ends with the reason.
+
+    It is skipped then, and fails where `CI` is set or with `--energy-strict`.
+    """
+
+    def __init__(self, session: EnergySession) -> None:
+        self._session = session
+
+    def warm_up(self, run: PassingRun) -> None:
+        """Windows that are no evidence, until J/token is steady; one where joules are modelled."""
+        limit = 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
+        with self._evidence():
+            require_undisturbed(self._session.config, self._session.hardware)
+            self._purchases(run, 1).warm_up(limit)
+
+    def windows(
+        self, run: PassingRun, passes: Sequence[int] = (1,), rounds: int = ROUNDS
+    ) -> list[Window]:
+        """For each number of passes the window of middle J/token out of `rounds`, up and down.
+
+        A drift is no trend over the passes then.
+        """
+        with self._evidence():
+            return _middles([self._purchases(run, count) for count in passes], rounds)
+
+    def in_turn(self, runs: Sequence[PassingRun], rounds: int = ROUNDS) -> list[Window]:
+        """Of each run the window of middle J/token; runs take turns, so that a drift is no effect.
+
+        Each is warmed up first.
+        """
+        for run in runs:
+            self.warm_up(run)
+        with self._evidence():
+            return _middles([self._purchases(run, 1) for run in runs], rounds)
+
+    def joules_per_token(self, run: PassingRun, rounds: int = ROUNDS) -> float:
+        """Warm a run up, and the middle J/token of its windows after that."""
+        self.warm_up(run)
+        (window,) = self.windows(run, rounds=rounds)
+        return window.joules_per_token
+
+    def known(self, identifier: str) -> float | None:
+        """Middle J/token of a run that an earlier test metered, and need not be bought again."""
+        for verdict in self._session.verdicts:
+            if (verdict.id, verdict.metric) == (identifier, "joules_per_token"):
+                valid = [window for window in verdict.windows if window.valid]
+                usable = valid and verdict.outcome != "invalid"
+                return _middle(valid).joules_per_token if usable else None
+        return None
+
+    def _purchases(self, run: PassingRun, passes: int) -> Purchases:
+        return Purchases(_Passes(run, passes), self._show)
+
+    def _show(self, identifier: str, number: int, window: Window) -> None:
+        text = f"{window.tokens:,} tokens  {quantity(window.joules, 'J')}"
+        self._session.progress.window(identifier, number, text)
+
+    @contextmanager
+    def _evidence(self) -> Iterator[None]:
+        with user_errors():
+            try:
+                yield
+                return
+            except InvalidEvidenceError as error:
+                reason = f"invalid, so not a pass: {error}"
+        if self._session.config.ci or self._session.config.strict:
+            raise pytest.fail.Exception(reason, pytrace=False) from None
+        raise pytest.skip.Exception(reason) from None
+
+
+class _Passes:
+    """A run whose windows are all of so many passes."""
+
+    def __init__(self, run: PassingRun, passes: int) -> None:
+        self.id, self.digest, self.padding_overhead = run.id, run.digest, run.padding_overhead
+        self._run, self._passes = run, passes
+
+    def window(self) -> Window:
+        return self._run.window(self._passes)
+
+
+def _middles(purchases: Sequence[Purchases], rounds: int) -> list[Window]:
+    """Buy `rounds` windows of each, there and back; the window of middle J/token of each."""
+    for number in range(rounds):
+        for one in purchases if number % 2 == 0 else reversed(purchases):
+            one.buy()
+    return [_middle(one.windows) for one in purchases]
+
+
+def _middle(windows: Sequence[Window]) -> Window:
+    ordered = sorted(windows, key=lambda window: window.joules_per_token)
+    return ordered[(len(ordered) - 1) // 2]

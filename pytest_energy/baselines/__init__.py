@@ -1,0 +1,136 @@
+"""Baseline files, read: what sessions of one hardware measured, checked name by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from pytest_energy.baselines.calibration import StoredCalibration
+from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
+
+SCHEMA = 1
+METRICS = ("joules_per_token", "savings")
+LARGEST_LEVEL = 10.0
+"""Tolerances and detects are fractions; ten times is beyond any use."""
+Source = Literal["measured", "paper"]
+
+
+@dataclass(frozen=True)
+class StoredSession:
+    """What one session measured: `mean` in J/token (or saved fraction), `cv` relative to it.
+
+    For savings `windows` counts pairs and `cv` is the SD of the pairs' log ratios.
+    """
+
+    date: str
+    windows: int
+    mean: float
+    cv: float
+    autocorrelation: float = 0.0
+    device: str | None = None
+    padding_overhead: float | None = None
+    mean_watts: float | None = None
+    tokens_per_second: float | None = None
+    environment: str | None = None
+    tokens: int | None = None
+    """Processed tokens of each window; other batches cannot be compared."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One gated figure: its levels (fractions; None: the default) and its sessions."""
+
+    metric: str
+    id: str
+    sessions: tuple[StoredSession, ...]
+    workload: str | None = None
+    tolerance: float | None = None
+    detect: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A band that a figure must lie in, low and high, and whose figure it is.
+
+    A band of J/token has a `mean` too, and may have the watts drawn meanwhile.
+    """
+
+    low: float
+    high: float
+    source: Source
+    mean: float | None = None
+    mean_watts: float | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline file; `entries` by (metric, id), `claims` by (name, meter method).
+
+    Claims on J/token go by ("joules_per_token", glob of ids): no measurement, so never an entry.
+    `calibrations` go by the devices' UUIDs, joined with `+` where there are several.
+    """
+
+    path: Path
+    key: str
+    match: tuple[str, ...] = ()
+    tokens_per_window: int | None = None
+    max_tokens_per_batch: int | None = None
+    entries: Mapping[tuple[str, str], Entry] = field(default_factory=dict)
+    claims: Mapping[tuple[str, str], Claim] = field(default_factory=dict)
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    calibrations: Mapping[str, StoredCalibration] = field(default_factory=dict)
+
+    def band(self, identifier: str) -> Claim | None:
+        """The first J/token band that is stated for a figure, or None."""
+        for (name, glob), claim in self.claims.items():
+            if name == "joules_per_token" and fnmatchcase(identifier, glob):
+                return claim
+        return None
+
+
+def baseline_path(folder: Path, key: str) -> Path:
+    """Where the baseline file of a hardware key is."""
+    return folder / f"{key}.toml"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a figure is gated against; `local` is this machine's own, kept in pytest's cache."""
+
+    baseline: Baseline
+    entry: Entry
+    local: bool
+
+
+def session_stats(entry: Entry) -> list[SessionStats]:
+    """The sessions of a J/token entry."""
+    return [
+        SessionStats(row.mean, row.cv, row.windows, row.autocorrelation, row.device)
+        for row in entry.sessions
+    ]
+
+
+def pair_stats(entry: Entry) -> list[PairStats]:
+    """The sessions of a savings entry."""
+    return [
+        PairStats(row.mean, row.cv, row.windows, row.autocorrelation, row.device)
+        for row in entry.sessions
+    ]
+
+
+def sessions_of(entry: Entry) -> Sequence[Session]:
+    """An entry's sessions, whichever metric it is of."""
+    return pair_stats(entry) if entry.metric == "savings" else session_stats(entry)
+
+
+def pooled_of(stored: Baseline, entry: Entry) -> Pooled | None:
+    """What the file's other entries of a metric say together of how sessions differ."""
+    others = [
+        sessions_of(other)
+        for other in stored.entries.values()
+        if other.metric == entry.metric and other.id != entry.id and other.sessions
+    ]
+    return pool(others)

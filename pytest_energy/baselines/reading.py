@@ -1,0 +1,261 @@
+"""A parsed baseline document, checked name by name and turned into dataclasses."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pytest_energy.baselines import (
+    LARGEST_LEVEL,
+    METRICS,
+    SCHEMA,
+    Baseline,
+    Claim,
+    Entry,
+    Source,
+    StoredSession,
+)
+from pytest_energy.baselines import calibration as stored_calibration
+from pytest_energy.baselines.calibration import StoredCalibration
+from pytest_energy.errors import BaselineError
+from pytest_energy.outcomes import Method
+
+
+def known_hardware(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Hardware keys and their device-name globs, from every file in a folder of baselines."""
+    return {path.stem: read(path).match for path in sorted(folder.glob("*.toml"))}
+
+
+def read(path: Path) -> Baseline:
+    """Read a baseline file; raises `BaselineError` naming the file and the place."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BaselineError(f"`{path}` cannot be read: {error}; mend or remove the file") from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Baseline:
+    """Parse the text of a baseline file; `path` is what errors name."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BaselineError(
+            f"`{path}` is not valid TOML: {error}; mend that line, or restore the file from git"
+        ) from error
+
+    return Reader(path).baseline(document)
+
+
+_SESSION_NAMES = {
+    "date": str,
+    "device": str,
+    "windows": int,
+    "pairs": int,
+    "tokens": int,
+    "mean": float,
+    "cv": float,
+    "sd": float,
+    "autocorrelation": float,
+    "padding_overhead": float,
+    "mean_watts": float,
+    "tokens_per_second": float,
+    "environment": str,
+}
+_ENTRY_NAMES = {
+    "tolerance": float,
+    "detect": float,
+    "workload": str,
+    "source": str,
+    "note": str,
+    "sessions": list,
+}
+METHODS = get_args(Method)
+_BAND_NAMES = {"low": float, "mean": float, "high": float, "mean_watts": float}
+_HARDWARE_NAMES = {
+    "key": str,
+    "match": list,
+    "tokens_per_window": int,
+    "max_tokens_per_batch": int,
+    "note": str,
+}
+
+
+class Reader:
+    """Turns a parsed document into a `Baseline`, refusing what it does not know by name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def baseline(self, document: Mapping[str, Any]) -> Baseline:
+        """The document as a `Baseline`; raises `BaselineError` naming the place and the file."""
+        schema = document.get("schema")
+        if schema != SCHEMA:
+            raise self._error(
+                "schema",
+                f"is {schema!r}, this version reads {SCHEMA}; write that, or upgrade pytest-energy",
+            )
+        tables = ("schema", "hardware", "environment", "claims", "calibration", *METRICS)
+        for name in document:
+            if name not in tables:
+                raise self._error(name, f"is not known; a baseline file has {', '.join(tables)}")
+        hardware = self._checked(document.get("hardware", {}), _HARDWARE_NAMES, "hardware")
+        key = hardware.get("key", self._path.stem)
+        if key != self._path.stem:
+            raise self._error(
+                "hardware.key", f"is {key!r} but the file is `{self._path.name}`; make them agree"
+            )
+        if "tokens_per_window" not in hardware and any(document.get(m) for m in METRICS):
+            raise self._error(
+                "hardware", "has no `tokens_per_window`; write the budget its sessions had"
+            )
+        entries = {
+            (metric, identifier): self._entry(metric, identifier, table)
+            for metric in METRICS
+            for identifier, table in self._table(document.get(metric, {}), metric).items()
+        }
+        return Baseline(
+            path=self._path,
+            key=key,
+            match=tuple(str(glob) for glob in hardware.get("match", [])),
+            tokens_per_window=hardware.get("tokens_per_window"),
+            max_tokens_per_batch=hardware.get("max_tokens_per_batch"),
+            entries=entries,
+            claims=self._claims(self._table(document.get("claims", {}), "claims")),
+            environments=self._environments(
+                self._table(document.get("environment", {}), "environment")
+            ),
+            calibrations={
+                device: self._calibration(table, f'calibration."{device}"')
+                for device, table in self._table(
+                    document.get("calibration", {}), "calibration"
+                ).items()
+            },
+        )
+
+    def _entry(self, metric: str, identifier: str, table: Any) -> Entry:
+        where = f'{metric}."{identifier}"'
+        values = self._checked(table, _ENTRY_NAMES, where)
+        if values.get("source", "measured") != "measured":
+            raise self._error(
+                f"{where}.source",
+                f"is {values['source']!r}, but what has sessions is measured; state a band from "
+                f"elsewhere under `[claims.{metric}]`",
+            )
+        sessions = tuple(
+            self._session(row, f"{where}.sessions[{index}]", paired=metric == "savings")
+            for index, row in enumerate(values.get("sessions", []))
+        )
+        for name in ("tolerance", "detect"):
+            if name in values and not 0 < values[name] <= LARGEST_LEVEL:
+                raise self._error(f"{where}.{name}", "must be a fraction such as 0.02, above 0")
+        return Entry(
+            metric=metric,
+            id=identifier,
+            sessions=sessions,
+            workload=values.get("workload"),
+            tolerance=values.get("tolerance"),
+            detect=values.get("detect"),
+        )
+
+    def _session(self, row: Any, where: str, *, paired: bool) -> StoredSession:
+        values = self._checked(row, _SESSION_NAMES, where)
+        if "pairs" in values:
+            values["windows"] = values.pop("pairs")
+        if "sd" in values:
+            values["cv"] = values.pop("sd")
+        for name in ("date", "windows", "mean", "cv"):
+            if name not in values:
+                raise self._error(where, f"has no `{name}`; restore the row or remove it")
+        mean = values["mean"]
+        if not (mean < 1 if paired else mean > 0):
+            raise self._error(where, f"needs `mean` {'below 1' if paired else 'above 0'}")
+        if not -1 <= values.get("autocorrelation", 0.0) <= 1 or values["cv"] < 0:
+            raise self._error(where, "needs `cv` from 0 and `autocorrelation` from -1 to 1")
+        for name in ("windows", "tokens", "padding_overhead", "mean_watts", "tokens_per_second"):
+            if values.get(name, 1) <= 0:
+                raise self._error(where, f"needs `{name}` above 0")
+        return StoredSession(**values)
+
+    def _calibration(self, table: Any, where: str) -> StoredCalibration:
+        values = self._checked(table, stored_calibration.NAMES, where)
+        try:
+            return stored_calibration.from_table(values)
+        except ValueError as error:
+            raise self._error(where, str(error)) from None
+
+    def _claims(self, table: Mapping[str, Any]) -> dict[tuple[str, str], Claim]:
+        claims = {}
+        for name, bands in table.items():
+            where = f"claims.{name}"
+            if name not in METRICS:
+                raise self._error(where, f"is no claim; write {' or '.join(METRICS)}")
+            source = self._table(bands, where).get("source", "measured")
+            if source not in ("measured", "paper"):
+                raise self._error(f"{where}.source", f"is {source!r}; write `measured` or `paper`")
+            band_of = self._joules_band if name == "joules_per_token" else self._band
+            for key, band in bands.items():
+                if key not in ("source", "note"):
+                    if name == "savings" and key not in METHODS:
+                        raise self._error(f"{where}.{key}", f"is none of {', '.join(METHODS)}")
+                    claims[name, key] = band_of(band, f"{where}.{key}", source)
+        return claims
+
+    def _band(self, band: Any, where: str, source: Source) -> Claim:
+        numbers = isinstance(band, list) and all(map(_is_number, band))
+        if not (numbers and len(band) == 2 and band[0] < band[1]):
+            raise self._error(where, "must be a band such as [0.4, 0.6]")
+        return Claim(float(band[0]), float(band[1]), source)
+
+    def _joules_band(self, band: Any, where: str, source: Source) -> Claim:
+        values = self._checked(band, _BAND_NAMES, where)
+        low, mean, high = (values.get(name, 0.0) for name in ("low", "mean", "high"))
+        if not 0 < low <= mean <= high < float("inf") or values.get("mean_watts", 1.0) <= 0:
+            raise self._error(
+                where,
+                "must be a band in J/token such as { low = 0.029, mean = 0.031, high = 0.036 }, "
+                "all above 0 and in that order",
+            )
+        return Claim(low, high, source, mean, values.get("mean_watts"))
+
+    def _environments(self, table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+        return {
+            name: {k: str(v) for k, v in self._table(values, f"environment.{name}").items()}
+            for name, values in table.items()
+        }
+
+    def _table(self, value: Any, where: str) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise self._error(where, "must be a table")
+        return value
+
+    def _checked(self, value: Any, names: Mapping[str, type], where: str) -> dict[str, Any]:
+        checked: dict[str, Any] = {}
+        for name, item in self._table(value, where).items():
+            if name not in names:
+                raise self._error(f"{where}.{name}", f"is not known; it may be {', '.join(names)}")
+            wanted = names[name]
+            if wanted is str and name == "date":
+                item = item.isoformat() if hasattr(item, "isoformat") else item
+            fits = isinstance(item, wanted) and not isinstance(item, bool)
+            if not (_is_number(item) if wanted is float else fits):
+                raise self._error(f"{where}.{name}", f"must be of type {wanted.__name__}")
+            if wanted is int and item <= 0:
+                raise self._error(f"{where}.{name}", "must be above 0")
+            checked[name] = float(item) if wanted is float else item
+        return checked
+
+    def _error(self, where: str, what: str) -> BaselineError:
+        return BaselineError(f"`{where}` in `{self._path}` {what}")
+
+
+def _is_number(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)  # type: ignore[arg-type]

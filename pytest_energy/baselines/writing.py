@@ -1,0 +1,190 @@
+"""Baseline files, written: sessions added with comments and order kept, in one atomic write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_energy.baselines import METRICS, SCHEMA, StoredSession
+from pytest_energy.baselines.calibration import StoredCalibration, as_table
+from pytest_energy.errors import BaselineError
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+    from tomlkit.items import InlineTable, Table
+
+    from pytest_energy.plugin.options import UpdateMode
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One session of one figure, to be stored; `environment` is named by the session's id of it."""
+
+    metric: str
+    id: str
+    workload: str | None
+    session: StoredSession
+    environment: Mapping[str, str]
+    tolerance: float
+    detect: float
+    nodeid: str = ""
+    """The test that recorded it."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The `[hardware]` table of a file that does not exist yet."""
+
+    key: str
+    match: tuple[str, ...]
+    tokens_per_window: int
+    max_tokens_per_batch: int | None = None
+
+
+def updated(
+    text: str | None, header: Header, recordings: Iterable[Recording], mode: UpdateMode
+) -> str:
+    """The file's new text; entries without a recording, comments and order stay as they are.
+
+    `new` leaves entries that have sessions alone, `append` adds one more session, `replace` starts
+    anew. Raises `BaselineError` where a session of another workload would be appended.
+    """
+    import tomlkit
+
+    document = tomlkit.parse(text) if text else _new_document(header)
+    for recording in recordings:
+        _record(document, header, recording, mode)
+    return _spaced(tomlkit.dumps(document))
+
+
+def calibrated(text: str | None, header: Header, device: str, stored: StoredCalibration) -> str:
+    """The file's new text with a device's calibration in it; all else stays as it is."""
+    import tomlkit
+
+    document = tomlkit.parse(text) if text else _new_document(header)
+    group = _child(document, "calibration")
+    if device not in group:
+        group[device] = tomlkit.table()
+    group[device].update({**as_table(stored), "date": tomlkit.datetime(stored.date)})
+    return _spaced(tomlkit.dumps(document))
+
+
+def pruned(text: str) -> str:
+    """The file's text without entries that have no sessions and environments that none names."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    named = set()
+    for metric in METRICS:
+        for identifier, entry in list(document.get(metric, {}).items()):
+            if entry.get("sessions"):
+                named |= {row.get("environment") for row in entry["sessions"]}
+            else:
+                document[metric].remove(identifier)
+    for name in list(document.get("environment", {})):
+        if name not in named:
+            document["environment"].remove(name)
+    return tomlkit.dumps(document)
+
+
+def _new_document(header: Header) -> TOMLDocument:
+    import tomlkit
+
+    document = tomlkit.document()
+    document["schema"] = SCHEMA
+    document["hardware"] = _hardware(header)
+    return document
+
+
+def _hardware(header: Header) -> Table:
+    import tomlkit
+
+    hardware = tomlkit.table()
+    hardware["key"] = header.key
+    hardware["match"] = list(header.match)
+    hardware["tokens_per_window"] = header.tokens_per_window
+    if header.max_tokens_per_batch is not None:
+        hardware["max_tokens_per_batch"] = header.max_tokens_per_batch
+    return hardware
+
+
+def _record(document: TOMLDocument, header: Header, recording: Recording, mode: UpdateMode) -> None:
+    import tomlkit
+
+    if "hardware" not in document:
+        document["hardware"] = _hardware(header)
+    if not any(document.get(metric) for metric in METRICS):
+        document["hardware"]["tokens_per_window"] = header.tokens_per_window
+    group = _child(document, recording.metric)
+    entry = group.get(recording.id)
+    if entry is None:
+        entry = tomlkit.table()
+        entry["tolerance"] = recording.tolerance
+        entry["detect"] = recording.detect
+        group[recording.id] = entry
+        entry = group[recording.id]
+    stored = entry.get("workload")
+    if mode == "append" and stored is not None and stored != recording.workload:
+        raise BaselineError(
+            f"`{recording.id}` has sessions of workload `{stored}`, this one is "
+            f"`{recording.workload}`; record it anew with `--energy-update=replace`"
+        )
+    if entry.get("sessions") and mode == "new":
+        return
+    if recording.workload is not None:
+        entry["workload"] = recording.workload
+    elif mode == "replace":
+        entry.pop("workload", None)
+    if "source" in entry and mode != "append":
+        del entry["source"]
+    if mode != "append" or not entry.get("sessions"):
+        entry["sessions"] = tomlkit.array().multiline(True)
+    entry["sessions"].append(_row(recording))
+    if recording.session.environment is not None:
+        environments = _child(document, "environment")
+        if recording.session.environment not in environments:
+            table = tomlkit.table()
+            table.update(dict(recording.environment))
+            environments[recording.session.environment] = table
+
+
+def _child(document: TOMLDocument, name: str) -> Any:
+    import tomlkit
+
+    if name not in document:
+        document[name] = tomlkit.table(is_super_table=True)
+    return document[name]
+
+
+def _row(recording: Recording) -> InlineTable:
+    import tomlkit
+
+    session = recording.session
+    paired = recording.metric == "savings"
+    values: dict[str, Any] = {
+        "date": tomlkit.datetime(session.date),
+        "device": session.device,
+        "pairs" if paired else "windows": session.windows,
+        "tokens": session.tokens,
+        "mean": _figures(session.mean),
+        "sd" if paired else "cv": _figures(session.cv),
+        "autocorrelation": round(session.autocorrelation, 3),
+        "padding_overhead": _figures(session.padding_overhead),
+        "mean_watts": _figures(session.mean_watts, 5),
+        "tokens_per_second": _figures(session.tokens_per_second, 5),
+        "environment": session.environment,
+    }
+    row = tomlkit.inline_table()
+    row.update({name: value for name, value in values.items() if value is not None})
+    return row
+
+
+def _spaced(text: str) -> str:
+    # A table inserted between others follows without a blank line; comments stay with their table.
+    return re.sub(r"(?m)^([^#\n][^\n]*)\n(?=\[)", r"\1\n\n", text)
+
+
+def _figures(value: float | None, digits: int = 6) -> float | None:
+    return None if value is None else float(f"{value:.{digits}g}")

@@ -1,0 +1,1 @@
+"""From a run to the record of its verdict, against a baseline."""

@@ -1,0 +1,125 @@
+"""Whether a figure and its baseline can be compared at all, and why they differ if they do."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from pytest_energy.baselines import Reference, StoredSession
+from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
+from pytest_energy.errors import BaselineError
+from pytest_energy.gate.explanation import Operating, explain
+from pytest_energy.metering.hardware import Hardware
+from pytest_energy.plugin.options import EnergyConfig
+from pytest_energy.plugin.state import EnergySession
+from pytest_energy.results import VerdictRecord
+
+_CONDITIONS = {
+    "gpu": "the device",
+    "power_limit_watts": "the power limit (W)",
+    "meter": "the meter",
+}
+_CPU_CONDITIONS = {"cpu": "the processor", "meter": "the meter"}
+
+
+def reference(record: VerdictRecord, session: EnergySession) -> Reference | None:
+    """The entry that a figure is gated against, None where it is to be recorded or is missing.
+
+    Raises `BaselineError` where a committed entry is of other work; a local one, or one that is
+    to be replaced, is recorded anew.
+    """
+    found = session.reference(record.metric, record.id)
+    if found is None:
+        return None
+    other = _other_work(record, found)
+    differs = other is not None or _differing(found, session.hardware) is not None
+    if differs and (found.local or session.config.update == "replace"):
+        return None
+    if other is not None:
+        raise BaselineError(
+            f"`{record.id}` is {other} of `{found.baseline.path}`: model, batches, precision or "
+            f"data differ, so the figures cannot be compared; undo the change, or record anew with "
+            f"`--energy-update=replace`"
+        )
+    return found
+
+
+def require_same_conditions(found: Reference, hardware: Hardware) -> None:
+    """Raise `InvalidEvidenceError` where device, power limit or meter are not the baseline's."""
+    difference = _differing(found, hardware)
+    if difference is not None:
+        raise InvalidEvidenceError(
+            f"{difference}; set it back, or record anew with `--energy-update=replace`"
+        )
+
+
+def require_undisturbed(config: EnergyConfig, hardware: Hardware) -> None:
+    """Raise `InvalidEvidenceError` where other workers' tests run on the metered processor."""
+    counted = not hardware.environment.get("meter", "").endswith("(modelled)")
+    if config.parallel and hardware.key == "cpu" and counted:
+        raise InvalidEvidenceError(
+            "other pytest-xdist workers run on the processor that is metered; use `-n 0`"
+        )
+
+
+def explanation(
+    summary: Summary, found: Reference, hardware: Hardware, padding_overhead: float | None
+) -> str | None:
+    """Why J/token moved: power, throughput and environment; padding too where it is given."""
+    rows = _own_rows(found, hardware)
+    watts = [row.mean_watts for row in rows if row.mean_watts]
+    speeds = [row.tokens_per_second for row in rows if row.tokens_per_second]
+    if not watts or not speeds or not summary.mean_watts or not summary.tokens_per_second:
+        return None
+    stored = rows[-1].padding_overhead if padding_overhead else None
+    old = Operating(fmean(watts), fmean(speeds), stored)
+    new = Operating(summary.mean_watts, summary.tokens_per_second, padding_overhead)
+    environment = _environment(found, rows[-1])
+    # What the baseline did not note may or may not have changed; it is no difference.
+    current = {k: v for k, v in hardware.environment.items() if k in environment}
+    return explain(old, new, environment, current).sentence
+
+
+def changed_environment(
+    found: Reference, hardware: Hardware
+) -> dict[str, tuple[str | None, str | None]]:
+    """What differs from the newest session's environment, by name: (then, now)."""
+    environment = _environment(found, _own_rows(found, hardware)[-1])
+    return {
+        name: (then, hardware.environment.get(name))
+        for name, then in environment.items()
+        if then != hardware.environment.get(name)
+    }
+
+
+def _environment(found: Reference, row: StoredSession) -> dict[str, str]:
+    return dict(found.baseline.environments.get(row.environment or "", {}))
+
+
+def _own_rows(found: Reference, hardware: Hardware) -> tuple[StoredSession, ...]:
+    """The sessions of this device, which the gate compares with; all where it has none."""
+    rows = found.entry.sessions
+    own = tuple(row for row in rows if row.device and row.device == hardware.device)
+    return own or rows
+
+
+def _other_work(record: VerdictRecord, found: Reference) -> str | None:
+    stored = found.entry.workload
+    if stored is not None and stored != record.workload:
+        return f"workload `{record.workload}`, not the `{stored}`"
+    tokens = {row.tokens for row in found.entry.sessions if row.tokens}
+    if record.tokens and tokens and tokens != {record.tokens}:
+        recorded = ", ".join(str(count) for count in sorted(tokens))
+        return f"windows of {record.tokens} tokens, not the {recorded}"
+    return None
+
+
+def _differing(found: Reference, hardware: Hardware) -> str | None:
+    """The first condition that any session's environment and today's do not share."""
+    conditions = _CPU_CONDITIONS if hardware.key == "cpu" else _CONDITIONS
+    for row in found.entry.sessions:
+        stored = found.baseline.environments.get(row.environment or "", {})
+        for name, title in conditions.items():
+            old, new = stored.get(name), hardware.environment.get(name)
+            if old is not None and new is not None and old != new:
+                return f"{title} is {new}, the baseline's was {old}"
+    return None

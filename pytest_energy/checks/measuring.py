@@ -1,0 +1,198 @@
+"""Buying windows: warm up until steady, buy invalid ones again, sum up what was bought."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from statistics import fmean, stdev
+from typing import Protocol
+
+from pytest_energy.baselines import StoredSession
+from pytest_energy.errors import EnergyError, raised_elsewhere
+from pytest_energy.metering import Window
+from pytest_energy.stats.steadiness import autocorrelation, is_stationary
+
+__tracebackhide__ = raised_elsewhere
+
+
+INVALID_LIMIT = 5
+"""Invalid windows in a row after which a figure's verdict is `invalid`."""
+
+
+class InvalidEvidenceError(EnergyError):
+    """Windows kept being invalid; the text is the reason of the last."""
+
+
+class Run(Protocol):
+    """Anything that can be gated: it sells windows of the same work, one at a time.
+
+    `digest` names the work (None: not compared), `padding_overhead` is processed over real tokens.
+    """
+
+    @property
+    def id(self) -> str:
+        """Name of the figure's row, such as `sst2/bert-base-uncased`."""
+
+    @property
+    def digest(self) -> str | None:
+        """Workload digest, eight hex digits."""
+
+    @property
+    def padding_overhead(self) -> float | None:
+        """Processed tokens over real tokens of a window."""
+
+    def window(self) -> Window:
+        """Do the work once, metered."""
+
+
+@dataclass
+class Purchases:
+    """Windows bought of one run, in order; `show` is told of each, numbered (0: warm-up)."""
+
+    run: Run
+    show: Callable[[str, int, Window], None]
+    windows: list[Window] = field(default_factory=list)
+    rejected: list[Window] = field(default_factory=list)
+
+    def buy(self) -> Window:
+        """One valid window; raises `InvalidEvidenceError` once too many in a row were not."""
+        for _ in range(INVALID_LIMIT):
+            window = self._window()
+            if window.valid:
+                self.windows.append(window)
+                return window
+            self.rejected.append(window)
+        raise InvalidEvidenceError(
+            f"{INVALID_LIMIT} windows of `{self.run.id}` in a row were invalid: "
+            f"{self.rejected[-1].invalid_reason}"
+        )
+
+    def warm_up(self, limit: int) -> bool:
+        """Run windows that are no evidence until J/token is steady; says whether it became so."""
+        values: list[float] = []
+        while len(values) < limit:
+            window = self._window(warming=True)
+            if window.valid:
+                values.append(window.joules_per_token)
+            elif len(self.rejected) >= INVALID_LIMIT:
+                raise InvalidEvidenceError(
+                    f"{INVALID_LIMIT} windows of `{self.run.id}` were invalid in warm-up: "
+                    f"{window.invalid_reason}"
+                )
+            if not window.valid:
+                self.rejected.append(window)
+            if is_stationary(values):
+                return True
+        return False
+
+    def _window(self, *, warming: bool = False) -> Window:
+        window = _checked(self.run.window(), self.run.id)
+        self.show(self.run.id, 0 if warming else len(self.windows) + 1, window)
+        return window
+
+
+def require_run(run: object) -> None:
+    """Raise `EnergyError` unless `run` has all that a run must have."""
+    needed = ("id", "digest", "padding_overhead", "window")
+    missing = [f"`{name}`" for name in needed if not hasattr(run, name)]
+    if missing:
+        raise EnergyError(
+            f"`{type(run).__name__}` cannot be gated, since it has no {', '.join(missing)}; give "
+            f"what `finetune` returns, or an object with `id`, `digest`, `padding_overhead` (both "
+            f"may be None) and `window()`"
+        )
+
+
+def _checked(window: object, identifier: str) -> Window:
+    """A user's window with builtin numbers, which reports and xdist need."""
+    if not isinstance(window, Window):
+        raise EnergyError(
+            f"`window()` of `{identifier}` returned {type(window).__name__}, no window; return "
+            f"`replace(w.record, tokens=…, real_tokens=…)`"
+        )
+    if not window.tokens > 0 or (window.valid and not window.seconds > 0):
+        raise EnergyError(
+            f"`{identifier}` sold a window of {window.tokens} tokens in {window.seconds:.3g} s; "
+            f"set `tokens` to what it processed"
+        )
+    return replace(
+        window,
+        seconds=float(window.seconds),
+        tokens=int(window.tokens),
+        real_tokens=int(window.real_tokens),
+        loss=None if window.loss is None else float(window.loss),
+    )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What windows say together: mean with its 95 % half-width, and how they vary."""
+
+    mean: float
+    uncertainty: float
+    cv: float
+    autocorrelation: float
+    windows: int
+    mean_watts: float | None = None
+    tokens_per_second: float | None = None
+
+
+def summarise(windows: Sequence[Window]) -> Summary:
+    """Sum up windows of one run, in J/token; the half-width joins spread and meter uncertainty."""
+    values = [window.joules_per_token for window in windows]
+    mean = fmean(values)
+    spread = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    meter = fmean(window.uncertainty_joules / window.tokens for window in windows)
+    seconds = sum(window.seconds for window in windows)
+    return Summary(
+        mean=mean,
+        uncertainty=math.hypot(1.96 * spread, meter / math.sqrt(len(values))),
+        cv=stdev(values) / mean if len(values) > 1 else 0.0,
+        autocorrelation=autocorrelation(values),
+        windows=len(values),
+        mean_watts=sum(window.joules for window in windows) / seconds,
+        tokens_per_second=sum(window.tokens for window in windows) / seconds,
+    )
+
+
+def summarise_pairs(pairs: Sequence[tuple[Window, Window]]) -> Summary:
+    """Sum up interleaved pairs (base, other) as the fraction of J/token that the other saves.
+
+    `cv` is the SD of the pairs' log ratios, as the savings test takes it.
+    """
+    ratios = [math.log(b.joules_per_token / a.joules_per_token) for a, b in pairs]
+    theta = fmean(ratios)
+    sd = stdev(ratios) if len(ratios) > 1 else 0.0
+    return Summary(
+        mean=1 - math.exp(theta),
+        uncertainty=math.exp(theta) * 1.96 * sd / math.sqrt(len(ratios)),
+        cv=sd,
+        autocorrelation=autocorrelation(ratios),
+        windows=len(ratios),
+    )
+
+
+def stored_session(
+    summary: Summary,
+    *,
+    device: str | None,
+    environment: str,
+    padding_overhead: float | None,
+    tokens: int | None,
+) -> StoredSession:
+    """The row that a baseline file keeps of a summary."""
+    return StoredSession(
+        date=datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
+        windows=summary.windows,
+        mean=summary.mean,
+        cv=summary.cv,
+        autocorrelation=summary.autocorrelation,
+        device=device,
+        padding_overhead=padding_overhead,
+        mean_watts=summary.mean_watts,
+        tokens_per_second=summary.tokens_per_second,
+        environment=environment,
+        tokens=tokens,
+    )

@@ -1,1 +1,0 @@
-"""What the subcommands of `pytest-energy` do; each returns its exit code."""

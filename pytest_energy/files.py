@@ -1,0 +1,105 @@
+"""Files: text read with its faults named by line, and text written whole or not at all."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_energy.errors import BaselineError, DataError
+
+if TYPE_CHECKING:
+    pass
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's text in one step, so that a reader sees the old or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def require_writable(path: Path, option: str) -> None:
+    """Raise `BaselineError` where a file could not be written later, naming the option."""
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BaselineError(
+            f"`{option}`: `{path}` cannot be written; give a file in a folder that you may write to"
+        )
+
+
+def unified_diff(old: str | None, new: str, name: str) -> str:
+    """A unified diff of a file's text, empty where nothing changed."""
+    lines = difflib.unified_diff(
+        (old or "").splitlines(), new.splitlines(), f"a/{name}", f"b/{name}", lineterm="", n=1
+    )
+    return "\n".join(lines)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def fault(path: Path, line: int | None, wrong: str, expected: str) -> DataError:
+    """The error for `path`, at `line` (from 1) where there is one."""
+    where = f"`{path}`" if line is None else f"`{path}`, line {line}"
+    return DataError(f"{where}: {wrong}; expected {expected}")
+
+
+def read_bytes(path: Path) -> bytes:
+    """What the file holds; `DataError` if it can't be opened."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"`{path}` cannot be read: {error.strerror or error}") from error
+
+
+def read_text(path: Path, expected: str) -> str:
+    """The file as UTF-8 (a byte order mark is dropped); `DataError` if empty or undecodable.
+
+    `expected` says for the error what should have been there.
+    """
+    data = read_bytes(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # utf-8-sig counts from behind a byte order mark; the line is the same.
+        line = data[: error.start].count(b"\n") + 1
+        raise fault(path, line, f"byte 0x{data[error.start]:02x} is not UTF-8", expected) from None
+    if not text.strip():
+        raise fault(path, None, "the file is empty", expected)
+    return text
+
+
+def read_lines(path: Path, expected: str) -> list[str]:
+    """The lines of the file without their ends (`\\n` or `\\r\\n`, nothing else ends a line)."""
+    lines = read_text(path, expected).split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """Eight hex digits of what the files hold, in their order; their names do not matter."""
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(hashlib.sha256(read_bytes(path)).digest())
+    return total.hexdigest()[:8]

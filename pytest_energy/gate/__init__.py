@@ -1,0 +1,63 @@
+"""What a gate decides: a verdict, its evidence, and its way there; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_energy.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How much the windows say: log likelihood ratio of `detect` against `tolerance`.
+
+    At `fails_at` or more the figure has changed, at `passes_at` or less it has not.
+    """
+
+    log_likelihood_ratio: float
+    fails_at: float
+    passes_at: float
+
+
+@dataclass(frozen=True)
+class TracePoint:
+    """A gate after so many windows (or pairs): the change so far, and where it would be decided.
+
+    All as `Verdict.change` is. Inside `within` (low, high) the figure has not changed, outside
+    `changed` it has; None where the gate could not say so yet.
+    """
+
+    windows: int
+    change: float
+    within: tuple[float, float] | None = None
+    changed: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate decided of one figure, and why.
+
+    `value`, `baseline`, `windows` and `reference_windows` (the base's side of pairs) are in
+    `unit`. `change`, the 95 % `interval`, `tolerance`, `detect` and `drift` (second window of a
+    pair against the first) are relative; of a `fraction` such as savings they are differences.
+    `path` is the log likelihood ratio after each window, the larger of the two sides; `trace` is
+    the same as a person reads it.
+    """
+
+    outcome: Outcome
+    reason: str
+    tolerance: float
+    detect: float
+    metric: str | None = None
+    id: str | None = None
+    unit: str = "J/token"
+    value: float | None = None
+    baseline: float | None = None
+    change: float | None = None
+    interval: tuple[float, float] | None = None
+    windows: tuple[float, ...] = ()
+    reference_windows: tuple[float, ...] = ()
+    evidence: Evidence | None = None
+    path: tuple[float, ...] = ()
+    trace: tuple[TracePoint, ...] = ()
+    drift: float | None = None

@@ -1,0 +1,245 @@
+"""What was different on both sides of a change in a history, as `explain` says it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Literal
+
+from pytest_energy.gate.explanation import Operating, explain
+from pytest_energy.history.series import Point, Series
+from pytest_energy.stats.change_points import (
+    Shift,
+    bounds,
+    clipped,
+    find_changes,
+    noise_of,
+    separation,
+    shifts,
+    threshold,
+)
+from pytest_energy.stats.segments import REFERENCE, Noise
+from pytest_energy.units import FRACTION
+
+AROUND = 20
+"""Sessions on either side whose power and throughput are compared."""
+
+NEAR = 3
+"""Sessions by which a change may be dated wrongly; a difference so near still counts."""
+
+_ANY = Operating(1.0, 1.0)
+
+
+def reason(metric: str, before: Sequence[Point], after: Sequence[Point]) -> str | None:
+    """Why the sessions `after` a change differ from those `before` it; None if nothing is known."""
+    old, new = _environments(before, after)
+    real = metric == "joules_per_real_token"
+    operating = _operating(before[-AROUND:], real), _operating(after[:AROUND], real)
+    if metric.startswith("joules_per_") and operating[0] and operating[1]:
+        return explain(operating[0], operating[1], old, new).sentence
+    if not old or not new:
+        return None
+    differences = explain(_ANY, _ANY, old, new).differences
+    return f"{', '.join(differences)}." if differences else "Same environment."
+
+
+def _operating(points: Sequence[Point], real: bool) -> Operating | None:
+    watts = [point.mean_watts for point in points if point.mean_watts]
+    speeds = [point.tokens_per_second for point in points if point.tokens_per_second]
+    paddings = [point.padding_overhead for point in points if point.padding_overhead]
+    if not watts or not speeds:
+        return None
+    return Operating(fmean(watts), fmean(speeds), fmean(paddings) if real and paddings else None)
+
+
+def _environments(
+    before: Sequence[Point], after: Sequence[Point]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What ran right before and right after; a little further off where those are the same."""
+    old, new = _surroundings(before[-1]), _surroundings(after[0])
+    for step in range(1, NEAR + 1):
+        if old != new:
+            break
+        old = _surroundings(before[max(-1 - step, -len(before))])
+        new = _surroundings(after[min(step, len(after) - 1)])
+    return old, new
+
+
+def _surroundings(point: Point) -> dict[str, str]:
+    if not point.environment:
+        return {}
+    # Another card is a difference, however alike the cards are.
+    card = {"device": point.device} if point.device else {}
+    return {**point.environment, **card}
+
+
+FEWEST_SESSIONS = REFERENCE
+"""Sessions of a series before anything can be said of it."""
+
+NEWEST = 5
+"""Sessions whose median is held against the baseline."""
+
+_STALE_THRESHOLD = 3.9
+
+State = Literal["steady", "drift", "returned", "too few"]
+
+
+@dataclass(frozen=True)
+class ChangePoint:
+    """A change of level between sessions: `index` is the first point after it.
+
+    `before` and `after` are levels in the series' unit, `change` relative (points of a fraction).
+    A `ramp` rose or fell gradually, from `date` to `until`; a `step` has `until` None. `commit` is
+    that of the first session after the change, `last_good` that of the last one before it.
+    `reason` is the sentence of `explain`, None where power and throughput are not known.
+    """
+
+    index: int
+    date: str
+    before: float
+    after: float
+    change: float
+    kind: Literal["step", "ramp"] = "step"
+    until: str | None = None
+    commit: str | None = None
+    last_good: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Stale:
+    """The baseline no longer describes the figure: `level` is the median of the last sessions.
+
+    Both in the series' unit; `change` of the level against the baseline, relative or in points.
+    """
+
+    level: float
+    baseline: float
+    change: float
+
+
+@dataclass(frozen=True)
+class SeriesDrift:
+    """What is known of one series; `needed` says how many more sessions are, 0 where enough.
+
+    `state`: `drift` where the level is not the first sessions' any more, or the baseline is stale;
+    `returned` where it changed and came back. `level` is the level of the newest sessions.
+    """
+
+    series: Series
+    state: State
+    change_points: tuple[ChangePoint, ...] = ()
+    stale: Stale | None = None
+    level: float | None = None
+    needed: int = 0
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """All series of a history, and what could not be read of it."""
+
+    series: tuple[SeriesDrift, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def drifting(self) -> tuple[SeriesDrift, ...]:
+        """The series that drift."""
+        return tuple(one for one in self.series if one.state == "drift")
+
+    @property
+    def exit_code(self) -> int:
+        """0 no drift, 1 drift, 2 can't say: no series has enough sessions."""
+        if self.drifting:
+            return 1
+        return 0 if any(one.state != "too few" for one in self.series) else 2
+
+
+def analyse(series: Series, *, of: int = 1) -> SeriesDrift:
+    """Look for changes in one series; `of` is how many series share the error budget."""
+    points = series.points
+    if len(points) < FEWEST_SESSIONS:
+        return SeriesDrift(series, "too few", needed=FEWEST_SESSIONS - len(points))
+    scale = _Scale(series.unit)
+    values = [scale.even(point.value) for point in points]
+    changes = find_changes(values, of)
+    edges = bounds(changes, len(values))
+    tamed = clipped(values, edges)
+    found = shifts(values, changes)
+    noise = noise_of(tamed, edges)
+    level = found[-1].after if found else fmean(tamed)
+    stale = _stale(series, scale, values, noise, of)
+    first, last = tamed[: edges[1]], tamed[edges[-2] :]
+    moved = bool(found) and separation(first, last, noise) > threshold(of)
+    state: State = "drift" if moved or stale else "returned" if found else "steady"
+    return SeriesDrift(
+        series=series,
+        state=state,
+        change_points=tuple(_change_point(series, scale, shift, edges) for shift in found),
+        stale=stale,
+        level=scale.back(level),
+    )
+
+
+def report(series: Iterable[Series], warnings: Iterable[str] = ()) -> DriftReport:
+    """Analyse all series, which share one budget of false alarms between them."""
+    found = tuple(series)
+    told = sum(len(one.points) >= FEWEST_SESSIONS for one in found)
+    return DriftReport(tuple(analyse(one, of=max(1, told)) for one in found), tuple(warnings))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The scale on which noise is even: logarithms, of a saved fraction those of what is left."""
+
+    unit: str
+
+    def even(self, value: float) -> float:
+        return math.log1p(-value) if self.unit == FRACTION else math.log(value)
+
+    def back(self, level: float) -> float:
+        return -math.expm1(level) if self.unit == FRACTION else math.exp(level)
+
+    def change(self, before: float, after: float) -> float:
+        """Relative, or in points of a fraction; both levels on the even scale."""
+        if self.unit == FRACTION:
+            return self.back(after) - self.back(before)
+        return math.expm1(after - before)
+
+
+def _change_point(series: Series, scale: _Scale, shift: Shift, edges: Sequence[int]) -> ChangePoint:
+    points = series.points
+    start = max(edge for edge in edges if edge < max(shift.index, 1))
+    last = shift.index if shift.end is None else shift.end
+    stop = min(edge for edge in edges if edge > last)
+    before = points[start : shift.index] or points[:1]
+    return ChangePoint(
+        index=shift.index,
+        date=points[shift.index].date,
+        before=scale.back(shift.before),
+        after=scale.back(shift.after),
+        change=scale.change(shift.before, shift.after),
+        kind="step" if shift.end is None else "ramp",
+        until=None if shift.end is None else points[shift.end].date,
+        commit=points[shift.index].commit,
+        last_good=before[-1].commit,
+        reason=reason(series.metric, before, points[last:stop]),
+    )
+
+
+def _stale(
+    series: Series, scale: _Scale, values: Sequence[float], noise: Noise, of: int
+) -> Stale | None:
+    baseline, tolerance = series.baseline, series.tolerance
+    if baseline is None or tolerance is None:
+        return None
+    level, accepted = median(values[-NEWEST:]), scale.even(baseline)
+    change = scale.change(accepted, level)
+    # The variance of a median of n values is that of their mean times about pi / 2.
+    variance = math.pi / 2 / NEWEST + 1.0 / max(1, series.baseline_sessions)
+    limit = math.sqrt(_STALE_THRESHOLD**2 + 2.0 * math.log(of))
+    told = abs(level - accepted) > limit * noise.sd * math.sqrt(variance)
+    if abs(change) < tolerance / 2 or not told:
+        return None
+    return Stale(scale.back(level), baseline, change)

@@ -1,0 +1,233 @@
+"""Windows: joules over a stretch of work, with their uncertainty and whether they are valid."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.metering.validity import first_fault
+from pytest_energy.meters.protocol import TOO_SHORT, Measured, Meter, PlainSpan, PowerTrace, Span
+from pytest_energy.outcomes import Method
+
+
+@dataclass(frozen=True)
+class Window:
+    """One metered stretch of work; joules are gross (idle included), waits for ticks excluded.
+
+    `seconds` is the work's own time (s); `tokens` counts padding, `real_tokens` does not;
+    `uncertainty_joules` is the half-width (J) that covers the true energy 19 times in 20.
+    """
+
+    name: str
+    method: Method
+    joules_by_domain: Mapping[str, float]
+    seconds: float
+    uncertainty_joules: float
+    started: float
+    """Unix time (s) at which the window began."""
+    invalid_reason: str | None = None
+    tokens: int = 0
+    real_tokens: int = 0
+    steps: int = 0
+    loss: float | None = None
+    notes: Mapping[str, float] = field(default_factory=dict)
+    power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict)
+    """Power (W) over the window where the meter samples it, else empty; nothing is gated on it."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the joules can be used as evidence."""
+        return self.invalid_reason is None
+
+    @property
+    def joules(self) -> float:
+        """Joules of all domains together (J)."""
+        return sum(self.joules_by_domain.values())
+
+    @property
+    def mean_watts(self) -> float:
+        """Mean power over the window (W)."""
+        return self.joules / self.seconds
+
+    @property
+    def joules_per_token(self) -> float:
+        """Joules a processed token, padding included (J/token)."""
+        return self.joules / self.tokens
+
+    @property
+    def joules_per_real_token(self) -> float:
+        """Joules a token that is not padding (J/token)."""
+        return self.joules / self.real_tokens
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Processed tokens a second (1/s)."""
+        return self.tokens / self.seconds
+
+
+class OpenWindow:
+    """A window while it runs; its figures can be read once the block has ended.
+
+    An exception in the block passes through and leaves no record. A device that is lost never
+    interrupts the block: the window is invalid afterwards.
+    """
+
+    def __init__(
+        self, meter: Meter, name: str, synchronize: Callable[[], None] | None = None
+    ) -> None:
+        self._meter = meter
+        self._name = name
+        self._synchronize = synchronize or _synchronize_cuda
+        self._span: Span | None = None
+        self._failure: str | None = None
+        self._record: Window | None = None
+        self._power: Callable[[], Mapping[str, PowerTrace]] | None = None
+        self._tokens = self._real_tokens = 0
+
+    def __enter__(self) -> OpenWindow:
+        self._record, self._span, self._failure, self._power = None, None, None, None
+        self._synchronize()
+        self._unix_seconds = time.time()
+        try:
+            self._span = begin_span(self._meter)
+        except EnergyError as error:
+            self._failure = str(error)
+        self._started = self._span.started if self._span else time.monotonic()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is not None:
+            return
+        self._synchronize()
+        ended = time.monotonic()
+        measured = self._measured(ended)
+        self._power = measured.power
+        seconds = ended - self._started
+        self._record = Window(
+            name=self._name,
+            method=self._meter.method,
+            joules_by_domain=measured.joules_by_domain,
+            seconds=seconds,
+            uncertainty_joules=measured.uncertainty_joules,
+            started=self._unix_seconds,
+            invalid_reason=first_fault(
+                measured.joules_by_domain,
+                seconds,
+                measured.uncertainty_joules,
+                self._meter.devices,
+                measured.faults,
+            ),
+            tokens=self._tokens,
+            real_tokens=self._real_tokens,
+            notes=measured.notes,
+        )
+
+    def work_started(self) -> None:
+        """Leave out what lies between the window's beginning and now, such as a wait for others.
+
+        Where the meter cannot, it stays in the window's joules and seconds.
+        """
+        restart = getattr(self._span, "work_started", None)
+        if restart is not None:
+            self._started = time.monotonic()
+            restart(self._started)
+
+    def _measured(self, ended: float) -> Measured:
+        failure = self._failure or "the window never began"
+        if self._span is not None:
+            try:
+                return self._span.end(ended)
+            except EnergyError as error:
+                failure = str(error)
+        return Measured({device.domain: 0.0 for device in self._meter.devices}, 0.0, (failure,))
+
+    def count_tokens(self, processed: int, real: int) -> None:
+        """Add tokens worked on in the block: all of them, and those that are not padding."""
+        self._tokens += processed
+        self._real_tokens += real
+
+    @property
+    def record(self) -> Window:
+        """The finished window."""
+        finished = self._finished()
+        if self._power is not None:
+            # Put together here, not at the end of the window, whose cost is the run's.
+            finished = self._record = replace(finished, power_by_domain=self._power())
+            self._power = None
+        return finished
+
+    @property
+    def joules(self) -> float:
+        """Joules of all domains together (J); `EnergyError` where they cannot be believed."""
+        return self._believable().joules
+
+    @property
+    def joules_by_domain(self) -> Mapping[str, float]:
+        """Joules of each domain (J); `EnergyError` where they cannot be believed."""
+        return self._believable().joules_by_domain
+
+    @property
+    def seconds(self) -> float:
+        """The work's own time (s)."""
+        return self._finished().seconds
+
+    @property
+    def mean_watts(self) -> float:
+        """Mean power (W); `EnergyError` where it cannot be believed."""
+        return self._believable().mean_watts
+
+    @property
+    def uncertainty_joules(self) -> float:
+        """Half-width that covers the true energy 19 times in 20 (J)."""
+        return self._finished().uncertainty_joules
+
+    @property
+    def valid(self) -> bool:
+        """Whether the joules can be used as evidence."""
+        return self._finished().valid
+
+    @property
+    def invalid_reason(self) -> str | None:
+        """Why the joules cannot be used, if so."""
+        return self._finished().invalid_reason
+
+    def _finished(self) -> Window:
+        if self._record is None:
+            raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
+        return self._record
+
+    def _believable(self) -> Window:
+        """The record, unless its joules are wrong; those of a short window are only uncertain."""
+        finished = self._finished()
+        reason = finished.invalid_reason
+        if reason is not None and not reason.startswith(TOO_SHORT):
+            raise EnergyError(
+                f"window `{self._name}` has no joules to go by: {reason}; check `valid` first, "
+                "or take what was read from `record`"
+            )
+        return finished
+
+
+def window(meter: Meter, name: str, synchronize: Callable[[], None] | None = None) -> OpenWindow:
+    """Meter a block of work: `with window(meter, "train") as w: ...`, then `w.joules`."""
+    return OpenWindow(meter, name, synchronize)
+
+
+def begin_span(meter: Meter) -> Span:
+    """Begin a window on any meter: on its own terms where it has some, else by two readings."""
+    # Not `isinstance`: checking a protocol's members costs more than the rest of the beginning.
+    begin = getattr(meter, "begin", None)
+    span: Span = PlainSpan(meter) if begin is None else begin()
+    return span
+
+
+def _synchronize_cuda() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        # On a card that nothing uses it would open a context, which draws power from then on.
+        is_used = getattr(torch._C, "_cuda_hasPrimaryContext", lambda _: True)
+        for i in filter(is_used, range(torch.cuda.device_count())):
+            torch.cuda.synchronize(i)

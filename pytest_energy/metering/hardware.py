@@ -1,0 +1,162 @@
+"""What is measured on: its key, its devices, and a fingerprint of what moves energy figures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import metadata, util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_energy.meters.protocol import Device, Meter
+
+
+# Vendor and form-factor words that say nothing about which energy figures are comparable.
+_NOISE = re.compile(
+    r"\b(nvidia|amd|tesla|quadro|geforce|graphics|device|sxm\d*|pcie|hbm\d*e?|\d+gb)\b|[^a-z0-9]+"
+)
+_PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A machine as baselines know it; `environment` is the fingerprint, `key` names the file."""
+
+    key: str
+    devices: tuple[Device, ...]
+    environment: Mapping[str, str]
+
+    @property
+    def environment_id(self) -> str:
+        """Four hex digits that name this environment in a baseline file."""
+        return environment_id(self.environment)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Device names, each once."""
+        return tuple(dict.fromkeys(device.name for device in self.devices))
+
+    @property
+    def device(self) -> str | None:
+        """The GPUs' UUIDs, by which baseline sessions are told apart; None without a GPU."""
+        uuids = [d.uuid for d in self.devices if d.uuid and d.domain.startswith("gpu")]
+        return "+".join(uuids) or None
+
+    @property
+    def uuids(self) -> str:
+        """What identifies the metered devices on this host, a processor's domains included."""
+        return "+".join(device.uuid for device in self.devices if device.uuid)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one window costs by default: `tokens` processed, at most so many of them a batch."""
+
+    tokens: int
+    max_tokens_per_batch: int | None = None
+
+
+# An H200 spends about two seconds on the larger budget; two CPU cores one to two on the smaller.
+GPU_BUDGET = Budget(tokens=250_000)
+CPU_BUDGET = Budget(tokens=512, max_tokens_per_batch=512)
+
+
+def identify(meter: Meter, known: Mapping[str, tuple[str, ...]] | None = None) -> Hardware:
+    """Name the machine behind a meter.
+
+    `known` maps hardware keys to device-name globs (a baseline file's `match`); the first that
+    fits all devices names the hardware, else the key is made from the device's own name.
+    """
+    devices = tuple(meter.devices)
+    names = [device.name for device in devices]
+    gpus = [device for device in devices if device.domain.startswith("gpu")]
+    key = matching_key(names, known or {}) if gpus else "cpu"
+    return Hardware(
+        key=key or slug(gpus[0].name),
+        devices=devices,
+        environment=fingerprint(devices, meter_name=f"{meter.name} ({meter.method})"),
+    )
+
+
+def matching_key(names: list[str], known: Mapping[str, tuple[str, ...]]) -> str | None:
+    """The key whose globs fit every device name, or None."""
+    for key, globs in known.items():
+        if names and all(any(fnmatchcase(name, glob) for glob in globs) for name in names):
+            return key
+    return None
+
+
+def slug(name: str) -> str:
+    """A short key from a device name: `NVIDIA A100-SXM4-80GB` gives `a100`."""
+    words = _NOISE.sub(" ", name.lower()).split()
+    return "".join(words) or "gpu"
+
+
+def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
+    """What the run stands on, by name; read without importing the packages it names."""
+    found: dict[str, str] = {}
+    installed = {package: _version(package) for package in _PACKAGES}
+    found.update({package: version for package, version in installed.items() if version})
+    found["python"] = platform.python_version()
+    found["os"] = f"{platform.system()} {platform.release()}"
+    found["cpu"] = cpu_name()
+    found["meter"] = meter_name
+    gpus = [device for device in devices if device.domain.startswith("gpu")]
+    names = [device.name for device in gpus]
+    for field, values in {
+        "gpu": [
+            f"{names.count(name)}x {name}" if names.count(name) > 1 else name for name in names
+        ],
+        "driver": [device.driver for device in gpus if device.driver],
+        "power_limit_watts": [f"{d.power_limit_watts:g}" for d in gpus if d.power_limit_watts],
+        "max_sm_clock_mhz": [str(d.max_sm_clock_mhz) for d in gpus if d.max_sm_clock_mhz],
+        "application_sm_clock_mhz": [
+            str(d.application_sm_clock_mhz) for d in gpus if d.application_sm_clock_mhz
+        ],
+    }.items():
+        if values:
+            found[field] = "+".join(dict.fromkeys(values))
+    if gpus and "torch" in found:
+        found["cuda"] = _cuda_of_torch()
+    return found
+
+
+def environment_id(environment: Mapping[str, str]) -> str:
+    """Four hex digits of a hash over the environment's names and values."""
+    text = json.dumps(dict(sorted(environment.items())), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:4]
+
+
+def cpu_name() -> str:
+    """The processor's model name, from the kernel where it says one."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cuda_of_torch() -> str:
+    # From the file that says it: importing torch takes seconds.
+    spec = util.find_spec("torch")
+    if spec is not None and spec.origin is not None:
+        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+        found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
+        if found:
+            return found[1]
+    return "none"

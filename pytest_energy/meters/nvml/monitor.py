@@ -1,0 +1,211 @@
+"""What would invalidate joules: sampled at a window's ends and, by a thread, in between."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from pytest_energy.meters.nvml.card import Card, DeviceLostError
+from pytest_energy.meters.nvml.counter import Counter, stands_still
+from pytest_energy.meters.process_tree import ProcessTree
+from pytest_energy.meters.protocol import FOREIGN
+
+INTERVAL_SECONDS = 0.1
+LONGEST_INTERVAL = 1.3
+AFTER_TICK = 0.05
+"""Looks come by this share of a period after a tick."""
+COUNTER_LOOKS = 3
+"""Every third look is at everything, the others are at the counters alone."""
+FRESH_SECONDS = 1.5 * COUNTER_LOOKS * INTERVAL_SECONDS
+"""How old the last look at everything may be; older than this, the thread was held up."""
+REMEMBERED = 4096
+THROTTLED = {
+    0x08: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+"""NVML's clocks-event reasons that make joules incomparable."""
+ANY_THROTTLE = sum(THROTTLED)
+SOFTWARE_POWER_CAP = 0x04
+NORMAL_SHARE_OF_LIMIT = 0.8
+"""A card that the driver holds at its power limit draws about that; well below it, it is not."""
+APPLICATION_CLOCKS = 0x02
+CLOCK_JUMP = 1.3
+DISAGREEMENT = 3.0
+FEW_SAMPLES = 4
+
+
+class Sample(NamedTuple):
+    """One look at one card."""
+
+    seconds: float
+    domain: str
+    watts: float | None
+    reasons: int | None
+    sm_megahertz: int | None
+
+
+class Watch:
+    """Looks at the cards some times a second and keeps what was wrong, with its time."""
+
+    def __init__(self, cards: Sequence[Card], counters: Sequence[Counter]) -> None:
+        self._cards = cards
+        self._counters = counters
+        self._tree = ProcessTree()
+        self._limits = {card.domain: card.limits() for card in cards}
+        self._faults: dict[str, float] = {}
+        self._notes: dict[str, float] = {}
+        self._samples: deque[Sample] = deque(maxlen=REMEMBERED)
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pytest-energy-watch", daemon=True)
+        self._thread.start()
+
+    def look(self) -> None:
+        """Look at every card now."""
+        for card in self._cards:
+            self._guarded(self._record, card)
+
+    def glance(self) -> None:
+        """Look at what can change at any moment: who computes on the cards, and throttling."""
+        for card in self._cards:
+            self._guarded(self._check, card)
+
+    def faults_since(self, seconds: float) -> tuple[str, ...]:
+        """What was wrong at any look since that time."""
+        if not self._faults:
+            return ()
+        with self._lock:
+            return tuple(text for text, last in self._faults.items() if last >= seconds)
+
+    def samples_since(self, seconds: float, domain: str) -> list[Sample]:
+        """Looks at one card since that time."""
+        found: list[Sample] = []
+        with self._lock:
+            for sample in reversed(self._samples):
+                if sample.seconds < seconds:
+                    break
+                if sample.domain == domain:
+                    found.append(sample)
+        return found
+
+    def notes(self) -> dict[str, float]:
+        """Temperatures and clocks as they were at the last looks, by name with unit."""
+        with self._lock:
+            return dict(self._notes)
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        looks = 0
+        while not self._closed.wait(self._delay()):
+            looks += 1
+            for counter in self._counters:
+                self._look_at_counter(counter)
+            if looks % COUNTER_LOOKS == 0:
+                self.look()
+
+    def _delay(self) -> float:
+        """Until the next look (s), a moment after a tick: no window waits for one then."""
+        clock = self._counters[0].clock if self._counters else None
+        if clock is None or clock.period_seconds > INTERVAL_SECONDS * LONGEST_INTERVAL:
+            return INTERVAL_SECONDS
+        now = time.monotonic()
+        # Nothing guards the clock: one that is being redrawn may tell a wrong time for once.
+        due = clock.following(now + INTERVAL_SECONDS - 0.5 * clock.period_seconds)
+        delay = due + AFTER_TICK * clock.period_seconds - now
+        return min(max(delay, INTERVAL_SECONDS / 2), INTERVAL_SECONDS * LONGEST_INTERVAL)
+
+    def _look_at_counter(self, counter: Counter) -> None:
+        try:
+            fault = stands_still(counter)
+        except DeviceLostError as error:
+            fault = str(error)
+        if fault is not None:
+            self._found(fault)
+
+    def _guarded(self, look_at: Callable[[Card], object], card: Card) -> None:
+        try:
+            look_at(card)
+        except DeviceLostError as error:
+            self._found(str(error))
+
+    def _check(self, card: Card) -> int | None:
+        """Find throttling and foreign processes; the reasons for the clocks."""
+        reasons = card.event_reasons()
+        if reasons and reasons & ANY_THROTTLE:
+            for bit, word in THROTTLED.items():
+                if reasons & bit:
+                    self._found(f"throttled: {word} of `{card.domain}`")
+        if pids := card.processes():
+            for pid in self._tree.foreign(pids):
+                self._found(f"{FOREIGN}: {pid} computes on `{card.domain}`")
+        return reasons
+
+    def _record(self, card: Card) -> None:
+        reasons = self._check(card)
+        limits = card.limits()
+        for name, value in limits.items():
+            before = self._limits[card.domain].get(name, value)
+            if value != before:
+                self._found(f"clock jump: {name} of `{card.domain}` went from {before} to {value}")
+        self._limits[card.domain] = limits
+        sample = Sample(
+            time.monotonic(), card.domain, card.instant_watts(), reasons, card.sm_clock_megahertz()
+        )
+        noted = {
+            f"{card.domain} temperature_celsius": card.temperature_celsius(),
+            f"{card.domain} sm_megahertz": sample.sm_megahertz,
+        }
+        with self._lock:
+            self._samples.append(sample)
+            self._notes.update({k: float(v) for k, v in noted.items() if v is not None})
+
+    def _found(self, text: str) -> None:
+        with self._lock:
+            self._faults[text] = time.monotonic()
+
+
+def implausible(
+    samples: Iterable[Sample], domain: str, mean_watts: float, limit_watts: float | None
+) -> list[str]:
+    """What the samples of a window say against its joules; `mean_watts` is the counter's figure."""
+    watts: list[float] = []
+    clocks: list[int] = []
+    capped = False
+    for _, _, sample_watts, reasons, sm_megahertz in samples:
+        if sample_watts is not None:
+            watts.append(sample_watts)
+        if reasons is None:
+            continue
+        capped = capped or reasons & SOFTWARE_POWER_CAP != 0
+        # Where no other reason is given, the clocks are where the settings put them.
+        if sm_megahertz and not reasons & ~APPLICATION_CLOCKS:
+            clocks.append(sm_megahertz)
+    faults = []
+    highest = max([mean_watts, *watts])
+    if capped and limit_watts and highest < NORMAL_SHARE_OF_LIMIT * limit_watts:
+        faults.append(
+            f"throttled: software power cap of `{domain}` at {highest:.0f} W, "
+            f"far below its limit of {limit_watts:.0f} W"
+        )
+    if clocks and max(clocks) > CLOCK_JUMP * min(clocks):
+        faults.append(
+            f"clock jump: SM clock of `{domain}` between {min(clocks)} and {max(clocks)} MHz, "
+            "and no reason is given"
+        )
+    if len(watts) >= FEW_SAMPLES and not (
+        min(watts) / DISAGREEMENT <= mean_watts <= max(watts) * DISAGREEMENT
+    ):
+        faults.append(
+            f"implausible: the counter of `{domain}` says {mean_watts:.0f} W, "
+            f"its power readings {min(watts):.0f} to {max(watts):.0f} W"
+        )
+    return faults

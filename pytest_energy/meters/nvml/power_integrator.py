@@ -1,0 +1,211 @@
+"""Cards without an energy counter: power integrated by a background thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+from statistics import median
+
+from pytest_energy.meters.nvml.card import Card, DeviceLostError
+from pytest_energy.meters.nvml.counter_span import CardJoules
+from pytest_energy.meters.protocol import mean_powers
+
+SAMPLE_SECONDS = 0.01
+PATIENCE_SECONDS = 1.0
+LATENCY_SECONDS = 0.0001
+RESOLUTION_WATTS = 0.001
+SENSOR_SHIFT = 0.75
+"""A reading held for a period p averages over p/4 to p: its middle is 5/8 p to p before it ends."""
+SHIFT_DOUBT = 0.25
+CHANGES = 24
+FEWEST_CHANGES = 8
+SLOWEST_SENSOR_SECONDS = 0.25
+FASTEST_SENSOR_SECONDS = 0.025
+CURVE_SECONDS = 0.05
+CURVE_POINTS = 8192
+"""What is kept of the integral for plots: a point every so often, of the last minutes."""
+
+
+@dataclass
+class Mark:
+    """A moment at which the integral is wanted; None until the samples have passed it."""
+
+    seconds: float
+    joules: float | None = None
+    watts: float = 0.0
+    variance: float = 0.0
+
+
+class Trace:
+    """The integral of one card's power readings; the power changes halfway between two of them.
+
+    Every reading counts, the same value again, too: readings are never merged.
+    """
+
+    def __init__(self) -> None:
+        self.joules = 0.0
+        self._last: tuple[float, float] | None = None
+        self._variance = 0.0
+        self._changes: deque[tuple[float, float]] = deque(maxlen=CHANGES)
+        self._marks: list[Mark] = []
+        self._curve: deque[tuple[float, float]] = deque(maxlen=CURVE_POINTS)
+
+    def add(self, seconds: float, watts: float) -> None:
+        """Take a reading (W) at a time (s)."""
+        if self._last is None:
+            self._last = (seconds, watts)
+        earlier, before = self._last
+        for mark in self._marks:
+            if mark.seconds <= seconds:
+                self._pass(mark, seconds, watts)
+        self._marks = [mark for mark in self._marks if mark.joules is None]
+        self.joules += (before + watts) / 2 * (seconds - earlier)
+        # Where between the two the power changed is unknown: evenly spread over the step.
+        if watts != before:
+            self._changes.append((seconds, watts))
+            held = max(seconds - earlier, self.sensor_period())
+            self._variance += (watts - before) ** 2 * held**2 / 12
+        self._last = (seconds, watts)
+        if not self._curve or seconds - self._curve[-1][0] >= CURVE_SECONDS:
+            self._curve.append((seconds, self.joules))
+
+    def powers(self, since: float) -> list[tuple[float, float]]:
+        """Mean powers (time in s, W) from about that time on, at most `CURVE_SECONDS` apart."""
+        recent: list[tuple[float, float]] = []
+        for point in reversed(self._curve):
+            recent.append(point)
+            if point[0] < since:
+                break
+        return mean_powers(recent[::-1])
+
+    def mark(self, seconds: float) -> Mark:
+        """Ask for the integral at a moment that is not older than the last reading."""
+        mark = Mark(seconds)
+        self._marks.append(mark)
+        return mark
+
+    def sensor_period(self) -> float:
+        """How long the sensor holds a value (s); 0 while it seems to give a fresh one each time."""
+        if len({watts for _, watts in self._changes}) < FEWEST_CHANGES:
+            return 0.0
+        times = [seconds for seconds, _ in self._changes]
+        step = median(b - a for a, b in pairwise(times))
+        return step if FASTEST_SENSOR_SECONDS < step < SLOWEST_SENSOR_SECONDS else 0.0
+
+    def _pass(self, mark: Mark, seconds: float, watts: float) -> None:
+        assert self._last is not None
+        earlier, before = self._last
+        halfway = (earlier + seconds) / 2
+        first = min(max(mark.seconds, earlier), halfway) - earlier
+        second = max(mark.seconds, halfway) - halfway
+        mark.joules = self.joules + before * first + watts * second
+        mark.watts = before if mark.seconds < halfway else watts
+        mark.variance = self._variance
+
+
+def between(begin: Mark, end: Mark, sensor_period: float) -> tuple[float, float]:
+    """Joules between two passed marks, and how far they may be off (J)."""
+    assert begin.joules is not None
+    assert end.joules is not None
+    edge = abs(end.watts - begin.watts) * SHIFT_DOUBT * sensor_period
+    timing = (begin.watts + end.watts) * LATENCY_SECONDS
+    resolution = RESOLUTION_WATTS * (end.seconds - begin.seconds)
+    doubt = 2 * sqrt(max(0.0, end.variance - begin.variance)) + edge + timing + resolution
+    return end.joules - begin.joules, doubt
+
+
+class Integrator:
+    """One card's trace, fed by a thread from opening to closing."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self.domain = card.domain
+        self.lost: str | None = None
+        self._trace = Trace()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self.sample()
+        self._thread = threading.Thread(target=self._run, name="pytest-energy-power", daemon=True)
+        self._thread.start()
+
+    def sample(self) -> None:
+        """Take a reading now."""
+        with self._lock:
+            try:
+                watts = self.card.sharpest_watts()
+            except DeviceLostError as error:
+                self.lost = str(error)
+                return
+            if watts is None:
+                self.lost = f"device lost: `{self.domain}` no longer gives its power"
+            else:
+                self._trace.add(time.monotonic(), watts)
+
+    def joules(self) -> float:
+        """Joules from opening to now (J)."""
+        self.sample()
+        return self._trace.joules
+
+    def sensor_period(self) -> float:
+        """How long the sensor holds a value (s)."""
+        with self._lock:
+            return self._trace.sensor_period()
+
+    def powers(self, since: float) -> list[tuple[float, float]]:
+        """Mean powers (time in s, W) from about that time on."""
+        with self._lock:
+            return self._trace.powers(since)
+
+    def mark(self, seconds: float) -> Mark:
+        """Ask for the integral at a moment from now on."""
+        with self._lock:
+            return self._trace.mark(seconds)
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self.lost is None and not self._closed.wait(SAMPLE_SECONDS):
+            self.sample()
+
+
+class IntegratorSpan:
+    """A window over one card's trace, moved by how much its sensor lags."""
+
+    def __init__(self, integrator: Integrator) -> None:
+        self.domain = integrator.domain
+        self._integrator = integrator
+        self._period = integrator.sensor_period()
+        integrator.sample()
+
+    def work_started(self, started: float) -> None:
+        """Mark the start of the work; to be called just before."""
+        self._begin = self._integrator.mark(started + SENSOR_SHIFT * self._period)
+
+    def work_ended(self, ended: float) -> None:
+        """Mark the end of the work; to be called at once."""
+        self._end = self._integrator.mark(ended + SENSOR_SHIFT * self._period)
+        self._integrator.sample()
+
+    def end(self) -> CardJoules:
+        """Joules of the work; waits for as long as the sensor lags."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while self._end.joules is None and self._integrator.lost is None:
+            if time.monotonic() > give_up:
+                return CardJoules(0.0, 0.0, f"device lost: `{self.domain}` gives no more power")
+            time.sleep(SAMPLE_SECONDS)
+        if self._end.joules is None or self._begin.joules is None:
+            return CardJoules(0.0, 0.0, self._integrator.lost)
+        joules, doubt = between(self._begin, self._end, self._period)
+        return CardJoules(joules, doubt, self._integrator.lost)
+
+    def power(self) -> list[tuple[float, float]]:
+        """Powers (time in s, W) since the work started, moved back by how much the sensor lags."""
+        lag = SENSOR_SHIFT * self._period
+        return [(at - lag, watts) for at, watts in self._integrator.powers(self._begin.seconds)]

@@ -1,0 +1,170 @@
+"""Joules at the wall, from what a plug meter or PDU reports: a log that it writes, or its HTTP."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+from pytest_energy.errors import EnergyError, MeterUnavailableError
+from pytest_energy.meters.protocol import Conditions, Device, Measured, Reading
+from pytest_energy.meters.wall.trace import NotCoveredError, WallJoules, WallTrace
+from pytest_energy.outcomes import Method
+
+DOMAIN = "wall"
+PATIENCE_PERIODS = 3.0
+PATIENCE_SECONDS = 1.0
+"""How long a finished window waits for the reading after it: three usual periods and this."""
+
+CLOCK_MOVED_SECONDS = 0.05
+"""A step of the system's clock in a window that readings, which go by it, do not survive."""
+
+_LEAST_READINGS = 2
+_LOOK_SECONDS = 0.25
+
+
+class Source(Protocol):
+    """Where readings come from; `shown` names it, `trouble` says why none came lately."""
+
+    shown: str
+    trouble: str | None
+
+    def refresh(self, trace: WallTrace) -> None:
+        """Add new readings to a trace; raises `EnergyError` for what cannot be read."""
+
+    def close(self) -> None:
+        """Let go of the source; a second call does nothing."""
+
+
+class WallMeter:
+    """Joules of everything behind one plug; begins and ends windows by the readings' own times.
+
+    A window that the readings do not cover is invalid, with what is missing. The accuracy of the
+    plug itself (1 % is usual) is not in the uncertainty: nothing here can know it.
+    """
+
+    name = "wall"
+    method: Method = "external"
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._trace = WallTrace()
+        self.devices: tuple[Device, ...] = (Device(DOMAIN, source.shown, f"wall:{source.shown}"),)
+        self.update_period_seconds = self.resolution_joules = 0.0
+        self._closed = False
+        try:
+            self._first_readings()
+        except EnergyError:
+            self.close()
+            raise
+        self._opened = self._trace.last or 0.0
+
+    def joules_between(self, started: float, ended: float) -> WallJoules:
+        """Joules from one Unix time to another (s); waits a while for a reading after `ended`.
+
+        Raises `EnergyError` where the readings do not cover all of it.
+        """
+        give_up = time.monotonic() + self._patience
+        while True:
+            self._refresh()
+            if (self._trace.last or 0.0) >= ended or time.monotonic() >= give_up:
+                break
+            time.sleep(min(max(self.update_period_seconds / 4, 0.005), _LOOK_SECONDS))
+        try:
+            return self._trace.between(started, ended)
+        except NotCoveredError as error:
+            raise self._missing(str(error)) from None
+
+    def begin(self) -> WallSpan:
+        """Begin a window now."""
+        return WallSpan(self)
+
+    def read(self) -> Reading:
+        """Joules since the meter was opened, up to the last reading, with the time of that (s)."""
+        self._refresh()
+        last = self._trace.last or 0.0
+        age = time.time() - last
+        try:
+            found = self._trace.between(self._opened, last)
+        except NotCoveredError as error:
+            raise self._missing(str(error)) from None
+        return Reading(time.monotonic() - age, {DOMAIN: found.joules})
+
+    def conditions(self) -> Conditions:
+        """Whether readings still come."""
+        try:
+            self._refresh()
+        except EnergyError as error:
+            return Conditions((f"wall reading missing: {error}",))
+        age = time.time() - (self._trace.last or 0.0)
+        if age <= self._patience:
+            return Conditions()
+        return Conditions((str(self._missing(f"its last reading is {age:.3g} s old")),))
+
+    def close(self) -> None:
+        """Let go of the log or the plug; reading afterwards is an error."""
+        if not self._closed:
+            self._closed = True
+            self._source.close()
+
+    @property
+    def _patience(self) -> float:
+        return PATIENCE_PERIODS * self.update_period_seconds + PATIENCE_SECONDS
+
+    def _first_readings(self) -> None:
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        self._refresh()
+        while self._trace.readings < _LEAST_READINGS:
+            if time.monotonic() >= give_up:
+                why = self._source.trouble or f"{self._trace.readings} in {PATIENCE_SECONDS:g} s"
+                raise MeterUnavailableError(
+                    f"meter `wall`: `{self._source.shown}` has fewer than {_LEAST_READINGS} "
+                    f"readings ({why}); let it run first, then try again"
+                )
+            time.sleep(_LOOK_SECONDS / 10)
+            self._refresh()
+
+    def _refresh(self) -> None:
+        if self._closed:
+            raise EnergyError("meter `wall` is closed: open another one")
+        self._source.refresh(self._trace)
+        self.update_period_seconds = self._trace.period_seconds
+        self.resolution_joules = self._trace.resolution_joules
+
+    def _missing(self, what: str) -> EnergyError:
+        trouble = f" (it {self._source.trouble})" if self._source.trouble else ""
+        return EnergyError(f"wall reading missing: `{self._source.shown}`: {what}{trouble}")
+
+
+class WallSpan:
+    """A window of wall joules; its times are the system's, as the readings' are."""
+
+    def __init__(self, meter: WallMeter) -> None:
+        self._meter = meter
+        self.started = time.monotonic()
+        self._ahead = time.time() - self.started
+
+    def end(self, ended: float) -> Measured:
+        """Joules from `started` to `ended` (`time.monotonic()`), once a reading has come after."""
+        ahead = time.time() - time.monotonic()
+        moved = ahead - self._ahead
+        if abs(moved) > CLOCK_MOVED_SECONDS:
+            fault = f"clock jump: the system's clock moved by {moved:+.3g} s in the window"
+            return Measured({DOMAIN: 0.0}, 0.0, (fault,))
+        found = self._meter.joules_between(self.started + self._ahead, ended + ahead)
+        return Measured({DOMAIN: found.joules}, found.uncertainty_joules)
+
+
+def open_wall(source: str, interval_seconds: float | None = None) -> WallMeter:
+    """Open a wall meter by what reports it: a log file's path, or a plug's http(s) address.
+
+    `interval_seconds` is that between polls of a plug (default 1 s). Raises
+    `MeterUnavailableError` where nothing is reported, `DataError` for a log that is malformed.
+    """
+    if source.startswith(("http://", "https://")):
+        from pytest_energy.meters.wall.http import INTERVAL_SECONDS, WallPlug
+
+        return WallMeter(WallPlug(source, interval_seconds or INTERVAL_SECONDS))
+    from pytest_energy.meters.wall.log import WallLog
+
+    return WallMeter(WallLog(Path(source)))

@@ -1,0 +1,177 @@
+"""Wall readings from a log that a plug meter or PDU is writing: CSV or JSON, one a line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from pytest_energy.errors import DataError, MeterUnavailableError
+from pytest_energy.meters.wall.trace import (
+    JOULES,
+    TIMES,
+    WATTS,
+    Figure,
+    WallReading,
+    WallTrace,
+    figure,
+    flat,
+    moment,
+    plain,
+)
+
+HISTORY_BYTES = 1 << 18
+"""How much of a log that is there already is read; of what is older, lines are only counted."""
+
+_DELIMITERS = ",;\t"
+
+
+class WallLog:
+    """Follows a log file: each `refresh` takes in the whole lines that were added.
+
+    A last line without its end waits for it. A log that is replaced or cut is begun anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.shown = path.name
+        self.trouble: str | None = None
+        self._path = path
+        self._lines: deque[bytes] = deque()
+        self._columns: list[str] | None
+        self._file: BinaryIO
+        self._unread: bytes
+        self._number: int
+        try:
+            self._begin(path.open("rb"))
+        except OSError as error:
+            raise MeterUnavailableError(
+                f"meter `wall`: `{path}` cannot be read ({error.strerror}); give a log file, or "
+                "the http:// address of a plug"
+            ) from None
+        self._skip_history()
+
+    def refresh(self, trace: WallTrace) -> None:
+        """Add new readings; raises `DataError` with file and line, and goes on after that line."""
+        self._follow()
+        self._unread += self._file.read()
+        whole, end, self._unread = self._unread.rpartition(b"\n")
+        if end:
+            self._lines.extend(whole.split(b"\n"))
+        while self._lines:
+            self._number += 1
+            reading = self._reading(self._lines.popleft())
+            if reading is not None:
+                trace.add(reading)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _begin(self, file: BinaryIO) -> None:
+        self._file = file
+        self._unread, self._number = b"", 0
+        self._lines.clear()
+        self._columns, self._header, self._delimiter = None, "", ","
+
+    def _skip_history(self) -> None:
+        size = os.fstat(self._file.fileno()).st_size
+        if size <= HISTORY_BYTES:
+            return
+        while self._columns is None and self._file.tell() < size:
+            line = self._file.readline()
+            self._number += 1
+            if line.strip().startswith(b"{"):
+                break
+            self._reading(line)
+        while (left := size - HISTORY_BYTES - self._file.tell()) > 0:
+            self._number += self._file.read(min(left, HISTORY_BYTES)).count(b"\n")
+        self._number += 1
+        self._file.readline()
+
+    def _follow(self) -> None:
+        here = os.fstat(self._file.fileno())
+        try:
+            replaced = self._path.stat().st_ino != here.st_ino
+            if replaced or here.st_size < self._file.tell():
+                fresh = self._path.open("rb")
+                self._file.close()
+                self._begin(fresh)
+        except OSError:
+            return  # between the old log and the new one
+
+    def _reading(self, line: bytes) -> WallReading | None:
+        try:
+            text = line.decode("utf-8-sig").strip()
+        except UnicodeDecodeError:
+            raise self._error("is no UTF-8 text") from None
+        if not text or text.startswith("#") or text == self._header:
+            return None
+        if text.startswith("{"):
+            return self._of_fields(self._json(text))
+        if self._columns is None:
+            self._read_header(text)
+            return None
+        cells = self._cells(text)
+        if len(cells) != len(self._columns):
+            raise self._error(f"has {len(cells)} columns, the header {len(self._columns)}")
+        return self._of_fields(dict(zip(self._columns, cells, strict=True)))
+
+    def _json(self, text: str) -> Mapping[str, str]:
+        try:
+            document = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+        except ValueError:
+            raise self._error("is no JSON object") from None
+        return flat(document)
+
+    def _read_header(self, text: str) -> None:
+        self._header = text
+        self._delimiter = max(_DELIMITERS, key=text.count)
+        columns = [plain(cell) for cell in self._cells(text)]
+        if not any(name in columns for name in TIMES) or not any(
+            name in columns for name in (*WATTS, *JOULES)
+        ):
+            raise self._error(f"{_NAMES}; found: {', '.join(columns)}")
+        self._columns = columns
+
+    def _cells(self, text: str) -> list[str]:
+        cells = next(csv.reader([text], delimiter=self._delimiter))
+        # Where commas do not part columns they are decimal ones.
+        return cells if self._delimiter == "," else [cell.replace(",", ".") for cell in cells]
+
+    def _of_fields(self, fields: Mapping[str, str]) -> WallReading:
+        try:
+            if "date" in fields and "time" in fields:
+                seconds = moment(f"{fields['date'].strip()} {fields['time'].strip()}")
+            else:
+                seconds = moment(next(fields[name] for name in TIMES if name in fields))
+            watts, joules = _first(fields, WATTS), _first(fields, JOULES)
+        except StopIteration:
+            raise self._error(_NAMES) from None
+        except ValueError as error:
+            raise self._error(str(error)) from None
+        if watts is None and joules is None:
+            raise self._error(_NAMES)
+        return WallReading(seconds, watts, joules)
+
+    def _error(self, what: str) -> DataError:
+        return DataError(
+            f"`{self._path}` line {self._number}: {what}; mend or remove the line, or begin a new "
+            "log"
+        )
+
+
+_NAMES = (
+    "needs a time (`timestamp`, `time` or `date`) and power (`watts`, `power`, `apower`, …) or "
+    "cumulative energy (`kwh`, `wh`, `aenergy.total`, …)"
+)
+
+
+def _first(fields: Mapping[str, str], names: Mapping[str, float]) -> Figure | None:
+    for name, scale in names.items():
+        if name in fields:
+            return figure(fields[name], scale)
+    return None

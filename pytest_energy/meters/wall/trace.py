@@ -1,0 +1,323 @@
+"""Names, units and number forms in which plug meters, PDUs and their loggers write readings."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from pytest_energy.errors import EnergyError
+
+WATT_HOUR = 3600.0
+KILOWATT_HOUR = 3.6e6
+WATT_MINUTE = 60.0
+
+TIMES = ("timestamp", "time", "datetime", "date_time", "date", "ts", "unixtime", "statussns.time")
+
+_WATTS = (
+    (1.0, "watts watt w power power_w power_watts active_power active_power_w apower apower_w"),
+    (1.0, "energy.power statussns.energy.power"),
+    (1000.0, "kw power_kw"),
+)
+_JOULES = (
+    (KILOWATT_HOUR, "kwh energy_kwh total_kwh energy_total_kwh"),
+    (KILOWATT_HOUR, "energy.total statussns.energy.total"),
+    (WATT_HOUR, "wh energy_wh total_wh energy_total_wh"),
+    (WATT_HOUR, "aenergy.total aenergy_total aenergy_total_wh"),
+    (1.0, "joules energy_j energy_joules"),
+)
+
+WATTS = {name: scale for scale, names in _WATTS for name in names.split()}
+"""Names of power, in the order in which they are looked for, with watts a unit."""
+
+JOULES = {name: scale for scale, names in _JOULES for name in names.split()}
+"""Names of cumulative energy, in the order in which they are looked for, with joules a unit."""
+
+_FRACTION = re.compile(r"[.,](\d+)")
+_ZONE = re.compile(r"([+-]\d\d):?(\d\d)$")
+_MILLISECONDS_FROM = 1e11
+
+
+def plain(name: str) -> str:
+    """A column's name in lower case, other signs as underscores: `Power (W)` gives `power_w`."""
+    return re.sub(r"[^a-z0-9.]+", "_", name.strip().lower()).strip("_")
+
+
+def flat(document: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Numbers and texts of nested JSON objects, by their plain names joined with dots."""
+    found: dict[str, str] = {}
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            found.update(flat(value, f"{above}{plain(name)}."))
+        elif isinstance(value, str):
+            found[above + plain(name)] = value
+    return found
+
+
+def figure(text: str, scale: float = 1.0) -> Figure:
+    """A number from 0, in its unit times `scale`, with its last digit; `ValueError` otherwise."""
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        raise ValueError(f"`{text.strip()}` is no number") from None
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or number < 0 or not math.isfinite(float(number)):
+        raise ValueError(f"`{text.strip()}` is no number from 0")
+    return Figure(float(number) * scale, 10.0 ** min(exponent, 0) * scale)
+
+
+def moment(text: str) -> Figure:
+    """Unix time (s) of ISO 8601 or Unix seconds or milliseconds; `ValueError` otherwise.
+
+    A time without a zone is taken as local time.
+    """
+    text = text.strip()
+    try:
+        number = figure(text)
+    except ValueError:
+        return _iso(text)
+    if number.value >= _MILLISECONDS_FROM:
+        return Figure(number.value / 1000, number.digit / 1000)
+    return number
+
+
+def _iso(text: str) -> Figure:
+    fraction = _FRACTION.search(text)
+    digits = fraction[1] if fraction else ""
+    # Python 3.10 reads neither `Z` nor fractions of other than 3 or 6 digits.
+    tidy = _FRACTION.sub("." + digits[:6].ljust(6, "0"), text) if digits else text
+    tidy = _ZONE.sub(r"\1:\2", re.sub(r"[zZ]$", "+00:00", tidy))
+    if not re.search(r"\d[T ]\d", tidy):
+        raise ValueError(f"`{text}` is no date and time")
+    try:
+        seconds = datetime.fromisoformat(tidy).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"`{text}` is no date and time") from None
+    return Figure(seconds, 10.0 ** -len(digits[:6]))
+
+
+GAP_PERIODS = 3.0
+LEAST_GAP_SECONDS = 1.0
+"""Readings further apart than both of these leave a gap that no figure bridges."""
+
+_RECENT = 100  # readings that say what the usual period is
+_UNSEEN_CHANGES = 1.4  # half-width of a sum of held readings in sqrt(sum((step * seconds)**2))
+
+
+class NotCoveredError(EnergyError):
+    """The readings do not cover the time asked for, so there is no figure for it."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number as it was reported, and the value of its last digit, in the same unit."""
+
+    value: float
+    digit: float = 0.0
+
+
+@dataclass(frozen=True)
+class WallReading:
+    """What was reported at one moment: Unix time (s), power (W), cumulative energy (J)."""
+
+    seconds: Figure
+    watts: Figure | None = None
+    joules: Figure | None = None
+
+
+@dataclass(frozen=True)
+class WallJoules:
+    """Joules between two moments, and the half-width (J) that covers them 19 times in 20."""
+
+    joules: float
+    uncertainty_joules: float
+
+
+class Series:
+    """One quantity over wall-clock time; a step back in time begins it anew."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.values: list[float] = []
+        self.digit = math.inf
+        self.seconds_digit = math.inf
+
+    def add(self, seconds: Figure, value: Figure) -> None:
+        """Append a reading."""
+        if self.seconds and seconds.value < self.seconds[-1]:
+            self.seconds.clear()
+            self.values.clear()
+        self.seconds.append(seconds.value)
+        self.values.append(value.value)
+        # A trailing zero hides digits, so the finest reading tells what the source resolves.
+        self.digit = min(self.digit, value.digit)
+        self.seconds_digit = min(self.seconds_digit, seconds.digit)
+
+    @property
+    def period_seconds(self) -> float:
+        """The usual time between readings (s); 0 before there are two."""
+        steps = [b - a for a, b in pairwise(self.seconds[-_RECENT:]) if b > a]
+        return median(steps) if steps else 0.0
+
+    def bracket(self, start: float, end: float) -> tuple[int, int]:
+        """First and last reading around a stretch; raises `NotCoveredError` without both."""
+        first = bisect_right(self.seconds, start) - 1
+        last = bisect_left(self.seconds, end)
+        if first < 0:
+            late = self.seconds[0] - start
+            raise NotCoveredError(f"its readings begin {late:.3g} s into the window")
+        if last >= len(self.seconds):
+            short = end - self.seconds[-1]
+            raise NotCoveredError(f"its readings end {short:.3g} s before the window does")
+        times = self.seconds[first : last + 1]
+        gap = max((b - a for a, b in pairwise(times)), default=0.0)
+        usual = self.period_seconds
+        if gap > max(GAP_PERIODS * usual, LEAST_GAP_SECONDS) + self.seconds_digit:
+            raise NotCoveredError(
+                f"it has no reading for {gap:.3g} s of the window, where one comes every "
+                f"{usual:.3g} s"
+            )
+        return first, last
+
+
+class WallTrace:
+    """All readings of one wall meter; power and energy are kept apart, and the better one taken."""
+
+    def __init__(self) -> None:
+        self.watts = Series()
+        self.energy = Series()
+
+    def add(self, reading: WallReading) -> None:
+        """Append a reading."""
+        if reading.watts is not None:
+            self.watts.add(reading.seconds, reading.watts)
+        if reading.joules is not None:
+            self.energy.add(reading.seconds, reading.joules)
+
+    @property
+    def readings(self) -> int:
+        """How many readings there are."""
+        return max(len(self.watts.seconds), len(self.energy.seconds))
+
+    @property
+    def last(self) -> float | None:
+        """Unix time of the last reading (s)."""
+        ends = [series.seconds[-1] for series in (self.watts, self.energy) if series.seconds]
+        return max(ends, default=None)
+
+    @property
+    def period_seconds(self) -> float:
+        """The usual time between readings (s)."""
+        return max(self.watts.period_seconds, self.energy.period_seconds)
+
+    @property
+    def resolution_joules(self) -> float:
+        """The smallest step the readings can show (J): of the energy, or of power over a period."""
+        steps = [self.energy.digit] if self.energy.seconds else []
+        if self.watts.seconds:
+            steps.append(self.watts.digit * self.watts.period_seconds)
+        return min(steps, default=0.0)
+
+    def between(self, start: float, end: float) -> WallJoules:
+        """Joules from one Unix time to another (s), of power or energy, whichever is surer.
+
+        Raises `NotCoveredError` where neither covers the whole stretch.
+        """
+        found, reasons = [], ["it has no readings"]
+        for series, joules in ((self.watts, held), (self.energy, interpolated)):
+            if series.seconds:
+                try:
+                    found.append(joules(series, start, end))
+                except NotCoveredError as error:
+                    reasons.append(str(error))
+        if not found:
+            raise NotCoveredError(reasons[-1])
+        return min(found, key=lambda each: each.uncertainty_joules)
+
+
+def held(series: Series, start: float, end: float) -> WallJoules:
+    """Joules from watts by zero-order hold: each reading counts until the next one.
+
+    The half-width takes readings for points of a load that may change anywhere between them, and
+    adds the delay that holding means for a load that climbs, the time stamp's and the last digit.
+    """
+    first, last = series.bracket(start, end)
+    joules = squares = 0.0
+    for i in range(first, last):
+        covered = min(series.seconds[i + 1], end) - max(series.seconds[i], start)
+        joules += series.values[i] * covered
+        squares += ((series.values[i + 1] - series.values[i]) * covered) ** 2
+    climb = abs(series.values[last] - series.values[first])
+    delay = series.period_seconds / 2 + series.seconds_digit
+    rounding = series.digit / 2 * (end - start)
+    return WallJoules(joules, _UNSEEN_CHANGES * math.sqrt(squares) + climb * delay + rounding)
+
+
+def interpolated(series: Series, start: float, end: float) -> WallJoules:
+    """Joules from cumulative joules, interpolated between the two readings around either end.
+
+    The half-width is a step of the counter, and at either end what is missed where the load
+    changed just there by what it changes elsewhere in the window. Within one pair of readings
+    nothing is known: all of it is uncertain.
+    """
+    first, last = series.bracket(start, end)
+    values = series.values
+    if any(values[i + 1] < values[i] for i in range(first, last)):
+        raise NotCoveredError("its energy reading was set back in the window")
+    joules = _at(series, end) - _at(series, start)
+    step = _step(series)
+    if last - first < 2:
+        return WallJoules(joules, max(abs(joules), step))
+    powers = [_watts(series, i) for i in range(max(first - 1, 0), last)]
+    swing = max(powers) - min(powers)
+    edges = _edge(series, first, start, swing) + _edge(series, last - 1, end, swing)
+    stamp = abs(_watts(series, last - 1) - _watts(series, first)) * series.seconds_digit
+    # Rounding alone moves the power between readings, and is counted as the step already.
+    return WallJoules(joules, step + max(0.0, edges - step) + stamp)
+
+
+def _at(series: Series, moment: float) -> float:
+    i = bisect_right(series.seconds, moment) - 1
+    if i + 1 >= len(series.seconds):
+        return series.values[i]
+    return series.values[i] + _watts(series, i) * (moment - series.seconds[i])
+
+
+def _watts(series: Series, i: int) -> float:
+    """Mean power between a reading and the next (W)."""
+    seconds = series.seconds[i + 1] - series.seconds[i]
+    return (series.values[i + 1] - series.values[i]) / seconds if seconds > 0 else 0.0
+
+
+def _edge(series: Series, i: int, moment: float, swing: float) -> float:
+    """What a change of load at `moment`, between readings i and i + 1, would hide (J).
+
+    The power on one side of the pair holds up to `moment`, that on the other side from there on;
+    or it changes there and back by `swing` (W).
+    """
+    length = series.seconds[i + 1] - series.seconds[i]
+    if length <= 0:
+        return 0.0
+    share = (moment - series.seconds[i]) / length
+    unseen = share * (1 - share) * length * swing
+    here = _watts(series, i)
+    if i + 2 >= len(series.seconds):
+        return max(unseen, share * length * abs(here - _watts(series, i - 1)))
+    if i == 0:
+        return max(unseen, (1 - share) * length * abs(here - _watts(series, i + 1)))
+    across = abs(_watts(series, i + 1) - _watts(series, i - 1))
+    return max(unseen, share * (1 - share) * length * across)
+
+
+def _step(series: Series) -> float:
+    """A step of the counter: what it leaps by where it has stood still, else its last digit (J)."""
+    values = series.values
+    triples = zip(values, values[1:], values[2:], strict=False)
+    return max([series.digit, *(c - b for a, b, c in triples if a == b and c > b)])

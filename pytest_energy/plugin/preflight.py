@@ -1,0 +1,113 @@
+"""Bad input, found before any energy is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_energy.baselines import baseline_path
+from pytest_energy.errors import EnergyError
+from pytest_energy.files import require_writable
+from pytest_energy.metering.cpu_load import require_quiet_cpu
+from pytest_energy.reports.html import require_page_libraries
+from pytest_energy.results.footprint import intensity
+from pytest_energy.workloads.models.known import checkpoint_names
+
+if TYPE_CHECKING:
+    from pytest_energy.plugin.state import EnergySession
+
+
+def check_input(session: EnergySession) -> None:
+    """Raise `EnergyError` for what the run was asked and cannot do."""
+    _check_baselines(session)
+    _check_hardware(session)
+    _check_budget(session)
+    _check_paths(session)
+    intensity(session.config.region)
+    if session.config.update and session.hardware.key == "cpu":
+        require_quiet_cpu()
+
+
+def prepare_comparison(session: EnergySession) -> None:
+    """Find what an A/B compares with; raises `EnergyError` where there is no such thing."""
+    if session.config.compare or session.config.settle:
+        from pytest_energy.ab import Arena
+
+        session.arena = Arena(session.config)
+
+
+def _check_hardware(session: EnergySession) -> None:
+    asked, found = session.config.hw, session.hardware
+    if asked in ("auto", found.key):
+        return
+    path = baseline_path(session.config.baselines, asked)
+    names = ", ".join(f"`{name}`" for name in found.names)
+    files = sorted(p.stem for p in session.config.baselines.glob("*.toml"))
+    file = "" if path.is_file() else f"has no baseline file `{path}` and "
+    known = f"; there are baselines for {', '.join(files)}" if files else ""
+    raise EnergyError(
+        f"`--energy-hw={asked}` {file}is not this machine, which is `{found.key}` ({names}); "
+        f"leave the option out or give a key that fits{known}"
+    )
+
+
+def _check_budget(session: EnergySession) -> None:
+    stored, tokens = session.baseline, session.budget.tokens
+    if stored is None or not stored.entries or tokens == stored.tokens_per_window:
+        return
+    raise EnergyError(
+        f"`--energy-tokens={tokens}` is not what `{stored.path}` was recorded with "
+        f"({stored.tokens_per_window}): other batches cannot be compared; leave the option out, or "
+        f"change `tokens_per_window` there and record anew with `--energy-update=replace`"
+    )
+
+
+def _check_baselines(session: EnergySession) -> None:
+    config = session.config
+    asked_for = config.baselines != config.root / "baselines"
+    if asked_for and not config.update and not config.baselines.is_dir():
+        raise EnergyError(
+            f"`--energy-baselines={config.baselines}` is no folder, so that nothing would be gated "
+            f"against; give the folder of the baseline files, or record some with `--energy-update`"
+        )
+
+
+def _check_paths(session: EnergySession) -> None:
+    config = session.config
+    if config.data not in ("synthetic", "hub") and not Path(config.data).is_dir():
+        raise EnergyError(
+            f"`--energy-data={config.data}` is no folder; give `synthetic`, `hub` or a folder"
+        )
+    if config.models is not None:
+        _check_models(config.models)
+    if config.wall is not None and "://" not in config.wall and not Path(config.wall).is_file():
+        raise EnergyError(
+            f"`--energy-wall={config.wall}` is no file; give the log of a plug meter, or the "
+            "http:// address of a plug"
+        )
+    for name in ("json", "markdown", "html"):
+        path = getattr(config, name)
+        if path is not None:
+            require_writable(path, f"--energy-{name}")
+    if config.html is not None:
+        require_page_libraries("--energy-html")
+    if config.history is not None:
+        from pytest_energy.history.writing import check_destination
+
+        check_destination(config.history)
+    if config.update:
+        path = baseline_path(config.baselines, session.hardware.key)
+        require_writable(path, "--energy-baselines")
+
+
+def _check_models(folder: Path) -> None:
+    if not folder.is_dir():
+        raise EnergyError(
+            f"`--energy-models={folder}` is no folder; give one that has a folder for each model, "
+            "such as `bert-base-uncased`"
+        )
+    if not checkpoint_names(folder):
+        raise EnergyError(
+            f"`--energy-models={folder}` has no checkpoint; put config.json, model.safetensors and "
+            "the vocabulary of each model into a folder named like it, such as `bert-base-uncased`"
+        )

@@ -1,1 +1,0 @@
-"""Reports: pure functions of records, and the line that shows a run in progress."""

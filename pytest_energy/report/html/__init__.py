@@ -1,1 +1,0 @@
-"""The run as one page: tables and plots, with nothing to fetch."""

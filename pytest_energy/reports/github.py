@@ -1,0 +1,142 @@
+"""What GitHub Actions shows of a run: annotations at the benchmarks' lines, the step's summary."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytest_energy.reports import wording
+from pytest_energy.results import Comparison, RunRecord, VerdictRecord
+from pytest_energy.results.claims import ClaimRecord
+
+STEP_SUMMARY_BYTES = 1024 * 1024
+"""GitHub takes so much of a step's summary, or nothing of it."""
+
+MOST_OF_A_KIND = 10
+"""GitHub shows so many errors, and so many warnings, of a step."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A message at a place: `file` is relative to pytest's root, `line` counts from 1."""
+
+    kind: Literal["error", "warning"]
+    title: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+
+def annotated(record: RunRecord) -> list[Annotation]:
+    """What a person must see beside the code, the worst first."""
+    found = [_of_claim(claim) for claim in record.claims if claim.outcome == "fails"]
+    found += [
+        _of_verdict(verdict)
+        for verdict in wording.worst_first(record.verdicts)
+        if verdict.fails or verdict.outcome in wording.EXPLAINED
+    ]
+    return found
+
+
+def commands(
+    found: Iterable[Annotation], root: Path, environ: Mapping[str, str] = os.environ
+) -> list[str]:
+    """Annotations as workflow commands, one line each; the last of a kind counts what is hidden."""
+    workspace = Path(environ.get("GITHUB_WORKSPACE") or root)
+    kinds: dict[str, list[Annotation]] = {"error": [], "warning": []}
+    for annotation in found:
+        kinds[annotation.kind].append(annotation)
+    return [
+        _command(annotation, root, workspace)
+        for group in kinds.values()
+        for annotation in _shown(group)
+    ]
+
+
+def room_in(path: Path) -> int:
+    """Bytes that the step's summary still takes."""
+    return STEP_SUMMARY_BYTES - (path.stat().st_size if path.is_file() else 0)
+
+
+def append_summary(path: Path, text: str) -> None:
+    """Append to the step's summary, which other steps' programs write to as well."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+
+
+def _of_verdict(verdict: VerdictRecord) -> Annotation:
+    return Annotation(
+        "error" if verdict.fails else "warning",
+        f"energy {verdict.outcome}: {wording.name(verdict)}",
+        wording.reason(verdict),
+        *(verdict.location or (None, None)),
+    )
+
+
+def _of_claim(claim: ClaimRecord) -> Annotation:
+    message = f"{claim.claim} Not here: {claim.reason}"
+    return Annotation("error", "energy claim fails", message, *(claim.location or (None, None)))
+
+
+def _shown(group: list[Annotation]) -> list[Annotation]:
+    if len(group) <= MOST_OF_A_KIND:
+        return group
+    hidden = len(group) - (MOST_OF_A_KIND - 1)
+    more = Annotation(
+        group[0].kind, f"energy: {hidden} more", "GitHub shows no more of them; see the summary"
+    )
+    return [*group[: MOST_OF_A_KIND - 1], more]
+
+
+def _command(annotation: Annotation, root: Path, workspace: Path) -> str:
+    properties = []
+    if annotation.file is not None:
+        # GitHub looks for the file from the checkout, which may hold pytest's root in a folder.
+        file = os.path.relpath(root / annotation.file, workspace)
+        properties.append(f"file={_property(Path(file).as_posix())}")
+        properties.append(f"line={annotation.line}")
+    properties.append(f"title={_property(annotation.title)}")
+    return f"::{annotation.kind} {','.join(properties)}::{_data(annotation.message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+_NAMES = (
+    "id",
+    "metric",
+    "outcome",
+    "value",
+    "uncertainty",
+    "baseline",
+    "change",
+    "unit",
+)
+_OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
+_FIRST = re.compile(r"energy_(\d+_)?id")
+
+
+def properties(record: VerdictRecord, names: Iterable[str]) -> list[tuple[str, object]]:
+    """What is known of a record, by property name; `names` are those that the test has already.
+
+    A test's first check has `energy_value`, its second `energy_2_value`, and so on.
+    """
+    number = 1 + sum(_FIRST.fullmatch(name) is not None for name in names)
+    prefix = "energy_" if number == 1 else f"energy_{number}_"
+    known = ((name, getattr(record, name)) for name in _NAMES)
+    both = [*known, *_of_sides(record.comparison)]
+    return [(prefix + name, value) for name, value in both if value is not None]
+
+
+def _of_sides(comparison: Comparison | None) -> list[tuple[str, object]]:
+    sides = () if comparison is None else (comparison.base, comparison.head)
+    return [(f"{side.name}_{name}", getattr(side, name)) for side in sides for name in _OF_SIDES]

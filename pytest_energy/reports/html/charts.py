@@ -1,0 +1,200 @@
+"""A chart as Plotly takes it, of builtin types alone; colours are names that the page resolves."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pytest_energy.metering import Window
+from pytest_energy.results import Comparison
+from pytest_energy.results.claims import Plot, Series
+from pytest_energy.units import FRACTION, prefix
+
+Trace: TypeAlias = "dict[str, Any]"
+
+PALETTE = ("series-1", "series-2", "series-3", "series-4", "series-5", "series-6")
+"""Colours of series in order; the stylesheet has a light and a dark one for each."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One plot with its caption; `data` and `layout` are Plotly's, `key` is unique in a page."""
+
+    key: str
+    title: str
+    data: tuple[Trace, ...]
+    layout: dict[str, Any]
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """What the page's script draws; figures that JSON has no word for become gaps."""
+        drawn: dict[str, Any] = _finite({"data": list(self.data), "layout": self.layout})
+        return drawn
+
+
+def colour(name: str, alpha: float = 1.0) -> str:
+    """A colour of the page's stylesheet, by the name of its variable."""
+    return f"@{name}" if alpha == 1.0 else f"@{name}/{alpha:g}"
+
+
+def plain(text: str) -> str:
+    """Text from tests and files as Plotly shows it literally: it reads a little HTML itself."""
+    # Between dollars it would look for formulas.
+    return html.escape(" ".join(text.split()), quote=False).replace("$", "&#36;")
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis that a finger on a phone scrolls past instead of zooming."""
+    return {"title": {"text": title}, "fixedrange": True, "zeroline": False, **more}
+
+
+def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A layout of two axes; the page's script adds what all charts share."""
+    return {"xaxis": x, "yaxis": y, **more}
+
+
+def line(name: str, x: Sequence[Any], y: Sequence[Any], shade: str, **more: Any) -> Trace:
+    """A line with marks."""
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": plain(name),
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": colour(shade), "width": 2},
+        "marker": {"color": colour(shade), "size": 6},
+        **more,
+    }
+
+
+def marks(name: str, x: Sequence[Any], y: Sequence[Any], shade: str, **more: Any) -> Trace:
+    """Marks alone."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": plain(name),
+        "x": list(x),
+        "y": list(y),
+        "marker": {"color": colour(shade), "size": 7},
+        **more,
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def claim_chart(plot: Plot, key: str) -> Chart:
+    """A plot of a claim; lines without marks, points as marks."""
+    kind = {"type": "log"} if plot.logarithmic else {}
+    shown = layout(
+        axis(plain(plot.x_name), **kind),
+        axis(plain(plot.y_name), **kind),
+        showlegend=len(plot.series) > 1,
+    )
+    data = (_trace(series, number) for number, series in enumerate(plot.series))
+    return Chart(key, plot.title, tuple(data), shown)
+
+
+def _trace(series: Series, number: int) -> Trace:
+    x, y = [point[0] for point in series.points], [point[1] for point in series.points]
+    shade = PALETTE[number % len(PALETTE)]
+    hover = "%{x:.4g}: %{y:.4g}<extra></extra>"
+    if series.line:
+        return line(series.name, x, y, shade, mode="lines", hovertemplate=hover)
+    return marks(series.name, x, y, shade, hovertemplate=hover)
+
+
+_LIMIT_NEARBY = 2.0
+"""A power limit is drawn where the power comes within so many times of it."""
+
+
+def power_chart(
+    windows: Sequence[Window], devices: Sequence[Mapping[str, Any]], key: str
+) -> Chart | None:
+    """Power over time, a line for each window and device; None where the meter samples none."""
+    sampled = [window for window in windows if any(map(len, window.power_by_domain.values()))]
+    if not sampled:
+        return None
+    first = min(window.started for window in sampled)
+    names = dict.fromkeys((window.name, d) for window in sampled for d in window.power_by_domain)
+    alone = len({name for name, _ in names}) == 1
+    data = [
+        _power_line(
+            domain if alone else f"{name}, {domain}",
+            [window for window in sampled if window.name == name],
+            domain,
+            first,
+            PALETTE[number % len(PALETTE)],
+        )
+        for number, (name, domain) in enumerate(names)
+    ]
+    highest = max(watts for trace in data for watts in trace["y"] if watts is not None)
+    limits = [float(each["power_limit_watts"]) for each in devices if each.get("power_limit_watts")]
+    near = [limit for limit in dict.fromkeys(limits) if limit <= _LIMIT_NEARBY * highest]
+    shown = layout(
+        axis("seconds since the first window"),
+        axis("W", rangemode="tozero"),
+        shapes=[_level(limit) for limit in near],
+    )
+    note = f"The dotted line is the power limit, {max(near):g} W." if near else ""
+    return Chart(key, "Power over the windows", tuple(data), shown, note)
+
+
+def pairs_chart(comparison: Comparison, unit: str, key: str) -> Chart:
+    """Base and head of each pair, side by side; for savings what is spent of the larger's."""
+    numbers = list(range(1, len(comparison.pairs) + 1))
+    base = [pair[0] for pair in comparison.pairs]
+    head = [pair[1] for pair in comparison.pairs]
+    scale, letter = (0.01, "") if unit == FRACTION else prefix(max(base + head), unit)
+    title = "% spent" if unit == FRACTION else f"{letter}{unit}"
+    links_x = [x for number in numbers for x in (number, number, None)]
+    links_y = [y for b, h in comparison.pairs for y in (b / scale, h / scale, None)]
+    hover = "%{y:.4g}<extra></extra>"
+    data: tuple[Trace, ...] = (
+        line(
+            "pair", links_x, links_y, "muted", mode="lines", hoverinfo="skip", showlegend=False,
+            line={"color": colour("muted", 0.5), "width": 1},
+        ),
+        marks("base", numbers, [value / scale for value in base], "muted", hovertemplate=hover),
+        marks("head", numbers, [value / scale for value in head], "series-1", hovertemplate=hover),
+    )  # fmt: skip
+    x = axis("pair", dtick=max(1, round(len(numbers) / 8)), range=[0.4, len(numbers) + 0.6])
+    return Chart(key, "Base and head, pair by pair", data, layout(x, axis(plain(title))))
+
+
+def _power_line(
+    name: str, windows: Sequence[Window], domain: str, first: float, shade: str
+) -> Trace:
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for window in windows:
+        points = window.power_by_domain.get(domain, ())
+        x += [round(window.started - first + seconds, 4) for seconds, _ in points] + [None]
+        y += [watts for _, watts in points] + [None]
+    return line(
+        name, x, y, shade,
+        line={"color": colour(shade), "width": 1.5},
+        marker={"color": colour(shade), "size": 4},
+        showlegend=True,
+        hovertemplate="%{x:.2f} s: %{y:.1f} W<extra></extra>",
+    )  # fmt: skip
+
+
+def _level(watts: float) -> dict[str, Any]:
+    return {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": watts,
+        "y1": watts,
+        "line": {"color": colour("muted"), "width": 1, "dash": "dot"},
+    }

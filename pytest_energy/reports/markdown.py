@@ -1,0 +1,178 @@
+"""Text from tests and files, made harmless in Markdown; pure."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from pytest_energy.reports import wording
+from pytest_energy.reports.next_command import next_command
+from pytest_energy.reports.tables import cell, figure_rows, is_numeric, side_rows
+from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results.claims import ClaimRecord, Table
+from pytest_energy.results.footprint import Footprint
+
+_BLANKS = re.compile(r"\s+")
+_ACTIVE = re.compile(r"[\\`*_~\[\]|$#!]")
+
+
+def escaped(text: str) -> str:
+    """Text as Markdown that shows it as it is, on one line, in a table's cell as well."""
+    # Entities first: what is added afterwards holds no character that HTML knows.
+    return _ACTIVE.sub(r"\\\g<0>", html.escape(_BLANKS.sub(" ", text), quote=False))
+
+
+def sentence(text: str, escape: Callable[[str], str] = escaped) -> str:
+    """A sentence whose names stand in backticks, with those names as code; all is escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a name holds a backtick itself: which ones are pairs is not known
+        return escape(text)
+    return "".join(
+        f"<code>{escape(part)}</code>" if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    )
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """A Markdown table of cells that are escaped already; `right` names columns of numbers."""
+    rules = ["---:" if number in right else "---" for number in range(len(headings))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rules, *rows))
+
+
+def folded(title: str, body: str) -> str:
+    """A section that opens on a click; `title` is escaped already."""
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+_LAST_LINE_BYTES = 200
+
+_MARKS = {
+    "within": "✅",
+    "holds": "✅",
+    "recorded": "📝",
+    "improvement": "⚡",
+    "inconclusive": "⚠️",
+    "invalid": "⚠️",
+    "missing": "⚠️",
+    "regression": "⚠️",
+    "fails": "❌",
+}
+
+
+def render(record: RunRecord, footprint: Footprint, most_bytes: int | None = None) -> str:
+    """The whole document, what failed first; sections that do not fit are left out, and named."""
+    sections = [
+        ("verdicts", _verdicts(record)),
+        ("comparisons", "\n\n".join(_comparisons(record))),
+        ("claims", "\n\n".join(_claim(claim) for claim in record.claims)),
+        ("environment", _environment(record)),
+        ("cost", _cost(record, footprint)),
+    ]
+    text, left_out = f"## Energy: {wording.headline(record)}\n", []
+    for name, section in sections:
+        longer = f"{text}\n{section}\n" if section else text
+        if most_bytes is not None and len(longer.encode()) > most_bytes - _LAST_LINE_BYTES:
+            left_out.append(name)
+        else:
+            text = longer
+    if left_out:
+        text += f"\nToo long for this summary: {', '.join(left_out)}; see `--energy-html`.\n"
+    return text
+
+
+def _verdicts(record: RunRecord) -> str:
+    ordered = wording.worst_first(record.verdicts)
+    if not ordered:
+        return _warnings(record)
+    rows = [
+        (
+            _marked(verdict.outcome, verdict.fails) + wording.caveat(verdict),
+            escaped(wording.name(verdict)),
+            wording.value(verdict),
+            wording.baseline(verdict),
+            wording.change(verdict),
+        )
+        for verdict in ordered
+    ]
+    headings = ("verdict", "benchmark", "value", "baseline", "change")
+    parts = [table(headings, rows, right=(2, 3, 4)), _reasons(ordered), _warnings(record)]
+    following = next_command(record)
+    if following:
+        parts.append(f"Next: <code>{escaped(following)}</code>")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _reasons(verdicts: Sequence[VerdictRecord]) -> str:
+    return "\n".join(
+        f"- **{escaped(wording.name(verdict))}**: {sentence(wording.reason(verdict))}"
+        for verdict in verdicts
+        if verdict.outcome in wording.EXPLAINED
+    )
+
+
+def _warnings(record: RunRecord) -> str:
+    return "\n".join(f"- warning: {sentence(warning)}" for warning in wording.warnings(record))
+
+
+def _comparisons(record: RunRecord) -> Iterator[str]:
+    for verdict in record.verdicts:
+        if verdict.comparison is not None:
+            rows = [[escaped(text) for text in row] for row in side_rows(verdict.comparison)]
+            body = table(("", "base", "head", "change"), rows, right=(1, 2, 3))
+            yield folded(f"{escaped(wording.name(verdict))}: base and head", body)
+
+
+def _claim(claim: ClaimRecord) -> str:
+    modelled = " (modelled)" if claim.method == "modelled" else ""
+    parts = [f"### {_marked(claim.outcome, claim.outcome == 'fails')}: {escaped(claim.claim)}"]
+    parts[0] += modelled
+    if claim.reason:
+        parts.append(sentence(claim.reason))
+    if claim.figures:
+        rows = [[escaped(text) for text in row] for row in figure_rows(claim)]
+        headings = ("figure", "value", "claimed", "paper", "outcome")
+        parts.append(table(headings, rows, right=(1,)))
+    parts += [folded(escaped(one.title), _table(one)) for one in claim.tables]
+    return "\n\n".join(parts)
+
+
+def _table(one: Table) -> str:
+    rows = [[escaped(cell(content)) for content in row] for row in one.rows]
+    right = [i for i in range(len(one.columns)) if is_numeric(one.rows, i)]
+    return table([escaped(column) for column in one.columns], rows, right)
+
+
+def _environment(record: RunRecord) -> str:
+    changed = {
+        name: both
+        for verdict in record.verdicts
+        for name, both in verdict.changed_environment.items()
+    }
+    parts = []
+    if changed:
+        rows = [[escaped(n), escaped(a or "-"), escaped(b or "-")] for n, (a, b) in changed.items()]
+        parts += ["### What changed around it", table(("", "baseline", "now"), rows)]
+    facts = {**_hardware(record), **record.environment}
+    if facts:
+        rows = [[escaped(name), escaped(str(value))] for name, value in facts.items()]
+        parts.append(folded("Environment", table(("", "now"), rows)))
+    return "\n\n".join(parts)
+
+
+def _hardware(record: RunRecord) -> dict[str, str]:
+    devices = record.hardware.get("devices", ())
+    key = {"hardware": str(record.hardware["key"])} if "key" in record.hardware else {}
+    return key | {str(device["domain"]): str(device["name"]) for device in devices}
+
+
+def _cost(record: RunRecord, footprint: Footprint) -> str:
+    text = escaped(wording.cost(record, footprint))
+    if record.wall_joules is not None:
+        text += f"; at the wall about {record.wall_joules:,.0f} J"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _marked(outcome: str, fails: bool) -> str:
+    mark = _MARKS["fails"] if fails else _MARKS.get(outcome, "")
+    return f"{mark} {outcome}".strip()

@@ -1,0 +1,223 @@
+"""What a run leaves behind: one record a gated figure, ready for reports, JSON and xdist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from pytest_energy.gate import TracePoint
+from pytest_energy.metering import Window
+from pytest_energy.results.claims import ClaimRecord
+
+JSON_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of an A/B comparison, over all its pairs; `name` is `base` or `head`.
+
+    `reference` says where its code is from: a commit, `working tree`, or an interpreter's path.
+    """
+
+    name: str
+    reference: str
+    joules_per_token: float
+    mean_watts: float
+    tokens_per_second: float
+    padding_overhead: float | None
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Base and head metered in turn in one session; `pairs` holds (base, head) of what is judged.
+
+    That is in the verdict's unit; for savings it is what is spent, the smaller run's J/token over
+    the larger's, and the sides' figures are the smaller run's.
+    `within_pair_drift` is the second window of a pair against the first, relative; `settles` says
+    that a baseline had left the figure open; `turns` that memory did not do for both at once.
+    """
+
+    reference: str
+    kind: Literal["revision", "interpreter"]
+    base: Side
+    head: Side
+    pairs: tuple[tuple[float, float], ...]
+    within_pair_drift: float | None = None
+    settles: bool = False
+    turns: bool = False
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Comparison:
+        """The comparison that `VerdictRecord.as_json` wrote."""
+        values = dict(row)
+        values["base"], values["head"] = Side(**values["base"]), Side(**values["head"])
+        values["pairs"] = tuple((base, head) for base, head in values["pairs"])
+        values["notes"] = tuple(values["notes"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class VerdictRecord:
+    """A verdict as people and machines read it; `outcome` is a verdict's word, or `recorded`.
+
+    `value`, `uncertainty` (95 % half-width) and `baseline` are in `unit`; `change`, `tolerance`
+    and `detect` are fractions (points of the saved fraction for savings). `fails` says whether
+    the test fails for it; `local` that the baseline is this machine's own, in pytest's cache.
+    `net_value` is `value` without idle power, where that was measured; it is never gated.
+    """
+
+    id: str
+    metric: str
+    nodeid: str = ""
+    outcome: str = "invalid"
+    reason: str = ""
+    unit: str = "J/token"
+    value: float | None = None
+    uncertainty: float | None = None
+    net_value: float | None = None
+    baseline: float | None = None
+    change: float | None = None
+    tolerance: float | None = None
+    detect: float | None = None
+    fails: bool = False
+    local: bool = False
+    method: str = ""
+    workload: str | None = None
+    tokens: int | None = None
+    """Processed tokens of a window, where the run says so."""
+    parameters: tuple[int, int] | None = None
+    """How many parameters the run trains, and how many its model has."""
+    explanation: str | None = None
+    warning: str | None = None
+    """Where the levels are closer than the baseline can tell apart."""
+    location: tuple[str, int] | None = None
+    """The test's file, relative to pytest's root, and its line, from 1."""
+    changed_environment: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    """What differs from the baseline's environment, by name: (then, now)."""
+    trace: tuple[TracePoint, ...] = ()
+    """The gate after each window, or pair of them."""
+    windows: tuple[Window, ...] = ()
+    comparison: Comparison | None = None
+    """Where base and head were metered in one session: `baseline` is then the base's value."""
+
+    @property
+    def text(self) -> str:
+        """The reason, and why the figure moved where that is known."""
+        return f"{self.reason} {self.explanation}" if self.explanation else self.reason
+
+    def as_json(self) -> dict[str, Any]:
+        """The record with builtin types alone, figures of each window included."""
+        record = asdict(replace(self, windows=()))
+        record["verdict"] = record.pop("outcome")
+        record["windows"] = [window_as_json(window) for window in self.windows]
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> VerdictRecord:
+        """The record that `as_json` wrote."""
+        known = {each.name for each in fields(cls)}
+        values = {name: value for name, value in record.items() if name in known}
+        values["outcome"] = record["verdict"]
+        for name in ("parameters", "location"):
+            if values.get(name):
+                values[name] = tuple(values[name])
+        changed = values.get("changed_environment", {})
+        values["changed_environment"] = {name: tuple(both) for name, both in changed.items()}
+        values["trace"] = tuple(_point(row) for row in values.get("trace", ()))
+        values["windows"] = tuple(window_from_json(row) for row in values["windows"])
+        if values.get("comparison") is not None:
+            values["comparison"] = Comparison.from_json(values["comparison"])
+        return cls(**values)
+
+
+def measured(nodeid: str, window: Window) -> VerdictRecord:
+    """The record of a window that nothing is compared with."""
+    return VerdictRecord(
+        nodeid=nodeid,
+        id=f"{nodeid.rpartition('::')[2]}/{window.name}",
+        metric="joules",
+        unit="J",
+        outcome="measured" if window.valid else "invalid",
+        reason=window.invalid_reason or "nothing to compare with",
+        value=window.joules,
+        uncertainty=window.uncertainty_joules,
+        method=window.method,
+        windows=(window,),
+    )
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What the run itself cost while it held the devices: gross joules and seconds.
+
+    `complete` is False where a device was lost, so that the joules are a lower bound.
+    """
+
+    joules: float = 0.0
+    seconds: float = 0.0
+    complete: bool = True
+
+    def __add__(self, other: RunCost) -> RunCost:
+        return RunCost(
+            self.joules + other.joules,
+            self.seconds + other.seconds,
+            self.complete and other.complete,
+        )
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that one session reports; `hardware` is empty if nothing was metered.
+
+    `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
+    hardware's calibration. Either is None where it is not known. `disturbance` says who else used
+    the CPU that was metered, if somebody did.
+    """
+
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    verdicts: tuple[VerdictRecord, ...] = ()
+    cost: RunCost = RunCost()
+    idle_watts: float | None = None
+    wall_joules: float | None = None
+    claims: tuple[ClaimRecord, ...] = ()
+    disturbance: str | None = None
+
+    @property
+    def figures(self) -> int:
+        """How many figures the run found, of verdicts and claims."""
+        return len(self.verdicts) + sum(len(claim.figures) for claim in self.claims)
+
+
+def window_as_json(window: Window) -> dict[str, Any]:
+    """A window with its derived figures beside the measured ones."""
+    row = asdict(window)
+    row["joules"] = window.joules
+    row["mean_watts"] = window.mean_watts if window.seconds > 0 else None
+    row["valid"] = window.valid
+    return row
+
+
+def window_from_json(row: Mapping[str, Any]) -> Window:
+    """The window that `window_as_json` wrote."""
+    known = {each.name for each in fields(Window)}
+    values = {name: value for name, value in row.items() if name in known}
+    power = values.get("power_by_domain", {})
+    values["power_by_domain"] = {
+        domain: tuple((seconds, watts) for seconds, watts in points)
+        for domain, points in power.items()
+    }
+    return Window(**values)
+
+
+def _point(row: Mapping[str, Any]) -> TracePoint:
+    within, changed = row["within"], row["changed"]
+    return TracePoint(
+        row["windows"],
+        row["change"],
+        None if within is None else tuple(within),
+        None if changed is None else tuple(changed),
+    )

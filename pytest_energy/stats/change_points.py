@@ -1,0 +1,239 @@
+"""Changes dated anew with all that came after them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, median
+
+from pytest_energy.stats.segments import CLIP, LEAST, REFERENCE, Noise, Segment, damping, scale
+
+
+def settled(values: Sequence[float], changes: list[int], limit: float) -> list[int]:
+    """Changes dated anew with what came after them; those that it took back are dropped."""
+    while changes:
+        changes = _dated(values, changes)
+        edges = bounds(changes, len(values))
+        tamed = clipped(values, edges)
+        noise = noise_of(tamed, edges)
+        parts = [tamed[start:end] for start, end in pairwise(edges)]
+        clear = [separation(left, right, noise) for left, right in pairwise(parts)]
+        weakest = min(range(len(clear)), key=clear.__getitem__)
+        if clear[weakest] > limit:
+            break
+        del changes[weakest]
+    return changes
+
+
+def _dated(values: Sequence[float], changes: list[int]) -> list[int]:
+    """Each change where the two levels around it fit best, between its neighbours."""
+    dated = list(changes)
+    for index in range(len(dated)):
+        edges = bounds(dated, len(values))
+        start, middle, end = edges[index : index + 3]
+        dated[index] = start + _best_split(_reined(values[start:end], middle - start))
+    return dated
+
+
+def _reined(values: Sequence[float], cut: int) -> list[float]:
+    """`values` pulled in to what lies between two levels, and four SD beyond."""
+    levels = sorted((median(values[:cut]), median(values[cut:])))
+    reach = CLIP * min(scale(part) for part in (values[:cut], values[cut:]) if len(part) > 1)
+    return [min(max(value, levels[0] - reach), levels[1] + reach) for value in values]
+
+
+def _best_split(values: Sequence[float]) -> int:
+    total, count = sum(values), len(values)
+    best, chosen, running = -1.0, LEAST, sum(values[: LEAST - 1])
+    for cut in range(LEAST, count - LEAST + 1):
+        running += values[cut - 1]
+        gap = running / cut - (total - running) / (count - cut)
+        gain = gap * gap * cut * (count - cut)
+        if gain > best:
+            best, chosen = gain, cut
+    return chosen
+
+
+def bounds(changes: Sequence[int], count: int) -> list[int]:
+    """The edges of the segments that changes leave."""
+    return [0, *changes, count]
+
+
+def clipped(values: Sequence[float], edges: Sequence[int]) -> list[float]:
+    """`values` with what lies far outside its own segment pulled in to four SD of it."""
+    tamed: list[float] = []
+    spread = scale(values[: min(REFERENCE, edges[1])])
+    for start, end in pairwise(edges):
+        part = values[start:end]
+        centre = median(part)
+        spread = scale(part) if len(part) >= REFERENCE else spread
+        reach = CLIP * spread
+        tamed += [min(max(value, centre - reach), centre + reach) for value in part]
+    return tamed
+
+
+def noise_of(values: Sequence[float], edges: Sequence[int]) -> Noise:
+    """Scatter about the segments' means; `values` already clipped."""
+    squares = products = 0.0
+    for start, end in pairwise(edges):
+        mean = fmean(values[start:end])
+        rest = [value - mean for value in values[start:end]]
+        squares += sum(value * value for value in rest)
+        products += sum(a * b for a, b in pairwise(rest))
+    freedom = len(values) - len(edges) + 1
+    if freedom < 1 or squares <= 0:
+        return Noise(0.0)
+    lag = products / squares + 1.0 / len(values)
+    return Noise(math.sqrt(squares / freedom), lag, freedom)
+
+
+def separation(left: Sequence[float], right: Sequence[float], noise: Noise) -> float:
+    """The statistic of two adjacent, already clipped segments."""
+    count = len(left) + len(right)
+    gap = abs(fmean(left) - fmean(right)) * math.sqrt(len(left) * len(right) / count)
+    if not noise.sd:
+        return math.inf if gap > 0 else 0.0
+    return gap / noise.sd * damping(noise.autocorrelation)
+
+
+SHORTEST_RAMP = 6
+"""Values that a rise takes at least to be called a ramp."""
+
+_BLOCKS = 300
+_KNOTS = 24
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A change of level: `index` is the first value after it, or the first of a ramp.
+
+    A ramp has reached its level at `end`, the index of its last value; a step has None.
+    """
+
+    index: int
+    before: float
+    after: float
+    end: int | None = None
+
+
+def shifts(values: Sequence[float], changes: Sequence[int]) -> list[Shift]:
+    """Each change as a step, and runs of changes in one direction as a ramp if that fits better."""
+    edges = bounds(changes, len(values))
+    tamed = clipped(values, edges)
+    levels = [fmean(tamed[start:end]) for start, end in pairwise(edges)]
+    return [
+        shift
+        for first, last in _runs(levels)
+        for shift in _shifts_of_run(tamed, edges, levels, first, last)
+    ]
+
+
+def _shifts_of_run(
+    values: Sequence[float],
+    edges: Sequence[int],
+    levels: Sequence[float],
+    first: int,
+    last: int,
+) -> list[Shift]:
+    """A run of changes as one ramp; else its largest as a step, and what is on either side."""
+    if first > last:
+        return []
+    ramp = _ramp(values, edges[first : last + 3])
+    if ramp is not None:
+        return [ramp]
+    largest = max(range(first, last + 1), key=lambda n: abs(levels[n + 1] - levels[n]))
+    return [
+        *_shifts_of_run(values, edges, levels, first, largest - 1),
+        Shift(edges[largest + 1], levels[largest], levels[largest + 1]),
+        *_shifts_of_run(values, edges, levels, largest + 1, last),
+    ]
+
+
+def _runs(levels: Sequence[float]) -> Iterator[tuple[int, int]]:
+    """First and last number of neighbouring changes that go the same way."""
+    ups = [after > before for before, after in pairwise(levels)]
+    start = 0
+    for number in range(1, len(ups) + 1):
+        if number == len(ups) or ups[number] != ups[start]:
+            yield start, number - 1
+            start = number
+
+
+def _ramp(values: Sequence[float], edges: Sequence[int]) -> Shift | None:
+    """The ramp over these segments, or None where steps fit them better (by Schwarz's BIC)."""
+    start, end = edges[0], edges[-1]
+    width = -(-(end - start) // _BLOCKS)
+    blocks = [fmean(values[i : min(i + width, end)]) for i in range(start, end, width)]
+    cuts = [max(1, round((edge - start) / width)) for edge in edges[1:-1]]
+    steps = _stepped(blocks, [0, *cuts, len(blocks)])
+    squares, first, last, low, high = min(_sloped(blocks, SHORTEST_RAMP // width or 2))
+    count = len(blocks)
+    if squares <= 0 or steps <= 0:
+        return None
+    gain = count * math.log(steps / squares)
+    if gain <= (4 - (2 * len(cuts) + 1)) * math.log(count):
+        return None
+    return Shift(start + first * width, low, high, min(start + last * width, end - 1))
+
+
+def _stepped(values: Sequence[float], edges: Sequence[int]) -> float:
+    total = 0.0
+    for start, end in pairwise(edges):
+        mean = fmean(values[start:end]) if end > start else 0.0
+        total += sum((value - mean) ** 2 for value in values[start:end])
+    return total
+
+
+def _sloped(
+    values: Sequence[float], shortest: int
+) -> Iterator[tuple[float, int, int, float, float]]:
+    """Squares about level, ramp and level, for ramps between many pairs of places."""
+    count = len(values)
+    knots = sorted({round(i * (count - 1) / _KNOTS) for i in range(_KNOTS + 1)})
+    flat = fmean(values)
+    yield sum((value - flat) ** 2 for value in values), 0, count - 1, flat, flat
+    for first in knots:
+        for last in knots:
+            if last - first >= shortest:
+                yield _line(values, first, last)
+
+
+def _line(values: Sequence[float], first: int, last: int) -> tuple[float, int, int, float, float]:
+    """Least squares on u, which is 0 until `first`, 1 from `last` and linear between."""
+    length = last - first
+    u = [min(max((i - first) / length, 0.0), 1.0) for i in range(len(values))]
+    mean_u, mean = fmean(u), fmean(values)
+    spread = sum((each - mean_u) ** 2 for each in u)
+    slope = sum((a - mean_u) * (b - mean) for a, b in zip(u, values, strict=True)) / spread
+    low = mean - slope * mean_u
+    squares = sum((b - low - slope * a) ** 2 for a, b in zip(u, values, strict=True))
+    return squares, first, last, low, low + slope
+
+
+THRESHOLD = 4.6
+"""Of the statistic; one series of 365 values of pure noise passes it in 2 to 6 % of years."""
+
+
+def threshold(of: int) -> float:
+    """What the statistic must pass where `of` series share one budget of false alarms."""
+    return math.sqrt(THRESHOLD**2 + 2.0 * math.log(max(1, of)))
+
+
+def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
+    """Indices at which a new level begins; `values` on the scale on which noise is even."""
+    limit = threshold(of)
+    return settled(values, list(replay(values, limit)), limit)
+
+
+def replay(values: Iterable[float], limit: float) -> Iterator[int]:
+    """Changes as they are found, one value after the other, before later ones date them anew."""
+    start, segment = 0, Segment(Noise(0.0))
+    for value in values:
+        segment.add(value)
+        cut = segment.split(limit)
+        if cut is not None:
+            start += cut
+            yield start
+            segment = segment.after(cut)

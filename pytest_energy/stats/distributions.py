@@ -1,0 +1,186 @@
+"""The numerics behind the gate: variance of autocorrelated means, and quantiles of F."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean
+
+from pytest_energy.errors import EnergyError
+
+_TINY = 1e-300
+_PRECISION = 1e-15
+
+
+LARGEST_LOG = math.log(1000)
+"""Changes beyond a factor of 1,000 are shown as that: what is so unsure has no scale."""
+
+
+def relative(log_change: float) -> float:
+    """A change on the log scale as a fraction: `exp(log_change) - 1`, held to a factor of 1,000."""
+    return math.expm1(min(log_change, LARGEST_LOG))
+
+
+@lru_cache(maxsize=4096)
+def variance_inflation(count: int, rho: float) -> float:
+    """Variance of a mean of `count` AR(1) values, as a multiple of that of independent ones.
+
+    `1 + 2 * sum((1 - k / count) * rho**k)` over lags k below `count`; 1 where `rho` is 0.
+    """
+    return 1.0 + 2.0 * sum((1.0 - lag / count) * rho**lag for lag in range(1, count))
+
+
+def effective_share(rho: float) -> float:
+    """Share of an AR(1) series' values that are worth an independent one, for long series.
+
+    Cautious (too low) for degrees of freedom of a variance, since `rho` is itself an estimate.
+    """
+    return (1.0 - rho) / (1.0 + rho)
+
+
+def unbiased_autocorrelation(sample: float, count: int) -> float:
+    """Lag-1 autocorrelation freed from the bias of an estimate from `count` values (count > 3)."""
+    return (sample + 1.0 / count) / (1.0 - 3.0 / count)
+
+
+def heavy_tail(degrees: float) -> float:
+    """Factor `df / (df - 2)` by which a variance known from `df` values is too sure of itself."""
+    return degrees / (degrees - 2.0)
+
+
+def regularised_beta(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), for 0 <= x <= 1 and positive a, b."""
+    if x <= 0.0 or x >= 1.0:
+        return 0.0 if x <= 0.0 else 1.0
+    if x > (a + 1.0) / (a + b + 2.0):
+        return 1.0 - regularised_beta(1.0 - x, b, a)
+    log_front = (
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    )
+    return math.exp(log_front) / (a * _beta_fraction(x, a, b))
+
+
+def _beta_fraction(x: float, a: float, b: float) -> float:
+    """The continued fraction of the incomplete beta function, by the modified Lentz method."""
+    value = upper = 1.0
+    lower = 0.0
+    for step in range(1, 10_000):
+        half, odd = divmod(step, 2)
+        if odd:
+            term = -(a + half) * (a + b + half) * x / ((a + 2 * half) * (a + 2 * half + 1))
+        else:
+            term = half * (b - half) * x / ((a + 2 * half - 1) * (a + 2 * half))
+        lower = 1.0 / (1.0 + term * lower or _TINY)
+        upper = 1.0 + term / upper or _TINY
+        value *= upper * lower
+        if abs(upper * lower - 1.0) < _PRECISION:
+            break
+    return value
+
+
+@lru_cache(maxsize=4096)
+def f_quantile(probability: float, numerator: float, denominator: float) -> float:
+    """The value that F with these degrees of freedom (need not be whole) stays below so often.
+
+    Found by bisection on the logarithm, with the upper tail computed directly, so that the far
+    tails of few degrees of freedom keep their digits.
+    """
+    tail = 1.0 - probability
+    low, high = -700.0, 700.0
+    while high - low > 1e-13 * max(1.0, abs(low)):
+        middle = (low + high) / 2.0
+        share = denominator / (denominator + numerator * math.exp(middle))
+        if regularised_beta(share, denominator / 2.0, numerator / 2.0) > tail:
+            low = middle
+        else:
+            high = middle
+        if middle in (low, high) and math.nextafter(low, high) >= high:
+            break
+    return math.exp((low + high) / 2.0)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A least-squares line; `low` and `high` are the 95 % interval of its slope (Student's t).
+
+    `r_squared` is the share of the variance of y about its mean that the line explains; a line
+    through the origin can explain less than nothing.
+    """
+
+    slope: float
+    low: float
+    high: float
+    intercept: float
+    r_squared: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the slope."""
+        return self.low, self.high
+
+    def at(self, x: float) -> float:
+        """The line's y."""
+        return self.intercept + self.slope * x
+
+
+def through_origin(x: Sequence[float], y: Sequence[float]) -> Fit:
+    """The line y = slope * x through points, two at least, whose scatter about it is even."""
+    _check(x, y, least=2)
+    squares = sum(one * one for one in x)
+    if squares == 0:
+        raise EnergyError("`x` is 0 at each point: a slope takes at least one that is not")
+    slope = sum(a * b for a, b in zip(x, y, strict=True)) / squares
+    residual = sum((b - slope * a) ** 2 for a, b in zip(x, y, strict=True))
+    half = _half_width(residual, squares, len(x) - 1)
+    return Fit(slope, slope - half, slope + half, 0.0, _explained(residual, y))
+
+
+def line(x: Sequence[float], y: Sequence[float]) -> Fit:
+    """The line y = intercept + slope * x through three points or more."""
+    _check(x, y, least=3)
+    middle, level = fmean(x), fmean(y)
+    squares = sum((one - middle) ** 2 for one in x)
+    if squares == 0:
+        raise EnergyError("`x` is the same at each point: a slope takes points that differ in it")
+    pairs = list(zip(x, y, strict=True))
+    slope = sum((a - middle) * (b - level) for a, b in pairs) / squares
+    intercept = level - slope * middle
+    residual = sum((b - intercept - slope * a) ** 2 for a, b in pairs)
+    half = _half_width(residual, squares, len(x) - 2)
+    return Fit(slope, slope - half, slope + half, intercept, _explained(residual, y))
+
+
+def log_log(x: Sequence[float], y: Sequence[float]) -> Fit:
+    """The line through the logarithms: y = exp(intercept) * x ** slope, 1 where y grows as x."""
+    for name, values in (("x", x), ("y", y)):
+        if not all(value > 0 for value in values):
+            raise EnergyError(f"`{name}` has values that are not above 0: they have no logarithm")
+    return line([math.log(one) for one in x], [math.log(one) for one in y])
+
+
+def _half_width(residual: float, squares: float, degrees: int) -> float:
+    """Half of a slope's 95 % interval.
+
+    `residual` is the sum of squared distances in y, `squares` that of x (about what the line is
+    held by), `degrees` the degrees of freedom.
+    """
+    # The square of Student's t is F with one degree of freedom in the numerator.
+    t = math.sqrt(f_quantile(0.95, 1, degrees))
+    return t * math.sqrt(residual / degrees / squares)
+
+
+def _explained(residual: float, y: Sequence[float]) -> float:
+    level = fmean(y)
+    total = sum((one - level) ** 2 for one in y)
+    return 1 - residual / total if total > 0 else math.nan
+
+
+def _check(x: Sequence[float], y: Sequence[float], least: int) -> None:
+    if len(x) != len(y):
+        raise EnergyError(f"`x` has {len(x)} points, `y` {len(y)}: give one for each")
+    if len(x) < least:
+        raise EnergyError(f"a line takes at least {least} points, not {len(x)}: measure more")
+    if not all(map(math.isfinite, (*x, *y))):
+        raise EnergyError("`x` or `y` has a point that is no number: leave it out")

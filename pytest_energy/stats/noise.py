@@ -1,0 +1,273 @@
+"""What is kept of each session that a baseline is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.stats.distributions import (
+    heavy_tail,
+    unbiased_autocorrelation,
+    variance_inflation,
+)
+
+
+@dataclass(frozen=True)
+class SessionStats:
+    """One session of a baseline: `mean` in J/token, `cv` the windows' SD (n - 1) over the mean.
+
+    `autocorrelation` is that of the windows at lag 1, as estimated; `device` a UUID.
+    """
+
+    mean: float
+    cv: float
+    windows: int
+    autocorrelation: float = 0.0
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        _positive("mean", self.mean)
+        _check_session(self.cv, self.windows, self.autocorrelation)
+
+    @property
+    def log_mean(self) -> float:
+        """Mean of ln(J/token)."""
+        return math.log(self.mean) - self.log_variance / 2
+
+    @property
+    def log_variance(self) -> float:
+        """Variance of ln(J/token) within the session."""
+        return math.log1p(self.cv**2)
+
+    @property
+    def count(self) -> int:
+        """Values behind the mean."""
+        return self.windows
+
+
+@dataclass(frozen=True)
+class PairStats:
+    """One session of savings: `mean` is the saved fraction, `sd` that of the pairs' log ratios."""
+
+    mean: float
+    sd: float
+    pairs: int
+    autocorrelation: float = 0.0
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.mean < 1.0 or not math.isfinite(self.mean):
+            raise EnergyError(
+                f"`mean` is {self.mean}, but a saved fraction is below 1; record savings as "
+                f"1 - E(other) / E(base)"
+            )
+        _check_session(self.sd, self.pairs, self.autocorrelation)
+
+    @property
+    def log_mean(self) -> float:
+        """Mean log ratio, ln(1 - saved fraction)."""
+        return math.log1p(-self.mean)
+
+    @property
+    def log_variance(self) -> float:
+        """Variance of the log ratios within the session."""
+        return self.sd**2
+
+    @property
+    def count(self) -> int:
+        """Pairs behind the mean."""
+        return self.pairs
+
+
+Session = SessionStats | PairStats
+
+
+def _positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise EnergyError(f"`{name}` is {value}, but must be positive and finite; record it again")
+
+
+def _check_session(variation: float, count: int, autocorrelation: float) -> None:
+    if not (math.isfinite(variation) and variation >= 0):
+        raise EnergyError(f"`cv` is {variation}, but must be 0 or more; record the session again")
+    if count < 1:
+        raise EnergyError(f"a session of {count} windows says nothing; record at least one")
+    if not -1 <= autocorrelation <= 1:
+        raise EnergyError(
+            f"`autocorrelation` is {autocorrelation}, but lies between -1 and 1; record again"
+        )
+
+
+POOLED_DEGREES = 8.0
+"""What the other entries' spread is worth at most: they share card and sessions, so are not new."""
+
+LEAST_DEGREES = 4.0
+"""Degrees of freedom that an assumed spread tops up to, where sessions are too few to say."""
+
+_ASSUMED_DEGREES = 3.0
+_ASSUMED_BETWEEN = 0.01  # standard deviations, relative: the noisy end of what cards show
+_ASSUMED_DEVICES = 0.03
+_ASSUMED_WITHIN = 0.02
+_ASSUMED_AUTOCORRELATION = 0.5
+_WINDOWS_THAT_CORRELATE = 5  # fewer say nothing about autocorrelation
+_FLOOR = 0.001  # within-session standard deviation that no meter beats
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Variances shared by the entries of one file, and what the between-session one is worth."""
+
+    tau2: float
+    degrees: float = POOLED_DEGREES
+    sw2: float | None = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Noise of a baseline on the log scale; variances are of ln(J/token).
+
+    `between` is the variance of a new session's mean against the baseline's that no number of
+    windows reduces (B), `tau2` that between sessions, known from `degrees` degrees of freedom;
+    `sw2` is that of a window within its session, with lag-1 autocorrelation `rho`.
+    """
+
+    centre: float
+    between: float
+    tau2: float
+    degrees: float
+    noise: float
+    sw2: float
+    within_degrees: float
+    rho: float
+    sessions: int
+    assumed: bool
+    device_known: bool
+
+    def between_with(self, more: int) -> float:
+        """B if `more` sessions were added that spread as these do."""
+        degrees = max(self.degrees + more, LEAST_DEGREES)
+        return _between(self.tau2, self.noise, degrees, self.sessions + more)
+
+
+def pool(entries: Sequence[Sequence[Session]]) -> Pooled | None:
+    """Join what other entries of the same file know; None where none has two sessions."""
+    own = [_within(entry) + _raw_tau2(entry) for entry in entries if entry]
+    degrees = sum(row[-1] for row in own)
+    if degrees <= 0:
+        return None
+    tau2 = sum(row[-1] * row[-2] for row in own) / degrees
+    windows = sum(row[1] for row in own)
+    sw2 = sum(row[0] * row[1] for row in own) / windows if windows else None
+    return Pooled(max(tau2, 0.0), min(POOLED_DEGREES, degrees), sw2)
+
+
+def spread(
+    sessions: Sequence[Session], *, pooled: Pooled | None = None, device: str | None = None
+) -> Spread:
+    """The noise that a new session on `device` will meet; raises `EnergyError` without sessions.
+
+    A device that the sessions know is compared with its own; one that they do not is compared
+    with the mean of devices, and devices differ more than sessions do.
+    """
+    if not sessions:
+        raise EnergyError("`sessions` is empty; record a baseline with `--energy-update=new`")
+    groups = _by_device(sessions)
+    sw2, within_degrees, rho = _within(sessions)
+    if not within_degrees:
+        sw2 = pooled.sw2 if pooled and pooled.sw2 else _ASSUMED_WITHIN**2
+    sw2 = max(sw2, _FLOOR**2)
+    noise = fmean(_noise(session, sw2, rho) for session in sessions)
+    own_device = device is not None and device in groups
+    everywhere = len(groups) == 1 and (device is None or None in groups)
+    tau2, degrees = _raw_tau2(sessions)
+    if pooled is not None:
+        tau2 = (degrees * tau2 + pooled.degrees * pooled.tau2) / (degrees + pooled.degrees)
+        degrees += pooled.degrees
+    assumed = degrees < LEAST_DEGREES
+    tau2, degrees = _topped_up(max(tau2, 0.0), degrees, _ASSUMED_BETWEEN**2)
+    if own_device or everywhere:
+        chosen = groups[device] if own_device else sessions
+        centre, count = fmean(s.log_mean for s in chosen), len(chosen)
+        between = _between(tau2, noise, degrees, count)
+    else:
+        means = [fmean(s.log_mean for s in group) for group in groups.values()]
+        centre, count = fmean(means), len(sessions)
+        share = fmean(1 / len(group) for group in groups.values())
+        devices2 = max(_variance(means) - (tau2 + noise) * share, 0.0)
+        assumed = assumed or len(means) - 1 < LEAST_DEGREES
+        devices2, known = _topped_up(devices2, len(means) - 1, _ASSUMED_DEVICES**2)
+        between = _between(tau2, noise, degrees, len(means) / share)
+        between += heavy_tail(known) * devices2 * (1 + 1 / len(means))
+    return Spread(
+        centre=centre,
+        between=between,
+        tau2=tau2,
+        degrees=degrees,
+        noise=noise,
+        sw2=sw2,
+        within_degrees=within_degrees,
+        rho=rho,
+        sessions=count,
+        assumed=assumed,
+        device_known=own_device or everywhere,
+    )
+
+
+def _by_device(sessions: Sequence[Session]) -> dict[str | None, list[Session]]:
+    groups: dict[str | None, list[Session]] = {}
+    for session in sessions:
+        groups.setdefault(session.device, []).append(session)
+    return groups
+
+
+def _within(sessions: Sequence[Session]) -> tuple[float, float, float]:
+    """Within-session variance, its degrees of freedom, and the windows' autocorrelation."""
+    long = [s for s in sessions if s.count >= _WINDOWS_THAT_CORRELATE]
+    rho = _ASSUMED_AUTOCORRELATION
+    if long:
+        total = sum(s.count * unbiased_autocorrelation(s.autocorrelation, s.count) for s in long)
+        rho = min(max(total / sum(s.count for s in long), 0.0), 0.9)
+    degrees = sum(s.count - 1 for s in sessions)
+    if not degrees:
+        return 0.0, 0.0, rho
+    squares = sum((s.count - 1) * s.log_variance for s in sessions)
+    return squares / sum(s.count - variance_inflation(s.count, rho) for s in sessions), degrees, rho
+
+
+def _raw_tau2(sessions: Sequence[Session]) -> tuple[float, float]:
+    """Between-session variance on one device, which may come out negative, and its degrees."""
+    sw2, _, rho = _within(sessions)
+    groups = [group for group in _by_device(sessions).values() if len(group) > 1]
+    degrees = float(sum(len(group) - 1 for group in groups))
+    if not degrees:
+        return 0.0, 0.0
+    squares = sum((len(group) - 1) * _variance([s.log_mean for s in group]) for group in groups)
+    noise = fmean(_noise(s, max(sw2, _FLOOR**2), rho) for group in groups for s in group)
+    return squares / degrees - noise, degrees
+
+
+def _noise(session: Session, sw2: float, rho: float) -> float:
+    return sw2 * variance_inflation(session.count, rho) / session.count
+
+
+def _between(tau2: float, noise: float, degrees: float, sessions: float) -> float:
+    # What is known from few degrees of freedom is the spread of the sessions' means, tau2 + noise,
+    # so its tail is widened as a whole; only then the noise of this session's part comes off.
+    return heavy_tail(degrees) * (tau2 + noise) * (1 + 1 / sessions) - noise
+
+
+def _topped_up(variance: float, degrees: float, assumed: float) -> tuple[float, float]:
+    extra = min(_ASSUMED_DEGREES, max(LEAST_DEGREES - degrees, 0.0))
+    if not extra:
+        return variance, degrees
+    return (degrees * variance + extra * assumed) / (degrees + extra), degrees + extra
+
+
+def _variance(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    mean = fmean(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)

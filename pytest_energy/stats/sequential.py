@@ -1,0 +1,223 @@
+"""How the false failures that one run allows itself are shared among its checks."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.outcomes import Outcome
+from pytest_energy.stats.distributions import (
+    effective_share,
+    f_quantile,
+    heavy_tail,
+    variance_inflation,
+)
+from pytest_energy.stats.noise import Spread
+
+ERROR_BUDGET = 0.01
+"""False failures that one run allows itself; all its checks share it."""
+
+FIRST_CHECK = 0.9
+"""Of a test's share, what its first check takes; most tests make no other."""
+
+
+class ErrorBudget:
+    """Hands out `alpha`, check by check, so that a run's checks never take more than there is.
+
+    Tests are counted before they run, and none says beforehand how often it checks: each gets an
+    equal share. Its first check takes nine tenths of that, each further one half of what is left.
+    """
+
+    def __init__(self, tests: int = 1) -> None:
+        self._share = ERROR_BUDGET / max(1, tests)
+        self._checks: Counter[str] = Counter()
+
+    def take(self, test: str) -> float:
+        """The next check's probability of a false failure at most."""
+        self._checks[test] += 1
+        return self.taken(test)
+
+    def taken(self, test: str) -> float:
+        """What the test's latest check took."""
+        made = self._checks[test] - 1
+        if made <= 0:
+            return FIRST_CHECK * self._share
+        return (1 - FIRST_CHECK) * 2.0**-made * self._share
+
+
+LEAST_VALUES = 3
+"""Windows, or pairs, before which nothing is decided."""
+
+_PAIRS_ALONE = 4  # the least that a variance of their own can be trusted from
+_PRIOR_WORTH = 10.0  # values that the baseline's within-session variance counts for
+_STOP_SHARE = 0.21  # of B: what more windows could still take off is no longer worth them
+_LAST_LOOK = 1 / 3  # height of the bounds at the last pair, where the pairs resolve the levels:
+_RESOLVED = 4.0  # standard deviations of the mean between the two levels
+_WORST_INFLATION = 1.25  # of a mean of interleaved pairs, over all autocorrelations
+_PAIR_FLOOR = 0.001**2
+_USUAL_NOISE = 0.999
+_PATIENCE = 10  # windows before noise is held against a session: one outlier in three is chance
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Both levels on the log scale, and the bounds of the log likelihood ratio between them."""
+
+    allowed: float
+    caught: float
+    fails_at: float
+    passes_at: float
+
+    @classmethod
+    def of(
+        cls, tolerance: float, detect: float, alpha: float, beta: float, base: float = 1.0
+    ) -> Levels:
+        """Levels for changes relative to `base`; raises `EnergyError` where they make no test."""
+        if not (math.isfinite(detect) and 0 <= tolerance < detect):
+            raise EnergyError(
+                f"`detect` ({detect:g}) must be above `tolerance` ({tolerance:g}), and neither "
+                f"negative; raise the one or lower the other"
+            )
+        for name, budget in (("alpha", alpha), ("beta", beta)):
+            if not 0 < budget < 0.5:
+                raise EnergyError(f"`{name}` is {budget:g}; choose an error rate from 0 to 0.5")
+        return cls(
+            allowed=math.log1p(tolerance / base),
+            caught=math.log1p(detect / base),
+            fails_at=math.log((1 - beta) / alpha),
+            passes_at=-math.log((1 - alpha) / beta),
+        )
+
+    def evidence(self, change: float, variance: float) -> float:
+        """Log likelihood ratio of `caught` against `allowed`, for a change in either direction."""
+        middle = (self.allowed + self.caught) / 2
+        return (self.caught - self.allowed) * (abs(change) - middle) / variance
+
+    def edges(self, variance: float, height: float = 1.0) -> tuple[float | None, float]:
+        """The changes, either way, up to which a figure is within and from which it has changed.
+
+        The first is None where so large a variance lets no change be called within.
+        """
+        middle, scale = (self.allowed + self.caught) / 2, variance / (self.caught - self.allowed)
+        within = middle + height * self.passes_at * scale
+        return within if within >= 0 else None, middle + height * self.fails_at * scale
+
+    def decide(self, change: float, evidence: float, height: float = 1.0) -> Outcome | None:
+        """The outcome that the evidence suffices for; `height` lowers both bounds."""
+        if evidence >= height * self.fails_at:
+            return "regression" if change > 0 else "improvement"
+        return "within" if evidence <= height * self.passes_at else None
+
+
+@dataclass(frozen=True)
+class Look:
+    """The test after one more value: change and variance (log scale), and whether it is over.
+
+    `height` is that of the bounds at this look, as a share of the usual.
+    """
+
+    change: float
+    variance: float
+    evidence: float
+    outcome: Outcome | None
+    exhausted: bool = False
+    noise: float | None = None
+    height: float = 1.0
+
+
+def look_at_session(values: Sequence[float], spread: Spread, levels: Levels, most: int) -> Look:
+    """Compare the logarithms of a session's windows with a baseline of sessions."""
+    count = len(values)
+    mean, squares = _moments(values)
+    change = mean - spread.centre
+    worth = _worth(spread)
+    within = (worth * spread.sw2 + squares) / (count + worth - 1)
+    reducible = within * variance_inflation(count, spread.rho) / count
+    variance = spread.between + reducible
+    evidence = levels.evidence(change, variance)
+    if count < LEAST_VALUES:
+        return Look(change, variance, evidence, None)
+    outcome = levels.decide(change, evidence)
+    exhausted = reducible < _STOP_SHARE * spread.between
+    if outcome is None and (exhausted or count >= most):
+        outcome = "inconclusive"
+    noise = None
+    if outcome is not None and _too_noisy(squares, count, spread):
+        outcome = "invalid" if count >= min(_PATIENCE, most) else None
+        noise = math.sqrt(_unbiased(squares, count, spread.rho))
+    return Look(change, variance, evidence, outcome, exhausted, noise)
+
+
+def look_at_pairs(
+    differences: Sequence[float], spread: Spread | None, levels: Levels, most: int
+) -> Look:
+    """Judge log ratios of interleaved pairs; without `spread` from the pairs alone.
+
+    The pairs are also left to themselves where they vary more than the baseline's windows could.
+    """
+    count = len(differences)
+    change, squares = _moments(differences)
+    prior = None if spread is None else 2 * spread.sw2 * (1 - spread.rho)
+    degrees = float(count - 1)
+    if spread is not None and prior is not None and not _exceeds(squares, degrees, prior, spread):
+        worth = _worth(spread)
+        single = (worth * prior + squares) / (count + worth - 1)
+        inflation = 1 + spread.rho * (1 - spread.rho)
+    elif count >= _PAIRS_ALONE:
+        single, inflation = squares / degrees * heavy_tail(degrees), _WORST_INFLATION
+    else:
+        return Look(change, math.inf, 0.0, None)
+    variance = single * inflation / count + _PAIR_FLOOR
+    evidence = levels.evidence(change, variance)
+    if count < LEAST_VALUES:
+        return Look(change, variance, evidence, None)
+    last = count >= most
+    resolved = levels.caught - levels.allowed >= _RESOLVED * math.sqrt(variance)
+    height = _LAST_LOOK if last and resolved else 1.0
+    outcome = levels.decide(change, evidence, height)
+    noise = math.sqrt(squares / degrees)
+    if last and outcome is None:
+        outcome = "inconclusive"
+    return Look(change, variance, evidence, outcome, noise=noise, height=height)
+
+
+def pair_drift(differences: Sequence[float], base_first: Sequence[bool]) -> float | None:
+    """How much the second window of a pair costs against the first, log scale.
+
+    None unless both orders occurred.
+    """
+    forth = [d for d, first in zip(differences, base_first, strict=True) if first]
+    back = [d for d, first in zip(differences, base_first, strict=True) if not first]
+    return (fmean(forth) - fmean(back)) / 2 if forth and back else None
+
+
+def _moments(values: Sequence[float]) -> tuple[float, float]:
+    mean = fmean(values)
+    return mean, sum((value - mean) ** 2 for value in values)
+
+
+def _worth(spread: Spread) -> float:
+    return min(_PRIOR_WORTH, max(spread.within_degrees, 1.0))
+
+
+def _unbiased(squares: float, count: int, rho: float) -> float:
+    return squares / (count - variance_inflation(count, rho))
+
+
+def _too_noisy(squares: float, count: int, spread: Spread) -> bool:
+    if not spread.within_degrees:
+        return False
+    share = effective_share(spread.rho)
+    ratio = _unbiased(squares, count, spread.rho) / spread.sw2
+    return ratio > f_quantile(_USUAL_NOISE, share * (count - 1), share * spread.within_degrees)
+
+
+def _exceeds(squares: float, degrees: float, prior: float, spread: Spread) -> bool:
+    if not degrees:
+        return False
+    known = max(spread.within_degrees, 1.0) * effective_share(spread.rho)
+    return squares / degrees / prior > f_quantile(_USUAL_NOISE, degrees, known)

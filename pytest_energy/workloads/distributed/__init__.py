@@ -1,0 +1,295 @@
+"""What the nodes of a distributed run measured at the same time, added up to one window; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pytest_energy.arguments import check_choice, check_count
+from pytest_energy.errors import EnergyError
+from pytest_energy.metering import Window
+from pytest_energy.meters import Meter, meter_names
+from pytest_energy.outcomes import Method
+from pytest_energy.workloads.data.local import LocalSource
+from pytest_energy.workloads.data.protocol import DataSource
+from pytest_energy.workloads.distributed.rank_group import World
+from pytest_energy.workloads.engine import default_device
+from pytest_energy.workloads.finetune import SETTINGS
+from pytest_energy.workloads.tasks import Task, get_task
+from pytest_energy.workloads.workload import Workload, make_workload
+
+_SUREST_FIRST: tuple[Method, ...] = ("counter", "integrated", "external", "modelled")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One rank's share of a window; `window` is what its node metered, of its first rank alone.
+
+    `tokens` and `real_tokens` are those the rank processed in `steps` steps at a mean `loss`.
+    """
+
+    node: int
+    tokens: int
+    real_tokens: int
+    steps: int
+    loss: float
+    window: Window | None = None
+
+
+def join(name: str, parts: Sequence[Part]) -> Window:
+    """The window of the whole run: joules and tokens summed, seconds of the slowest node.
+
+    Uncertainties are added up, since nodes of one kind err alike. Domains and notes of several
+    nodes begin with the node's number, `node0/gpu:0`. What is wrong on one node is wrong with all.
+    `EnergyError` where ranks took unequal numbers of steps, or a node was not metered once.
+    """
+    metered = sorted(
+        ((part.node, part.window) for part in parts if part.window is not None),
+        key=lambda found: found[0],
+    )
+    nodes = [node for node, _ in metered]
+    if not nodes or nodes != sorted({part.node for part in parts}):
+        raise EnergyError(
+            f"`{name}`: nodes {sorted({part.node for part in parts})} took part, but metered were "
+            f"{nodes}: each node must be metered once"
+        )
+    steps = {part.steps for part in parts}
+    if len(steps) > 1:
+        raise EnergyError(f"`{name}`: ranks took {sorted(steps)} steps, but must take as many each")
+    several = len(nodes) > 1
+    windows = [window for _, window in metered]
+    return Window(
+        name=name,
+        method=max((window.method for window in windows), key=_SUREST_FIRST.index),
+        joules_by_domain=_by_node(metered, "joules_by_domain", several),
+        seconds=max(window.seconds for window in windows),
+        uncertainty_joules=sum(window.uncertainty_joules for window in windows),
+        started=min(window.started for window in windows),
+        invalid_reason=_reason(metered, several),
+        tokens=sum(part.tokens for part in parts),
+        real_tokens=sum(part.real_tokens for part in parts),
+        steps=steps.pop(),
+        loss=sum(part.loss for part in parts) / len(parts),
+        notes=_by_node(metered, "notes", several),
+    )
+
+
+def _by_node(
+    metered: Sequence[tuple[int, Window]], field: str, several: bool
+) -> Mapping[str, float]:
+    found: dict[str, float] = {}
+    for node, window in metered:
+        values: Mapping[str, Any] = getattr(window, field)
+        prefix = f"node{node}/" if several else ""
+        found.update({f"{prefix}{name}": value for name, value in values.items()})
+    return found
+
+
+def _reason(metered: Sequence[tuple[int, Window]], several: bool) -> str | None:
+    # The vocabulary's word stays first, since that is how reasons are told apart.
+    reasons = [
+        f"{window.invalid_reason} (node{node})" if several else window.invalid_reason
+        for node, window in metered
+        if window.invalid_reason is not None
+    ]
+    return "; ".join(reasons) or None
+
+
+TIMEOUT_SECONDS = 600.0
+
+
+class DistributedFineTuning:
+    """A model in training on several ranks; each window is the same batches, shared among them.
+
+    `tokens` and `real_tokens` are what all ranks process in a window of `steps` steps each;
+    `parameters` is (trainable, total).
+    """
+
+    def __init__(self, world: World, number: int, workload: Workload, loaded: dict[str, Any]):
+        self.workload = workload
+        self.processes, self.nodes = world.processes, world.nodes
+        self.tokens = int(loaded["tokens"])
+        self.real_tokens = int(loaded["real_tokens"])
+        self.steps = int(loaded["steps"])
+        self.parameters: tuple[int, int] = tuple(loaded["parameters"])
+        self.padding_overhead = self.tokens / self.real_tokens
+        self._world = world
+        self._number: int | None = number
+
+    @property
+    def id(self) -> str:
+        """The workload's name and the number of ranks, `sst2/bert-base-uncased/x2`."""
+        several = f"n{self.nodes}" if self.nodes > 1 else ""
+        return f"{self.workload.id}/x{self.processes}{several}"
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits of the workload, the number of ranks and that of nodes."""
+        fields = [self.workload.digest, self.processes, self.nodes]
+        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:8]
+
+    def window(self) -> Window:
+        """Buy one window: every node meters its devices from one moment to another."""
+        return self._window(exchange=True)
+
+    def window_without_exchange(self) -> Window:
+        """A window in which each rank trains for itself; afterwards all take on rank 0's model."""
+        return self._window(exchange=False)
+
+    def communication_share(self, pairs: int = 3) -> float:
+        """The share of a window's time that goes away where no gradients are exchanged.
+
+        The median of `pairs` of windows, one with and one without. What is hidden behind
+        computation is no part of it, waiting for the slowest rank is. Noise may make it negative.
+        """
+        check_count("pairs", pairs)
+        shares = []
+        for index in range(pairs):
+            # ABBA: what drifts with time weighs on both sides alike.
+            order = (True, False) if index % 2 == 0 else (False, True)
+            seconds = {exchange: self._window(exchange=exchange).seconds for exchange in order}
+            shares.append(1 - seconds[False] / seconds[True])
+        return median(shares)
+
+    def warm_up(self) -> None:
+        """One pass over the batches that no meter sees."""
+        self._world.ask("warm_up", run=self._own_number())
+
+    def close(self) -> None:
+        """Free the model on all ranks; a second call does nothing."""
+        number, self._number = self._number, None
+        if number is not None and self._world.alive:
+            self._world.ask("drop", run=number)
+
+    def uses(self, world: World) -> bool:
+        """Whether it still needs those ranks."""
+        return self._number is not None and self._world is world
+
+    def _window(self, *, exchange: bool) -> Window:
+        metered = self._world.ask("window", run=self._own_number(), exchange=exchange)
+        return Window(**{**metered, "name": self.id})
+
+    def _own_number(self) -> int:
+        if self._number is None:
+            raise EnergyError(f"`{self.id}` was closed: prepare it again to buy another window")
+        return self._number
+
+
+class Worlds:
+    """The ranks that runs of one test share, since to start them takes seconds."""
+
+    def __init__(self) -> None:
+        self._worlds: dict[tuple[object, ...], World] = {}
+        self._runs: list[DistributedFineTuning] = []
+        self._numbers = itertools.count()
+
+    def prepare(
+        self,
+        task: Task | str,
+        model: str = "bert-base-uncased",
+        *,
+        data: DataSource,
+        meter: Meter,
+        tokens_per_window: int,
+        processes: int = 0,
+        nodes: int = 1,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        max_tokens_per_batch: int | None = None,
+        models: Path | None = None,
+        **overrides: Any,
+    ) -> DistributedFineTuning:
+        """The fine-tuning of `task` on `processes` ranks in all, as many on each of `nodes`.
+
+        `batch_size` is each rank's, `tokens_per_window` all ranks' together; further `overrides`
+        are those of `finetune.prepare`. The meter is opened anew on each node, by its name.
+        """
+        check_count("tokens_per_window", tokens_per_window)
+        check_places(processes, nodes, meter)
+        for name in overrides:
+            check_choice("setting of a workload", name, SETTINGS)
+        task = get_task(task)
+        if reason := data.missing(task):
+            raise EnergyError(reason)
+        workload = make_workload(
+            task,
+            model,
+            device=default_device(),
+            data=data,
+            max_tokens_per_batch=max_tokens_per_batch,
+            models=models,
+            **overrides,
+        )
+        world = self._world(processes, nodes, meter.name, float(timeout_seconds))
+        number = next(self._numbers)
+        loaded = world.ask(
+            "load",
+            run=number,
+            workload=asdict(workload),
+            tokens=tokens_per_window,
+            data=str(data.root.resolve()) if isinstance(data, LocalSource) else data.kind,
+            models=None if models is None else str(models.resolve()),
+        )
+        run = DistributedFineTuning(world, number, workload, loaded)
+        self._runs.append(run)
+        return run
+
+    def close(self) -> None:
+        """End all ranks."""
+        worlds, self._worlds = self._worlds, {}
+        for world in worlds.values():
+            world.close()
+
+    def _world(self, *key: Any) -> World:
+        known = self._worlds.get(key)
+        if known is None or not known.alive:
+            self._close_idle()
+            known = self._worlds[key] = World(*key)
+        return known
+
+    def _close_idle(self) -> None:
+        """End the ranks whose runs are all closed: they would take up memory of the GPUs."""
+        for world in self._worlds.values():
+            if not any(run.uses(world) for run in self._runs):
+                world.close()
+
+
+def visible_gpus(meter: Meter) -> int:
+    """How many GPUs of this node can train: those that are metered, else those CUDA sees."""
+    import torch
+
+    metered = sum(device.domain.startswith("gpu") for device in meter.devices)
+    return metered or torch.cuda.device_count()
+
+
+def check_places(processes: int, nodes: int, meter: Meter) -> None:
+    """Raise `EnergyError` unless so many processes can train and be metered here."""
+    check_count("processes", processes)
+    check_count("nodes", nodes)
+    if processes % nodes:
+        raise EnergyError(
+            f"`processes={processes}` cannot be shared evenly by `nodes={nodes}`: give a multiple"
+        )
+    import torch.distributed
+
+    if not torch.distributed.is_available():
+        raise EnergyError(
+            f"`processes={processes}` needs `torch.distributed`, which this build of torch "
+            "lacks: install torch from its official packages, or leave `processes` out"
+        )
+    if meter.name not in meter_names():
+        raise EnergyError(
+            f"`processes={processes}`: meter `{meter.name}` cannot be opened on each node, because "
+            f"no meter is installed by that name; known are {', '.join(meter_names())}"
+        )
+    gpus, here = visible_gpus(meter), processes // nodes
+    if gpus and here > gpus:
+        raise EnergyError(
+            f"`processes={processes}` puts {here} on this node, which has "
+            f"{gpus} GPU{'s' if gpus > 1 else ''} that CUDA sees: start at most one for each"
+        )

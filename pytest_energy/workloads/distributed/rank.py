@@ -1,0 +1,336 @@
+"""The ranks of a run: who this one is, and how they wait for and tell each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.ipc import Channel, ClosedError, Message, to_launcher
+from pytest_energy.metering import window
+from pytest_energy.metering.device_lock import device_lock
+from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, open_meter
+from pytest_energy.meters.nvml.visible import ORDER, VARIABLE
+from pytest_energy.meters.process_tree import ROOT_VARIABLE
+from pytest_energy.workloads.data import open_data
+from pytest_energy.workloads.distributed import Part, join
+from pytest_energy.workloads.finetune import FineTuning
+from pytest_energy.workloads.workload import Workload
+
+WAIT_FOR_ORDERS = timedelta(days=1)
+"""A test may think for long between two windows."""
+FAILURE_KEY = "pytest-energy/failure"
+STORE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process stands among the ranks, as torchrun tells it."""
+
+    rank: int
+    ranks: int
+    local_rank: int
+    local_ranks: int
+    node: int
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Place:
+        """The place that torchrun's variables name; `EnergyError` where they are not there."""
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+        try:
+            return cls(*(int(environment[name]) for name in names))
+        except KeyError as missing:
+            raise EnergyError(
+                f"`{missing.args[0]}` is not set: start this module by torchrun, as "
+                "docs/multi-gpu.md says"
+            ) from None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank meters its node."""
+        return self.local_rank == 0
+
+
+class Team:
+    """What ranks tell each other, over gloo; gradients go by accelerate's own group."""
+
+    def __init__(self, place: Place, *, cpu: bool) -> None:
+        self.place = place
+        self._group: Any = None
+        if place.ranks == 1:
+            # Or accelerate takes the one process for several, and wraps the model for nothing.
+            for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+                os.environ.pop(name, None)
+            return
+        import torch.distributed
+        from accelerate import PartialState
+
+        PartialState(cpu=cpu)
+        self._group = torch.distributed.new_group(backend="gloo", timeout=WAIT_FOR_ORDERS)
+
+    def wait(self) -> None:
+        """Wait until every rank has come here."""
+        if self._group is not None:
+            import torch.distributed
+
+            torch.distributed.barrier(group=self._group)
+
+    def from_first(self, message: Any) -> Any:
+        """What rank 0 passes in here."""
+        if self._group is None:
+            return message
+        import torch.distributed
+
+        box = [message]
+        torch.distributed.broadcast_object_list(box, src=0, group=self._group)
+        return box[0]
+
+    def to_first(self, message: Any) -> list[Any]:
+        """On rank 0 what all ranks pass in here, in their order; on others nothing."""
+        if self._group is None:
+            return [message]
+        import torch.distributed
+
+        first = self.place.rank == 0
+        box: list[Any] | None = [None] * self.place.ranks if first else None
+        torch.distributed.gather_object(message, box, dst=0, group=self._group)
+        return box or []
+
+    def leave(self) -> None:
+        """End the groups, once all ranks are done."""
+        if self._group is not None:
+            import torch.distributed
+
+            torch.distributed.destroy_process_group()
+
+
+def first_failure(rank: int, text: str) -> tuple[int, str]:
+    """Tell all ranks why this one fails; hands back the rank that said so first, and its words."""
+    mine = json.dumps([rank, text])
+    with suppress(Exception):  # without torchrun's store each rank speaks for itself
+        import torch.distributed
+
+        store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
+            os.environ["MASTER_ADDR"],
+            int(os.environ["MASTER_PORT"]),
+            is_master=False,
+            timeout=timedelta(seconds=STORE_SECONDS),
+        )
+        mine = store.compare_set(FAILURE_KEY, "", mine).decode()
+    first, words = json.loads(mine)
+    return int(first), str(words)
+
+
+class Shard(FineTuning):
+    """A model that is trained together: gradients are averaged over the ranks at each step."""
+
+    def train(self, *, exchange: bool = True) -> float:
+        """One pass over this rank's batches; its mean loss. Without `exchange` each for itself."""
+        with nullcontext() if exchange else self._accelerator.no_sync(self._model):
+            return self.warm_up()
+
+    def agree(self) -> None:
+        """Take on rank 0's weights and moments, after a pass that each made for itself."""
+        import torch
+        from torch.distributed import broadcast, get_world_size, is_initialized
+
+        if not is_initialized() or get_world_size() == 1:
+            return
+        moments = [
+            value
+            for state in self._optimizer.optimizer.state.values()
+            for value in state.values()
+            # Counts of steps are equal already, and need not be where the group can send them.
+            if isinstance(value, torch.Tensor) and value.numel() > 1
+        ]
+        with torch.no_grad():
+            for tensor in [*self._model.parameters(), *moments]:
+                broadcast(tensor.detach(), src=0)
+
+
+LINGER_SECONDS = 1.0
+"""A rank that fails waits so long before it ends: whose end comes first was the first to fail."""
+TRACE_LINES = 15
+
+
+class NoMeter:
+    """What ranks hold that are not the first of their node: it has no device."""
+
+    name = "none"
+    method: Method = "counter"
+    devices: tuple[Device, ...] = ()
+    update_period_seconds = 0.0
+    resolution_joules = 0.0
+
+    def read(self) -> Reading:
+        """Nothing."""
+        return Reading(time.monotonic(), {})
+
+    def conditions(self) -> Conditions:
+        """Nothing to see."""
+        return Conditions()
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class Rank:
+    """One rank at work: each method is an order, which all ranks carry out together."""
+
+    def __init__(self, team: Team, device: str, held: ExitStack) -> None:
+        self._team, self._place = team, team.place
+        self._device = device
+        self._held = held
+        self._meter: Meter = NoMeter()
+        self._runs: dict[int, Shard] = {}
+
+    def open(self, meter: str, lock_seconds: float) -> Message:
+        """Open the node's meter, on its first rank."""
+        if self._place.leads:
+            self._meter = open_meter(meter)
+            self._held.callback(self._meter.close)
+            names = [device.uuid or device.domain for device in self._meter.devices]
+            say = partial(print, file=sys.stderr, flush=True)
+            self._held.enter_context(device_lock(names, lock_seconds, say))
+        self._team.wait()
+        return {}
+
+    def load(
+        self, run: int, workload: dict[str, Any], tokens: int, data: str, models: str | None
+    ) -> Message:
+        """Make the model and this rank's batches; tells what a window of all ranks processes."""
+        folder = None if models is None else Path(models)
+        wanted, source = Workload(**workload), open_data(data, folder)
+        found = source.identity(wanted.task, model=wanted.model)
+        if found != wanted.data:
+            raise EnergyError(
+                f"`{data}` of node {self._place.node} holds `{found}`, the test's `{wanted.data}`: "
+                "give all nodes the same files"
+            )
+        place = (self._place.rank, self._place.ranks)
+        shard = Shard(wanted, source, self._meter, tokens, self._device, place, folder)
+        self._runs[run] = shard
+        counts = self._team.to_first((shard.tokens, shard.real_tokens))
+        return {
+            "tokens": sum(processed for processed, _ in counts),
+            "real_tokens": sum(real for _, real in counts),
+            "steps": shard.steps,
+            "parameters": shard.parameters,
+        }
+
+    def warm_up(self, run: int) -> Message:
+        """One pass that no meter sees."""
+        self._runs[run].train()
+        self._team.wait()
+        return {}
+
+    def window(self, run: int, exchange: bool) -> Message:
+        """One pass that every node meters from the same moment to the same moment."""
+        shard = self._runs[run]
+        with window(self._meter, shard.id, synchronize=partial(self._together, shard)) as w:
+            self._team.wait()  # meters begin on ticks of their own
+            w.work_started()
+            loss = shard.train(exchange=exchange)
+        metered = w.record if self._place.leads else None
+        part = Part(self._place.node, shard.tokens, shard.real_tokens, shard.steps, loss, metered)
+        parts = self._team.to_first(part)
+        if not exchange:
+            shard.agree()
+        return asdict(join(shard.id, parts)) if parts else {}
+
+    def drop(self, run: int) -> Message:
+        """Free a model."""
+        self._runs.pop(run).close()
+        return {}
+
+    def _together(self, shard: Shard) -> None:
+        shard.synchronize()
+        self._team.wait()
+
+
+def serve(rank: Rank, team: Team, launcher: Channel | None) -> None:
+    """Carry out what the launcher orders, until it hangs up."""
+    while True:
+        order = team.from_first(_next(launcher) if launcher else None)
+        if order is None:
+            return
+        answer = getattr(rank, order.pop("do"))(**order)
+        if launcher:
+            launcher.send({"done": answer})
+
+
+def visible(environment: Mapping[str, str], local_ranks: int) -> dict[str, str]:
+    """Variables under which CUDA and NVML see as many of a node's GPUs as it has ranks."""
+    chosen = environment.get(VARIABLE)
+    if chosen is not None:
+        return {VARIABLE: ",".join(chosen.split(",")[:local_ranks])}
+    # By index in NVML's order, or different models could be told apart by neither.
+    indices = ",".join(str(index) for index in range(local_ranks))
+    return {VARIABLE: indices, ORDER: environment.get(ORDER, "PCI_BUS_ID")}
+
+
+def main() -> int:
+    """A rank's life; 0 where it was told to end."""
+    place = Place.of(os.environ)
+    os.environ.update(visible(os.environ, place.local_ranks))
+    os.environ.setdefault(ROOT_VARIABLE, str(os.getppid()))
+    launcher = to_launcher() if place.rank == 0 else None
+    try:
+        if place.rank == 0 and launcher is None:
+            raise EnergyError("rank 0 has nobody to obey: a test starts it, see docs/multi-gpu.md")
+        device = _device(place)
+        team = Team(place, cpu=device == "cpu")
+        with ExitStack() as held:
+            serve(Rank(team, device, held), team, launcher)
+        team.leave()
+    except Exception as error:
+        _fail(place.rank, error, launcher)
+    return 0
+
+
+def _device(place: Place) -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    if torch.cuda.device_count() < place.local_ranks:
+        raise EnergyError(
+            f"node {place.node} has {place.local_ranks} processes and "
+            f"{torch.cuda.device_count()} GPUs that CUDA sees: start at most one for each"
+        )
+    torch.cuda.set_device(place.local_rank)
+    return f"cuda:{place.local_rank}"
+
+
+def _next(launcher: Channel) -> Message | None:
+    try:
+        return launcher.receive()
+    except ClosedError:
+        return None
+
+
+def _fail(rank: int, error: Exception, launcher: Channel | None) -> None:
+    text = str(error)
+    if not isinstance(error, EnergyError):
+        text = "".join(traceback.format_exception(error)).strip()
+        text = "\n".join(text.splitlines()[-TRACE_LINES:])
+    print(text, file=sys.stderr, flush=True)
+    first, words = first_failure(rank, text)
+    if launcher is not None:
+        launcher.send({"rank": first, "error": words})
+    time.sleep(LINGER_SECONDS)
+    os._exit(1)  # what a broken group leaves behind may block an orderly end
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

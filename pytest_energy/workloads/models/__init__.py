@@ -1,0 +1,221 @@
+"""Models with a task's head: those known by name, those in folders, those of the hub.
+
+Weights are drawn from a seed unless pretrained ones are asked for: what a token costs depends on
+the architecture, not on what the weights say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_energy.arguments import did_you_mean
+from pytest_energy.errors import EnergyError
+from pytest_energy.workloads.models.known import (
+    ARCHITECTURES,
+    architecture_digest,
+    folder_of,
+    has_weights,
+    hub_name,
+    known_architecture,
+)
+from pytest_energy.workloads.tasks import Head, Task
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+# Each of transformers' automatic classes with the table of the configurations that it knows. A
+# decoder has no masked language model: it learns the same texts as a causal one.
+_MASKED = ("AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING")
+_CAUSAL = ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING")
+_HEADS: Mapping[Head, tuple[tuple[str, str], ...]] = {
+    "sequence": (
+        ("AutoModelForSequenceClassification", "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING"),
+    ),
+    "qa": (("AutoModelForQuestionAnswering", "MODEL_FOR_QUESTION_ANSWERING_MAPPING"),),
+    "token": (("AutoModelForTokenClassification", "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING"),),
+    "mlm": (_MASKED, _CAUSAL),
+}
+
+
+def build_model(
+    task: Task,
+    model_name: str,
+    *,
+    labels: int,
+    attention: str = "sdpa",
+    seed: int = 0,
+    pretrained: bool = False,
+    models: Path | None = None,
+) -> PreTrainedModel:
+    """The model with the task's head, in fp32 on the CPU, ready to train.
+
+    `model_name` is one of `ARCHITECTURES`, of a folder in `models`, a folder with a config.json, or
+    a name on the hub; `labels` counts the head's classes (0: the head has none); `pretrained` loads
+    weights where there are any. The caller's random state stays as it was.
+    """
+    import torch
+
+    # fork_rng without devices: drawing on the CPU gives the same weights on all hardware.
+    with torch.random.fork_rng(devices=[]), _quiet():
+        torch.manual_seed(seed)
+        config, weights = _configured(model_name, labels, pretrained, models)
+        head = _head(task, model_name, config)
+        options: dict[str, Any] = {"attn_implementation": attention}
+        if weights is None:
+            with _attending(model_name, attention):
+                model = head.from_config(config, **options)
+        else:
+            # A head of another task is one to be learnt anew.
+            options |= {"config": config, "ignore_mismatched_sizes": True, "use_safetensors": True}
+            with _loading(model_name), _attending(model_name, attention):
+                model = head.from_pretrained(weights[0], revision=weights[1], **options)
+    model.config.pad_token_id = padding_id(config)
+    if getattr(model.config, "use_cache", None):
+        model.config.use_cache = False  # keys and values are for generating text
+    model = model.float()
+    model.train()
+    built: PreTrainedModel = model
+    return built
+
+
+def is_causal(task: Task, config: PretrainedConfig) -> bool:
+    """Whether a model of this configuration learns `task` by predicting each next token."""
+    return task.head == "mlm" and not _knows(_MASKED[1], config)
+
+
+def padding_id(config: PretrainedConfig) -> int:
+    """The id that pads: the model's own, else that of its end of text, as decoders are trained."""
+    for each in (config.pad_token_id, getattr(config, "eos_token_id", None)):
+        first = each[0] if isinstance(each, list) and each else each
+        if isinstance(first, int) and 0 <= first < config.vocab_size:
+            return first
+    return 0
+
+
+def parameters(model: PreTrainedModel) -> tuple[int, int]:
+    """How many parameters are trained, and how many there are; shared ones count once."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+
+
+def foreign_architecture(model_name: str, models: Path | None) -> str | None:
+    """Eight hex digits of what a model's folder describes; None where the name says it already.
+
+    It does where there is no folder, or where the folder holds what is known by that name.
+    """
+    folder, known = folder_of(model_name, models), known_architecture(model_name)
+    if folder is None:
+        return None
+    found = architecture_digest(_read_config(folder, model_name))
+    same = known is not None and found == architecture_digest(known.config(0))
+    return None if same else found
+
+
+def _read_config(folder: Path, model_name: str) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    with _loading(model_name):
+        config: PretrainedConfig = AutoConfig.from_pretrained(str(folder))
+    return config
+
+
+def _configured(
+    name: str, labels: int, pretrained: bool, models: Path | None
+) -> tuple[PretrainedConfig, tuple[str, str | None] | None]:
+    """A model's configuration, and where its weights are if they are to be loaded."""
+    from transformers import AutoConfig
+
+    folder, known = folder_of(name, models), known_architecture(name)
+    config: PretrainedConfig
+    weights: tuple[str, str | None] | None
+    if folder is not None:
+        config = _read_config(folder, name)
+        weights = (str(folder), None) if pretrained and has_weights(folder) else None
+    elif known is not None:
+        config = known.config(labels)
+        weights = hub_name(name) if pretrained and known.repository else None
+        if weights is not None:
+            with _loading(name):
+                config = AutoConfig.from_pretrained(weights[0], revision=weights[1])
+    else:
+        with _loading(name):
+            config = AutoConfig.from_pretrained(name)
+        weights = (name, None) if pretrained else None
+    if labels:
+        config.num_labels = labels
+    return config, weights
+
+
+def _head(task: Task, name: str, config: PretrainedConfig) -> Any:
+    """The automatic class that gives a model the task's head; `EnergyError` where none does."""
+    import transformers
+
+    if config.is_encoder_decoder:
+        raise EnergyError(
+            f"`{name}` ({config.model_type}) is an encoder with a decoder, which is not trained on "
+            f"`{task.name}` this way: use an encoder or a decoder, or bring your own step with the "
+            "fixture `energy_workload`"
+        )
+    for class_name, table in _HEADS[task.head]:
+        if _knows(table, config):
+            return getattr(transformers, class_name)
+    raise EnergyError(
+        f"transformers has no head for `{task.name}` on `{name}` ({config.model_type}): use "
+        "another task or model, or bring your own step with the fixture `energy_workload`"
+    )
+
+
+def _knows(table: str, config: PretrainedConfig) -> bool:
+    import transformers
+
+    return type(config) in getattr(transformers, table)
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Say what cannot be loaded, and what needs no hub."""
+    try:
+        yield
+    except EnergyError:
+        raise
+    except Exception as error:  # loaders raise whatever their transport raises
+        reason = str(error).splitlines()[0] if str(error) else "no reason given"
+        raise EnergyError(
+            f"`{name}` cannot be loaded ({type(error).__name__}: {reason}); "
+            f"{did_you_mean(name, ARCHITECTURES)}give a folder with its config.json "
+            f"(`--energy-models`), connect to the hub, or use one of {', '.join(ARCHITECTURES)}"
+        ) from error
+
+
+@contextmanager
+def _attending(name: str, attention: str) -> Iterator[None]:
+    """Say which attention a model lacks."""
+    try:
+        yield
+    except ValueError as error:
+        if "attention implementation" not in str(error):
+            raise
+        raise EnergyError(
+            f"transformers has no `{attention}` attention for `{name}`: give `attention='eager'`"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and its remarks that a head is new: here it always is."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,1 +1,0 @@
-"""What a fine-tuned model is worth: its score on examples that it has not seen."""

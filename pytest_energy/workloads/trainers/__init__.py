@@ -1,0 +1,96 @@
+"""Windows of a token budget around a training loop that someone else drives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_energy.arguments import check_count
+from pytest_energy.checks.policy import WARM_UP_LIMIT
+from pytest_energy.gate import Verdict
+from pytest_energy.metering import OpenWindow, Window, window
+from pytest_energy.meters.protocol import Meter
+from pytest_energy.stats.steadiness import is_stationary
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Gate(Protocol):
+    """What is asked after each window; `SequentialGate` is one."""
+
+    def add(self, joules_per_token: float) -> Verdict | None:
+        """The verdict once it is sure, None while another window is wanted."""
+
+
+class BudgetedWindows:
+    """Meters a loop: each window is the optimizer steps that `tokens_per_window` tokens take.
+
+    Windows until J/token is steady are in `warm_up`, those after it in `windows`, invalid ones in
+    `rejected`. `gate` is given J/token of each of `windows`; once its `verdict` is there, no more
+    are begun.
+    """
+
+    def __init__(
+        self, meter: Meter, tokens_per_window: int, *, gate: Gate | None = None, name: str = "train"
+    ) -> None:
+        check_count("tokens_per_window", tokens_per_window)
+        self.windows: list[Window] = []
+        self.warm_up: list[Window] = []
+        self.rejected: list[Window] = []
+        self.verdict: Verdict | None = None
+        self._meter, self._gate, self._name = meter, gate, name
+        self._budget = tokens_per_window
+        self._steady = False
+        self._open: OpenWindow | None = None
+        self._tokens = self._steps = 0
+        self._real_tokens: int | torch.Tensor = 0
+
+    def begin_step(self) -> None:
+        """Before a step's first batch: begin a window where none is open and one is wanted."""
+        if self._open is None and self.verdict is None:
+            self._tokens = self._steps = self._real_tokens = 0
+            self._open = window(self._meter, self._name)
+            self._open.__enter__()
+
+    def count(self, ids: torch.Tensor, mask: torch.Tensor | None) -> None:
+        """Take in a batch: token ids, and a mask of ones where they are no padding."""
+        if self._open is not None:
+            self._tokens += ids.numel()
+            # Summed where it is: reading it here would make the host wait for the device.
+            self._real_tokens = self._real_tokens + (ids.numel() if mask is None else mask.sum())
+
+    def end_step(self) -> bool:
+        """After an optimizer step: end a window that is full; says whether the gate is sure."""
+        if self._open is not None:
+            self._steps += 1
+            if self._tokens >= self._budget:
+                self._judge(self._close(self._open))
+        return self.verdict is not None
+
+    def give_up(self) -> None:
+        """Drop the window that is open, because other work fell into it or no more is to come."""
+        if self._open is not None:
+            self._close(self._open)
+
+    def _judge(self, done: Window) -> None:
+        if not done.valid:
+            self.rejected.append(done)
+        elif not self._steady:
+            self.warm_up.append(done)
+            values = [one.joules_per_token for one in self.warm_up]
+            self._steady = is_stationary(values) or len(values) >= WARM_UP_LIMIT
+        else:
+            self.windows.append(done)
+            if self._gate is not None:
+                self.verdict = self._gate.add(done.joules_per_token)
+
+    def _close(self, opened: OpenWindow) -> Window:
+        self._open = None
+        opened.__exit__(None, None, None)
+        return replace(
+            opened.record,
+            tokens=self._tokens,
+            real_tokens=int(self._real_tokens),
+            steps=self._steps,
+        )

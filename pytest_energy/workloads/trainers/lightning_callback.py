@@ -1,0 +1,51 @@
+"""For Lightning's Trainer: meter the user's own training by windows of a token budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from pytest_energy.workloads.trainers import BudgetedWindows
+
+
+class EnergyCallback(BudgetedWindows, Callback):
+    """Meters a Trainer's run whose batches map `input_ids` (and `attention_mask`) to tensors.
+
+    With a `gate`, its verdict ends the training. A window into which a validation or a checkpoint
+    falls is given up. Made for one process.
+    """
+
+    _steps_taken = -1
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Begin a window where none is open, unless gradients accumulate; count the batch."""
+        del pl_module, batch_idx
+        if trainer.global_step != self._steps_taken:
+            self.begin_step()
+        self._steps_taken = trainer.global_step
+        self.count(batch["input_ids"], batch.get("attention_mask"))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """End a window that is full once the optimizer has stepped."""
+        del pl_module, outputs, batch, batch_idx
+        if trainer.global_step != self._steps_taken and self.end_step():
+            trainer.should_stop = True
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give up the window that is open."""
+        del trainer, pl_module
+        self.give_up()
+
+    on_train_end = on_validation_start
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Give up the window that is open."""
+        del trainer, pl_module, checkpoint
+        self.give_up()

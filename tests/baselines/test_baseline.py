@@ -1,0 +1,139 @@
+"""Baseline files: what is read, and what is refused with the file and the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_energy import baselines as baseline
+from pytest_energy.baselines.reading import known_hardware, parse, read
+from pytest_energy.errors import BaselineError
+
+GOOD = """
+schema = 1
+
+[hardware]
+key = "h200"
+match = ["NVIDIA H200*"]
+tokens_per_window = 250_000
+
+[claims.savings]
+source = "paper"
+counter = [0.40, 0.60]
+
+[joules_per_token."sst2/bert-base-uncased"]
+tolerance = 0.02
+detect = 0.05
+workload = "3f9a1c20"
+sessions = [
+  { date = 2026-11-24T10:12:03Z, device = "GPU-5f", windows = 10, mean = 0.00512, cv = 0.0031, \
+autocorrelation = 0.2, padding_overhead = 3.011, mean_watts = 512.3, \
+tokens_per_second = 100100.0, environment = "a41b" },
+]
+
+[savings."sst2"]
+sessions = [{ date = 2026-11-24T10:12:03Z, pairs = 6, mean = 0.51, sd = 0.004 }]
+
+[environment.a41b]
+torch = "2.11.0"
+"""
+
+
+def _parse(text: str) -> baseline.Baseline:
+    return parse(text, Path("baselines/h200.toml"))
+
+
+def test_a_file_as_the_design_shows_it() -> None:
+    stored = _parse(GOOD)
+
+    assert (stored.key, stored.match) == ("h200", ("NVIDIA H200*",))
+    assert stored.tokens_per_window == 250_000
+    entry = stored.entries["joules_per_token", "sst2/bert-base-uncased"]
+    assert (entry.tolerance, entry.detect, entry.workload) == (0.02, 0.05, "3f9a1c20")
+    session = entry.sessions[0]
+    assert (session.windows, session.mean, session.device) == (10, 0.00512, "GPU-5f")
+    assert session.date.startswith("2026-11-24T10:12:03")
+    assert stored.environments["a41b"] == {"torch": "2.11.0"}
+    assert stored.claims["savings", "counter"] == baseline.Claim(0.40, 0.60, "paper")
+
+
+def test_savings_sessions_count_pairs_and_keep_the_spread_of_log_ratios() -> None:
+    session = _parse(GOOD).entries["savings", "sst2"].sessions[0]
+
+    assert (session.windows, session.mean, session.cv) == (6, 0.51, 0.004)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("schema = 1", "schema = 2", r"`schema` in .*h200.toml` is 2.*upgrade pytest-energy"),
+        ("schema = 1", "", r"`schema` in .* is None"),
+        ('key = "h200"', 'key = "a100"', r"`hardware.key` .* 'a100' but the file is `h200.toml`"),
+        (
+            "tolerance = 0.02",
+            "tolerence = 0.02",
+            r"tolerence` .* is not known; it may be tolerance",
+        ),
+        ("tolerance = 0.02", "tolerance = 20", r"tolerance` .* fraction such as 0.02"),
+        ("tolerance = 0.02", 'tolerance = "2 %"', r"tolerance` .* must be of type float"),
+        ("mean = 0.00512", "mean = -1.0", r"sessions\[0\]` .* needs `mean` above 0"),
+        ("mean = 0.00512,", "", r"sessions\[0\]` .* has no `mean`"),
+        ("windows = 10", "windows = 0", r"windows` .* must be above 0"),
+        ("[0.40, 0.60]", "[0.60, 0.40]", r"`claims.savings.counter` .* must be a band"),
+        ("[environment.a41b]", "[enviroment.a41b]", r"`enviroment` .* is not known"),
+        ("tokens_per_window = 250_000", "tokens_per_window = true", r"must be of type int"),
+        ("tokens_per_window = 250_000", "tokens_per_window = -5", r"must be above 0"),
+        ("tokens_per_window = 250_000", "", r"`hardware` .* has no `tokens_per_window`"),
+        ("padding_overhead = 3.011", "padding_overhead = 0.0", r"needs `padding_overhead` above 0"),
+        ("autocorrelation = 0.2", "autocorrelation = 2.0", r"`autocorrelation` from -1 to 1"),
+        ("cv = 0.0031", "cv = nan", r"`joules_per_token.*cv` .* must be of type float"),
+        ("mean = 0.51,", "mean = 1.5,", r"needs `mean` below 1"),
+        ("[0.40, 0.60]", '["a", "b"]', r"`claims.savings.counter` .* must be a band"),
+        (
+            'source = "paper"',
+            'source = "paper"\nx = 1',
+            r"`claims.savings.x` .* is none of counter,",
+        ),
+        ("counter = [0.40", "Counter = [0.40", r"`claims.savings.Counter` .* is none of counter,"),
+        (
+            "[claims.savings]",
+            "[claims.saving]",
+            r"`claims.saving` .* is no claim; write joules_per",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(old: str, new: str, message: str) -> None:
+    assert old in GOOD
+
+    with pytest.raises(BaselineError, match=message):
+        _parse(GOOD.replace(old, new))
+
+
+def test_broken_toml_names_file_and_line() -> None:
+    with pytest.raises(BaselineError, match=r"h200.toml` is not valid TOML: .*line 3"):
+        _parse("schema = 1\n\n[hardware\n")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "h200.toml"
+    path.write_bytes(b"\xff\xfe")
+
+    with pytest.raises(BaselineError, match=r"h200.toml` cannot be read"):
+        read(path)
+
+
+def test_hardware_known_to_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "h200.toml").write_text(GOOD)
+
+    assert known_hardware(tmp_path) == {"h200": ("NVIDIA H200*",)}
+    assert known_hardware(tmp_path / "none") == {}
+
+
+def test_the_files_of_this_project_can_be_read() -> None:
+    folder = Path(__file__).parents[2] / "baselines"
+
+    keys = {path.stem: read(path).key for path in folder.glob("*.toml")}
+
+    assert "cpu" in keys
+    assert all(stem == key for stem, key in keys.items())

@@ -1,0 +1,145 @@
+"""Writing baselines: what is added, what stays, and that a reader never sees half a file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_energy import baselines as baseline
+from pytest_energy.baselines import StoredSession
+from pytest_energy.baselines import writing as recording
+from pytest_energy.baselines.reading import parse
+from pytest_energy.baselines.writing import Header, Recording
+from pytest_energy.errors import BaselineError
+from pytest_energy.files import unified_diff, write_atomically
+
+HEADER = Header("h200", ("NVIDIA H200*",), 250_000)
+SESSION = StoredSession(
+    "2026-11-24T10:12:03+00:00", 10, 0.0051234567, 0.0031, 0.2, "GPU-5f", 3.011, 512.3, 1e5, "a41b"
+)
+SST2 = Recording(
+    "joules_per_token", "sst2/bert", "3f9a1c20", SESSION, {"torch": "2.11.0"}, 0.02, 0.05
+)
+
+
+def _parsed(text: str) -> baseline.Baseline:
+    return parse(text, Path("h200.toml"))
+
+
+def _sessions(text: str, identifier: str = "sst2/bert") -> tuple[StoredSession, ...]:
+    return _parsed(text).entries["joules_per_token", identifier].sessions
+
+
+def test_a_new_file_reads_back_as_it_was_recorded() -> None:
+    stored = _parsed(recording.updated(None, HEADER, [SST2], "new"))
+
+    assert (stored.key, stored.match, stored.tokens_per_window) == ("h200", HEADER.match, 250_000)
+    entry = stored.entries["joules_per_token", "sst2/bert"]
+    assert (entry.tolerance, entry.detect, entry.workload) == (0.02, 0.05, "3f9a1c20")
+    assert entry.sessions == (replace(SESSION, mean=0.00512346),)
+    assert stored.environments == {"a41b": {"torch": "2.11.0"}}
+
+
+def test_savings_are_kept_as_pairs() -> None:
+    text = recording.updated(None, HEADER, [replace(SST2, metric="savings", id="sst2")], "new")
+
+    assert "pairs = 10" in text
+    assert "sd = 0.0031" in text
+    assert _parsed(text).entries["savings", "sst2"].sessions[0].cv == 0.0031
+
+
+def test_new_leaves_what_has_sessions_alone() -> None:
+    first = recording.updated(None, HEADER, [SST2], "new")
+    other = replace(SST2, session=replace(SESSION, mean=9.0))
+
+    assert recording.updated(first, HEADER, [other], "new") == first
+
+
+def test_append_adds_one_session_and_the_environment_once() -> None:
+    first = recording.updated(None, HEADER, [SST2], "new")
+    text = recording.updated(first, HEADER, [SST2, SST2], "append")
+
+    assert len(_sessions(text)) == 3
+    assert text.count("[environment.a41b]") == 1
+
+
+def test_append_refuses_another_workload() -> None:
+    first = recording.updated(None, HEADER, [SST2], "new")
+
+    with pytest.raises(BaselineError, match=r"`sst2/bert`.*`3f9a1c20`.*--energy-update=replace"):
+        recording.updated(first, HEADER, [replace(SST2, workload="ffffffff")], "append")
+
+
+def test_replace_starts_anew_and_keeps_levels_comments_and_order() -> None:
+    first = recording.updated(None, HEADER, [SST2, replace(SST2, id="rte/bert")], "new")
+    edited = first.replace(
+        '[joules_per_token."sst2/bert"]\ntolerance = 0.02',
+        '# quiet card\n[joules_per_token."sst2/bert"]\ntolerance = 0.03   # agreed in review',
+    )
+    changed = replace(SST2, workload="ffffffff", session=replace(SESSION, mean=0.006))
+    text = recording.updated(edited, HEADER, [changed], "replace")
+
+    assert "# quiet card" in text
+    assert "tolerance = 0.03   # agreed in review" in text
+    assert [row.mean for row in _sessions(text)] == [0.006]
+    assert _parsed(text).entries["joules_per_token", "sst2/bert"].workload == "ffffffff"
+    assert _sessions(text, "rte/bert") == _sessions(first, "rte/bert")
+    assert text.index("sst2/bert") < text.index("rte/bert")
+
+
+def test_tables_stay_apart_by_a_blank_line() -> None:
+    first = recording.updated(None, HEADER, [SST2], "new")
+    text = recording.updated(first, HEADER, [replace(SST2, id="mnli/bert")], "append")
+
+    lines = text.splitlines()
+    headers = [number for number, line in enumerate(lines) if line.startswith("[")]
+    assert all(lines[number - 1] == "" for number in headers)
+
+
+def test_the_difference_is_what_a_reviewer_reads() -> None:
+    first = recording.updated(None, HEADER, [SST2], "new")
+    second = recording.updated(first, HEADER, [SST2], "append")
+
+    diff = unified_diff(first, second, "h200.toml")
+
+    assert "+++ b/h200.toml" in diff
+    added = [line for line in diff.splitlines() if line.startswith("+ ")]
+    assert len(added) == 1
+    assert unified_diff(first, first, "h200.toml") == ""
+
+
+def test_writing_replaces_in_one_step_and_keeps_the_mode(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "h200.toml"
+    write_atomically(path, "one")
+    os.chmod(path, 0o640)
+    before = path.stat().st_ino
+
+    write_atomically(path, "two")
+
+    assert path.read_text() == "two"
+    assert path.stat().st_ino != before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [p.name for p in path.parent.iterdir()] == ["h200.toml"]
+
+
+def test_replace_forgets_a_digest_that_a_run_has_no_more() -> None:
+    text = recording.updated(None, HEADER, [SST2], "new")
+    assert _parsed(text).entries["joules_per_token", "sst2/bert"].workload is not None
+
+    again = recording.updated(text, HEADER, [replace(SST2, workload=None)], "replace")
+
+    assert _parsed(again).entries["joules_per_token", "sst2/bert"].workload is None
+
+
+def test_a_file_without_hardware_is_given_its_own() -> None:
+    text = "schema = 1\n\n[claims.savings]\ncounter = [0.4, 0.6]\n"
+
+    stored = _parsed(recording.updated(text, HEADER, [SST2], "new"))
+
+    assert stored.key == HEADER.key
+    assert stored.claims["savings", "counter"].low == 0.4
+    assert len(stored.entries) == 1

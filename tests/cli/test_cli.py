@@ -1,0 +1,138 @@
+"""The command `pytest-energy`: what it prints and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_energy.baselines import StoredSession
+from pytest_energy.baselines import writing as recording
+from pytest_energy.baselines.writing import Header, Recording
+from pytest_energy.cli import main
+from pytest_energy.files import write_atomically
+
+SESSION = StoredSession("2026-11-24T10:12:03+00:00", 10, 0.005, 0.003, 0.2, "GPU-5f", 3.0)
+RECORDING = Recording(
+    "joules_per_token",
+    "sst2/bert",
+    "3f9a1c20",
+    replace(SESSION, environment="a41b"),
+    {"torch": "2.11.0"},
+    0.02,
+    0.05,
+)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A baseline file of eight sessions that differ by about 0.3 %."""
+    header = Header("h200", ("NVIDIA H200*",), 250_000)
+    means = [0.005 * (1 + 0.001 * offset) for offset in (-4, 3, -2, 0, 2, -1, 4, -2)]
+    items = [replace(RECORDING, session=replace(RECORDING.session, mean=mean)) for mean in means]
+    path = tmp_path / "h200.toml"
+    write_atomically(path, recording.updated(None, header, items, "append"))
+    return path
+
+
+def test_listing_says_what_one_session_can_tell(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["baselines", str(stored)]) == 0
+
+    line = capsys.readouterr().out.splitlines()[1]
+    assert "sst2/bert" in line
+    assert "8 sessions" in line
+    assert "one session tells" in line
+
+
+def test_a_gap_that_cannot_be_told_is_warned_about(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored.write_text(stored.read_text().replace("detect = 0.05", "detect = 0.021"))
+
+    assert main(["baselines", str(stored)]) == 0
+    assert "raise `detect`" in capsys.readouterr().out
+
+
+def test_checking_finds_faults(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["baselines", "--check", str(stored)]) == 0
+    text = stored.read_text()
+    stored.write_text(text + '\n[environment.ffff]\ntorch = "1"\n\n[savings.rte]\nsessions = []\n')
+
+    assert main(["baselines", "--check", str(stored.parent)]) == 1
+    out = capsys.readouterr().out
+    assert "`environment.ffff` is named by no session" in out
+    assert '`savings."rte"` has no sessions' in out
+
+
+def test_pruning_removes_what_the_check_named(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = stored.read_text()
+    stored.write_text(text + '\n[environment.ffff]\ntorch = "1"\n')
+
+    assert main(["baselines", "--prune", str(stored)]) == 0
+    assert "-[environment.ffff]" in capsys.readouterr().out
+    assert main(["baselines", "--check", str(stored)]) == 0
+    assert "[environment.a41b]" in stored.read_text()
+
+
+def test_comparing_two_files(
+    stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newer = tmp_path / "new" / "h200.toml"
+    text = stored.read_text().replace("mean = 0.005", "mean = 0.0055")
+    write_atomically(newer, text.replace("3f9a1c20", "ffffffff"))
+
+    assert main(["baselines", "--compare", str(stored), str(newer)]) == 0
+    line = capsys.readouterr().out
+    assert "sst2/bert" in line
+    assert "another workload" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["baselines", "nowhere"], "`nowhere` does not exist"),
+        (["baselines", "--compare", "one.toml"], "`--compare` takes two"),
+    ],
+)
+def test_bad_input_is_exit_code_4(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 4
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_subcommand_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["weigh"])
+
+    assert ended.value.code == 4
+    assert "invalid choice: 'weigh'" in capsys.readouterr().err
+
+
+def test_a_broken_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "h200.toml"
+    path.write_text("schema = 1\n[hardware\n")
+
+    assert main(["baselines", str(path)]) == 4
+    assert "h200.toml` is not valid TOML" in capsys.readouterr().err
+
+
+def test_doctor_names_each_meter_and_the_hardware(tmp_path: Path) -> None:
+    pytest.importorskip("codecarbon")
+    command = Path(sys.executable).with_name("pytest-energy")
+
+    result = subprocess.run([command, "doctor"], text=True, capture_output=True, check=False)
+
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    meters = [line.split()[0] for line in lines if line.startswith("  ")][:3]
+    assert meters == ["nvml", "rapl", "codecarbon"]
+    assert any(line.startswith("hardware key: ") for line in lines)
+    assert result.stderr == ""

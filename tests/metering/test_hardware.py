@@ -1,0 +1,85 @@
+"""Naming the machine: keys from device names, globs of baseline files, fingerprints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pytest_energy.metering.hardware import (
+    Hardware,
+    environment_id,
+    fingerprint,
+    matching_key,
+    slug,
+)
+from pytest_energy.meters.protocol import Device
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA A100 80GB PCIe", "a100"),
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("Quadro RTX 8000", "rtx8000"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+        ("Tesla V100-SXM2-16GB", "v100"),
+        ("NVIDIA Graphics Device", "gpu"),
+    ],
+)
+def test_a_key_from_the_device_name(name: str, key: str) -> None:
+    assert slug(name) == key
+
+
+def test_globs_must_fit_every_device() -> None:
+    known = {"a100": ("NVIDIA A100*",), "h200": ("NVIDIA H200*",)}
+
+    assert matching_key(["NVIDIA H200", "NVIDIA H200"], known) == "h200"
+    assert matching_key(["NVIDIA H200", "NVIDIA A100-SXM4-80GB"], known) is None
+    assert matching_key([], known) is None
+
+
+def test_the_fingerprint_holds_what_moves_energy() -> None:
+    devices = (
+        Device("gpu:0", "NVIDIA H200", "GPU-1", 700.0, "580.1", 1980, 1500),
+        Device("gpu:1", "NVIDIA H200", "GPU-2", 700.0, "580.1"),
+    )
+
+    found = fingerprint(devices, "nvml (counter)")
+
+    assert found["driver"] == "580.1"
+    assert found["power_limit_watts"] == "700"
+    assert (found["max_sm_clock_mhz"], found["application_sm_clock_mhz"]) == ("1980", "1500")
+    assert found["gpu"] == "2x NVIDIA H200"
+    assert found["meter"] == "nvml (counter)"
+    assert {"python", "os", "cpu"} <= found.keys()
+
+
+def test_an_environment_is_named_by_its_content() -> None:
+    first = environment_id({"torch": "2.11", "driver": "580"})
+
+    assert first == environment_id({"driver": "580", "torch": "2.11"})
+    assert first != environment_id({"torch": "2.12", "driver": "580"})
+    assert len(first) == 4
+    assert int(first, 16) >= 0
+
+
+def test_devices_are_told_apart_by_uuid() -> None:
+    two = (Device("gpu:0", "A", "GPU-1"), Device("gpu:1", "A", "GPU-2"))
+
+    assert Hardware("a", two, {}).device == "GPU-1+GPU-2"
+    assert Hardware("cpu", (Device("cpu", "Xeon", ""),), {}).device is None
+
+
+def test_a_fingerprint_imports_no_framework() -> None:
+    code = (
+        "import sys; from pytest_energy.metering.hardware import fingerprint;"
+        "from pytest_energy.meters.protocol import Device;"
+        "fingerprint((Device('gpu:0', 'NVIDIA H200', 'GPU-1'),), 'nvml');"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

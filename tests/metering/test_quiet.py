@@ -1,0 +1,149 @@
+"""Recording on a processor that others use is refused, and says who they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_energy.metering.cpu_load import (
+    MOST_SHARE,
+    CpuUse,
+    Process,
+    cpu_use,
+    others,
+    require_quiet_cpu,
+)
+
+pytestmark = pytest.mark.realtime
+
+OWN = 100
+BEFORE = CpuUse(
+    seconds=1000.0,
+    busy_seconds=100.0,
+    processes={
+        1: Process("init", 0, 5.0),
+        OWN: Process("pytest", 1, 10.0),
+        101: Process("worker", OWN, 3.0),
+        200: Process("cc1plus", 1, 50.0),
+    },
+)
+
+
+def later(**seconds: float) -> CpuUse:
+    """Ten CPU seconds later, each process having used so many more."""
+    processes = {
+        pid: replace(each, seconds=each.seconds + seconds.get(each.name, 0.0))
+        for pid, each in BEFORE.processes.items()
+    }
+    processes[300] = Process("new", 101, seconds.get("new", 0.0))
+    busy = BEFORE.busy_seconds + sum(seconds.values())
+    return CpuUse(BEFORE.seconds + 10, busy, processes)
+
+
+def test_what_this_process_and_its_descendants_use_is_not_others() -> None:
+    share, names = others(BEFORE, later(pytest=2.0, worker=3.0, new=1.0), OWN)
+    assert share == pytest.approx(0.0)
+    assert names == []
+
+
+def test_others_are_named_the_busiest_first() -> None:
+    share, names = others(BEFORE, later(pytest=2.0, cc1plus=3.0, init=0.5), OWN)
+    assert share == pytest.approx(0.35)
+    assert names == ["`cc1plus` 200: 30 %", "`init` 1: 5 %"]
+
+
+def test_a_child_that_has_ended_was_ours_too() -> None:
+    after = later(ended=4.0)
+    mine = replace(after.processes[101], ended_seconds=3.0)
+
+    share, _ = others(BEFORE, replace(after, processes={**after.processes, 101: mine}), OWN)
+
+    assert share == pytest.approx(0.1)
+
+
+def test_work_that_no_listed_process_did_counts() -> None:
+    share, names = others(BEFORE, later(elsewhere=4.0), OWN)
+    assert share == pytest.approx(0.4)
+    assert names == []
+
+
+def test_the_kernels_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu 100 10 20 700 50 5 15 100 0 0\ncpu0 1 2 3 4\n")
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "stat").write_text("7 (a (b) c) S 3 7 7 0 -1 0 0 0 0 0 40 2 900 900 20 0 1")
+    (tmp_path / "self").mkdir()
+    found = cpu_use(tmp_path)
+    assert found is not None
+    tick = 1 / os.sysconf("SC_CLK_TCK")
+    assert (found.seconds, found.busy_seconds) == pytest.approx((1000 * tick, 150 * tick))
+    assert found.processes == {7: Process("a (b) c", 3, 42 * tick, 1800 * tick)}
+
+
+def test_where_the_kernel_does_not_tell_nothing_is_refused(tmp_path: Path) -> None:
+    require_quiet_cpu(0.0, tmp_path)
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """Processes that use more of the CPU than is allowed, and are not those of the run within."""
+    count = int((os.cpu_count() or 1) * 3 * MOST_SHARE) + 1
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    yield
+    for loop in loops:
+        loop.kill()
+        loop.wait()
+
+
+def test_recording_beside_others_work_ends_before_it_begins(
+    pytester: pytest.Pytester, busy: None
+) -> None:
+    pytester.makepyfile("def test_mine(energy_gate): raise AssertionError('it ran')")
+
+    result = pytester.runpytest_subprocess("--energy-meter=codecarbon", "--energy-update=new")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: `--energy-update` records*other processes*use * % of this machine's CPU, more*"]
+    )
+    assert not (pytester.path / "baselines").exists()
+
+
+def test_metering_beside_others_work_goes_on_and_says_so(
+    pytester: pytest.Pytester, busy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(pytester.path / "locks"))
+    pytester.makepyfile(
+        """
+        import time
+
+        def test_mine(energy):
+            with energy.window("train"):
+                time.sleep(0.5)
+        """
+    )
+
+    result = pytester.runpytest_subprocess("--energy-meter=codecarbon", "--energy-json=run.json")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["warning: other processes (now `python*) used * % of this*CPU*"])
+    run = json.loads((pytester.path / "run.json").read_text())["run"]
+    assert run["disturbance"].startswith("other processes")
+
+
+def test_ones_own_children_are_not_others(busy: None) -> None:
+    before = cpu_use()
+    time.sleep(0.4)
+    after = cpu_use()
+    assert before is not None
+    assert after is not None
+    nobodys, _ = others(before, after, own=1 << 30)
+    ours, _ = others(before, after, os.getpid())
+    assert nobodys > ours

@@ -1,0 +1,142 @@
+"""Windows' ends as arithmetic: many windows over known loads, no time spent."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import pytest
+
+from pytest_energy.meters.nvml import counter_span as edges
+from pytest_energy.meters.nvml.counter import Tick
+
+PERIOD = 0.1
+LOOK_SECONDS = 0.0003
+SAMPLE_SECONDS = 0.0125
+
+Joules = Callable[[float], float]
+"""Exact joules up to a time."""
+
+
+def constant(watts: float) -> Joules:
+    return lambda seconds: watts * seconds
+
+
+def square(low: float, high: float, period: float, duty: float = 0.5) -> Joules:
+    def joules(seconds: float) -> float:
+        whole, rest = divmod(seconds, period)
+        up = duty * period
+        one = high * up + low * (period - up)
+        return whole * one + (high * rest if rest < up else high * up + low * (rest - up))
+
+    return joules
+
+
+def sine(mean: float, swing: float, period: float) -> Joules:
+    turn = 2 * math.pi / period
+    return lambda s: mean * s + swing / turn * (1 - math.cos(turn * s))
+
+
+def work_between(start: float, end: float, rest_watts: float, load: Joules) -> Joules:
+    """At rest, save for the load between two times."""
+
+    def joules(seconds: float) -> float:
+        inside = min(max(seconds, start), end)
+        return rest_watts * (seconds - (inside - start)) + load(inside) - load(start)
+
+    return joules
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A window's relative error, whether its uncertainty covers it, and how wide that is."""
+
+    error: float
+    covered: bool
+    stated: float
+
+
+def window(
+    load: Joules, seconds: float, chance: random.Random, rest_watts: float | None, fresh: bool
+) -> Outcome:
+    """One window over a load that rests before and after it, or that does not care."""
+    phase = chance.uniform(0, PERIOD)
+    first = phase + PERIOD * chance.randrange(1000, 2000)
+    started = first + chance.uniform(0.0002, 0.0006)
+    ended = started + seconds * chance.uniform(0.95, 1.05)
+    exact = load if rest_watts is None else work_between(started, ended, rest_watts, load)
+
+    def tick(at: float) -> Tick:
+        seen = at + chance.uniform(-LOOK_SECONDS, LOOK_SECONDS)
+        return Tick(seen, LOOK_SECONDS, exact(at - PERIOD), exact(at))
+
+    def watts(at: float) -> float:
+        return (exact(at) - exact(at - 1e-4)) / 1e-4
+
+    at_rest = [(exact(first - k * PERIOD) - exact(first - (k + 1) * PERIOD)) / PERIOD
+               for k in range(8)]  # fmt: skip
+    spread = max(at_rest) - min(at_rest)
+    begin = tick(first)
+    start_joules, idle_watts = edges.at_start(begin, started, PERIOD)
+    last_at = phase + PERIOD * (math.floor((ended - phase) / PERIOD) + 1)
+    last = tick(last_at)
+    readings = []
+    if fresh:
+        steps = int((last_at - ended) / SAMPLE_SECONDS) + 1
+        times = [*(ended + k * SAMPLE_SECONDS for k in range(steps)), last_at + 0.0003]
+        readings = [(at, watts(at)) for at in times]
+    load_watts = (last.joules_before - start_joules) / (last_at - PERIOD - started)
+    total = last.joules - start_joules
+    wait = edges.of_wait(
+        last, ended, PERIOD, total, load_watts, idle_watts, spread, 0.0, readings
+    )  # fmt: skip
+    if not wait.settled:
+        after = tick(last_at + PERIOD)
+        wait = edges.by_next_interval(last, after, ended, PERIOD, total, load_watts, spread, 0.0)
+    joules = total - wait.joules
+    watts_at_most = max(idle_watts, joules / (ended - started))
+    doubt = wait.uncertainty_joules + edges.start_doubt(begin, started, watts_at_most)
+    true = exact(ended) - exact(started)
+    return Outcome(joules / true - 1, abs(joules - true) <= doubt, doubt / true)
+
+
+CASES = [
+    pytest.param(constant(300), None, False, 0.5, 0.001, id="constant"),
+    pytest.param(constant(300), None, False, 2.0, 0.0002, id="constant, 2 s"),
+    pytest.param(constant(500), 90.0, False, 0.5, 0.001, id="work"),
+    pytest.param(square(300, 600, 0.03), 90.0, False, 2.0, 0.0002, id="work in steps of 30 ms"),
+    pytest.param(square(300, 600, 0.3), 90.0, False, 2.0, 0.0002, id="work in steps of 0.3 s"),
+    pytest.param(square(100, 400, 0.7), None, True, 0.5, 0.01, id="square"),
+    pytest.param(square(100, 400, 0.7), None, True, 2.0, 0.001, id="square, 2 s"),
+    pytest.param(square(100, 400, 0.13), None, True, 2.0, 0.002, id="quick square"),
+    pytest.param(sine(250, 150, 1), None, True, 2.0, 0.001, id="sine"),
+    pytest.param(square(50, 400, 0.7, 0.1), None, True, 2.0, 0.002, id="10 % duty"),
+    pytest.param(square(100, 400, 0.7), None, False, 2.0, 0.005, id="square, no fresh reading"),
+    pytest.param(sine(250, 150, 1), None, False, 2.0, 0.01, id="sine, no fresh reading"),
+]
+
+
+@pytest.mark.parametrize(("load", "rest_watts", "fresh", "seconds", "largest_error"), CASES)
+def test_windows(
+    load: Joules, rest_watts: float | None, fresh: bool, seconds: float, largest_error: float
+) -> None:
+    chance = random.Random(7)
+    found = [window(load, seconds, chance, rest_watts, fresh) for _ in range(400)]
+    assert median(abs(outcome.error) for outcome in found) <= largest_error
+    assert sum(outcome.covered for outcome in found) >= 0.95 * len(found)
+
+
+def test_the_uncertainty_of_ordinary_work_is_small() -> None:
+    chance = random.Random(3)
+    found = [window(constant(500), 2.0, chance, 90.0, False) for _ in range(100)]
+    assert max(outcome.stated for outcome in found) < 0.003
+
+
+def test_the_joules_of_the_wait_are_never_more_than_the_counter_saw() -> None:
+    tick = Tick(10.0, 0.0, joules_before=100.0, joules=110.0)
+    for readings in ([], [(9.95, 900.0), (10.0, 900.0)]):
+        wait = edges.of_wait(tick, 9.95, PERIOD, 500.0, 100.0, 900.0, 0.0, 0.0, readings)
+        assert 0 <= wait.joules <= 10.0

@@ -1,0 +1,205 @@
+"""Options, their ini twins and the marker's arguments: what is accepted, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_energy.plugin.marker import EnergyMarker
+from pytest_energy.plugin.options import OPTIONS, EnergyConfig, flag
+
+
+def _parse(pytester: pytest.Pytester, *arguments: str) -> EnergyConfig:
+    return EnergyConfig.from_pytest_config(pytester.parseconfig(*arguments))
+
+
+def test_defaults(pytester: pytest.Pytester) -> None:
+    config = _parse(pytester)
+
+    assert config.hw == "auto"
+    assert config.baselines == pytester.path / "baselines"
+    assert (config.update, config.tolerance, config.detect, config.tokens) == (None,) * 4
+    assert config.max_windows is None
+    assert (config.meter, config.data, config.improvement) == ("auto", "synthetic", "fail")
+    assert config.strict is False
+    assert config.idle_seconds == 2.0
+    assert config.ci is False
+
+
+def test_every_option_is_in_help_and_has_an_ini_twin(pytester: pytest.Pytester) -> None:
+    text = pytester.runpytest("--help").stdout.str()
+
+    for name in OPTIONS:
+        assert flag(name) in text
+        assert f"  {name} (" in text
+
+
+def test_command_line_values(pytester: pytest.Pytester) -> None:
+    config = _parse(
+        pytester,
+        "--energy-hw=a100",
+        "--energy-baselines=elsewhere",
+        "--energy-update=append",
+        "--energy-tolerance=3",
+        "--energy-detect=7.5%",
+        "--energy-tokens=250_000",
+        "--energy-max-windows=12",
+        "--energy-meter=rapl",
+        "--energy-data=sets",
+        "--energy-models=checkpoints",
+        "--energy-improvement=pass",
+        "--energy-strict",
+        "--energy-region=DEU",
+        "--energy-lock-timeout=5",
+        "--energy-idle-seconds=0.5",
+        "--energy-wall=pdu.csv",
+        "--energy-history=past",
+        "--energy-json=out/run.json",
+    )
+
+    assert config.hw == "a100"
+    assert config.baselines == pytester.path / "elsewhere"
+    assert config.update == "append"
+    assert config.tolerance == pytest.approx(0.03)
+    assert config.detect == pytest.approx(0.075)
+    assert config.tokens == 250_000
+    assert config.max_windows == 12
+    assert config.meter == "rapl"
+    assert config.data == str(pytester.path / "sets")
+    assert config.models == pytester.path / "checkpoints"
+    assert config.improvement == "pass"
+    assert config.strict is True
+    assert config.region == "DEU"
+    assert config.lock_timeout_seconds == 5
+    assert config.idle_seconds == 0.5
+    assert config.wall == str(pytester.path / "pdu.csv")
+    assert config.history == str(pytester.path / "past")
+    assert config.json == pytester.path / "out" / "run.json"
+
+
+def test_ini_twins_count_and_the_command_line_wins(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_hw = h200\nenergy_tolerance = 4\nenergy_strict = true\n")
+
+    assert _parse(pytester).hw == "h200"
+    assert _parse(pytester).tolerance == pytest.approx(0.04)
+    assert _parse(pytester).strict is True
+    assert _parse(pytester, "--energy-hw=a100").hw == "a100"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--energy-tolerance=abc", "*`--energy-tolerance=abc` is out of range*percent*"),
+        ("--energy-tolerance=0", "*`--energy-tolerance=0` is out of range*"),
+        ("--energy-tolerance=nan", "*`--energy-tolerance=nan` is out of range*"),
+        ("--energy-detect=-5", "*`--energy-detect=-5` is out of range*"),
+        ("--energy-tokens=0", "*`--energy-tokens=0` is out of range*"),
+        ("--energy-max-windows=2", "*`--energy-max-windows=2` is out of range*at least 3*"),
+        ("--energy-update=all", "*`--energy-update=all`*`new`, `append`, `replace`*"),
+        ("--energy-improvement=maybe", "*`--energy-improvement=maybe`*`fail`, `pass`*"),
+        ("--energy-lock-timeout=soon", "*`--energy-lock-timeout=soon` is out of range*"),
+        ("--energy-idle-seconds=-1", "*`--energy-idle-seconds=-1` is out of range*at least 0*"),
+    ],
+)
+def test_bad_values_are_usage_errors(pytester: pytest.Pytester, option: str, message: str) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+
+    result = pytester.runpytest(option)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+def test_detect_must_lie_beyond_tolerance(pytester: pytest.Pytester) -> None:
+    with pytest.raises(pytest.UsageError, match=r"`--energy-detect=5` must be above"):
+        _parse(pytester, "--energy-tolerance=5", "--energy-detect=5")
+
+
+def test_updating_in_ci_must_be_asked_for_twice(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+
+    with pytest.raises(pytest.UsageError, match="--energy-allow-ci-update"):
+        _parse(pytester, "--energy-update=new")
+    both = _parse(pytester, "--energy-update=new", "--energy-allow-ci-update")
+
+    assert both.update == "new"
+    assert both.ci is True
+
+
+def test_updating_under_xdist_is_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+
+    result = pytester.runpytest("--energy-update=new", "-n", "2")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*cannot record under pytest-xdist*`-n 0`*"])
+
+
+def test_updating_on_xdist_workers_named_otherwise_is_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+
+    result = pytester.runpytest("--energy-update=new", "--tx", "2*popen", "--dist=load")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_marker_values_become_fractions_and_counts() -> None:
+    marker = EnergyMarker.from_arguments(
+        {"max_joules": 500, "tolerance": 3, "detect": 8, "tokens": 1e6, "max_windows": 5}, "t.py"
+    )
+
+    assert marker == EnergyMarker(500, 0.03, 0.08, 1_000_000, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("max_joule=5", "*`max_joule` on `test_*` is no argument*`max_joules`*"),
+        ("max_joules='5'", "*`max_joules='5'`*no positive number*"),
+        ("max_joules=0", "*`max_joules=0`*no positive number*"),
+        ("max_joules=True", "*`max_joules=True`*no positive number*"),
+        ("500", "*takes arguments by name only*`max_joules=500`*"),
+    ],
+)
+def test_bad_marker_arguments_end_the_run_before_it_starts(
+    pytester: pytest.Pytester, spending: object, arguments: str, message: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.energy({arguments})
+        def test_marked():
+            open("ran", "w").close()
+        """
+    )
+
+    result = pytester.runpytest()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+    assert not (pytester.path / "ran").exists()
+
+
+def test_nearer_markers_override_outer_ones(pytester: pytest.Pytester) -> None:
+    item = pytester.getitem(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.energy(max_joules=5, tolerance=4)
+
+        @pytest.mark.energy(max_joules=7)
+        def test_marked(): pass
+        """,
+        "test_marked",
+    )
+
+    assert EnergyMarker.from_item(item) == EnergyMarker(max_joules=7, tolerance=0.04)
+
+
+def test_a_history_url_is_taken_as_it_is(pytester: pytest.Pytester) -> None:
+    assert _parse(pytester).history is None
+    assert _parse(pytester, "--energy-history=s3://bucket/past").history == "s3://bucket/past"
+    pytester.makeini("[pytest]\nenergy_history = past\n")
+    assert _parse(pytester).history == str(pytester.path / "past")

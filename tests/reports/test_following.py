@@ -1,0 +1,38 @@
+"""The command that a run proposes to type next."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_energy.reports.next_command import next_command
+from pytest_energy.results import RunCost, RunRecord, VerdictRecord
+
+HARDWARE = {"key": "h200"}
+
+
+def run(outcome: str, reason: str = "", *, local: bool = False) -> RunRecord:
+    verdict = VerdictRecord("a/b", "joules_per_token", outcome=outcome, reason=reason, local=local)
+    return RunRecord(HARDWARE, {}, (verdict,), RunCost())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        ((), ""),
+        (("--energy-compare=", "benchmarks/"), "benchmarks/ "),
+        (("benchmarks/", "-k", "sst2 or qa"), "benchmarks/ -k 'sst2 or qa' "),
+        (
+            ("--energy-hw", "cpu", "-x", "--energy-compare=main", "--energy-tokens=9"),
+            "-x --energy-tokens=9 ",
+        ),
+    ],
+)
+def test_it_selects_the_same_tests(arguments: tuple[str, ...], kept: str) -> None:
+    command = next_command(run("missing"), arguments=arguments)
+
+    assert command.startswith(f"pytest {kept}--energy-hw=h200 --energy-update=new ")
+
+
+def test_windows_that_are_too_short_need_more_work_not_a_doctor() -> None:
+    assert next_command(run("invalid", "5 windows: too short: 1 J")) == "give each window more work"
+    assert next_command(run("invalid", "5 windows: throttled")) == "pytest-energy doctor"

@@ -1,0 +1,140 @@
+"""Claims: figures with bounds, noted by a test and judged at its end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.reports.tables import figure_rows, table_text
+from pytest_energy.results.claims import Claim, ClaimRecord, Plot, Series
+
+_MODULE = '''
+"""Claim: energy is proportional to tokens."""
+
+from pytest_energy.results.claims import Plot, Series
+
+
+def test_scaling(energy_claim):
+    energy_claim.figure("r_squared", {value}, at_least=0.99, paper="0.997 (derived)")
+    energy_claim.figure("slope", 0.031, "J/token", interval=(0.030, 0.032))
+    energy_claim.table("by budget", ("tokens", "J"), (1000, 31.0), (2000, None))
+    energy_claim.plot(Plot("scaling", "tokens", "J", (Series("sst2", ((1000, 31.0),)),)))
+'''
+
+
+def test_a_claim_that_holds_is_shown_and_stored(pytester: pytest.Pytester, spending: Path) -> None:
+    pytester.makepyfile(_MODULE.format(value=0.995))
+
+    result = pytester.runpytest("--energy-json=run.json", "--junitxml=junit.xml")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "energy is proportional to tokens.",
+            "figure*value*claimed*paper*outcome*",
+            "r_squared*0.9950*>= 0.9900*0.997 (derived)*holds*",
+            "slope*31.00 (30.00 to 32.00) mJ/token*measured*",
+            "by budget",
+            "tokens*J*",
+            "*2,000*-",
+        ]
+    )
+    claim = json.loads((pytester.path / "run.json").read_text())["claims"][0]
+    assert claim["outcome"] == "holds"
+    assert claim["plots"][0]["series"][0]["points"] == [[1000, 31.0]]
+    assert ClaimRecord.from_json(claim).tables[0].rows == ((1000, 31.0), (2000, None))
+    properties = ElementTree.parse(pytester.path / "junit.xml").iter("property")
+    assert {p.get("name"): p.get("value") for p in properties}["energy_r_squared"] == "0.995"
+
+
+def test_a_claim_that_fails_says_which_figure(pytester: pytest.Pytester, spending: Path) -> None:
+    pytester.makepyfile(_MODULE.format(value=0.9))
+
+    result = pytester.runpytest("--energy-json=run.json")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["energy is proportional to tokens. Not here: `r_squared` is 0.9; claimed is at least 0.99"]
+    )
+    assert "Traceback" not in result.stdout.str()
+    claims = json.loads((pytester.path / "run.json").read_text())["claims"]
+    assert [claim["outcome"] for claim in claims] == ["fails"]
+    assert len(claims[0]["figures"]) == 2
+
+
+def test_a_test_that_breaks_off_has_no_claim(pytester: pytest.Pytester, spending: Path) -> None:
+    pytester.makepyfile(
+        """
+        def test_scaling(energy_claim):
+            energy_claim.figure("r_squared", 1.0, at_least=0.99)
+            raise RuntimeError("broken")
+        """
+    )
+
+    result = pytester.runpytest("--energy-json=run.json")
+
+    result.assert_outcomes(failed=1)
+    assert json.loads((pytester.path / "run.json").read_text())["claims"] == []
+
+
+def test_claims_come_home_from_workers(pytester: pytest.Pytester, spending: Path) -> None:
+    pytest.importorskip("xdist")
+    pytester.makepyfile(_MODULE.format(value=0.995))
+
+    result = pytester.runpytest_subprocess("-n", "2", "--energy-json=run.json")
+
+    result.assert_outcomes(passed=1)
+    claims = json.loads((pytester.path / "run.json").read_text())["claims"]
+    assert claims[0]["figures"][0]["paper"] == "0.997 (derived)"
+    assert claims[0]["tables"][0]["rows"] == [[1000, 31.0], [2000, None]]
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "at_most", "outcome"),
+    [
+        (0.99, 0.99, None, "holds"),
+        (0.9899, 0.99, None, "fails"),
+        (1.01, 0.99, 1.0, "fails"),
+        (float("nan"), 0.99, None, "fails"),
+        (float("nan"), None, 1.0, "fails"),
+        (5.0, None, None, "measured"),
+    ],
+)
+def test_bounds(value: float, at_least: float | None, at_most: float | None, outcome: str) -> None:
+    claim = Claim("c", "n", "counter")
+
+    claim.figure("x", value, at_least=at_least, at_most=at_most)
+
+    assert claim.record.outcome == outcome
+    assert bool(claim.record.reason) == (outcome == "fails")
+    assert figure_rows(claim.record)[0][-1] == outcome
+
+
+def test_names_are_noted_once_and_rows_are_complete() -> None:
+    claim = Claim("c", "n", "modelled")
+    claim.figure("x", 1.0)
+
+    with pytest.raises(EnergyError, match="`x` was noted before"):
+        claim.figure("x", 2.0)
+    with pytest.raises(EnergyError, match="`t` has 2 columns, but a row of 1"):
+        claim.table("t", ("a", "b"), (1.0,))
+    assert claim.modelled
+    assert claim.record.plots == ()
+
+
+def test_a_table_aligns_numbers_to_the_right() -> None:
+    claim = Claim("c", "n", "counter")
+    claim.table("t", ("task", "J"), ("sst2", 1.0), ("squad_v1", 1234567.0))
+    claim.plot(Plot("p", "x", "y", (Series("s", ((1.0, 2.0),), line=True),), logarithmic=True))
+
+    assert table_text(claim.record.tables[0]).splitlines() == [
+        "t",
+        "task              J",
+        "sst2              1",
+        "squad_v1  1,234,567",
+    ]
+    assert ClaimRecord.from_json(claim.record.as_json()) == claim.record

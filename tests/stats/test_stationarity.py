@@ -1,0 +1,34 @@
+"""When warming up is over."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pytest_energy.stats.steadiness import is_stationary
+
+
+@pytest.mark.parametrize(
+    ("values", "steady"),
+    [
+        ([], False),
+        ([5.0], False),
+        ([5.0, 5.01], True),
+        ([5.0, 5.2], False),
+        ([5.0, 5.2, 5.1], True),  # turned back
+        ([5.0, 5.04, 5.08], False),  # each step small, together more than 1 %
+        ([5.0, 5.4, 5.42, 5.43], True),
+    ],
+)
+def test_steady_or_not(values: list[float], steady: bool) -> None:
+    assert is_stationary(values) is steady
+
+
+def test_quiet_windows_are_steady_at_once_and_a_warming_card_is_not() -> None:
+    noise = random.Random(1)
+    quiet = [[noise.gauss(5, 0.015) for _ in range(2)] for _ in range(500)]
+    warming = [[5 * (1 + 0.02 * n) * noise.gauss(1, 0.003) for n in range(3)] for _ in range(500)]
+
+    assert sum(map(is_stationary, quiet)) > 450
+    assert sum(map(is_stationary, warming)) < 25

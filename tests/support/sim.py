@@ -1,0 +1,159 @@
+"""The simulated NVML for tests: build it, describe its cards, run Python against it.
+
+The library is loaded by the real pynvml in another process, through `LD_LIBRARY_PATH`; its file
+format and its functions for tests are described at the top of `nvml_sim/nvml_sim.c`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "nvml_sim" / "nvml_sim.c"
+LIBRARY = "libnvidia-ml.so.1"
+
+
+@dataclass(frozen=True)
+class SimulatedGpu:
+    """One card; `trace` and `lines` are in the library's format, times in seconds after its start.
+
+    `tick_seconds` None: the card has no energy counter. `instant` and `usage` are the power
+    readings' (update period, averaging window) in seconds; None: not supported.
+    """
+
+    trace: str = "constant 300"
+    tick_seconds: float | None = 0.1
+    phase_seconds: float = 0.037
+    resolution_millijoules: float = 1.0
+    start_millijoules: float = 5e6
+    instant: tuple[float, float] | None = (0.0, 0.0)
+    usage: tuple[float, float] | None = (0.0, 1.0)
+    name: str = "NVIDIA Simulated"
+    uuid: str | None = None
+    lines: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The card in the library's file format."""
+        counter = "none"
+        if self.tick_seconds is not None:
+            counter = (
+                f"{self.tick_seconds} {self.phase_seconds} "
+                f"{self.resolution_millijoules} {self.start_millijoules}"
+            )
+        uuid = [] if self.uuid is None else [f"uuid {self.uuid}"]
+        return "\n".join(
+            [
+                "gpu",
+                f"name {self.name}",
+                *uuid,
+                f"trace {self.trace}",
+                f"counter {counter}",
+                f"instant {_sensor(self.instant)}",
+                f"usage {_sensor(self.usage)}",
+                *self.lines,
+                "",
+            ]
+        )
+
+
+def build_library(directory: Path) -> Path:
+    """Compile the library into a directory with the system's C compiler; its path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    library = directory / LIBRARY
+    compiler = os.environ.get("CC", "cc")
+    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
+    subprocess.run([*command, "-lm", "-lpthread"], check=True)
+    return library
+
+
+def environment(
+    gpus: Sequence[SimulatedGpu],
+    directory: Path,
+    *,
+    power_scale: float = 1.0,
+    library_lines: Sequence[str] = (),
+) -> dict[str, str]:
+    """Variables of a process that has these cards; `directory` takes their description.
+
+    `power_scale` multiplies all watts, which plants a regression; `library_lines` (`init_error 9`)
+    come before the cards.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    description = directory / "nvml_sim.txt"
+    text = "".join(f"{line}\n" for line in library_lines) + "".join(gpu.text() for gpu in gpus)
+    description.write_text(text)
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "NVML_SIM"))}
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parents[1]), variables.get("PYTHONPATH", "")]
+    return {
+        **variables,
+        "LD_LIBRARY_PATH": str(_built_once().parent),
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "NVML_SIM": str(description),
+        "NVML_SIM_POWER_SCALE": str(power_scale),
+        "PYTEST_ENERGY_LOCKS": str(directory / "locks"),
+    }
+
+
+def run_python(code: str, variables: dict[str, str], timeout_seconds: float = 60) -> str:
+    """Run Python code with warnings as errors and return what it printed; fails if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", done.stderr
+    return done.stdout
+
+
+def energy_between(start: float, end: float, gpu: int = 0) -> float:
+    """Exact joules of a card between two `time.monotonic()` times; in the simulated process."""
+    function = _loaded().nvmlSimEnergyBetween
+    function.restype = ctypes.c_double
+    return float(function(gpu, ctypes.c_double(start), ctypes.c_double(end)))
+
+
+def command(line: str, gpu: int = 0) -> None:
+    """Apply a line of the file format now (`lost now`, `reset +0.5`); in the simulated process."""
+    assert _loaded().nvmlSimCommand(gpu, line.encode()) == 1, line
+
+
+def calls() -> int:
+    """How many functions of devices were called so far; in the simulated process."""
+    function = _loaded().nvmlSimCalls
+    function.restype = ctypes.c_ulonglong
+    return int(function())
+
+
+def set_watts(path: Path, watts: float) -> None:
+    """From now on, cards with `trace steps PATH` draw these watts; from any process."""
+    with path.open("a") as file:
+        file.write(f"{time.monotonic():.9f} {watts}\n")
+
+
+def _loaded() -> ctypes.CDLL:
+    return ctypes.CDLL(LIBRARY)
+
+
+@functools.cache
+def _built_once() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="nvml-sim-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return build_library(directory)
+
+
+def _sensor(sensor: tuple[float, float] | None) -> str:
+    return "none" if sensor is None else f"{sensor[0]} {sensor[1]}"

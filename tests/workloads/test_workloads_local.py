@@ -1,0 +1,287 @@
+"""A folder of data sets: what is found in it, and what its files become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_energy.errors import DataError, EnergyError
+from pytest_energy.workloads.data import open_data
+from pytest_energy.workloads.data.features import vocabulary_of
+from pytest_energy.workloads.data.local import LocalSource, find
+from pytest_energy.workloads.data.protocol import IGNORED, DataSource, Example
+from pytest_energy.workloads.tasks import TASKS, get_task
+from workloads_support import PIECES, SAMPLES, ids, needs_samples, squad, write, write_vocabulary
+
+RTE = "index\tsentence1\tsentence2\tlabel\n0\tit is good\tit is bad\tnot_entailment\n"
+SST2 = "sentence\tlabel\ngood film\t1\nbad film\t0\n"
+CONLL = "ada B-PER\nlives O\nin O\noslo B-LOC\n\n"
+pytest.importorskip("tokenizers")
+
+
+def examples(
+    source: DataSource, task: str, count: int = 10, max_length: int = 32, seed: int = 0
+) -> list[Example]:
+    return source.examples(
+        task, model="bert-base-uncased", max_length=max_length, seed=seed, count=count
+    )
+
+
+def source(folder: Path, **files: str) -> LocalSource:
+    """A folder with the small vocabulary and these files (`__` for `/`, `_0_` for a dot)."""
+    write_vocabulary(folder)
+    for name, text in files.items():
+        write(folder / name.replace("__", "/").replace("_0_", "."), text)
+    return LocalSource(folder)
+
+
+@pytest.mark.parametrize(
+    ("task", "file"),
+    [
+        ("rte", "RTE/train.tsv"),
+        ("rte", "rte/validation.tsv"),
+        ("rte", "glue_data/RTE/train.tsv"),
+        ("mnli", "MNLI/train.tsv"),
+        ("mnli", "mnli/dev_matched.tsv"),
+        ("sst2", "SST-2/train.tsv"),
+        ("sst2", "sst2/train.tsv"),
+        ("sst2", "SST_2/Train.tsv"),
+        ("squad_v1", "SQuAD/train-v1.1.json"),
+        ("squad_v1", "squad/train.json"),
+        ("squad_v1", "squad_v1.1/dev-v1.1.json"),
+        ("squad_v1", "squad_v1/train.json"),
+        ("squad_v2", "squad_v2/train.json"),
+        ("squad_v2", "SQuAD-2.0/train-v2.0.json"),
+        ("squad_v2", "SQuAD/train-v2.0.json"),
+        ("conll2003", "CoNLL-2003/eng.train"),
+        ("conll2003", "conll2003/train.txt"),
+        ("conll2003", "wnut17_ner/train.conll"),
+        ("conll2003", "mine/my-ner-train.conll"),
+        ("conll2003", "conll2003.conll"),
+        ("conll2012", "ontonotes/data/train/english/bc/a_0001.gold_conll"),
+        ("conll2012", "CoNLL-2012/a/b/c/d/e.v4_gold_conll"),
+        ("imdb", "imdb/IMDB Dataset.csv"),
+        ("imdb", "IMDB Dataset.csv"),
+        ("imdb", "IMDb/train.csv"),
+        ("mlm", "wikitext2_raw/train.txt"),
+        ("mlm", "wikitext-2-raw/wiki.train.raw"),
+        ("mlm", "text/train.txt"),
+        ("mlm", "mlm/novel.txt"),
+    ],
+)
+def test_where_tasks_are_found(tmp_path: Path, task: str, file: str) -> None:
+    path = write(tmp_path / file, "x")
+    for name in TASKS:
+        found = find(tmp_path, get_task(name))
+        assert (found.files if found else None) == ((path,) if name == task else None)
+
+
+def test_the_folder_may_be_the_task_itself(tmp_path: Path) -> None:
+    path = write(tmp_path / "SST-2" / "train.tsv", SST2)
+    found = find(tmp_path / "SST-2", get_task("sst2"))
+    assert found is not None
+    assert found.files == (path,)
+
+
+def test_training_sets_come_before_others_and_test_sets_never(tmp_path: Path) -> None:
+    for split in ("test", "train", "dev"):
+        write(tmp_path / "ner" / f"{split}.conll", CONLL)
+    found = find(tmp_path, get_task("conll2003"))
+    assert found is not None
+    assert [path.name for path in found.files] == ["train.conll"]
+    write(tmp_path / "other" / "RTE" / "test.tsv", RTE)
+    assert find(tmp_path, get_task("rte")) is None
+
+
+def test_reviews_as_a_tree(tmp_path: Path) -> None:
+    for name in ("train/pos/0_9.txt", "train/neg/0_1.txt", "test/pos/0_9.txt"):
+        write(tmp_path / "aclImdb" / name, "x")
+    found = find(tmp_path, get_task("imdb"))
+    assert found is not None
+    assert [path.parent.name for path in found.files] == ["neg", "pos"]
+
+
+def test_ontonotes_keeps_to_english_training_files(tmp_path: Path) -> None:
+    tree = tmp_path / "conll-2012" / "v4" / "data"
+    for name in ("train/data/english/a", "train/data/arabic/b", "test/data/english/c"):
+        write(tree / f"{name}.gold_conll", "x")
+    found = find(tmp_path, get_task("conll2012"))
+    assert found is not None
+    assert [path.name for path in found.files] == ["a.gold_conll"]
+
+
+def test_a_task_that_is_not_there_says_what_was_looked_for(tmp_path: Path) -> None:
+    folder = source(tmp_path, RTE__train_0_tsv=RTE)
+    assert folder.missing("rte") is None
+    assert folder.missing("mnli") == (
+        f"`{tmp_path}` has nothing for `mnli`: looked for train.tsv or dev_matched.tsv in a "
+        "folder named `MNLI`"
+    )
+    for call in (folder.identity, folder.labels, lambda task: examples(folder, task)):
+        with pytest.raises(DataError, match="has nothing for `mnli`"):
+            call("mnli")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file.txt"])
+def test_a_source_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "file.txt", "x")
+    with pytest.raises(EnergyError, match="give `synthetic`, `hub` or a folder"):
+        open_data(str(tmp_path / name))
+
+
+def test_open_data_knows_the_three_kinds(tmp_path: Path) -> None:
+    kinds = [open_data(name).kind for name in ("synthetic", "hub", str(tmp_path))]
+    assert kinds == ["synthetic", "hub", "local"]
+
+
+def test_identity_follows_what_the_files_hold(tmp_path: Path) -> None:
+    first = source(tmp_path / "a", RTE__train_0_tsv=RTE).identity("rte")
+    assert first == source(tmp_path / "b", rte__train_0_tsv=RTE).identity("rte")
+    assert first != source(tmp_path / "c", RTE__train_0_tsv=RTE + "\n").identity("rte")
+    write(tmp_path / "a" / "vocab.txt", "\n".join([*PIECES, "more"]))
+    assert first != LocalSource(tmp_path / "a").identity("rte")
+    assert first.startswith("local:")
+
+
+def test_the_vocabulary_of_the_model_comes_first(tmp_path: Path) -> None:
+    assert vocabulary_of(tmp_path, "bert-tiny") is None
+    top = write_vocabulary(tmp_path)
+    assert vocabulary_of(tmp_path, "bert-tiny") == top
+    uncased = write_vocabulary(tmp_path / "vocab" / "bert-base-uncased")
+    cased = write_vocabulary(tmp_path / "vocab" / "bert-base-cased")
+    assert vocabulary_of(tmp_path, "distilbert-base-uncased") == uncased
+    assert vocabulary_of(tmp_path, "bert-base-cased") == cased
+
+
+def test_a_vocabulary_without_special_tokens_is_refused(tmp_path: Path) -> None:
+    folder = source(tmp_path, sst2__train_0_tsv=SST2)
+    write(tmp_path / "vocab.txt", "good\nbad\n")
+    with pytest.raises(DataError, match=r"vocab\.txt`: no `\[PAD\]`"):
+        examples(folder, "sst2")
+
+
+def test_a_sentence_becomes_word_pieces(tmp_path: Path) -> None:
+    folder = source(tmp_path, sst2__train_0_tsv="sentence\tlabel\nGood films playing\t1\n")
+    assert examples(folder, "sst2") == [
+        Example(ids("[CLS] good film ##s play ##ing [SEP]"), (0,) * 7, label=1)
+    ]
+
+
+def test_a_pair_has_two_token_types_and_is_cut_to_the_cap(tmp_path: Path) -> None:
+    folder = source(tmp_path, RTE__train_0_tsv=RTE)
+    whole = Example(ids("[CLS] it is good [SEP] it is bad [SEP]"), (0,) * 5 + (1,) * 4, label=1)
+    assert examples(folder, "rte") == [whole]
+    assert len(examples(folder, "rte", max_length=8)[0].ids) == 8
+
+
+def test_only_the_first_piece_of_a_word_is_labelled(tmp_path: Path) -> None:
+    folder = source(tmp_path, ner__train_0_conll="ada I-PER\nplaying O\nOslo I-LOC\n")
+    assert folder.labels("conll2003") == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    assert examples(folder, "conll2003") == [
+        Example(
+            ids("[CLS] ada play ##ing oslo [SEP]"),
+            (0,) * 6,
+            token_labels=(IGNORED, 3, 0, IGNORED, 1, IGNORED),
+        )
+    ]
+
+
+def test_an_answer_is_found_among_the_word_pieces(tmp_path: Path) -> None:
+    text = squad("Ada, it is unknown, lives in Oslo.", a="unknown", b=None)
+    folder = source(tmp_path, squad_v2__train_0_json=text)
+    found = {example.span: example for example in examples(folder, "squad_v2")}
+    assert set(found) == {(11, 12), (0, 0)}
+    answered = found[11, 12]
+    assert answered.ids[11:13] == ids("un ##known")
+    assert answered.types == (0,) * 7 + (1,) * (len(answered.ids) - 7)
+
+
+def test_a_long_context_makes_overlapping_examples(tmp_path: Path) -> None:
+    context = "a " * 30 + "lake " + "a " * 30
+    folder = source(tmp_path, squad__train_0_json=squad(context, a="lake"))
+    parts = examples(folder, "squad_v1", max_length=32)
+    # The question takes 5 of 32 tokens and special tokens 3: 24 are left, half of them shared.
+    assert [len(part.ids) for part in parts] == [32, 32, 32, 32, 21]
+    spans = [part.span for part in parts]
+    assert spans[0] == spans[3] == spans[4] == (0, 0)
+    for part in parts[1:3]:
+        assert part.span is not None
+        start, end = part.span
+        assert part.ids[start : end + 1] == ids("lake")
+
+
+def test_documents_overlap_by_the_stride_of_the_task(tmp_path: Path) -> None:
+    context = " ".join(PIECES[5 + i % 7] for i in range(900))
+    folder = source(tmp_path, squad__train_0_json=squad(context, a="the"))
+    parts = examples(folder, "squad_v1", max_length=384)
+    room = 384 - 5 - 3
+    assert [len(part.ids) - 8 for part in parts] == [room, room, room, 900 - 3 * (room - 128)]
+    assert parts[0].ids[-1 - 128 : -1] == parts[1].ids[7 : 7 + 128]
+
+
+def test_running_text_fills_its_sequences(tmp_path: Path) -> None:
+    folder = source(tmp_path, mlm__train_0_txt="the good film\n\nthe bad film\n" * 40)
+    sequences = examples(folder, "mlm", count=100, max_length=16)
+    assert {len(sequence.ids) for sequence in sequences} == {16}
+    assert len(sequences) == 240 // 14
+    for sequence in sequences:
+        asked = [label for label in sequence.token_labels or () if label != IGNORED]
+        assert asked
+        assert set(asked) <= set(ids("the good bad film"))
+        assert (sequence.ids[0], sequence.ids[-1]) == ids("[CLS] [SEP]")
+
+
+def test_too_little_text_is_refused(tmp_path: Path) -> None:
+    folder = source(tmp_path, mlm__train_0_txt="the good film\n")
+    with pytest.raises(DataError, match="`mlm`: too little text for one example of 16 tokens"):
+        examples(folder, "mlm", max_length=16)
+
+
+def test_the_file_is_shuffled_and_more_begin_with_the_same(tmp_path: Path) -> None:
+    rows = "".join(f"{'good ' * i}\t{i % 2}\n" for i in range(1, 30))
+    folder = source(tmp_path, sst2__train_0_tsv="sentence\tlabel\n" + rows)
+    ten = examples(folder, "sst2")
+    assert ten == examples(folder, "sst2", count=20)[:10]
+    assert ten != examples(folder, "sst2", seed=1)
+    assert max(len(example.ids) for example in ten) > 12
+    assert len(examples(folder, "sst2", count=100)) == 29
+
+
+def test_an_error_in_a_file_names_it(tmp_path: Path) -> None:
+    folder = source(tmp_path, sst2__train_0_tsv="sentence\tlabel\ngood\tfine\n")
+    with pytest.raises(DataError, match=r"train\.tsv`, line 2: label 'fine'"):
+        examples(folder, "sst2")
+
+
+@needs_samples
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [("rte", 2), ("sst2", 2), ("squad_v1", 0), ("squad_v2", 0), ("conll2003", 13), ("mlm", 0)],
+)
+def test_real_samples(task: str, labels: int) -> None:
+    samples = open_data(str(SAMPLES))
+    if samples.missing(task):
+        pytest.skip(str(samples.missing(task)))
+    cap = get_task(task).max_length
+    some = examples(samples, task, count=120, max_length=cap)
+    assert len(samples.labels(task)) == labels
+    assert len(some) == 120
+    assert all(len(example.ids) == len(example.types) <= cap for example in some)
+    assert max(max(example.ids) for example in some) < 30522
+    unknown = sum(example.ids.count(100) for example in some)
+    assert unknown < 0.02 * sum(len(example.ids) for example in some)
+    if labels == 13:
+        used = {i for example in some for i in example.token_labels or ()}
+        assert used <= {IGNORED, *range(13)}
+        assert len(used) > 5
+
+
+@needs_samples
+@pytest.mark.parametrize("task", ["rte", "sst2", "squad_v1"])
+def test_real_samples_are_as_long_as_was_measured(task: str) -> None:
+    samples = open_data(str(SAMPLES))
+    cap = get_task(task).max_length
+    some = examples(samples, task, count=900, max_length=cap)
+    mean = sum(len(example.ids) for example in some) / len(some)
+    assert mean == pytest.approx(get_task(task).lengths.mean, rel=0.1)
