@@ -11,7 +11,7 @@ from paper.epochs import Epoch, on_front, scored_epochs
 from paper.scoring import require_libraries
 from pytest_energy.errors import EnergyError
 from pytest_energy.plugin.fixtures import user_errors
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
 from pytest_energy.results.claims import Cell, Claim, Plot, Series
 from pytest_energy.units import FRACTION
 from pytest_energy.workloads.finetune import FineTuning
@@ -82,7 +82,7 @@ def test_accuracy_tradeoff(
 
 def _models(session: EnergySession, task: str) -> list[str]:
     """BERT, DistilBERT and what else the folder of checkpoints has; skips without weights."""
-    folder, data = session.config.models, session.data
+    folder, data = session.settings.models, session.data
     if data.kind == "synthetic" or (data.kind == "local" and folder is None):
         pytest.skip(f"scores take real examples and pre-trained weights: {COMMAND}")
     try:
@@ -109,9 +109,9 @@ def _train(
     curve: list[tuple[float, float]] = []
     joules = 0.0
     with user_errors():
-        for epoch in scored_epochs(run, session.data, session.config.tokens):
+        for epoch in scored_epochs(run, session.data, session.settings.tokens):
             if not epoch.window.valid:
-                end = pytest.fail if session.config.ci or session.config.strict else pytest.skip
+                end = pytest.fail if session.settings.ci or session.settings.strict else pytest.skip
                 end(f"invalid, so not a pass: `{run.id}`: {epoch.window.invalid_reason}")
             joules += epoch.window.joules
             name, score = next(iter(epoch.scores.items()))

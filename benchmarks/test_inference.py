@@ -9,7 +9,7 @@ import pytest
 from paper.inference import Inference
 from paper.sampler import Sampler
 from pytest_energy.metering import Window
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
 from pytest_energy.results.claims import Claim
 from pytest_energy.workloads.finetune import FineTuning
 

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_energy import window
 from pytest_energy.plugin.fixtures import Energy
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
 from pytest_energy.workloads.finetune import FineTuning
 
 AGREE = 0.02
@@ -43,7 +43,7 @@ def test_counter_agrees_with_codecarbon(
 def test_wall_is_above_the_device(
     energy: Energy, energy_session: EnergySession, finetune: Callable[..., FineTuning]
 ) -> None:
-    source = energy_session.config.wall
+    source = energy_session.settings.wall
     if source is None:
         pytest.skip("no wall meter: name its log or address with `--energy-wall`")
     if energy.meter.method == "modelled":

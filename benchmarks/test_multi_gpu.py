@@ -8,9 +8,9 @@ from math import hypot
 
 import pytest
 
-from pytest_energy.checks.measuring import Purchases, Summary, summarise
+from pytest_energy.checks.measuring import Sampler, Summary, summarise
 from pytest_energy.plugin.fixtures import Energy
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
 from pytest_energy.results.claims import Claim
 from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
 
@@ -75,13 +75,13 @@ def counts(most: int) -> list[int]:
 
 def measure(run: DistributedFineTuning, *, thorough: bool) -> tuple[Summary, float | None]:
     """What a token costs in a run, and what share of the time its processes communicate."""
-    purchases = Purchases(run, lambda *_: None)
+    purchases = Sampler(run, lambda *_: None)
     if thorough:
         purchases.warm_up(8)
     else:
         run.warm_up()
     for _ in range(5 if thorough else 2):
-        purchases.buy()
+        purchases.measure()
     share = run.communication_share(3 if thorough else 1) if run.processes > 1 else None
     run.close()
     return summarise(purchases.windows), share

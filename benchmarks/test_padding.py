@@ -19,7 +19,7 @@ from paper.padding import (
     worst_ratio,
 )
 from paper.sampler import Sampler
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
 from pytest_energy.results.claims import Claim
 from pytest_energy.workloads.data.batches import PADDINGS
 from pytest_energy.workloads.engine import affordable_bert

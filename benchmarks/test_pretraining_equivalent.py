@@ -8,7 +8,7 @@ import pytest
 
 from paper.pretraining import PHASES, equivalent_runs, paper_runs, pretraining_joules
 from paper.sampler import Sampler
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
 from pytest_energy.results.claims import Claim
 from pytest_energy.results.footprint import JOULES_PER_KWH, full_run
 from pytest_energy.workloads.finetune import FineTuning

@@ -12,7 +12,7 @@ import pytest
 
 from paper.predictors import Piece, explained, plot, table
 from paper.sampler import ROUNDS, Sampler
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
 from pytest_energy.results.claims import Claim
 from pytest_energy.workloads.engine import affordable_bert
 from pytest_energy.workloads.finetune import FineTuning

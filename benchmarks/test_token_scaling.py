@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from paper.sampler import Sampler
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
 from pytest_energy.results.claims import Claim, Plot, Series
 from pytest_energy.stats.distributions import log_log, through_origin
 from pytest_energy.workloads.engine import affordable_bert

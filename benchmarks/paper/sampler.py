@@ -8,12 +8,13 @@ from typing import Protocol
 
 import pytest
 
+from pytest_energy.checks import measuring
 from pytest_energy.checks.comparability import require_undisturbed
-from pytest_energy.checks.measuring import InvalidEvidenceError, Purchases, Run
-from pytest_energy.checks.policy import WARM_UP_LIMIT
+from pytest_energy.checks.measuring import InvalidEvidenceError, Run
 from pytest_energy.metering import Window
 from pytest_energy.plugin.fixtures import user_errors
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
+from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 from pytest_energy.units import quantity
 
 ROUNDS = 3
@@ -40,7 +41,7 @@ class Sampler:
         """Windows that are no evidence, until J/token is steady; one where joules are modelled."""
         limit = 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
         with self._evidence():
-            require_undisturbed(self._session.config, self._session.hardware)
+            require_undisturbed(self._session.settings, self._session.hardware)
             self._purchases(run, 1).warm_up(limit)
 
     def windows(
@@ -71,15 +72,15 @@ class Sampler:
 
     def known(self, identifier: str) -> float | None:
         """Middle J/token of a run that an earlier test metered, and need not be bought again."""
-        for verdict in self._session.verdicts:
+        for verdict in self._session.results.verdicts:
             if (verdict.id, verdict.metric) == (identifier, "joules_per_token"):
                 valid = [window for window in verdict.windows if window.valid]
                 usable = valid and verdict.outcome != "invalid"
                 return _middle(valid).joules_per_token if usable else None
         return None
 
-    def _purchases(self, run: PassingRun, passes: int) -> Purchases:
-        return Purchases(_Passes(run, passes), self._show)
+    def _purchases(self, run: PassingRun, passes: int) -> measuring.Sampler:
+        return measuring.Sampler(_Passes(run, passes), self._show)
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
         text = f"{window.tokens:,} tokens  {quantity(window.joules, 'J')}"
@@ -93,7 +94,7 @@ class Sampler:
                 return
             except InvalidEvidenceError as error:
                 reason = f"invalid, so not a pass: {error}"
-        if self._session.config.ci or self._session.config.strict:
+        if self._session.settings.ci or self._session.settings.strict:
             raise pytest.fail.Exception(reason, pytrace=False) from None
         raise pytest.skip.Exception(reason) from None
 
@@ -109,11 +110,11 @@ class _Passes:
         return self._run.window(self._passes)
 
 
-def _middles(purchases: Sequence[Purchases], rounds: int) -> list[Window]:
+def _middles(purchases: Sequence[measuring.Sampler], rounds: int) -> list[Window]:
     """Buy `rounds` windows of each, there and back; the window of middle J/token of each."""
     for number in range(rounds):
         for one in purchases if number % 2 == 0 else reversed(purchases):
-            one.buy()
+            one.measure()
     return [_middle(one.windows) for one in purchases]
 
 

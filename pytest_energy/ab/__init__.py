@@ -1,77 +1,92 @@
-"""What a run compares with, checked before energy is spent, and the places where sides run."""
+"""In-session A/B: base and head in a process each, metered in turn; docs/comparing.md says how."""
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import pytest
-
-from pytest_energy.ab import interpreter as interpreters
-from pytest_energy.ab import revision as revisions
-from pytest_energy.ab.interpreter import Interpreter
-from pytest_energy.ab.revision import Revision
-from pytest_energy.ab.rounds import Bench
-from pytest_energy.ab.side_place import Place, import_path, passed_on, side_arguments
-from pytest_energy.ab.side_process import Order, Side
+from pytest_energy.ab import interpreter
+from pytest_energy.ab.interpreter import Interpreter, find_interpreter, lend_package
+from pytest_energy.ab.paired_check import Target
+from pytest_energy.ab.revision import Revision, find_revision
+from pytest_energy.ab.rounds import SidePair
+from pytest_energy.ab.side_place import SidePlace, import_path, side_arguments
+from pytest_energy.ab.side_process import SideProcess, SideSettings
 from pytest_energy.ab.worktree import Worktree
-from pytest_energy.plugin.marker import EnergyMarker
-from pytest_energy.plugin.options import EnergyConfig
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.checks.context import CheckContext
+from pytest_energy.checks.settings import Settings
+from pytest_energy.meters import Meter
 from pytest_energy.results import VerdictRecord
 
 WORKING_TREE = "working tree"
 
 
-class Arena:
-    """The run's base, and benches of both sides; the worktree lives from first use to `close`."""
+@dataclass(frozen=True)
+class Invocation:
+    """What of the run's own command line its sides need as well.
 
-    def __init__(self, config: EnergyConfig) -> None:
-        asked = config.compare or config.settle or ""
-        self._config = config
-        self._root = config.root.resolve()
+    `configuration` is the ini file in use, `passed` arguments that decide how tests run, `emptied`
+    are options that a side must not have from an ini file.
+    """
+
+    configuration: Path | None
+    passed: tuple[str, ...]
+    emptied: tuple[str, ...]
+
+
+class Comparison:
+    """What a run compares with; its worktree lives from first use to `close`.
+
+    Raises `EnergyError` if there is no such thing, before any energy is spent.
+    """
+
+    def __init__(self, settings: Settings, invocation: Invocation) -> None:
+        asked = settings.compare or settings.settle or ""
+        self._settings, self._invocation = settings, invocation
+        self._root = settings.root.resolve()
         self._worktree: Worktree | None = None
         self._lent: tempfile.TemporaryDirectory[str] | None = None
-        self.target: Revision | Interpreter
-        if asked.startswith(interpreters.PREFIX):
-            self.target = interpreters.find_interpreter(asked, self._root)
+        self._with: Revision | Interpreter
+        if asked.startswith(interpreter.PREFIX):
+            self._with = find_interpreter(asked, self._root)
         else:
-            option = "--energy-compare" if config.compare else "--energy-settle"
-            self.target = revisions.find_revision(asked, option, self._root)
+            option = "--energy-compare" if settings.compare else "--energy-settle"
+            self._with = find_revision(asked, option, self._root)
 
     @property
-    def kind(self) -> Literal["revision", "interpreter"]:
-        """What the sides differ in."""
-        return "revision" if isinstance(self.target, Revision) else "interpreter"
+    def target(self) -> Target:
+        """What the sides differ in, and the name of the base."""
+        kind = isinstance(self._with, Revision)
+        return Target(self._with.label, "revision" if kind else "interpreter")
 
-    def bench(
-        self, session: EnergySession, item: pytest.Item, earlier: tuple[VerdictRecord, ...] = ()
-    ) -> Bench:
-        """Both sides of one test."""
-        marker = EnergyMarker.from_item(item)
-        order = Order(
-            tokens=session.tokens_per_window(marker.tokens),
-            max_tokens_per_batch=session.budget.max_tokens_per_batch,
-            timeout_seconds=self._config.side_timeout_seconds,
+    def sides(
+        self, context: CheckContext, meter: Meter, earlier: Sequence[VerdictRecord] = ()
+    ) -> SidePair:
+        """Both sides of one test, `earlier` being the verdicts on its checks so far."""
+        settings, invocation = self._settings, self._invocation
+        budget = context.store.budget
+        told = SideSettings(
+            tokens=context.asked.tokens or budget.tokens,
+            max_tokens_per_batch=budget.max_tokens_per_batch,
+            timeout_seconds=settings.side_timeout_seconds,
         )
-        passed = _passed_on(item.config)
 
-        def start(place: Place) -> Side:
+        def start(place: SidePlace) -> SideProcess:
             arguments = side_arguments(
-                item.nodeid,
+                context.test,
                 place.root,
-                self._configuration(item.config, place),
-                passed,
-                self._config.data,
-                self._config.models,
+                self._configuration(place),
+                invocation.passed,
+                settings.data,
+                settings.models,
+                emptied=invocation.emptied,
             )
-            return Side(place, arguments, order, session.meter)
+            return SideProcess(place, arguments, told, meter)
 
-        return Bench(self._places(), start, earlier)
+        return SidePair(self._places(), start, earlier)
 
     def close(self) -> None:
         """Remove what was made for the sides; a second call does nothing."""
@@ -81,19 +96,20 @@ class Arena:
             self._lent.cleanup()
         self._worktree = self._lent = None
 
-    def _places(self) -> tuple[Place, Place]:
+    def _places(self) -> tuple[SidePlace, SidePlace]:
         root = self._root
-        if isinstance(self.target, Interpreter):
+        if isinstance(self._with, Interpreter):
             path = import_path(root, root, root)
-            lent = self._lend() if self.target.lends else ()
-            label = self.target.label
-            base = Place("base", label, self.target.python, root, root, (*path, *lent))
-            return base, Place("head", f"python:{sys.executable}", sys.executable, root, root, path)
-        revision = self.target
+            lent = self._lend() if self._with.lends else ()
+            label, python = self._with.label, self._with.python
+            base = SidePlace("base", label, python, root, root, (*path, *lent))
+            own = f"python:{sys.executable}"
+            return base, SidePlace("head", own, sys.executable, root, root, path)
+        revision = self._with
         if self._worktree is None:
             self._worktree = Worktree(revision.toplevel, revision.commit)
         top, tree = revision.toplevel, self._worktree.path
-        base = Place(
+        base = SidePlace(
             "base",
             revision.label,
             sys.executable,
@@ -102,27 +118,20 @@ class Arena:
             import_path(root, top, tree),
             ignored=top,
         )
-        head = Place("head", WORKING_TREE, sys.executable, top, root, import_path(root, top, top))
-        return base, head
+        path = import_path(root, top, top)
+        return base, SidePlace("head", WORKING_TREE, sys.executable, top, root, path)
 
     def _lend(self) -> tuple[str, ...]:
         if self._lent is None:
             self._lent = tempfile.TemporaryDirectory(prefix="pytest-energy-lent-")
-            interpreters.lend_package(Path(self._lent.name))
+            lend_package(Path(self._lent.name))
         return (self._lent.name,)
 
-    def _configuration(self, config: pytest.Config, place: Place) -> Path | None:
-        """The side's own copy of the ini file in use; none where its tree has none."""
-        if config.inipath is None:
+    def _configuration(self, place: SidePlace) -> Path | None:
+        """The side's own copy of the ini file in use; none if its tree has none."""
+        path = self._invocation.configuration
+        if path is None:
             return None
-        source = self._root if place.toplevel == self._root else None
-        if isinstance(self.target, Revision):
-            source = self.target.toplevel
-        moved = place.moved(config.inipath, source or self._root)
+        top = self._with.toplevel if isinstance(self._with, Revision) else self._root
+        moved = place.moved(path, top)
         return moved if moved.is_file() else None
-
-
-def _passed_on(config: pytest.Config) -> list[str]:
-    extra = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
-    arguments = [*extra, *(str(each) for each in config.invocation_params.args)]
-    return passed_on(arguments, [str(each) for each in config.getoption("file_or_dir")])

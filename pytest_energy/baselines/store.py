@@ -1,85 +1,163 @@
-"""Recordings of a run, kept until it ends and then stored in one write a file."""
+"""The baselines of one run: those of the hardware's file, this machine's own, and recordings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_energy import baselines
-from pytest_energy.baselines import writing as recording
+from pytest_energy.baselines import Baseline, Reference
+from pytest_energy.baselines.calibration import Calibration, device_key
 from pytest_energy.baselines.reading import parse, read
-from pytest_energy.baselines.writing import Header, Recording
+from pytest_energy.baselines.writing import Header, Recording, UpdateMode, updated
 from pytest_energy.errors import BaselineError
 from pytest_energy.files import unified_diff, write_atomically
-
-if TYPE_CHECKING:
-    from pytest_energy.plugin.options import UpdateMode
+from pytest_energy.metering.device_session import DeviceSession
+from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET, Budget
 
 
 @dataclass
-class Pending:
-    """What is to be stored: `committed` in the hardware's file, `local` in pytest's cache.
+class BaselineStore:
+    """What a run is gated against, and what it records, which is written at its end.
 
-    `anew` names the local figures (metric and id) whose earlier sessions are dropped.
+    `folder` holds the committed files, `cache` what this machine keeps for itself. If a baseline
+    is `demanded`, the latter does not stand in for it. `tokens` is the budget that was asked for.
     """
 
-    committed: list[Recording] = field(default_factory=list)
-    local: list[Recording] = field(default_factory=list)
-    anew: set[str] = field(default_factory=set)
+    device: DeviceSession
+    folder: Path
+    cache: Path
+    mode: UpdateMode | None = None
+    tokens: int | None = None
+    demanded: bool = False
+    _committed: list[Recording] = field(default_factory=list)
+    _local: list[Recording] = field(default_factory=list)
+    _anew: set[str] = field(default_factory=set)
+    """Local figures (metric and id) whose earlier sessions are dropped."""
 
-    def add(self, item: Recording, *, local: bool, anew: bool) -> None:
+    @property
+    def path(self) -> Path:
+        """The hardware's file, which need not exist."""
+        return baselines.baseline_path(self.folder, self.device.hardware.key)
+
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """The hardware's file, or None if there is none."""
+        return read(self.path) if self.path.is_file() else None
+
+    @cached_property
+    def own(self) -> Baseline | None:
+        """What this machine recorded for itself; None if nothing or unreadable."""
+        with suppress(BaselineError):
+            return read(self._own_path) if self._own_path.is_file() else None
+        return None
+
+    @cached_property
+    def budget(self) -> Budget:
+        """Tokens of a window and at most so many a batch: option, else file, else default."""
+        default = CPU_BUDGET if self.device.hardware.key == "cpu" else GPU_BUDGET
+        stored = self.baseline
+        if stored is not None:
+            default = Budget(
+                stored.tokens_per_window or default.tokens,
+                stored.max_tokens_per_batch or default.max_tokens_per_batch,
+            )
+        return replace(default, tokens=self.tokens or default.tokens)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How these devices' joules become joules at the wall, if that was stored."""
+        stored = self.baseline.calibrations if self.baseline else {}
+        found = stored.get(device_key(self.device.hardware) or "")
+        return found.fit if found else None
+
+    def find(self, metric: str, identifier: str) -> Reference | None:
+        """The stored entry of a figure: the hardware's file first, then this machine's own."""
+        own = None if self.demanded else self.own
+        for stored, local in ((self.baseline, False), (own, True)):
+            entry = stored.entries.get((metric, identifier)) if stored else None
+            if stored is not None and entry is not None and entry.sessions:
+                return Reference(stored, entry, local)
+        return None
+
+    def record(self, item: Recording, *, local: bool, anew: bool) -> None:
         """Keep one session; a figure is committed once a run, or it would count as two sessions."""
-        if not local and any(_name(item) == _name(other) for other in self.committed):
+        if not local and any(_name(item) == _name(other) for other in self._committed):
             raise BaselineError(
                 f"`{item.id}` was recorded in this run already; give the two runs different names, "
                 f"or record them one at a time"
             )
-        (self.local if local else self.committed).append(item)
+        (self._local if local else self._committed).append(item)
         if local and anew:
-            self.anew.add(_name(item))
+            self._anew.add(_name(item))
 
-    def discard(self, nodeid: str) -> None:
+    def discard(self, test: str) -> None:
         """Drop what a test recorded that failed afterwards."""
-        self.committed = [item for item in self.committed if item.nodeid != nodeid]
-        self.local = [item for item in self.local if item.nodeid != nodeid]
+        self._committed = [item for item in self._committed if item.nodeid != test]
+        self._local = [item for item in self._local if item.nodeid != test]
 
-    def write_committed(self, path: Path, header: Header, mode: UpdateMode) -> str | None:
-        """Store the committed recordings; the diff, or None where there are none."""
-        return _write(path, header, self.committed, mode) if self.committed else None
+    def write(self, note: Callable[[str], None]) -> list[tuple[Path, str]]:
+        """Store what was recorded; each committed file and its diff.
 
-    def write_local(self, path: Path, header: Header) -> None:
-        """Store the local recordings; an unreadable file of earlier runs is begun anew."""
+        Raises `BaselineError` if that fails; what this machine keeps for itself fails nothing, and
+        is noted.
+        """
+        written = []
+        if self._committed:
+            diff = _write(self.path, self._header(), self._committed, self.mode or "new")
+            written.append((self.path, diff))
+        if self._local:
+            try:
+                self._write_own()
+            except BaselineError as error:
+                note(str(error))
+        return written
+
+    def as_payload(self) -> dict[str, Any]:
+        """The local recordings, of builtin types alone; xdist's workers commit none."""
+        return {"local": [asdict(item) for item in self._local], "anew": sorted(self._anew)}
+
+    def merge(self, payload: Mapping[str, Any]) -> None:
+        """Take in what `as_payload` gave."""
+        self._anew |= set(payload["anew"])
+        for row in payload["local"]:
+            session = baselines.StoredSession(**row.pop("session"))
+            self._local.append(Recording(session=session, **row))
+
+    @property
+    def _own_path(self) -> Path:
+        folder = self.cache / str(self.budget.tokens)
+        return baselines.baseline_path(folder, self.device.hardware.key)
+
+    def _header(self) -> Header:
+        hardware, budget = self.device.hardware, self.budget
+        match = tuple(f"{name}*" for name in hardware.names)
+        return Header(hardware.key, match, budget.tokens, budget.max_tokens_per_batch)
+
+    def _write_own(self) -> None:
+        """An unreadable file of earlier runs is begun anew."""
+        path = self._own_path
         try:
             read(path)
         except BaselineError:
             with suppress(OSError):  # writing says why it cannot
                 path.unlink(missing_ok=True)
-        again = [item for item in self.local if _name(item) in self.anew]
-        more = [item for item in self.local if _name(item) not in self.anew]
+        again = [item for item in self._local if _name(item) in self._anew]
+        more = [item for item in self._local if _name(item) not in self._anew]
         if again:
-            _write(path, header, again, "replace")
+            _write(path, self._header(), again, "replace")
         if more:
-            _write(path, header, more, "append")
-
-    def as_payload(self) -> dict[str, Any]:
-        """The local recordings, of builtin types alone; xdist workers commit none."""
-        return {"local": [asdict(item) for item in self.local], "anew": sorted(self.anew)}
-
-    def merge(self, payload: Mapping[str, Any]) -> None:
-        """Take in what `as_payload` gave."""
-        self.anew |= set(payload["anew"])
-        for row in payload["local"]:
-            session = baselines.StoredSession(**row.pop("session"))
-            self.local.append(Recording(session=session, **row))
+            _write(path, self._header(), more, "append")
 
 
 def _write(path: Path, header: Header, items: list[Recording], mode: UpdateMode) -> str:
     try:
         old = path.read_text(encoding="utf-8") if path.is_file() else None
-        new = recording.updated(old, header, items, mode)
+        new = updated(old, header, items, mode)
         parse(new, path)  # what cannot be read back is not written
         write_atomically(path, new)
     except OSError as error:

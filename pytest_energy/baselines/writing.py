@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_energy.baselines import METRICS, SCHEMA, StoredSession
 from pytest_energy.baselines.calibration import StoredCalibration, as_table
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
     from tomlkit.items import InlineTable, Table
 
-    from pytest_energy.plugin.options import UpdateMode
+UpdateMode = Literal["new", "append", "replace"]
+"""How recordings meet what is stored: keep it, add a session to it, or begin anew."""
 
 
 @dataclass(frozen=True)

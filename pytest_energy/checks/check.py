@@ -1,99 +1,98 @@
-"""What every check of a figure shares: its reference, its levels, its outcomes, its windows."""
+"""What every check of a figure shares: its reference, levels and outcomes, and how it ends."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pytest_energy.baselines import Reference, pooled_of, sessions_of
-from pytest_energy.checks import comparability as comparable
-from pytest_energy.checks import policy
-from pytest_energy.checks.measuring import InvalidEvidenceError, Purchases, Summary
-from pytest_energy.checks.recording import Keeper
-from pytest_energy.errors import BaselineError, EnergyError, raised_elsewhere
+from pytest_energy.checks import comparability, policy
+from pytest_energy.checks.context import CheckContext
+from pytest_energy.checks.measuring import InvalidEvidenceError, Sampler, Summary
+from pytest_energy.checks.recording import BaselineRecorder
+from pytest_energy.errors import BaselineError, raised_elsewhere
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.resolution import gap_warning
 from pytest_energy.metering import Window
 from pytest_energy.meters.protocol import FOREIGN
-from pytest_energy.plugin.marker import EnergyMarker
-from pytest_energy.plugin.state import EnergySession
 from pytest_energy.results import VerdictRecord
-from pytest_energy.units import quantity
 
 __tracebackhide__ = raised_elsewhere
 
 
-class Check:
-    """One figure of one test, on its way from a run to the record of its verdict."""
+class Check(ABC):
+    """One figure of one test, from its run's windows to the record of its verdict.
 
-    def __init__(
-        self, session: EnergySession, nodeid: str, marker: EnergyMarker, base: VerdictRecord
-    ) -> None:
-        self.session = session
-        self.keeper = Keeper(session, marker)
-        self._marker = marker
-        self.refusal: BaselineError | None = None
+    `base` has what identifies the figure; `alpha` and `beta` are the rates at which its gate may
+    fail what has not changed, and pass what must be caught.
+    """
+
+    def __init__(self, context: CheckContext, base: VerdictRecord) -> None:
+        self.context = context
         self.reference: Reference | None = None
+        self._refusal: BaselineError | None = None
         try:
-            self.reference = comparable.reference(base, session)
+            self.reference = comparability.reference(base, context)
         except BaselineError as error:
-            self.refusal = error
+            self._refusal = error
         entry = self.reference.entry if self.reference else None
-        levels = policy.levels(base.metric, marker, session.config, entry)
+        self.levels = policy.levels(base.metric, context.asked, context.settings, entry)
         self.base = replace(
             base,
-            nodeid=nodeid,
-            method=session.meter.method,
-            tolerance=levels.tolerance,
-            detect=levels.detect,
+            nodeid=context.test,
+            method=context.method,
+            tolerance=self.levels.tolerance,
+            detect=self.levels.detect,
             local=self.reference is not None and self.reference.local,
-            changed_environment=self._changed_environment(),
+            changed_environment=comparability.changed_environment(self.reference, context.hardware),
         )
-        self.levels = levels
-        self.unsteady = False
-        self.alpha = session.error_budget.take(nodeid) / self._stages
-        """This figure's share of the false failures that one run allows itself."""
+        self.recorder = BaselineRecorder(context)
+        self.alpha = context.error_budget.take(context.test) / context.stages
+        self.beta = policy.MISSED / context.stages
+        self.most_windows = policy.most_windows(self.base, context)
+        self._unsteady = False
 
-    @property
-    def beta(self) -> float:
-        """The share of changes to be caught that this figure's gate may miss."""
-        return policy.MISSED / self._stages
+    def verdict(self) -> VerdictRecord:
+        """The record of the check; measures until it is sure, or records what has no baseline."""
+        if self._refusal is not None:
+            # Other work than the baseline's is an error, wherever the test runs.
+            return replace(self._ended("invalid", str(self._refusal)), fails=True)
+        recorded = self.recorder.wants(self.reference)
+        if not recorded and self.reference is None:
+            return self._missing()
+        try:
+            self._require_comparable()
+            for sampler in self._samplers():
+                self._warm_up(sampler)
+            if recorded or self.reference is None:
+                return self._recorded()
+            return self._gated(self.reference)
+        except InvalidEvidenceError as error:
+            return self._invalid(error, self._unusable())
 
-    @property
-    def _stages(self) -> int:
-        """Where pairs can settle what stays open, either stage has half of what may go wrong."""
-        return 2 if self.session.config.settle else 1
+    @abstractmethod
+    def _samplers(self) -> Sequence[Sampler]:
+        """The samplers of the check's runs."""
 
-    @property
-    def most_windows(self) -> int:
-        """The most windows, or pairs, that the verdict may cost."""
-        asked = self._marker.max_windows or self.session.config.max_windows
-        advisory = policy.is_advisory(self.base) and not self.session.config.strict
-        return asked or (policy.MOST_ADVISORY_WINDOWS if advisory else policy.MOST_WINDOWS)
+    @abstractmethod
+    def _recorded(self) -> VerdictRecord:
+        """The record of a figure that is measured and kept as a baseline."""
 
-    def require_comparable(self) -> None:
-        """Raise `InvalidEvidenceError` where conditions differ from the baseline's, or disturb."""
-        if self.reference is not None and self.session.config.update != "replace":
-            comparable.require_same_conditions(self.reference, self.session.hardware)
-        comparable.require_undisturbed(self.session.config, self.session.hardware)
+    @abstractmethod
+    def _gated(self, reference: Reference) -> VerdictRecord:
+        """The record of a figure that is measured until its gate is sure."""
 
-    def warm_up(self, purchases: Purchases) -> None:
-        """Warm a run up; one that does not become steady is never recorded."""
-        limit = policy.warm_up_limit(self.base, self.session.config)
-        if purchases.warm_up(limit):
-            return
-        if self.session.config.update:
-            raise InvalidEvidenceError(
-                f"not recorded: J/token had not become steady after {limit} warm-up windows; let "
-                f"the device warm up, stop other work on it, and record again"
-            )
-        self.unsteady = True
+    @abstractmethod
+    def _unusable(self) -> Sequence[Window]:
+        """The windows to be shown with a figure that cannot be believed."""
 
-    def judged(
-        self, verdict: Verdict, summary: Summary, windows: Sequence[Window]
+    def _decided(
+        self, verdict: Verdict, summary: Summary, windows: Sequence[Window], **known: Any
     ) -> VerdictRecord:
-        """The record of a gate's verdict, with whether its test fails."""
-        late = " J/token had not become steady when measuring began." if self.unsteady else ""
+        """The record of a gate's verdict; `known` is what is special to the metric."""
+        late = " J/token had not become steady when measuring began." if self._unsteady else ""
         record = replace(
             self.base,
             outcome=verdict.outcome,
@@ -106,44 +105,68 @@ class Check:
             windows=tuple(windows),
             warning=self._warning(),
         )
-        return policy.judged(record, self.session.config)
+        record = replace(record, **known)
+        return policy.judged(record, self.context.settings, self.context.store.baseline)
 
-    def missing(self) -> VerdictRecord:
-        """The record of a figure whose baseline is demanded and absent."""
-        key, test = self.session.hardware.key, self.base.nodeid.partition("::")[0]
+    def _kept(
+        self,
+        summary: Summary,
+        windows: Sequence[Window],
+        values: Sequence[float],
+        padding_overhead: float | None = None,
+    ) -> VerdictRecord:
+        """The record of a session that is kept, unless it lies outside what is stated for it."""
         record = replace(
             self.base,
-            outcome="missing",
-            reason=f"`{self.base.id}` has no {self.base.metric} baseline for `{key}`; record one "
-            f"on an idle machine with `pytest {test} --energy-hw={key} --energy-update=new`",
+            value=summary.mean,
+            uncertainty=summary.uncertainty,
+            windows=tuple(windows),
         )
-        return policy.judged(record, self.session.config)
+        outside = policy.outside_band(record, self.context.store.baseline)
+        if outside is not None:
+            return outside
+        return self.recorder.keep(record, summary, values, self.reference, padding_overhead)
 
-    def refused(self, error: BaselineError) -> VerdictRecord:
-        """The record of a figure whose baseline is of other work: an error, wherever it runs."""
-        return replace(self.invalid(error, ()), fails=True)
+    def _require_comparable(self) -> None:
+        context = self.context
+        if self.reference is not None and context.settings.update != "replace":
+            comparability.require_same_conditions(self.reference, context.hardware)
+        comparability.require_undisturbed(context.settings, context.hardware)
 
-    def invalid(self, error: EnergyError, windows: Sequence[Window]) -> VerdictRecord:
+    def _warm_up(self, sampler: Sampler) -> None:
+        """Warm a run up; one that does not become steady is never recorded."""
+        limit = policy.warm_up_limit(self.base, self.context.settings)
+        if sampler.warm_up(limit):
+            return
+        if self.context.settings.update:
+            raise InvalidEvidenceError(
+                f"not recorded: J/token had not become steady after {limit} warm-up windows; let "
+                f"the device warm up, stop other work on it, and record again"
+            )
+        self._unsteady = True
+
+    def _missing(self) -> VerdictRecord:
+        """The record of a figure whose baseline is demanded and absent."""
+        key, file = self.context.hardware.key, self.context.test.partition("::")[0]
+        return self._ended(
+            "missing",
+            f"`{self.base.id}` has no {self.base.metric} baseline for `{key}`; record one "
+            f"on an idle machine with `pytest {file} --energy-hw={key} --energy-update=new`",
+        )
+
+    def _invalid(self, error: InvalidEvidenceError, windows: Sequence[Window]) -> VerdictRecord:
         """The record of a figure whose windows cannot be believed or compared."""
         reason = str(error)
-        if self.session.config.parallel and FOREIGN in reason:
+        if self.context.settings.parallel and FOREIGN in reason:
             reason += (
                 "; pytest-xdist's other workers keep the GPU that they have used: run what is "
                 "metered with `-n 0`"
             )
-        record = replace(self.base, outcome="invalid", reason=reason, windows=tuple(windows))
-        return policy.judged(record, self.session.config)
+        return self._ended("invalid", reason, windows)
 
-    def show(self, identifier: str, number: int, window: Window) -> None:
-        """Tell the person of one more window."""
-        figure = quantity(window.joules_per_token, "J/token")
-        text = f"{figure}  {window.tokens_per_second:,.0f} tokens/s"
-        self.session.progress.window(identifier, number, text)
-
-    def _changed_environment(self) -> dict[str, tuple[str | None, str | None]]:
-        if self.reference is None:
-            return {}
-        return comparable.changed_environment(self.reference, self.session.hardware)
+    def _ended(self, outcome: str, reason: str, windows: Sequence[Window] = ()) -> VerdictRecord:
+        record = replace(self.base, outcome=outcome, reason=reason, windows=tuple(windows))
+        return policy.judged(record, self.context.settings)
 
     def _warning(self) -> str | None:
         found = self.reference
@@ -154,5 +177,5 @@ class Check:
             self.levels.tolerance,
             self.levels.detect,
             pooled=pooled_of(found.baseline, found.entry),
-            device=self.session.hardware.device,
+            device=self.context.hardware.device,
         )

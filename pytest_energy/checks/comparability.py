@@ -5,12 +5,12 @@ from __future__ import annotations
 from statistics import fmean
 
 from pytest_energy.baselines import Reference, StoredSession
+from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
+from pytest_energy.checks.settings import Settings
 from pytest_energy.errors import BaselineError
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.metering.hardware import Hardware
-from pytest_energy.plugin.options import EnergyConfig
-from pytest_energy.plugin.state import EnergySession
 from pytest_energy.results import VerdictRecord
 
 _CONDITIONS = {
@@ -21,18 +21,18 @@ _CONDITIONS = {
 _CPU_CONDITIONS = {"cpu": "the processor", "meter": "the meter"}
 
 
-def reference(record: VerdictRecord, session: EnergySession) -> Reference | None:
+def reference(record: VerdictRecord, context: CheckContext) -> Reference | None:
     """The entry that a figure is gated against, None where it is to be recorded or is missing.
 
     Raises `BaselineError` where a committed entry is of other work; a local one, or one that is
     to be replaced, is recorded anew.
     """
-    found = session.reference(record.metric, record.id)
+    found = context.store.find(record.metric, record.id)
     if found is None:
         return None
     other = _other_work(record, found)
-    differs = other is not None or _differing(found, session.hardware) is not None
-    if differs and (found.local or session.config.update == "replace"):
+    differs = other is not None or _differing(found, context.hardware) is not None
+    if differs and (found.local or context.settings.update == "replace"):
         return None
     if other is not None:
         raise BaselineError(
@@ -52,10 +52,10 @@ def require_same_conditions(found: Reference, hardware: Hardware) -> None:
         )
 
 
-def require_undisturbed(config: EnergyConfig, hardware: Hardware) -> None:
+def require_undisturbed(settings: Settings, hardware: Hardware) -> None:
     """Raise `InvalidEvidenceError` where other workers' tests run on the metered processor."""
     counted = not hardware.environment.get("meter", "").endswith("(modelled)")
-    if config.parallel and hardware.key == "cpu" and counted:
+    if settings.parallel and hardware.key == "cpu" and counted:
         raise InvalidEvidenceError(
             "other pytest-xdist workers run on the processor that is metered; use `-n 0`"
         )
@@ -80,9 +80,11 @@ def explanation(
 
 
 def changed_environment(
-    found: Reference, hardware: Hardware
+    found: Reference | None, hardware: Hardware
 ) -> dict[str, tuple[str | None, str | None]]:
     """What differs from the newest session's environment, by name: (then, now)."""
+    if found is None:
+        return {}
     environment = _environment(found, _own_rows(found, hardware)[-1])
     return {
         name: (then, hardware.environment.get(name))

@@ -1,149 +1,121 @@
-"""J/token of a run against its baseline, and J/real token beside it where padding changed."""
+"""J/token of a run against its baseline, and J/real token beside it if padding has changed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pytest_energy.baselines import Entry, Reference, StoredSession, pooled_of, session_stats
-from pytest_energy.checks import comparability as comparable
-from pytest_energy.checks import measuring as evidence
-from pytest_energy.checks import policy
+from pytest_energy.checks import comparability
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.measuring import InvalidEvidenceError, Purchases, Run
+from pytest_energy.checks.context import CheckContext
+from pytest_energy.checks.measuring import Run, Sampler, require_run, summarise
 from pytest_energy.errors import raised_elsewhere
 from pytest_energy.gate.gates import SequentialGate
-from pytest_energy.plugin.marker import EnergyMarker
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.metering import Window
+from pytest_energy.outcomes import MOVED, severity
 from pytest_energy.results import VerdictRecord
 
 __tracebackhide__ = raised_elsewhere
 
-
 PADDING_DIFFERS = 1e-3
 """Relative difference of padding overheads, which are exact, beyond rounding in the file."""
 
-_WORST_FIRST = ("regression", "invalid", "improvement", "inconclusive", "within")
 
-
-def check_joules_per_token(
-    session: EnergySession, nodeid: str, marker: EnergyMarker, run: Run
-) -> VerdictRecord:
-    """Pull windows of a run until its J/token is sure; recorded where there is no baseline."""
-    evidence.require_run(run)
+def check_joules_per_token(context: CheckContext, run: Run, name: str | None) -> VerdictRecord:
+    """The record of a run's J/token, measured until it is sure; `name` stands for the run's id."""
+    require_run(run)
     parameters = getattr(run, "parameters", None)
     base = VerdictRecord(
-        id=run.id,
+        id=name or run.id,
         metric="joules_per_token",
         workload=run.digest,
         tokens=getattr(run, "tokens", None),
         # On a module of torch it is a method.
         parameters=parameters if isinstance(parameters, tuple) else None,
     )
-    check = Check(session, nodeid, marker, base)
-    purchases = Purchases(run, check.show)
-    if check.refusal is not None:
-        return check.refused(check.refusal)
-    try:
-        if check.keeper.wants(check.reference):
-            return _record(check, purchases)
-        if check.reference is None:
-            return check.missing()
-        return _gate(check, purchases, check.reference)
-    except InvalidEvidenceError as error:
-        return check.invalid(error, purchases.windows + purchases.rejected)
+    return _JoulesPerToken(context, base, run).verdict()
 
 
-def _record(check: Check, purchases: Purchases) -> VerdictRecord:
-    check.require_comparable()
-    check.warm_up(purchases)
-    for _ in range(check.keeper.windows):
-        purchases.buy()
-    summary = evidence.summarise(purchases.windows)
-    record = replace(
-        check.base,
-        value=summary.mean,
-        uncertainty=summary.uncertainty,
-        windows=tuple(purchases.windows),
-    )
-    judged = policy.plausible(record, check.session.baseline)
-    if judged.fails:
-        return judged
-    return check.keeper.keep(
-        record,
-        summary,
-        values=[window.joules_per_token for window in purchases.windows],
-        previous=check.reference,
-        padding_overhead=purchases.run.padding_overhead,
-    )
+class _JoulesPerToken(Check):
+    def __init__(self, context: CheckContext, base: VerdictRecord, run: Run) -> None:
+        super().__init__(context, base)
+        self._sampler = Sampler(run, context.on_window)
+        self._overhead = run.padding_overhead
 
+    def _samplers(self) -> Sequence[Sampler]:
+        return (self._sampler,)
 
-def _gate(check: Check, purchases: Purchases, reference: Reference) -> VerdictRecord:
-    check.require_comparable()
-    overhead = purchases.run.padding_overhead
-    gates = _gates(check, reference, overhead)
-    check.warm_up(purchases)
-    while any(gate.verdict is None for _, gate in gates):
-        value = purchases.buy().joules_per_token
-        for factor, gate in gates:
-            if gate.verdict is None:
-                gate.add(value * factor)
-    summary = evidence.summarise(purchases.windows)
-    verdicts = [gate.verdict for _, gate in gates if gate.verdict is not None]
-    verdict = min(verdicts, key=lambda v: (_WORST_FIRST.index(v.outcome), -abs(v.change or 0)))
-    record = check.judged(verdict, summary, purchases.windows)
-    of_real_tokens = verdict is not verdicts[0]
-    if of_real_tokens and overhead:
-        record = replace(
-            record,
-            metric="joules_per_real_token",
-            unit="J/real token",
-            value=summary.mean * overhead,
-            uncertainty=summary.uncertainty * overhead,
+    def _unusable(self) -> Sequence[Window]:
+        return self._sampler.windows + self._sampler.rejected
+
+    def _recorded(self) -> VerdictRecord:
+        for _ in range(self.recorder.windows):
+            self._sampler.measure()
+        windows = self._sampler.windows
+        values = [window.joules_per_token for window in windows]
+        return self._kept(summarise(windows), windows, values, self._overhead)
+
+    def _gated(self, reference: Reference) -> VerdictRecord:
+        gates = self._gates(reference)
+        while any(gate.verdict is None for _, gate in gates):
+            value = self._sampler.measure().joules_per_token
+            for factor, gate in gates:
+                if gate.verdict is None:
+                    gate.add(value * factor)
+        verdicts = [gate.verdict for _, gate in gates if gate.verdict is not None]
+        verdict = min(verdicts, key=lambda v: (severity(v.outcome), -abs(v.change or 0)))
+        summary = summarise(self._sampler.windows)
+        overhead = None if verdict is verdicts[0] else self._overhead
+        known: dict[str, Any] = {}
+        if overhead:
+            known = {
+                "metric": "joules_per_real_token",
+                "unit": "J/real token",
+                "value": summary.mean * overhead,
+                "uncertainty": summary.uncertainty * overhead,
+            }
+        if verdict.outcome in MOVED:
+            known["explanation"] = comparability.explanation(
+                summary, reference, self.context.hardware, overhead
+            )
+        record = self._decided(verdict, summary, self._sampler.windows, **known)
+        # What is stored is J/token, whichever of the two was judged.
+        stored = replace(record, metric=self.base.metric, unit=self.base.unit)
+        self.recorder.extend(stored, summary, reference, self._overhead)
+        return record
+
+    def _gates(self, reference: Reference) -> list[tuple[float, SequentialGate]]:
+        """The gate of J/token, and that of J/real token if padding differs, with its factor."""
+        rows, overhead = reference.entry.sessions, self._overhead
+        stored = rows[-1].padding_overhead or overhead
+        if not stored or not overhead or not any(_pads_otherwise(row, overhead) for row in rows):
+            return [(1.0, self._gate(reference, reference.entry, share=1))]
+        # J/token does not see a worse padding policy; J/real token does.
+        real = tuple(replace(row, mean=row.mean * (row.padding_overhead or stored)) for row in rows)
+        entry = replace(reference.entry, sessions=real)
+        return [
+            (1.0, self._gate(reference, reference.entry, share=2)),
+            (overhead, self._gate(reference, entry, share=2, unit="J/real token")),
+        ]
+
+    def _gate(
+        self, reference: Reference, entry: Entry, share: int, unit: str = "J/token"
+    ) -> SequentialGate:
+        return SequentialGate(
+            session_stats(entry),
+            tolerance=self.levels.tolerance,
+            detect=self.levels.detect,
+            alpha=self.alpha / share,
+            beta=self.beta,
+            max_windows=self.most_windows,
+            device=self.context.hardware.device,
+            pooled=pooled_of(reference.baseline, entry),
+            local=reference.local,
+            unit=unit,
         )
-    if record.outcome in ("regression", "improvement"):
-        padding = overhead if of_real_tokens else None
-        why = comparable.explanation(summary, reference, check.session.hardware, padding)
-        record = replace(record, explanation=why)
-    record = policy.plausible(record, check.session.baseline)
-    # What is stored is J/token, whichever of the two was judged.
-    stored = replace(record, metric=check.base.metric, unit=check.base.unit)
-    check.keeper.extend(stored, summary, reference, overhead)
-    return record
-
-
-def _gates(
-    check: Check, reference: Reference, overhead: float | None
-) -> list[tuple[float, SequentialGate]]:
-    """The gate of J/token, and of J/real token where padding differs, each with its factor."""
-    rows = reference.entry.sessions
-    stored = rows[-1].padding_overhead or overhead
-    if not stored or not overhead or not any(_pads_otherwise(row, overhead) for row in rows):
-        return [(1.0, _sequential(check, reference, reference.entry, share=1))]
-    # J/token does not see a worse padding policy; J/real token does.
-    real = tuple(replace(row, mean=row.mean * (row.padding_overhead or stored)) for row in rows)
-    entry = replace(reference.entry, sessions=real)
-    return [
-        (1.0, _sequential(check, reference, reference.entry, share=2)),
-        (overhead, _sequential(check, reference, entry, share=2, unit="J/real token")),
-    ]
 
 
 def _pads_otherwise(row: StoredSession, overhead: float) -> bool:
     return abs(overhead / (row.padding_overhead or overhead) - 1) > PADDING_DIFFERS
-
-
-def _sequential(
-    check: Check, reference: Reference, entry: Entry, share: int, unit: str = "J/token"
-) -> SequentialGate:
-    return SequentialGate(
-        session_stats(entry),
-        tolerance=check.levels.tolerance,
-        detect=check.levels.detect,
-        alpha=check.alpha / share,
-        beta=check.beta,
-        max_windows=check.most_windows,
-        device=check.session.hardware.device,
-        pooled=pooled_of(reference.baseline, entry),
-        local=reference.local,
-        unit=unit,
-    )

@@ -1,21 +1,18 @@
-"""Buying windows: warm up until steady, buy invalid ones again, sum up what was bought."""
+"""Windows as evidence: warm up until steady, measure invalid ones again, sum up what was found."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from statistics import fmean, stdev
 from typing import Protocol
 
-from pytest_energy.baselines import StoredSession
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window
 from pytest_energy.stats.steadiness import autocorrelation, is_stationary
 
 __tracebackhide__ = raised_elsewhere
-
 
 INVALID_LIMIT = 5
 """Invalid windows in a row after which a figure's verdict is `invalid`."""
@@ -26,7 +23,7 @@ class InvalidEvidenceError(EnergyError):
 
 
 class Run(Protocol):
-    """Anything that can be gated: it sells windows of the same work, one at a time.
+    """Anything that can be gated: it measures windows of the same work, one at a time.
 
     `digest` names the work (None: not compared), `padding_overhead` is processed over real tokens.
     """
@@ -48,32 +45,31 @@ class Run(Protocol):
 
 
 @dataclass
-class Purchases:
-    """Windows bought of one run, in order; `show` is told of each, numbered (0: warm-up)."""
+class Sampler:
+    """Windows of one run, in order; `show` is told of each, numbered (0: warm-up)."""
 
     run: Run
     show: Callable[[str, int, Window], None]
     windows: list[Window] = field(default_factory=list)
     rejected: list[Window] = field(default_factory=list)
 
-    def buy(self) -> Window:
+    def measure(self) -> Window:
         """One valid window; raises `InvalidEvidenceError` once too many in a row were not."""
         for _ in range(INVALID_LIMIT):
-            window = self._window()
+            window = self._window(len(self.windows) + 1)
             if window.valid:
                 self.windows.append(window)
                 return window
-            self.rejected.append(window)
         raise InvalidEvidenceError(
             f"{INVALID_LIMIT} windows of `{self.run.id}` in a row were invalid: "
             f"{self.rejected[-1].invalid_reason}"
         )
 
     def warm_up(self, limit: int) -> bool:
-        """Run windows that are no evidence until J/token is steady; says whether it became so."""
+        """Whether J/token became steady within so many windows, which are no evidence."""
         values: list[float] = []
         while len(values) < limit:
-            window = self._window(warming=True)
+            window = self._window(0)
             if window.valid:
                 values.append(window.joules_per_token)
             elif len(self.rejected) >= INVALID_LIMIT:
@@ -81,15 +77,15 @@ class Purchases:
                     f"{INVALID_LIMIT} windows of `{self.run.id}` were invalid in warm-up: "
                     f"{window.invalid_reason}"
                 )
-            if not window.valid:
-                self.rejected.append(window)
             if is_stationary(values):
                 return True
         return False
 
-    def _window(self, *, warming: bool = False) -> Window:
+    def _window(self, number: int) -> Window:
         window = _checked(self.run.window(), self.run.id)
-        self.show(self.run.id, 0 if warming else len(self.windows) + 1, window)
+        if not window.valid:
+            self.rejected.append(window)
+        self.show(self.run.id, number, window)
         return window
 
 
@@ -114,8 +110,8 @@ def _checked(window: object, identifier: str) -> Window:
         )
     if not window.tokens > 0 or (window.valid and not window.seconds > 0):
         raise EnergyError(
-            f"`{identifier}` sold a window of {window.tokens} tokens in {window.seconds:.3g} s; "
-            f"set `tokens` to what it processed"
+            f"`{identifier}` measured a window of {window.tokens} tokens in "
+            f"{window.seconds:.3g} s; set `tokens` to what it processed"
         )
     return replace(
         window,
@@ -171,28 +167,4 @@ def summarise_pairs(pairs: Sequence[tuple[Window, Window]]) -> Summary:
         cv=sd,
         autocorrelation=autocorrelation(ratios),
         windows=len(ratios),
-    )
-
-
-def stored_session(
-    summary: Summary,
-    *,
-    device: str | None,
-    environment: str,
-    padding_overhead: float | None,
-    tokens: int | None,
-) -> StoredSession:
-    """The row that a baseline file keeps of a summary."""
-    return StoredSession(
-        date=datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
-        windows=summary.windows,
-        mean=summary.mean,
-        cv=summary.cv,
-        autocorrelation=summary.autocorrelation,
-        device=device,
-        padding_overhead=padding_overhead,
-        mean_watts=summary.mean_watts,
-        tokens_per_second=summary.tokens_per_second,
-        environment=environment,
-        tokens=tokens,
     )

@@ -1,15 +1,17 @@
-"""What a verdict means for its test: levels, claims, and which outcomes fail where."""
+"""What a verdict means for its test: levels, windows, bands, and which outcomes fail where."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pytest_energy.baselines import Baseline, Claim, Entry
+from pytest_energy.baselines import Baseline, Entry
+from pytest_energy.checks.context import CheckContext
+from pytest_energy.checks.settings import Settings, TestSettings
 from pytest_energy.errors import EnergyError
-from pytest_energy.plugin.marker import EnergyMarker
-from pytest_energy.plugin.options import EnergyConfig
+from pytest_energy.outcomes import MOVED
 from pytest_energy.results import VerdictRecord
-from pytest_energy.units import quantity
+from pytest_energy.stats.steadiness import WARM_UP_LIMIT
+from pytest_energy.units import FRACTION, quantity
 
 MISSED = 0.03
 """Share of changes as large as `detect` that one gate may pass."""
@@ -26,14 +28,6 @@ MOST_ADVISORY_PAIRS = 12
 FAR = 2.0
 """Times outside a J/token band from elsewhere that fail: its conditions were not these."""
 
-WARM_UP_LIMIT = 8
-"""Warm-up windows after which measuring begins, steady or not; fewer where nothing can fail."""
-
-# Where no baseline file states a band: the paper's 50 % within 10 points where joules are measured;
-# where a model turns time into joules, only that DistilBERT saves clearly.
-_SAVINGS_MEASURED = Claim(0.40, 0.60, "paper")
-_SAVINGS_MODELLED = Claim(0.25, 1.00, "paper")
-
 
 @dataclass(frozen=True)
 class Levels:
@@ -47,17 +41,17 @@ DEFAULT_LEVELS = {"joules_per_token": Levels(0.02, 0.05), "savings": Levels(0.01
 
 
 def levels(
-    metric: str, marker: EnergyMarker, config: EnergyConfig | None, entry: Entry | None
+    metric: str, asked: TestSettings, settings: Settings | None, entry: Entry | None
 ) -> Levels:
     """The levels of one gate: marker, then option, then the baseline's entry, then the default.
 
     A tolerance given alone takes `detect` along in the default's proportion.
     """
     default = DEFAULT_LEVELS[metric]
-    asked = marker.tolerance or (config.tolerance if config else None)
-    tolerance = asked or (entry.tolerance if entry else None) or default.tolerance
-    detect = marker.detect or (config.detect if config else None)
-    if detect is None and asked is None and entry is not None:
+    given = asked.tolerance or (settings.tolerance if settings else None)
+    tolerance = given or (entry.tolerance if entry else None) or default.tolerance
+    detect = asked.detect or (settings.detect if settings else None)
+    if detect is None and given is None and entry is not None:
         detect = entry.detect
     if detect is None:
         same = tolerance == default.tolerance
@@ -70,45 +64,63 @@ def levels(
     return Levels(tolerance, detect)
 
 
-def judged(record: VerdictRecord, config: EnergyConfig) -> VerdictRecord:
-    """The record with `fails` set, as the table of outcomes in docs/outcomes.md says."""
-    return replace(record, fails=_fails(record, config))
+def most_windows(record: VerdictRecord, context: CheckContext, *, pairs: bool = False) -> int:
+    """The most windows that a verdict may cost, or pairs of them in an A/B."""
+    asked = context.asked.max_windows or context.settings.max_windows
+    if asked or context.settings.strict or not is_advisory(record):
+        return asked or MOST_WINDOWS
+    return MOST_ADVISORY_PAIRS if pairs else MOST_ADVISORY_WINDOWS
 
 
-def claimed(record: VerdictRecord, stored: Baseline | None) -> VerdictRecord:
-    """Hold savings against the band that the hardware's file, or else the paper, states."""
-    method = record.method
-    claim = stored.claims.get(("savings", method)) if stored else None
-    if claim is None:
-        claim = _SAVINGS_MODELLED if method == "modelled" else _SAVINGS_MEASURED
-    if record.value is None or claim.low <= record.value <= claim.high:
-        return record
-    low = record.value < claim.low
-    return replace(
-        record,
-        outcome="regression" if low else "improvement",
-        reason=f"saves {100 * record.value:.1f} % of J/token, {'below' if low else 'above'} the "
-        f"band of {100 * claim.low:.0f} to {100 * claim.high:.0f} % ({claim.source}) for {method} "
-        f"joules; look for what changed in the models, the batches or the meter",
-        fails=True,
-    )
+def warm_up_limit(record: VerdictRecord, settings: Settings, *, pairs: bool = False) -> int:
+    """The most windows that warming up may cost a run; `pairs` if it is one of two sides."""
+    matters = settings.strict or settings.update is not None or not is_advisory(record)
+    if matters:
+        return WARM_UP_LIMIT
+    return (MOST_ADVISORY_PAIRS if pairs else MOST_ADVISORY_WINDOWS) // 2
 
 
-def plausible(record: VerdictRecord, stored: Baseline | None) -> VerdictRecord:
-    """Fail J/token far outside a band known from elsewhere; near it, only a baseline can tell."""
-    band = stored.band(record.id) if stored and record.unit == "J/token" else None
+def judged(
+    record: VerdictRecord, settings: Settings, stored: Baseline | None = None
+) -> VerdictRecord:
+    """The record with `fails` set as docs/outcomes.md says; a band of `stored` comes first."""
+    outside = outside_band(record, stored)
+    return outside or replace(record, fails=_fails(record, settings))
+
+
+def outside_band(record: VerdictRecord, stored: Baseline | None) -> VerdictRecord | None:
+    """The failing record of a figure outside what its file states from elsewhere; None if inside.
+
+    Savings must lie in the band of their kind of meter; J/token fails far outside its band alone,
+    since near it only a baseline can tell.
+    """
     value = record.value
-    if band is None or value is None or band.low / FAR <= value <= band.high * FAR:
-        return record
-    low, high = (quantity(edge, record.unit) for edge in (band.low, band.high))
-    return replace(
-        record,
-        outcome="regression" if value > band.high else "improvement",
-        reason=f"{quantity(value, record.unit)} is far outside the band of {low} to {high} "
-        f"({band.source}), by more than {FAR:g} times; look for what is wrong with the meter or "
-        f"the work, or correct the band in `{stored.path if stored else ''}`",
-        fails=True,
-    )
+    if stored is None or value is None:
+        return None
+    band = stored.band(record.id) if record.unit == "J/token" else None
+    if record.unit == FRACTION:
+        band = stored.claims.get(("savings", record.method))
+    factor = 1.0 if record.unit == FRACTION else FAR
+    if band is None or band.low / factor <= value <= band.high * factor:
+        return None
+    above = value > band.high
+    if record.unit == FRACTION:
+        reason = (
+            f"saves {100 * value:.1f} % of J/token, {'above' if above else 'below'} the "
+            f"band of {100 * band.low:.0f} to {100 * band.high:.0f} % ({band.source}) for "
+            f"{record.method} joules; look for what changed in the models, the batches or the meter"
+        )
+    else:
+        low, high = (quantity(edge, record.unit) for edge in (band.low, band.high))
+        reason = (
+            f"{quantity(value, record.unit)} is far outside the band of {low} to {high} "
+            f"({band.source}), by more than {FAR:g} times; look for what is wrong with the meter "
+            f"or the work, or correct the band in `{stored.path}`"
+        )
+    # More savings than stated are an improvement, and so are fewer joules.
+    better = above == (record.unit == FRACTION)
+    outcome = "improvement" if better else "regression"
+    return replace(record, outcome=outcome, reason=reason, fails=True)
 
 
 def is_advisory(record: VerdictRecord) -> bool:
@@ -116,25 +128,16 @@ def is_advisory(record: VerdictRecord) -> bool:
     return record.local or record.method == "modelled"
 
 
-def warm_up_limit(record: VerdictRecord, config: EnergyConfig, *, pairs: bool = False) -> int:
-    """The most windows that warming up may cost, a run; `pairs` where it is one of two sides."""
-    matters = config.strict or config.update is not None or not is_advisory(record)
-    if matters:
-        return WARM_UP_LIMIT
-    return (MOST_ADVISORY_PAIRS if pairs else MOST_ADVISORY_WINDOWS) // 2
-
-
-def _fails(record: VerdictRecord, config: EnergyConfig) -> bool:
+def _fails(record: VerdictRecord, settings: Settings) -> bool:
     if record.outcome == "missing":
         return True
     if record.outcome == "invalid":
-        return config.ci or config.strict or config.update is not None
+        return settings.ci or settings.strict or settings.update is not None
     if record.outcome == "inconclusive":
-        return config.strict
-    if record.outcome == "improvement" and (config.improvement == "pass" or _unstored(record)):
+        return settings.strict
+    if record.outcome == "improvement" and (settings.improvement == "pass" or _unstored(record)):
         return False
-    moved = record.outcome in ("regression", "improvement")
-    return moved and (config.strict or not is_advisory(record))
+    return record.outcome in MOVED and (settings.strict or not is_advisory(record))
 
 
 def _unstored(record: VerdictRecord) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from statistics import fmean
 
-from pytest_energy.baselines import Entry, Reference
+from pytest_energy.baselines import Entry, Reference, StoredSession
 from pytest_energy.baselines.writing import Recording
-from pytest_energy.checks import measuring as evidence
 from pytest_energy.checks import policy
+from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
-from pytest_energy.plugin.marker import EnergyMarker
-from pytest_energy.plugin.state import EnergySession
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.steadiness import halves_agree
 from pytest_energy.units import difference, percent
@@ -30,38 +29,36 @@ HALVES_AGREE = 0.01
 """How far, relative, the halves of a session may differ for it to be committed."""
 
 
-class Keeper:
-    """Decides on and keeps the recordings of one session."""
+class BaselineRecorder:
+    """Decides on the recordings of one test, and hands them to the store."""
 
-    def __init__(self, session: EnergySession, marker: EnergyMarker) -> None:
-        self._session = session
-        self._marker = marker
+    def __init__(self, context: CheckContext) -> None:
+        self._context = context
+        self._mode = context.settings.update
 
     @property
     def windows(self) -> int:
         """How many windows a recording is made of."""
-        return COMMITTED_WINDOWS if self._session.config.update else LOCAL_WINDOWS
+        return COMMITTED_WINDOWS if self._mode else LOCAL_WINDOWS
 
     def wants(self, reference: Reference | None) -> bool:
         """Whether a figure is to be recorded rather than gated."""
-        mode = self._session.config.update
-        if mode == "new":
+        if self._mode == "new":
             return reference is None or reference.local
-        if mode is not None:
+        if self._mode is not None:
             return True
-        return reference is None and not self._session.demands_baseline
+        return reference is None and not self._context.settings.demands_baseline
 
     def keep(
         self,
         record: VerdictRecord,
         summary: Summary,
-        *,
         values: Sequence[float],
         previous: Reference | None,
-        padding_overhead: float | None = None,
+        padding_overhead: float | None,
     ) -> VerdictRecord:
-        """Record a figure; raises `InvalidEvidenceError` if `values` had not settled."""
-        mode = self._session.config.update
+        """The record of a figure that is kept; `InvalidEvidenceError` if `values` moved within."""
+        mode = self._mode
         if mode and not halves_agree(values, HALVES_AGREE):
             raise InvalidEvidenceError(
                 f"not recorded: the halves of {len(values)} windows differ by more than "
@@ -74,14 +71,7 @@ class Keeper:
             change = summary.mean / before - 1 if relative else summary.mean - before
         if mode == "append" and previous is not None and change is not None:
             padded = _change_of_real_tokens(previous.entry, summary.mean, padding_overhead)
-            for moved, unit in ((change, record.unit), (padded, "J/real token")):
-                if abs(moved) > (record.detect or 0.0):
-                    raise InvalidEvidenceError(
-                        f"not appended: this session differs from the stored ones by "
-                        f"{difference(moved, unit)}, more than `detect`, so it is not one more of "
-                        f"the same; if the change is meant, record anew with "
-                        f"`--energy-update=replace`"
-                    )
+            _require_alike(record, {record.unit: change, "J/real token": padded})
         self._store(record, summary, padding_overhead, local=mode is None, anew=mode is None)
         where = f"`--energy-update={mode}`" if mode else "for this machine alone"
         return replace(
@@ -89,8 +79,6 @@ class Keeper:
             outcome="recorded",
             reason=f"recorded {where}: {summary.windows} {'windows' if relative else 'pairs'}, "
             f"spread {percent(round(summary.cv, 3))}",
-            value=summary.mean,
-            uncertainty=summary.uncertainty,
             baseline=before,
             change=change,
             local=mode is None,
@@ -107,7 +95,7 @@ class Keeper:
         sessions = reference.entry.sessions
         small = abs(record.change or 0.0) <= (record.tolerance or 0.0)
         unmoved = small and record.outcome in ("within", "inconclusive")
-        same = sessions[0].environment == self._session.hardware.environment_id
+        same = sessions[0].environment == self._context.hardware.environment_id
         if reference.local and unmoved and same and len(sessions) < LOCAL_SESSIONS:
             self._store(record, summary, padding_overhead, local=True, anew=False)
 
@@ -120,33 +108,48 @@ class Keeper:
         local: bool,
         anew: bool,
     ) -> None:
-        hardware = self._session.hardware
+        hardware = self._context.hardware
         # What one run was told on its command line is not what the baseline is to hold for good.
-        lasting = policy.levels(record.metric, self._marker, None, None)
-        self._session.pending.add(
-            Recording(
-                metric=record.metric,
-                id=record.id,
-                workload=record.workload,
-                session=evidence.stored_session(
-                    summary,
-                    device=hardware.device,
-                    environment=hardware.environment_id,
-                    padding_overhead=padding_overhead,
-                    tokens=record.tokens,
-                ),
-                environment=dict(hardware.environment),
-                tolerance=lasting.tolerance,
-                detect=lasting.detect,
-                nodeid=record.nodeid,
+        lasting = policy.levels(record.metric, self._context.asked, None, None)
+        recording = Recording(
+            metric=record.metric,
+            id=record.id,
+            workload=record.workload,
+            session=StoredSession(
+                date=datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
+                windows=summary.windows,
+                mean=summary.mean,
+                cv=summary.cv,
+                autocorrelation=summary.autocorrelation,
+                device=hardware.device,
+                padding_overhead=padding_overhead,
+                mean_watts=summary.mean_watts,
+                tokens_per_second=summary.tokens_per_second,
+                environment=hardware.environment_id,
+                tokens=record.tokens,
             ),
-            local=local,
-            anew=anew,
+            environment=dict(hardware.environment),
+            tolerance=lasting.tolerance,
+            detect=lasting.detect,
+            nodeid=record.nodeid,
         )
+        self._context.store.record(recording, local=local, anew=anew)
+
+
+def _require_alike(record: VerdictRecord, changes: dict[str, float]) -> None:
+    """Raise `InvalidEvidenceError` if a session moved, by its unit, too far to be one more."""
+    for unit, moved in changes.items():
+        if abs(moved) > (record.detect or 0.0):
+            raise InvalidEvidenceError(
+                f"not appended: this session differs from the stored ones by "
+                f"{difference(moved, unit)}, more than `detect`, so it is not one more of "
+                f"the same; if the change is meant, record anew with "
+                f"`--energy-update=replace`"
+            )
 
 
 def _change_of_real_tokens(entry: Entry, mean: float, overhead: float | None) -> float:
-    """How far J/real token is from the stored sessions', relative; 0 where padding is not known."""
+    """How far J/real token is from the stored sessions', relative; 0 if padding is not known."""
     rows = [row for row in entry.sessions if row.padding_overhead is not None]
     if overhead is None or not rows:
         return 0.0

@@ -1,55 +1,47 @@
-"""Which way a gated figure goes: by its baseline, by A/B, or by A/B what the baseline left open."""
+"""Which way the checks of a run go: against its baselines, by pairs, or in a side of an A/B."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
-import pytest
-
+from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.joules_per_token import check_joules_per_token
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.savings import check_savings
 from pytest_energy.errors import EnergyError, raised_elsewhere
-from pytest_energy.plugin.marker import EnergyMarker
-from pytest_energy.plugin.state import EnergySession
 from pytest_energy.results import VerdictRecord
 
 __tracebackhide__ = raised_elsewhere
 
+_RUNS = {"joules_per_token": 1, "savings": 2}
 
-def checked(
-    session: EnergySession,
-    item: pytest.Item,
-    earlier: Sequence[VerdictRecord],
-    metric: str,
-    run: Run,
-    other: Run | None,
-) -> VerdictRecord:
-    """The record of one check of a test; `earlier` are those of its checks before.
 
-    Raises `EnergyError` where the metric and the runs make no check.
-    """
-    if (metric, other is not None) not in (("joules_per_token", False), ("savings", True)):
+class GateRunner(Protocol):
+    """Turns a metric of one run, or of two, into the record of a verdict; one for each session."""
+
+    def check(
+        self, context: CheckContext, metric: str, runs: Sequence[Run], name: str | None
+    ) -> VerdictRecord:
+        """The record of one check of a test; `name` is the figure's, None: that of its runs."""
+
+
+class BaselineRunner:
+    """Gates figures against the baselines that are stored for the hardware."""
+
+    def check(
+        self, context: CheckContext, metric: str, runs: Sequence[Run], name: str | None
+    ) -> VerdictRecord:
+        """The record of one check; recorded if there is no baseline to check against."""
+        if metric == "savings":
+            return check_savings(context, runs[0], runs[1], name)
+        return check_joules_per_token(context, runs[0], name)
+
+
+def require_metric(metric: str, runs: Sequence[Run]) -> None:
+    """Raise `EnergyError` if a metric is not known, or is not one of so many runs."""
+    if _RUNS.get(metric) != len(runs):
         raise EnergyError(
-            f"`{metric}` with {'one run' if other is None else 'two runs'} is no check; "
+            f"`{metric}` with {'one run' if len(runs) == 1 else 'two runs'} is no check; "
             f"give `joules_per_token` one run, or `savings` the larger and the smaller"
         )
-    if session.server is not None:
-        return session.server.check(metric, [run] if other is None else [run, other])
-    record = None
-    if session.config.compare is None:
-        record = _against_baseline(session, item, run, other)
-        if session.config.settle is None or record.outcome != "inconclusive":
-            return record
-    from pytest_energy.plugin.ab_items import compared
-
-    return compared(session, item, tuple(earlier), record)
-
-
-def _against_baseline(
-    session: EnergySession, item: pytest.Item, run: Run, other: Run | None
-) -> VerdictRecord:
-    marker = EnergyMarker.from_item(item)
-    if other is None:
-        return check_joules_per_token(session, item.nodeid, marker, run)
-    return check_savings(session, item.nodeid, marker, run, other)

@@ -1,19 +1,165 @@
-"""Idle power: what a device draws before the run's first work, and joules net of it."""
+"""One run's devices: the meter, their locks, their idle power, and what the run spends."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import window
-from pytest_energy.meters import Meter
+from pytest_energy.metering.device_lock import device_lock
+from pytest_energy.metering.hardware import Hardware, identify, matching_key
+from pytest_energy.meters import Meter, open_meter
 from pytest_energy.meters.protocol import TOO_SHORT
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What a run itself cost while it held the devices: gross joules and seconds.
+
+    `complete` is False if a device was lost, so that the joules are a lower bound.
+    """
+
+    joules: float = 0.0
+    seconds: float = 0.0
+    complete: bool = True
+
+    def __add__(self, other: RunCost) -> RunCost:
+        return RunCost(
+            self.joules + other.joules,
+            self.seconds + other.seconds,
+            self.complete and other.complete,
+        )
+
+
+class Listener(Protocol):
+    """Who is told what happens to the devices meanwhile."""
+
+    def note(self, text: str) -> None:
+        """Something a person must know now, such as whom the run waits for."""
+
+    def waited(self, seconds: float) -> None:
+        """Time that went into waiting for other runs."""
+
+
+class Silent:
+    """A listener that tells nobody."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def waited(self, seconds: float) -> None:
+        """Nothing."""
+
+
+class DeviceSession:
+    """The devices of one run; nothing is opened before it is asked for.
+
+    `known` gives the hardware keys with their device-name globs, `asked` the key that the run
+    names (`auto`: whatever is found).
+    """
+
+    def __init__(
+        self,
+        meter: str,
+        listener: Listener,
+        *,
+        asked: str = "auto",
+        known: Callable[[], Mapping[str, tuple[str, ...]]] = dict,
+        lock_timeout_seconds: float = 600.0,
+        idle_seconds: float = 0.0,
+    ) -> None:
+        self.cost = RunCost()
+        self.idle_watts: float | None = None
+        self._meter_name, self._listener = meter, listener
+        self._asked, self._known = asked, known
+        self._lock_timeout_seconds, self._idle_seconds = lock_timeout_seconds, idle_seconds
+        self._depth = 0
+
+    @classmethod
+    def over(cls, meter: Meter) -> DeviceSession:
+        """A session on a meter that somebody else has open, and whose devices they hold."""
+        session = cls(meter.name, Silent())
+        session.meter = meter
+        session._depth = 1
+        return session
+
+    @cached_property
+    def meter(self) -> Meter:
+        """The run's one meter; raises `EnergyError` if none works."""
+        return open_meter(self._meter_name)
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """What is measured on; its key is the one asked for if that file fits the devices."""
+        known = self._known()
+        found = identify(self.meter, {k: globs for k, globs in known.items() if k != "cpu"})
+        names = [device.name for device in found.devices]
+        if found.key != "cpu" and self._asked in known:
+            own = {self._asked: known[self._asked]}
+            found = replace(found, key=matching_key(names, own) or found.key)
+        return found
+
+    @property
+    def identified(self) -> Hardware | None:
+        """The hardware if the run has looked at it, else None."""
+        return self.hardware if "hardware" in self.__dict__ else None
+
+    @contextmanager
+    def metered(self) -> Iterator[None]:
+        """Hold the devices' locks, and count what is spent meanwhile; nests."""
+        if self._depth:
+            yield
+            return
+        names = [device.uuid or device.domain for device in self.meter.devices]
+        asked = time.monotonic()
+        with device_lock(names, self._lock_timeout_seconds, self._listener.note):
+            self._depth += 1
+            started, before = time.monotonic(), self._joules()
+            self._listener.waited(started - asked)
+            try:
+                self._measure_idle()
+                yield
+            finally:
+                self._depth -= 1
+                self.cost += self._spent_since(before, time.monotonic() - started)
+
+    def close(self) -> None:
+        """Close the meter if it was opened; a second call does nothing."""
+        meter = self.__dict__.pop("meter", None)
+        if meter is not None:
+            meter.close()
+
+    def _measure_idle(self) -> None:
+        """Once, before the first test's work."""
+        seconds, self._idle_seconds = self._idle_seconds, 0.0
+        if seconds and self.meter.method != "modelled":
+            try:
+                self.idle_watts = idle_watts(self.meter, seconds)
+            except EnergyError as error:
+                self._listener.note(str(error))
+
+    def _joules(self) -> float | None:
+        try:
+            return sum(self.meter.read().joules.values())
+        except EnergyError:
+            return None
+
+    def _spent_since(self, before: float | None, seconds: float) -> RunCost:
+        after = self._joules()
+        if before is None or after is None or after < before:
+            return RunCost(0.0, seconds, complete=False)
+        return RunCost(after - before, seconds)
 
 
 def idle_watts(meter: Meter, seconds: float) -> float:
     """Mean power (W) of a metered stretch in which this process does nothing.
 
-    A meter that shows no joules in it is at 0 W. Raises `EnergyError` where it was disturbed.
+    A meter that shows no joules in it is at 0 W. Raises `EnergyError` if it was disturbed.
     """
     with window(meter, "idle") as opened:
         time.sleep(seconds)

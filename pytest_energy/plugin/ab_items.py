@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import Any
 
 import pytest
 
-from pytest_energy.ab.paired_check import Comparing
-from pytest_energy.errors import EnergyError
-from pytest_energy.plugin.fixtures import session_of, user_errors
-from pytest_energy.plugin.outcome import report
-from pytest_energy.plugin.state import EnergySession
-from pytest_energy.results import VerdictRecord
+from pytest_energy.ab import Invocation
+from pytest_energy.ab.runner import PairedRunner, SkippedInHeadError
+from pytest_energy.ab.side_place import passed_on
+from pytest_energy.plugin.fixtures import user_errors
+from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS
+from pytest_energy.plugin.state import session_of
 
 GATE = "energy_gate"
+
+_EMPTIED = ("hw", "update", "json", "compare", "settle", "history", "markdown", "html")
+"""Options that a side must not have, so that it writes nothing and compares nothing."""
 
 
 class ComparedItem(pytest.Item):
@@ -35,8 +40,13 @@ class ComparedItem(pytest.Item):
         """Compare each check that the test makes."""
         with user_errors():
             session = session_of(self)
+        assert isinstance(session.runner, PairedRunner), "collection has chosen it"
         with user_errors(), session.metered():
-            _compare(session, self)
+            try:
+                for record in session.runner.compared(session.context(self)):
+                    session.report(session, self, record)
+            except SkippedInHeadError as skipped:
+                pytest.skip(str(skipped))
 
     def reportinfo(self) -> Any:
         """Where the test is."""
@@ -50,39 +60,13 @@ def replace_gated(items: list[pytest.Item]) -> None:
             items[index] = ComparedItem.from_parent(item.parent, name=item.name, original=item)
 
 
-def compared(
-    session: EnergySession,
-    item: pytest.Item,
-    earlier: tuple[VerdictRecord, ...],
-    open_record: VerdictRecord | None = None,
-) -> VerdictRecord:
-    """One check of a test that runs here, compared; `open_record` is what a baseline left open."""
-    arena = _arena(session)
-    bench = arena.bench(session, item, earlier)
-    try:
-        record = Comparing(session, arena, item, bench, open_record).next_record()
-    finally:
-        bench.close()
-    if record is None:
-        raise EnergyError(
-            f"`{item.nodeid}` comes to fewer checks in a process of its own; let its checks not "
-            f"depend on what ran before"
-        )
-    return record
-
-
-def _compare(session: EnergySession, item: ComparedItem) -> None:
-    arena = _arena(session)
-    bench = arena.bench(session, item)
-    try:
-        comparing = Comparing(session, arena, item, bench)
-        while (record := comparing.next_record()) is not None:
-            report(session, item, record)
-            bench.answer(record)
-    finally:
-        bench.close()
-
-
-def _arena(session: EnergySession) -> Any:
-    assert session.arena is not None, "collection has prepared it"
-    return session.arena
+def invocation_of(config: pytest.Config) -> Invocation:
+    """What of pytest's command line the sides of an A/B need as well."""
+    extra = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    arguments = [*extra, *(str(each) for each in config.invocation_params.args)]
+    files = [str(each) for each in config.getoption("file_or_dir")]
+    return Invocation(
+        configuration=config.inipath,
+        passed=tuple(passed_on(arguments, files, VALUE_FLAGS)),
+        emptied=tuple(option.flag for option in OPTIONS if option.name in _EMPTIED),
+    )

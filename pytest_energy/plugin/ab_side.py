@@ -1,36 +1,41 @@
-"""pytest inside a side's process: a session that meters elsewhere, and a gate that only sells."""
+"""A side of an A/B: pytest runs the user's own test here, whose gate measures when it is asked to.
+
+`python -m pytest_energy.plugin.ab_side DESCRIPTOR` is started by the process that meters.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Generator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from pytest_energy.ab.messages import VERSION, Channel, ClosedError, Message, is_memory, last_error
-from pytest_energy.ab.remote_meter import ServedMeter
+from pytest_energy.ab.remote_meter import RemoteMeter
 from pytest_energy.ab.same_work import facts_of_run, foreign_module
+from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import Run
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
-from pytest_energy.metering.hardware import Budget, Hardware, identify
-from pytest_energy.meters import Meter
-from pytest_energy.plugin.fixtures import SESSION
-from pytest_energy.plugin.options import EnergyConfig
+from pytest_energy.metering.device_session import DeviceSession
+from pytest_energy.metering.hardware import Budget
+from pytest_energy.plugin.options import settings_of
 from pytest_energy.plugin.progress import Progress
-from pytest_energy.plugin.state import EnergySession
+from pytest_energy.plugin.session import EnergySession
+from pytest_energy.plugin.state import SESSION
 from pytest_energy.results import VerdictRecord, window_as_json
 
 PLUGIN = "pytest_energy.plugin"
 
+START_SECONDS = 60.0
+"""How long the first message may take, which is sent as soon as the process has been started."""
 
-class Server:
-    """Stands in for the gate: announces a check, sells windows, and passes on its verdict."""
+
+class SideRunner:
+    """Announces a check to the process that meters, measures its windows, returns its verdict."""
 
     def __init__(
         self, channel: Channel, environment: dict[str, str], other_tree: str | None
@@ -41,13 +46,17 @@ class Server:
         self._other_tree = other_tree
         self._checks = 0
 
-    def check(self, metric: str, runs: Sequence[Run]) -> VerdictRecord:
-        """Sell windows of the runs until the verdict comes."""
+    def check(
+        self, context: CheckContext, metric: str, runs: Sequence[Run], name: str | None
+    ) -> VerdictRecord:
+        """The record of the verdict, once it comes."""
+        del context  # the process that meters has its own
         self._require_own_code()
         self._channel.send(
             "ready",
             check=self._checks,
             metric=metric,
+            name=name,
             runs=[facts_of_run(run) for run in runs],
             environment=self._environment,
         )
@@ -95,58 +104,32 @@ class Server:
         return message
 
 
-class ServedSession(EnergySession):
-    """A session whose meter, budget and verdicts are another process's; it stores nothing."""
+class SidePlugin:
+    """The hooks of a side's pytest, in place of those of a run that meters."""
 
-    def __init__(self, config: EnergyConfig, channel: Channel, order: Message) -> None:
-        super().__init__(config, Path(), Progress())
-        self._channel = channel
-        self._order = order
-        self.server = Server(channel, dict(self.hardware.environment), order["ignored"])
-
-    @cached_property
-    def meter(self) -> Meter:
-        """The meter that the other process has open."""
-        return ServedMeter(self._channel, self._order["meter"])
-
-    @cached_property
-    def hardware(self) -> Hardware:
-        """What is measured on, with this interpreter's packages."""
-        return identify(self.meter)
-
-    @cached_property
-    def budget(self) -> Budget:
-        """The other process's budget, so that both sides work on the same batches."""
-        return Budget(self._order["tokens"], self._order["max_tokens_per_batch"])
-
-    def tokens_per_window(self, asked: int | None) -> int:  # noqa: ARG002
-        """The same for both sides, whatever this tree's marker says."""
-        return self.budget.tokens
-
-    @contextmanager
-    def metered(self) -> Iterator[None]:
-        """The other process holds the devices."""
-        yield
-
-
-class Serving:
-    """The plugin of a side's pytest."""
-
-    def __init__(self, channel: Channel, order: Message) -> None:
-        self._channel = channel
-        self._order = order
-        self._server: Server | None = None
+    def __init__(self, channel: Channel, told: Message) -> None:
+        self._channel, self._told = channel, told
+        self._runner: SideRunner | None = None
         self._collected = 0
         self._broken: str | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Put the session in place before anyone asks for one."""
+        """Put a session in place whose meter and budget are the other process's."""
         _stay_in_this_process(config)
-        settings = EnergyConfig.from_pytest_config(config)
-        session = ServedSession(settings, self._channel, self._order)
+        told = self._told
+        session = EnergySession(
+            settings_of(config),
+            Path(),
+            Progress(),
+            lambda *_: None,  # the process that meters reports
+            device=DeviceSession.over(RemoteMeter(self._channel, told["meter"])),
+            budget=Budget(told["tokens"], told["max_tokens_per_batch"]),
+        )
+        environment = dict(session.hardware.environment)
+        self._runner = SideRunner(self._channel, environment, told["ignored"])
+        session.runner = self._runner
         config.stash[SESSION] = session
-        self._server = session.server
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember what could not be imported."""
@@ -163,32 +146,49 @@ class Serving:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Tell of a test that fails or is skipped."""
         report = yield
-        if self._server is not None and call.excinfo is not None:
+        if self._runner is not None and call.excinfo is not None:
             if report.skipped:
-                self._server.fault("skipped", str(call.excinfo.value))
+                self._runner.fault("skipped", str(call.excinfo.value))
             elif report.failed and not isinstance(call.excinfo.value, pytest.exit.Exception):
                 kind = "memory" if is_memory(call.excinfo.value) else "failed"
-                self._server.fault(kind, _in_a_line(call.excinfo.value))
+                self._runner.fault(kind, _in_a_line(call.excinfo.value))
         return report
 
     def finished(self, code: int) -> None:
         """Say how pytest ended: what was not found or not imported, or that all is done."""
         with contextlib.suppress(ClosedError):
             if self._broken is not None:
-                self._send_fault("import", self._broken)
-            elif self._server is None:
-                self._send_fault("start", f"pytest ended with code {code}")
+                self._channel.send("fault", fault="import", text=self._broken)
+            elif self._runner is None:
+                self._channel.send("fault", fault="start", text=f"pytest ended with code {code}")
             elif not self._collected:
-                self._send_fault("absent", "pytest finds nothing by its name there")
+                text = "pytest finds nothing by its name there"
+                self._channel.send("fault", fault="absent", text=text)
             else:
                 self._channel.send("finished", code=code)
 
-    def _send_fault(self, kind: str, text: str) -> None:
-        self._channel.send("fault", fault=kind, text=text)
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the test and answer until it is over; the arguments say where the channel is."""
+    channel = Channel(int(arguments[0]), int(arguments[1]))
+    try:
+        told = channel.receive(START_SECONDS)
+    except ClosedError:
+        told = None
+    if told is None:
+        return 1
+    if told["version"] != VERSION:
+        channel.send("fault", fault="version", text=f"{VERSION}, not {told['version']}")
+        return 1
+    _ignore(told["ignored"])
+    side = SidePlugin(channel, told)
+    code = pytest.main([*plugin_arguments(), *told["arguments"]], plugins=[side])
+    side.finished(int(code))
+    return int(code)
 
 
 def plugin_arguments() -> list[str]:
-    """What loads our plugin where it is not installed."""
+    """What loads our plugin if it is not installed."""
     installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
     return [] if installed else ["-p", PLUGIN]
 
@@ -198,36 +198,6 @@ def _stay_in_this_process(config: pytest.Config) -> None:
     for name, value in (("numprocesses", 0), ("dist", "no"), ("tx", [])):
         if hasattr(config.option, name):
             setattr(config.option, name, value)
-
-
-def _in_a_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-ORDER_SECONDS = 60.0
-"""How long the order may take, which is sent as soon as the process has been started."""
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Serve until the test is over; the arguments are the pipes to read from and to write to."""
-    channel = Channel(int(arguments[0]), int(arguments[1]))
-    try:
-        order = channel.receive(ORDER_SECONDS)
-    except ClosedError:
-        order = None
-    if order is None:
-        return 1
-    if order["version"] != VERSION:
-        channel.send("fault", fault="version", text=f"{VERSION}, not {order['version']}")
-        return 1
-    _ignore(order["ignored"])
-    import pytest
-
-    serving = Serving(channel, order)
-    code = pytest.main([*plugin_arguments(), *order["arguments"]], plugins=[serving])
-    serving.finished(int(code))
-    return int(code)
 
 
 def _ignore(folder: str | None) -> None:
@@ -241,6 +211,11 @@ def _ignore(folder: str | None) -> None:
         if not Path(entry or ".").resolve().is_relative_to(folder)
         or any(part in installed for part in Path(entry).parts)
     ]
+
+
+def _in_a_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 if __name__ == "__main__":

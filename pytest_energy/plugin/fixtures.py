@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_energy.errors import EnergyError, raised_elsewhere
-from pytest_energy.plugin.marker import EnergyMarker
+from pytest_energy.plugin.marker import asked_by
+from pytest_energy.plugin.state import session_of
 
 if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Run
     from pytest_energy.metering import OpenWindow
     from pytest_energy.meters import Meter
-    from pytest_energy.plugin.state import EnergySession
+    from pytest_energy.plugin.session import EnergySession
     from pytest_energy.results import VerdictRecord
     from pytest_energy.results.claims import Claim
     from pytest_energy.workloads.step import Step
 
 __tracebackhide__ = raised_elsewhere
 
-
-SESSION = pytest.StashKey["EnergySession"]()
 CLAIM = pytest.StashKey["Claim"]()
 
 
@@ -47,32 +46,54 @@ class Energy:
 
         with window(self._session.meter, name) as opened:
             yield opened
-        self._session.verdicts.append(measured(self._nodeid, opened.record))
+        self._session.results.verdicts.append(measured(self._nodeid, opened.record))
 
 
 class EnergyGate:
-    """Checks a run's figures against their baselines; a test fails as its verdict says."""
+    """Checks a run's figures against their baselines; a test fails as its verdict says.
+
+    Each check measures windows until its verdict is sure, fails the test on a regression, and
+    returns the record of the verdict otherwise. `id` is the figure's name, by default made from
+    the ids of its runs.
+    """
 
     def __init__(self, session: EnergySession, item: pytest.Item) -> None:
         self._session = session
         self._item = item
-        self._records: list[VerdictRecord] = []
 
-    def check(self, metric: str, run: Run, other: Run | None = None) -> VerdictRecord:
-        """Pull windows until the verdict on a metric is sure.
+    def joules_per_token(self, run: Run, *, id: str | None = None) -> VerdictRecord:  # noqa: A002
+        """Gate the J/token of a run, and its J/real token if padding has changed."""
+        return self._check("joules_per_token", [run], id)
 
-        `joules_per_token` takes one run, `savings` two: what `other` saves of `run`'s J/token.
-        Fails the test on a regression; returns the record of the verdict otherwise.
-        """
-        from pytest_energy.checks.runner import checked
-        from pytest_energy.plugin.outcome import report
+    def savings(
+        self,
+        *,
+        baseline: Run,
+        candidate: Run,
+        id: str | None = None,  # noqa: A002
+    ) -> VerdictRecord:
+        """Gate what `candidate` saves of `baseline`'s J/token."""
+        return self._check("savings", [baseline, candidate], id)
+
+    def check(
+        self,
+        metric: str,
+        run: Run,
+        other: Run | None = None,
+        *,
+        id: str | None = None,  # noqa: A002
+    ) -> VerdictRecord:
+        """The short form: `check("joules_per_token", run)` or `check("savings", baseline, run)`."""
+        return self._check(metric, [run] if other is None else [run, other], id)
+
+    def _check(self, metric: str, runs: Sequence[Run], name: str | None) -> VerdictRecord:
+        from pytest_energy.checks.runner import require_metric
 
         session, item = self._session, self._item
         with user_errors():
-            record = checked(session, item, self._records, metric, run, other)
-        if session.server is None:
-            report(session, item, record)
-            self._records.append(record)
+            require_metric(metric, runs)
+            record = session.runner.check(session.context(item), metric, runs, name)
+        session.report(session, item, record)
         return record
 
 
@@ -93,7 +114,7 @@ def energy(energy_session: EnergySession, request: pytest.FixtureRequest) -> Ene
 
 @pytest.fixture
 def energy_gate(energy_session: EnergySession, request: pytest.FixtureRequest) -> EnergyGate:
-    """Gate a run: `energy_gate.check("joules_per_token", run)`."""
+    """Gate a run: `energy_gate.joules_per_token(run)`."""
     return EnergyGate(energy_session, request.node)
 
 
@@ -125,12 +146,12 @@ def finetune(
 ) -> Iterator[Any]:
     """Make a fine-tuning run: `finetune("sst2", model="bert-base-uncased")`.
 
-    Skips where the data source has nothing for the task. Keyword arguments of
-    `pytest_energy.workloads.finetune.prepare` change the workload, and with it its digest; those
-    of `stepping.drive` where `energy_workload` is overridden. `processes=4` shares it among as
-    many GPUs by torchrun, with what `distributed.Worlds.prepare` takes.
+    Skips a task that the data source has nothing for. Keyword arguments of
+    `pytest_energy.prepare` change the workload, and with it its digest; those of
+    `workloads.step.drive` if `energy_workload` is overridden. `processes=4` shares it among as
+    many GPUs by torchrun, with what `workloads.distributed.RankGroups.prepare` takes.
     """
-    from pytest_energy.workloads.distributed import Worlds
+    from pytest_energy.workloads.distributed import RankGroups
     from pytest_energy.workloads.finetune import prepare
     from pytest_energy.workloads.step import drive
     from pytest_energy.workloads.tasks import get_task
@@ -138,9 +159,9 @@ def finetune(
     session = energy_session
     with user_errors():
         data = session.data
-        marker = EnergyMarker.from_item(request.node)
-    worlds = Worlds()
-    endings: list[Callable[[], None]] = [worlds.close]
+        asked = asked_by(request.node)
+    groups = RankGroups()
+    endings: list[Callable[[], None]] = [groups.close]
 
     def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> object:
         with user_errors():
@@ -150,7 +171,7 @@ def finetune(
             settings: dict[str, Any] = {
                 "data": data,
                 "meter": session.meter,
-                "tokens_per_window": session.tokens_per_window(marker.tokens),
+                "tokens_per_window": session.tokens_per_window(asked.tokens),
                 "max_tokens_per_batch": session.budget.max_tokens_per_batch,
                 **changes,
             }
@@ -159,31 +180,16 @@ def finetune(
                 run = drive(energy_workload, task, model, **settings)
             else:
                 several = "processes" in changes or "nodes" in changes
-                if several and session.server is not None:
-                    raise EnergyError(
-                        "a run of several processes cannot be compared by A/B: its ranks meter "
-                        "themselves; leave the test out, or gate it by a baseline"
-                    )
-                start = worlds.prepare if several else prepare
-                run = start(task, model, **{"models": session.config.models, **settings})
+                if several:
+                    session.require_own_meter()
+                start = groups.prepare if several else prepare
+                run = start(task, model, **{"models": session.settings.models, **settings})
         endings.append(run.close)
         return run
 
     yield make
     for end in endings:
         end()
-
-
-def session_of(item: pytest.Item) -> EnergySession:
-    """The run's session; begun here where collection did not see that the test needs one."""
-    if SESSION not in item.config.stash:
-        from pytest_energy.plugin.lifecycle import begin
-
-        try:
-            begin(item.config, [item])
-        except pytest.UsageError as error:
-            raise EnergyError(str(error)) from None
-    return item.config.stash[SESSION]
 
 
 @contextmanager

@@ -1,22 +1,319 @@
-"""Options that do not go together, each refused by name. PYTEST_DONT_REWRITE."""
+"""The options, one table: how each is given, checked and explained. PYTEST_DONT_REWRITE.
+
+`python -m pytest_energy.plugin.options` writes docs/options.md of it.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pytest_energy.checks.settings import Settings
+
+_UNBOUNDED = 1e9
 
 
-def check_comparison(
-    config: pytest.Config, settle: str | None, compare: str | None, update: str | None
-) -> None:
-    """Raise `pytest.UsageError` where an A/B cannot be what was asked for."""
+@dataclass(frozen=True)
+class Given:
+    """A value as it was given: for which option, as which text, and what its paths start from."""
+
+    flag: str
+    text: str
+    folder: Path
+
+    def error(self, problem: str) -> pytest.UsageError:
+        """The error that names option and value."""
+        return pytest.UsageError(f"`{self.flag}={self.text}` {problem}")
+
+
+Parser = Callable[[Given], Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: `--energy-NAME`, with an ini twin `energy_NAME`; a switch has no `metavar`.
+
+    `field` is what it is called in `Settings`, its own name if empty.
+    """
+
+    name: str
+    metavar: str | None
+    parse: Parser
+    default: Any
+    help: str
+    field: str = ""
+
+    @property
+    def ini(self) -> str:
+        """Its name in the ini file, and in pytest's options."""
+        return "energy_" + self.name.replace("-", "_")
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return f"--energy-{self.name}"
+
+
+def _text(given: Given) -> str:
+    return given.text
+
+
+def _path(given: Given) -> Path:
+    return given.folder / Path(given.text).expanduser()
+
+
+def _location(given: Given) -> str:
+    """A URL as it is, a path made absolute."""
+    return given.text if "://" in given.text or "::" in given.text else str(_path(given))
+
+
+def _data(given: Given) -> str:
+    return given.text if given.text in ("synthetic", "hub") else str(_path(given))
+
+
+def _choice(*allowed: str) -> Parser:
+    def parse(given: Given) -> str:
+        if given.text not in allowed:
+            raise given.error(f"is not known; give one of {', '.join(f'`{a}`' for a in allowed)}")
+        return given.text
+
+    return parse
+
+
+def _number(low: float, high: float = _UNBOUNDED, kind: Callable[[float], Any] = float) -> Parser:
+    def parse(given: Given) -> Any:
+        number = _read(given.text.replace("_", ""))
+        if not low <= number <= high:
+            most = f" and at most {high:g}" if high < _UNBOUNDED else ""
+            raise given.error(f"is out of range; give a number, at least {low:g}{most}")
+        return kind(number)
+
+    return parse
+
+
+def _percent(high: float) -> Parser:
+    def parse(given: Given) -> float:
+        number = _read(given.text.rstrip("%"))
+        if not 0 < number <= high:
+            raise given.error(f"is out of range; give percent above 0 and at most {high:g}")
+        return number / 100
+
+    return parse
+
+
+def _read(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+OPTIONS = (
+    Option(
+        "hw", "KEY", _text, "auto", "baseline file to gate against; `auto` (default) detects it",
+    ),
+    Option(
+        "baselines", "DIR", _path, None,
+        "folder of the baseline files (default: baselines/ under the root)",
+    ),
+    Option(
+        "update", "MODE", _choice("new", "append", "replace"), None,
+        "record baselines: `new`, `append` or `replace`",
+    ),
+    Option("allow-ci-update", None, _text, False, "let --energy-update work where CI is set"),
+    Option("tolerance", "PCT", _percent(100), None, "change that is allowed, in percent"),
+    Option("detect", "PCT", _percent(1000), None, "change that must be caught, in percent"),
+    Option("tokens", "N", _number(1, 1e12, int), None, "token budget of one window"),
+    Option(
+        "max-windows", "N", _number(3, 10_000, int), None,
+        "the most windows that one verdict may cost (default: 30; 6 where it fails nothing)",
+    ),
+    Option(
+        "meter", "NAME", _text, "auto",
+        "`auto` (default), `nvml`, `rapl`, `codecarbon` or an installed one",
+    ),
+    Option(
+        "data", "SOURCE", _data, "synthetic",
+        "`synthetic` (default), `hub` or a folder of local data sets",
+    ),
+    Option(
+        "models", "DIR", _path, None,
+        "folder of checkpoints, each in a folder named like its model",
+    ),
+    Option(
+        "improvement", "WHAT", _choice("fail", "pass"), "fail",
+        "an improvement beyond tolerance is a `fail` (default) or `pass`",
+    ),
+    Option(
+        "strict", None, _text, False,
+        "an inconclusive verdict fails, and so does one on modelled joules",
+    ),
+    Option(
+        "region", "ISO3", _text, None,
+        "country whose grid turns joules into gCO2e (default: the world's mean)",
+    ),
+    Option(
+        "lock-timeout", "SECONDS", _number(0), 600.0,
+        "how long to wait for a device in use (default: 600)", "lock_timeout_seconds",
+    ),
+    Option(
+        "idle-seconds", "SECONDS", _number(0, 600), 2.0,
+        "how long idle power is measured before the first test (default: 2; 0: not at all)",
+    ),
+    Option(
+        "wall", "SOURCE", _location, None,
+        "log or http:// address of a plug meter, for what compares with it",
+    ),
+    Option(
+        "history", "URL", _location, None,
+        "folder, or fsspec URL such as s3://…, for a record of each session",
+    ),
+    Option(
+        "settle", "REF", _text, None,
+        "settle what a baseline leaves open by interleaved A/B against a git revision; `auto`: "
+        "the pull request's base, or the merge base with the default branch",
+    ),
+    Option(
+        "compare", "REF", _text, None,
+        "gate by interleaved A/B against a git revision (or `auto`), or `python:PATH`, instead of "
+        "by a baseline",
+    ),
+    Option(
+        "side-timeout", "SECONDS", _number(1), 600.0,
+        "how long a side of an A/B may take to load, or for one window (default: 600)",
+        "side_timeout_seconds",
+    ),
+    Option("json", "PATH", _path, None, "write the verdicts, with every window, as JSON"),
+    Option("markdown", "PATH", _path, None, "write the verdicts as Markdown"),
+    Option("html", "PATH", _path, None, "write a page of verdicts and plots, in one file"),
+)  # fmt: skip
+
+VALUE_FLAGS = frozenset(option.flag for option in OPTIONS if option.metavar is not None)
+"""The options that take a value."""
+
+NEEDS_GATES = {"compare": "compared", "update": "recorded"}
+"""Options that do nothing in a run without a gate, and what it then was not."""
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option and its ini twin; values are checked later, by name."""
+    group = parser.getgroup("energy", "energy as a tested property")
+    for option in OPTIONS:
+        if option.metavar is not None:
+            group.addoption(option.flag, metavar=option.metavar, default=None, help=option.help)
+            parser.addini(option.ini, option.help, default=None)
+            continue
+        off = f"--no-energy-{option.name}"
+        group.addoption(option.flag, action="store_true", default=None, help=option.help)
+        group.addoption(
+            off, action="store_false", dest=option.ini, help=f"the opposite, over `{option.ini}`"
+        )
+        parser.addini(option.ini, option.help, type="bool", default=None)
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Options over ini over defaults; raises `pytest.UsageError` naming what is wrong."""
+    from pytest_energy.checks.settings import Settings
+
+    values = {option.field or option.ini[7:]: _value(option, config) for option in OPTIONS}
+    settings = Settings(
+        root=config.rootpath,
+        **{**values, "baselines": values["baselines"] or config.rootpath / "baselines"},
+        ci=_truthy(os.environ.get("CI")),
+        parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
+    )
+    _check_update(config, settings)
+    _check_comparison(config, settings)
+    tolerance, detect = settings.tolerance, settings.detect
+    if tolerance is not None and detect is not None and detect <= tolerance:
+        raise pytest.UsageError(
+            f"`--energy-detect={100 * detect:g}` must be above `--energy-tolerance="
+            f"{100 * tolerance:g}`: what must be caught lies beyond what is allowed"
+        )
+    return settings
+
+
+def uses_xdist(config: pytest.Config) -> bool:
+    """Whether this run is spread over pytest-xdist's workers, or is one of them."""
+    workers = config.getoption("numprocesses", None) or config.getoption("tx", None)
+    return hasattr(config, "workerinput") or bool(workers)
+
+
+def gates_asked_for(config: pytest.Config) -> list[str]:
+    """Options of the command line that a run without a gate leaves undone, by name."""
+    return [name for name in NEEDS_GATES if config.getoption(f"energy_{name}")]
+
+
+def figures_asked_for(config: pytest.Config) -> bool:
+    """Whether the command line asks for what a run without a metered test cannot give."""
+    return config.getoption("energy_hw") not in (None, "auto") or bool(gates_asked_for(config))
+
+
+def compares(config: pytest.Config) -> bool:
+    """Whether figures are compared with a base instead of a baseline."""
+    given: object = config.getoption("energy_compare")
+    return bool(config.getini("energy_compare") if given is None else given)
+
+
+def options_page() -> str:
+    """The page docs/options.md: every option with its ini twin, default and meaning."""
+    rows = []
+    for option in OPTIONS:
+        flag = f"{option.flag}={option.metavar}" if option.metavar else option.flag
+        default = "" if option.default in (None, False) else f"`{option.default}`"
+        rows.append(f"| `{flag}` | `{option.ini}` | {default} | {option.help} |")
+    return "\n".join(
+        [
+            "# Options",
+            "",
+            "Each option can also be set in pytest's ini file, by the name in the second column.",
+            "The command line wins. A switch that the ini file turns on is turned off with",
+            "`--no-energy-…`.",
+            "Paths on the command line start from the current folder, those of the ini file from",
+            "pytest's root.",
+            "",
+            "| option | ini | default | what it does |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _value(option: Option, config: pytest.Config) -> Any:
+    """An option's value: from the command line, else from the ini file, else its default."""
+    given: Any = config.getoption(option.ini)
+    folder = config.invocation_params.dir
+    if given is None:
+        given, folder = config.getini(option.ini), config.rootpath
+    if option.metavar is None:
+        return bool(given)
+    if given is None or not str(given).strip():
+        return option.default
+    return option.parse(Given(option.flag, str(given), folder))
+
+
+def _check_update(config: pytest.Config, settings: Settings) -> None:
+    if settings.update and settings.ci and not settings.allow_ci_update:
+        raise pytest.UsageError(
+            "`--energy-update` in CI would let a change move its own baseline; record on the "
+            "runner by hand, or add `--energy-allow-ci-update` if a person reviews the diff"
+        )
+    if settings.update and uses_xdist(config):
+        raise pytest.UsageError(
+            "`--energy-update` cannot record under pytest-xdist, whose workers disturb each "
+            "other's windows; run it with `-n 0`"
+        )
+
+
+def _check_comparison(config: pytest.Config, settings: Settings) -> None:
+    settle, compare = settings.settle, settings.compare
     if settle and compare:
         raise pytest.UsageError(
             "`--energy-compare` compares every figure, so that nothing is left for "
@@ -27,268 +324,22 @@ def check_comparison(
             f"`--energy-settle={settle}` settles against a git revision; compare interpreters with "
             f"`--energy-compare={settle}`"
         )
-    if compare and update:
+    if compare and settings.update:
         raise pytest.UsageError(
             "`--energy-update` records baselines, and `--energy-compare` does without; give one of "
             "them"
         )
-    name = "--energy-compare" if compare else "--energy-settle"
     if (settle or compare) and uses_xdist(config):
+        name = "--energy-compare" if compare else "--energy-settle"
         raise pytest.UsageError(
             f"`{name}` cannot compare under pytest-xdist, whose workers disturb each other's "
             f"windows; run it with `-n 0`"
         )
 
 
-def uses_xdist(config: pytest.Config) -> bool:
-    """Whether this run is spread over pytest-xdist's workers, or is one of them."""
-    workers = config.getoption("numprocesses", None) or config.getoption("tx", None)
-    return hasattr(config, "workerinput") or bool(workers)
-
-
-def flag(name: str) -> str:
-    """The command-line spelling of an option."""
-    return "--" + name.replace("_", "-")
-
-
-NEEDS_GATES = {"energy_compare": "compared", "energy_update": "recorded"}
-"""Options that do nothing in a run without a gate, and what it then was not."""
-
-
-def gates_asked_for(config: pytest.Config) -> list[str]:
-    """Options of the command line that a run without a gate leaves undone."""
-    return [name for name in NEEDS_GATES if config.getoption(name)]
-
-
-def figures_asked_for(config: pytest.Config) -> bool:
-    """Whether the command line asks for what a run without a metered test cannot give."""
-    return config.getoption("energy_hw") not in (None, "auto") or bool(gates_asked_for(config))
-
-
-_UNBOUNDED = 1e9
-
-
-class OptionValues:
-    """One option's value from the command line, else from the ini file."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
-    def text(self, name: str) -> str | None:
-        """A value as it was given; None where it is blank or not given."""
-        value = self._config.getoption(name)
-        if value is None:
-            value = self._config.getini(name)
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return None
-        return str(value)
-
-    def switch(self, name: str) -> bool:
-        """Whether a switch is on."""
-        return bool(self._config.getoption(name) or self._config.getini(name))
-
-    def path(self, name: str) -> Path | None:
-        """A path: relative to where pytest was called, or to the root from the ini file."""
-        given = self._config.getoption(name)
-        base = self._config.rootpath if given is None else self._config.invocation_params.dir
-        text = self.text(name)
-        return None if text is None else base / Path(text).expanduser()
-
-    def location(self, name: str) -> str | None:
-        """A URL as it is; a path as `path` gives it."""
-        text = self.text(name)
-        return text if text is None or "://" in text or "::" in text else str(self.path(name))
-
-    def choice(self, name: str, allowed: tuple[str, ...]) -> str | None:
-        """One of the words that are allowed."""
-        value = self.text(name)
-        if value is not None and value not in allowed:
-            options = ", ".join(f"`{a}`" for a in allowed)
-            raise pytest.UsageError(f"`{flag(name)}={value}` is not known; give one of {options}")
-        return value
-
-    def number(self, name: str, low: float, high: float, *, percent: bool = False) -> float | None:
-        """A number in a range; percent are given back as a fraction."""
-        value = self.text(name)
-        if value is None:
-            return None
-        parse: Callable[[str], float] = float
-        try:
-            number = parse(value.rstrip("%") if percent else value.replace("_", ""))
-        except ValueError:
-            number = float("nan")
-        if not low <= number <= high or (percent and number == 0):
-            least = f"percent above {low:g}" if percent else f"a number, at least {low:g}"
-            most = f" and at most {high:g}" if high < _UNBOUNDED else ""
-            raise pytest.UsageError(f"`{flag(name)}={value}` is out of range; give {least}{most}")
-        return number / 100 if percent else number
-
-
-UpdateMode = Literal["new", "append", "replace"]
-
-# option without the dashes -> (metavar, help); every one has an ini twin of the same name.
-OPTIONS: dict[str, tuple[str | None, str]] = {
-    "energy_hw": ("KEY", "baseline file to gate against; `auto` (default) detects it"),
-    "energy_baselines": (
-        "DIR",
-        "folder of the baseline files (default: baselines/ under the root)",
-    ),
-    "energy_update": ("MODE", "record baselines: `new`, `append` or `replace`"),
-    "energy_allow_ci_update": (None, "let --energy-update work where CI is set"),
-    "energy_tolerance": ("PCT", "change that is allowed, in percent"),
-    "energy_detect": ("PCT", "change that must be caught, in percent"),
-    "energy_tokens": ("N", "token budget of one window"),
-    "energy_max_windows": (
-        "N",
-        "the most windows that one verdict may cost (default: 30; 6 where it fails nothing)",
-    ),
-    "energy_meter": ("NAME", "`auto` (default), `nvml`, `rapl`, `codecarbon` or an installed one"),
-    "energy_data": ("SOURCE", "`synthetic` (default), `hub` or a folder of local data sets"),
-    "energy_models": ("DIR", "folder of checkpoints, each in a folder named like its model"),
-    "energy_improvement": (
-        "WHAT",
-        "an improvement beyond tolerance is a `fail` (default) or `pass`",
-    ),
-    "energy_strict": (None, "an inconclusive verdict fails, and so does one on modelled joules"),
-    "energy_region": (
-        "ISO3",
-        "country whose grid turns joules into gCO2e (default: the world's mean)",
-    ),
-    "energy_lock_timeout": ("SECONDS", "how long to wait for a device in use (default: 600)"),
-    "energy_idle_seconds": (
-        "SECONDS",
-        "how long idle power is measured before the first test (default: 2; 0: not at all)",
-    ),
-    "energy_wall": ("SOURCE", "log or http:// address of a plug meter, for what compares with it"),
-    "energy_history": ("URL", "folder, or fsspec URL such as s3://…, for a record of each session"),
-    "energy_settle": (
-        "REF",
-        "settle what a baseline leaves open by interleaved A/B against a git revision; `auto`: "
-        "the pull request's base, or the merge base with the default branch",
-    ),
-    "energy_compare": (
-        "REF",
-        "gate by interleaved A/B against a git revision (or `auto`), or `python:PATH`, instead of "
-        "by a baseline",
-    ),
-    "energy_side_timeout": (
-        "SECONDS",
-        "how long a side of an A/B may take to load, or for one window (default: 600)",
-    ),
-    "energy_json": ("PATH", "write the verdicts, with every window, as JSON"),
-    "energy_markdown": ("PATH", "write the verdicts as Markdown"),
-    "energy_html": ("PATH", "write a page of verdicts and plots, in one file"),
-}
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Register every option and its ini twin; values are checked later, by name."""
-    group = parser.getgroup("energy", "energy as a tested property")
-    for name, (metavar, text) in OPTIONS.items():
-        if metavar is None:
-            group.addoption(flag(name), action="store_true", default=None, help=text)
-            parser.addini(name, text, type="bool", default=None)
-        else:
-            group.addoption(flag(name), metavar=metavar, default=None, help=text)
-            parser.addini(name, text, default=None)
-
-
-@dataclass(frozen=True)
-class EnergyConfig:
-    """What the run was asked for; fractions are fractions (0.02), not percent."""
-
-    root: Path
-    baselines: Path
-    hw: str = "auto"
-    update: UpdateMode | None = None
-    tolerance: float | None = None
-    detect: float | None = None
-    tokens: int | None = None
-    max_windows: int | None = None
-    meter: str = "auto"
-    data: str = "synthetic"
-    models: Path | None = None
-    improvement: Literal["fail", "pass"] = "fail"
-    strict: bool = False
-    region: str | None = None
-    lock_timeout_seconds: float = 600.0
-    idle_seconds: float = 2.0
-    json: Path | None = None
-    markdown: Path | None = None
-    html: Path | None = None
-    wall: str | None = None
-    history: str | None = None
-    """As `wall`: an absolute path, or a URL."""
-    settle: str | None = None
-    compare: str | None = None
-    side_timeout_seconds: float = 600.0
-    ci: bool = False
-    parallel: bool = False
-    """Whether this process is one of several pytest-xdist workers."""
-
-    @classmethod
-    def from_pytest_config(cls, config: pytest.Config) -> EnergyConfig:
-        """Options over ini over defaults; raises `pytest.UsageError` naming what is wrong."""
-        source = OptionValues(config)
-        ci = _truthy(os.environ.get("CI"))
-        update = source.choice("energy_update", ("new", "append", "replace"))
-        if update and ci and not source.switch("energy_allow_ci_update"):
-            raise pytest.UsageError(
-                "`--energy-update` in CI would let a change move its own baseline; record on the "
-                "runner by hand, or add `--energy-allow-ci-update` if a person reviews the diff"
-            )
-        if update and uses_xdist(config):
-            raise pytest.UsageError(
-                "`--energy-update` cannot record under pytest-xdist, whose workers disturb each "
-                "other's windows; run it with `-n 0`"
-            )
-        tolerance = source.number("energy_tolerance", 0.0, 100.0, percent=True)
-        detect = source.number("energy_detect", 0.0, 1000.0, percent=True)
-        if tolerance is not None and detect is not None and detect <= tolerance:
-            raise pytest.UsageError(
-                f"`--energy-detect={100 * detect:g}` must be above `--energy-tolerance="
-                f"{100 * tolerance:g}`: what must be caught lies beyond what is allowed"
-            )
-        settle, compare = source.text("energy_settle"), source.text("energy_compare")
-        check_comparison(config, settle, compare, update)
-        side_timeout = source.number("energy_side_timeout", 1.0, 1e9)
-        tokens = source.number("energy_tokens", 1, 1e12)
-        windows = source.number("energy_max_windows", 3, 10_000)
-        timeout = source.number("energy_lock_timeout", 0.0, 1e9)
-        idle = source.number("energy_idle_seconds", 0.0, 600.0)
-        data = source.text("energy_data") or "synthetic"
-        return cls(
-            root=config.rootpath,
-            baselines=source.path("energy_baselines") or config.rootpath / "baselines",
-            hw=source.text("energy_hw") or "auto",
-            update=cast("UpdateMode | None", update),
-            tolerance=tolerance,
-            detect=detect,
-            tokens=None if tokens is None else int(tokens),
-            max_windows=None if windows is None else int(windows),
-            meter=source.text("energy_meter") or "auto",
-            data=data if data in ("synthetic", "hub") else str(source.path("energy_data")),
-            models=source.path("energy_models"),
-            improvement=cast(
-                "Literal['fail', 'pass']",
-                source.choice("energy_improvement", ("fail", "pass")) or "fail",
-            ),
-            strict=source.switch("energy_strict"),
-            region=source.text("energy_region"),
-            lock_timeout_seconds=600.0 if timeout is None else timeout,
-            idle_seconds=2.0 if idle is None else idle,
-            json=source.path("energy_json"),
-            markdown=source.path("energy_markdown"),
-            html=source.path("energy_html"),
-            wall=source.location("energy_wall"),
-            history=source.location("energy_history"),
-            settle=settle,
-            compare=compare,
-            side_timeout_seconds=600.0 if side_timeout is None else side_timeout,
-            ci=ci,
-            parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
-        )
-
-
 def _truthy(value: str | None) -> bool:
     return value is not None and value.strip().lower() not in ("", "0", "false", "no", "off")
+
+
+if __name__ == "__main__":
+    Path("docs/options.md").write_text(options_page(), encoding="utf-8")

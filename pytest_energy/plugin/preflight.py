@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_energy.baselines import baseline_path
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
@@ -14,7 +16,7 @@ from pytest_energy.results.footprint import intensity
 from pytest_energy.workloads.models.known import checkpoint_names
 
 if TYPE_CHECKING:
-    from pytest_energy.plugin.state import EnergySession
+    from pytest_energy.plugin.session import EnergySession
 
 
 def check_input(session: EnergySession) -> None:
@@ -23,26 +25,34 @@ def check_input(session: EnergySession) -> None:
     _check_hardware(session)
     _check_budget(session)
     _check_paths(session)
-    intensity(session.config.region)
-    if session.config.update and session.hardware.key == "cpu":
+    intensity(session.settings.region)
+    if session.settings.update and session.hardware.key == "cpu":
         require_quiet_cpu()
 
 
-def prepare_comparison(session: EnergySession) -> None:
-    """Find what an A/B compares with; raises `EnergyError` where there is no such thing."""
-    if session.config.compare or session.config.settle:
-        from pytest_energy.ab import Arena
+def choose_runner(session: EnergySession, config: pytest.Config) -> None:
+    """Choose how the run's checks go; raises `EnergyError` if there is nothing to compare with."""
+    settings = session.settings
+    if settings.compare or settings.settle:
+        from pytest_energy.ab import Comparison
+        from pytest_energy.ab.runner import PairedRunner, SettlingRunner
+        from pytest_energy.plugin.ab_items import invocation_of
 
-        session.arena = Arena(session.config)
+        comparison = Comparison(settings, invocation_of(config))
+        session.close_later(comparison.close)
+        paired = PairedRunner(
+            comparison, lambda: session.meter, session.results.of, session.progress.note
+        )
+        session.runner = paired if settings.compare else SettlingRunner(paired)
 
 
 def _check_hardware(session: EnergySession) -> None:
-    asked, found = session.config.hw, session.hardware
+    asked, found = session.settings.hw, session.hardware
     if asked in ("auto", found.key):
         return
-    path = baseline_path(session.config.baselines, asked)
+    path = baseline_path(session.settings.baselines, asked)
     names = ", ".join(f"`{name}`" for name in found.names)
-    files = sorted(p.stem for p in session.config.baselines.glob("*.toml"))
+    files = sorted(p.stem for p in session.settings.baselines.glob("*.toml"))
     file = "" if path.is_file() else f"has no baseline file `{path}` and "
     known = f"; there are baselines for {', '.join(files)}" if files else ""
     raise EnergyError(
@@ -52,7 +62,7 @@ def _check_hardware(session: EnergySession) -> None:
 
 
 def _check_budget(session: EnergySession) -> None:
-    stored, tokens = session.baseline, session.budget.tokens
+    stored, tokens = session.store.baseline, session.budget.tokens
     if stored is None or not stored.entries or tokens == stored.tokens_per_window:
         return
     raise EnergyError(
@@ -63,40 +73,42 @@ def _check_budget(session: EnergySession) -> None:
 
 
 def _check_baselines(session: EnergySession) -> None:
-    config = session.config
-    asked_for = config.baselines != config.root / "baselines"
-    if asked_for and not config.update and not config.baselines.is_dir():
+    settings = session.settings
+    asked_for = settings.baselines != settings.root / "baselines"
+    if asked_for and not settings.update and not settings.baselines.is_dir():
         raise EnergyError(
-            f"`--energy-baselines={config.baselines}` is no folder, so that nothing would be gated "
-            f"against; give the folder of the baseline files, or record some with `--energy-update`"
+            f"`--energy-baselines={settings.baselines}` is no folder, so that nothing would be "
+            f"gated against; give the folder of the baseline files, or record some with "
+            f"`--energy-update`"
         )
 
 
 def _check_paths(session: EnergySession) -> None:
-    config = session.config
-    if config.data not in ("synthetic", "hub") and not Path(config.data).is_dir():
+    settings = session.settings
+    if settings.data not in ("synthetic", "hub") and not Path(settings.data).is_dir():
         raise EnergyError(
-            f"`--energy-data={config.data}` is no folder; give `synthetic`, `hub` or a folder"
+            f"`--energy-data={settings.data}` is no folder; give `synthetic`, `hub` or a folder"
         )
-    if config.models is not None:
-        _check_models(config.models)
-    if config.wall is not None and "://" not in config.wall and not Path(config.wall).is_file():
+    if settings.models is not None:
+        _check_models(settings.models)
+    wall = settings.wall
+    if wall is not None and "://" not in wall and not Path(wall).is_file():
         raise EnergyError(
-            f"`--energy-wall={config.wall}` is no file; give the log of a plug meter, or the "
+            f"`--energy-wall={wall}` is no file; give the log of a plug meter, or the "
             "http:// address of a plug"
         )
     for name in ("json", "markdown", "html"):
-        path = getattr(config, name)
+        path = getattr(settings, name)
         if path is not None:
             require_writable(path, f"--energy-{name}")
-    if config.html is not None:
+    if settings.html is not None:
         require_page_libraries("--energy-html")
-    if config.history is not None:
+    if settings.history is not None:
         from pytest_energy.history.writing import check_destination
 
-        check_destination(config.history)
-    if config.update:
-        path = baseline_path(config.baselines, session.hardware.key)
+        check_destination(settings.history)
+    if settings.update:
+        path = baseline_path(settings.baselines, session.hardware.key)
         require_writable(path, "--energy-baselines")
 
 

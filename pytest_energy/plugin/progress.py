@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
+
 
 class Progress:
-    """Shows windows as they are bought; `write` reaches the person past pytest's capturing.
+    """Shows windows as they are measured; `write` reaches the person past pytest's capturing.
 
     `live` overwrites one line in place; else one plain line is written for each finished figure.
     """
@@ -68,3 +70,20 @@ class Progress:
             return ""
         seconds = (time.monotonic() - self._started) / done * left
         return f"  ETA {seconds / 60:.0f} min" if seconds >= 60 else f"  ETA {seconds:.0f} s"
+
+
+def progress_of(config: pytest.Config) -> Progress:
+    """What shows progress in a run: silent with `-q` or without a terminal reporter."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if reporter is None or config.getoption("verbose") < 0:
+        return Progress()
+
+    def write(text: str) -> None:
+        if capture is None:
+            reporter.write(text, flush=True)
+            return
+        with capture.global_and_fixture_disabled():
+            reporter.write(text, flush=True)
+
+    return Progress(write, live=reporter.isatty)

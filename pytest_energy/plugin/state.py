@@ -1,249 +1,334 @@
-"""The life cycle of one run: opens the meter once, keeps verdicts, writes baselines at the end."""
+"""The hooks of a run that meters. PYTEST_DONT_REWRITE.
+
+What they use is imported when a test is metered: a run without one pays nothing.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_energy import baselines
-from pytest_energy.baselines import Reference
-from pytest_energy.baselines.calibration import Calibration, device_key
-from pytest_energy.baselines.reading import known_hardware, read
-from pytest_energy.baselines.store import Pending
-from pytest_energy.baselines.writing import Header
-from pytest_energy.errors import BaselineError, EnergyError
-from pytest_energy.metering.device_lock import device_lock
-from pytest_energy.metering.device_session import idle_watts
-from pytest_energy.metering.hardware import (
-    CPU_BUDGET,
-    GPU_BUDGET,
-    Budget,
-    Hardware,
-    identify,
-    matching_key,
-)
-from pytest_energy.meters import Meter, open_meter
+import pytest
+
+from pytest_energy.checks.settings import Settings
+from pytest_energy.errors import EnergyError
+from pytest_energy.plugin.marker import asked_by
 from pytest_energy.plugin.options import (
-    EnergyConfig,
+    NEEDS_GATES,
+    compares,
+    figures_asked_for,
+    gates_asked_for,
+    uses_xdist,
 )
-from pytest_energy.plugin.progress import Progress
-from pytest_energy.results import RunCost, RunRecord, VerdictRecord
-from pytest_energy.results.claims import ClaimRecord
-from pytest_energy.results.run_results import net_of_idle
-from pytest_energy.stats.sequential import ErrorBudget
 
 if TYPE_CHECKING:
-    from pytest_energy.ab import Arena
-    from pytest_energy.plugin.ab_side import Server
-    from pytest_energy.workloads.data.protocol import DataSource
+    from pytest_energy.history.record import Origin
+    from pytest_energy.metering.cpu_load import CpuUse
+    from pytest_energy.plugin.session import EnergySession
+    from pytest_energy.results import RunRecord
+
+SESSION = pytest.StashKey["EnergySession"]()
+PLUGIN = "energy-run"
+FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})
 
 
-class EnergySession:
-    """One pytest run on one hardware; nothing is opened before a test asks for it."""
+class EnergyPlugin:
+    """The hooks of one pytest run, which owns its session from the first test that needs it.
 
-    def __init__(self, config: EnergyConfig, cache: Path, progress: Progress) -> None:
-        self.config = config
-        self.progress = progress
-        self.error_budget = ErrorBudget()
-        self.bad_input: str | None = None
-        self.failure: str | None = None
-        self.verdicts: list[VerdictRecord] = []
-        self.claims: list[ClaimRecord] = []
-        self.cost = RunCost()
-        self.idle_watts: float | None = None
-        self.disturbance: str | None = None
-        self.calibration: Calibration | None = None
-        self._looked_around = False
-        self.cache = cache
-        self.pending = Pending()
-        self.identity: tuple[Mapping[str, Any], Mapping[str, str]] = ({}, {})
-        self._depth = 0
-        self.arena: Arena | None = None
-        self.server: Server | None = None
+    `errors` are what a person must read at the end, such as a file that could not be written.
+    """
 
-    @cached_property
-    def meter(self) -> Meter:
-        """The run's one meter."""
-        return open_meter(self.config.meter)
-
-    @cached_property
-    def hardware(self) -> Hardware:
-        """What is measured on; its key is `--energy-hw`'s where that file fits the devices."""
-        known = known_hardware(self.config.baselines)
-        found = identify(self.meter, {k: globs for k, globs in known.items() if k != "cpu"})
-        asked = self.config.hw
-        names = [device.name for device in found.devices]
-        if asked in known and found.key != "cpu" and matching_key(names, {asked: known[asked]}):
-            found = replace(found, key=asked)
-        self.identity = (
-            {"key": found.key, "devices": [asdict(device) for device in found.devices]},
-            dict(found.environment),
-        )
-        return found
-
-    @cached_property
-    def baseline(self) -> baselines.Baseline | None:
-        """The hardware's baseline file, or None where there is none."""
-        path = baselines.baseline_path(self.config.baselines, self.hardware.key)
-        return read(path) if path.is_file() else None
-
-    @cached_property
-    def local(self) -> baselines.Baseline | None:
-        """What this machine recorded for itself; None if nothing or unreadable."""
-        try:
-            return read(self._local_path) if self._local_path.is_file() else None
-        except BaselineError:
-            return None
-
-    @cached_property
-    def data(self) -> DataSource:
-        """The data that workloads train on; one for the run, so that files are read once."""
-        from pytest_energy.workloads.data import open_data
-
-        return open_data(self.config.data, self.config.models)
-
-    @cached_property
-    def budget(self) -> Budget:
-        """Tokens of a window and at most so many a batch: option, else file, else default."""
-        default = CPU_BUDGET if self.hardware.key == "cpu" else GPU_BUDGET
-        stored = self.baseline
-        if stored is not None:
-            default = Budget(
-                stored.tokens_per_window or default.tokens,
-                stored.max_tokens_per_batch or default.max_tokens_per_batch,
-            )
-        return replace(default, tokens=self.config.tokens or default.tokens)
-
-    def tokens_per_window(self, asked: int | None) -> int:
-        """Token budget of a window, for a test whose marker asks for so many, or for none."""
-        return asked or self.budget.tokens
-
-    def reference(self, metric: str, identifier: str) -> Reference | None:
-        """The stored entry of a figure: the hardware's file first, then this machine's own.
-
-        Where a baseline is demanded, what this machine keeps for itself does not stand in for it.
-        """
-        own = None if self.demands_baseline else self.local
-        for stored, local in ((self.baseline, False), (own, True)):
-            entry = stored.entries.get((metric, identifier)) if stored else None
-            if stored is not None and entry is not None and entry.sessions:
-                return Reference(stored, entry, local)
-        return None
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config, self._settings = config, settings
+        self._cpu_use: CpuUse | None = None
+        self._origin: Origin | None = None
+        self._written: Sequence[tuple[Path, str]] = ()
+        self._errors: list[str] = []
+        self._undone: str | None = None
 
     @property
-    def demands_baseline(self) -> bool:
-        """Whether a figure without a baseline fails: a hardware was named, or this is CI."""
-        return self.config.hw != "auto" or self.config.ci
+    def _session(self) -> EnergySession | None:
+        return self._config.stash.get(SESSION, None)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Under `--energy-compare` leave tests that have a gate to their sides' processes."""
+        if compares(self._config) and not self._config.option.collectonly:
+            from pytest_energy.plugin.ab_items import replace_gated
+
+            replace_gated(items)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Open the session if a test needs it, and find bad input before energy is spent."""
+        metered = [item for item in session.items if is_metered(item)]
+        wanted = metered or figures_asked_for(self._config)
+        if wanted and not self._config.option.collectonly:
+            self.begin(metered)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Let go of what an earlier attempt at the test reported."""
+        if self._session is not None:
+            from pytest_energy.plugin.reruns import begin
+
+            begin(self._session.results, item)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail a test whose verdict stands; else meter one that has a limit."""
+        if self._session is not None:
+            from pytest_energy.plugin.reruns import fail_again
+
+            fail_again(item)
+        limited = is_marked(item) and not getattr(item, "compared", False)
+        limit = asked_by(item).max_joules if limited else None
+        if limit is None:
+            return (yield)
+        from pytest_energy.plugin.outcome import limited_to
+
+        with limited_to(limit, item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Take back what a test recorded that failed afterwards, and count it as done."""
+        report = yield
+        session = self._session
+        if session is not None:
+            if report.failed:
+                session.store.discard(item.nodeid)
+                session.results.discard(item.nodeid)
+            if is_metered(item):
+                session.progress.reported(report.when, skipped=report.skipped)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """End the attempt, and tell pytest-benchmark of its windows if a test uses both."""
+        if self._session is None:
+            return
+        from pytest_energy.plugin.reruns import end
+
+        end(item)
+        benchmark = getattr(item, "funcargs", {}).get("benchmark")
+        if benchmark is not None:
+            from pytest_energy.plugin.pytest_benchmark import annotate
+
+            annotate(self._session.results, item, benchmark)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_machine_info(
+        self, config: pytest.Config, machine_info: MutableMapping[str, Any]
+    ) -> None:
+        """Tell pytest-benchmark which devices were metered."""
+        if self._session is not None:
+            from pytest_energy.plugin.pytest_benchmark import describe_machine
+
+            describe_machine(self._session, config, machine_info)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take in what an xdist worker sends when it is done."""
+        payload = getattr(node, "workeroutput", {}).get("energy")
+        if payload is None:
+            return
+        session = self._opened()
+        if "bad_input" in payload:
+            session.bad_input = payload["bad_input"]
+        else:
+            session.results.merge(payload["results"])
+            session.store.merge(payload["store"])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Store what was recorded and write the reports, or send it home from an xdist worker."""
+        energy = self._session
+        if energy is None:
+            return
+        from pytest_energy.metering.cpu_load import disturbance
+
+        energy.progress.clear()
+        energy.results.disturbance = energy.results.disturbance or disturbance(self._cpu_use)
+        output = getattr(self._config, "workeroutput", None)
+        if energy.bad_input is not None:
+            if output is not None:
+                output["energy"] = {"bad_input": energy.bad_input}
+            else:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return
+        calibration = energy.calibration if energy.device.identified else None
+        energy.results.take_device(energy.device, calibration)
+        if output is not None:
+            output["energy"] = {
+                "results": energy.results.as_payload(),
+                "store": energy.store.as_payload(),
+            }
+            return
+        self._write(energy)
+        # A run of which nothing could be collected, or that ran no test, has its own exit status.
+        if self._errors and session.exitstatus in _SUCCESSES:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if session.exitstatus == 0:
+            self._undone = self._left_undone(energy.results.as_record())
+            if self._undone is not None:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The table of verdicts, what the run cost, and the next command."""
+        session, reporter = self._session, terminalreporter
+        if session is None:
+            return
+        if session.bad_input is not None:
+            if uses_xdist(self._config):  # else pytest has said it
+                reporter.section("energy")
+                reporter.write_line(f"ERROR: {session.bad_input}")
+            return
+        record = session.results.as_record()
+        lines = [f"ERROR: {error}" for error in self._errors]
+        lines += [self._undone] if self._undone is not None else []
+        if lines or record.figures:
+            reporter.section("energy")
+        for line in lines:
+            reporter.write_line(line)
+        if record.figures:
+            self._show(record, reporter)
+
+    def pytest_unconfigure(self) -> None:
+        """Close the meter."""
+        if self._session is not None:
+            self._session.close()
+
+    def begin(self, metered: Sequence[pytest.Item]) -> None:
+        """Open the session for the tests that need it; bad input ends the run with exit code 4."""
+        from pytest_energy.metering.cpu_load import cpu_use
+        from pytest_energy.plugin.preflight import check_input, choose_runner
+        from pytest_energy.stats.sequential import ErrorBudget
+
+        session = self._opened()
+        gated = ("energy_gate" in getattr(item, "fixturenames", ()) for item in metered)
+        session.error_budget = ErrorBudget(sum(gated))
+        session.progress.expect(len(metered))
+        try:
+            for item in metered:
+                asked_by(item)
+            check_input(session)
+            choose_runner(session, self._config)
+            self._cpu_use = cpu_use() if session.hardware.key == "cpu" else None
+        except (EnergyError, pytest.UsageError) as error:
+            session.close()
+            session.bad_input = str(error)
+            if not hasattr(self._config, "workerinput"):
+                raise pytest.UsageError(str(error)) from None
+
+    def _opened(self) -> EnergySession:
+        """The run's session, made when it is first needed."""
+        if self._session is not None:
+            return self._session
+        from pytest_energy.plugin.outcome import report
+        from pytest_energy.plugin.progress import progress_of
+        from pytest_energy.plugin.session import EnergySession
+
+        config, settings = self._config, self._settings
+        session = EnergySession(settings, _cache(config), progress_of(config), report)
+        config.stash[SESSION] = session
+        if settings.history is not None and not hasattr(config, "workerinput"):
+            from pytest_energy.history.record import origin
+
+            # Before anything runs: what is committed or recorded meanwhile was not measured.
+            self._origin = origin(config.rootpath)
+        return session
+
+    def _write(self, session: EnergySession) -> None:
+        """Write baselines, history and reports; if one fails, the others are written."""
+        from pytest_energy.reports import write_reports
+
+        with self._noting("baselines were not stored: "):
+            self._written = session.store.write(session.progress.note)
+        record = session.results.as_record()
+        with self._noting():
+            self._keep(record)
+        with self._noting():
+            write_reports(record, self._settings)
 
     @contextmanager
-    def metered(self) -> Iterator[None]:
-        """Hold the devices' locks, and count what is spent meanwhile; nests."""
-        if self.bad_input is not None:  # an xdist worker cannot end the run, but it spends nothing
-            raise EnergyError(self.bad_input)
-        if self._depth:
-            yield
-            return
-        names = [device.uuid or device.domain for device in self.meter.devices]
-        asked = time.monotonic()
-        with device_lock(names, self.config.lock_timeout_seconds, self.progress.note):
-            self._depth += 1
-            started, before = time.monotonic(), self._joules()
-            self.progress.waited(started - asked)
-            try:
-                self._look_around()
-                yield
-            finally:
-                self._depth -= 1
-                self.cost += self._spent_since(before, time.monotonic() - started)
-
-    def discard(self, nodeid: str) -> None:
-        """Take back what a test recorded that failed afterwards."""
-        self.pending.discard(nodeid)
-        self.verdicts = [
-            replace(record, outcome="invalid", reason="not recorded: its test failed")
-            if record.nodeid == nodeid and record.outcome == "recorded"
-            else record
-            for record in self.verdicts
-        ]
-
-    def write_baselines(self) -> list[tuple[Path, str]]:
-        """Store what was recorded; returns each committed file and its diff."""
-        written = []
-        if self.pending.committed:
-            path = baselines.baseline_path(self.config.baselines, self.hardware.key)
-            diff = self.pending.write_committed(path, self._header(), self.config.update or "new")
-            written.append((path, diff or ""))
-        if self.pending.local:
-            try:
-                self.pending.write_local(self._local_path, self._header())
-            except BaselineError as error:  # what this machine keeps for itself fails nothing
-                self.progress.note(str(error))
-        return written
-
-    def run_record(self) -> RunRecord:
-        """All that reports are made of."""
-        hardware, environment = self.identity
-        fit, cost = self.calibration, self.cost
-        wall_joules = fit.wall_joules(cost.joules, cost.seconds) if fit else None
-        return RunRecord(
-            hardware,
-            environment,
-            tuple(self._netted()),
-            cost,
-            self.idle_watts,
-            wall_joules,
-            tuple(self.claims),
-            self.disturbance,
-        )
-
-    def close(self) -> None:
-        """Close the meter if it was opened, and what an A/B was made of."""
-        for owned in (self.arena, self.__dict__.pop("meter", None)):
-            if owned is not None:
-                owned.close()
-
-    @property
-    def _local_path(self) -> Path:
-        folder = self.cache / str(self.budget.tokens)
-        return baselines.baseline_path(folder, self.hardware.key)
-
-    def _header(self) -> Header:
-        match = tuple(f"{name}*" for name in self.hardware.names)
-        budget = self.budget
-        return Header(self.hardware.key, match, budget.tokens, budget.max_tokens_per_batch)
-
-    def _look_around(self) -> None:
-        """Once, before the first test's work: idle power, and the devices' calibration."""
-        if self._looked_around:
-            return
-        self._looked_around = True
-        stored = self.baseline.calibrations if self.baseline else {}
-        calibration = stored.get(device_key(self.hardware) or "")
-        self.calibration = calibration.fit if calibration else None
-        if self.config.idle_seconds and self.meter.method != "modelled":
-            try:
-                self.idle_watts = idle_watts(self.meter, self.config.idle_seconds)
-            except EnergyError as error:
-                self.progress.note(str(error))
-
-    def _netted(self) -> Iterator[VerdictRecord]:
-        # Ranks meter the GPUs they use, which need not be all that were idle.
-        domains = [device["domain"] for device in self.identity[0].get("devices", ())]
-        return (net_of_idle(record, self.idle_watts, domains) for record in self.verdicts)
-
-    def _joules(self) -> float | None:
+    def _noting(self, what: str = "") -> Iterator[None]:
+        """Keep an error for the end of the run."""
         try:
-            return sum(self.meter.read().joules.values())
-        except EnergyError:
-            return None
+            yield
+        except EnergyError as error:
+            self._errors.append(f"{what}{error}")
 
-    def _spent_since(self, before: float | None, seconds: float) -> RunCost:
-        after = self._joules()
-        if before is None or after is None or after < before:
-            return RunCost(0.0, seconds, complete=False)
-        return RunCost(after - before, seconds)
+    def _keep(self, record: RunRecord) -> None:
+        """Add the session to the history; if that fails, nothing measured is lost."""
+        settings = self._settings
+        if settings.history is None or not record.figures or self._origin is None:
+            return
+        from pytest_energy.history.writing import append
+        from pytest_energy.results.json_codec import as_document
+
+        document = as_document(record, settings.region)
+        append(settings.history, document, self._origin, spare=_cache(self._config) / "unsent")
+
+    def _left_undone(self, record: RunRecord) -> str | None:
+        """What the run was asked for and did not do, so that it is no success."""
+        if not record.figures and self._settings.hw != "auto":
+            return "nothing was metered, which is no success where a hardware is named"
+        if all(verdict.metric == "joules" for verdict in record.verdicts):
+            for name in gates_asked_for(self._config):
+                return (
+                    f"nothing was {NEEDS_GATES[name]}, which is no success under "
+                    f"`--energy-{name}`: no test that ran has an `energy_gate`"
+                )
+        return None
+
+    def _show(self, record: RunRecord, reporter: pytest.TerminalReporter) -> None:
+        from pytest_energy.reports import annotation_lines, terminal
+
+        text = terminal.render(
+            record,
+            region=self._settings.region,
+            colour=reporter.hasmarkup,
+            verbose=self._config.getoption("verbose") > 0,
+            written=self._written,
+            arguments=self._config.invocation_params.args,
+        )
+        for line in (text, *annotation_lines(record, self._config.rootpath)):
+            reporter.write_line(line)
+
+
+_SUCCESSES = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+def session_of(item: pytest.Item) -> EnergySession:
+    """The run's session; begun here if collection did not see that the test needs one."""
+    if SESSION not in item.config.stash:
+        plugin: Any = item.config.pluginmanager.get_plugin(PLUGIN)
+        try:
+            plugin.begin([item])
+        except pytest.UsageError as error:
+            raise EnergyError(str(error)) from None
+    return item.config.stash[SESSION]
+
+
+def is_metered(item: pytest.Item) -> bool:
+    """Whether a test needs the meter."""
+    return is_marked(item) or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def is_marked(item: pytest.Item) -> bool:
+    """Whether a test has the marker `energy`."""
+    return item.get_closest_marker("energy") is not None
+
+
+def _cache(config: pytest.Config) -> Path:
+    """Where this machine keeps what is its own, in pytest's cache."""
+    cache = getattr(config, "cache", None)  # absent under -p no:cacheprovider
+    fallback = config.rootpath / ".pytest_cache" / "d" / "energy"
+    try:
+        return fallback if cache is None else Path(cache.mkdir("energy"))
+    except OSError:  # a checkout that cannot be written to; pytest warns of its cache as well
+        return fallback

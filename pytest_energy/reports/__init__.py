@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_energy.checks.settings import Settings
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
-from pytest_energy.plugin.options import EnergyConfig
 from pytest_energy.reports import github, markdown
 from pytest_energy.results import RunRecord
 from pytest_energy.results import json_codec as jsonfile
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_reports(
-    record: RunRecord, config: EnergyConfig, environ: Mapping[str, str] = os.environ
+    record: RunRecord, config: Settings, environ: Mapping[str, str] = os.environ
 ) -> None:
     """Write what was asked for; a job's summary by itself, where GitHub gives one.
 
@@ -36,7 +36,7 @@ def write_reports(
         _summarise(Path(summary), markdown.render(record, cost, github.room_in(Path(summary))))
 
 
-def _write_files(record: RunRecord, config: EnergyConfig) -> None:
+def _write_files(record: RunRecord, config: Settings) -> None:
     cost = footprint(record.cost.joules, config.region)
     if config.json is not None:
         jsonfile.write(config.json, record, config.region)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pytest_energy.gate import TracePoint
 from pytest_energy.metering import Window
+from pytest_energy.metering.device_session import RunCost
 from pytest_energy.results.claims import ClaimRecord
 
 JSON_SCHEMA = 1
@@ -150,25 +151,6 @@ def measured(nodeid: str, window: Window) -> VerdictRecord:
 
 
 @dataclass(frozen=True)
-class RunCost:
-    """What the run itself cost while it held the devices: gross joules and seconds.
-
-    `complete` is False where a device was lost, so that the joules are a lower bound.
-    """
-
-    joules: float = 0.0
-    seconds: float = 0.0
-    complete: bool = True
-
-    def __add__(self, other: RunCost) -> RunCost:
-        return RunCost(
-            self.joules + other.joules,
-            self.seconds + other.seconds,
-            self.complete and other.complete,
-        )
-
-
-@dataclass(frozen=True)
 class RunRecord:
     """All that one session reports; `hardware` is empty if nothing was metered.
 
@@ -180,7 +162,7 @@ class RunRecord:
     hardware: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[VerdictRecord, ...] = ()
-    cost: RunCost = RunCost()
+    cost: RunCost = field(default_factory=RunCost)
     idle_watts: float | None = None
     wall_joules: float | None = None
     claims: tuple[ClaimRecord, ...] = ()

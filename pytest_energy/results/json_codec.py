@@ -10,7 +10,8 @@ from typing import Any
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically as write_atomically
-from pytest_energy.results import JSON_SCHEMA, RunCost, RunRecord, VerdictRecord
+from pytest_energy.metering.device_session import RunCost
+from pytest_energy.results import JSON_SCHEMA, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import Footprint, footprint
 

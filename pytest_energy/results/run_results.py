@@ -1,11 +1,101 @@
-"""What a run has found so far."""
+"""What a run has found so far, and its way from xdist's workers to the controller."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-from pytest_energy.results import VerdictRecord
+from pytest_energy.baselines.calibration import Calibration
+from pytest_energy.metering.device_session import DeviceSession, RunCost
+from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results.claims import ClaimRecord
+
+
+@dataclass
+class RunResults:
+    """Verdicts and claims of a run, and what is known of the devices that they were measured on."""
+
+    verdicts: list[VerdictRecord] = field(default_factory=list)
+    claims: list[ClaimRecord] = field(default_factory=list)
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cost: RunCost = field(default_factory=RunCost)
+    idle_watts: float | None = None
+    calibration: Calibration | None = None
+    disturbance: str | None = None
+
+    def of(self, test: str) -> tuple[VerdictRecord, ...]:
+        """The verdicts of a test so far, in their order."""
+        return tuple(record for record in self.verdicts if record.nodeid == test)
+
+    def discard(self, test: str) -> None:
+        """Take back what a test recorded that failed afterwards."""
+        self.verdicts = [
+            replace(record, outcome="invalid", reason="not recorded: its test failed")
+            if record.nodeid == test and record.outcome == "recorded"
+            else record
+            for record in self.verdicts
+        ]
+
+    def forget(self, test: str) -> None:
+        """Drop all of a test, which is run again."""
+        self.verdicts = [record for record in self.verdicts if record.nodeid != test]
+        self.claims = [record for record in self.claims if record.nodeid != test]
+
+    def take_device(self, device: DeviceSession, calibration: Calibration | None) -> None:
+        """Take in what a session knows of its devices and has spent on them."""
+        hardware = device.identified
+        if hardware is not None:
+            devices = [asdict(each) for each in hardware.devices]
+            self.hardware = {"key": hardware.key, "devices": devices}
+            self.environment = dict(hardware.environment)
+        self.cost += device.cost
+        device.cost = RunCost()
+        self.idle_watts = self.idle_watts if device.idle_watts is None else device.idle_watts
+        self.calibration = self.calibration or calibration
+
+    def as_payload(self) -> dict[str, Any]:
+        """What a worker found, of builtin types alone."""
+        return {
+            "verdicts": [record.as_json() for record in self.verdicts],
+            "claims": [record.as_json() for record in self.claims],
+            "hardware": dict(self.hardware),
+            "environment": dict(self.environment),
+            "cost": asdict(self.cost),
+            "idle_watts": self.idle_watts,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
+            "disturbance": self.disturbance,
+        }
+
+    def merge(self, payload: Mapping[str, Any]) -> None:
+        """Take in what a worker sent; its windows held the same locks, so costs add up."""
+        self.verdicts += [VerdictRecord.from_json(record) for record in payload["verdicts"]]
+        self.claims += [ClaimRecord.from_json(record) for record in payload["claims"]]
+        if payload["hardware"]:
+            self.hardware, self.environment = payload["hardware"], payload["environment"]
+        self.cost += RunCost(**payload["cost"])
+        if self.idle_watts is None:
+            self.idle_watts = payload["idle_watts"]
+        if payload["calibration"] is not None:
+            self.calibration = Calibration(**payload["calibration"])
+        self.disturbance = self.disturbance or payload["disturbance"]
+
+    def as_record(self) -> RunRecord:
+        """All that reports are made of."""
+        fit, cost = self.calibration, self.cost
+        # Ranks meter the GPUs they use, which need not be all that were idle.
+        domains = [device["domain"] for device in self.hardware.get("devices", ())]
+        return RunRecord(
+            self.hardware,
+            self.environment,
+            tuple(net_of_idle(record, self.idle_watts, domains) for record in self.verdicts),
+            cost,
+            self.idle_watts,
+            fit.wall_joules(cost.joules, cost.seconds) if fit else None,
+            tuple(self.claims),
+            self.disturbance,
+        )
 
 
 def net_of_idle(

@@ -30,6 +30,9 @@ def halves_agree(values: Sequence[float], relative: float) -> bool:
 STEADY = 0.01
 """Relative step between windows below which they count as equal; sensors repeat no better."""
 
+WARM_UP_LIMIT = 8
+"""Warm-up windows after which measuring begins, steady or not; fewer if nothing can fail."""
+
 
 def is_stationary(values: Sequence[float]) -> bool:
     """Whether warm-up windows, oldest first, have become steady in J/token.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.plugin.options import EnergyConfig
+from pytest_energy.plugin.options import settings_of
 
 GATED = "def test_mine(energy_gate):\n    raise AssertionError('metered')\n"
 
@@ -36,12 +36,10 @@ def test_what_does_not_go_together(
 
 def test_values_come_from_the_command_line_or_the_ini_file(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nenergy_settle = auto\nenergy_side_timeout = 30\n")
-    given = EnergyConfig.from_pytest_config(pytester.parseconfig())
+    given = settings_of(pytester.parseconfig())
     assert (given.settle, given.compare, given.side_timeout_seconds) == ("auto", None, 30.0)
 
-    blank = EnergyConfig.from_pytest_config(
-        pytester.parseconfig("--energy-settle=", "--energy-compare=main")
-    )
+    blank = settings_of(pytester.parseconfig("--energy-settle=", "--energy-compare=main"))
     assert (blank.settle, blank.compare) == (None, "main")
 
 

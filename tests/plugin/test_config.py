@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from pytest_energy.plugin.marker import EnergyMarker
-from pytest_energy.plugin.options import OPTIONS, EnergyConfig, flag
+from pytest_energy.checks.settings import Settings, TestSettings
+from pytest_energy.plugin.marker import asked_by, from_arguments
+from pytest_energy.plugin.options import OPTIONS, settings_of
 
 
-def _parse(pytester: pytest.Pytester, *arguments: str) -> EnergyConfig:
-    return EnergyConfig.from_pytest_config(pytester.parseconfig(*arguments))
+def _parse(pytester: pytest.Pytester, *arguments: str) -> Settings:
+    return settings_of(pytester.parseconfig(*arguments))
 
 
 def test_defaults(pytester: pytest.Pytester) -> None:
@@ -28,9 +31,9 @@ def test_defaults(pytester: pytest.Pytester) -> None:
 def test_every_option_is_in_help_and_has_an_ini_twin(pytester: pytest.Pytester) -> None:
     text = pytester.runpytest("--help").stdout.str()
 
-    for name in OPTIONS:
-        assert flag(name) in text
-        assert f"  {name} (" in text
+    for option in OPTIONS:
+        assert option.flag in text
+        assert f"  {option.ini} (" in text
 
 
 def test_command_line_values(pytester: pytest.Pytester) -> None:
@@ -145,11 +148,11 @@ def test_updating_on_xdist_workers_named_otherwise_is_refused(pytester: pytest.P
 
 
 def test_marker_values_become_fractions_and_counts() -> None:
-    marker = EnergyMarker.from_arguments(
+    marker = from_arguments(
         {"max_joules": 500, "tolerance": 3, "detect": 8, "tokens": 1e6, "max_windows": 5}, "t.py"
     )
 
-    assert marker == EnergyMarker(500, 0.03, 0.08, 1_000_000, 5)
+    assert marker == TestSettings(500, 0.03, 0.08, 1_000_000, 5)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_nearer_markers_override_outer_ones(pytester: pytest.Pytester) -> None:
         "test_marked",
     )
 
-    assert EnergyMarker.from_item(item) == EnergyMarker(max_joules=7, tolerance=0.04)
+    assert asked_by(item) == TestSettings(max_joules=7, tolerance=0.04)
 
 
 def test_a_history_url_is_taken_as_it_is(pytester: pytest.Pytester) -> None:
@@ -203,3 +206,18 @@ def test_a_history_url_is_taken_as_it_is(pytester: pytest.Pytester) -> None:
     assert _parse(pytester, "--energy-history=s3://bucket/past").history == "s3://bucket/past"
     pytester.makeini("[pytest]\nenergy_history = past\n")
     assert _parse(pytester).history == str(pytester.path / "past")
+
+
+def test_the_command_line_turns_a_switch_of_the_ini_file_off(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_strict = true\n")
+
+    assert _parse(pytester, "--no-energy-strict").strict is False
+    assert _parse(pytester, "--no-energy-strict", "--energy-strict").strict is True
+
+
+def test_the_page_of_options_is_what_the_table_says() -> None:
+    page = Path(__file__).parents[2] / "docs" / "options.md"
+
+    assert page.read_text(encoding="utf-8") == options_page(), (
+        "write it anew: `python -m pytest_energy.plugin.options`"
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_energy.metering.device_session import RunCost
 from pytest_energy.reports.next_command import next_command
-from pytest_energy.results import RunCost, RunRecord, VerdictRecord
+from pytest_energy.results import RunRecord, VerdictRecord
 
 HARDWARE = {"key": "h200"}
 

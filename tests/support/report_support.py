@@ -12,7 +12,8 @@ from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift, S
 from pytest_energy.history.series import Point
 from pytest_energy.history.series import Series as History
 from pytest_energy.metering import Window
-from pytest_energy.results import Comparison, RunCost, RunRecord, Side, VerdictRecord
+from pytest_energy.metering.device_session import RunCost
+from pytest_energy.results import Comparison, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import Claim, ClaimRecord, Plot, Series
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.results.json_codec import ReportedRun

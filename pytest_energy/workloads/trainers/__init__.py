@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_energy.arguments import check_count
-from pytest_energy.checks.policy import WARM_UP_LIMIT
 from pytest_energy.gate import Verdict
 from pytest_energy.metering import OpenWindow, Window, window
 from pytest_energy.meters.protocol import Meter
-from pytest_energy.stats.steadiness import is_stationary
+from pytest_energy.stats.steadiness import WARM_UP_LIMIT, is_stationary
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,37 @@
+"""What a check goes by: the run's settings, the test's own, the devices and their baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pytest_energy.baselines.store import BaselineStore
+from pytest_energy.checks.settings import Settings, TestSettings
+from pytest_energy.metering import Window
+from pytest_energy.metering.hardware import Hardware
+from pytest_energy.outcomes import Method
+from pytest_energy.stats.sequential import ErrorBudget
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """What the checks of one test go by.
+
+    `on_window` is told of each window by its run's name and number (0: warm-up), `on_output` title
+    and text of what a process printed that failed.
+    """
+
+    test: str
+    asked: TestSettings
+    settings: Settings
+    hardware: Hardware
+    method: Method
+    store: BaselineStore
+    error_budget: ErrorBudget
+    on_window: Callable[[str, int, Window], None]
+    on_output: Callable[[str, str], None]
+
+    @property
+    def stages(self) -> int:
+        """How many gates may judge one figure, which share its error rates."""
+        return 2 if self.settings.settle else 1

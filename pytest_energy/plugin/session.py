@@ -1,0 +1,151 @@
+"""The parts of one run: what it meters with, gates by and has found. PYTEST_DONT_REWRITE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_energy.baselines.calibration import Calibration
+from pytest_energy.baselines.reading import known_hardware
+from pytest_energy.baselines.store import BaselineStore
+from pytest_energy.checks.context import CheckContext
+from pytest_energy.checks.runner import BaselineRunner, GateRunner
+from pytest_energy.checks.settings import Settings
+from pytest_energy.errors import EnergyError
+from pytest_energy.metering import Window
+from pytest_energy.metering.device_session import DeviceSession
+from pytest_energy.metering.hardware import Budget, Hardware
+from pytest_energy.meters import Meter
+from pytest_energy.plugin.marker import asked_by
+from pytest_energy.plugin.progress import Progress
+from pytest_energy.results import VerdictRecord
+from pytest_energy.results.run_results import RunResults
+from pytest_energy.stats.sequential import ErrorBudget
+from pytest_energy.units import quantity
+
+if TYPE_CHECKING:
+    from pytest_energy.workloads.data import DataSource
+
+Report = Callable[["EnergySession", pytest.Item, VerdictRecord], None]
+
+
+class EnergySession:
+    """One run on one hardware; nothing is opened before a test asks for it.
+
+    `report` is given each verdict. If a `budget` is given, tests' markers do not change it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        cache: Path,
+        progress: Progress,
+        report: Report,
+        *,
+        device: DeviceSession | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self.settings, self.cache, self.progress = settings, cache, progress
+        self.report = report
+        self.device = device or DeviceSession(
+            settings.meter,
+            progress,
+            asked=settings.hw,
+            known=partial(known_hardware, settings.baselines),
+            lock_timeout_seconds=settings.lock_timeout_seconds,
+            idle_seconds=settings.idle_seconds,
+        )
+        self.store = BaselineStore(
+            self.device,
+            settings.baselines,
+            cache,
+            settings.update,
+            settings.tokens,
+            settings.demands_baseline,
+        )
+        self.results = RunResults()
+        self.error_budget = ErrorBudget()
+        self.runner: GateRunner = BaselineRunner()
+        self.bad_input: str | None = None
+        self._budget = budget
+        self._owned: list[Callable[[], None]] = [self.device.close]
+
+    @property
+    def meter(self) -> Meter:
+        """The run's one meter."""
+        return self.device.meter
+
+    @property
+    def hardware(self) -> Hardware:
+        """What is measured on."""
+        return self.device.hardware
+
+    @property
+    def budget(self) -> Budget:
+        """Tokens of a window, and at most so many a batch."""
+        return self._budget or self.store.budget
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the devices' joules become joules at the wall, if that was stored."""
+        return self.store.calibration
+
+    @cached_property
+    def data(self) -> DataSource:
+        """The data that workloads train on; one for the run, so that files are read once."""
+        from pytest_energy.workloads.data import open_data
+
+        return open_data(self.settings.data, self.settings.models)
+
+    def tokens_per_window(self, asked: int | None) -> int:
+        """Token budget of a window, for a test whose marker asks for so many, or for none."""
+        return self.budget.tokens if self._budget else asked or self.budget.tokens
+
+    def require_own_meter(self) -> None:
+        """Raise `EnergyError` in a side of an A/B, whose meter belongs to another process."""
+        if self._budget:
+            raise EnergyError(
+                "a run of several processes cannot be compared by A/B: its ranks meter "
+                "themselves; leave the test out, or gate it by a baseline"
+            )
+
+    @contextmanager
+    def metered(self) -> Iterator[None]:
+        """Hold the devices for the block; nests."""
+        if self.bad_input is not None:  # an xdist worker cannot end the run, but it spends nothing
+            raise EnergyError(self.bad_input)
+        with self.device.metered():
+            yield
+
+    def context(self, item: pytest.Item) -> CheckContext:
+        """What the checks of a test go by."""
+        return CheckContext(
+            test=item.nodeid,
+            asked=asked_by(item),
+            settings=self.settings,
+            hardware=self.hardware,
+            method=self.meter.method,
+            store=self.store,
+            error_budget=self.error_budget,
+            on_window=self._show,
+            on_output=partial(item.add_report_section, "call"),
+        )
+
+    def close_later(self, close: Callable[[], None]) -> None:
+        """Have something closed with the session."""
+        self._owned.insert(0, close)
+
+    def close(self) -> None:
+        """Close the meter if it was opened, and what an A/B was made of."""
+        for close in self._owned:
+            close()
+
+    def _show(self, identifier: str, number: int, window: Window) -> None:
+        figure = quantity(window.joules_per_token, "J/token")
+        text = f"{figure}  {window.tokens_per_second:,.0f} tokens/s"
+        self.progress.window(identifier, number, text)
