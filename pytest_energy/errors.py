@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pytest
+from typing import Any
 
 
 class EnergyError(Exception):
@@ -25,13 +22,14 @@ class BaselineError(EnergyError):
 
 
 class DataError(EnergyError):
-    """A data file is missing, empty or malformed; names the file and, the line."""
+    """A data file is missing, empty or malformed; names the file, and the line if there is one."""
 
 
-def raised_elsewhere(excinfo: pytest.ExceptionInfo[Any]) -> bool:
+def raised_elsewhere(excinfo: Any) -> bool:
     """Whether an exception comes from outside this package, such as from a user's own step.
 
-    As a module's `__tracebackhide__` it leaves the module's frames out of pytest's report then.
+    `excinfo` is pytest's. As a module's `__tracebackhide__` it leaves the module's frames out of
+    pytest's report then.
     """
     last = excinfo.tb
     while last.tb_next is not None:

@@ -15,8 +15,9 @@ from pytest_energy.plugin.fixtures import (  # noqa: F401 - pytest finds fixture
     energy_workload,
     finetune,
 )
+from pytest_energy.plugin.items import PLUGIN, SESSION
 from pytest_energy.plugin.options import add_options, settings_of
-from pytest_energy.plugin.state import PLUGIN, SESSION, EnergyPlugin
+from pytest_energy.plugin.state import EnergyPlugin
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,8 +12,8 @@ from pytest_energy.ab import Invocation
 from pytest_energy.ab.runner import PairedRunner, SkippedInHeadError
 from pytest_energy.ab.side_place import passed_on
 from pytest_energy.plugin.fixtures import user_errors
+from pytest_energy.plugin.items import session_of
 from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS
-from pytest_energy.plugin.state import session_of
 
 GATE = "energy_gate"
 

@@ -22,10 +22,10 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget
+from pytest_energy.plugin.items import SESSION
 from pytest_energy.plugin.options import settings_of
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.plugin.state import SESSION
 from pytest_energy.results import VerdictRecord, window_as_json
 
 PLUGIN = "pytest_energy.plugin"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_energy.errors import EnergyError, raised_elsewhere
-from pytest_energy.plugin.marker import asked_by
-from pytest_energy.plugin.state import session_of
+from pytest_energy.plugin.items import asked_by, session_of
 
 if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Run

@@ -1,6 +1,6 @@
 """The options, one table: how each is given, checked and explained. PYTEST_DONT_REWRITE.
 
-`python -m pytest_energy.plugin.options` writes docs/options.md of it.
+`make docs` writes docs/options.md from it.
 """
 
 from __future__ import annotations
@@ -339,7 +339,3 @@ def _check_comparison(config: pytest.Config, settings: Settings) -> None:
 
 def _truthy(value: str | None) -> bool:
     return value is not None and value.strip().lower() not in ("", "0", "false", "no", "off")
-
-
-if __name__ == "__main__":
-    Path("docs/options.md").write_text(options_page(), encoding="utf-8")

@@ -21,7 +21,7 @@ from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget, Hardware
 from pytest_energy.meters import Meter
-from pytest_energy.plugin.marker import asked_by
+from pytest_energy.plugin.items import asked_by
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.run_results import RunResults

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_energy.checks.settings import Settings
 from pytest_energy.errors import EnergyError
-from pytest_energy.plugin.marker import asked_by
+from pytest_energy.plugin.items import SESSION, asked_by, is_marked, is_metered
 from pytest_energy.plugin.options import (
     NEEDS_GATES,
     compares,
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from pytest_energy.metering.cpu_load import CpuUse
     from pytest_energy.plugin.session import EnergySession
     from pytest_energy.results import RunRecord
-
-SESSION = pytest.StashKey["EnergySession"]()
-PLUGIN = "energy-run"
-FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})
 
 
 class EnergyPlugin:
@@ -301,27 +297,6 @@ class EnergyPlugin:
 
 
 _SUCCESSES = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-
-
-def session_of(item: pytest.Item) -> EnergySession:
-    """The run's session; begun here if collection did not see that the test needs one."""
-    if SESSION not in item.config.stash:
-        plugin: Any = item.config.pluginmanager.get_plugin(PLUGIN)
-        try:
-            plugin.begin([item])
-        except pytest.UsageError as error:
-            raise EnergyError(str(error)) from None
-    return item.config.stash[SESSION]
-
-
-def is_metered(item: pytest.Item) -> bool:
-    """Whether a test needs the meter."""
-    return is_marked(item) or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-
-
-def is_marked(item: pytest.Item) -> bool:
-    """Whether a test has the marker `energy`."""
-    return item.get_closest_marker("energy") is not None
 
 
 def _cache(config: pytest.Config) -> Path:

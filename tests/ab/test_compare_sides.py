@@ -22,7 +22,7 @@ from pytest_energy.ab.side_place import Place, import_path, passed_on, side_argu
 from pytest_energy.checks import policy
 from pytest_energy.checks.check import Check
 from pytest_energy.errors import EnergyError
-from pytest_energy.plugin.marker import EnergyMarker
+from pytest_energy.plugin.items import EnergyMarker
 from pytest_energy.plugin.options import EnergyConfig
 from pytest_energy.reports.terminal import pair_changes, side_by_side
 from pytest_energy.results import Comparison, Side, VerdictRecord

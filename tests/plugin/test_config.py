@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pytest_energy.checks.settings import Settings, TestSettings
-from pytest_energy.plugin.marker import asked_by, from_arguments
-from pytest_energy.plugin.options import OPTIONS, settings_of
+from pytest_energy.plugin.items import asked_by, from_arguments
+from pytest_energy.plugin.options import OPTIONS, options_page, settings_of
 
 
 def _parse(pytester: pytest.Pytester, *arguments: str) -> Settings:
@@ -218,6 +218,4 @@ def test_the_command_line_turns_a_switch_of_the_ini_file_off(pytester: pytest.Py
 def test_the_page_of_options_is_what_the_table_says() -> None:
     page = Path(__file__).parents[2] / "docs" / "options.md"
 
-    assert page.read_text(encoding="utf-8") == options_page(), (
-        "write it anew: `python -m pytest_energy.plugin.options`"
-    )
+    assert page.read_text(encoding="utf-8") == options_page(), "write it anew with `make docs`"

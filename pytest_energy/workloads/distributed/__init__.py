@@ -295,4 +295,3 @@ def check_places(processes: int, nodes: int, meter: Meter) -> None:
         )
 
 
-RankGroups = Worlds

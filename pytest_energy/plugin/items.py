@@ -1,14 +1,50 @@
-"""Arguments of `@pytest.mark.energy`, checked by name. PYTEST_DONT_REWRITE."""
+"""Tests as the plugin sees them: metered or not, what they ask for, and their run's session.
+
+PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_energy.checks.settings import TestSettings
+from pytest_energy.errors import EnergyError
+
+if TYPE_CHECKING:
+    from pytest_energy.plugin.session import EnergySession
+
+SESSION = pytest.StashKey["EnergySession"]()
+"""Of a run's configuration: its session, once a test needs one."""
+
+PLUGIN = "energy-run"
+"""Under which the hooks of a run that meters are registered."""
+
+FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})
+
+
+def session_of(item: pytest.Item) -> EnergySession:
+    """The run's session; begun here if collection did not see that the test needs one."""
+    if SESSION not in item.config.stash:
+        plugin: Any = item.config.pluginmanager.get_plugin(PLUGIN)
+        try:
+            plugin.begin([item])
+        except pytest.UsageError as error:
+            raise EnergyError(str(error)) from None
+    return item.config.stash[SESSION]
+
+
+def is_metered(item: pytest.Item) -> bool:
+    """Whether a test needs the meter."""
+    return is_marked(item) or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def is_marked(item: pytest.Item) -> bool:
+    """Whether a test has the marker `energy`."""
+    return item.get_closest_marker("energy") is not None
 
 
 def asked_by(item: pytest.Item) -> TestSettings:
