@@ -12,8 +12,8 @@ from pytest_energy.baselines import (
     LARGEST_LEVEL,
     METRICS,
     SCHEMA,
+    Band,
     Baseline,
-    Claim,
     Entry,
     Source,
     StoredSession,
@@ -191,7 +191,7 @@ class Reader:
         except ValueError as error:
             raise self._error(where, str(error)) from None
 
-    def _claims(self, table: Mapping[str, Any]) -> dict[tuple[str, str], Claim]:
+    def _claims(self, table: Mapping[str, Any]) -> dict[tuple[str, str], Band]:
         claims = {}
         for name, bands in table.items():
             where = f"claims.{name}"
@@ -208,13 +208,13 @@ class Reader:
                     claims[name, key] = band_of(band, f"{where}.{key}", source)
         return claims
 
-    def _band(self, band: Any, where: str, source: Source) -> Claim:
+    def _band(self, band: Any, where: str, source: Source) -> Band:
         numbers = isinstance(band, list) and all(map(_is_number, band))
         if not (numbers and len(band) == 2 and band[0] < band[1]):
             raise self._error(where, "must be a band such as [0.4, 0.6]")
-        return Claim(float(band[0]), float(band[1]), source)
+        return Band(float(band[0]), float(band[1]), source)
 
-    def _joules_band(self, band: Any, where: str, source: Source) -> Claim:
+    def _joules_band(self, band: Any, where: str, source: Source) -> Band:
         values = self._checked(band, _BAND_NAMES, where)
         low, mean, high = (values.get(name, 0.0) for name in ("low", "mean", "high"))
         if not 0 < low <= mean <= high < float("inf") or values.get("mean_watts", 1.0) <= 0:
@@ -223,7 +223,7 @@ class Reader:
                 "must be a band in J/token such as { low = 0.029, mean = 0.031, high = 0.036 }, "
                 "all above 0 and in that order",
             )
-        return Claim(low, high, source, mean, values.get("mean_watts"))
+        return Band(low, high, source, mean, values.get("mean_watts"))
 
     def _environments(self, table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         return {

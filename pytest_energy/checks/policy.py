@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pytest_energy.baselines import Baseline, Claim, Entry
+from pytest_energy.baselines import Band, Baseline, Entry
 from pytest_energy.errors import EnergyError
 from pytest_energy.plugin.marker import EnergyMarker
 from pytest_energy.plugin.options import EnergyConfig
@@ -31,8 +31,8 @@ WARM_UP_LIMIT = 8
 
 # Where no baseline file states a band: the paper's 50 % within 10 points where joules are measured;
 # where a model turns time into joules, only that DistilBERT saves clearly.
-_SAVINGS_MEASURED = Claim(0.40, 0.60, "paper")
-_SAVINGS_MODELLED = Claim(0.25, 1.00, "paper")
+_SAVINGS_MEASURED = Band(0.40, 0.60, "paper")
+_SAVINGS_MODELLED = Band(0.25, 1.00, "paper")
 
 
 @dataclass(frozen=True)

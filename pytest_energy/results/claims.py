@@ -111,7 +111,7 @@ class ClaimRecord:
         )
 
 
-class Claim:
+class EnergyClaim:
     """What a test of a claim holds: it notes figures, tables and plots, and is judged at its end.
 
     A figure outside its bounds fails the test once its call has ended, so that all are reported.

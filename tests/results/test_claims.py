@@ -10,7 +10,7 @@ import pytest
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports.tables import figure_rows, table_text
-from pytest_energy.results.claims import Claim, ClaimRecord, Plot, Series
+from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
 
 _MODULE = '''
 """Claim: energy is proportional to tokens."""
@@ -105,7 +105,7 @@ def test_claims_come_home_from_workers(pytester: pytest.Pytester, spending: Path
     ],
 )
 def test_bounds(value: float, at_least: float | None, at_most: float | None, outcome: str) -> None:
-    claim = Claim("c", "n", "counter")
+    claim = EnergyClaim("c", "n", "counter")
 
     claim.figure("x", value, at_least=at_least, at_most=at_most)
 
@@ -115,7 +115,7 @@ def test_bounds(value: float, at_least: float | None, at_most: float | None, out
 
 
 def test_names_are_noted_once_and_rows_are_complete() -> None:
-    claim = Claim("c", "n", "modelled")
+    claim = EnergyClaim("c", "n", "modelled")
     claim.figure("x", 1.0)
 
     with pytest.raises(EnergyError, match="`x` was noted before"):
@@ -127,7 +127,7 @@ def test_names_are_noted_once_and_rows_are_complete() -> None:
 
 
 def test_a_table_aligns_numbers_to_the_right() -> None:
-    claim = Claim("c", "n", "counter")
+    claim = EnergyClaim("c", "n", "counter")
     claim.table("t", ("task", "J"), ("sst2", 1.0), ("squad_v1", 1234567.0))
     claim.plot(Plot("p", "x", "y", (Series("s", ((1.0, 2.0),), line=True),), logarithmic=True))
 
