@@ -126,9 +126,7 @@ def answer_savings(question: Question, rounds: Rounds) -> VerdictRecord:
 def _reason(question: Question, verdict: Verdict, base: float) -> str:
     """The gate's sentence, in points of what is saved."""
     levels = question.levels
-    subject = Subject(
-        None, None, FRACTION, THE_BASE, "interleaved rounds", levels.tolerance, levels.detect
-    )
+    subject = Subject(FRACTION, THE_BASE, "interleaved rounds", levels.tolerance, levels.detect)
     low, high = sorted(-base * edge for edge in verdict.interval or (0.0, 0.0))
     change, value = -base * (verdict.change or 0.0), 1 - (verdict.value or base)
     facts = measured(subject, value, 1 - base, change, (low, high), len(verdict.windows))

@@ -10,9 +10,11 @@ from statistics import fmean
 
 from pytest_energy.errors import EnergyError
 
+NORMAL_95 = 1.959964
+"""Standard deviations either side of the mean that hold 95 % of a normal distribution."""
+
 _TINY = 1e-300
 _PRECISION = 1e-15
-
 
 LARGEST_LOG = math.log(1000)
 """Changes beyond a factor of 1,000 are shown as that: what is so unsure has no scale."""
