@@ -1,4 +1,4 @@
-"""How the false failures that one run allows itself are shared among its checks."""
+"""The sequential test: evidence, levels and bounds, and how a run's checks share its false failures."""
 
 from __future__ import annotations
 
