@@ -12,6 +12,7 @@ from pytest_energy.baselines.calibration import Calibration
 from pytest_energy.plugin.state import EnergySession
 from pytest_energy.results import RunCost, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
+from pytest_energy.results.json_codec import as_json, from_json
 
 
 def as_payload(session: EnergySession) -> dict[str, Any]:
@@ -21,8 +22,8 @@ def as_payload(session: EnergySession) -> dict[str, Any]:
     record = session.run_record()
     return {
         "identity": [dict(record.hardware), dict(record.environment)],
-        "verdicts": [verdict.as_json() for verdict in record.verdicts],
-        "claims": [claim.as_json() for claim in record.claims],
+        "verdicts": [as_json(verdict) for verdict in record.verdicts],
+        "claims": [as_json(claim) for claim in record.claims],
         "cost": [record.cost.joules, record.cost.seconds, record.cost.complete],
         "pending": session.pending.as_payload(),
         "idle_watts": record.idle_watts,
@@ -38,8 +39,8 @@ def merge(session: EnergySession, payload: Mapping[str, Any]) -> None:
         return
     if payload["identity"][0]:
         session.identity = tuple(payload["identity"])
-    session.verdicts += [VerdictRecord.from_json(record) for record in payload["verdicts"]]
-    session.claims += [ClaimRecord.from_json(record) for record in payload["claims"]]
+    session.verdicts += [from_json(VerdictRecord, record) for record in payload["verdicts"]]
+    session.claims += [from_json(ClaimRecord, record) for record in payload["claims"]]
     session.cost += RunCost(*payload["cost"])
     session.pending.merge(payload["pending"])
     if session.idle_watts is None:

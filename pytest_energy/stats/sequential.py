@@ -1,4 +1,4 @@
-"""The sequential test: evidence, levels and bounds, and how a run's checks share its false failures."""
+"""The sequential test, and how the false failures that a run allows itself are shared out."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 from pytest_energy.gate import TracePoint, Verdict
 from pytest_energy.gate.gates import SavingsGate, SequentialGate
 from pytest_energy.results import VerdictRecord
+from pytest_energy.results.json_codec import as_json, from_json
 from pytest_energy.stats.noise import PairStats, SessionStats, spread
 from pytest_energy.stats.sequential import Levels, look_at_session
 from report_support import compared, gated
@@ -92,10 +93,10 @@ def test_a_missing_baseline_has_no_trace() -> None:
 
 def test_the_trace_survives_json() -> None:
     verdict = gated("x", 0.06)
-    document = verdict.as_json()
+    document = as_json(verdict)
 
     assert document["trace"][-1]["changed"] == asdict(verdict.trace[-1])["changed"]
-    assert VerdictRecord.from_json(document) == verdict
+    assert from_json(VerdictRecord, document) == verdict
 
 
 def feed(gate: SequentialGate, values: list[float]) -> Verdict:

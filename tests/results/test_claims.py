@@ -11,6 +11,7 @@ import pytest
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports.tables import figure_rows, table_text
 from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
+from pytest_energy.results.json_codec import as_json, from_json
 
 _MODULE = '''
 """Claim: energy is proportional to tokens."""
@@ -46,7 +47,7 @@ def test_a_claim_that_holds_is_shown_and_stored(pytester: pytest.Pytester, spend
     claim = json.loads((pytester.path / "run.json").read_text())["claims"][0]
     assert claim["outcome"] == "holds"
     assert claim["plots"][0]["series"][0]["points"] == [[1000, 31.0]]
-    assert ClaimRecord.from_json(claim).tables[0].rows == ((1000, 31.0), (2000, None))
+    assert from_json(ClaimRecord, claim).tables[0].rows == ((1000, 31.0), (2000, None))
     properties = ElementTree.parse(pytester.path / "junit.xml").iter("property")
     assert {p.get("name"): p.get("value") for p in properties}["energy_r_squared"] == "0.995"
 
@@ -137,4 +138,4 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
         "sst2              1",
         "squad_v1  1,234,567",
     ]
-    assert ClaimRecord.from_json(claim.record.as_json()) == claim.record
+    assert from_json(ClaimRecord, as_json(claim.record)) == claim.record
