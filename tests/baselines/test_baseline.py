@@ -119,7 +119,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "h200.toml"
     path.write_bytes(b"\xff\xfe")
 
-    with pytest.raises(BaselineError, match=r"h200.toml` cannot be read"):
+    with pytest.raises(BaselineError, match=r"h200.toml`, line 1: byte 0xff is not UTF-8"):
         read(path)
 
 
