@@ -12,7 +12,7 @@ from paper.scoring import require_libraries
 from pytest_energy.errors import EnergyError
 from pytest_energy.plugin.fixtures import user_errors
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import Cell, Claim, Plot, Series
+from pytest_energy.results.claims import Cell, EnergyClaim, Plot, Series
 from pytest_energy.units import FRACTION
 from pytest_energy.workloads.finetune import FineTuning
 from pytest_energy.workloads.models.known import brings_weights, checkpoint_names
@@ -60,7 +60,7 @@ class Outcome:
 def test_accuracy_tradeoff(
     task: str,
     finetune: Callable[..., FineTuning],
-    energy_claim: Claim,
+    energy_claim: EnergyClaim,
     energy_session: EnergySession,
 ) -> None:
     models = _models(energy_session, task)
@@ -122,7 +122,7 @@ def _train(
     return Outcome(model, epochs, tuple(curve))
 
 
-def _tabulate(claim: Claim, task: str, outcomes: Sequence[Outcome]) -> None:
+def _tabulate(claim: EnergyClaim, task: str, outcomes: Sequence[Outcome]) -> None:
     names = tuple(outcomes[0].epochs[-1].scores)
     front = on_front([(each.joules, each.score) for each in outcomes])
     rows: list[tuple[Cell, ...]] = [

@@ -10,7 +10,7 @@ from paper.inference import Inference
 from paper.sampler import Sampler
 from pytest_energy.metering import Window
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import Claim
+from pytest_energy.results.claims import EnergyClaim
 from pytest_energy.workloads.finetune import FineTuning
 
 TASKS = ("sst2", "mnli", "squad_v1")
@@ -31,7 +31,7 @@ PAPER_FINE_TUNING = "1.44 to 10.9 kJ (quoted: 0.40e-3 to 3.04e-3 kWh)"
 def test_inference(
     task: str,
     finetune: Callable[..., FineTuning],
-    energy_claim: Claim,
+    energy_claim: EnergyClaim,
     energy_session: EnergySession,
 ) -> None:
     run = finetune(task)
@@ -62,6 +62,8 @@ def _per_thousand(window: Window, examples: int) -> tuple[float, float]:
     return 1000 * window.joules / examples, 1000 * window.uncertainty_joules / examples
 
 
-def _note(claim: Claim, name: str, found: tuple[float, float], paper: str | None = None) -> None:
+def _note(
+    claim: EnergyClaim, name: str, found: tuple[float, float], paper: str | None = None
+) -> None:
     value, half = found
     claim.figure(name, value, UNIT, interval=(value - half, value + half), paper=paper)

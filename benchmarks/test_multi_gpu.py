@@ -11,7 +11,7 @@ import pytest
 from pytest_energy.checks.measuring import Sampler, Summary, summarise
 from pytest_energy.plugin.fixtures import Energy
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import Claim
+from pytest_energy.results.claims import EnergyClaim
 from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
 
 LONG, SHORT = ("squad_v1", "imdb"), ("sst2",)
@@ -28,7 +28,7 @@ def test_several_processes(
     energy: Energy,
     energy_session: EnergySession,
     finetune: Make,
-    energy_claim: Claim,
+    energy_claim: EnergyClaim,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch = pytest.importorskip("torch")
@@ -88,7 +88,7 @@ def measure(run: DistributedFineTuning, *, thorough: bool) -> tuple[Summary, flo
 
 
 def note_ratios(
-    claim: Claim,
+    claim: EnergyClaim,
     name: str,
     one: Summary,
     several: Summary,

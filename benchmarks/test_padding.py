@@ -20,7 +20,7 @@ from paper.padding import (
 )
 from paper.sampler import Sampler
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import Claim
+from pytest_energy.results.claims import EnergyClaim
 from pytest_energy.workloads.data.batches import PADDINGS
 from pytest_energy.workloads.engine import affordable_bert
 from pytest_energy.workloads.finetune import FineTuning
@@ -30,7 +30,7 @@ COUNTED_SPREAD, MODELLED_SPREAD = 1.25, 1.6
 """By how much J a processed token may differ between policies; docs/claims.md says where from."""
 
 
-def test_overheads(energy_claim: Claim, energy_session: EnergySession) -> None:
+def test_overheads(energy_claim: EnergyClaim, energy_session: EnergySession) -> None:
     overheads = overheads_by_task(energy_session.data)
     if not overheads:
         pytest.skip("the data has none of the tasks: there are no lengths to pad")
@@ -41,7 +41,7 @@ def test_overheads(energy_claim: Claim, energy_session: EnergySession) -> None:
 
 
 def test_joules(
-    energy_claim: Claim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
+    energy_claim: EnergyClaim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
 ) -> None:
     budget = energy_session.budget
     compared = policies(CAP, budget.max_tokens_per_batch)

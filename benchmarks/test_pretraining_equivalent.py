@@ -9,7 +9,7 @@ import pytest
 from paper.pretraining import PHASES, equivalent_runs, paper_runs, pretraining_joules
 from paper.sampler import Sampler
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import Claim
+from pytest_energy.results.claims import EnergyClaim
 from pytest_energy.results.footprint import JOULES_PER_KWH, full_run
 from pytest_energy.workloads.finetune import FineTuning
 from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
@@ -23,7 +23,7 @@ PAPER_RUNS = {"mnli": 392.0, "rte": 45_109.0}
 
 
 def test_equivalent_runs(
-    energy_claim: Claim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
+    energy_claim: EnergyClaim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
 ) -> None:
     sampler, data = Sampler(energy_session), energy_session.data
     tasks = [task for task in FINE_TUNING_TASKS if data.missing(task) is None]

@@ -13,7 +13,7 @@ import pytest
 from paper.predictors import Piece, explained, plot, table
 from paper.sampler import ROUNDS, Sampler
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import Claim
+from pytest_energy.results.claims import EnergyClaim
 from pytest_energy.workloads.engine import affordable_bert
 from pytest_energy.workloads.finetune import FineTuning
 
@@ -23,7 +23,7 @@ PAPER_SPREADS = {"processed tokens": "1.22 (derived)", "examples": "7.6 (derived
 
 
 def test_tokens_predict_best(
-    energy_claim: Claim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
+    energy_claim: EnergyClaim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
 ) -> None:
     tasks = [task for task in TASKS if energy_session.data.missing(task) is None]
     if len(tasks) < 3:

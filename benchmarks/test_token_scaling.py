@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from paper.sampler import Sampler
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import Claim, Plot, Series
+from pytest_energy.results.claims import EnergyClaim, Plot, Series
 from pytest_energy.stats.distributions import log_log, through_origin
 from pytest_energy.workloads.engine import affordable_bert
 from pytest_energy.workloads.finetune import FineTuning
@@ -23,7 +23,7 @@ MODELLED_R_SQUARED, MODELLED_SLOPE = 0.9, 0.2
 
 
 def test_proportional(
-    energy_claim: Claim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
+    energy_claim: EnergyClaim, energy_session: EnergySession, finetune: Callable[..., FineTuning]
 ) -> None:
     least = MODELLED_R_SQUARED if energy_claim.modelled else COUNTED_R_SQUARED
     off = MODELLED_SLOPE if energy_claim.modelled else COUNTED_SLOPE

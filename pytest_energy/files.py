@@ -8,12 +8,8 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_energy.errors import BaselineError, DataError
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -121,7 +121,7 @@ class PairedSavings(PairedCheck):
     def _reason(self, verdict: Verdict, base: float) -> str:
         """The gate's sentence, in points of what is saved."""
         tolerance, detect = self.levels.tolerance, self.levels.detect
-        subject = Subject(None, None, FRACTION, THE_BASE, "interleaved rounds", tolerance, detect)
+        subject = Subject(FRACTION, THE_BASE, "interleaved rounds", tolerance, detect)
         low, high = sorted(-base * edge for edge in verdict.interval or (0.0, 0.0))
         change, value = -base * (verdict.change or 0.0), 1 - (verdict.value or base)
         count = len(verdict.windows)

@@ -31,7 +31,8 @@ from pytest_energy.ab.side_place import Place
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter
-from pytest_energy.results import VerdictRecord, window_from_json
+from pytest_energy.results import VerdictRecord
+from pytest_energy.results.json_codec import as_json, from_json
 
 GRACE_SECONDS = 5.0
 """How long a side may take to end by itself before it is made to."""
@@ -103,12 +104,12 @@ class Side:
                 f"the {self.place.name}'s run meters itself, so its windows cannot be compared; "
                 f"make it with `energy.meter`, as `finetune` does"
             )
-        return window_from_json(message["window"])
+        return from_json(Window, message["window"])
 
     def answer(self, record: VerdictRecord) -> None:
         """End the check at hand with its verdict."""
         self._decided = True
-        self._send("done", record=record.as_json())
+        self._send("done", record=as_json(record))
 
     def dismiss(self) -> None:
         """Let the process know that it may end."""

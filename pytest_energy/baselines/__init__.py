@@ -16,6 +16,8 @@ METRICS = ("joules_per_token", "savings")
 LARGEST_LEVEL = 10.0
 """Tolerances and detects are fractions; ten times is beyond any use."""
 Source = Literal["measured", "paper"]
+UpdateMode = Literal["new", "append", "replace"]
+"""What becomes of an entry that has sessions: it stays, gets one more, or starts anew."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Band:
     """A band that a figure must lie in, low and high, and whose figure it is.
 
     A band of J/token has a `mean` too, and may have the watts drawn meanwhile.
@@ -79,11 +81,11 @@ class Baseline:
     tokens_per_window: int | None = None
     max_tokens_per_batch: int | None = None
     entries: Mapping[tuple[str, str], Entry] = field(default_factory=dict)
-    claims: Mapping[tuple[str, str], Claim] = field(default_factory=dict)
+    claims: Mapping[tuple[str, str], Band] = field(default_factory=dict)
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     calibrations: Mapping[str, StoredCalibration] = field(default_factory=dict)
 
-    def band(self, identifier: str) -> Claim | None:
+    def band(self, identifier: str) -> Band | None:
         """The first J/token band that is stated for a figure, or None."""
         for (name, glob), claim in self.claims.items():
             if name == "joules_per_token" and fnmatchcase(identifier, glob):

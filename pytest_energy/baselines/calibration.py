@@ -6,17 +6,15 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.stats.distributions import f_quantile
+from pytest_energy.stats.distributions import line
 
 if TYPE_CHECKING:
     from pytest_energy.metering.hardware import Hardware
 
 
-COVERAGE = 0.95
 LEAST_PAIRS = 3
 LEAST_SPREAD = 0.05
 """Device watts must range over this share of their largest, or a line through them says nothing."""
@@ -50,7 +48,8 @@ def fit(pairs: Sequence[tuple[float, float]]) -> Calibration:
     """
     if len(pairs) < LEAST_PAIRS:
         raise EnergyError(
-            f"{len(pairs)} pairs make no calibration; buy at least {LEAST_PAIRS}, at several loads"
+            f"{len(pairs)} pairs make no calibration; measure at least {LEAST_PAIRS}, at "
+            f"several loads"
         )
     if not all(math.isfinite(watts) and watts >= 0 for pair in pairs for watts in pair):
         raise EnergyError("`pairs` hold a figure that is no number of watts from 0; drop that pair")
@@ -60,34 +59,16 @@ def fit(pairs: Sequence[tuple[float, float]]) -> Calibration:
             f"device watts have no spread ({min(device):.4g} to {max(device):.4g} W), so they fix "
             "no slope; pair windows from idle to full load"
         )
-    middle_x, middle_y = fmean(device), fmean(wall)
-    spread = math.fsum((x - middle_x) ** 2 for x in device)
-    slope = math.fsum((x - middle_x) * (y - middle_y) for x, y in pairs) / spread
-    offset = middle_y - slope * middle_x
-    residuals = tuple(y - (offset + slope * x) for x, y in pairs)
-    unexplained = math.fsum(residual**2 for residual in residuals)
-    total = math.fsum((y - middle_y) ** 2 for y in wall)
-    degrees = len(pairs) - 2
-    noise = math.sqrt(unexplained / degrees)
-    wide = student_t(degrees) * noise
+    found = line(device, wall)
     return Calibration(
-        offset_watts=offset,
-        slope=slope,
-        offset_interval=_around(offset, wide * math.sqrt(1 / len(pairs) + middle_x**2 / spread)),
-        slope_interval=_around(slope, wide / math.sqrt(spread)),
-        r_squared=1 - unexplained / total if total > 0 else 0.0,
+        offset_watts=found.intercept,
+        slope=found.slope,
+        offset_interval=found.intercept_interval,
+        slope_interval=found.interval,
+        r_squared=found.r_squared if max(wall) > min(wall) else 0.0,
         count=len(pairs),
-        residuals=residuals,
+        residuals=found.residuals,
     )
-
-
-def student_t(degrees: int) -> float:
-    """What Student's t with these degrees of freedom stays within 19 times in 20, either side."""
-    return math.sqrt(f_quantile(COVERAGE, 1, degrees))
-
-
-def _around(value: float, half: float) -> tuple[float, float]:
-    return value - half, value + half
 
 
 NAMES: dict[str, type] = {

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from pytest_energy.baselines import (
     LARGEST_LEVEL,
     METRICS,
     SCHEMA,
+    Band,
     Baseline,
-    Claim,
     Entry,
     Source,
     StoredSession,
 )
 from pytest_energy.baselines import calibration as stored_calibration
 from pytest_energy.baselines.calibration import StoredCalibration
-from pytest_energy.errors import BaselineError
+from pytest_energy.errors import BaselineError, DataError
+from pytest_energy.files import read_text
 from pytest_energy.outcomes import Method
 
 
@@ -32,9 +34,9 @@ def known_hardware(folder: Path) -> dict[str, tuple[str, ...]]:
 def read(path: Path) -> Baseline:
     """Read a baseline file; raises `BaselineError` naming the file and the place."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BaselineError(f"`{path}` cannot be read: {error}; mend or remove the file") from error
+        text = read_text(path, "the TOML of a baseline")
+    except DataError as error:
+        raise BaselineError(f"{error}; mend or remove the file") from error
     return parse(text, path)
 
 
@@ -54,20 +56,15 @@ def parse(text: str, path: Path) -> Baseline:
     return Reader(path).baseline(document)
 
 
+def _type(hint: Any) -> type:
+    kinds: tuple[type, ...] = (*get_args(hint), hint)
+    return next(kind for kind in kinds if kind is not type(None))
+
+
 _SESSION_NAMES = {
-    "date": str,
-    "device": str,
-    "windows": int,
+    **{name: _type(hint) for name, hint in get_type_hints(StoredSession).items()},
     "pairs": int,
-    "tokens": int,
-    "mean": float,
-    "cv": float,
     "sd": float,
-    "autocorrelation": float,
-    "padding_overhead": float,
-    "mean_watts": float,
-    "tokens_per_second": float,
-    "environment": str,
 }
 _ENTRY_NAMES = {
     "tolerance": float,
@@ -77,7 +74,7 @@ _ENTRY_NAMES = {
     "note": str,
     "sessions": list,
 }
-METHODS = get_args(Method)
+_METHODS = get_args(Method)
 _BAND_NAMES = {"low": float, "mean": float, "high": float, "mean_watts": float}
 _HARDWARE_NAMES = {
     "key": str,
@@ -119,7 +116,7 @@ class Reader:
         entries = {
             (metric, identifier): self._entry(metric, identifier, table)
             for metric in METRICS
-            for identifier, table in self._table(document.get(metric, {}), metric).items()
+            for identifier, table in self._tables(document, metric).items()
         }
         return Baseline(
             path=self._path,
@@ -128,15 +125,14 @@ class Reader:
             tokens_per_window=hardware.get("tokens_per_window"),
             max_tokens_per_batch=hardware.get("max_tokens_per_batch"),
             entries=entries,
-            claims=self._claims(self._table(document.get("claims", {}), "claims")),
-            environments=self._environments(
-                self._table(document.get("environment", {}), "environment")
-            ),
+            claims=self._claims(self._tables(document, "claims")),
+            environments={
+                name: {k: str(v) for k, v in self._table(values, f"environment.{name}").items()}
+                for name, values in self._tables(document, "environment").items()
+            },
             calibrations={
                 device: self._calibration(table, f'calibration."{device}"')
-                for device, table in self._table(
-                    document.get("calibration", {}), "calibration"
-                ).items()
+                for device, table in self._tables(document, "calibration").items()
             },
         )
 
@@ -191,7 +187,7 @@ class Reader:
         except ValueError as error:
             raise self._error(where, str(error)) from None
 
-    def _claims(self, table: Mapping[str, Any]) -> dict[tuple[str, str], Claim]:
+    def _claims(self, table: Mapping[str, Any]) -> dict[tuple[str, str], Band]:
         claims = {}
         for name, bands in table.items():
             where = f"claims.{name}"
@@ -203,18 +199,18 @@ class Reader:
             band_of = self._joules_band if name == "joules_per_token" else self._band
             for key, band in bands.items():
                 if key not in ("source", "note"):
-                    if name == "savings" and key not in METHODS:
-                        raise self._error(f"{where}.{key}", f"is none of {', '.join(METHODS)}")
+                    if name == "savings" and key not in _METHODS:
+                        raise self._error(f"{where}.{key}", f"is none of {', '.join(_METHODS)}")
                     claims[name, key] = band_of(band, f"{where}.{key}", source)
         return claims
 
-    def _band(self, band: Any, where: str, source: Source) -> Claim:
+    def _band(self, band: Any, where: str, source: Source) -> Band:
         numbers = isinstance(band, list) and all(map(_is_number, band))
         if not (numbers and len(band) == 2 and band[0] < band[1]):
             raise self._error(where, "must be a band such as [0.4, 0.6]")
-        return Claim(float(band[0]), float(band[1]), source)
+        return Band(float(band[0]), float(band[1]), source)
 
-    def _joules_band(self, band: Any, where: str, source: Source) -> Claim:
+    def _joules_band(self, band: Any, where: str, source: Source) -> Band:
         values = self._checked(band, _BAND_NAMES, where)
         low, mean, high = (values.get(name, 0.0) for name in ("low", "mean", "high"))
         if not 0 < low <= mean <= high < float("inf") or values.get("mean_watts", 1.0) <= 0:
@@ -223,13 +219,10 @@ class Reader:
                 "must be a band in J/token such as { low = 0.029, mean = 0.031, high = 0.036 }, "
                 "all above 0 and in that order",
             )
-        return Claim(low, high, source, mean, values.get("mean_watts"))
+        return Band(low, high, source, mean, values.get("mean_watts"))
 
-    def _environments(self, table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-        return {
-            name: {k: str(v) for k, v in self._table(values, f"environment.{name}").items()}
-            for name, values in table.items()
-        }
+    def _tables(self, document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        return self._table(document.get(name, {}), name)
 
     def _table(self, value: Any, where: str) -> Mapping[str, Any]:
         if not isinstance(value, dict):
@@ -242,8 +235,8 @@ class Reader:
             if name not in names:
                 raise self._error(f"{where}.{name}", f"is not known; it may be {', '.join(names)}")
             wanted = names[name]
-            if wanted is str and name == "date":
-                item = item.isoformat() if hasattr(item, "isoformat") else item
+            if name == "date" and isinstance(item, date):
+                item = item.isoformat()
             fits = isinstance(item, wanted) and not isinstance(item, bool)
             if not (_is_number(item) if wanted is float else fits):
                 raise self._error(f"{where}.{name}", f"must be of type {wanted.__name__}")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_energy import baselines
-from pytest_energy.baselines import Baseline, Reference
+from pytest_energy.baselines import Baseline, Reference, UpdateMode
 from pytest_energy.baselines.calibration import Calibration, device_key
 from pytest_energy.baselines.reading import parse, read
-from pytest_energy.baselines.writing import Header, Recording, UpdateMode, updated
+from pytest_energy.baselines.writing import Header, Recording, updated
 from pytest_energy.errors import BaselineError
 from pytest_energy.files import unified_diff, write_atomically
 from pytest_energy.metering.device_session import DeviceSession

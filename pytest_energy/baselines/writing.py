@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any
 
-from pytest_energy.baselines import METRICS, SCHEMA, StoredSession
+from pytest_energy.baselines import METRICS, SCHEMA, StoredSession, UpdateMode
 from pytest_energy.baselines.calibration import StoredCalibration, as_table
 from pytest_energy.errors import BaselineError
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
     from tomlkit.items import InlineTable, Table
-
-UpdateMode = Literal["new", "append", "replace"]
-"""How recordings meet what is stored: keep it, add a session to it, or begin anew."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +101,8 @@ def _hardware(header: Header) -> Table:
     import tomlkit
 
     hardware = tomlkit.table()
-    hardware["key"] = header.key
-    hardware["match"] = list(header.match)
-    hardware["tokens_per_window"] = header.tokens_per_window
-    if header.max_tokens_per_batch is not None:
-        hardware["max_tokens_per_batch"] = header.max_tokens_per_batch
+    values = {**vars(header), "match": list(header.match)}
+    hardware.update({name: value for name, value in values.items() if value is not None})
     return hardware
 
 
@@ -119,13 +114,10 @@ def _record(document: TOMLDocument, header: Header, recording: Recording, mode: 
     if not any(document.get(metric) for metric in METRICS):
         document["hardware"]["tokens_per_window"] = header.tokens_per_window
     group = _child(document, recording.metric)
-    entry = group.get(recording.id)
-    if entry is None:
-        entry = tomlkit.table()
-        entry["tolerance"] = recording.tolerance
-        entry["detect"] = recording.detect
-        group[recording.id] = entry
-        entry = group[recording.id]
+    if recording.id not in group:
+        group[recording.id] = tomlkit.table()
+        group[recording.id].update({"tolerance": recording.tolerance, "detect": recording.detect})
+    entry = group[recording.id]
     stored = entry.get("workload")
     if mode == "append" and stored is not None and stored != recording.workload:
         raise BaselineError(
@@ -138,17 +130,30 @@ def _record(document: TOMLDocument, header: Header, recording: Recording, mode: 
         entry["workload"] = recording.workload
     elif mode == "replace":
         entry.pop("workload", None)
-    if "source" in entry and mode != "append":
-        del entry["source"]
+    if mode != "append":
+        entry.pop("source", None)
     if mode != "append" or not entry.get("sessions"):
         entry["sessions"] = tomlkit.array().multiline(True)
-    entry["sessions"].append(_row(recording))
-    if recording.session.environment is not None:
-        environments = _child(document, "environment")
-        if recording.session.environment not in environments:
-            table = tomlkit.table()
-            table.update(dict(recording.environment))
-            environments[recording.session.environment] = table
+    entry["sessions"].append(_row(recording, _environment(document, recording)))
+
+
+def _environment(document: TOMLDocument, recording: Recording) -> str | None:
+    """The id of the session's environment in the file, where it is put if it is new.
+
+    An id that the file gives to another environment gets a number behind it.
+    """
+    import tomlkit
+
+    asked, environment = recording.session.environment, dict(recording.environment)
+    if asked is None:
+        return None
+    stored = _child(document, "environment")
+    names = chain([asked], (f"{asked}-{number}" for number in count(2)))
+    name = next(name for name in names if stored.get(name, environment) == environment)
+    if name not in stored:
+        stored[name] = tomlkit.table()
+        stored[name].update(environment)
+    return name
 
 
 def _child(document: TOMLDocument, name: str) -> Any:
@@ -159,7 +164,7 @@ def _child(document: TOMLDocument, name: str) -> Any:
     return document[name]
 
 
-def _row(recording: Recording) -> InlineTable:
+def _row(recording: Recording, environment: str | None) -> InlineTable:
     import tomlkit
 
     session = recording.session
@@ -175,7 +180,7 @@ def _row(recording: Recording) -> InlineTable:
         "padding_overhead": _figures(session.padding_overhead),
         "mean_watts": _figures(session.mean_watts, 5),
         "tokens_per_second": _figures(session.tokens_per_second, 5),
-        "environment": session.environment,
+        "environment": environment,
     }
     row = tomlkit.inline_table()
     row.update({name: value for name, value in values.items() if value is not None})

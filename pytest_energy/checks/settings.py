@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from pytest_energy.baselines.writing import UpdateMode
+    from pytest_energy.baselines import UpdateMode
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from pytest_energy.baselines import Baseline, Claim, Entry, pooled_of, sessions_of
+from pytest_energy.baselines import Band, Baseline, Entry, pooled_of, sessions_of
 from pytest_energy.baselines.reading import read
 from pytest_energy.baselines.writing import pruned
 from pytest_energy.checks.policy import DEFAULT_LEVELS
@@ -108,7 +108,7 @@ def _row(stored: Baseline, entry: Entry) -> str:
     )
 
 
-def _claim(name: str, key: str, claim: Claim) -> str:
+def _claim(name: str, key: str, claim: Band) -> str:
     unit = "J/token" if name == "joules_per_token" else FRACTION
     band = f"{quantity(claim.low, unit)} to {quantity(claim.high, unit)}"
     kind = "sanity band, no baseline" if unit == "J/token" else "must hold"

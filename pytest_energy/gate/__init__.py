@@ -1,22 +1,10 @@
-"""What a gate decides: a verdict, its evidence, and its way there; pure."""
+"""What a gate decides: a verdict and its way there; pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pytest_energy.outcomes import Outcome
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """How much the windows say: log likelihood ratio of `detect` against `tolerance`.
-
-    At `fails_at` or more the figure has changed, at `passes_at` or less it has not.
-    """
-
-    log_likelihood_ratio: float
-    fails_at: float
-    passes_at: float
 
 
 @dataclass(frozen=True)
@@ -40,16 +28,13 @@ class Verdict:
     `value`, `baseline`, `windows` and `reference_windows` (the base's side of pairs) are in
     `unit`. `change`, the 95 % `interval`, `tolerance`, `detect` and `drift` (second window of a
     pair against the first) are relative; of a `fraction` such as savings they are differences.
-    `path` is the log likelihood ratio after each window, the larger of the two sides; `trace` is
-    the same as a person reads it.
+    `trace` is how the gate came to it, window by window.
     """
 
     outcome: Outcome
     reason: str
     tolerance: float
     detect: float
-    metric: str | None = None
-    id: str | None = None
     unit: str = "J/token"
     value: float | None = None
     baseline: float | None = None
@@ -57,7 +42,5 @@ class Verdict:
     interval: tuple[float, float] | None = None
     windows: tuple[float, ...] = ()
     reference_windows: tuple[float, ...] = ()
-    evidence: Evidence | None = None
-    path: tuple[float, ...] = ()
     trace: tuple[TracePoint, ...] = ()
     drift: float | None = None

@@ -1,4 +1,4 @@
-"""What all gates share: values in, evidence kept, one verdict out."""
+"""The gates: values in, evidence kept, one verdict out."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.gate import Evidence, TracePoint, Verdict
-from pytest_energy.gate.resolution import (
-    gap_of,
-    more_sessions,
-    spread_in_words,
-)
+from pytest_energy.gate import TracePoint, Verdict
+from pytest_energy.gate.resolution import gap_of, more_sessions, spread_in_words
 from pytest_energy.gate.sentences import (
+    NO_BASELINE,
+    QUIETER,
     QUIETER_OR_MORE,
     SETTLE,
     THE_BASE,
     Subject,
     decided,
     measured,
-    no_baseline,
-    refused,
+    noisier,
+    not_enough,
+    rounded,
     undecided,
 )
 from pytest_energy.outcomes import Outcome
-from pytest_energy.stats.distributions import relative
-from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, spread
+from pytest_energy.stats.distributions import NORMAL_95, relative
+from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, Spread, spread
 from pytest_energy.stats.sequential import (
     LEAST_VALUES,
     Levels,
@@ -37,19 +36,16 @@ from pytest_energy.stats.sequential import (
     look_at_session,
     pair_drift,
 )
-from pytest_energy.units import FRACTION, percent
-
-_COVERAGE = 1.959964  # standard deviations either side of a 95 % interval
-_QUIETER = "stop other work on the device, let it warm up, and run again"
+from pytest_energy.units import FRACTION
 
 
 @dataclass(frozen=True)
 class Figures:
     """What has been measured so far, in the unit that is shown."""
 
-    value: float
-    baseline: float | None
-    windows: tuple[float, ...]
+    value: float | None = None
+    baseline: float | None = None
+    windows: tuple[float, ...] = ()
     reference_windows: tuple[float, ...] = ()
     drift: float | None = None
 
@@ -57,26 +53,26 @@ class Figures:
 class Gate(ABC):
     """A sequential test on the logarithms of what is added; `verdict` is None until it is over."""
 
-    def __init__(self, levels: Levels, subject: Subject, most: int) -> None:
+    def __init__(self, spread: Spread | None, levels: Levels, subject: Subject, most: int) -> None:
         if most < LEAST_VALUES:
             raise EnergyError(
                 f"`max_windows` is {most}, but nothing is decided before {LEAST_VALUES}; raise it"
             )
+        self._spread = spread
         self._levels = levels
         self._subject = subject
         self._most = most
         self._logs: list[float] = []
-        self._path: list[float] = []
         self._trace: list[TracePoint] = []
         self.verdict: Verdict | None = None
 
     def stop(self, reason: str) -> Verdict:
         """End as `inconclusive` before the gate is sure; `reason` says why no more follows."""
-        return self._end("inconclusive", reason, self._remedy())
+        return self._end("inconclusive", reason)
 
     def invalidate(self, reason: str) -> Verdict:
         """End as `invalid`; `reason` says why the windows cannot be believed."""
-        return self._end("invalid", reason, _QUIETER)
+        return self._end("invalid", reason)
 
     @abstractmethod
     def _look(self) -> Look | None:
@@ -114,104 +110,72 @@ class Gate(ABC):
         self._logs.append(log)
         look = self._look()
         if look is None:
-            return self._conclude("missing", no_baseline(self._subject), None)
-        self._path.append(look.evidence)
+            return self._conclude("missing", None, "")
         self._trace.append(self._traced(look))
-        if look.outcome is None:
-            return None
-        if look.outcome == "invalid":
-            return self._conclude("invalid", self._refused(self._cause(look), _QUIETER), look)
-        if look.outcome == "inconclusive":
-            text = undecided(self._subject, self._facts(look), self._cause(look), self._remedy())
-            return self._conclude("inconclusive", text, look)
-        change = self._changed(look.change)
-        text = decided(look.outcome, self._subject, self._facts(look), change)
-        return self._conclude(look.outcome, text, look)
+        return self._conclude(look.outcome, look, self._cause(look)) if look.outcome else None
 
-    def _end(self, outcome: Outcome, reason: str, remedy: str) -> Verdict:
+    def _end(self, outcome: Outcome, cause: str) -> Verdict:
         if self.verdict is not None:
             raise EnergyError(f"the verdict is `{self.verdict.outcome}` already; make a new gate")
         look = self._look() if self._logs else None
-        if look is None or not math.isfinite(look.variance):
-            return self._conclude(outcome, self._refused(reason, remedy), None)
-        if outcome == "invalid":
-            return self._conclude(outcome, self._refused(reason, remedy), look)
-        text = undecided(self._subject, self._facts(look), reason, remedy)
-        return self._conclude(outcome, text, look)
+        known = look is not None and math.isfinite(look.variance)
+        return self._conclude(outcome, look if known else None, cause)
 
-    def _refused(self, reason: str, remedy: str) -> str:
-        return refused(self._subject, reason, remedy)
-
-    def _facts(self, look: Look) -> str:
-        figures = self._figures()
-        assert figures.baseline is not None
-        return measured(
-            self._subject,
-            figures.value,
-            figures.baseline,
-            self._changed(look.change),
-            self._interval(look),
-            len(self._logs),
+    def _conclude(self, outcome: Outcome, look: Look | None, cause: str) -> Verdict:
+        figures = self._figures() if self._logs else Figures()
+        self.verdict = Verdict(
+            outcome=outcome,
+            reason=self._reason(outcome, look, figures, cause),
+            tolerance=self._subject.tolerance,
+            detect=self._subject.detect,
+            unit=self._subject.unit,
+            value=figures.value,
+            baseline=figures.baseline,
+            change=self._changed(look.change) if look else None,
+            interval=self._interval(look) if look else None,
+            windows=figures.windows,
+            reference_windows=figures.reference_windows,
+            trace=tuple(self._trace),
+            drift=figures.drift,
         )
+        return self.verdict
+
+    def _reason(self, outcome: Outcome, look: Look | None, figures: Figures, cause: str) -> str:
+        if outcome == "missing":
+            return NO_BASELINE
+        remedy = QUIETER if outcome == "invalid" else self._remedy()
+        if outcome == "invalid" or look is None:
+            return f"{cause}; {remedy}."
+        assert figures.value is not None
+        assert figures.baseline is not None
+        change, count = self._changed(look.change), len(self._logs)
+        facts = measured(
+            self._subject, figures.value, figures.baseline, change, self._interval(look), count
+        )
+        if outcome == "inconclusive":
+            return undecided(self._subject, facts, cause, remedy)
+        return decided(outcome, self._subject, facts, change)
 
     def _traced(self, look: Look) -> TracePoint:
         count, change = len(self._logs), self._changed(look.change)
         if count < LEAST_VALUES or not math.isfinite(look.variance):
             return TracePoint(count, change)
         within, changed = self._levels.edges(look.variance, look.height)
-        inner = None if within is None else self._either_way(within)
-        return TracePoint(count, change, inner, self._either_way(changed))
-
-    def _either_way(self, log_change: float) -> tuple[float, float]:
-        low, high = sorted(self._changed(side * log_change) for side in (-1, 1))
-        return low, high
+        inner = None if within is None else self._around(0.0, within)
+        return TracePoint(count, change, inner, self._around(0.0, changed))
 
     def _interval(self, look: Look) -> tuple[float, float]:
-        half = _COVERAGE * math.sqrt(look.variance)
-        low, high = sorted(self._changed(look.change + side * half) for side in (-1, 1))
-        return low, high
+        return self._around(look.change, NORMAL_95 * math.sqrt(look.variance))
 
-    def _conclude(self, outcome: Outcome, reason: str, look: Look | None) -> Verdict:
-        figures = self._figures() if self._logs else None
-        levels, subject = self._levels, self._subject
-        self.verdict = Verdict(
-            outcome=outcome,
-            reason=reason,
-            tolerance=subject.tolerance,
-            detect=subject.detect,
-            metric=subject.metric,
-            id=subject.id,
-            unit=subject.unit,
-            value=figures.value if figures else None,
-            baseline=figures.baseline if figures else None,
-            change=self._changed(look.change) if look else None,
-            interval=self._interval(look) if look else None,
-            windows=figures.windows if figures else (),
-            reference_windows=figures.reference_windows if figures else (),
-            evidence=Evidence(look.evidence, levels.fails_at, levels.passes_at) if look else None,
-            path=tuple(self._path),
-            trace=tuple(self._trace),
-            drift=figures.drift if figures else None,
-        )
-        return self.verdict
+    def _around(self, log_change: float, half: float) -> tuple[float, float]:
+        low, high = sorted(self._changed(log_change + side * half) for side in (-1, 1))
+        return low, high
 
 
 class _AgainstBaseline(Gate):
-    """A gate that compares a session with the sessions of a baseline."""
+    """A gate that compares a session with the sessions of a baseline, if there are any."""
 
-    def __init__(
-        self,
-        sessions: Sequence[Session],
-        levels: Levels,
-        subject: Subject,
-        most: int,
-        device: str | None,
-        pooled: Pooled | None,
-        local: bool,
-    ) -> None:
-        super().__init__(levels, subject, most)
-        self._local = local
-        self._spread = spread(sessions, pooled=pooled, device=device) if sessions else None
+    _local = False
 
     def _look(self) -> Look | None:
         if self._spread is None:
@@ -220,19 +184,12 @@ class _AgainstBaseline(Gate):
 
     def _cause(self, look: Look) -> str:
         assert self._spread is not None
-        usual = percent(round(math.sqrt(self._spread.sw2), 4))
+        usual, counted = math.sqrt(self._spread.sw2), self._subject.counted
         if look.outcome == "invalid":
-            noise = percent(round(look.noise or 0.0, 4))
-            return (
-                f"noisier than the baseline: {len(self._logs)} {self._subject.counted} vary by "
-                f"{noise}, the baseline's by {usual}"
-            )
+            return noisier(len(self._logs), counted, look.noise or 0.0, usual)
         if look.exhausted or self._spread.assumed:
-            return f"{spread_in_words(self._spread)}, so more {self._subject.counted} cannot decide"
-        return (
-            f"{len(self._logs)} {self._subject.counted}, the most allowed, were not enough at a "
-            f"noise of {usual}"
-        )
+            return f"{spread_in_words(self._spread)}, so more {counted} cannot decide"
+        return not_enough(len(self._logs), counted, f"at a noise of {rounded(usual)}")
 
     def _remedy(self) -> str:
         settle = "record it again on a quieter device" if self._subject.unit == FRACTION else SETTLE
@@ -240,10 +197,9 @@ class _AgainstBaseline(Gate):
             return settle
         if self._local:
             return f"run it again, so that this machine's own baseline learns more, or {settle}"
-        gap = self._levels.caught - self._levels.allowed
-        more = ""
-        if self._spread.assumed or math.log1p(gap_of(self._spread.between)) > gap:
-            more = more_sessions(self._spread, relative(gap))
+        gap = relative(self._levels.caught - self._levels.allowed)
+        short = self._spread.assumed or gap_of(self._spread.between) > gap
+        more = more_sessions(self._spread, gap) if short else ""
         return f"{more}{'or ' if more else ''}{settle}"
 
 
@@ -254,8 +210,8 @@ class SequentialGate(_AgainstBaseline):
     rates at which changes as large as these may be failed and passed. Where pairs can settle what
     stays open, give half of each; K gates of one run take `alpha / K`. `device` is the UUID of
     this run's device, `pooled` what the file's other entries know, `local` whether the sessions are
-    what a machine keeps for itself, so that each run may add one; `metric` and `id` only name
-    the figure in sentences. Without sessions the first value ends as `missing`.
+    what a machine keeps for itself, so that each run may add one. Without sessions the first value
+    ends as `missing`.
     """
 
     def __init__(
@@ -270,13 +226,12 @@ class SequentialGate(_AgainstBaseline):
         device: str | None = None,
         pooled: Pooled | None = None,
         local: bool = False,
-        metric: str | None = None,
-        id: str | None = None,  # noqa: A002
         unit: str = "J/token",
     ) -> None:
         levels = Levels.of(tolerance, detect, alpha, beta)
-        subject = Subject(metric, id, unit, "the baseline", "windows", tolerance, detect)
-        super().__init__(sessions, levels, subject, max_windows, device, pooled, local)
+        subject = Subject(unit, "the baseline", "windows", tolerance, detect)
+        super().__init__(_known(sessions, pooled, device), levels, subject, max_windows)
+        self._local = local
 
     def add(self, joules_per_token: float) -> Verdict | None:
         """Take one window's energy, in `unit`; None asks for one more."""
@@ -286,7 +241,7 @@ class SequentialGate(_AgainstBaseline):
         return Figures(
             value=math.exp(fmean(self._logs)),
             baseline=math.exp(self._spread.centre) if self._spread else None,
-            windows=tuple(math.exp(log) for log in self._logs),
+            windows=tuple(map(math.exp, self._logs)),
         )
 
 
@@ -294,7 +249,8 @@ class SavingsGate(_AgainstBaseline):
     """The saved fraction of interleaved pairs against a baseline of sessions of them.
 
     `tolerance` and `detect` are points of the saved fraction (0.01 is one point); a verdict's
-    `change` and `interval` are such points as well, below zero where less is saved.
+    `change` and `interval` are such points as well, below zero where less is saved. The other
+    arguments are those of `SequentialGate`.
     """
 
     def __init__(
@@ -309,21 +265,21 @@ class SavingsGate(_AgainstBaseline):
         device: str | None = None,
         pooled: Pooled | None = None,
         local: bool = False,
-        metric: str | None = None,
-        id: str | None = None,  # noqa: A002
     ) -> None:
-        self._spent = 1.0
-        if sessions:
-            self._spent = math.exp(spread(sessions, pooled=pooled, device=device).centre)
+        known = _known(sessions, pooled, device)
+        self._spent = math.exp(known.centre) if known else 1.0
         levels = Levels.of(tolerance, detect, alpha, beta, base=self._spent)
-        subject = Subject(metric, id, FRACTION, "the baseline", "pairs", tolerance, detect)
-        super().__init__(sessions, levels, subject, max_pairs, device, pooled, local)
+        subject = Subject(FRACTION, "the baseline", "pairs", tolerance, detect)
+        super().__init__(known, levels, subject, max_pairs)
+        self._local = local
 
-    def add(self, bert_joules_per_token: float, distil_joules_per_token: float) -> Verdict | None:
+    def add(
+        self, baseline_joules_per_token: float, candidate_joules_per_token: float
+    ) -> Verdict | None:
         """Take one pair of windows, both in the same unit; None asks for one more pair."""
-        base = self._logarithm("bert_joules_per_token", bert_joules_per_token)
-        other = self._logarithm("distil_joules_per_token", distil_joules_per_token)
-        return self._observe(other - base)
+        base = self._logarithm("baseline_joules_per_token", baseline_joules_per_token)
+        candidate = self._logarithm("candidate_joules_per_token", candidate_joules_per_token)
+        return self._observe(candidate - base)
 
     def _changed(self, log_change: float) -> float:
         return -self._spent * relative(log_change)
@@ -353,16 +309,12 @@ class PairedGate(Gate):
         beta: float = 0.03,
         max_pairs: int = 30,
         *,
-        metric: str | None = None,
-        id: str | None = None,  # noqa: A002
         unit: str = "J/token",
     ) -> None:
         levels = Levels.of(tolerance, detect, alpha, beta)
-        subject = Subject(metric, id, unit, THE_BASE, "interleaved pairs", tolerance, detect)
-        super().__init__(levels, subject, max_pairs)
-        self._spread = spread(sessions) if sessions else None
-        self._base: list[float] = []
-        self._head: list[float] = []
+        subject = Subject(unit, THE_BASE, "interleaved pairs", tolerance, detect)
+        super().__init__(_known(sessions), levels, subject, max_pairs)
+        self._pairs: list[tuple[float, float]] = []
         self._base_first: list[bool] = []
 
     def add(
@@ -375,9 +327,8 @@ class PairedGate(Gate):
         """Take one pair, both in `unit`; `base_first` says its order where it is not ABBA."""
         base = self._logarithm("base_joules_per_token", base_joules_per_token)
         head = self._logarithm("head_joules_per_token", head_joules_per_token)
-        self._base.append(base)
-        self._head.append(head)
-        usual = len(self._base_first) % 2 == 0
+        usual = len(self._pairs) % 2 == 0
+        self._pairs.append((base, head))
         self._base_first.append(usual if base_first is None else base_first)
         return self._observe(head - base)
 
@@ -386,19 +337,24 @@ class PairedGate(Gate):
 
     def _figures(self) -> Figures:
         drift = pair_drift(self._logs, self._base_first)
+        base, head = zip(*self._pairs, strict=True)
         return Figures(
-            value=math.exp(fmean(self._head)),
-            baseline=math.exp(fmean(self._base)),
-            windows=tuple(math.exp(log) for log in self._head),
-            reference_windows=tuple(math.exp(log) for log in self._base),
+            value=math.exp(fmean(head)),
+            baseline=math.exp(fmean(base)),
+            windows=tuple(map(math.exp, head)),
+            reference_windows=tuple(map(math.exp, base)),
             drift=None if drift is None else math.expm1(drift),
         )
 
     def _cause(self, look: Look) -> str:
-        return (
-            f"{len(self._logs)} pairs, the most allowed, were not enough where they vary by "
-            f"{percent(round(look.noise or 0.0, 4))}"
-        )
+        noise = rounded(look.noise or 0.0)
+        return not_enough(len(self._logs), "pairs", f"where they vary by {noise}")
 
     def _remedy(self) -> str:
         return QUIETER_OR_MORE
+
+
+def _known(
+    sessions: Sequence[Session] | None, pooled: Pooled | None = None, device: str | None = None
+) -> Spread | None:
+    return spread(sessions, pooled=pooled, device=device) if sessions else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_energy.outcomes import Outcome
-from pytest_energy.units import FRACTION, difference, quantity
+from pytest_energy.units import FRACTION, difference, percent, quantity
 
 ACCEPT = "accept it with `--energy-update=replace`"
 LOCK_IN = (
@@ -17,27 +17,23 @@ QUIETER_OR_MORE = (
     "quieten the device, give a window more work (`--energy-tokens` where `finetune` prepares it), "
     "or raise `--energy-max-windows`"
 )
+QUIETER = "stop other work on the device, let it warm up, and run again"
 THE_BASE = "the base"
 """The other side of pairs; nothing is stored of it, so that there is nothing to update."""
 RECORD = "on an idle machine record one with `--energy-update=new`"
+NO_BASELINE = f"there is no baseline to compare with: {RECORD}."
+"""The whole sentence of `missing`."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a sentence is about: `metric` and `id` may be left out; `against` is the other side."""
+    """What a sentence is about: the figure's unit, its other side, what is counted, the levels."""
 
-    metric: str | None
-    id: str | None
     unit: str
     against: str
     counted: str
     tolerance: float
     detect: float
-
-    def name(self) -> str:
-        """`id` and metric, as far as they are known, as the beginning of a sentence."""
-        parts = [f"`{self.id}`" if self.id else "", self.metric or ""]
-        return " ".join(part for part in parts if part)
 
     def allowed(self) -> str:
         """The tolerance in words."""
@@ -54,12 +50,11 @@ def measured(
 ) -> str:
     """The part that all decided sentences share: value, baseline, change, interval, windows."""
     low, high = (difference(edge, subject.unit) for edge in interval)
-    name = subject.name()
     figure = quantity(value, subject.unit)
     if subject.unit == FRACTION:
         figure += " saved"
     return (
-        f"{name}{': ' if name else ''}{figure} against {quantity(baseline, subject.unit)} of "
+        f"{figure} against {quantity(baseline, subject.unit)} of "
         f"{subject.against}, {difference(change, subject.unit)} "
         f"(95 % interval {low.removesuffix(' points')} to {high}, "
         f"{count} {subject.counted})"
@@ -97,13 +92,19 @@ def undecided(subject: Subject, facts: str, cause: str, remedy: str) -> str:
     )
 
 
-def no_baseline(subject: Subject) -> str:
-    """The whole sentence of `missing`."""
-    name = subject.name()
-    return f"{name + ' has' if name else 'there is'} no baseline to compare with: {RECORD}."
+def noisier(count: int, counted: str, noise: float, usual: float) -> str:
+    """Why windows cannot be believed that vary more (relative SD) than the baseline's do."""
+    return (
+        f"noisier than the baseline: {count} {counted} vary by {rounded(noise)}, the baseline's by "
+        f"{rounded(usual)}"
+    )
 
 
-def refused(subject: Subject, reason: str, remedy: str) -> str:
-    """The whole sentence where no change can be stated, such as `invalid`."""
-    name = subject.name()
-    return f"{name}{': ' if name else ''}{reason}; {remedy}."
+def not_enough(count: int, counted: str, noise: str) -> str:
+    """Why the most windows or pairs that are allowed decided nothing."""
+    return f"{count} {counted}, the most allowed, were not enough {noise}"
+
+
+def rounded(noise: float) -> str:
+    """A relative SD in per cent, to a hundredth."""
+    return percent(round(noise, 4))

@@ -14,7 +14,7 @@ TOO_SHORT = "too short"
 FOREIGN = "foreign process"
 
 
-PowerTrace: TypeAlias = "tuple[tuple[float, float], ...]"
+PowerTrace: TypeAlias = tuple[tuple[float, float], ...]
 """Power over a window: (seconds since its work began, W)."""
 
 

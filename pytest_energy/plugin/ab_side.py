@@ -26,7 +26,8 @@ from pytest_energy.plugin.items import SESSION
 from pytest_energy.plugin.options import settings_of
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results import VerdictRecord, window_as_json
+from pytest_energy.results import VerdictRecord
+from pytest_energy.results.json_codec import as_json, from_json
 
 PLUGIN = "pytest_energy.plugin"
 
@@ -64,9 +65,9 @@ class SideRunner:
         while True:
             message = self._next()
             if message["kind"] == "done":
-                return VerdictRecord.from_json(message["record"])
+                return from_json(VerdictRecord, message["record"])
             window = self._window(runs[message["run"]])
-            self._channel.send("window", window=window_as_json(window))
+            self._channel.send("window", window=as_json(window))
 
     def fault(self, kind: str, text: str) -> None:
         """Say once what went wrong; nobody may be listening any more."""

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pytest_energy.meters import Meter
     from pytest_energy.plugin.session import EnergySession
     from pytest_energy.results import VerdictRecord
-    from pytest_energy.results.claims import Claim
+    from pytest_energy.results.claims import EnergyClaim
     from pytest_energy.workloads.step import Step
 
 __tracebackhide__ = raised_elsewhere
 
-CLAIM = pytest.StashKey["Claim"]()
+CLAIM = pytest.StashKey["EnergyClaim"]()
 
 
 class Energy:
@@ -118,15 +118,15 @@ def energy_gate(energy_session: EnergySession, request: pytest.FixtureRequest) -
 
 
 @pytest.fixture
-def energy_claim(energy_session: EnergySession, request: pytest.FixtureRequest) -> Claim:
+def energy_claim(energy_session: EnergySession, request: pytest.FixtureRequest) -> EnergyClaim:
     """Test a claim: `energy_claim.figure("r_squared", 0.997, at_least=0.99)`.
 
     The claim is the first line of the module's docstring, after `Claim: ` if that is there.
     """
-    from pytest_energy.results.claims import Claim
+    from pytest_energy.results.claims import EnergyClaim
 
     lines = (request.module.__doc__ or "").strip().splitlines() or [request.node.name]
-    claim = Claim(
+    claim = EnergyClaim(
         lines[0].removeprefix("Claim: "), request.node.nodeid, energy_session.meter.method
     )
     request.node.stash[CLAIM] = claim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytest_energy.gate import TracePoint
@@ -49,15 +49,6 @@ class Comparison:
     settles: bool = False
     turns: bool = False
     notes: tuple[str, ...] = ()
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Comparison:
-        """The comparison that `VerdictRecord.as_json` wrote."""
-        values = dict(row)
-        values["base"], values["head"] = Side(**values["base"]), Side(**values["head"])
-        values["pairs"] = tuple((base, head) for base, head in values["pairs"])
-        values["notes"] = tuple(values["notes"])
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -109,30 +100,6 @@ class VerdictRecord:
         """The reason, and why the figure moved where that is known."""
         return f"{self.reason} {self.explanation}" if self.explanation else self.reason
 
-    def as_json(self) -> dict[str, Any]:
-        """The record with builtin types alone, figures of each window included."""
-        record = asdict(replace(self, windows=()))
-        record["verdict"] = record.pop("outcome")
-        record["windows"] = [window_as_json(window) for window in self.windows]
-        return record
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> VerdictRecord:
-        """The record that `as_json` wrote."""
-        known = {each.name for each in fields(cls)}
-        values = {name: value for name, value in record.items() if name in known}
-        values["outcome"] = record["verdict"]
-        for name in ("parameters", "location"):
-            if values.get(name):
-                values[name] = tuple(values[name])
-        changed = values.get("changed_environment", {})
-        values["changed_environment"] = {name: tuple(both) for name, both in changed.items()}
-        values["trace"] = tuple(_point(row) for row in values.get("trace", ()))
-        values["windows"] = tuple(window_from_json(row) for row in values["windows"])
-        if values.get("comparison") is not None:
-            values["comparison"] = Comparison.from_json(values["comparison"])
-        return cls(**values)
-
 
 def measured(nodeid: str, window: Window) -> VerdictRecord:
     """The record of a window that nothing is compared with."""
@@ -172,34 +139,3 @@ class RunRecord:
     def figures(self) -> int:
         """How many figures the run found, of verdicts and claims."""
         return len(self.verdicts) + sum(len(claim.figures) for claim in self.claims)
-
-
-def window_as_json(window: Window) -> dict[str, Any]:
-    """A window with its derived figures beside the measured ones."""
-    row = asdict(window)
-    row["joules"] = window.joules
-    row["mean_watts"] = window.mean_watts if window.seconds > 0 else None
-    row["valid"] = window.valid
-    return row
-
-
-def window_from_json(row: Mapping[str, Any]) -> Window:
-    """The window that `window_as_json` wrote."""
-    known = {each.name for each in fields(Window)}
-    values = {name: value for name, value in row.items() if name in known}
-    power = values.get("power_by_domain", {})
-    values["power_by_domain"] = {
-        domain: tuple((seconds, watts) for seconds, watts in points)
-        for domain, points in power.items()
-    }
-    return Window(**values)
-
-
-def _point(row: Mapping[str, Any]) -> TracePoint:
-    within, changed = row["within"], row["changed"]
-    return TracePoint(
-        row["windows"],
-        row["change"],
-        None if within is None else tuple(within),
-        None if changed is None else tuple(changed),
-    )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from pytest_energy.errors import EnergyError
 
-Cell: TypeAlias = "str | float | None"
+Cell: TypeAlias = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -93,25 +92,8 @@ class ClaimRecord:
         """The figures that break their bounds, in one sentence; empty where none does."""
         return "; ".join(_broken(f) for f in self.figures if f.holds is False)
 
-    def as_json(self) -> dict[str, Any]:
-        """The record with builtin types alone, and its outcome."""
-        return {**asdict(self), "outcome": self.outcome}
 
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> ClaimRecord:
-        """The record that `as_json` wrote."""
-        return cls(
-            claim=record["claim"],
-            nodeid=record["nodeid"],
-            method=record["method"],
-            figures=tuple(Figure(**row) for row in record["figures"]),
-            tables=tuple(_table(row) for row in record["tables"]),
-            plots=tuple(_plot(row) for row in record["plots"]),
-            location=tuple(record["location"]) if record.get("location") else None,
-        )
-
-
-class Claim:
+class EnergyClaim:
     """What a test of a claim holds: it notes figures, tables and plots, and is judged at its end.
 
     A figure outside its bounds fails the test once its call has ended, so that all are reported.
@@ -182,16 +164,3 @@ def _broken(figure: Figure) -> str:
         bounds.append(f"at most {figure.at_most:.4g}")
     unit = f" {figure.unit}" if figure.unit else ""
     return f"`{figure.name}` is {figure.value:.4g}{unit}; claimed is {' and '.join(bounds)}"
-
-
-def _table(row: Mapping[str, Any]) -> Table:
-    rows = tuple(tuple(cells) for cells in row["rows"])
-    return Table(row["title"], tuple(row["columns"]), rows)
-
-
-def _plot(row: Mapping[str, Any]) -> Plot:
-    series = tuple(
-        Series(one["name"], tuple((x, y) for x, y in one["points"]), one["line"])
-        for one in row["series"]
-    )
-    return Plot(row["title"], row["x_name"], row["y_name"], series, row["logarithmic"])

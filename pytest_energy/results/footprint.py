@@ -13,6 +13,7 @@ from typing import Any
 from pytest_energy.arguments import check_count
 from pytest_energy.baselines import Baseline, Entry, pooled_of, session_stats
 from pytest_energy.errors import EnergyError
+from pytest_energy.stats.distributions import NORMAL_95
 from pytest_energy.stats.noise import spread
 from pytest_energy.workloads.tasks import Task
 
@@ -83,7 +84,6 @@ def _energy_mix() -> dict[str, dict[str, Any]] | None:
     return mix
 
 
-_COVERAGE = 1.96  # standard deviations either side of a 95 % interval
 _SECONDS_PER_HOUR = 3600.0
 
 
@@ -202,7 +202,7 @@ def _measured(stored: Baseline, entry: Entry) -> Rate:
     rows = entry.sessions
     mean = fmean(row.mean for row in rows)
     between = spread(session_stats(entry), pooled=pooled_of(stored, entry)).between
-    factor = math.exp(_COVERAGE * math.sqrt(between))
+    factor = math.exp(NORMAL_95 * math.sqrt(between))
     watts = [row.mean_watts for row in rows if row.mean_watts]
     speeds = [row.tokens_per_second for row in rows if row.tokens_per_second]
     count = f"{len(rows)} session{'' if len(rows) == 1 else 's'}"

@@ -4,16 +4,67 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically as write_atomically
-from pytest_energy.metering.device_session import RunCost
+from pytest_energy.metering import Window
 from pytest_energy.results import JSON_SCHEMA, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import Footprint, footprint
+
+_RENAMED: Mapping[type, Mapping[str, str]] = {VerdictRecord: {"outcome": "verdict"}}
+_Record = TypeVar("_Record")
+
+
+def as_json(value: Any) -> Any:
+    """A record, or what is in one, of builtin types alone; derived figures are beside its own."""
+    if is_dataclass(value):
+        names = _RENAMED.get(type(value), {})
+        own = {names.get(each.name, each.name): getattr(value, each.name) for each in fields(value)}
+        return {name: as_json(part) for name, part in (own | _derived(value)).items()}
+    if isinstance(value, Mapping):
+        return {name: as_json(part) for name, part in value.items()}
+    return tuple(map(as_json, value)) if isinstance(value, (tuple, list)) else value
+
+
+def _derived(record: Any) -> dict[str, Any]:
+    if isinstance(record, Window):
+        watts = record.mean_watts if record.seconds > 0 else None
+        return {"joules": record.joules, "mean_watts": watts, "valid": record.valid}
+    return {"outcome": record.outcome} if isinstance(record, ClaimRecord) else {}
+
+
+def from_json(kind: type[_Record], row: Mapping[str, Any]) -> _Record:
+    """The record of a `kind` that `as_json` wrote; names that it does not have are passed over.
+
+    Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` where `row` does not fit. By
+    hand, since an interpreter that is compared with this one is lent our package, but no other.
+    """
+    names = _RENAMED.get(kind, {})
+    values = {
+        name: _value(hint, row[names.get(name, name)])
+        for name, hint in get_type_hints(kind).items()
+        if name in names or name in row
+    }
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any) -> Any:
+    inner = get_args(hint)
+    if value is None:
+        return None
+    if isinstance(hint, type) and is_dataclass(hint):
+        return from_json(hint, value)
+    if get_origin(hint) is tuple:
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_value(kind, part) for kind, part in zip(kinds, value, strict=True))
+    if get_origin(hint) is Mapping:
+        return {name: _value(inner[1], part) for name, part in value.items()}
+    return _value(inner[0], value) if get_origin(hint) in (Union, UnionType) else value
 
 
 def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
@@ -23,8 +74,8 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
         "schema": JSON_SCHEMA,
         "hardware": dict(record.hardware),
         "environment": dict(record.environment),
-        "verdicts": [verdict.as_json() for verdict in record.verdicts],
-        "claims": [claim.as_json() for claim in record.claims],
+        "verdicts": [as_json(verdict) for verdict in record.verdicts],
+        "claims": [as_json(claim) for claim in record.claims],
         "run": {
             "joules": record.cost.joules,
             "gco2e": cost.grams,
@@ -92,16 +143,7 @@ def from_document(document: Any, path: Path) -> ReportedRun:
 
 def _run(document: Mapping[str, Any], source: str) -> ReportedRun:
     run = document["run"]
-    record = RunRecord(
-        hardware=document["hardware"],
-        environment=document["environment"],
-        verdicts=tuple(VerdictRecord.from_json(row) for row in document["verdicts"]),
-        cost=RunCost(run["joules"], run["seconds"], run["complete"]),
-        idle_watts=run["idle_watts"],
-        wall_joules=run["wall_joules"],
-        claims=tuple(ClaimRecord.from_json(row) for row in document["claims"]),
-        disturbance=run.get("disturbance"),
-    )
+    record = from_json(RunRecord, {**document, **run, "cost": run})
     footprint = Footprint(run["joules"], run["gco2e"], run["gco2e_source"])
     commit = document.get("commit")
     return ReportedRun(record, footprint, source, None if commit is None else str(commit))

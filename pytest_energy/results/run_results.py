@@ -10,6 +10,7 @@ from pytest_energy.baselines.calibration import Calibration
 from pytest_energy.metering.device_session import DeviceSession, RunCost
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
+from pytest_energy.results.json_codec import as_json, from_json
 
 
 @dataclass
@@ -58,8 +59,8 @@ class RunResults:
     def as_payload(self) -> dict[str, Any]:
         """What a worker found, of builtin types alone."""
         return {
-            "verdicts": [record.as_json() for record in self.verdicts],
-            "claims": [record.as_json() for record in self.claims],
+            "verdicts": [as_json(record) for record in self.verdicts],
+            "claims": [as_json(record) for record in self.claims],
             "hardware": dict(self.hardware),
             "environment": dict(self.environment),
             "cost": asdict(self.cost),
@@ -70,8 +71,8 @@ class RunResults:
 
     def merge(self, payload: Mapping[str, Any]) -> None:
         """Take in what a worker sent; its windows held the same locks, so costs add up."""
-        self.verdicts += [VerdictRecord.from_json(record) for record in payload["verdicts"]]
-        self.claims += [ClaimRecord.from_json(record) for record in payload["claims"]]
+        self.verdicts += [from_json(VerdictRecord, record) for record in payload["verdicts"]]
+        self.claims += [from_json(ClaimRecord, record) for record in payload["claims"]]
         if payload["hardware"]:
             self.hardware, self.environment = payload["hardware"], payload["environment"]
         self.cost += RunCost(**payload["cost"])

@@ -1,4 +1,4 @@
-"""Changes dated anew with all that came after them."""
+"""Changes of level in a series: found one value after the other, then dated anew by all of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
 
+from pytest_energy.stats.distributions import least_squares
 from pytest_energy.stats.segments import CLIP, LEAST, REFERENCE, Noise, Segment, damping, scale
 
 
-def settled(values: Sequence[float], changes: list[int], limit: float) -> list[int]:
+def _settled(values: Sequence[float], changes: list[int], limit: float) -> list[int]:
     """Changes dated anew with what came after them; those that it took back are dropped."""
     while changes:
         changes = _dated(values, changes)
@@ -204,12 +205,9 @@ def _line(values: Sequence[float], first: int, last: int) -> tuple[float, int, i
     """Least squares on u, which is 0 until `first`, 1 from `last` and linear between."""
     length = last - first
     u = [min(max((i - first) / length, 0.0), 1.0) for i in range(len(values))]
-    mean_u, mean = fmean(u), fmean(values)
-    spread = sum((each - mean_u) ** 2 for each in u)
-    slope = sum((a - mean_u) * (b - mean) for a, b in zip(u, values, strict=True)) / spread
-    low = mean - slope * mean_u
-    squares = sum((b - low - slope * a) ** 2 for a, b in zip(u, values, strict=True))
-    return squares, first, last, low, low + slope
+    rise, low = least_squares(u, values)
+    squares = sum((b - low - rise * a) ** 2 for a, b in zip(u, values, strict=True))
+    return squares, first, last, low, low + rise
 
 
 THRESHOLD = 4.6
@@ -224,7 +222,7 @@ def threshold(of: int) -> float:
 def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
     """Indices at which a new level begins; `values` on the scale on which noise is even."""
     limit = threshold(of)
-    return settled(values, list(replay(values, limit)), limit)
+    return _settled(values, list(replay(values, limit)), limit)
 
 
 def replay(values: Iterable[float], limit: float) -> Iterator[int]:

@@ -1,4 +1,7 @@
-"""The numerics behind the gate: variance of autocorrelated means, and quantiles of F."""
+"""Numerics: variance of autocorrelated means, quantiles of F and t, least squares.
+
+By hand, for scipy would be the largest thing that users install; tests hold all to scipy's.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from statistics import fmean
 
 from pytest_energy.errors import EnergyError
 
+NORMAL_95 = 1.959964
+"""Standard deviations either side of the mean that hold 95 % of a normal distribution."""
+
 _TINY = 1e-300
 _PRECISION = 1e-15
-
 
 LARGEST_LOG = math.log(1000)
 """Changes beyond a factor of 1,000 are shown as that: what is so unsure has no scale."""
@@ -101,12 +106,17 @@ def f_quantile(probability: float, numerator: float, denominator: float) -> floa
     return math.exp((low + high) / 2.0)
 
 
+def student_t(degrees: float) -> float:
+    """What Student's t with these degrees of freedom stays within 19 times in 20, either side."""
+    return math.sqrt(f_quantile(0.95, 1, degrees))  # its square is F of one and `degrees`
+
+
 @dataclass(frozen=True)
 class Fit:
     """A least-squares line; `low` and `high` are the 95 % interval of its slope (Student's t).
 
     `r_squared` is the share of the variance of y about its mean that the line explains; a line
-    through the origin can explain less than nothing.
+    through the origin can explain less than nothing. `residuals` are y less the line, in order.
     """
 
     slope: float
@@ -114,6 +124,9 @@ class Fit:
     high: float
     intercept: float
     r_squared: float
+    intercept_interval: tuple[float, float] = (0.0, 0.0)
+    """95 % as well; of no width where the line goes through the origin."""
+    residuals: tuple[float, ...] = ()
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -128,28 +141,44 @@ class Fit:
 def through_origin(x: Sequence[float], y: Sequence[float]) -> Fit:
     """The line y = slope * x through points, two at least, whose scatter about it is even."""
     _check(x, y, least=2)
-    squares = sum(one * one for one in x)
+    squares = math.fsum(one * one for one in x)
     if squares == 0:
         raise EnergyError("`x` is 0 at each point: a slope takes at least one that is not")
-    slope = sum(a * b for a, b in zip(x, y, strict=True)) / squares
-    residual = sum((b - slope * a) ** 2 for a, b in zip(x, y, strict=True))
-    half = _half_width(residual, squares, len(x) - 1)
-    return Fit(slope, slope - half, slope + half, 0.0, _explained(residual, y))
+    slope = math.fsum(a * b for a, b in zip(x, y, strict=True)) / squares
+    residuals = tuple(b - slope * a for a, b in zip(x, y, strict=True))
+    half = _reach(residuals, len(x) - 1) / math.sqrt(squares)
+    explained = _explained(residuals, y)
+    return Fit(slope, slope - half, slope + half, 0.0, explained, residuals=residuals)
 
 
 def line(x: Sequence[float], y: Sequence[float]) -> Fit:
     """The line y = intercept + slope * x through three points or more."""
     _check(x, y, least=3)
-    middle, level = fmean(x), fmean(y)
-    squares = sum((one - middle) ** 2 for one in x)
+    middle = fmean(x)
+    squares = math.fsum((one - middle) ** 2 for one in x)
     if squares == 0:
         raise EnergyError("`x` is the same at each point: a slope takes points that differ in it")
-    pairs = list(zip(x, y, strict=True))
-    slope = sum((a - middle) * (b - level) for a, b in pairs) / squares
-    intercept = level - slope * middle
-    residual = sum((b - intercept - slope * a) ** 2 for a, b in pairs)
-    half = _half_width(residual, squares, len(x) - 2)
-    return Fit(slope, slope - half, slope + half, intercept, _explained(residual, y))
+    slope, intercept = least_squares(x, y)
+    residuals = tuple(b - intercept - slope * a for a, b in zip(x, y, strict=True))
+    reach = _reach(residuals, len(x) - 2)
+    half, wide = reach / math.sqrt(squares), reach * math.sqrt(1 / len(x) + middle**2 / squares)
+    return Fit(
+        slope=slope,
+        low=slope - half,
+        high=slope + half,
+        intercept=intercept,
+        r_squared=_explained(residuals, y),
+        intercept_interval=(intercept - wide, intercept + wide),
+        residuals=residuals,
+    )
+
+
+def least_squares(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Slope and intercept of the line through points whose x are not all the same."""
+    middle, level = fmean(x), fmean(y)
+    squares = sum((one - middle) ** 2 for one in x)
+    slope = sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / squares
+    return slope, level - slope * middle
 
 
 def log_log(x: Sequence[float], y: Sequence[float]) -> Fit:
@@ -160,21 +189,15 @@ def log_log(x: Sequence[float], y: Sequence[float]) -> Fit:
     return line([math.log(one) for one in x], [math.log(one) for one in y])
 
 
-def _half_width(residual: float, squares: float, degrees: int) -> float:
-    """Half of a slope's 95 % interval.
-
-    `residual` is the sum of squared distances in y, `squares` that of x (about what the line is
-    held by), `degrees` the degrees of freedom.
-    """
-    # The square of Student's t is F with one degree of freedom in the numerator.
-    t = math.sqrt(f_quantile(0.95, 1, degrees))
-    return t * math.sqrt(residual / degrees / squares)
+def _reach(residuals: Sequence[float], degrees: int) -> float:
+    """Student's t times the scatter about a line, in y; `degrees` are those of freedom."""
+    return student_t(degrees) * math.sqrt(math.fsum(r * r for r in residuals) / degrees)
 
 
-def _explained(residual: float, y: Sequence[float]) -> float:
+def _explained(residuals: Sequence[float], y: Sequence[float]) -> float:
     level = fmean(y)
-    total = sum((one - level) ** 2 for one in y)
-    return 1 - residual / total if total > 0 else math.nan
+    total = math.fsum((one - level) ** 2 for one in y)
+    return 1 - math.fsum(r * r for r in residuals) / total if total > 0 else math.nan
 
 
 def _check(x: Sequence[float], y: Sequence[float], least: int) -> None:

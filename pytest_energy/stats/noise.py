@@ -1,11 +1,11 @@
-"""What is kept of each session that a baseline is made of."""
+"""The noise of a baseline: what is kept of each session, and what a new one will differ by."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, variance
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.stats.distributions import (
@@ -29,7 +29,10 @@ class SessionStats:
     device: str | None = None
 
     def __post_init__(self) -> None:
-        _positive("mean", self.mean)
+        if not (math.isfinite(self.mean) and self.mean > 0):
+            raise EnergyError(
+                f"`mean` is {self.mean}, but must be positive and finite; record it again"
+            )
         _check_session(self.cv, self.windows, self.autocorrelation)
 
     @property
@@ -83,11 +86,6 @@ class PairStats:
 
 
 Session = SessionStats | PairStats
-
-
-def _positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise EnergyError(f"`{name}` is {value}, but must be positive and finite; record it again")
 
 
 def _check_session(variation: float, count: int, autocorrelation: float) -> None:
@@ -267,7 +265,4 @@ def _topped_up(variance: float, degrees: float, assumed: float) -> tuple[float, 
 
 
 def _variance(values: Sequence[float]) -> float:
-    if len(values) < 2:
-        return 0.0
-    mean = fmean(values)
-    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return variance(values) if len(values) > 1 else 0.0

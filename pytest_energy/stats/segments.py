@@ -42,9 +42,6 @@ class Segment:
         self._z: list[float] = []
         self._sums, self._squares, self._products = [0.0], [0.0], [0.0]
 
-    def __len__(self) -> int:
-        return len(self._raw)
-
     def add(self, value: float) -> None:
         """Take in the next value."""
         self._raw.append(value)

@@ -1,4 +1,4 @@
-"""How the false failures that one run allows itself are shared among its checks."""
+"""The sequential test, and how the false failures that a run allows itself are shared out."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from pytest_energy.plugin.items import EnergyMarker
 from pytest_energy.plugin.options import EnergyConfig
 from pytest_energy.reports.terminal import pair_changes, side_by_side
 from pytest_energy.results import Comparison, Side, VerdictRecord
+from pytest_energy.results.json_codec import as_json, from_json
 from pytest_energy.stats.sequential import ErrorBudget
 
 
@@ -199,5 +200,5 @@ def test_a_comparison_survives_json() -> None:
     import json
 
     record = VerdictRecord("sst2/bert", "joules_per_token", comparison=COMPARISON)
-    text = json.dumps(record.as_json())
-    assert VerdictRecord.from_json(cast("dict[str, Any]", json.loads(text))) == record
+    text = json.dumps(as_json(record))
+    assert from_json(VerdictRecord, cast("dict[str, Any]", json.loads(text))) == record

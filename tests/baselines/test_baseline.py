@@ -55,7 +55,7 @@ def test_a_file_as_the_design_shows_it() -> None:
     assert (session.windows, session.mean, session.device) == (10, 0.00512, "GPU-5f")
     assert session.date.startswith("2026-11-24T10:12:03")
     assert stored.environments["a41b"] == {"torch": "2.11.0"}
-    assert stored.claims["savings", "counter"] == baseline.Claim(0.40, 0.60, "paper")
+    assert stored.claims["savings", "counter"] == baseline.Band(0.40, 0.60, "paper")
 
 
 def test_savings_sessions_count_pairs_and_keep_the_spread_of_log_ratios() -> None:
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "h200.toml"
     path.write_bytes(b"\xff\xfe")
 
-    with pytest.raises(BaselineError, match=r"h200.toml` cannot be read"):
+    with pytest.raises(BaselineError, match=r"h200.toml`, line 1: byte 0xff is not UTF-8"):
         read(path)
 
 

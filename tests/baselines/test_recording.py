@@ -143,3 +143,17 @@ def test_a_file_without_hardware_is_given_its_own() -> None:
     assert stored.key == HEADER.key
     assert stored.claims["savings", "counter"].low == 0.4
     assert len(stored.entries) == 1
+
+
+def test_an_environments_id_that_is_taken_by_another_gets_a_number() -> None:
+    first = recording.updated(None, HEADER, [SST2], "new")
+    other = replace(SST2, environment={"torch": "2.12.0"})
+
+    text = recording.updated(first, HEADER, [other, SST2, other], "append")
+
+    assert _parsed(text).environments == {
+        "a41b": {"torch": "2.11.0"},
+        "a41b-2": {"torch": "2.12.0"},
+    }
+    named = [session.environment for session in _sessions(text)]
+    assert named == ["a41b", "a41b-2", "a41b", "a41b-2"]

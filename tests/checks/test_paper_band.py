@@ -49,7 +49,7 @@ def test_a_band_is_read_for_the_figures_that_its_glob_names() -> None:
     stored = _parse(FILE)
 
     band = stored.band("mine/model")
-    assert band == baseline.Claim(0.004, 0.006, "paper", 0.005, 500.0)
+    assert band == baseline.Band(0.004, 0.006, "paper", 0.005, 500.0)
     assert stored.band("sst2/model") is None
     assert stored.entries == {}
 

@@ -12,6 +12,8 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import SequentialGate
 from pytest_energy.stats.noise import Pooled, SessionStats
+from pytest_energy.stats.noise import spread as spread_of
+from pytest_energy.stats.sequential import Levels, look_at_session
 
 LEVEL = 0.00512
 
@@ -45,7 +47,7 @@ def test_asks_for_three_windows_before_it_says_anything() -> None:
     verdict = gate.add(LEVEL)
     assert verdict is not None
     assert verdict.outcome == "within"
-    assert len(verdict.windows) == len(verdict.path) == 3
+    assert len(verdict.windows) == len(verdict.trace) == 3
 
 
 @pytest.mark.parametrize(
@@ -67,22 +69,25 @@ def test_decides_both_directions(change: float, outcome: str) -> None:
 def test_improvements_mirror_regressions_on_the_log_scale() -> None:
     worse = verdict_of(SequentialGate(sessions(8)), lambda _: LEVEL * 1.06)
     better = verdict_of(SequentialGate(sessions(8)), lambda _: LEVEL / 1.06)
-    assert worse.evidence is not None
-    assert better.evidence is not None
     centre = math.log(worse.baseline or 0.0) - math.log(LEVEL)
     assert abs(centre) < 1e-4
-    assert better.evidence.log_likelihood_ratio == pytest.approx(
-        worse.evidence.log_likelihood_ratio, rel=0.02
-    )
+    assert worse.change is not None
+    assert better.change is not None
+    assert math.log1p(better.change) == pytest.approx(-math.log1p(worse.change), rel=0.02)
+    assert len(better.windows) == len(worse.windows)
+    assert better.trace[-1].changed == worse.trace[-1].changed
 
 
-def test_a_verdict_states_its_evidence() -> None:
+def test_the_bounds_of_the_evidence_are_walds() -> None:
+    levels = Levels.of(0.02, 0.05, alpha=0.01, beta=0.03)
+    assert levels.fails_at == pytest.approx(math.log(0.97 / 0.01))
+    assert levels.passes_at == pytest.approx(-math.log(0.99 / 0.03))
+    shared = Levels.of(0.02, 0.05, alpha=0.01 / 5, beta=0.03)
+    assert shared.fails_at - levels.fails_at == pytest.approx(math.log(5))
+
+
+def test_a_verdict_states_what_it_rests_on() -> None:
     verdict = verdict_of(SequentialGate(sessions(8), alpha=0.01, beta=0.03), steady(0.06))
-    assert verdict.evidence is not None
-    assert verdict.evidence.fails_at == pytest.approx(math.log(0.97 / 0.01))
-    assert verdict.evidence.passes_at == pytest.approx(-math.log(0.99 / 0.03))
-    assert verdict.evidence.log_likelihood_ratio >= verdict.evidence.fails_at
-    assert verdict.path[-1] == verdict.evidence.log_likelihood_ratio
     assert verdict.interval is not None
     assert verdict.change is not None
     assert verdict.interval[0] < verdict.change < verdict.interval[1]
@@ -112,11 +117,8 @@ def test_evidence_follows_the_documented_formula() -> None:
     low, high = math.log(1.02), math.log(1.05)
     expected = (high - low) * (abs(mean - centre) - (low + high) / 2) / variance
 
-    gate = SequentialGate(stored)
-    for value in values:
-        gate.add(value)
-    verdict = gate.verdict or gate.stop("enough")
-    assert verdict.path[-1] == pytest.approx(expected, rel=1e-9)
+    look = look_at_session(logs, spread_of(stored), Levels.of(0.02, 0.05, 0.01, 0.03), most=30)
+    assert look.evidence == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -128,10 +130,9 @@ def test_evidence_follows_the_documented_formula() -> None:
     ],
 )
 def test_a_decided_sentence_names_everything(change: float, words: list[str]) -> None:
-    gate = SequentialGate(sessions(8), id="sst2/bert", metric="joules_per_token")
+    gate = SequentialGate(sessions(8))
     verdict = verdict_of(gate, steady(change))
     for word in [
-        "`sst2/bert` joules_per_token: ",
         "mJ/token against 5.120 mJ/token of the baseline",
         f"{100 * (verdict.change or 0):+.1f} %",
         "95 % interval",
@@ -172,7 +173,7 @@ def test_a_noisier_session_is_invalid_once_it_has_had_time_to_settle() -> None:
     assert "run again" in verdict.reason
 
 
-def test_one_outlier_is_bought_off_by_more_windows() -> None:
+def test_one_outlier_is_outweighed_by_more_windows() -> None:
     verdict = verdict_of(
         SequentialGate(sessions(8)), lambda number: LEVEL * (1.022 if number == 0 else 1.0)
     )
@@ -181,12 +182,12 @@ def test_one_outlier_is_bought_off_by_more_windows() -> None:
 
 
 def test_without_sessions_the_baseline_is_missing() -> None:
-    verdict = SequentialGate([], id="qqp/bert", metric="joules_per_token").add(LEVEL)
+    verdict = SequentialGate([]).add(LEVEL)
     assert verdict is not None
     assert verdict.outcome == "missing"
     assert verdict.value == pytest.approx(LEVEL)
     assert verdict.baseline is None
-    assert "`qqp/bert` joules_per_token has no baseline" in verdict.reason
+    assert "there is no baseline to compare with" in verdict.reason
     assert "--energy-update=new" in verdict.reason
 
 
@@ -251,14 +252,15 @@ def test_autocorrelated_baselines_are_believed_less() -> None:
 def test_a_smaller_share_of_the_error_budget_asks_for_more_evidence() -> None:
     alone = verdict_of(SequentialGate(sessions(8)), steady(0.05))
     shared = verdict_of(SequentialGate(sessions(8), alpha=0.01 / 5), steady(0.05))
-    assert alone.evidence is not None
-    assert shared.evidence is not None
-    assert shared.evidence.fails_at - alone.evidence.fails_at == pytest.approx(math.log(5))
+    edges = [verdict.trace[2].changed for verdict in (alone, shared)]
+    assert edges[0] is not None
+    assert edges[1] is not None
+    assert edges[1][1] > edges[0][1]
 
 
 def test_a_metric_of_ones_own() -> None:
     stored = [SessionStats(523.0 * (1 + 0.001 * n), 0.004, 10) for n in range(8)]
-    gate = SequentialGate(stored, unit="J", id="inference")
+    gate = SequentialGate(stored, unit="J")
     verdict = verdict_of(gate, lambda number: 600.0 + number)
     assert verdict.outcome == "regression"
     assert verdict.unit == "J"

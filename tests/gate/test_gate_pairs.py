@@ -35,7 +35,7 @@ def test_pairs_decide_with_and_without_a_baseline(
     verdict = compare(PairedGate(stored), change, 0.004)
     assert verdict.outcome == outcome
     assert verdict.change == pytest.approx(change, abs=0.01)
-    assert len(verdict.windows) == len(verdict.reference_windows) == len(verdict.path)
+    assert len(verdict.windows) == len(verdict.reference_windows) == len(verdict.trace)
     assert 3 <= len(verdict.windows) <= 6
 
 
@@ -49,13 +49,13 @@ def test_pairs_noisier_than_the_baseline_are_judged_by_themselves() -> None:
     quieter = [SessionStats(s.mean, 0.001, 10) for s in QUIET]
     verdict = compare(PairedGate(quieter), 0.0, 0.02)
     alone = compare(PairedGate(), 0.0, 0.02)
-    assert verdict.path[3:] == alone.path[3:]
+    assert verdict.trace[3:] == alone.trace[3:]
     assert verdict.outcome == "within"
 
 
 def test_the_sentence_names_both_sides() -> None:
-    verdict = compare(PairedGate(id="sst2/bert", metric="joules_per_token"), 0.06, 0.003)
-    for words in ("`sst2/bert` joules_per_token: 6.8", "of the base,", "interleaved pairs",
+    verdict = compare(PairedGate(), 0.06, 0.003)
+    for words in ("6.8", "of the base,", "interleaved pairs",
                   "regression beyond the tolerance of 2 %"):  # fmt: skip
         assert words in verdict.reason
 
@@ -112,7 +112,7 @@ def test_both_sides_are_positive_and_finite(pair: tuple[float, float]) -> None:
         gate.add(*pair)
     # What was refused leaves no trace.
     verdict = compare(gate, 0.0, 0.003)
-    assert len(verdict.windows) == len(verdict.path)
+    assert len(verdict.windows) == len(verdict.trace)
 
 
 def test_pairs_that_ended_early() -> None:
@@ -165,8 +165,8 @@ def test_the_levels_of_savings_are_points_of_what_is_still_spent() -> None:
 
 
 def test_the_sentence_of_savings() -> None:
-    verdict = save(SavingsGate(SAVED, id="sst2", metric="savings"), 0.46)
-    assert "`sst2` savings: 45.8 % saved" in verdict.reason
+    verdict = save(SavingsGate(SAVED), 0.46)
+    assert verdict.reason.startswith("45.8 % saved ")
     assert (
         "against 50.0 % of the baseline, -4.2 points (95 % interval -4.9 to -3.4 points"
         in verdict.reason
@@ -175,7 +175,7 @@ def test_the_sentence_of_savings() -> None:
 
 
 def test_savings_without_a_baseline() -> None:
-    verdict = SavingsGate([], id="sst2").add(BASE, BASE / 2)
+    verdict = SavingsGate([]).add(BASE, BASE / 2)
     assert verdict is not None
     assert verdict.outcome == "missing"
     assert verdict.value == pytest.approx(0.5)

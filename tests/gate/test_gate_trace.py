@@ -10,7 +10,9 @@ import pytest
 from pytest_energy.gate import TracePoint, Verdict
 from pytest_energy.gate.gates import SavingsGate, SequentialGate
 from pytest_energy.results import VerdictRecord
-from pytest_energy.stats.noise import PairStats, SessionStats
+from pytest_energy.results.json_codec import as_json, from_json
+from pytest_energy.stats.noise import PairStats, SessionStats, spread
+from pytest_energy.stats.sequential import Levels, look_at_session
 from report_support import compared, gated
 
 SESSIONS = [SessionStats(0.005 * (1 + 0.002 * (k - 3.5)), 0.004, 10) for k in range(8)]
@@ -51,7 +53,9 @@ def test_nothing_can_be_decided_of_two_windows() -> None:
 
 def test_zones_are_where_the_evidence_reaches_its_bounds() -> None:
     verdict = feed(SequentialGate(SESSIONS, alpha=0.002), [0.005 * 1.04, 0.005 * 1.03] * 15)
-    assert verdict.evidence is not None
+    levels = Levels.of(0.02, 0.05, alpha=0.002, beta=0.03)
+    logs = [math.log(value) for value in verdict.windows]
+    look = look_at_session(logs, spread(SESSIONS), levels, most=30)
     last = verdict.trace[-1]
     assert last.changed is not None
     assert last.within is not None
@@ -59,10 +63,8 @@ def test_zones_are_where_the_evidence_reaches_its_bounds() -> None:
     # The log likelihood ratio is linear in the size of the change on the log scale.
     edges = (math.log1p(last.within[1]), math.log1p(last.changed[1]))
     share = (math.log1p(last.change) - edges[0]) / (edges[1] - edges[0])
-    bounds = (verdict.evidence.passes_at, verdict.evidence.fails_at)
-    assert verdict.evidence.log_likelihood_ratio == pytest.approx(
-        bounds[0] + share * (bounds[1] - bounds[0])
-    )
+    bounds = (levels.passes_at, levels.fails_at)
+    assert look.evidence == pytest.approx(bounds[0] + share * (bounds[1] - bounds[0]))
 
 
 def test_less_saved_is_below_zero_and_the_zones_are_points() -> None:
@@ -91,10 +93,10 @@ def test_a_missing_baseline_has_no_trace() -> None:
 
 def test_the_trace_survives_json() -> None:
     verdict = gated("x", 0.06)
-    document = verdict.as_json()
+    document = as_json(verdict)
 
     assert document["trace"][-1]["changed"] == asdict(verdict.trace[-1])["changed"]
-    assert VerdictRecord.from_json(document) == verdict
+    assert from_json(VerdictRecord, document) == verdict
 
 
 def feed(gate: SequentialGate, values: list[float]) -> Verdict:

@@ -11,18 +11,18 @@ import sim
 from pytest_energy.metering import Window
 from pytest_energy.meters.nvml.power_integrator import CURVE_SECONDS, Trace
 from pytest_energy.meters.protocol import MOST_POINTS, mean_powers, power_trace
-from pytest_energy.results import window_as_json, window_from_json
+from pytest_energy.results.json_codec import as_json, from_json
 
 pytestmark = pytest.mark.realtime
 
 WINDOW = """
 import json, time
 from pytest_energy import open_meter, window
-from pytest_energy.results import window_as_json
+from pytest_energy.results.json_codec import as_json
 meter = open_meter("nvml")
 with window(meter, "work") as w:
     time.sleep(1.0)
-print(json.dumps(window_as_json(w.record)))
+print(json.dumps(as_json(w.record)))
 meter.close()
 """
 
@@ -77,4 +77,4 @@ def test_the_power_survives_json() -> None:
         power_by_domain={"gpu:0": ((0.1, 300.0), (0.4, 310.0))},
     )  # fmt: skip
 
-    assert window_from_json(json.loads(json.dumps(window_as_json(window)))) == window
+    assert from_json(Window, json.loads(json.dumps(as_json(window)))) == window

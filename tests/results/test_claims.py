@@ -10,7 +10,8 @@ import pytest
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports.tables import figure_rows, table_text
-from pytest_energy.results.claims import Claim, ClaimRecord, Plot, Series
+from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
+from pytest_energy.results.json_codec import as_json, from_json
 
 _MODULE = '''
 """Claim: energy is proportional to tokens."""
@@ -46,7 +47,7 @@ def test_a_claim_that_holds_is_shown_and_stored(pytester: pytest.Pytester, spend
     claim = json.loads((pytester.path / "run.json").read_text())["claims"][0]
     assert claim["outcome"] == "holds"
     assert claim["plots"][0]["series"][0]["points"] == [[1000, 31.0]]
-    assert ClaimRecord.from_json(claim).tables[0].rows == ((1000, 31.0), (2000, None))
+    assert from_json(ClaimRecord, claim).tables[0].rows == ((1000, 31.0), (2000, None))
     properties = ElementTree.parse(pytester.path / "junit.xml").iter("property")
     assert {p.get("name"): p.get("value") for p in properties}["energy_r_squared"] == "0.995"
 
@@ -105,7 +106,7 @@ def test_claims_come_home_from_workers(pytester: pytest.Pytester, spending: Path
     ],
 )
 def test_bounds(value: float, at_least: float | None, at_most: float | None, outcome: str) -> None:
-    claim = Claim("c", "n", "counter")
+    claim = EnergyClaim("c", "n", "counter")
 
     claim.figure("x", value, at_least=at_least, at_most=at_most)
 
@@ -115,7 +116,7 @@ def test_bounds(value: float, at_least: float | None, at_most: float | None, out
 
 
 def test_names_are_noted_once_and_rows_are_complete() -> None:
-    claim = Claim("c", "n", "modelled")
+    claim = EnergyClaim("c", "n", "modelled")
     claim.figure("x", 1.0)
 
     with pytest.raises(EnergyError, match="`x` was noted before"):
@@ -127,7 +128,7 @@ def test_names_are_noted_once_and_rows_are_complete() -> None:
 
 
 def test_a_table_aligns_numbers_to_the_right() -> None:
-    claim = Claim("c", "n", "counter")
+    claim = EnergyClaim("c", "n", "counter")
     claim.table("t", ("task", "J"), ("sst2", 1.0), ("squad_v1", 1234567.0))
     claim.plot(Plot("p", "x", "y", (Series("s", ((1.0, 2.0),), line=True),), logarithmic=True))
 
@@ -137,4 +138,4 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
         "sst2              1",
         "squad_v1  1,234,567",
     ]
-    assert ClaimRecord.from_json(claim.record.as_json()) == claim.record
+    assert from_json(ClaimRecord, as_json(claim.record)) == claim.record

@@ -46,8 +46,8 @@ def test_pairs_without_any_order_decide_nothing_and_break_nothing() -> None:
     stored = [PairStats(mean=0.5, sd=5.0, pairs=4), PairStats(mean=0.5, sd=5.0, pairs=4)]
     gate = SavingsGate(stored, max_pairs=3)
 
-    for bert, distil in ((1.0, 1e-9), (1e-9, 1.0), (1.0, 1e-9)):
-        gate.add(bert, distil)
+    for baseline, candidate in ((1.0, 1e-9), (1e-9, 1.0), (1.0, 1e-9)):
+        gate.add(baseline, candidate)
 
     assert gate.verdict is not None
     assert gate.verdict.outcome in ("inconclusive", "invalid")

@@ -7,9 +7,10 @@ import random
 from collections.abc import Callable
 
 import pytest
+from scipy import stats
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.stats.distributions import Fit, line, log_log, through_origin
+from pytest_energy.stats.distributions import Fit, line, log_log, student_t, through_origin
 
 # The derived figures: mJ per padded token of RTE, SQuAD v1 and v2, MNLI, CoNLL-2012 and -2003, and
 # SST-2, and the quoted kWh that they come from.
@@ -20,7 +21,9 @@ PAPER_KWH = (0.00816, 0.537, 0.795, 0.938, 0.207, 0.021, 0.081)
 def test_a_line_through_the_origin() -> None:
     fit = through_origin([1.0, 2.0, 4.0], [3.0, 6.0, 12.0])
 
-    assert fit == Fit(slope=3.0, low=3.0, high=3.0, intercept=0.0, r_squared=1.0)
+    exact = Fit(slope=3.0, low=3.0, high=3.0, intercept=0.0, r_squared=1.0, residuals=(0, 0, 0))
+    assert fit == exact
+    assert fit.intercept_interval == (0.0, 0.0)
     assert fit.at(5.0) == 15.0
 
 
@@ -41,6 +44,30 @@ def test_a_line_by_hand() -> None:
     assert fit.r_squared == pytest.approx(1 - 0.2 / 10)
     assert fit.high - fit.slope == pytest.approx(4.302653 * math.sqrt(0.2 / 2 / 5))
     assert fit.slope - fit.low == pytest.approx(fit.high - fit.slope)
+
+
+@pytest.mark.parametrize("points", [3, 8, 40])
+def test_a_line_is_that_of_scipy(points: int) -> None:
+    rng = random.Random(points)
+    x = [rng.uniform(50, 700) for _ in range(points)]
+    y = [135.5 + 1.1 * one + rng.gauss(0, 4) for one in x]
+
+    fit, other = line(x, y), stats.linregress(x, y)
+
+    t = stats.t.ppf(0.975, points - 2)
+    half, wide = t * other.stderr, t * other.intercept_stderr
+    assert (fit.slope, fit.intercept) == pytest.approx((other.slope, other.intercept))
+    assert fit.interval == pytest.approx((other.slope - half, other.slope + half))
+    around = (other.intercept - wide, other.intercept + wide)
+    assert fit.intercept_interval == pytest.approx(around)
+    assert fit.r_squared == pytest.approx(other.rvalue**2)
+    expected = [b - other.intercept - other.slope * a for a, b in zip(x, y, strict=True)]
+    assert fit.residuals == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("degrees", "quantile"), [(1, 12.706205), (2, 4.302653), (10, 2.228139)])
+def test_students_t_as_printed_in_tables(degrees: int, quantile: float) -> None:
+    assert student_t(degrees) == pytest.approx(quantile, rel=1e-6)
 
 
 def test_a_power_law() -> None:

@@ -14,7 +14,7 @@ from pytest_energy.history.series import Series as History
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
 from pytest_energy.results import Comparison, RunRecord, Side, VerdictRecord
-from pytest_energy.results.claims import Claim, ClaimRecord, Plot, Series
+from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.results.json_codec import ReportedRun
 from pytest_energy.stats.noise import SessionStats
@@ -74,7 +74,7 @@ def compared(name: str, change: float = 0.06) -> VerdictRecord:
 
 def claim(name: str = "Energy is proportional to tokens.") -> ClaimRecord:
     """A claim with a figure that fails, one without a bound, a table and two plots."""
-    noted = Claim(name, "benchmarks/test_scaling.py::test_scaling", "counter")
+    noted = EnergyClaim(name, "benchmarks/test_scaling.py::test_scaling", "counter")
     noted.figure("r_squared", 0.98, at_least=0.99, paper="0.997 (derived)")
     noted.figure(f"slope {name}", 0.005, "J/token", interval=(0.0049, 0.0051))
     noted.table(f"by budget {name}", ("tokens", "J", name), (1000, 5.0, "x"), (2000, None, "y"))

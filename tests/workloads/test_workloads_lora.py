@@ -12,6 +12,7 @@ import pytest
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.results import VerdictRecord
+from pytest_energy.results.json_codec import from_json
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.finetune import FineTuning, prepare
 from pytest_energy.workloads.workload import Workload
@@ -105,4 +106,4 @@ def test_the_record_says_what_is_trained(pytester: pytest.Pytester, spending: Pa
     adapted, module = json.loads((pytester.path / "run.json").read_text())["verdicts"]
     assert adapted["parameters"] == [3, 100]
     assert module["parameters"] is None
-    assert VerdictRecord.from_json(adapted).parameters == (3, 100)
+    assert from_json(VerdictRecord, adapted).parameters == (3, 100)

@@ -293,5 +293,3 @@ def check_places(processes: int, nodes: int, meter: Meter) -> None:
             f"`processes={processes}` puts {here} on this node, which has "
             f"{gpus} GPU{'s' if gpus > 1 else ''} that CUDA sees: start at most one for each"
         )
-
-
