@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering.validity import first_fault
-from pytest_energy.meters.protocol import TOO_SHORT, Measured, Meter, PlainSpan, PowerTrace, Span
+from pytest_energy.meters.protocol import (
+    IMPLAUSIBLE,
+    TOO_SHORT,
+    Device,
+    Measured,
+    Meter,
+    PowerTrace,
+    Span,
+    fault,
+)
+from pytest_energy.meters.two_readings import TwoReadings
 from pytest_energy.outcomes import Method
+
+LIMIT_MARGIN = 1.1
+"""A card overshoots its power limit for moments, never by this factor over a window."""
+WIDEST_SHARE = 0.1
+"""A window whose joules may be off by more than this share is too short for the meter."""
 
 
 @dataclass(frozen=True)
@@ -220,8 +235,46 @@ def begin_span(meter: Meter) -> Span:
     """Begin a window on any meter: on its own terms where it has some, else by two readings."""
     # Not `isinstance`: checking a protocol's members costs more than the rest of the beginning.
     begin = getattr(meter, "begin", None)
-    span: Span = PlainSpan(meter) if begin is None else begin()
+    span: Span = TwoReadings(meter) if begin is None else begin()
     return span
+
+
+def first_fault(
+    joules_by_domain: Mapping[str, float],
+    seconds: float,
+    uncertainty_joules: float,
+    devices: Sequence[Device],
+    faults: Sequence[str] = (),
+) -> str | None:
+    """The reason why a window is invalid, or None: what the meter saw, then 0 < joules <= limit.
+
+    The reason begins with the vocabulary's word: `device lost`, `throttled`, `too short`, …
+    """
+    if faults:
+        return "; ".join(faults)
+    total = sum(joules_by_domain.values())
+    too_short = uncertainty_joules > WIDEST_SHARE * abs(total)
+    for device in devices:
+        joules = joules_by_domain.get(device.domain, 0.0)
+        limit = device.power_limit_watts
+        unknown = too_short and abs(joules) <= uncertainty_joules
+        if joules <= 0 and device.domain.startswith("gpu") and not unknown:
+            return fault(IMPLAUSIBLE, f"`{device.domain}` shows {joules:.3g} J in {seconds:.3g} s")
+        if limit and joules - uncertainty_joules > LIMIT_MARGIN * limit * seconds:
+            watts = f"{joules / seconds:.0f} W over {seconds:.3g} s"
+            return fault(
+                IMPLAUSIBLE, f"`{device.domain}` shows {watts}, and its limit is {limit:.0f} W"
+            )
+    unknown = too_short and abs(total) <= uncertainty_joules
+    if not math.isfinite(total + uncertainty_joules) or (total <= 0 and not unknown):
+        return fault(IMPLAUSIBLE, f"{total:.3g} J in {seconds:.3g} s")
+    if too_short:
+        return fault(
+            TOO_SHORT,
+            f"{total:.3g} J in {seconds:.3g} s may be off by {uncertainty_joules:.2g} J "
+            f"(more than {100 * WIDEST_SHARE:.0f} %); give the window more work",
+        )
+    return None
 
 
 def _synchronize_cuda() -> None:

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
-from pytest_energy.meters.protocol import Conditions, Device, Reading
+from pytest_energy.meters.protocol import (
+    COUNTER_RESET,
+    DEVICE_LOST,
+    Conditions,
+    Device,
+    Reading,
+    fault,
+)
 from pytest_energy.outcomes import Method
 
 POWERCAP = "/sys/class/powercap"
@@ -81,8 +88,11 @@ class RaplMeter:
         raw = [self._read_raw(i) for i in range(len(self._zones))]
         now = time.monotonic()
         self._faults = tuple(
-            f"counter reset: `{zone.domain}` may have wrapped more than once in "
-            f"{now - self._seconds:.0f} s; meter shorter windows"
+            fault(
+                COUNTER_RESET,
+                f"`{zone.domain}` may have wrapped more than once in "
+                f"{now - self._seconds:.0f} s; meter shorter windows",
+            )
             for zone in self._zones
             if (now - self._seconds) * MAX_PACKAGE_WATTS > zone.range_joules
         )
@@ -111,7 +121,8 @@ class RaplMeter:
         try:
             return int(os.pread(self._files[i], 32, 0)) * 1e-6
         except (OSError, ValueError) as error:
-            raise EnergyError(f"device lost: `{self._zones[i].path}` ({error})") from None
+            lost = fault(DEVICE_LOST, f"`{self._zones[i].path}` ({error})")
+            raise EnergyError(lost) from None
 
 
 def probe() -> tuple[Method, str]:

@@ -9,8 +9,8 @@ import pytest
 
 import sim
 from pytest_energy.metering import Window
-from pytest_energy.meters.nvml.power_integrator import CURVE_SECONDS, Trace
-from pytest_energy.meters.protocol import MOST_POINTS, mean_powers, power_trace
+from pytest_energy.meters.nvml.power_integrator import CURVE_SECONDS, Trace, mean_powers
+from pytest_energy.meters.protocol import MOST_POINTS, power_trace
 from pytest_energy.results import window_as_json, window_from_json
 
 pytestmark = pytest.mark.realtime

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.protocol import Device
+from pytest_energy.meters.protocol import DEVICE_LOST, Device, fault
 
 SUCCESS: Final = 0
 FUNCTION_NOT_FOUND: Final = 13
@@ -203,4 +203,4 @@ class Card:
             raise self._lost(error) from None
 
     def _lost(self, error: Any) -> DeviceLostError:
-        return DeviceLostError(f"device lost: `{self.domain}` no longer answers ({error})")
+        return DeviceLostError(fault(DEVICE_LOST, f"`{self.domain}` no longer answers ({error})"))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter, Tick, stands_still
 from pytest_energy.meters.nvml.ticks import Samples, punctual_tick, wait_for_ticks
-from pytest_energy.meters.protocol import no_update
+from pytest_energy.meters.protocol import COUNTER_RESET, fault, no_update
 
 LATENCY_SECONDS = 0.00005
 """Between a call to the driver and its time stamp."""
@@ -296,7 +296,9 @@ class _CardSpan:
         if counter.lost is not None:
             return counter.lost
         if counter.resets > self._resets:
-            return f"counter reset: the counter of `{counter.domain}` fell back in the window"
+            return fault(
+                COUNTER_RESET, f"the counter of `{counter.domain}` fell back in the window"
+            )
         if counter.clock is None and not self._total:
             return no_update(self._period, self._ended - self.started)
         if counter.clock is None or not ticks_missed:

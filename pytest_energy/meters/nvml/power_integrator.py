@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
@@ -12,7 +13,7 @@ from statistics import median
 
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter_span import CardJoules
-from pytest_energy.meters.protocol import mean_powers
+from pytest_energy.meters.protocol import DEVICE_LOST, fault
 
 SAMPLE_SECONDS = 0.01
 PATIENCE_SECONDS = 1.0
@@ -107,6 +108,15 @@ class Trace:
         mark.variance = self._variance
 
 
+def mean_powers(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The mean power (W) between points (time in s, cumulative J), each halfway between two."""
+    return [
+        ((earlier + later) / 2, (after - before) / (later - earlier))
+        for (earlier, before), (later, after) in pairwise(curve)
+        if later > earlier
+    ]
+
+
 def between(begin: Mark, end: Mark, sensor_period: float) -> tuple[float, float]:
     """Joules between two passed marks, and how far they may be off (J)."""
     assert begin.joules is not None
@@ -118,7 +128,7 @@ def between(begin: Mark, end: Mark, sensor_period: float) -> tuple[float, float]
     return end.joules - begin.joules, doubt
 
 
-class Integrator:
+class PowerIntegrator:
     """One card's trace, fed by a thread from opening to closing."""
 
     def __init__(self, card: Card) -> None:
@@ -141,7 +151,7 @@ class Integrator:
                 self.lost = str(error)
                 return
             if watts is None:
-                self.lost = f"device lost: `{self.domain}` no longer gives its power"
+                self.lost = fault(DEVICE_LOST, f"`{self.domain}` no longer gives its power")
             else:
                 self._trace.add(time.monotonic(), watts)
 
@@ -178,7 +188,7 @@ class Integrator:
 class IntegratorSpan:
     """A window over one card's trace, moved by how much its sensor lags."""
 
-    def __init__(self, integrator: Integrator) -> None:
+    def __init__(self, integrator: PowerIntegrator) -> None:
         self.domain = integrator.domain
         self._integrator = integrator
         self._period = integrator.sensor_period()
@@ -198,7 +208,8 @@ class IntegratorSpan:
         give_up = time.monotonic() + PATIENCE_SECONDS
         while self._end.joules is None and self._integrator.lost is None:
             if time.monotonic() > give_up:
-                return CardJoules(0.0, 0.0, f"device lost: `{self.domain}` gives no more power")
+                silent = fault(DEVICE_LOST, f"`{self.domain}` gives no more power")
+                return CardJoules(0.0, 0.0, silent)
             time.sleep(SAMPLE_SECONDS)
         if self._end.joules is None or self._begin.joules is None:
             return CardJoules(0.0, 0.0, self._integrator.lost)
