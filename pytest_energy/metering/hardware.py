@@ -34,8 +34,12 @@ class Hardware:
 
     @property
     def environment_id(self) -> str:
-        """Four hex digits that name this environment in a baseline file."""
+        """Eight hex digits that name this environment in a baseline file."""
         return environment_id(self.environment)
+
+    def is_named(self, stored: str | None) -> bool:
+        """Whether a baseline file's id names this environment: once, ids had four digits."""
+        return stored is not None and self.environment_id.startswith(stored)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -128,9 +132,9 @@ def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
 
 
 def environment_id(environment: Mapping[str, str]) -> str:
-    """Four hex digits of a hash over the environment's names and values."""
+    """Eight hex digits of a hash over the environment's names and values."""
     text = json.dumps(dict(sorted(environment.items())), separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:4]
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def cpu_name() -> str:
