@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import (
@@ -89,6 +90,21 @@ class OpenWindow:
     An exception in the block passes through and leaves no record. A device that is lost never
     interrupts the block: the window is invalid afterwards.
     """
+
+    joules: float
+    """Joules of all domains together (J); `EnergyError` where they cannot be believed."""
+    joules_by_domain: Mapping[str, float]
+    """Joules of each domain (J); `EnergyError` where they cannot be believed."""
+    mean_watts: float
+    """Mean power (W); `EnergyError` where it cannot be believed."""
+    seconds: float
+    """The work's own time (s)."""
+    uncertainty_joules: float
+    """Half-width that covers the true energy 19 times in 20 (J)."""
+    valid: bool
+    """Whether the joules can be used as evidence."""
+    invalid_reason: str | None
+    """Why the joules cannot be used, if so."""
 
     def __init__(
         self, meter: Meter, name: str, synchronize: Callable[[], None] | None = None
@@ -174,56 +190,28 @@ class OpenWindow:
             self._power = None
         return finished
 
-    @property
-    def joules(self) -> float:
-        """Joules of all domains together (J); `EnergyError` where they cannot be believed."""
-        return self._believable().joules
-
-    @property
-    def joules_by_domain(self) -> Mapping[str, float]:
-        """Joules of each domain (J); `EnergyError` where they cannot be believed."""
-        return self._believable().joules_by_domain
-
-    @property
-    def seconds(self) -> float:
-        """The work's own time (s)."""
-        return self._finished().seconds
-
-    @property
-    def mean_watts(self) -> float:
-        """Mean power (W); `EnergyError` where it cannot be believed."""
-        return self._believable().mean_watts
-
-    @property
-    def uncertainty_joules(self) -> float:
-        """Half-width that covers the true energy 19 times in 20 (J)."""
-        return self._finished().uncertainty_joules
-
-    @property
-    def valid(self) -> bool:
-        """Whether the joules can be used as evidence."""
-        return self._finished().valid
-
-    @property
-    def invalid_reason(self) -> str | None:
-        """Why the joules cannot be used, if so."""
-        return self._finished().invalid_reason
+    def __getattr__(self, name: str) -> Any:
+        """A figure of the finished window; an `EnergyError` for joules that cannot be believed."""
+        if name not in _FIGURES:
+            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`", name=name)
+        finished = self._finished()
+        reason = finished.invalid_reason
+        # Those of a short window are uncertain, not wrong.
+        if name in _JOULES and reason is not None and not reason.startswith(TOO_SHORT):
+            raise EnergyError(
+                f"window `{self._name}` has no joules to go by: {reason}; check `valid` first, "
+                "or take what was read from `record`"
+            )
+        return getattr(finished, name)
 
     def _finished(self) -> Window:
         if self._record is None:
             raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
         return self._record
 
-    def _believable(self) -> Window:
-        """The record, unless its joules are wrong; those of a short window are only uncertain."""
-        finished = self._finished()
-        reason = finished.invalid_reason
-        if reason is not None and not reason.startswith(TOO_SHORT):
-            raise EnergyError(
-                f"window `{self._name}` has no joules to go by: {reason}; check `valid` first, "
-                "or take what was read from `record`"
-            )
-        return finished
+
+_JOULES = {"joules", "joules_by_domain", "mean_watts"}
+_FIGURES = _JOULES | {"seconds", "uncertainty_joules", "valid", "invalid_reason"}
 
 
 def window(meter: Meter, name: str, synchronize: Callable[[], None] | None = None) -> OpenWindow:

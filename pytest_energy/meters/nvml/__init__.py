@@ -45,29 +45,25 @@ class NvmlSpan:
         self._monitor = monitor
         # What the thread saw last counts as seen at the beginning.
         self._monitored_since = time.monotonic() - FRESH_SECONDS
-        self._counted = CounterSpan(counters)
+        counted = CounterSpan(counters)
         self._integrated = [IntegratorSpan(integrator) for integrator in integrators]
-        self.started = time.monotonic()
-        self._counted.work_started(self.started)
-        for span in self._integrated:
-            span.work_started(self.started)
+        self._parts: list[CounterSpan | IntegratorSpan] = [counted, *self._integrated]
+        self.work_started(time.monotonic())
 
     def work_started(self, started: float) -> None:
         """Leave out what lies before `started`, which is now; the ticks stay those that were."""
         self.started = started
-        self._counted.work_started_later(started)
-        for span in self._integrated:
-            span.work_started(started)
+        for part in self._parts:
+            part.work_started(started)
 
     def end(self, ended: float) -> Measured:
         """Joules of the work, which ended a moment ago; waits for the counters' next ticks."""
-        self._counted.work_ended(ended)
-        for span in self._integrated:
-            span.work_ended(ended)
+        for part in self._parts:
+            part.work_ended(ended)
         self._monitor.glance()
-        found = self._counted.end()
-        for span in self._integrated:
-            found[span.domain] = span.end()
+        found: dict[str, CardJoules] = {}
+        for part in self._parts:
+            found |= part.end()
         notes = self._monitor.notes()
         notes["waited_seconds"] = time.monotonic() - ended
         if self._counters:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, stands_still
@@ -37,6 +37,9 @@ APPLICATION_CLOCKS = 0x02
 CLOCK_RATIO = 1.3
 DISAGREEMENT = 3.0
 FEW_SAMPLES = 4
+
+
+Source = TypeVar("Source", Card, Counter)
 
 
 class Sample(NamedTuple):
@@ -108,7 +111,7 @@ class Monitor:
         while not self._closed.wait(self._delay()):
             looks += 1
             for counter in self._counters:
-                self._look_at_counter(counter)
+                self._guarded(self._look_at_counter, counter)
             if looks % COUNTER_LOOKS == 0:
                 self.look()
 
@@ -124,16 +127,12 @@ class Monitor:
         return min(max(delay, INTERVAL_SECONDS / 2), INTERVAL_SECONDS * LONGEST_INTERVAL)
 
     def _look_at_counter(self, counter: Counter) -> None:
-        try:
-            found = stands_still(counter)
-        except DeviceLostError as error:
-            found = str(error)
-        if found is not None:
-            self._found(found)
+        if (still := stands_still(counter)) is not None:
+            self._found(still)
 
-    def _guarded(self, look_at: Callable[[Card], object], card: Card) -> None:
+    def _guarded(self, look_at: Callable[[Source], object], source: Source) -> None:
         try:
-            look_at(card)
+            look_at(source)
         except DeviceLostError as error:
             self._found(str(error))
 
