@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering.validity import first_fault
-from pytest_energy.meters.protocol import TOO_SHORT, Measured, Meter, PlainSpan, PowerTrace, Span
+from pytest_energy.meters.protocol import (
+    IMPLAUSIBLE,
+    TOO_SHORT,
+    Device,
+    Measured,
+    Meter,
+    PowerTrace,
+    Span,
+    fault,
+)
+from pytest_energy.meters.two_readings import TwoReadings
 from pytest_energy.outcomes import Method
+
+LIMIT_MARGIN = 1.1
+"""A card overshoots its power limit for moments, never by this factor over a window."""
+WIDEST_SHARE = 0.1
+"""A window whose joules may be off by more than this share is too short for the meter."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,21 @@ class OpenWindow:
     An exception in the block passes through and leaves no record. A device that is lost never
     interrupts the block: the window is invalid afterwards.
     """
+
+    joules: float
+    """Joules of all domains together (J); `EnergyError` where they cannot be believed."""
+    joules_by_domain: Mapping[str, float]
+    """Joules of each domain (J); `EnergyError` where they cannot be believed."""
+    mean_watts: float
+    """Mean power (W); `EnergyError` where it cannot be believed."""
+    seconds: float
+    """The work's own time (s)."""
+    uncertainty_joules: float
+    """Half-width that covers the true energy 19 times in 20 (J)."""
+    valid: bool
+    """Whether the joules can be used as evidence."""
+    invalid_reason: str | None
+    """Why the joules cannot be used, if so."""
 
     def __init__(
         self, meter: Meter, name: str, synchronize: Callable[[], None] | None = None
@@ -159,56 +190,28 @@ class OpenWindow:
             self._power = None
         return finished
 
-    @property
-    def joules(self) -> float:
-        """Joules of all domains together (J); `EnergyError` where they cannot be believed."""
-        return self._believable().joules
-
-    @property
-    def joules_by_domain(self) -> Mapping[str, float]:
-        """Joules of each domain (J); `EnergyError` where they cannot be believed."""
-        return self._believable().joules_by_domain
-
-    @property
-    def seconds(self) -> float:
-        """The work's own time (s)."""
-        return self._finished().seconds
-
-    @property
-    def mean_watts(self) -> float:
-        """Mean power (W); `EnergyError` where it cannot be believed."""
-        return self._believable().mean_watts
-
-    @property
-    def uncertainty_joules(self) -> float:
-        """Half-width that covers the true energy 19 times in 20 (J)."""
-        return self._finished().uncertainty_joules
-
-    @property
-    def valid(self) -> bool:
-        """Whether the joules can be used as evidence."""
-        return self._finished().valid
-
-    @property
-    def invalid_reason(self) -> str | None:
-        """Why the joules cannot be used, if so."""
-        return self._finished().invalid_reason
+    def __getattr__(self, name: str) -> Any:
+        """A figure of the finished window; an `EnergyError` for joules that cannot be believed."""
+        if name not in _FIGURES:
+            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`", name=name)
+        finished = self._finished()
+        reason = finished.invalid_reason
+        # Those of a short window are uncertain, not wrong.
+        if name in _JOULES and reason is not None and not reason.startswith(TOO_SHORT):
+            raise EnergyError(
+                f"window `{self._name}` has no joules to go by: {reason}; check `valid` first, "
+                "or take what was read from `record`"
+            )
+        return getattr(finished, name)
 
     def _finished(self) -> Window:
         if self._record is None:
             raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
         return self._record
 
-    def _believable(self) -> Window:
-        """The record, unless its joules are wrong; those of a short window are only uncertain."""
-        finished = self._finished()
-        reason = finished.invalid_reason
-        if reason is not None and not reason.startswith(TOO_SHORT):
-            raise EnergyError(
-                f"window `{self._name}` has no joules to go by: {reason}; check `valid` first, "
-                "or take what was read from `record`"
-            )
-        return finished
+
+_JOULES = {"joules", "joules_by_domain", "mean_watts"}
+_FIGURES = _JOULES | {"seconds", "uncertainty_joules", "valid", "invalid_reason"}
 
 
 def window(meter: Meter, name: str, synchronize: Callable[[], None] | None = None) -> OpenWindow:
@@ -220,8 +223,46 @@ def begin_span(meter: Meter) -> Span:
     """Begin a window on any meter: on its own terms where it has some, else by two readings."""
     # Not `isinstance`: checking a protocol's members costs more than the rest of the beginning.
     begin = getattr(meter, "begin", None)
-    span: Span = PlainSpan(meter) if begin is None else begin()
+    span: Span = TwoReadings(meter) if begin is None else begin()
     return span
+
+
+def first_fault(
+    joules_by_domain: Mapping[str, float],
+    seconds: float,
+    uncertainty_joules: float,
+    devices: Sequence[Device],
+    faults: Sequence[str] = (),
+) -> str | None:
+    """The reason why a window is invalid, or None: what the meter saw, then 0 < joules <= limit.
+
+    The reason begins with the vocabulary's word: `device lost`, `throttled`, `too short`, …
+    """
+    if faults:
+        return "; ".join(faults)
+    total = sum(joules_by_domain.values())
+    too_short = uncertainty_joules > WIDEST_SHARE * abs(total)
+    for device in devices:
+        joules = joules_by_domain.get(device.domain, 0.0)
+        limit = device.power_limit_watts
+        unknown = too_short and abs(joules) <= uncertainty_joules
+        if joules <= 0 and device.domain.startswith("gpu") and not unknown:
+            return fault(IMPLAUSIBLE, f"`{device.domain}` shows {joules:.3g} J in {seconds:.3g} s")
+        if limit and joules - uncertainty_joules > LIMIT_MARGIN * limit * seconds:
+            watts = f"{joules / seconds:.0f} W over {seconds:.3g} s"
+            return fault(
+                IMPLAUSIBLE, f"`{device.domain}` shows {watts}, and its limit is {limit:.0f} W"
+            )
+    unknown = too_short and abs(total) <= uncertainty_joules
+    if not math.isfinite(total + uncertainty_joules) or (total <= 0 and not unknown):
+        return fault(IMPLAUSIBLE, f"{total:.3g} J in {seconds:.3g} s")
+    if too_short:
+        return fault(
+            TOO_SHORT,
+            f"{total:.3g} J in {seconds:.3g} s may be off by {uncertainty_joules:.2g} J "
+            f"(more than {100 * WIDEST_SHARE:.0f} %); give the window more work",
+        )
+    return None
 
 
 def _synchronize_cuda() -> None:

@@ -1,4 +1,4 @@
-"""Who else uses the CPU, which a baseline that is recorded on it must not contain."""
+"""CPU load: who else uses the CPU, which a baseline that is recorded on it must not contain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pytest_energy.errors import EnergyError
 
@@ -15,8 +14,6 @@ MOST_SHARE = 0.1
 SECONDS = 1.0
 NAMED = 3
 """So many of the busiest are named."""
-_BUSY = (0, 1, 2, 5, 6)
-"""Columns of `/proc/stat`: user, nice, system, interrupts; not idle, waiting, or stolen."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,15 @@ class CpuUse:
     processes: Mapping[int, Process]
 
 
-def require_quiet_cpu(
-    seconds: float = SECONDS, proc: Path = Path("/proc"), own: int | None = None
-) -> None:
+def require_quiet_cpu(seconds: float = SECONDS) -> None:
     """Look for so long at who uses the CPU; `EnergyError` where others use too much of it.
 
     Where the kernel does not tell, nothing is refused.
     """
-    before = cpu_use(proc)
+    before = cpu_use()
     time.sleep(seconds)
-    after = cpu_use(proc)
-    if before is None or after is None:
-        return
-    share, names = others(before, after, os.getpid() if own is None else own)
+    share, busiest = _others_since(before)
     if share > MOST_SHARE:
-        busiest = f" ({', '.join(names)})" if names else ""
         raise EnergyError(
             f"`--energy-update` records what later runs are held to, and other processes{busiest} "
             f"use {100 * share:.0f} % of this machine's CPU, more than {100 * MOST_SHARE:.0f} %; "
@@ -60,19 +51,24 @@ def require_quiet_cpu(
         )
 
 
-def disturbance(before: CpuUse | None, proc: Path = Path("/proc")) -> str | None:
+def disturbance(before: CpuUse | None) -> str | None:
     """What a person should know of others' work since `before`; None where it was little."""
-    after = cpu_use(proc)
-    if before is None or after is None:
-        return None
-    share, names = others(before, after, os.getpid())
+    share, busiest = _others_since(before, "now ")
     if share <= MOST_SHARE:
         return None
-    busiest = f" (now {', '.join(names)})" if names else ""
     return (
         f"other processes{busiest} used {100 * share:.0f} % of this machine's CPU meanwhile, which "
         "raises the J/token that are measured on it; measure again when it is idle"
     )
+
+
+def _others_since(before: CpuUse | None, when: str = "") -> tuple[float, str]:
+    """Others' share of the CPU until now, and who they are; 0 where the kernel does not tell."""
+    after = cpu_use()
+    if before is None or after is None:
+        return 0.0, ""
+    share, names = others(before, after, os.getpid())
+    return share, f" ({when}{', '.join(names)})" if names else ""
 
 
 def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
@@ -80,54 +76,48 @@ def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
     total = after.seconds - before.seconds
     if total <= 0:
         return 0.0, []
-    used = {pid: _used(pid, before, after) for pid in after.processes}
-    ours = {pid for pid in used if own in _line(pid, after.processes)}
-    spent = sum(used[pid] + _ended(pid, before, after) for pid in ours)
-    busy = after.busy_seconds - before.busy_seconds - spent
-    foreign = sorted((pid for pid in used if pid not in ours), key=lambda p: -used[p])
+    nobody = Process("", 0, 0.0)
+    used, ours = {}, 0.0
+    for pid, process in after.processes.items():
+        known = before.processes.get(pid, nobody)
+        seconds = process.seconds - known.seconds
+        if own in _line(pid, after.processes):
+            ours += seconds + process.ended_seconds - known.ended_seconds
+        else:
+            used[pid] = seconds
+    busiest = sorted(used, key=lambda pid: -used[pid])[:NAMED]
     names = [
         f"`{after.processes[pid].name}` {pid}: {100 * used[pid] / total:.0f} %"
-        for pid in foreign[:NAMED]
+        for pid in busiest
         if used[pid] >= 0.01 * total
     ]
-    return max(0.0, busy / total), names
+    return max(0.0, (after.busy_seconds - before.busy_seconds - ours) / total), names
 
 
-def cpu_use(proc: Path = Path("/proc")) -> CpuUse | None:
-    """Who has used the CPU so far; None where `/proc` does not tell."""
+def cpu_use() -> CpuUse | None:
+    """Who has used the CPU so far; None where the kernel does not tell."""
+    import psutil
+
     try:
-        columns = (proc / "stat").read_text().split("\n", 1)[0].split()[1:9]
-        ticks = [int(column) for column in columns]
-    except (OSError, ValueError):
+        # Guests' time is in that of their users already.
+        all_cpus = psutil.cpu_times()._replace(guest=0.0, guest_nice=0.0)
+        processes = dict(_processes())
+    except (OSError, ValueError, psutil.Error):
         return None
-    a_tick = 1 / os.sysconf("SC_CLK_TCK")
-    busy = sum(ticks[i] for i in _BUSY)
-    return CpuUse(sum(ticks) * a_tick, busy * a_tick, dict(_processes(proc, a_tick)))
+    unused = all_cpus.idle + all_cpus.iowait + all_cpus.steal
+    return CpuUse(sum(all_cpus), sum(all_cpus) - unused, processes)
 
 
-def _processes(proc: Path, a_tick: float) -> Iterator[tuple[int, Process]]:
-    for folder in proc.iterdir():
-        if not folder.name.isdecimal():
-            continue
-        try:
-            text = (folder / "stat").read_text()
-        except OSError:  # it ended meanwhile
-            continue
-        # The name in parentheses may itself hold spaces and parentheses.
-        start, _, rest = text.rpartition(")")
-        fields = rest.split()
-        seconds, ended = (sum(map(int, pair)) * a_tick for pair in (fields[11:13], fields[13:15]))
-        yield int(folder.name), Process(start.partition("(")[2], int(fields[1]), seconds, ended)
+def _processes() -> Iterator[tuple[int, Process]]:
+    import psutil
 
-
-def _used(pid: int, before: CpuUse, after: CpuUse) -> float:
-    known = before.processes.get(pid)
-    return after.processes[pid].seconds - (known.seconds if known else 0.0)
-
-
-def _ended(pid: int, before: CpuUse, after: CpuUse) -> float:
-    known = before.processes.get(pid)
-    return after.processes[pid].ended_seconds - (known.ended_seconds if known else 0.0)
+    for process in psutil.process_iter(["name", "ppid", "cpu_times"]):
+        found = process.info
+        if times := found["cpu_times"]:
+            # A name is any bytes: those that are no text could not be printed.
+            name = (found["name"] or "").encode(errors="replace").decode()
+            ended = times.children_user + times.children_system
+            yield process.pid, Process(name, found["ppid"] or 0, times.user + times.system, ended)
 
 
 def _line(pid: int, processes: Mapping[int, Process]) -> Iterator[int]:

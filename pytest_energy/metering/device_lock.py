@@ -12,17 +12,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_energy.errors import EnergyError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 FOLDER_VARIABLE = "PYTEST_ENERGY_LOCKS"
 HELD_VARIABLE = "PYTEST_ENERGY_LOCKS_HELD"
 """Devices, separated by newlines, whose locks the process that started this one holds for it."""
 POLL_SECONDS = 0.1
 
-_registry = threading.Lock()
-_depth: dict[Path, int] = {}
-_held: dict[Path, str] = {}
+_guard = threading.Lock()
+_locks: dict[Path, tuple[str, BaseFileLock]] = {}
+"""Each device's UUID and lock by its file: the lock counts how often this process entered it."""
 
 
 @contextmanager
@@ -40,90 +44,61 @@ def device_lock(
     with ExitStack() as held:
         # One order for everybody, or two runs on two GPUs could wait for each other forever.
         for uuid in sorted(ours):
-            held.enter_context(_one_lock(folder, uuid, give_up, timeout_seconds, on_wait))
+            path = folder / (re.sub(r"[^\w.-]", "_", uuid) + ".lock")
+            told = False
+            while not _taken(path, uuid):
+                who = _who(path)
+                if time.monotonic() >= give_up:
+                    raise EnergyError(
+                        f"device `{uuid}` is being metered by {who}: waited {timeout_seconds:g} s; "
+                        "run again when it has ended, stop it, or wait longer "
+                        "(`--energy-lock-timeout`)"
+                    )
+                if not told:
+                    on_wait(
+                        f"device `{uuid}`: waiting for {who} to stop metering it, "
+                        f"{timeout_seconds:g} s at most"
+                    )
+                    told = True
+                time.sleep(max(0.0, min(POLL_SECONDS, give_up - time.monotonic())))
+            held.callback(_let_go, path)
         yield
 
 
 def held_devices() -> tuple[str, ...]:
     """Devices whose locks this process holds, or has been told are held for it."""
     told = os.environ.get(HELD_VARIABLE, "").splitlines()
-    with _registry:
-        return tuple(sorted({*told, *_held.values()}))
+    with _guard:
+        held = [uuid for uuid, lock in _locks.values() if lock.is_locked]
+    return tuple(sorted({*told, *held}))
 
 
-@contextmanager
-def _one_lock(
-    folder: Path,
-    uuid: str,
-    give_up: float,
-    timeout_seconds: float,
-    on_wait: Callable[[str], None],
-) -> Iterator[None]:
-    path = folder / (re.sub(r"[^\w.-]", "_", uuid) + ".lock")
-    with _registry:
-        if nested := path in _depth:
-            _depth[path] += 1
-    if nested:
-        try:
-            yield
-        finally:
-            with _registry:
-                _depth[path] -= 1
-        return
-    with _kernel_lock(path, uuid, give_up, timeout_seconds, on_wait):
-        with _registry:
-            _depth[path] = 1
-            _held[path] = uuid
-        try:
-            yield
-        finally:
-            with _registry:
-                del _depth[path]
-                del _held[path]
-
-
-@contextmanager
-def _kernel_lock(
-    path: Path,
-    uuid: str,
-    give_up: float,
-    timeout_seconds: float,
-    on_wait: Callable[[str], None],
-) -> Iterator[None]:
+def _taken(path: Path, uuid: str) -> bool:
+    """Whether this process holds the device's lock now, once more if it held it already."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path, mode=0o666, thread_local=False)
-    holder = path.with_suffix(".holder")
-    told = False
-    while True:
+    with _guard:
+        _, lock = _locks.setdefault(path, (uuid, FileLock(path, mode=0o666, thread_local=False)))
         try:
             lock.acquire(timeout=0)
-            break
         except Timeout:
-            who = _who(holder)
-            if time.monotonic() >= give_up:
-                raise EnergyError(
-                    f"device `{uuid}` is being metered by {who}: waited {timeout_seconds:g} s; "
-                    "run again when it has ended, stop it, or wait longer (`--energy-lock-timeout`)"
-                ) from None
-            if not told:
-                on_wait(
-                    f"device `{uuid}`: waiting for {who} to stop metering it, "
-                    f"{timeout_seconds:g} s at most"
-                )
-                told = True
-            time.sleep(max(0.0, min(POLL_SECONDS, give_up - time.monotonic())))
+            return False
         except OSError as error:
             raise EnergyError(
                 f"lock file `{path}` cannot be used ({error.strerror}): "
                 f"set `{FOLDER_VARIABLE}` to a folder that everyone may write to"
             ) from None
-    try:
-        _sign(holder)
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            holder.unlink()
+        if lock.lock_counter == 1:
+            _sign(path)
+    return True
+
+
+def _let_go(path: Path) -> None:
+    with _guard:
+        _, lock = _locks[path]
+        if lock.lock_counter == 1:
+            with contextlib.suppress(OSError):
+                _holder(path).unlink()
         lock.release()
 
 
@@ -143,17 +118,22 @@ def _folder() -> Path:
     return folder
 
 
-def _sign(holder: Path) -> None:
+def _holder(path: Path) -> Path:
+    """The file beside a lock's in which its holder says who it is."""
+    return path.with_suffix(".holder")
+
+
+def _sign(path: Path) -> None:
     command = " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.orig_argv))
-    draft = holder.with_suffix(f".{os.getpid()}")
+    draft = path.with_suffix(f".{os.getpid()}")
     # Only a courtesy to those who wait; the lock itself is the kernel's.
     with contextlib.suppress(OSError):
         draft.write_text(f"process {os.getpid()} ({command[:200]})", encoding="utf-8")
-        draft.replace(holder)
+        draft.replace(_holder(path))
 
 
-def _who(holder: Path) -> str:
+def _who(path: Path) -> str:
     try:
-        return holder.read_text(encoding="utf-8")
+        return _holder(path).read_text(encoding="utf-8")
     except OSError:
         return "another process"

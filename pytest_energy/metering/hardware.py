@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import metadata, util
@@ -34,8 +34,12 @@ class Hardware:
 
     @property
     def environment_id(self) -> str:
-        """Four hex digits that name this environment in a baseline file."""
+        """Eight hex digits that name this environment in a baseline file."""
         return environment_id(self.environment)
+
+    def is_named(self, stored: str | None) -> bool:
+        """Whether a baseline file's id names this environment: once, ids had four digits."""
+        return stored is not None and self.environment_id.startswith(stored)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,37 +104,35 @@ def slug(name: str) -> str:
 
 def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
     """What the run stands on, by name; read without importing the packages it names."""
-    found: dict[str, str] = {}
-    installed = {package: _version(package) for package in _PACKAGES}
-    found.update({package: version for package, version in installed.items() if version})
-    found["python"] = platform.python_version()
-    found["os"] = f"{platform.system()} {platform.release()}"
-    found["cpu"] = cpu_name()
-    found["meter"] = meter_name
     gpus = [device for device in devices if device.domain.startswith("gpu")]
     names = [device.name for device in gpus]
-    for field, values in {
-        "gpu": [
-            f"{names.count(name)}x {name}" if names.count(name) > 1 else name for name in names
-        ],
-        "driver": [device.driver for device in gpus if device.driver],
-        "power_limit_watts": [f"{d.power_limit_watts:g}" for d in gpus if d.power_limit_watts],
-        "max_sm_clock_mhz": [str(d.max_sm_clock_mhz) for d in gpus if d.max_sm_clock_mhz],
-        "application_sm_clock_mhz": [
-            str(d.application_sm_clock_mhz) for d in gpus if d.application_sm_clock_mhz
-        ],
-    }.items():
-        if values:
-            found[field] = "+".join(dict.fromkeys(values))
-    if gpus and "torch" in found:
-        found["cuda"] = _cuda_of_torch()
-    return found
+    counts = {name: f"{names.count(name)}x " if names.count(name) > 1 else "" for name in names}
+    found = {package: _version(package) for package in _PACKAGES} | {
+        "python": platform.python_version(),
+        "os": f"{platform.system()} {platform.release()}",
+        "cpu": cpu_name(),
+        "meter": meter_name,
+        "gpu": _joined(counts[name] + name for name in names),
+        "driver": _joined(gpu.driver for gpu in gpus),
+        "power_limit_watts": _joined(
+            gpu.power_limit_watts and f"{gpu.power_limit_watts:g}" for gpu in gpus
+        ),
+        "max_sm_clock_mhz": _joined(gpu.max_sm_clock_mhz for gpu in gpus),
+        "application_sm_clock_mhz": _joined(gpu.application_sm_clock_mhz for gpu in gpus),
+        "cuda": _cuda_of_torch() if gpus and _version("torch") else None,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _joined(values: Iterable[object]) -> str:
+    """The values that there are, each once."""
+    return "+".join(dict.fromkeys(str(value) for value in values if value))
 
 
 def environment_id(environment: Mapping[str, str]) -> str:
-    """Four hex digits of a hash over the environment's names and values."""
+    """Eight hex digits of a hash over the environment's names and values."""
     text = json.dumps(dict(sorted(environment.items())), separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:4]
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def cpu_name() -> str:
@@ -154,9 +156,8 @@ def _version(package: str) -> str | None:
 def _cuda_of_torch() -> str:
     # From the file that says it: importing torch takes seconds.
     spec = util.find_spec("torch")
-    if spec is not None and spec.origin is not None:
-        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
-        found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
-        if found:
-            return found[1]
-    return "none"
+    if spec is None or spec.origin is None:
+        return "none"
+    text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
+    return found[1] if found else "none"

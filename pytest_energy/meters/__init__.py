@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pytest_energy.errors import EnergyError, MeterRefusedError, MeterUnavailableError
@@ -26,7 +27,12 @@ __all__ = [
 ]
 
 ENTRY_POINTS = "pytest_energy.meters"
-AUTO = ("nvml", "rapl", "codecarbon")
+_BUILT_IN = {
+    "nvml": ("pytest_energy.meters.nvml", "NvmlMeter"),
+    "rapl": ("pytest_energy.meters.rapl", "RaplMeter"),
+    "codecarbon": ("pytest_energy.meters.codecarbon", "CodeCarbonMeter"),
+}
+AUTO = tuple(_BUILT_IN)
 """What `auto` tries, best first: a GPU's counter, the CPU's counter, a model."""
 
 
@@ -68,61 +74,36 @@ def probe_meters() -> list[MeterProbe]:
 
 def _probe(name: str) -> MeterProbe:
     try:
-        if name == "nvml":
-            from pytest_energy.meters.nvml import probe
-        elif name == "rapl":
-            from pytest_energy.meters.rapl import probe
-        elif name == "codecarbon":
-            from pytest_energy.meters.codecarbon import probe
+        if name in _BUILT_IN:
+            method, detail = import_module(_BUILT_IN[name][0]).probe()
         else:
-            return _probe_installed(name)
-        method, detail = probe()
+            meter = _open_installed(name)
+            method = meter.method
+            detail = ", ".join(f"{device.domain} {device.name}" for device in meter.devices)
+            meter.close()
     except EnergyError as error:
         return MeterProbe(name, False, str(error), None)
     return MeterProbe(name, True, detail, method)
-
-
-def _probe_installed(name: str) -> MeterProbe:
-    meter = _open_installed(name)
-    detail = ", ".join(f"{device.domain} {device.name}" for device in meter.devices)
-    meter.close()
-    return MeterProbe(name, True, detail, meter.method)
 
 
 def _first_that_works() -> Meter:
     reasons = ["no meter works here:"]
     for name in AUTO:
         try:
-            outcome = _attempt(name)
-        except MeterRefusedError as error:
+            return _open_built_in(name)
+        except MeterRefusedError as error:  # noqa: PERF203 - three meters at most
             raise MeterRefusedError(
                 f"{error}; or name what to meter in its stead, such as `--energy-meter=codecarbon`"
             ) from None
-        if not isinstance(outcome, MeterUnavailableError):
-            return outcome
-        reasons.append(f"- {outcome}")
+        except MeterUnavailableError as error:
+            reasons.append(f"- {error}")
     raise MeterUnavailableError("\n".join(reasons))
 
 
-def _attempt(name: str) -> Meter | MeterUnavailableError:
-    try:
-        return _open_built_in(name)
-    except MeterUnavailableError as error:
-        return error
-
-
 def _open_built_in(name: str) -> Meter:
-    if name == "nvml":
-        from pytest_energy.meters.nvml import NvmlMeter
-
-        return NvmlMeter()
-    if name == "rapl":
-        from pytest_energy.meters.rapl import RaplMeter
-
-        return RaplMeter()
-    from pytest_energy.meters.codecarbon import CodeCarbonMeter
-
-    return CodeCarbonMeter()
+    module, meter = _BUILT_IN[name]
+    opened: Meter = getattr(import_module(module), meter)()
+    return opened
 
 
 def _installed() -> dict[str, EntryPoint]:

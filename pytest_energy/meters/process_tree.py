@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from pytest_energy.errors import EnergyError
 
@@ -12,7 +15,6 @@ ROOT_VARIABLE = "PYTEST_ENERGY_PROCESS_ROOT"
 """Process id whose tree counts as ours, where the meter runs in one of several workers."""
 INITIAL_PID_NAMESPACE = "pid:[4026531836]"
 CUDA_DEVICE = "/dev/nvidia-uvm"
-MOST_ANCESTORS = 64
 
 
 def tree_root() -> int:
@@ -34,13 +36,10 @@ def tree_root() -> int:
 class ProcessTree:
     """This process, what it is descended from, and what is descended from it or from `root`."""
 
-    def __init__(
-        self, proc: Path = Path("/proc"), own: int | None = None, root: int | None = None
-    ) -> None:
-        self._proc = proc
-        self._own = os.getpid() if own is None else own
+    def __init__(self, own: int | None = None, root: int | None = None) -> None:
+        self._own = own or os.getpid()
         self._root = root or (tree_root() if os.environ.get(ROOT_VARIABLE) else self._own)
-        self._ours = {self._own, self._root, *self._ancestors(self._own)}
+        self._ours = {self._own, self._root, *_ancestors(self._own)}
 
     def foreign(self, pids: Iterable[int]) -> tuple[int, ...]:
         """Those of the processes that are not ours.
@@ -49,48 +48,43 @@ class ProcessTree:
         name nobody here; as many of them as processes of ours use CUDA are taken for ours.
         """
         strangers = [pid for pid in pids if pid not in self._ours and not self._is_descendant(pid)]
-        nameless = [pid for pid in strangers if not (self._proc / str(pid)).exists()]
-        if not nameless or not self._has_own_pid_namespace():
+        if not strangers or not self._has_own_pid_namespace():
             return tuple(strangers)
-        excused = set(nameless[: self._cuda_processes()])
+        here = psutil.pids()
+        ours = [pid for pid in here if pid == self._own or self._is_descendant(pid)]
+        nameless = [pid for pid in strangers if pid not in here]
+        excused = nameless[: sum(map(_uses_cuda, ours))]
         return tuple(pid for pid in strangers if pid not in excused)
 
     def _is_descendant(self, pid: int) -> bool:
-        if self._root not in self._ancestors(pid):
+        if self._root not in _ancestors(pid):
             return False
         # Kept, because a driver may list it for a moment longer than it lives.
         self._ours.add(pid)
         return True
 
-    def _ancestors(self, pid: int) -> list[int]:
-        found: list[int] = []
-        while pid > 1 and len(found) < MOST_ANCESTORS:
-            pid = self._parent(pid)
-            found.append(pid)
-        return [each for each in found if each > 1]
-
-    def _parent(self, pid: int) -> int:
-        try:
-            stat = (self._proc / str(pid) / "stat").read_text()
-        except OSError:
-            return 0
-        # The command in parentheses may itself hold spaces and parentheses.
-        return int(stat.rpartition(")")[2].split()[1])
-
     def _has_own_pid_namespace(self) -> bool:
         try:
-            return os.readlink(self._proc / str(self._own) / "ns" / "pid") != INITIAL_PID_NAMESPACE
+            namespace = os.readlink(f"{psutil.PROCFS_PATH}/{self._own}/ns/pid")
         except OSError:
             return False
+        return namespace != INITIAL_PID_NAMESPACE
 
-    def _cuda_processes(self) -> int:
-        pids = [int(path.name) for path in self._proc.iterdir() if path.name.isdecimal()]
-        ours = [pid for pid in pids if pid == self._own or self._is_descendant(pid)]
-        return sum(1 for pid in ours if self._uses_cuda(pid))
 
-    def _uses_cuda(self, pid: int) -> bool:
-        try:
-            files = list((self._proc / str(pid) / "fd").iterdir())
-            return any(str(file.readlink()) == CUDA_DEVICE for file in files)
-        except OSError:
-            return False
+def _ancestors(pid: int) -> list[int]:
+    """What the process is descended from, its parent first, without the first of all."""
+    found: list[int] = []
+    # Not psutil's `parents`, which leaves out those that are hidden from us.
+    with suppress(psutil.Error):
+        while (pid := psutil.Process(pid).ppid()) > 1:
+            found.append(pid)
+    return found
+
+
+def _uses_cuda(pid: int) -> bool:
+    # psutil's `open_files` leaves devices out.
+    try:
+        files = list(Path(f"{psutil.PROCFS_PATH}/{pid}/fd").iterdir())
+        return any(os.readlink(file) == CUDA_DEVICE for file in files)
+    except OSError:
+        return False

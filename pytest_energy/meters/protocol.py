@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from pytest_energy.outcomes import Method
 
-TOO_SHORT = "too short"
+# What a window's reason to be invalid begins with: nothing else spells these words.
+CLOCK_JUMP = "clock jump"
+COUNTER_RESET = "counter reset"
+DEVICE_LOST = "device lost"
 FOREIGN = "foreign process"
+IMPLAUSIBLE = "implausible"
+NO_UPDATE = "no update"
+READING_MISSING = "wall reading missing"
+STANDS_STILL = "counter stands still"
+THROTTLED = "throttled"
+TOO_SHORT = "too short"
+
+
+def fault(word: str, what: str) -> str:
+    """The reason that a window is invalid: the vocabulary's word, then what was seen."""
+    return f"{word}: {what}"
+
+
+def no_update(period_seconds: float, seconds: float) -> str:
+    """The fault of a window that its source slept through: 0 J then say nothing of the work."""
+    return fault(
+        NO_UPDATE,
+        f"the source, renewed about every {period_seconds:.3g} s, did not move in "
+        f"{seconds:.3g} s; give the window more work",
+    )
 
 
 PowerTrace: TypeAlias = tuple[tuple[float, float], ...]
@@ -43,8 +64,8 @@ class Reading:
 class Conditions:
     """What was true of the devices at one moment, as far as it bears on whether joules are valid.
 
-    `faults` are sentences that begin with the vocabulary's word (`throttled`, `foreign process`,
-    `counter reset`, `clock jump`, `device lost`, …): any of them makes the window invalid.
+    `faults` are sentences that begin with the vocabulary's word (`THROTTLED`, `FOREIGN`, …): any
+    of them makes the window invalid.
     `notes` are figures worth keeping beside it (temperatures, clocks), by name with its unit.
     """
 
@@ -54,7 +75,10 @@ class Conditions:
 
 @runtime_checkable
 class Meter(Protocol):
-    """A source of joules. Implementations live one a module; third parties add entry points."""
+    """A source of joules. Implementations live one a module; third parties add entry points.
+
+    One that begins and ends windows on updates of its source has `begin() -> Span`, too.
+    """
 
     name: str
     method: Method
@@ -101,14 +125,6 @@ class Span(Protocol):
         """Joules from `started` to `ended`, which was a moment ago; may wait for an update."""
 
 
-@runtime_checkable
-class WindowMeter(Meter, Protocol):
-    """A meter that begins and ends windows itself, on updates of its source."""
-
-    def begin(self) -> Span:
-        """Begin a window now; may wait for an update of the source first."""
-
-
 MOST_POINTS = 120
 """Points that a window keeps of each domain: what a plot can show, and no file grows by."""
 
@@ -118,57 +134,3 @@ def power_trace(samples: Iterable[tuple[float, float]], started: float, ended: f
     inside = [(at, watts) for at, watts in samples if started <= at <= ended]
     every = -(-len(inside) // MOST_POINTS) or 1
     return tuple((round(at - started, 4), round(watts, 3)) for at, watts in inside[::every])
-
-
-def mean_powers(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The mean power (W) between points (time in s, cumulative J), each halfway between two."""
-    return [
-        ((earlier + later) / 2, (after - before) / (later - earlier))
-        for (earlier, before), (later, after) in pairwise(curve)
-        if later > earlier
-    ]
-
-
-LATENCY_SECONDS = 0.0001
-"""Between a reading and its time stamp."""
-
-
-class PlainSpan:
-    """A window from one reading to another, good to an update at either end."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        meter.read()  # what lies before the window says nothing about it
-        self._first = meter.read()
-        self._faults = meter.conditions().faults
-        self.started = time.monotonic()
-
-    def work_started(self, started: float) -> None:
-        """Begin anew: a source that answers at once loses nothing by it."""
-        self._first, self.started = self._meter.read(), started
-
-    def end(self, ended: float) -> Measured:
-        """Joules between the readings; `ended` is when the work did (s)."""
-        last = self._meter.read()
-        conditions = self._meter.conditions()
-        joules = {d: last.joules[d] - self._first.joules.get(d, 0.0) for d in last.joules}
-        watts = sum(joules.values()) / max(last.seconds - self._first.seconds, 1e-9)
-        late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
-        doubt = watts * (self._meter.update_period_seconds + late + LATENCY_SECONDS)
-        faults = dict.fromkeys((*self._faults, *conditions.faults))
-        if self._meter.update_period_seconds and not any(joules.values()):
-            faults[no_update(self._meter.update_period_seconds, ended - self.started)] = None
-        return Measured(
-            joules,
-            doubt + len(joules) * self._meter.resolution_joules,
-            tuple(faults),
-            conditions.notes,
-        )
-
-
-def no_update(period_seconds: float, seconds: float) -> str:
-    """The fault of a window that its source slept through: 0 J then say nothing of the work."""
-    return (
-        f"no update: the source, renewed about every {period_seconds:.3g} s, did not move in "
-        f"{seconds:.3g} s; give the window more work"
-    )

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
-from pytest_energy.meters.protocol import Conditions, Device, Reading
+from pytest_energy.meters.protocol import (
+    COUNTER_RESET,
+    DEVICE_LOST,
+    Conditions,
+    Device,
+    Reading,
+    fault,
+)
 from pytest_energy.outcomes import Method
 
 POWERCAP = "/sys/class/powercap"
@@ -42,7 +49,7 @@ class RaplMeter:
 
     def __init__(self, root: Path | None = None) -> None:
         root = root or Path(os.environ.get(ROOT_VARIABLE) or POWERCAP)
-        self._zones = _zones(root)
+        self._zones = tuple(_zones(root))
         if not self._zones:
             raise MeterUnavailableError(
                 f"meter `rapl`: no CPU energy counter under `{root}`; it takes a Linux kernel with "
@@ -62,17 +69,17 @@ class RaplMeter:
         self._closed = threading.Event()
         # Read often enough that no counter can wrap twice unseen, however long the windows are.
         every = min(zone.range_joules for zone in self._zones) / MAX_PACKAGE_WATTS / 3
-        self._keeper = threading.Thread(
-            target=self._keep_reading, args=(every,), name="pytest-energy-rapl", daemon=True
+        self._thread = threading.Thread(
+            target=self._read_on, args=(every,), name="pytest-energy-rapl", daemon=True
         )
-        self._keeper.start()
+        self._thread.start()
 
     def read(self) -> Reading:
         """Cumulative joules of each package and memory since the meter was opened (J)."""
         with self._lock:
             return self._read()
 
-    def _keep_reading(self, every: float) -> None:
+    def _read_on(self, every: float) -> None:
         with suppress(EnergyError):  # the next reading that is asked for says so
             while not self._closed.wait(every):
                 self.read()
@@ -80,18 +87,18 @@ class RaplMeter:
     def _read(self) -> Reading:
         raw = [self._read_raw(i) for i in range(len(self._zones))]
         now = time.monotonic()
+        passed = now - self._seconds
+        again = f"may have wrapped more than once in {passed:.0f} s; meter shorter windows"
         self._faults = tuple(
-            f"counter reset: `{zone.domain}` may have wrapped more than once in "
-            f"{now - self._seconds:.0f} s; meter shorter windows"
+            fault(COUNTER_RESET, f"`{zone.domain}` {again}")
             for zone in self._zones
-            if (now - self._seconds) * MAX_PACKAGE_WATTS > zone.range_joules
+            if passed * MAX_PACKAGE_WATTS > zone.range_joules
         )
         for i, zone in enumerate(self._zones):
             step = raw[i] - self._raw[i]
             self._joules[i] += step if step >= 0 else step + zone.range_joules
         self._raw, self._seconds = raw, now
-        domains = (zone.domain for zone in self._zones)
-        return Reading(now, dict(zip(domains, self._joules, strict=True)))
+        return Reading(now, {zone.domain: self._joules[i] for i, zone in enumerate(self._zones)})
 
     def conditions(self) -> Conditions:
         """Whether the counters were read often enough to undo their wrap-around."""
@@ -100,7 +107,7 @@ class RaplMeter:
     def close(self) -> None:
         """Close the counters' files."""
         self._closed.set()
-        self._keeper.join()
+        self._thread.join()
         for file in self._files:
             os.close(file)
         self._files = []
@@ -111,7 +118,8 @@ class RaplMeter:
         try:
             return int(os.pread(self._files[i], 32, 0)) * 1e-6
         except (OSError, ValueError) as error:
-            raise EnergyError(f"device lost: `{self._zones[i].path}` ({error})") from None
+            lost = fault(DEVICE_LOST, f"`{self._zones[i].path}` ({error})")
+            raise EnergyError(lost) from None
 
 
 def probe() -> tuple[Method, str]:
@@ -121,27 +129,21 @@ def probe() -> tuple[Method, str]:
     return meter.method, f"energy counter of {', '.join(d.domain for d in meter.devices)}"
 
 
-def _zones(root: Path) -> tuple[Zone, ...]:
+def _zones(root: Path) -> Iterator[Zone]:
     # One zone is listed flat, inside its parent, or both ways.
     patterns = (
-        "intel-rapl:*",
-        "intel-rapl:*/intel-rapl:*",
-        "intel-rapl/intel-rapl:*",
         "intel-rapl/intel-rapl:*/intel-rapl:*",
+        "intel-rapl/intel-rapl:*",
+        "intel-rapl:*/intel-rapl:*",
+        "intel-rapl:*",
     )
-    paths = {path.name: path for pattern in reversed(patterns) for path in root.glob(pattern)}
+    paths = {path.name: path for pattern in patterns for path in root.glob(pattern)}
     found = [
         (kind, paths[name]) for name in sorted(paths, key=_order) if (kind := _kind(paths[name]))
     ]
-    count = {kind: sum(1 for other, _ in found if other == kind) for kind, _ in found}
-    return tuple(_numbered(found, count))
-
-
-def _numbered(found: list[tuple[str, Path]], count: dict[str, int]) -> Iterator[Zone]:
-    seen = dict.fromkeys(count, 0)
-    for kind, path in found:
-        domain = kind if count[kind] == 1 else f"{kind}:{seen[kind]}"
-        seen[kind] += 1
+    kinds = [kind for kind, _ in found]
+    for i, (kind, path) in enumerate(found):
+        domain = kind if kinds.count(kind) == 1 else f"{kind}:{kinds[:i].count(kind)}"
         range_joules = int((path / "max_energy_range_uj").read_text()) * 1e-6
         yield Zone(domain, (path / "name").read_text().strip(), path, range_joules)
 

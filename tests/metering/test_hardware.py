@@ -63,8 +63,24 @@ def test_an_environment_is_named_by_its_content() -> None:
 
     assert first == environment_id({"driver": "580", "torch": "2.11"})
     assert first != environment_id({"torch": "2.12", "driver": "580"})
-    assert len(first) == 4
+    assert len(first) == 8
     assert int(first, 16) >= 0
+
+
+def test_environments_are_not_mistaken_for_each_other() -> None:
+    # Of ids of four digits, two of so many would most likely be one.
+    found = {environment_id({"torch": f"2.{minor}"}) for minor in range(3000)}
+
+    assert len(found) == 3000
+
+
+def test_an_environment_answers_to_its_id_of_four_digits_too() -> None:
+    hardware = Hardware("cpu", (), {"torch": "2.11"})
+
+    assert hardware.is_named(hardware.environment_id)
+    assert hardware.is_named(hardware.environment_id[:4])
+    assert not hardware.is_named(Hardware("cpu", (), {"torch": "2.12"}).environment_id)
+    assert not hardware.is_named(None)
 
 
 def test_devices_are_told_apart_by_uuid() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,6 +112,26 @@ def test_same_process_enters_again_and_frees_it_with_the_outermost_block() -> No
         with device_lock(["GPU-a", "GPU-a"], 0, pytest.fail):
             pass
         assert not is_free("GPU-a")
+    assert is_free("GPU-a")
+
+
+def test_a_thread_keeps_what_another_thread_lets_go() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with device_lock(["GPU-a"], 0, pytest.fail):
+            entered.set()
+            leave.wait(30)
+
+    second = threading.Thread(target=hold)
+    with device_lock(["GPU-a"], 0, pytest.fail):
+        second.start()
+        assert entered.wait(30)
+    assert held_devices() == ("GPU-a",)
+    assert not is_free("GPU-a")
+    leave.set()
+    second.join()
+    assert held_devices() == ()
     assert is_free("GPU-a")
 
 

@@ -96,8 +96,8 @@ def test_gating_a_run_of_ones_own(simulated: pytest.Pytester) -> None:
 
 
 def test_every_option_is_in_the_readme() -> None:
-    from pytest_energy.plugin.options import OPTIONS, flag
+    from pytest_energy.plugin.options import OPTIONS
 
     text = (ROOT / "README.md").read_text()
 
-    assert [name for name in OPTIONS if f"`{flag(name)}" not in text] == []
+    assert [option.flag for option in OPTIONS if f"`{option.flag}" not in text] == []

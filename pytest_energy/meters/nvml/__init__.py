@@ -11,9 +11,13 @@ from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter
 from pytest_energy.meters.nvml.counter_span import CardJoules, CounterSpan
-from pytest_energy.meters.nvml.monitor import FRESH_SECONDS, Sample, Watch, implausible
-from pytest_energy.meters.nvml.power_integrator import SAMPLE_SECONDS, Integrator, IntegratorSpan
-from pytest_energy.meters.nvml.ticks import learn, observe, tune
+from pytest_energy.meters.nvml.monitor import FRESH_SECONDS, Monitor, Sample, implausible
+from pytest_energy.meters.nvml.power_integrator import (
+    SAMPLE_SECONDS,
+    IntegratorSpan,
+    PowerIntegrator,
+)
+from pytest_energy.meters.nvml.ticks import calibrate, observed_ticks, sharpen
 from pytest_energy.meters.nvml.visible import initialised_driver, require_power, visible_cards
 from pytest_energy.meters.protocol import (
     Conditions,
@@ -33,44 +37,40 @@ class NvmlSpan:
         self,
         cards: Sequence[Card],
         counters: Sequence[Counter],
-        integrators: Sequence[Integrator],
-        watch: Watch,
+        integrators: Sequence[PowerIntegrator],
+        monitor: Monitor,
     ) -> None:
         self._cards = cards
         self._counters = counters
-        self._watch = watch
+        self._monitor = monitor
         # What the thread saw last counts as seen at the beginning.
-        self._watched_since = time.monotonic() - FRESH_SECONDS
-        self._counted = CounterSpan(counters)
+        self._monitored_since = time.monotonic() - FRESH_SECONDS
+        counted = CounterSpan(counters)
         self._integrated = [IntegratorSpan(integrator) for integrator in integrators]
-        self.started = time.monotonic()
-        self._counted.work_started(self.started)
-        for span in self._integrated:
-            span.work_started(self.started)
+        self._parts: list[CounterSpan | IntegratorSpan] = [counted, *self._integrated]
+        self.work_started(time.monotonic())
 
     def work_started(self, started: float) -> None:
         """Leave out what lies before `started`, which is now; the ticks stay those that were."""
         self.started = started
-        self._counted.work_started_later(started)
-        for span in self._integrated:
-            span.work_started(started)
+        for part in self._parts:
+            part.work_started(started)
 
     def end(self, ended: float) -> Measured:
         """Joules of the work, which ended a moment ago; waits for the counters' next ticks."""
-        self._counted.work_ended(ended)
-        for span in self._integrated:
-            span.work_ended(ended)
-        self._watch.glance()
-        found = self._counted.end()
-        for span in self._integrated:
-            found[span.domain] = span.end()
-        notes = self._watch.notes()
+        for part in self._parts:
+            part.work_ended(ended)
+        self._monitor.glance()
+        found: dict[str, CardJoules] = {}
+        for part in self._parts:
+            found |= part.end()
+        notes = self._monitor.notes()
         notes["waited_seconds"] = time.monotonic() - ended
         if self._counters:
             periods = [counter.period_seconds for counter in self._counters]
             notes["update_period_seconds"] = max(periods)
         samples = {
-            card.domain: self._watch.samples_since(self._watched_since, card.domain)
+            card.domain: self._monitor.samples_since(self._monitored_since, card.domain)
             for card in self._cards
         }
         return Measured(
@@ -98,7 +98,7 @@ class NvmlSpan:
         self, found: Mapping[str, CardJoules], samples: dict[str, list[Sample]], ended: float
     ) -> list[str]:
         faults = [found[card.domain].fault for card in self._cards]
-        faults += self._watch.faults_since(self._watched_since)
+        faults += self._monitor.faults_since(self._monitored_since)
         seconds = max(ended - self.started, 1e-6)
         for card in self._cards:
             mean_watts = found[card.domain].joules / seconds
@@ -129,20 +129,20 @@ class NvmlMeter:
             if isinstance(error, DeviceLostError):
                 raise MeterUnavailableError(f"meter `nvml`: {error}") from None
             raise
-        self._integrators = [Integrator(card) for card in uncounted]
+        self._integrators = [PowerIntegrator(card) for card in uncounted]
         self.devices: tuple[Device, ...] = tuple(card.device for card in self._cards)
         self.method: Method = "integrated" if uncounted else "counter"
         self.update_period_seconds = max(
             (counter.period_seconds for counter in self._counters), default=SAMPLE_SECONDS
         )
         self.resolution_joules = RESOLUTION_JOULES
-        self._watch = Watch(self._cards, self._counters)
+        self._monitor = Monitor(self._cards, self._counters)
         self._closed = False
 
     def read(self) -> Reading:
         """Cumulative joules of each GPU since the meter was opened (J)."""
         self._check_open()
-        sources: dict[str, Counter | Integrator] = {c.domain: c for c in self._counters}
+        sources: dict[str, Counter | PowerIntegrator] = {c.domain: c for c in self._counters}
         sources |= {integrator.domain: integrator for integrator in self._integrators}
         joules = {card.domain: sources[card.domain].joules() for card in self._cards}
         lost = [source.lost for source in sources.values() if source.lost is not None]
@@ -154,20 +154,20 @@ class NvmlMeter:
         """What is wrong with the GPUs now, and their temperatures and clocks."""
         self._check_open()
         now = time.monotonic()
-        self._watch.look()
-        return Conditions(self._watch.faults_since(now), self._watch.notes())
+        self._monitor.look()
+        return Conditions(self._monitor.faults_since(now), self._monitor.notes())
 
     def begin(self) -> NvmlSpan:
         """Begin a window on the counters' next tick."""
         self._check_open()
-        return NvmlSpan(self._cards, self._counters, self._integrators, self._watch)
+        return NvmlSpan(self._cards, self._counters, self._integrators, self._monitor)
 
     def close(self) -> None:
         """Stop the threads and release the driver; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        self._watch.close()
+        self._monitor.close()
         for integrator in self._integrators:
             integrator.close()
         self._nvml.nvmlShutdown()
@@ -195,8 +195,8 @@ def probe() -> tuple[Method, str]:
 
 def _ticking_counters(counters: list[Counter]) -> list[Counter]:
     """Those that were seen to move, with what was learned about them."""
-    seen = observe(counters)
+    observed = observed_ticks(counters)
     for counter in counters:
-        learn(counter, seen[counter.domain])
-    tune(counters)
-    return [counter for counter in counters if seen[counter.domain].ticks]
+        calibrate(counter, observed[counter.domain])
+    sharpen(counters)
+    return [counter for counter in counters if observed[counter.domain].ticks]

@@ -1,7 +1,8 @@
-"""The calls that windows are made of, straight to the driver's library.
+"""Typed calls to one card.
 
-Between a look and the sleep before it the caches go cold, and then what pynvml does around a call
-costs more than the call: it looks the function up, asks twice for a list and copies its entries.
+Those that windows are made of go straight to the driver's library. Between a look and the sleep
+before it the caches go cold, and then what pynvml does around a call costs more than the call: it
+looks the function up, asks twice for a list and copies its entries.
 """
 
 from __future__ import annotations
@@ -12,49 +13,10 @@ from functools import partial
 from typing import Any, Final
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.protocol import Device
+from pytest_energy.meters.protocol import DEVICE_LOST, Device, fault
 
-SUCCESS: Final = 0
-FUNCTION_NOT_FOUND: Final = 13
 MOST_PROCESSES: Final = 32
 """So many processes are listed in one call; more of them cost two."""
-
-
-class Calls:
-    """Calls to one card, which give NVML's return code and what was asked for."""
-
-    def __init__(self, nvml: Any, handle: Any) -> None:
-        library = nvml.nvmlLib
-        self._handle = handle
-        self._energy = library.nvmlDeviceGetTotalEnergyConsumption
-        self._reasons = getattr(library, "nvmlDeviceGetCurrentClocksEventReasons", None)
-        if self._reasons is None:  # its name before driver 535
-            self._reasons = getattr(library, "nvmlDeviceGetCurrentClocksThrottleReasons", None)
-        self._processes = getattr(library, "nvmlDeviceGetComputeRunningProcesses_v3", None)
-        self._process_list = nvml.c_nvmlProcessInfo_v3_t * MOST_PROCESSES
-
-    def energy_into(self, millijoules: c_ulonglong) -> Callable[[], int]:
-        """A call that reads the total-energy counter (mJ) into the variable."""
-        return partial(self._energy, self._handle, byref(millijoules))
-
-    def event_reasons(self) -> tuple[int, int]:
-        """Why the clocks are where they are, as NVML's bits."""
-        if self._reasons is None:
-            return FUNCTION_NOT_FOUND, 0
-        out = c_ulonglong()
-        return self._reasons(self._handle, byref(out)), out.value
-
-    def processes(self) -> tuple[int, tuple[int, ...]]:
-        """Process ids that compute on the card; `INSUFFICIENT_SIZE` if there are very many."""
-        if self._processes is None:
-            return FUNCTION_NOT_FOUND, ()
-        count, found = c_uint(MOST_PROCESSES), self._process_list()
-        code = self._processes(self._handle, byref(count), found)
-        if code != SUCCESS or not count.value:
-            return code, ()
-        return code, tuple([found[i].pid for i in range(count.value)])
-
-
 AMPERE: Final = 7
 FIELD_POWER_INSTANT: Final = 186
 CLOCK_SM: Final = 1
@@ -74,9 +36,15 @@ class Card:
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
         self.domain = f"gpu:{index}"
         self._unsupported: set[str] = set()
-        self._calls = Calls(nvml, self._handle)
         self._read_fields = nvml.nvmlDeviceGetFieldValues
         self._error = nvml.NVMLError
+        self._library = nvml.nvmlLib
+        self._process_list = nvml.c_nvmlProcessInfo_v3_t * MOST_PROCESSES
+        self._read_processes = getattr(self._library, f"nvmlDeviceGet{PROCESSES}_v3", None)
+        self._read_reasons = getattr(self._library, f"nvmlDeviceGet{REASONS}", None)
+        if self._read_reasons is None:  # its name before driver 535
+            old = "nvmlDeviceGetCurrentClocksThrottleReasons"
+            self._read_reasons = getattr(self._library, old, None)
         limit = self._ask("EnforcedPowerLimit")
         self.device = Device(
             domain=self.domain,
@@ -90,7 +58,8 @@ class Card:
 
     def energy_into(self, millijoules: c_ulonglong) -> Callable[[], int]:
         """A call that reads the total-energy counter (mJ) into the variable; 0: it did."""
-        return self._calls.energy_into(millijoules)
+        call = self._library.nvmlDeviceGetTotalEnergyConsumption
+        return partial(call, self._handle, byref(millijoules))
 
     def lost(self, code: int) -> DeviceLostError:
         """The error of a card that answered with this code of NVML's."""
@@ -137,21 +106,22 @@ class Card:
         """Process ids that compute on the card."""
         if PROCESSES in self._unsupported:
             return None
-        code, pids = self._calls.processes()
-        if not code:
-            return pids
+        if self._read_processes is not None:
+            count, listed = c_uint(MOST_PROCESSES), self._process_list()
+            if not self._read_processes(self._handle, byref(count), listed):
+                return tuple([listed[i].pid for i in range(count.value)])
         found = self._ask(PROCESSES)
         return None if found is None else tuple(process.pid for process in found)
 
     def event_reasons(self) -> int | None:
         """Why the clocks are where they are, as NVML's bits."""
-        if REASONS in self._unsupported:
+        if self._read_reasons is None or REASONS in self._unsupported:
             return None
-        code, reasons = self._calls.event_reasons()
-        if code:
+        reasons = c_ulonglong()
+        if code := self._read_reasons(self._handle, byref(reasons)):
             self._refused(REASONS, self._error(code))
             return None
-        return reasons
+        return reasons.value
 
     def sm_clock_megahertz(self) -> int | None:
         """The clock of the multiprocessors now (MHz)."""
@@ -203,4 +173,4 @@ class Card:
             raise self._lost(error) from None
 
     def _lost(self, error: Any) -> DeviceLostError:
-        return DeviceLostError(f"device lost: `{self.domain}` no longer answers ({error})")
+        return DeviceLostError(fault(DEVICE_LOST, f"`{self.domain}` no longer answers ({error})"))

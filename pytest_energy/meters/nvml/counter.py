@@ -13,6 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 from pytest_energy.meters.nvml.card import Card
+from pytest_energy.meters.protocol import STANDS_STILL, fault
 
 DRIFT = 5e-6
 """How much two oscillators drift apart while the temperature changes, so that a phase ages."""
@@ -197,8 +198,9 @@ def stands_still(counter: Counter) -> str | None:
         return None
     watts = counter.card.sharpest_watts()
     if watts is None or watts > 0:
-        return (
-            f"counter stands still: that of `{counter.domain}` ticked every "
-            f"{1000 * counter.period_seconds:.0f} ms, and stopped while the card draws power"
+        return fault(
+            STANDS_STILL,
+            f"that of `{counter.domain}` ticked every {1000 * counter.period_seconds:.0f} ms, "
+            "and stopped while the card draws power",
         )
     return None

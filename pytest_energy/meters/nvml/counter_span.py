@@ -19,7 +19,7 @@ from typing import NamedTuple
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter, Tick, stands_still
 from pytest_energy.meters.nvml.ticks import Samples, punctual_tick, wait_for_ticks
-from pytest_energy.meters.protocol import no_update
+from pytest_energy.meters.protocol import COUNTER_RESET, fault, no_update
 
 LATENCY_SECONDS = 0.00005
 """Between a call to the driver and its time stamp."""
@@ -53,71 +53,82 @@ def start_doubt(tick: Tick, started: float, watts: float) -> float:
     return watts * (tick.half_width + LATENCY_SECONDS + UNSEEN * gap) + RESOLUTION_JOULES
 
 
-def of_wait(
-    tick: Tick,
-    ended: float,
-    period: float,
-    total_joules: float,
-    load_watts: float,
-    idle_watts: float,
-    idle_spread_watts: float,
-    jitter: float,
-    readings: Sequence[tuple[float, float]] = (),
-) -> Estimate:
-    """Joules between the end of the work and the tick after it.
+class Ending(NamedTuple):
+    """How a window ended: the tick after its work, and what is known of the work.
 
-    `load_watts` is the mean over the window up to its last tick, `idle_watts` that of the
-    interval before the work; at rest it differs by `idle_spread_watts` from interval to interval.
-    An interval is a period long, give or take `jitter` (s). `readings` are (time, watts) from the
-    end to the tick, of a sensor that is known to be fresh; without them, and where the first two
-    disagree, another tick is asked for.
+    An interval is a `period` long, give or take `jitter` (s). `total_joules` is up to the tick,
+    `load_watts` the mean up to the one before; at rest, the power differs by `idle_spread_watts`
+    from interval to interval.
     """
-    interval = tick.joules - tick.joules_before
-    wait = max(0.0, tick.seconds - ended)
-    worked = max(0.0, period - wait)
-    most = interval * max(1.0, wait / period)
-    timing = _timing(tick, max(load_watts, idle_watts, interval / period))
-    if len(readings) > 1:
-        joules, doubt = _integrated(readings, ended, tick.seconds)
+
+    tick: Tick
+    ended: float
+    period: float
+    jitter: float
+    total_joules: float
+    load_watts: float
+    idle_spread_watts: float
+
+    @property
+    def wait(self) -> float:
+        """Between the end of the work and the tick (s)."""
+        return max(0.0, self.tick.seconds - self.ended)
+
+    @property
+    def interval_joules(self) -> float:
+        """Joules of the interval that the work ended in (J)."""
+        return self.tick.joules - self.tick.joules_before
+
+    @property
+    def most_joules(self) -> float:
+        """What the wait cannot have taken more than (J)."""
+        return self.interval_joules * max(1.0, self.wait / self.period)
+
+    def without_wait(self, watts: float) -> float:
+        """What is left of the interval if the work drew `watts` in it up to its end (J)."""
+        return self.interval_joules - watts * max(0.0, self.period - self.wait)
+
+    def wait_by_readings(
+        self, readings: Sequence[tuple[float, float]], idle_watts: float
+    ) -> Estimate:
+        """Joules of the wait by (time, watts) from the end to the tick, of a fresh sensor."""
+        joules, doubt = _integrated(readings, self.ended, self.tick.seconds)
         # After a single step of power the counter knows better than the readings when it was.
-        by_counter = interval - readings[0][1] * worked
+        by_counter = self.without_wait(readings[0][1])
         if abs(by_counter - joules) <= doubt:
             joules = by_counter
-        return Estimate(min(max(0.0, joules), most), doubt + timing)
-    by_load = min(max(0.0, interval - load_watts * worked), most)
-    by_idle = min(idle_watts * wait, most)
-    apart = abs(by_load - by_idle)
-    agreement = AGREEMENT * total_joules
-    doubt = max(apart, agreement) + UNREST * idle_spread_watts * wait
-    doubt += by_idle * jitter / period + timing
-    return Estimate(by_idle, doubt, settled=apart <= agreement)
+        return Estimate(min(max(0.0, joules), self.most_joules), doubt + self._timing(idle_watts))
 
+    def wait_by_idle(self, idle_watts: float) -> Estimate:
+        """Joules of the wait if it drew what the interval before the work did.
 
-def by_next_interval(
-    tick: Tick,
-    following: Tick,
-    ended: float,
-    period: float,
-    total_joules: float,
-    load_watts: float,
-    idle_spread_watts: float,
-    jitter: float,
-) -> Estimate:
-    """The same from the interval after the wait, which the card spends as it spent the wait."""
-    interval = tick.joules - tick.joules_before
-    wait = max(0.0, tick.seconds - ended)
-    worked = max(0.0, period - wait)
-    most = interval * max(1.0, wait / period)
-    watts = (following.joules - tick.joules) / period
-    joules = min(watts * wait, most)
-    unexplained = abs(interval - load_watts * worked - joules)
-    always = _timing(tick, max(load_watts, watts)) + joules * jitter / period
-    always += UNREST * idle_spread_watts * wait
-    if unexplained <= CONFIRMED * total_joules:
-        return Estimate(joules, unexplained + always)
-    # Wherever in these intervals the power took a step, the error is at most this.
-    doubt = abs(watts - interval / period) * wait
-    return Estimate(joules, doubt + always)
+        What the load leaves of the interval must agree; otherwise another tick is asked for.
+        """
+        joules = min(idle_watts * self.wait, self.most_joules)
+        by_load = min(max(0.0, self.without_wait(self.load_watts)), self.most_joules)
+        apart = abs(by_load - joules)
+        agreement = AGREEMENT * self.total_joules
+        doubt = max(apart, agreement) + self._always(joules) + self._timing(idle_watts)
+        return Estimate(joules, doubt, settled=apart <= agreement)
+
+    def wait_by_next(self, following: Tick) -> Estimate:
+        """Joules of the wait if it drew what the interval after it did."""
+        watts = (following.joules - self.tick.joules) / self.period
+        joules = min(watts * self.wait, self.most_joules)
+        doubt = abs(self.without_wait(self.load_watts) - joules)
+        if doubt > CONFIRMED * self.total_joules:
+            # Wherever in these intervals the power took a step, the error is at most this.
+            doubt = abs(watts - self.interval_joules / self.period) * self.wait
+        timing = _timing(self.tick, max(self.load_watts, watts))
+        return Estimate(joules, doubt + self._always(joules) + timing)
+
+    def _always(self, joules: float) -> float:
+        """What is not known of the joules of a wait, however well they are explained (J)."""
+        return joules * self.jitter / self.period + UNREST * self.idle_spread_watts * self.wait
+
+    def _timing(self, idle_watts: float) -> float:
+        watts = max(self.load_watts, idle_watts, self.interval_joules / self.period)
+        return _timing(self.tick, watts)
 
 
 def _integrated(
@@ -161,14 +172,9 @@ class CounterSpan:
         _align(self._cards)
 
     def work_started(self, started: float) -> None:
-        """Take the time at which the work starts; to be called just before."""
+        """Take the time at which the work starts, perhaps once more; to be called just before."""
         for card in self._cards:
-            card.started = started
-
-    def work_started_later(self, started: float) -> None:
-        """Take another time at which the work starts; to be called just before."""
-        for card in self._cards:
-            card.started_later(started)
+            card.work_started(started)
 
     def work_ended(self, ended: float) -> None:
         """Take the counters' figures at the end of the work; to be called at once."""
@@ -207,7 +213,7 @@ class _CardSpan:
         self._period = counter.period_seconds
         self._jitter = 2 * counter.clock.jitter_seconds if counter.clock else 0.0
         self._idle_watts = self._total = 0.0
-        self._last: Tick | None = None
+        self._ending: Ending | None = None
         self._start_joules = self._end_joules = counter.joules()
 
     def punctual_begin(self) -> bool:
@@ -228,7 +234,7 @@ class _CardSpan:
         """Whether the window begins on a tick whose time is known well."""
         return self.first is not None and self.first.half_width <= SHARP_SECONDS
 
-    def started_later(self, started: float) -> None:
+    def work_started(self, started: float) -> None:
         """Leave out what lies before, by the tick's power or, without a tick, by reading anew."""
         self.started = started
         if self.first is None:
@@ -253,30 +259,37 @@ class _CardSpan:
         return tick is not None
 
     def ticked(self, tick: Tick | None, samples: Sequence[tuple[float, float]]) -> None:
-        """Take the first tick after the work; None: there was none in time."""
-        self._last = tick
+        """Take the first tick after the work; None: there was none in time.
+
+        `samples` are powers from the end to the tick, if the card's sensor is known to be fresh.
+        """
         if tick is None:
             return
         self._total = tick.joules - self._start_joules
-        self.wait = of_wait(
-            tick, self._ended, self._period, self._total, self._load_watts(tick),
-            self._idle_watts, self.counter.idle_spread_watts, self._jitter, samples,
-        )  # fmt: skip
+        self._ending = Ending(
+            tick,
+            self._ended,
+            self._period,
+            self._jitter,
+            self._total,
+            self._load_watts(tick),
+            self.counter.idle_spread_watts,
+        )
+        if len(samples) > 1:
+            self.wait = self._ending.wait_by_readings(samples, self._idle_watts)
+        else:
+            self.wait = self._ending.wait_by_idle(self._idle_watts)
 
     def ticked_again(self, tick: Tick | None) -> None:
         """Take the tick after that one, which shows what the card draws when it waits."""
-        assert self._last is not None
-        if tick is not None:
-            self.wait = by_next_interval(
-                self._last, tick, self._ended, self._period, self._total,
-                self._load_watts(self._last), self.counter.idle_spread_watts, self._jitter,
-            )  # fmt: skip
+        if tick is not None and self._ending is not None:
+            self.wait = self._ending.wait_by_next(tick)
 
     def result(self) -> CardJoules:
         """The joules of the work alone."""
         joules = self._total - self.wait.joules
         seconds = max(self._ended - self.started, 1e-6)
-        missed = (self.first is None) + (self._last is None)
+        missed = (self.first is None) + (self._ending is None)
         doubt = self.wait.uncertainty_joules + RESOLUTION_JOULES
         doubt += missed * self._period * joules / seconds
         if self.first is not None:
@@ -296,7 +309,9 @@ class _CardSpan:
         if counter.lost is not None:
             return counter.lost
         if counter.resets > self._resets:
-            return f"counter reset: the counter of `{counter.domain}` fell back in the window"
+            return fault(
+                COUNTER_RESET, f"the counter of `{counter.domain}` fell back in the window"
+            )
         if counter.clock is None and not self._total:
             return no_update(self._period, self._ended - self.started)
         if counter.clock is None or not ticks_missed:

@@ -6,12 +6,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, stands_still
 from pytest_energy.meters.process_tree import ProcessTree
-from pytest_energy.meters.protocol import FOREIGN
+from pytest_energy.meters.protocol import CLOCK_JUMP, FOREIGN, IMPLAUSIBLE, THROTTLED, fault
 
 INTERVAL_SECONDS = 0.1
 LONGEST_INTERVAL = 1.3
@@ -22,21 +22,24 @@ COUNTER_LOOKS = 3
 FRESH_SECONDS = 1.5 * COUNTER_LOOKS * INTERVAL_SECONDS
 """How old the last look at everything may be; older than this, the thread was held up."""
 REMEMBERED = 4096
-THROTTLED = {
+SLOWDOWNS = {
     0x08: "hardware slowdown",
     0x20: "software thermal slowdown",
     0x40: "hardware thermal slowdown",
     0x80: "power brake",
 }
 """NVML's clocks-event reasons that make joules incomparable."""
-ANY_THROTTLE = sum(THROTTLED)
+ANY_SLOWDOWN = sum(SLOWDOWNS)
 SOFTWARE_POWER_CAP = 0x04
 NORMAL_SHARE_OF_LIMIT = 0.8
 """A card that the driver holds at its power limit draws about that; well below it, it is not."""
 APPLICATION_CLOCKS = 0x02
-CLOCK_JUMP = 1.3
+CLOCK_RATIO = 1.3
 DISAGREEMENT = 3.0
 FEW_SAMPLES = 4
+
+
+Source = TypeVar("Source", Card, Counter)
 
 
 class Sample(NamedTuple):
@@ -49,7 +52,7 @@ class Sample(NamedTuple):
     sm_megahertz: int | None
 
 
-class Watch:
+class Monitor:
     """Looks at the cards some times a second and keeps what was wrong, with its time."""
 
     def __init__(self, cards: Sequence[Card], counters: Sequence[Counter]) -> None:
@@ -62,7 +65,7 @@ class Watch:
         self._samples: deque[Sample] = deque(maxlen=REMEMBERED)
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pytest-energy-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="pytest-energy-monitor", daemon=True)
         self._thread.start()
 
     def look(self) -> None:
@@ -108,7 +111,7 @@ class Watch:
         while not self._closed.wait(self._delay()):
             looks += 1
             for counter in self._counters:
-                self._look_at_counter(counter)
+                self._guarded(self._look_at_counter, counter)
             if looks % COUNTER_LOOKS == 0:
                 self.look()
 
@@ -124,29 +127,25 @@ class Watch:
         return min(max(delay, INTERVAL_SECONDS / 2), INTERVAL_SECONDS * LONGEST_INTERVAL)
 
     def _look_at_counter(self, counter: Counter) -> None:
-        try:
-            fault = stands_still(counter)
-        except DeviceLostError as error:
-            fault = str(error)
-        if fault is not None:
-            self._found(fault)
+        if (still := stands_still(counter)) is not None:
+            self._found(still)
 
-    def _guarded(self, look_at: Callable[[Card], object], card: Card) -> None:
+    def _guarded(self, look_at: Callable[[Source], object], source: Source) -> None:
         try:
-            look_at(card)
+            look_at(source)
         except DeviceLostError as error:
             self._found(str(error))
 
     def _check(self, card: Card) -> int | None:
         """Find throttling and foreign processes; the reasons for the clocks."""
         reasons = card.event_reasons()
-        if reasons and reasons & ANY_THROTTLE:
-            for bit, word in THROTTLED.items():
+        if reasons and reasons & ANY_SLOWDOWN:
+            for bit, slowdown in SLOWDOWNS.items():
                 if reasons & bit:
-                    self._found(f"throttled: {word} of `{card.domain}`")
+                    self._found(fault(THROTTLED, f"{slowdown} of `{card.domain}`"))
         if pids := card.processes():
             for pid in self._tree.foreign(pids):
-                self._found(f"{FOREIGN}: {pid} computes on `{card.domain}`")
+                self._found(fault(FOREIGN, f"{pid} computes on `{card.domain}`"))
         return reasons
 
     def _record(self, card: Card) -> None:
@@ -155,7 +154,8 @@ class Watch:
         for name, value in limits.items():
             before = self._limits[card.domain].get(name, value)
             if value != before:
-                self._found(f"clock jump: {name} of `{card.domain}` went from {before} to {value}")
+                change = f"{name} of `{card.domain}` went from {before} to {value}"
+                self._found(fault(CLOCK_JUMP, change))
         self._limits[card.domain] = limits
         sample = Sample(
             time.monotonic(), card.domain, card.instant_watts(), reasons, card.sm_clock_megahertz()
@@ -192,20 +192,15 @@ def implausible(
     faults = []
     highest = max([mean_watts, *watts])
     if capped and limit_watts and highest < NORMAL_SHARE_OF_LIMIT * limit_watts:
-        faults.append(
-            f"throttled: software power cap of `{domain}` at {highest:.0f} W, "
-            f"far below its limit of {limit_watts:.0f} W"
-        )
-    if clocks and max(clocks) > CLOCK_JUMP * min(clocks):
-        faults.append(
-            f"clock jump: SM clock of `{domain}` between {min(clocks)} and {max(clocks)} MHz, "
-            "and no reason is given"
-        )
+        cap = f"software power cap of `{domain}` at {highest:.0f} W"
+        faults.append(fault(THROTTLED, f"{cap}, far below its limit of {limit_watts:.0f} W"))
+    if clocks and max(clocks) > CLOCK_RATIO * min(clocks):
+        jump = f"SM clock of `{domain}` between {min(clocks)} and {max(clocks)} MHz"
+        faults.append(fault(CLOCK_JUMP, f"{jump}, and no reason is given"))
     if len(watts) >= FEW_SAMPLES and not (
         min(watts) / DISAGREEMENT <= mean_watts <= max(watts) * DISAGREEMENT
     ):
-        faults.append(
-            f"implausible: the counter of `{domain}` says {mean_watts:.0f} W, "
-            f"its power readings {min(watts):.0f} to {max(watts):.0f} W"
-        )
+        counted = f"the counter of `{domain}` says {mean_watts:.0f} W"
+        readings = f"its power readings {min(watts):.0f} to {max(watts):.0f} W"
+        faults.append(fault(IMPLAUSIBLE, f"{counted}, {readings}"))
     return faults

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
@@ -12,7 +14,7 @@ from statistics import median
 
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter_span import CardJoules
-from pytest_energy.meters.protocol import mean_powers
+from pytest_energy.meters.protocol import DEVICE_LOST, fault
 
 SAMPLE_SECONDS = 0.01
 PATIENCE_SECONDS = 1.0
@@ -75,12 +77,9 @@ class Trace:
 
     def powers(self, since: float) -> list[tuple[float, float]]:
         """Mean powers (time in s, W) from about that time on, at most `CURVE_SECONDS` apart."""
-        recent: list[tuple[float, float]] = []
-        for point in reversed(self._curve):
-            recent.append(point)
-            if point[0] < since:
-                break
-        return mean_powers(recent[::-1])
+        curve = list(self._curve)
+        first = max(bisect_left(curve, (since, 0.0)) - 1, 0)
+        return mean_powers(curve[first:])
 
     def mark(self, seconds: float) -> Mark:
         """Ask for the integral at a moment that is not older than the last reading."""
@@ -107,6 +106,15 @@ class Trace:
         mark.variance = self._variance
 
 
+def mean_powers(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The mean power (W) between points (time in s, cumulative J), each halfway between two."""
+    return [
+        ((earlier + later) / 2, (after - before) / (later - earlier))
+        for (earlier, before), (later, after) in pairwise(curve)
+        if later > earlier
+    ]
+
+
 def between(begin: Mark, end: Mark, sensor_period: float) -> tuple[float, float]:
     """Joules between two passed marks, and how far they may be off (J)."""
     assert begin.joules is not None
@@ -118,15 +126,15 @@ def between(begin: Mark, end: Mark, sensor_period: float) -> tuple[float, float]
     return end.joules - begin.joules, doubt
 
 
-class Integrator:
-    """One card's trace, fed by a thread from opening to closing."""
+class PowerIntegrator:
+    """One card's trace, fed by a thread from opening to closing; asked under its `lock`."""
 
     def __init__(self, card: Card) -> None:
         self.card = card
         self.domain = card.domain
         self.lost: str | None = None
-        self._trace = Trace()
-        self._lock = threading.Lock()
+        self.trace = Trace()
+        self.lock = threading.Lock()
         self._closed = threading.Event()
         self.sample()
         self._thread = threading.Thread(target=self._run, name="pytest-energy-power", daemon=True)
@@ -134,36 +142,21 @@ class Integrator:
 
     def sample(self) -> None:
         """Take a reading now."""
-        with self._lock:
+        with self.lock:
             try:
                 watts = self.card.sharpest_watts()
             except DeviceLostError as error:
                 self.lost = str(error)
                 return
             if watts is None:
-                self.lost = f"device lost: `{self.domain}` no longer gives its power"
+                self.lost = fault(DEVICE_LOST, f"`{self.domain}` no longer gives its power")
             else:
-                self._trace.add(time.monotonic(), watts)
+                self.trace.add(time.monotonic(), watts)
 
     def joules(self) -> float:
         """Joules from opening to now (J)."""
         self.sample()
-        return self._trace.joules
-
-    def sensor_period(self) -> float:
-        """How long the sensor holds a value (s)."""
-        with self._lock:
-            return self._trace.sensor_period()
-
-    def powers(self, since: float) -> list[tuple[float, float]]:
-        """Mean powers (time in s, W) from about that time on."""
-        with self._lock:
-            return self._trace.powers(since)
-
-    def mark(self, seconds: float) -> Mark:
-        """Ask for the integral at a moment from now on."""
-        with self._lock:
-            return self._trace.mark(seconds)
+        return self.trace.joules
 
     def close(self) -> None:
         """Stop the thread."""
@@ -178,34 +171,45 @@ class Integrator:
 class IntegratorSpan:
     """A window over one card's trace, moved by how much its sensor lags."""
 
-    def __init__(self, integrator: Integrator) -> None:
+    def __init__(self, integrator: PowerIntegrator) -> None:
         self.domain = integrator.domain
         self._integrator = integrator
-        self._period = integrator.sensor_period()
+        with integrator.lock:
+            self._period = integrator.trace.sensor_period()
+        self._lag = SENSOR_SHIFT * self._period
         integrator.sample()
 
     def work_started(self, started: float) -> None:
         """Mark the start of the work; to be called just before."""
-        self._begin = self._integrator.mark(started + SENSOR_SHIFT * self._period)
+        self._begin = self._mark(started)
 
     def work_ended(self, ended: float) -> None:
         """Mark the end of the work; to be called at once."""
-        self._end = self._integrator.mark(ended + SENSOR_SHIFT * self._period)
+        self._end = self._mark(ended)
         self._integrator.sample()
 
-    def end(self) -> CardJoules:
-        """Joules of the work; waits for as long as the sensor lags."""
+    def end(self) -> dict[str, CardJoules]:
+        """Joules of the work by its domain; waits for as long as the sensor lags."""
+        return {self.domain: self._joules()}
+
+    def power(self) -> list[tuple[float, float]]:
+        """Powers (time in s, W) since the work started, moved back by how much the sensor lags."""
+        with self._integrator.lock:
+            powers = self._integrator.trace.powers(self._begin.seconds)
+        return [(seconds - self._lag, watts) for seconds, watts in powers]
+
+    def _mark(self, seconds: float) -> Mark:
+        with self._integrator.lock:
+            return self._integrator.trace.mark(seconds + self._lag)
+
+    def _joules(self) -> CardJoules:
         give_up = time.monotonic() + PATIENCE_SECONDS
         while self._end.joules is None and self._integrator.lost is None:
             if time.monotonic() > give_up:
-                return CardJoules(0.0, 0.0, f"device lost: `{self.domain}` gives no more power")
+                silent = fault(DEVICE_LOST, f"`{self.domain}` gives no more power")
+                return CardJoules(0.0, 0.0, silent)
             time.sleep(SAMPLE_SECONDS)
         if self._end.joules is None or self._begin.joules is None:
             return CardJoules(0.0, 0.0, self._integrator.lost)
         joules, doubt = between(self._begin, self._end, self._period)
         return CardJoules(joules, doubt, self._integrator.lost)
-
-    def power(self) -> list[tuple[float, float]]:
-        """Powers (time in s, W) since the work started, moved back by how much the sensor lags."""
-        lag = SENSOR_SHIFT * self._period
-        return [(at - lag, watts) for at, watts in self._integrator.powers(self._begin.seconds)]

@@ -164,10 +164,10 @@ def _let_pass(clock: TickClock) -> None:
 
 LONGEST_SECONDS = 2.0
 SLOWEST_SECONDS = 5.0
-"""A counter that ticked at all within two seconds is watched for this long."""
+"""A counter that ticked at all within two seconds is observed for this long."""
 SHORTEST_SECONDS = 0.5
 TICKS = 6
-TUNING_TICKS = 3
+CALIBRATION_TICKS = 3
 ENOUGH_TICKS = 3
 LOOK_SECONDS = 0.0005
 SAMPLE_SECONDS = 0.002
@@ -177,16 +177,16 @@ FRESH_SECONDS = 0.005
 
 
 @dataclass
-class Watched:
+class Observed:
     """What was seen of one card: ticks as (time, half-width, joules), samples as (time, watts)."""
 
     ticks: list[tuple[float, float, float]] = field(default_factory=list)
     samples: list[tuple[float, float]] = field(default_factory=list)
 
 
-def observe(counters: Sequence[Counter]) -> dict[str, Watched]:
+def observed_ticks(counters: Sequence[Counter]) -> dict[str, Observed]:
     """Look at the counters until each has ticked six times, half a second at least."""
-    seen = {counter.domain: Watched() for counter in counters}
+    seen = {counter.domain: Observed() for counter in counters}
     last = {counter.domain: (time.monotonic(), counter.joules()) for counter in counters}
     start = next_sample = time.monotonic()
     while not _enough(seen.values(), time.monotonic() - start):
@@ -206,47 +206,47 @@ def observe(counters: Sequence[Counter]) -> dict[str, Watched]:
     return seen
 
 
-def _enough(seen: Collection[Watched], seconds: float) -> bool:
-    fewest = min((len(watched.ticks) for watched in seen), default=0)
+def _enough(seen: Collection[Observed], seconds: float) -> bool:
+    fewest = min((len(observed.ticks) for observed in seen), default=0)
     if not seen or fewest >= TICKS:
         return not seen or seconds >= SHORTEST_SECONDS
     return seconds >= (SLOWEST_SECONDS if 0 < fewest < ENOUGH_TICKS else LONGEST_SECONDS)
 
 
-def learn(counter: Counter, watched: Watched) -> None:
+def calibrate(counter: Counter, observed: Observed) -> None:
     """Keep what was seen: the counter's clock or how coarse it is, and whether watts are fresh."""
     counter.clock, counter.period_seconds = None, SLOWEST_SECONDS
-    if len(watched.ticks) < ENOUGH_TICKS:
+    if len(observed.ticks) < ENOUGH_TICKS:
         return
-    clock = TickClock([(seconds, half_width) for seconds, half_width, _ in watched.ticks])
+    clock = TickClock([(seconds, half_width) for seconds, half_width, _ in observed.ticks])
     if clock.period_seconds < SHORTEST_PERIOD_SECONDS:
         counter.period_seconds = SHORTEST_PERIOD_SECONDS
         return
     counter.clock, counter.period_seconds = clock, clock.period_seconds
-    counter.has_fresh_watts = is_fresh(watched)
+    counter.has_fresh_watts = is_fresh(observed)
     powers = [
         (after - before) / clock.period_seconds
-        for (_, _, before), (_, _, after) in pairwise(watched.ticks)
+        for (_, _, before), (_, _, after) in pairwise(observed.ticks)
     ]
     counter.idle_spread_watts = max(powers) - min(powers)
 
 
-def tune(counters: Sequence[Counter]) -> None:
+def sharpen(counters: Sequence[Counter]) -> None:
     """Watch a few more ticks from closer by, now that it is known when they are due."""
-    for _ in range(TUNING_TICKS):
+    for _ in range(CALIBRATION_TICKS):
         wait_for_ticks(counters)
 
 
-def is_fresh(watched: Watched) -> bool:
+def is_fresh(observed: Observed) -> bool:
     """Whether the power reading was seen to change and the counter agreed at once, tick by tick."""
     changed = False
-    for (start, _, before), (end, _, after) in pairwise(watched.ticks):
-        inside = [watts for seconds, watts in watched.samples if start <= seconds <= end]
+    for (start, _, before), (end, _, after) in pairwise(observed.ticks):
+        inside = [watts for seconds, watts in observed.samples if start <= seconds <= end]
         if len(inside) < 3:
             return False
         step = max(inside) - min(inside)
         changed = changed or step > 0.2 * max(inside)
-        off = abs(integral(watched.samples, start, end) - (after - before))
+        off = abs(integral(observed.samples, start, end) - (after - before))
         if off > step * FRESH_SECONDS + 0.03 * (after - before):
             return False
     return changed

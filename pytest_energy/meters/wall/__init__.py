@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
-from pytest_energy.meters.protocol import Conditions, Device, Measured, Reading
+from pytest_energy.meters.protocol import (
+    CLOCK_JUMP,
+    READING_MISSING,
+    Conditions,
+    Device,
+    Measured,
+    Reading,
+    fault,
+)
 from pytest_energy.meters.wall.trace import NotCoveredError, WallJoules, WallTrace
 from pytest_energy.outcomes import Method
 
@@ -95,7 +103,7 @@ class WallMeter:
         try:
             self._refresh()
         except EnergyError as error:
-            return Conditions((f"wall reading missing: {error}",))
+            return Conditions((fault(READING_MISSING, str(error)),))
         age = time.time() - (self._trace.last or 0.0)
         if age <= self._patience:
             return Conditions()
@@ -133,7 +141,7 @@ class WallMeter:
 
     def _missing(self, what: str) -> EnergyError:
         trouble = f" (it {self._source.trouble})" if self._source.trouble else ""
-        return EnergyError(f"wall reading missing: `{self._source.shown}`: {what}{trouble}")
+        return EnergyError(fault(READING_MISSING, f"`{self._source.shown}`: {what}{trouble}"))
 
 
 class WallSpan:
@@ -149,8 +157,8 @@ class WallSpan:
         ahead = time.time() - time.monotonic()
         moved = ahead - self._ahead
         if abs(moved) > CLOCK_MOVED_SECONDS:
-            fault = f"clock jump: the system's clock moved by {moved:+.3g} s in the window"
-            return Measured({DOMAIN: 0.0}, 0.0, (fault,))
+            jump = fault(CLOCK_JUMP, f"the system's clock moved by {moved:+.3g} s in the window")
+            return Measured({DOMAIN: 0.0}, 0.0, (jump,))
         found = self._meter.joules_between(self.started + self._ahead, ended + ahead)
         return Measured({DOMAIN: found.joules}, found.uncertainty_joules)
 

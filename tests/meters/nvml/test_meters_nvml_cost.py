@@ -19,13 +19,13 @@ from pytest_energy import open_meter, window
 
 meter = open_meter("nvml")
 counted = []
-for number in range(12):
-    time.sleep(0.01 + 0.007 * number % 0.05)
+for number in range(8):
+    time.sleep(0.01 + 0.007 * number % 0.02)
     calls = [sim.calls()]
     opened = window(meter, "work")
     opened.__enter__()
     calls.append(sim.calls())
-    time.sleep(0.06 + 0.011 * number % 0.05)
+    time.sleep(0.03 + 0.011 * number % 0.02)
     calls.append(sim.calls())
     opened.__exit__(None, None, None)
     calls.append(sim.calls())
@@ -37,7 +37,7 @@ print(json.dumps(counted))
 
 def test_a_window_needs_two_calls_to_begin_and_four_to_end(tmp_path: Path) -> None:
     counted = json.loads(
-        run_python(CALLS, environment([SimulatedGpu(tick_seconds=0.05)], tmp_path))
+        run_python(CALLS, environment([SimulatedGpu(tick_seconds=0.02)], tmp_path))
     )
     assert min(begin for begin, _ in counted) == 2, "the counter before and after a tick"
     assert min(end for _, end in counted) == 4, "the same, who computes, and throttling"

@@ -10,8 +10,8 @@ from statistics import median
 
 import pytest
 
-from pytest_energy.meters.nvml import counter_span as edges
 from pytest_energy.meters.nvml.counter import Tick
+from pytest_energy.meters.nvml.counter_span import Ending, at_start, start_doubt
 
 PERIOD = 0.1
 LOOK_SECONDS = 0.0003
@@ -80,7 +80,7 @@ def window(
                for k in range(8)]  # fmt: skip
     spread = max(at_rest) - min(at_rest)
     begin = tick(first)
-    start_joules, idle_watts = edges.at_start(begin, started, PERIOD)
+    start_joules, idle_watts = at_start(begin, started, PERIOD)
     last_at = phase + PERIOD * (math.floor((ended - phase) / PERIOD) + 1)
     last = tick(last_at)
     readings = []
@@ -90,15 +90,16 @@ def window(
         readings = [(at, watts(at)) for at in times]
     load_watts = (last.joules_before - start_joules) / (last_at - PERIOD - started)
     total = last.joules - start_joules
-    wait = edges.of_wait(
-        last, ended, PERIOD, total, load_watts, idle_watts, spread, 0.0, readings
-    )  # fmt: skip
+    ending = Ending(last, ended, PERIOD, 0.0, total, load_watts, spread)
+    if fresh:
+        wait = ending.wait_by_readings(readings, idle_watts)
+    else:
+        wait = ending.wait_by_idle(idle_watts)
     if not wait.settled:
-        after = tick(last_at + PERIOD)
-        wait = edges.by_next_interval(last, after, ended, PERIOD, total, load_watts, spread, 0.0)
+        wait = ending.wait_by_next(tick(last_at + PERIOD))
     joules = total - wait.joules
     watts_at_most = max(idle_watts, joules / (ended - started))
-    doubt = wait.uncertainty_joules + edges.start_doubt(begin, started, watts_at_most)
+    doubt = wait.uncertainty_joules + start_doubt(begin, started, watts_at_most)
     true = exact(ended) - exact(started)
     return Outcome(joules / true - 1, abs(joules - true) <= doubt, doubt / true)
 
@@ -137,6 +138,7 @@ def test_the_uncertainty_of_ordinary_work_is_small() -> None:
 
 def test_the_joules_of_the_wait_are_never_more_than_the_counter_saw() -> None:
     tick = Tick(10.0, 0.0, joules_before=100.0, joules=110.0)
-    for readings in ([], [(9.95, 900.0), (10.0, 900.0)]):
-        wait = edges.of_wait(tick, 9.95, PERIOD, 500.0, 100.0, 900.0, 0.0, 0.0, readings)
+    ending = Ending(tick, 9.95, PERIOD, 0.0, 500.0, 100.0, 0.0)
+    by_readings = ending.wait_by_readings([(9.95, 900.0), (10.0, 900.0)], 900.0)
+    for wait in (ending.wait_by_idle(900.0), by_readings):
         assert 0 <= wait.joules <= 10.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from metered import metered, unavailable
+from metered import MeteredWindow, metered, unavailable
 from sim import SimulatedGpu, environment, run_python
 
 pytestmark = pytest.mark.realtime
@@ -15,44 +15,69 @@ FAST = SimulatedGpu(tick_seconds=0.05)
 """Opens quicker than a card of ordinary ticks."""
 
 
-def in_the_middle(*commands: str, seconds: float = 0.3) -> str:
-    """A block that does something to the first card halfway."""
-    lines = [f"sim.command({command!r})" for command in commands]
-    return "\n".join([f"time.sleep({seconds})", *lines, f"time.sleep({seconds})"])
+FAULTS = (
+    ("reset now", "counter reset: the counter of `{}` fell back"),
+    ("lost now", "device lost: `{}` no longer answers (GPU is lost)"),
+    ("stall now never 0", "counter stands still: that of `{}`"),
+    ("stall now +0.4 0", "counter stands still: that of `{}`"),
+    ("process 999999 now never", "foreign process: 999999 computes on `{}`"),
+    ("process 999999 now +0.4", "foreign process: 999999 computes on `{}`"),
+    ("reasons 0x20 now never", "throttled: software thermal slowdown of `{}`"),
+    ("reasons 0x40 now +0.4", "throttled: hardware thermal slowdown of `{}`"),
+    ("reasons 0x80 now never", "throttled: power brake of `{}`"),
+    ("reasons 0x08 now never", "throttled: hardware slowdown of `{}`"),
+    ("reasons 0x04 now never", "throttled: software power cap of `{}`"),
+    ("clock app 1200 now", "clock jump: application SM clock (MHz) of `{}`"),
+    ("clock max 1200 now", "clock jump: maximum SM clock (MHz) of `{}`"),
+    ("limit 500 now", "clock jump: power limit (mW) of `{}`"),
+    ("clock sm 1200 now", "clock jump: SM clock of `{}`"),
+)
+"""What happens to a card in the middle of a window, and what the window says of it."""
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> MeteredWindow:
+    """One window over as many cards as there are faults, each of another, and one without any."""
+    commands = [f"sim.command({command!r}, {gpu})" for gpu, (command, _) in enumerate(FAULTS)]
+    block = "\n".join(["time.sleep(0.45)", *commands, "time.sleep(0.6)"])
+    cards = [FAST] * (len(FAULTS) + 1)
+    (found,) = metered(cards, tmp_path_factory.mktemp("cards"), block)
+    return found
+
+
+@pytest.mark.parametrize("gpu", range(len(FAULTS)), ids=[command for command, _ in FAULTS])
+def test_window_is_invalid_and_says_why(gpu: int, faulty: MeteredWindow) -> None:
+    assert FAULTS[gpu][1].format(f"gpu:{gpu}") in str(faulty.invalid_reason)
+
+
+def test_nothing_is_said_of_a_card_without_faults(faulty: MeteredWindow) -> None:
+    assert f"`gpu:{len(FAULTS)}`" not in str(faulty.invalid_reason)
 
 
 @pytest.mark.parametrize(
     ("block", "reason"),
     [
-        (in_the_middle("reset now"), "counter reset: the counter of `gpu:0` fell back"),
-        (in_the_middle("lost now"), "device lost: `gpu:0` no longer answers (GPU is lost)"),
-        (in_the_middle("stall now never 0"), "counter stands still: that of `gpu:0`"),
-        (in_the_middle("stall now +0.4 0", seconds=0.5), "counter stands still: that of `gpu:0`"),
-        (in_the_middle("process 999999 now never"), "foreign process: 999999 computes on `gpu:0`"),
-        (in_the_middle("process 999999 now +0.4", seconds=0.6), "foreign process: 999999"),
-        (in_the_middle("reasons 0x20 now never"), "throttled: software thermal slowdown"),
-        (in_the_middle("reasons 0x40 now +0.4", seconds=0.6), "throttled: hardware thermal"),
-        (in_the_middle("reasons 0x80 now never"), "throttled: power brake of `gpu:0`"),
-        (in_the_middle("reasons 0x08 now never"), "throttled: hardware slowdown of `gpu:0`"),
-        (in_the_middle("reasons 0x04 now never", seconds=0.4), "throttled: software power cap"),
-        (in_the_middle("clock app 1200 now", seconds=0.4), "clock jump: application SM clock"),
-        (in_the_middle("clock max 1200 now", seconds=0.4), "clock jump: maximum SM clock"),
-        (in_the_middle("limit 500 now", seconds=0.4), "clock jump: power limit (mW) of `gpu:0`"),
-        (in_the_middle("clock sm 1200 now", seconds=0.5), "clock jump: SM clock of `gpu:0`"),
-        (in_the_middle("speed 4"), "implausible: `gpu:0` shows"),
+        ("time.sleep(0.3)\nsim.command('speed 4')\ntime.sleep(0.3)", "implausible: `gpu:0` shows"),
         ("sim.command('limit 200 -1')\ntime.sleep(0.4)", "clock jump: power limit"),
         ("pass", "too short: "),
     ],
 )
-def test_window_is_invalid_and_says_why(block: str, reason: str, tmp_path: Path) -> None:
+def test_one_card_alone_is_invalid_and_says_why(block: str, reason: str, tmp_path: Path) -> None:
     (found,) = metered([FAST], tmp_path, block)
     assert found.invalid_reason is not None
     assert reason in found.invalid_reason
 
 
 def test_a_counter_that_falls_back_unseen_at_the_ends_is_seen_in_between(tmp_path: Path) -> None:
-    gpu = SimulatedGpu(tick_seconds=0.05, start_millijoules=0)
-    block = "time.sleep(0.2)\nsim.command('reset now')\ntime.sleep(1.8)"
+    watts = tmp_path / "watts.txt"
+    watts.write_text("0 50\n")
+    gpu = SimulatedGpu(f"steps {watts}", tick_seconds=0.05, start_millijoules=0)
+    block = f"""
+        time.sleep(0.2)
+        sim.command("reset now")
+        sim.set_watts(sim.Path({str(watts)!r}), 600)
+        time.sleep(0.6)
+    """
     (found,) = metered([gpu], tmp_path, block)
     assert "counter reset" in str(found.invalid_reason)
 
@@ -66,7 +91,7 @@ def test_power_above_the_limit_is_not_believed(tmp_path: Path) -> None:
 
 def test_a_counter_that_disagrees_with_the_power_readings_is_not_believed(tmp_path: Path) -> None:
     gpu = SimulatedGpu(tick_seconds=0.05, lines=("speed 0.2",))
-    (found,) = metered([gpu], tmp_path, "time.sleep(1.5)")
+    (found,) = metered([gpu], tmp_path, "time.sleep(1.2)")
     assert "the counter of `gpu:0` says 60 W, its power readings 300 to 300 W" in str(
         found.invalid_reason
     )
@@ -125,7 +150,8 @@ except EnergyError as error:
 
 
 def test_a_card_that_gives_no_more_power(tmp_path: Path) -> None:
-    (found,) = metered([SimulatedGpu(tick_seconds=None)], tmp_path, in_the_middle("lost now"))
+    block = "time.sleep(0.1)\nsim.command('lost now')\ntime.sleep(0.1)"
+    (found,) = metered([SimulatedGpu(tick_seconds=None)], tmp_path, block)
     assert "device lost: `gpu:0`" in str(found.invalid_reason)
 
 

@@ -14,24 +14,29 @@ from sim import SimulatedGpu, environment, run_python
 pytestmark = pytest.mark.realtime
 
 CONSTANT = "constant 300"
+TICK_SECONDS = 0.05
 SQUARE = "square 100 400 0.7 0.5"
 
 
 @pytest.mark.parametrize(
     ("gpu", "largest_median_error"),
     [
-        pytest.param(SimulatedGpu(CONSTANT), 0.001, id="constant"),
-        pytest.param(SimulatedGpu(SQUARE), 0.005, id="square"),
+        pytest.param(SimulatedGpu(CONSTANT, TICK_SECONDS), 0.001, id="constant"),
+        pytest.param(SimulatedGpu(SQUARE, TICK_SECONDS), 0.005, id="square"),
         pytest.param(SimulatedGpu(CONSTANT, 0.02), 0.001, id="20 ms ticks"),
         pytest.param(
-            SimulatedGpu(CONSTANT, instant=None, usage=None), 0.001, id="no power reading"
+            SimulatedGpu(CONSTANT, TICK_SECONDS, instant=None, usage=None),
+            0.001,
+            id="no power reading",
         ),
-        pytest.param(SimulatedGpu(CONSTANT, lines=("jitter 0.004",)), 0.005, id="jitter"),
+        pytest.param(
+            SimulatedGpu(CONSTANT, TICK_SECONDS, lines=("jitter 0.002",)), 0.005, id="jitter"
+        ),
         pytest.param(SimulatedGpu(CONSTANT, 0.002), 0.01, id="ticks too fast to wait for"),
     ],
 )
 def test_counter(gpu: SimulatedGpu, largest_median_error: float, tmp_path: Path) -> None:
-    found = metered([gpu], tmp_path, "time.sleep(0.437)", windows=5)
+    found = metered([gpu], tmp_path, "time.sleep(0.237)", windows=5)
     assert [window.invalid_reason for window in found] == [None] * 5
     assert {window.method for window in found} == {"counter"}
     assert median(abs(window.error) for window in found) <= largest_median_error
@@ -60,7 +65,7 @@ def test_counter(gpu: SimulatedGpu, largest_median_error: float, tmp_path: Path)
     ],
 )
 def test_no_counter(gpu: SimulatedGpu, tmp_path: Path) -> None:
-    found = metered([gpu], tmp_path, "time.sleep(0.7)", windows=5)
+    found = metered([gpu], tmp_path, "time.sleep(0.4)", windows=5)
     assert [window.invalid_reason for window in found] == [None] * 5
     assert {window.method for window in found} == {"integrated"}
     assert median(abs(window.error) for window in found) <= 0.03
@@ -77,10 +82,10 @@ def test_a_slow_power_sensor_widens_the_uncertainty(tmp_path: Path) -> None:
 def test_work_ends_between_ticks_and_what_follows_is_not_its_own(tmp_path: Path) -> None:
     watts = tmp_path / "watts.txt"
     watts.write_text("0 90\n")
-    gpu = SimulatedGpu(f"steps {watts}", instant=None, usage=None)
+    gpu = SimulatedGpu(f"steps {watts}", TICK_SECONDS, instant=None, usage=None)
     block = f"""
         sim.set_watts(sim.Path({str(watts)!r}), 500)
-        time.sleep(0.437)
+        time.sleep(0.237)
         sim.set_watts(sim.Path({str(watts)!r}), 90)
     """
     found = metered([gpu], tmp_path, block, windows=5)
@@ -91,8 +96,8 @@ def test_work_ends_between_ticks_and_what_follows_is_not_its_own(tmp_path: Path)
 
 def test_several_cards_are_summed_and_shown_one_by_one(tmp_path: Path) -> None:
     gpus = [
-        SimulatedGpu("constant 300"),
-        SimulatedGpu("constant 150", phase_seconds=0.08),
+        SimulatedGpu("constant 300", TICK_SECONDS),
+        SimulatedGpu("constant 150", TICK_SECONDS, phase_seconds=0.02),
         SimulatedGpu("constant 60", None),
     ]
     (found,) = metered(gpus, tmp_path, "time.sleep(0.437)")
@@ -106,7 +111,8 @@ def test_several_cards_are_summed_and_shown_one_by_one(tmp_path: Path) -> None:
 
 
 def test_a_wrap_of_the_counter_is_undone(tmp_path: Path) -> None:
-    gpu = SimulatedGpu(start_millijoules=2**32 - 1000 * 300 * 1.3, lines=("wrap 32",))
+    start = 2**32 - 1000 * 300 * 1.2
+    gpu = SimulatedGpu(CONSTANT, TICK_SECONDS, start_millijoules=start, lines=("wrap 32",))
     found = metered([gpu], tmp_path, windows=3)
     assert [window.invalid_reason for window in found] == [None] * 3
     assert median(abs(window.error) for window in found) <= 0.005
@@ -120,20 +126,21 @@ def test_a_counter_that_never_moves_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_a_change_of_power_from_outside_is_seen(tmp_path: Path) -> None:
-    (before,) = metered([SimulatedGpu()], tmp_path)
-    (after,) = metered([SimulatedGpu()], tmp_path, variables={"NVML_SIM_POWER_SCALE": "1.06"})
+    gpu = SimulatedGpu(CONSTANT, TICK_SECONDS)
+    (before,) = metered([gpu], tmp_path)
+    (after,) = metered([gpu], tmp_path, variables={"NVML_SIM_POWER_SCALE": "1.06"})
     ratio = (after.joules / after.true_joules) / (before.joules / before.true_joules)
     assert ratio == pytest.approx(1, abs=0.01)
     assert after.true_joules == pytest.approx(1.06 * before.true_joules, rel=0.02)
 
 
-@pytest.mark.parametrize("tick_seconds", [0.1, 0.002, None])
+@pytest.mark.parametrize("tick_seconds", [TICK_SECONDS, 0.002, None])
 def test_what_lies_before_the_work_is_left_out(tick_seconds: float | None, tmp_path: Path) -> None:
     block = """
-    time.sleep(0.08)
+    time.sleep(0.03)
     w.work_started()
     begin = time.monotonic()
-    time.sleep(1.237)
+    time.sleep(0.437)
     """
     found = metered([SimulatedGpu(CONSTANT, tick_seconds)], tmp_path, block, windows=3)
     assert [window.invalid_reason for window in found] == [None] * 3
@@ -150,10 +157,10 @@ meter = open_meter("nvml")
 errors = []
 for _ in range(16):
     clock = meter._counters[0].clock
-    time.sleep(clock.following(time.monotonic()) + 0.001 - time.monotonic())
+    time.sleep(clock.following(time.monotonic()) + 0.0004 - time.monotonic())
     with window(meter, "work") as w:
         begin = time.monotonic()
-        time.sleep(0.15)
+        time.sleep(0.06)
         end = time.monotonic()
     true = sim.energy_between(begin, end, 0)
     errors.append(abs(w.record.joules - true) / (true + 3 * w.uncertainty_joules))
@@ -163,8 +170,8 @@ print(json.dumps(errors))
 
 def test_a_tick_that_comes_late_is_not_taken_for_the_next(tmp_path: Path) -> None:
     """A window that begins just when a jittery tick is due: it may have come, or come yet."""
-    gpu = SimulatedGpu("constant 300", lines=("jitter 0.005",))
+    gpu = SimulatedGpu(CONSTANT, 0.04, lines=("jitter 0.002",))
 
     errors = json.loads(run_python(AT_A_LATE_TICK, environment([gpu], tmp_path)))
 
-    assert max(errors) < 0.1  # a period of 0.1 s would be more than half of it
+    assert max(errors) < 0.1  # a period of 0.04 s would be more than half of it

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pytest_energy.metering.cpu_load import (
@@ -18,6 +19,7 @@ from pytest_energy.metering.cpu_load import (
     CpuUse,
     Process,
     cpu_use,
+    disturbance,
     others,
     require_quiet_cpu,
 )
@@ -75,20 +77,31 @@ def test_work_that_no_listed_process_did_counts() -> None:
     assert names == []
 
 
-def test_the_kernels_files_are_read(tmp_path: Path) -> None:
-    (tmp_path / "stat").write_text("cpu 100 10 20 700 50 5 15 100 0 0\ncpu0 1 2 3 4\n")
-    (tmp_path / "7").mkdir()
-    (tmp_path / "7" / "stat").write_text("7 (a (b) c) S 3 7 7 0 -1 0 0 0 0 0 40 2 900 900 20 0 1")
-    (tmp_path / "self").mkdir()
-    found = cpu_use(tmp_path)
+def test_a_process_whose_name_is_no_text_is_seen_like_others(tmp_path: Path) -> None:
+    program = os.fsencode(tmp_path) + b"/caf\xe9 (x) y"
+    os.symlink("/bin/sh", program)
+    loop = "while [ $((i += 1)) -lt 100000 ]; do :; done; echo done; read line"
+    with subprocess.Popen(
+        [program, "-c", loop], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"done\n"
+        found = cpu_use()
+        child.communicate()
     assert found is not None
-    tick = 1 / os.sysconf("SC_CLK_TCK")
-    assert (found.seconds, found.busy_seconds) == pytest.approx((1000 * tick, 150 * tick))
-    assert found.processes == {7: Process("a (b) c", 3, 42 * tick, 1800 * tick)}
+    assert 0 < found.processes[child.pid].seconds < found.busy_seconds < found.seconds
+    assert found.processes[child.pid].parent == os.getpid()
+    assert found.processes[child.pid].name == "caf? (x) y"
 
 
-def test_where_the_kernel_does_not_tell_nothing_is_refused(tmp_path: Path) -> None:
-    require_quiet_cpu(0.0, tmp_path)
+def test_where_the_kernel_does_not_tell_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cpu_use()
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert cpu_use() is None
+    require_quiet_cpu(0.0)
+    assert disturbance(before) is None
 
 
 @pytest.fixture
