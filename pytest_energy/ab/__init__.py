@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -11,20 +12,22 @@ from typing import Literal
 
 import pytest
 
-from pytest_energy.ab import interpreter as interpreters
-from pytest_energy.ab import revision as revisions
-from pytest_energy.ab.interpreter import Interpreter
-from pytest_energy.ab.revision import Revision
+from pytest_energy.ab import targets
 from pytest_energy.ab.rounds import Bench
-from pytest_energy.ab.side_place import Place, import_path, passed_on, side_arguments
-from pytest_energy.ab.side_process import Order, Side
+from pytest_energy.ab.side_place import SidePlace, import_path, passed_on, side_arguments
+from pytest_energy.ab.side_process import SideProcess, SideSettings
+from pytest_energy.ab.targets import Interpreter, Revision
 from pytest_energy.ab.worktree import Worktree
 from pytest_energy.plugin.marker import EnergyMarker
-from pytest_energy.plugin.options import EnergyConfig
+from pytest_energy.plugin.options import OPTIONS, EnergyConfig, flag
 from pytest_energy.plugin.state import EnergySession
 from pytest_energy.results import VerdictRecord
 
 WORKING_TREE = "working tree"
+_EMPTIED = tuple(
+    f"energy_{name}"
+    for name in ("hw", "update", "json", "compare", "settle", "history", "markdown", "html")
+)
 
 
 class Arena:
@@ -37,11 +40,11 @@ class Arena:
         self._worktree: Worktree | None = None
         self._lent: tempfile.TemporaryDirectory[str] | None = None
         self.target: Revision | Interpreter
-        if asked.startswith(interpreters.PREFIX):
-            self.target = interpreters.find_interpreter(asked, self._root)
+        if asked.startswith(targets.PREFIX):
+            self.target = targets.find_interpreter(asked, self._root)
         else:
             option = "--energy-compare" if config.compare else "--energy-settle"
-            self.target = revisions.find_revision(asked, option, self._root)
+            self.target = targets.find_revision(asked, option, self._root)
 
     @property
     def kind(self) -> Literal["revision", "interpreter"]:
@@ -53,14 +56,14 @@ class Arena:
     ) -> Bench:
         """Both sides of one test."""
         marker = EnergyMarker.from_item(item)
-        order = Order(
+        settings = SideSettings(
             tokens=session.tokens_per_window(marker.tokens),
             max_tokens_per_batch=session.budget.max_tokens_per_batch,
             timeout_seconds=self._config.side_timeout_seconds,
         )
         passed = _passed_on(item.config)
 
-        def start(place: Place) -> Side:
+        def start(place: SidePlace) -> SideProcess:
             arguments = side_arguments(
                 item.nodeid,
                 place.root,
@@ -68,8 +71,9 @@ class Arena:
                 passed,
                 self._config.data,
                 self._config.models,
+                [flag(name) for name in _EMPTIED if name in OPTIONS],
             )
-            return Side(place, arguments, order, session.meter)
+            return SideProcess(place, arguments, settings, session.meter)
 
         return Bench(self._places(), start, earlier)
 
@@ -81,19 +85,21 @@ class Arena:
             self._lent.cleanup()
         self._worktree = self._lent = None
 
-    def _places(self) -> tuple[Place, Place]:
+    def _places(self) -> tuple[SidePlace, SidePlace]:
         root = self._root
         if isinstance(self.target, Interpreter):
             path = import_path(root, root, root)
             lent = self._lend() if self.target.lends else ()
             label = self.target.label
-            base = Place("base", label, self.target.python, root, root, (*path, *lent))
-            return base, Place("head", f"python:{sys.executable}", sys.executable, root, root, path)
+            base = SidePlace("base", label, self.target.python, root, root, (*path, *lent))
+            return base, SidePlace(
+                "head", f"python:{sys.executable}", sys.executable, root, root, path
+            )
         revision = self.target
         if self._worktree is None:
-            self._worktree = Worktree(revision.toplevel, revision.commit)
+            self._worktree = Worktree(revision.toplevel, revision.commit, _end_in_order)
         top, tree = revision.toplevel, self._worktree.path
-        base = Place(
+        base = SidePlace(
             "base",
             revision.label,
             sys.executable,
@@ -102,16 +108,18 @@ class Arena:
             import_path(root, top, tree),
             ignored=top,
         )
-        head = Place("head", WORKING_TREE, sys.executable, top, root, import_path(root, top, top))
+        head = SidePlace(
+            "head", WORKING_TREE, sys.executable, top, root, import_path(root, top, top)
+        )
         return base, head
 
     def _lend(self) -> tuple[str, ...]:
         if self._lent is None:
             self._lent = tempfile.TemporaryDirectory(prefix="pytest-energy-lent-")
-            interpreters.lend_package(Path(self._lent.name))
+            targets.lend_package(Path(self._lent.name))
         return (self._lent.name,)
 
-    def _configuration(self, config: pytest.Config, place: Place) -> Path | None:
+    def _configuration(self, config: pytest.Config, place: SidePlace) -> Path | None:
         """The side's own copy of the ini file in use; none where its tree has none."""
         if config.inipath is None:
             return None
@@ -125,4 +133,10 @@ class Arena:
 def _passed_on(config: pytest.Config) -> list[str]:
     extra = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
     arguments = [*extra, *(str(each) for each in config.invocation_params.args)]
-    return passed_on(arguments, [str(each) for each in config.getoption("file_or_dir")])
+    positional = [str(each) for each in config.getoption("file_or_dir")]
+    value_options = {flag(name) for name, option in OPTIONS.items() if option[0] is not None}
+    return passed_on(arguments, positional, value_options)
+
+
+def _end_in_order(number: signal.Signals) -> None:
+    pytest.exit(f"ended by {number.name}", returncode=128 + number)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from pytest_energy.ab.messages import SideFaultError
 from pytest_energy.ab.same_work import RunFacts
-from pytest_energy.ab.side_place import Place
-from pytest_energy.ab.side_process import Ready, Side
+from pytest_energy.ab.side_place import SidePlace
+from pytest_energy.ab.side_process import Ready, SideProcess
 from pytest_energy.checks.measuring import Purchases
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import PairedGate
@@ -30,15 +30,15 @@ class Bench:
 
     def __init__(
         self,
-        places: Sequence[Place],
-        start: Callable[[Place], Side],
+        places: Sequence[SidePlace],
+        start: Callable[[SidePlace], SideProcess],
         earlier: Sequence[VerdictRecord] = (),
     ) -> None:
         self.turns: str | None = None
         self.places = tuple(places)
         self.earlier = list(earlier)
         self._start = start
-        self._live: dict[int, Side] = {}
+        self._live: dict[int, SideProcess] = {}
 
     def open(self) -> None:
         """Start both, so that they load at the same time."""
@@ -78,7 +78,7 @@ class Bench:
         while self._live:
             self._live.popitem()[1].stop()
 
-    def _up(self, side: int) -> Side:
+    def _up(self, side: int) -> SideProcess:
         if side not in self._live:
             if self.turns is not None:
                 self.close()
@@ -86,7 +86,7 @@ class Bench:
         return self._live[side]
 
 
-def _warm_up(process: Side, run: int) -> None:
+def _warm_up(process: SideProcess, run: int) -> None:
     values: list[float] = []
     for _ in range(TURN_WARM_UP):
         window = process.window(run)

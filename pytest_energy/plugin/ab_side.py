@@ -8,15 +8,17 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import entry_points
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from pytest_energy.ab.messages import VERSION, Channel, ClosedError, Message, is_memory, last_error
-from pytest_energy.ab.remote_meter import ServedMeter
+from pytest_energy.ab.messages import VERSION, is_memory, last_error
+from pytest_energy.ab.remote_meter import RemoteMeter
 from pytest_energy.ab.same_work import facts_of_run, foreign_module
 from pytest_energy.checks.measuring import Run
 from pytest_energy.errors import EnergyError
+from pytest_energy.ipc import Channel, ClosedError, Message
 from pytest_energy.metering import Window
 from pytest_energy.metering.hardware import Budget, Hardware, identify
 from pytest_energy.meters import Meter
@@ -107,7 +109,7 @@ class ServedSession(EnergySession):
     @cached_property
     def meter(self) -> Meter:
         """The meter that the other process has open."""
-        return ServedMeter(self._channel, self._order["meter"])
+        return RemoteMeter(self._channel, self._order["meter"])
 
     @cached_property
     def hardware(self) -> Hardware:
@@ -210,8 +212,8 @@ ORDER_SECONDS = 60.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until the test is over; the arguments are the pipes to read from and to write to."""
-    channel = Channel(int(arguments[0]), int(arguments[1]))
+    """Serve until the test is over; the argument is the descriptor of the inherited connection."""
+    channel = Channel(Connection(int(arguments[0])))
     try:
         order = channel.receive(ORDER_SECONDS)
     except ClosedError:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_energy.ab.messages import SideFaultError, ending, is_memory, last_error, tail_of
+from pytest_energy.ab.messages import SideFaultError, ending, is_memory, last_error
 from pytest_energy.ab.same_work import (
     OtherWorkError,
     RunFacts,
@@ -18,9 +18,10 @@ from pytest_energy.ab.same_work import (
     facts_of_run,
     require_same_work,
 )
-from pytest_energy.ab.side_place import Place, import_path, passed_on, side_arguments
+from pytest_energy.ab.side_place import SidePlace, import_path, passed_on, side_arguments
 from pytest_energy.checks import policy
 from pytest_energy.checks.check import Check
+from pytest_energy.child_process import tail_of
 from pytest_energy.errors import EnergyError
 from pytest_energy.plugin.marker import EnergyMarker
 from pytest_energy.plugin.options import EnergyConfig
@@ -44,22 +45,21 @@ from pytest_energy.stats.sequential import ErrorBudget
 )  # fmt: skip
 def test_what_of_a_command_line_a_side_is_given(given: str, kept: str) -> None:
     files = ["benchmarks", "tests/test_a.py::test_b"]
-    assert passed_on(given.split(), [f for f in files if f in given]) == kept.split()
+    with_value = {"--energy-compare", "--energy-json"}
+    assert passed_on(given.split(), [f for f in files if f in given], with_value) == kept.split()
 
 
 def test_a_sides_command_line_stores_nothing(tmp_path: Path) -> None:
-    found = side_arguments(
-        "t.py::test[a b]", tmp_path, tmp_path / "pytest.ini", ["-s"], "hub", None
-    )
+    emptied = ["--energy-json", "--energy-update"]
+    ini = tmp_path / "pytest.ini"
+    found = side_arguments("t.py::test[a b]", tmp_path, ini, ["-s"], "hub", None, emptied)
 
     assert found[-1] == "t.py::test[a b]"
-    assert {"--energy-json=", "--energy-update=", "--energy-compare=", "--energy-settle="} < {
-        *found
-    }
+    assert {"--energy-json=", "--energy-update="} < {*found}
     assert "--energy-data=hub" in found
     assert found[found.index("-c") + 1] == str(tmp_path / "pytest.ini")
     assert found[-5:-1] == ["-m", "", "-k", ""]  # an ini file's own would deselect the test
-    bare = side_arguments("t.py", tmp_path, None, [], "hub", tmp_path / "models")
+    bare = side_arguments("t.py", tmp_path, None, [], "hub", tmp_path / "models", emptied)
     assert "-c" not in bare
     assert f"--energy-models={tmp_path / 'models'}" in bare
 
@@ -76,7 +76,7 @@ def test_a_tree_comes_first_and_the_other_one_not_at_all(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(top / "lib"), "/elsewhere"]))
 
     path = import_path(top / "package", top, other)
-    place = Place("base", "HEAD", "python", other, other / "package", path, ignored=top)
+    place = SidePlace("base", "HEAD", "python", other, other / "package", path, ignored=top)
 
     assert path == tuple(str(other / each) for each in ("package", "package/src", "lib"))
     assert place.variables("counter")["PYTHONPATH"] == os.pathsep.join([*path, "/elsewhere"])
@@ -104,7 +104,10 @@ def test_faults_are_named(tmp_path: Path) -> None:
     assert last_error("all well") is None
     assert ending(3) == ("died", "its process ended with code 3")
     assert ending(-11)[1] == "its process was ended by SIGSEGV"
-    assert ending(-9)[0] == "memory"
+    assert ending(-9) == (
+        "memory", "its process was killed (SIGKILL), as the kernel does to free memory"
+    )  # fmt: skip
+    assert ending(-35)[1] == "its process was ended by signal 35"  # one without a name
 
 
 def test_memory_is_recognised_behind_other_errors() -> None:
