@@ -17,8 +17,8 @@ from typing import Any
 
 from pytest_energy.errors import EnergyError
 
-ADDRESS_VARIABLE = "PYTEST_ENERGY_LAUNCHER"
-"""Path of the socket at which rank 0 finds the process that launched it."""
+ADDRESS_VARIABLE = "PYTEST_ENERGY_CHANNEL"
+"""Path of the socket at which a process finds the one that it was started by."""
 
 MAX_BYTES = 1 << 26
 """A longer message is none: its length was read from bytes that mean something else."""
@@ -102,7 +102,7 @@ class Listener:
 
 
 def connect() -> Channel | None:
-    """The channel to the process that launched this one; None if none did, or it is gone."""
+    """The channel to the process that started this one; None if there is none, or it is gone."""
     address = os.environ.get(ADDRESS_VARIABLE)
     try:
         return Channel(Client(address, "AF_UNIX")) if address else None

@@ -128,9 +128,9 @@ def finetune(
     Skips where the data source has nothing for the task. Keyword arguments of
     `pytest_energy.workloads.finetune.prepare` change the workload, and with it its digest; those
     of `stepping.drive` where `energy_workload` is overridden. `processes=4` shares it among as
-    many GPUs by torchrun, with what `distributed.Worlds.prepare` takes.
+    many GPUs by torchrun, with what `distributed.RankGroups.prepare` takes.
     """
-    from pytest_energy.workloads.distributed import Worlds
+    from pytest_energy.workloads.distributed import RankGroups
     from pytest_energy.workloads.finetune import prepare
     from pytest_energy.workloads.step import drive
     from pytest_energy.workloads.tasks import get_task
@@ -139,8 +139,8 @@ def finetune(
     with user_errors():
         data = session.data
         marker = EnergyMarker.from_item(request.node)
-    worlds = Worlds()
-    endings: list[Callable[[], None]] = [worlds.close]
+    groups = RankGroups()
+    endings: list[Callable[[], None]] = [groups.close]
 
     def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> object:
         with user_errors():
@@ -164,7 +164,7 @@ def finetune(
                         "a run of several processes cannot be compared by A/B: its ranks meter "
                         "themselves; leave the test out, or gate it by a baseline"
                     )
-                start = worlds.prepare if several else prepare
+                start = groups.prepare if several else prepare
                 run = start(task, model, **{"models": session.config.models, **settings})
         endings.append(run.close)
         return run
