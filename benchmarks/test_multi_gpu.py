@@ -8,6 +8,7 @@ from math import hypot
 
 import pytest
 
+from paper.communication import communication_share
 from pytest_energy.checks.measuring import Purchases, Summary, summarise
 from pytest_energy.plugin.fixtures import Energy
 from pytest_energy.plugin.state import EnergySession
@@ -82,7 +83,7 @@ def measure(run: DistributedFineTuning, *, thorough: bool) -> tuple[Summary, flo
         run.warm_up()
     for _ in range(5 if thorough else 2):
         purchases.buy()
-    share = run.communication_share(3 if thorough else 1) if run.processes > 1 else None
+    share = communication_share(run, 3 if thorough else 1) if run.processes > 1 else None
     run.close()
     return summarise(purchases.windows), share
 

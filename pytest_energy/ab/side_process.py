@@ -23,8 +23,10 @@ from pytest_energy.meters import Meter
 from pytest_energy.results import VerdictRecord, window_from_json
 
 PROGRAM = ("-m", "pytest_energy.plugin.ab_side")
-GRACE_SECONDS = 5.0
-"""How long a side may take to end by itself before it is made to."""
+GRACE_SECONDS = 2.0
+"""How long a side that is not needed any more may take to end by itself before it is made to."""
+EXIT_SECONDS = 5.0
+"""How long a side that has failed may take to print why, and to end."""
 POLL_SECONDS = 0.5
 
 
@@ -165,13 +167,13 @@ class SideProcess:
         """The fault that the side itself has named, once it has printed all that it will."""
         text = str(message["text"])
         self.dismiss()
-        self._child.wait(GRACE_SECONDS)
+        self._child.wait(EXIT_SECONDS)
         if message["fault"] == "start":
             text = last_error(tail_of(self._child.output)) or text
         return self._fault(message["fault"], text)
 
     def _ended(self) -> SideFaultError:
-        exit_code = self._child.wait(GRACE_SECONDS)
+        exit_code = self._child.wait(EXIT_SECONDS)
         if exit_code is None:
             return self._fault("died", "it closed its pipes")
         kind, text = ending(exit_code)

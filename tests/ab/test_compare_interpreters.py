@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,22 +17,46 @@ from pytest_energy.ab import targets
 from pytest_energy.errors import EnergyError
 
 OLDER = "5.20.0"
+PYTEST_NEEDS = (
+    "pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "tomli", "exceptiongroup",
+    "typing_extensions",
+)  # fmt: skip
+
+
+def virtual_environment(folder: Path) -> tuple[Path, Path]:
+    """A virtual environment without any packages: its interpreter, and where they would be."""
+    real = Path(os.path.realpath(sys.executable))
+    python = folder / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(real)
+    (folder / "pyvenv.cfg").write_text(f"home = {real.parent}\n")
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    site = folder / "lib" / f"python{version}" / "site-packages"
+    site.mkdir(parents=True)
+    return python, site
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
     """A virtual environment with what this one has, and an older `transformers` by name."""
-    folder = tmp_path / "older"
-    (folder / "bin").mkdir(parents=True)
-    python = folder / "bin" / "python"
-    python.symlink_to(os.path.realpath(sys.executable))
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    (folder / "pyvenv.cfg").write_text(f"home = {Path(os.path.realpath(sys.executable)).parent}\n")
-    site = folder / "lib" / f"python{version}" / "site-packages"
+    python, site = virtual_environment(tmp_path / "older")
     info = site / "transformers-5.20.0.dist-info"
-    info.mkdir(parents=True)
+    info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: transformers\nVersion: {OLDER}\n")
     (site / "shared.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return python
+
+
+@pytest.fixture
+def bare_environment(tmp_path: Path) -> Path:
+    """A virtual environment with pytest, what it needs itself, and nothing else."""
+    python, site = virtual_environment(tmp_path / "bare")
+    for name in PYTEST_NEEDS:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            package = Path(spec.origin)
+            package = package.parent if package.name == "__init__.py" else package
+            (site / package.name).symlink_to(package)
     return python
 
 
@@ -59,6 +84,16 @@ def test_another_interpreter_is_the_base_and_its_packages_are_named(
     assert comparison["base"]["reference"] == comparison["reference"] == f"python:{environment}"
     assert comparison["base"]["environment"]["transformers"] == OLDER
     assert comparison["head"]["reference"] == f"python:{sys.executable}"
+
+
+def test_a_base_needs_pytest_alone(tmp_path: Path, bare_environment: Path) -> None:
+    repository: Repository = ledger_repository(tmp_path / "work")
+
+    done = repository.pytest(f"--energy-compare=python:{bare_environment}")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tomlkit" not in done.stdout
+    assert "mine/model: within." in done.stdout
 
 
 def test_a_package_is_lent_alone(tmp_path: Path) -> None:

@@ -125,12 +125,16 @@ def test_a_window_is_every_rank_s_share_of_the_same_batches(pair: Pair) -> None:
 
 
 def test_the_tree_s_joules_count_once(pair: Pair) -> None:
-    for exchange, window, around in zip(EXCHANGE, pair.windows, pair.around, strict=True):
+    found = list(zip(EXCHANGE, pair.windows, pair.around, strict=True))
+    least = 0.4 * min(window.joules_by_domain["cpu"] for each, window, _ in found if each)
+    for exchange, window, around in found:
         assert set(window.joules_by_domain) == {"cpu", "dram"}
-        # The test's process does little but wait meanwhile; what follows a window without
-        # exchange, when ranks take on one model, is outside it.
-        least = 0.75 if exchange else 0.4
-        assert least * around < window.joules_by_domain["cpu"] <= around + 0.5
+        joules = window.joules_by_domain["cpu"]
+        assert joules <= around + 0.5
+        # The test's process does little but wait meanwhile. What follows a window without
+        # exchange, when ranks take on one model, is outside it and may cost more than the window;
+        # but its work is that of the others, less the exchange. One rank of two would be half.
+        assert joules > (0.75 * around if exchange else least)
 
 
 def test_gradients_are_averaged_but_where_they_are_not_exchanged(pair: Pair) -> None:
@@ -300,6 +304,7 @@ def test_two_nodes_add_up_to_the_known_joules(
     here = [sim.SimulatedGpu("constant 300", 0.02), sim.SimulatedGpu("constant 9", 0.02)]
     there = [sim.SimulatedGpu("constant 100", 0.04)]
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    meeting["HF_HUB_OFFLINE"] = "1"  # else the model that is missing is asked for over and over
     for name, value in {**sim.environment(here, pytester.path / "node0"), **meeting}.items():
         monkeypatch.setenv(name, value)
     pytester.makepyfile(TWO_NODES)

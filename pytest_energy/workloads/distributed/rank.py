@@ -76,7 +76,7 @@ class Collective:
             # Or accelerate takes the one process for several, and wraps the model for nothing.
             for name in RANK_VARIABLES:
                 os.environ.pop(name, None)
-            store = distributed.HashStore()
+            store = distributed.HashStore()  # type: ignore[attr-defined]
             distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
         else:
             PartialState(cpu=cpu)
