@@ -10,7 +10,15 @@ from typing import Any, cast
 from pytest_energy.errors import EnergyError
 from pytest_energy.ipc import Channel, Message
 from pytest_energy.metering import begin_span
-from pytest_energy.meters.protocol import Conditions, Device, Measured, Meter, Reading, Span
+from pytest_energy.meters.protocol import (
+    Conditions,
+    Device,
+    Measured,
+    Meter,
+    PowerTrace,
+    Reading,
+    Span,
+)
 from pytest_energy.outcomes import Method
 
 CALLS = frozenset({"begin", "work_started", "end", "read", "conditions"})
@@ -35,7 +43,7 @@ class RemoteSpan:
             answer["uncertainty_joules"],
             tuple(answer["faults"]),
             answer["notes"],
-            power and (lambda: {name: tuple(map(tuple, trace)) for name, trace in power.items()}),
+            None if power is None else lambda: _traces(power),
         )
 
     def _work_started(self, seconds: float) -> None:
@@ -69,6 +77,10 @@ class RemoteMeter:
 
     def close(self) -> None:
         """Nothing is held here."""
+
+
+def _traces(power: Mapping[str, Any]) -> dict[str, PowerTrace]:
+    return {domain: tuple((x, y) for x, y in points) for domain, points in power.items()}
 
 
 def facts_of(meter: Meter) -> dict[str, Any]:
@@ -131,7 +143,7 @@ class MeterServer:
                 "faults": measured.faults,
                 "notes": dict(measured.notes),
                 # The window is over, so that putting its power together costs it nothing.
-                "power": measured.power and dict(measured.power()),
+                "power": None if measured.power is None else dict(measured.power()),
             }
         if kind == "read":
             reading = self._meter.read()
