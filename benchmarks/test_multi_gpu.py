@@ -8,6 +8,7 @@ from math import hypot
 
 import pytest
 
+from paper.communication import communication_share
 from pytest_energy.checks.measuring import Sampler, Summary, summarise
 from pytest_energy.plugin.fixtures import Energy
 from pytest_energy.plugin.session import EnergySession
@@ -75,16 +76,16 @@ def counts(most: int) -> list[int]:
 
 def measure(run: DistributedFineTuning, *, thorough: bool) -> tuple[Summary, float | None]:
     """What a token costs in a run, and what share of the time its processes communicate."""
-    purchases = Sampler(run, lambda *_: None)
+    sampler = Sampler(run, lambda *_: None)
     if thorough:
-        purchases.warm_up(8)
+        sampler.warm_up(8)
     else:
         run.warm_up()
     for _ in range(5 if thorough else 2):
-        purchases.measure()
-    share = run.communication_share(3 if thorough else 1) if run.processes > 1 else None
+        sampler.measure()
+    share = communication_share(run, 3 if thorough else 1) if run.processes > 1 else None
     run.close()
-    return summarise(purchases.windows), share
+    return summarise(sampler.windows), share
 
 
 def note_ratios(

@@ -1,4 +1,7 @@
-"""Between a test's process and rank 0 of its run: one JSON object a line, over a Unix socket."""
+"""Messages between processes of ours: JSON over connections of `multiprocessing`, never pickle.
+
+Sides run code that is not ours, and to unpickle what they send would be to run it here.
+"""
 
 from __future__ import annotations
 
@@ -6,81 +9,91 @@ import json
 import os
 import shutil
 import socket
+import struct
 import tempfile
-import time
-from contextlib import suppress
+from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
-ADDRESS_VARIABLE = "PYTEST_ENERGY_LAUNCHER"
-"""Path of the socket at which rank 0 finds the process that launched it."""
+from pytest_energy.errors import EnergyError
+
+ADDRESS_VARIABLE = "PYTEST_ENERGY_CHANNEL"
+"""Path of the socket at which a process finds the one that it was started by."""
+
+MAX_BYTES = 1 << 26
+"""A longer message is none: its length was read from bytes that mean something else."""
+STALL_SECONDS = 10.0
 
 Message = dict[str, Any]
 
 
-class ClosedError(Exception):
+class ClosedError(EnergyError):
     """The other end is gone."""
 
 
 class Channel:
-    """One end of the conversation."""
+    """One end of a conversation over a socket, which it owns and no child inherits.
 
-    def __init__(self, connection: socket.socket) -> None:
+    `stall_seconds` is how long the other end may take to go on with a message, to send or read it,
+    once that has begun; a `Connection` alone would wait for ever.
+    """
+
+    def __init__(self, connection: Connection, stall_seconds: float = STALL_SECONDS) -> None:
         self._connection = connection
-        self._pending = b""
+        os.set_inheritable(connection.fileno(), False)
+        stall = struct.pack("ll", *divmod(int(1e6 * stall_seconds), 1_000_000))  # a `timeval`
+        with socket.socket(fileno=os.dup(connection.fileno())) as options:
+            options.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stall)
+            options.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stall)
 
-    def send(self, message: Message) -> None:
-        """Send a message; `ClosedError` where nobody is left to read it."""
-        self._connection.settimeout(None)
+    def send(self, kind: str, **fields: Any) -> None:
+        """Send one message; raises `ClosedError` if nobody reads any more."""
         try:
-            self._connection.sendall(json.dumps(message).encode() + b"\n")
-        except OSError as error:
-            raise ClosedError(str(error)) from None
+            self._connection.send_bytes(json.dumps({"kind": kind, **fields}).encode())
+        except OSError:
+            raise ClosedError("the other process does not listen any more") from None
 
-    def receive(self, seconds: float | None = None) -> Message | None:
-        """The next message; None where there is none within `seconds` (None: however long).
+    def receive(self, timeout_seconds: float | None = None) -> Message | None:
+        """The next message; None after the timeout (None: however long that takes).
 
-        `ClosedError` where the other end is gone.
+        Raises `ClosedError` if the other end is gone, `EnergyError` for what is no message.
         """
-        give_up = None if seconds is None else time.monotonic() + seconds
-        while b"\n" not in self._pending:
-            left = None if give_up is None else max(0.001, give_up - time.monotonic())
-            self._connection.settimeout(left)
-            try:
-                received = self._connection.recv(65536)
-            except TimeoutError:
+        try:
+            if not self._connection.poll(timeout_seconds):
                 return None
-            except OSError as error:
-                raise ClosedError(str(error)) from None
-            if not received:
-                raise ClosedError("the other end was closed")
-            self._pending += received
-        line, _, self._pending = self._pending.partition(b"\n")
-        message: Message = json.loads(line)
-        return message
+            return _message(self._connection.recv_bytes(MAX_BYTES))
+        except BlockingIOError:
+            raise _no_message() from None
+        except (EOFError, OSError):
+            if not (self._connection.closed or self._connection.readable):
+                raise _no_message() from None  # its length was out of bounds
+            raise ClosedError("the other process has ended") from None
 
     def close(self) -> None:
-        """Hang up; a second call does nothing."""
+        """Close this end; a second call does nothing."""
         self._connection.close()
 
 
 class Listener:
-    """Where rank 0 is to report: a socket that only this user can reach."""
+    """Where another process is to connect: a socket in a folder that only this user can enter."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="pytest-energy-"))
-        self.address = str(self._folder / "launcher")
+        self.address = str(self._folder / "socket")
+        # That of `multiprocessing` waits for ever, even if who was to connect has died.
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(self.address)
         self._socket.listen(1)
 
-    def accept(self, seconds: float) -> Channel | None:
-        """The channel to whoever has connected; None where nobody has within `seconds`."""
-        self._socket.settimeout(seconds)
+    def accept(self, timeout_seconds: float) -> Channel | None:
+        """The channel to whoever has connected; None after the timeout."""
+        self._socket.settimeout(timeout_seconds)
         try:
-            return Channel(self._socket.accept()[0])
+            accepted = self._socket.accept()[0]
         except TimeoutError:
             return None
+        accepted.setblocking(True)
+        return Channel(Connection(accepted.detach()))
 
     def close(self) -> None:
         """Stop listening; channels stay open."""
@@ -88,14 +101,24 @@ class Listener:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def to_launcher() -> Channel | None:
-    """The channel to the process that launched this one; None where none did, or it is gone."""
+def connect() -> Channel | None:
+    """The channel to the process that started this one; None if there is none, or it is gone."""
     address = os.environ.get(ADDRESS_VARIABLE)
-    if not address:
+    try:
+        return Channel(Client(address, "AF_UNIX")) if address else None
+    except OSError:
         return None
-    connection = socket.socket(socket.AF_UNIX)
-    with suppress(OSError):
-        connection.connect(address)
-        return Channel(connection)
-    connection.close()
-    return None
+
+
+def _message(data: bytes) -> Message:
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict) or "kind" not in message:
+        raise _no_message()
+    return message
+
+
+def _no_message() -> EnergyError:
+    return EnergyError("a side sent what is no message; does its code write to our pipe?")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_energy.ab import interpreter
-from pytest_energy.ab.interpreter import Interpreter, find_interpreter, lend_package
 from pytest_energy.ab.paired_check import Target
-from pytest_energy.ab.revision import Revision, find_revision
 from pytest_energy.ab.rounds import SidePair
 from pytest_energy.ab.side_place import SidePlace, import_path, side_arguments
 from pytest_energy.ab.side_process import SideProcess, SideSettings
+from pytest_energy.ab.targets import (
+    PREFIX,
+    Interpreter,
+    Revision,
+    find_interpreter,
+    find_revision,
+    lend_package,
+)
 from pytest_energy.ab.worktree import Worktree
 from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.settings import Settings
@@ -29,12 +35,14 @@ class Invocation:
     """What of the run's own command line its sides need as well.
 
     `configuration` is the ini file in use, `passed` arguments that decide how tests run, `emptied`
-    are options that a side must not have from an ini file.
+    are options that a side must not have from an ini file. `end` ends the run in order on a signal
+    that would end it at once.
     """
 
     configuration: Path | None
     passed: tuple[str, ...]
     emptied: tuple[str, ...]
+    end: Callable[[signal.Signals], None]
 
 
 class Comparison:
@@ -50,7 +58,7 @@ class Comparison:
         self._worktree: Worktree | None = None
         self._lent: tempfile.TemporaryDirectory[str] | None = None
         self._with: Revision | Interpreter
-        if asked.startswith(interpreter.PREFIX):
+        if asked.startswith(PREFIX):
             self._with = find_interpreter(asked, self._root)
         else:
             option = "--energy-compare" if settings.compare else "--energy-settle"
@@ -107,7 +115,7 @@ class Comparison:
             return base, SidePlace("head", own, sys.executable, root, root, path)
         revision = self._with
         if self._worktree is None:
-            self._worktree = Worktree(revision.toplevel, revision.commit)
+            self._worktree = Worktree(revision.toplevel, revision.commit, self._invocation.end)
         top, tree = revision.toplevel, self._worktree.path
         base = SidePlace(
             "base",

@@ -54,20 +54,16 @@ class PairedCheck(ABC):
         entry = stored.entry if stored else None
         self.levels = policy.levels(base.metric, context.asked, context.settings, entry)
         self.base = replace(base, tolerance=self.levels.tolerance, detect=self.levels.detect)
-        budget = context.error_budget
-        alpha = budget.taken(context.test) if open_record else budget.take(context.test)
-        self.alpha = alpha / self._stages
-        self.beta = policy.MISSED / self._stages
+        self.alpha, self.beta = (
+            context.settling_alpha() if open_record else context.alpha(),
+            context.beta,
+        )
         self.most_pairs = policy.most_windows(base, context, pairs=True)
         self.known: Sequence[SessionStats] = ()
         if entry and stored and base.metric == "joules_per_token" and not stored.local:
             same = entry.workload in (None, base.workload)
             self.known = session_stats(entry) if same else ()
         self.sampler = PairedSampler(sides, ready, context.on_window)
-
-    @property
-    def _stages(self) -> int:
-        return 2 if self._open else 1
 
     def verdict(self) -> VerdictRecord:
         """The record of the check; raises `SideFaultError` if a side cannot go on."""

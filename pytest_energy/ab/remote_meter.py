@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
-from pytest_energy.ab.messages import Channel, Message
 from pytest_energy.errors import EnergyError
+from pytest_energy.ipc import Channel, Message
 from pytest_energy.metering import begin_span
 from pytest_energy.meters.protocol import (
     Conditions,
@@ -24,7 +24,7 @@ from pytest_energy.outcomes import Method
 CALLS = frozenset({"begin", "work_started", "end", "read", "conditions"})
 
 
-class ServedSpan:
+class RemoteSpan:
     """A window that the metering process has begun."""
 
     def __init__(self, channel: Channel, begun: Message) -> None:
@@ -37,20 +37,21 @@ class ServedSpan:
     def end(self, ended: float) -> Measured:
         """Joules from `started` to `ended`, on the clock that all processes share."""
         answer = ask(self._channel, "end", number=self._number, ended=ended)
+        power = answer["power"]
         return Measured(
             answer["joules_by_domain"],
             answer["uncertainty_joules"],
             tuple(answer["faults"]),
             answer["notes"],
-            None if answer["power"] is None else lambda: _traces(answer["power"]),
+            None if power is None else lambda: _traces(power),
         )
 
     def _work_started(self, seconds: float) -> None:
         ask(self._channel, "work_started", number=self._number, seconds=seconds)
 
 
-class ServedMeter:
-    """A meter that another process has open."""
+class RemoteMeter:
+    """A meter that another process has open; `facts` are those of `facts_of`."""
 
     def __init__(self, channel: Channel, facts: Mapping[str, Any]) -> None:
         self.name: str = facts["name"]
@@ -60,9 +61,9 @@ class ServedMeter:
         self.resolution_joules: float = facts["resolution_joules"]
         self._channel = channel
 
-    def begin(self) -> ServedSpan:
+    def begin(self) -> RemoteSpan:
         """Begin a window now; may wait for an update of the source first."""
-        return ServedSpan(self._channel, ask(self._channel, "begin"))
+        return RemoteSpan(self._channel, ask(self._channel, "begin"))
 
     def read(self) -> Reading:
         """Cumulative joules by domain since the meter was opened (J)."""
@@ -83,7 +84,7 @@ def _traces(power: Mapping[str, Any]) -> dict[str, PowerTrace]:
 
 
 def facts_of(meter: Meter) -> dict[str, Any]:
-    """What a `ServedMeter` is made of, of builtin types alone."""
+    """What a `RemoteMeter` is made of, of builtin types alone."""
     return {
         "name": meter.name,
         "method": meter.method,
@@ -94,7 +95,7 @@ def facts_of(meter: Meter) -> dict[str, Any]:
 
 
 def ask(channel: Channel, kind: str, **fields: Any) -> Message:
-    """Call the meter; raises `EnergyError` where the call does."""
+    """Call the meter; raises `EnergyError` if the call does."""
     channel.send(kind, **fields)
     answer = channel.receive()
     assert answer is not None, "waiting without a timeout ends with a message"
@@ -103,7 +104,7 @@ def ask(channel: Channel, kind: str, **fields: Any) -> Message:
     return answer
 
 
-class MeterCalls:
+class MeterServer:
     """Answers one side's calls; `ended` counts the windows that it closed."""
 
     def __init__(self, meter: Meter, channel: Channel) -> None:
@@ -116,13 +117,14 @@ class MeterCalls:
     def answer(self, message: Message) -> None:
         """Do what a message asks of the meter, and send what came of it."""
         try:
-            fields = self._called(message)
+            fields = self._called(**message)
         except EnergyError as error:
             fields = {"error": str(error)}
         self._channel.send("answer", **fields)
 
-    def _called(self, message: Message) -> dict[str, Any]:
-        kind = message["kind"]
+    def _called(
+        self, kind: str, number: int = -1, seconds: float = 0.0, ended: float = 0.0
+    ) -> dict[str, Any]:
         if kind == "begin":
             span = begin_span(self._meter)
             number = next(self._numbers)
@@ -130,25 +132,21 @@ class MeterCalls:
             restarts = hasattr(span, "work_started")
             return {"number": number, "started": span.started, "restarts": restarts}
         if kind == "work_started":
-            restart = getattr(self._spans[message["number"]], "work_started", None)
-            if restart is not None:
-                restart(message["seconds"])
+            getattr(self._spans[number], kind)(seconds)
             return {}
         if kind == "end":
             self.ended += 1
-            return _fields(self._spans.pop(message["number"]).end(message["ended"]))
+            measured = self._spans.pop(number).end(ended)
+            return {
+                "joules_by_domain": dict(measured.joules_by_domain),
+                "uncertainty_joules": measured.uncertainty_joules,
+                "faults": measured.faults,
+                "notes": dict(measured.notes),
+                # The window is over, so that putting its power together costs it nothing.
+                "power": None if measured.power is None else dict(measured.power()),
+            }
         if kind == "read":
             reading = self._meter.read()
             return {"seconds": reading.seconds, "joules": dict(reading.joules)}
-        return asdict(self._meter.conditions())
-
-
-def _fields(measured: Measured) -> dict[str, Any]:
-    return {
-        "joules_by_domain": dict(measured.joules_by_domain),
-        "uncertainty_joules": measured.uncertainty_joules,
-        "faults": list(measured.faults),
-        "notes": dict(measured.notes),
-        # The window is over, so that putting its power together costs it nothing.
-        "power": None if measured.power is None else dict(measured.power()),
-    }
+        conditions = self._meter.conditions()
+        return {"faults": conditions.faults, "notes": dict(conditions.notes)}

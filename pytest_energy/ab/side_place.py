@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
-from pytest_energy.workloads import engine as allocator
+from pytest_energy.workloads import engine
 
 _PACKAGES = ("site-packages", "dist-packages")
-_QUIET = {"OMP_NUM_THREADS": "1", **allocator.VARIABLES}
+_QUIET = {"OMP_NUM_THREADS": "1", **engine.VARIABLES}
 """Modelled joules are CPU time. Threads that wait for each other spin, and memory that goes back to
-the kernel at each step is zeroed at each step: by per cents another figure in each process."""
+the kernel at each step is zeroed at each step: processes then differ by per cents."""
 
 
 @dataclass(frozen=True)
-class Place:
+class SidePlace:
     """One side's whereabouts; `root` is pytest's root there, `toplevel` the tree around it.
 
     `import_path` comes first on the side's path; entries under `ignored` are taken off it.
@@ -105,8 +105,13 @@ _COVERAGE = ("--cov", "--no-cov")
 _OURS = "--energy-"
 
 
-def passed_on(arguments: Sequence[str], positional: Sequence[str]) -> list[str]:
-    """The arguments of a run that its sides need as well; `positional` names files and tests."""
+def passed_on(
+    arguments: Sequence[str], positional: Sequence[str], value_options: Collection[str]
+) -> list[str]:
+    """The arguments of a run that its sides need as well; `positional` names files and tests.
+
+    `value_options` are those of our options that take a value, such as `--energy-json`.
+    """
     files, kept, index = list(positional), [], 0
     while index < len(arguments):
         word, following = arguments[index], arguments[index + 1 : index + 2]
@@ -114,7 +119,7 @@ def passed_on(arguments: Sequence[str], positional: Sequence[str]) -> list[str]:
         if word.startswith("--"):
             name, separate = word.partition("=")[0], "=" not in word
             if name in _DROPPED or name.startswith(_OURS):
-                takes = _DROPPED.get(name, _takes_value(name))
+                takes = _DROPPED.get(name, name in value_options)
                 width += takes and separate
             elif not name.startswith(_COVERAGE):
                 kept.append(word)
@@ -134,13 +139,6 @@ def passed_on(arguments: Sequence[str], positional: Sequence[str]) -> list[str]:
     return kept
 
 
-def _takes_value(name: str) -> bool:
-    from pytest_energy.plugin.options import OPTIONS
-
-    option = OPTIONS.get(name.removeprefix("--").replace("-", "_"))
-    return option is not None and option[0] is not None
-
-
 def side_arguments(
     nodeid: str,
     root: Path,
@@ -148,16 +146,17 @@ def side_arguments(
     passed: Sequence[str],
     data: str,
     models: Path | None,
+    emptied: Collection[str],
 ) -> list[str]:
-    """The whole command line of a side's pytest; nothing of the user's own files is written."""
-    emptied = ("hw", "update", "json", "compare", "settle", "history", "markdown", "html")
-    from pytest_energy.plugin.options import OPTIONS
+    """The whole command line of a side's pytest; nothing of the user's own files is written.
 
+    `emptied` are options that are to have no value there, such as `--energy-json`.
+    """
     return [
         *passed,
         f"--rootdir={root}",
         *(["-c", str(configuration)] if configuration else []),
-        *(f"--energy-{name}=" for name in emptied if f"energy_{name}" in OPTIONS),
+        *(f"{option}=" for option in emptied),
         f"--energy-data={data}",
         *([f"--energy-models={models}"] if models else []),
         # Captured output would be lost with a process that dies; here it goes to a file.
@@ -166,9 +165,6 @@ def side_arguments(
         "--color=no",
         "-q",
         # What an ini file selects need not be what this run did; here the test is named.
-        "-m",
-        "",
-        "-k",
-        "",
+        *("-m", "", "-k", ""),
         nodeid,
     ]

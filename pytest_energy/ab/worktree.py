@@ -11,10 +11,10 @@ import signal
 import tarfile
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
-from pytest_energy.ab.revision import GitError, attempt, git, run
+from pytest_energy.ab.targets import GitError, attempt, git, git_bytes
 from pytest_energy.errors import EnergyError
 
 PREFIX = "pytest-energy-"
@@ -25,18 +25,25 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 class Worktree:
     """A detached checkout of `commit`, with the submodules that the user's checkout has.
 
-    The user's checkout, index, stash and refs stay as they are; hooks do not run.
+    The user's checkout, index, stash and refs stay as they are; hooks do not run. `on_signal` is
+    called for a signal that would end this process at once, to end it in order instead.
     """
 
-    def __init__(self, toplevel: Path, commit: str) -> None:
+    def __init__(
+        self,
+        toplevel: Path,
+        commit: str,
+        on_signal: Callable[[signal.Signals], None] | None = None,
+    ) -> None:
         self._toplevel = toplevel
         _remove_abandoned(toplevel)
         self._folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
         (self._folder / _OWNER).write_text(str(os.getpid()), encoding="utf-8")
         self.path = self._folder / toplevel.name
-        self._previous: dict[int, object] = {}
+        self._heeded: list[int] = []
         atexit.register(self.remove)
-        self._heed_signals()
+        if on_signal is not None:
+            self._heed_signals(on_signal)
         try:
             git(toplevel, "worktree", "add", "--detach", "--quiet", str(self.path), commit)
             _fill_submodules(toplevel, self.path)
@@ -58,20 +65,20 @@ class Worktree:
         self._restore_signals()
         atexit.unregister(self.remove)
 
-    def _heed_signals(self) -> None:
-        """Let signals that would end this process at once end pytest in order instead."""
+    def _heed_signals(self, on_signal: Callable[[signal.Signals], None]) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _SIGNALS:
             if signal.getsignal(number) is signal.SIG_DFL:
-                self._previous[number] = signal.signal(number, _end_in_order)
+                signal.signal(number, lambda found, _: on_signal(signal.Signals(found)))
+                self._heeded.append(number)
 
     def _restore_signals(self) -> None:
         # From a thread that may not set handlers, they stay.
         with contextlib.suppress(ValueError):
-            for number in list(self._previous):
-                signal.signal(number, signal.SIG_DFL)
-                del self._previous[number]
+            while self._heeded:
+                signal.signal(self._heeded[-1], signal.SIG_DFL)
+                self._heeded.pop()
 
 
 def _remove(toplevel: Path, path: Path) -> None:
@@ -96,12 +103,6 @@ def _remove_abandoned(toplevel: Path) -> None:
                 _remove(toplevel, path)
 
 
-def _end_in_order(number: int, _frame: FrameType | None) -> None:
-    import pytest
-
-    pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
-
-
 def _fill_submodules(source: Path, target: Path) -> None:
     """Put the submodules' commits into a worktree, from the clones that the checkout has."""
     for line in git(target, "ls-files", "--stage", "-z").split("\0"):
@@ -112,7 +113,7 @@ def _fill_submodules(source: Path, target: Path) -> None:
         if not (clone / ".git").exists():
             continue  # not there in the user's checkout either
         try:
-            archive = run(clone, "archive", "--format=tar", commit)
+            archive = git_bytes(clone, "archive", "--format=tar", commit)
         except GitError:
             raise EnergyError(
                 f"submodule `{name}` lacks commit `{commit[:9]}`, which the base has; fetch it "

@@ -49,8 +49,7 @@ class Check(ABC):
             changed_environment=comparability.changed_environment(self.reference, context.hardware),
         )
         self.recorder = BaselineRecorder(context)
-        self.alpha = context.error_budget.take(context.test) / context.stages
-        self.beta = policy.MISSED / context.stages
+        self.alpha, self.beta = context.alpha(), context.beta
         self.most_windows = policy.most_windows(self.base, context)
         self._unsteady = False
 

@@ -12,6 +12,9 @@ from pytest_energy.metering.hardware import Hardware
 from pytest_energy.outcomes import Method
 from pytest_energy.stats.sequential import ErrorBudget
 
+MISSED = 0.03
+"""Share of changes as large as `detect` that one figure's gates may pass."""
+
 
 @dataclass(frozen=True)
 class CheckContext:
@@ -31,7 +34,20 @@ class CheckContext:
     on_window: Callable[[str, int, Window], None]
     on_output: Callable[[str, str], None]
 
+    def alpha(self) -> float:
+        """The next check's share of the false failures that one run allows itself."""
+        return self.error_budget.take(self.test) / self._stages
+
+    def settling_alpha(self) -> float:
+        """The same for the pairs that settle what the latest check left open."""
+        return self.error_budget.taken(self.test) / self._stages
+
     @property
-    def stages(self) -> int:
+    def beta(self) -> float:
+        """The share of changes to be caught that one gate may miss."""
+        return MISSED / self._stages
+
+    @property
+    def _stages(self) -> int:
         """How many gates may judge one figure, which share its error rates."""
         return 2 if self.settings.settle else 1

@@ -13,9 +13,6 @@ from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 from pytest_energy.units import FRACTION, quantity
 
-MISSED = 0.03
-"""Share of changes as large as `detect` that one gate may pass."""
-
 MOST_WINDOWS = 30
 """Windows, or pairs, that one verdict may cost unless the run says otherwise."""
 

@@ -9,16 +9,18 @@ import contextlib
 import sys
 from collections.abc import Generator, Sequence
 from importlib.metadata import entry_points
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from pytest_energy.ab.messages import VERSION, Channel, ClosedError, Message, is_memory, last_error
+from pytest_energy.ab.messages import VERSION, is_memory, last_error
 from pytest_energy.ab.remote_meter import RemoteMeter
 from pytest_energy.ab.same_work import facts_of_run, foreign_module
 from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import Run
 from pytest_energy.errors import EnergyError
+from pytest_energy.ipc import Channel, ClosedError, Message
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget
@@ -170,8 +172,8 @@ class SidePlugin:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the test and answer until it is over; the arguments say where the channel is."""
-    channel = Channel(int(arguments[0]), int(arguments[1]))
+    """Run the test and answer until it is over; the argument is the inherited descriptor."""
+    channel = Channel(Connection(int(arguments[0])))
     try:
         told = channel.receive(START_SECONDS)
     except ClosedError:

@@ -100,7 +100,7 @@ def test_faults_of_a_side_are_named(repository: Repository) -> None:
     report = repository.path.parent / "report.json"
 
     done = repository.pytest(
-        "--energy-compare=HEAD", "--energy-side-timeout=10", f"--energy-json={report}", "-rs"
+        "--energy-compare=HEAD", "--energy-side-timeout=5", f"--energy-json={report}", "-rs"
     )
 
     found = {v["nodeid"].rpartition("::")[2]: v for v in json.loads(report.read_text())["verdicts"]}
@@ -109,7 +109,7 @@ def test_faults_of_a_side_are_named(repository: Repository) -> None:
     assert dies[:2] == hangs[:2] == memory[:2] == ("invalid", True)
     assert "the head (`working tree`) died: its process ended with code 7" in dies[2]
     assert "last words" in done.stdout
-    assert "does not end its window within 10 s (`--energy-side-timeout`)" in hangs[2]
+    assert "does not end its window within 5 s (`--energy-side-timeout`)" in hangs[2]
     # On its own it runs out of memory, too.
     assert "ran out of memory: OutOfMemoryError: tried to allocate 3 GiB" in memory[2]
     assert said["test_prints"][:2] == ("within", False)

@@ -6,32 +6,57 @@ import json
 import os
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import pytest_energy
 from ab_support import Repository, ledger_repository
-from pytest_energy.ab import interpreter as interpreters
+from pytest_energy.ab import targets
 from pytest_energy.errors import EnergyError
 
 OLDER = "5.20.0"
+PYTEST_NEEDS = (
+    "pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "tomli", "exceptiongroup",
+    "typing_extensions",
+)  # fmt: skip
+
+
+def virtual_environment(folder: Path) -> tuple[Path, Path]:
+    """A virtual environment without any packages: its interpreter, and where they would be."""
+    real = Path(os.path.realpath(sys.executable))
+    python = folder / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(real)
+    (folder / "pyvenv.cfg").write_text(f"home = {real.parent}\n")
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    site = folder / "lib" / f"python{version}" / "site-packages"
+    site.mkdir(parents=True)
+    return python, site
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
     """A virtual environment with what this one has, and an older `transformers` by name."""
-    folder = tmp_path / "older"
-    (folder / "bin").mkdir(parents=True)
-    python = folder / "bin" / "python"
-    python.symlink_to(os.path.realpath(sys.executable))
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    (folder / "pyvenv.cfg").write_text(f"home = {Path(os.path.realpath(sys.executable)).parent}\n")
-    site = folder / "lib" / f"python{version}" / "site-packages"
+    python, site = virtual_environment(tmp_path / "older")
     info = site / "transformers-5.20.0.dist-info"
-    info.mkdir(parents=True)
+    info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: transformers\nVersion: {OLDER}\n")
     (site / "shared.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return python
+
+
+@pytest.fixture
+def bare_environment(tmp_path: Path) -> Path:
+    """A virtual environment with pytest, what it needs itself, and nothing else."""
+    python, site = virtual_environment(tmp_path / "bare")
+    for name in PYTEST_NEEDS:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            package = Path(spec.origin)
+            package = package.parent if package.name == "__init__.py" else package
+            (site / package.name).symlink_to(package)
     return python
 
 
@@ -61,8 +86,18 @@ def test_another_interpreter_is_the_base_and_its_packages_are_named(
     assert comparison["head"]["reference"] == f"python:{sys.executable}"
 
 
+def test_a_base_needs_pytest_alone(tmp_path: Path, bare_environment: Path) -> None:
+    repository: Repository = ledger_repository(tmp_path / "work")
+
+    done = repository.pytest(f"--energy-compare=python:{bare_environment}")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tomlkit" not in done.stdout
+    assert "mine/model: within." in done.stdout
+
+
 def test_a_package_is_lent_alone(tmp_path: Path) -> None:
-    folder = Path(interpreters.lend_package(tmp_path))
+    folder = Path(targets.lend_package(tmp_path))
 
     assert [path.name for path in folder.iterdir()] == ["pytest_energy"]
     assert (folder / "pytest_energy" / "units.py").is_file()
@@ -75,8 +110,7 @@ def program(path: Path, body: str) -> Path:
 
 
 def answer(version: str, **found: bool) -> str:
-    everything = {"pytest": True, "filelock": True, "tomlkit": True, "pynvml": True}
-    names = json.dumps({**everything, "pytest_energy": False, **found})
+    names = json.dumps({"pytest": True, "pytest_energy": False, **found})
     return f"""echo '{{"version": {version}, "found": {names}, "worker": false}}'"""
 
 
@@ -85,8 +119,7 @@ def answer(version: str, **found: bool) -> str:
     [
         ("exit 3", "does not answer as a Python interpreter"),
         (answer("[3, 9, 1]"), r"is Python 3\.9\.1; a side needs 3\.10"),
-        (answer("[3, 12, 1]", pynvml=False, pytest=False),
-         "lacks `pytest`, `pynvml`.* -m pip install pytest nvidia-ml-py"),
+        (answer("[3, 12, 1]", pytest=False), "lacks `pytest`, .* -m pip install pytest`"),
         (answer("[3, 12, 1]", pytest_energy=True), "knows no A/B; upgrade"),
     ],
 )  # fmt: skip
@@ -94,17 +127,17 @@ def test_interpreters_that_cannot_run_a_side(tmp_path: Path, body: str, message:
     path = program(tmp_path / "python", body)
 
     with pytest.raises(EnergyError, match=message):
-        interpreters.find_interpreter(f"python:{path}", tmp_path)
+        targets.find_interpreter(f"python:{path}", tmp_path)
 
 
 def test_an_interpreter_without_our_package_is_lent_it(tmp_path: Path) -> None:
     path = program(tmp_path / "python", answer("[3, 12, 1]"))
 
-    found = interpreters.find_interpreter("python:python", tmp_path)
+    found = targets.find_interpreter("python:python", tmp_path)
 
     assert (found.python, found.version, found.lends) == (str(path), "3.12.1", True)
 
 
 def test_a_folder_is_no_interpreter(tmp_path: Path) -> None:
     with pytest.raises(EnergyError, match="is no program; give the path of an interpreter"):
-        interpreters.find_interpreter(f"python:{tmp_path}", tmp_path)
+        targets.find_interpreter(f"python:{tmp_path}", tmp_path)

@@ -1,40 +1,49 @@
-"""The order in which both sides' windows are bought, and who judges them."""
+"""The order in which both sides' windows are measured, and which gate's verdict counts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from pytest_energy.ab.rounds import BASE, HEAD, Judge, Rounds, decide
-from pytest_energy.checks.measuring import Purchases
+from pytest_energy.ab.rounds import BASE, HEAD, PairedSampler, SidePair
+from pytest_energy.ab.same_work import RunFacts
+from pytest_energy.ab.side_place import SidePlace
+from pytest_energy.ab.side_process import Ready, SideProcess
 from pytest_energy.gate.gates import PairedGate
 from pytest_energy.metering import Window
 
-bought: list[str] = []
+measured: list[str] = []
+
+READY = Ready(0, "joules_per_token", None, (RunFacts("mine", None, None, 1000, None, {}),), {})
 
 
-@dataclass
-class Side:
-    """Sells windows whose J/token climb with each window that anyone sells."""
+class Process:
+    """A side whose J/token climb with each window that either side measures."""
 
-    id: str
-    joules_per_token: float
-    digest: str | None = None
-    padding_overhead: float | None = None
+    def __init__(self, name: str, joules_per_token: float) -> None:
+        self._name, self._joules_per_token = name, joules_per_token
 
-    def window(self) -> Window:
-        bought.append(self.id)
-        joules = 1000 * self.joules_per_token * (1 + 0.004 * len(bought))
+    def come_to(self, index: int, earlier: Sequence[Any]) -> Ready:
+        return READY
+
+    def window(self, run: int) -> Window:
+        measured.append(self._name)
+        joules = 1000 * self._joules_per_token * (1 + 0.004 * len(measured))
         return Window("work", "counter", {"gpu:0": joules}, 1.0, 0.0, 0.0, tokens=1000)
 
 
-def rounds(base: float, head: float) -> Rounds:
-    bought.clear()
-    sides = (Side("A", base), Side("B", head))
-    old, new = ([Purchases(side, lambda *_: None)] for side in sides)
-    return Rounds((old, new))
+def rounds(base: float, head: float) -> PairedSampler:
+    measured.clear()
+    costs = {"A": base, "B": head}
+    places = [SidePlace(name, name, "python", Path(), Path(), ()) for name in costs]
+
+    def start(place: SidePlace) -> SideProcess:
+        return cast("SideProcess", Process(place.name, costs[place.name]))
+
+    return PairedSampler(SidePair(places, start), (READY, READY), lambda *_: None)
 
 
 def figure(side: int, windows: Sequence[Window]) -> float:
@@ -45,27 +54,26 @@ def figure(side: int, windows: Sequence[Window]) -> float:
 def test_abba_cancels_what_drifts_with_time() -> None:
     both = rounds(0.005, 0.005)
 
-    judge, verdict = decide(both, [Judge(PairedGate(), figure)])
+    number, verdict = both.decide([(PairedGate(), figure)])
 
-    assert "".join(bought).startswith("ABBAABBA")
-    assert judge.gate.verdict is verdict
+    assert "".join(measured).startswith("ABBAABBA")
+    assert number == 0
     assert verdict.outcome == "within"
     assert verdict.change == pytest.approx(0, abs=1e-3)
     assert verdict.drift == pytest.approx(0.004, abs=1e-3)
-    assert both.pairs(figure)[1] == (both.windows(BASE, 1)[0].joules_per_token,
-                                     both.windows(HEAD, 1)[0].joules_per_token)  # fmt: skip
+    assert both.pairs(figure)[1] == (both.round(BASE, 1)[0].joules_per_token,
+                                     both.round(HEAD, 1)[0].joules_per_token)  # fmt: skip
 
 
-def test_the_worst_of_two_figures_counts_and_rounds_bought_before_count_too() -> None:
+def test_the_worst_of_two_figures_counts_and_rounds_measured_before_count_too() -> None:
     both = rounds(0.005, 0.005)
-    both.buy()
+    both.measure()
 
     def heavier(side: int, windows: Sequence[Window]) -> float:
         return figure(side, windows) * (1.1 if side == HEAD else 1.0)
 
-    judges = [Judge(PairedGate(), figure), Judge(PairedGate(), heavier)]
-    judge, verdict = decide(both, judges)
+    number, verdict = both.decide([(PairedGate(), figure), (PairedGate(), heavier)])
 
-    assert judge is judges[1]
+    assert number == 1
     assert verdict.outcome == "regression"
     assert len(verdict.windows) == both.count

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from pytest_energy.ab.messages import SideFaultError, ending, is_memory, last_error, tail_of
+from pytest_energy.ab.messages import SideFaultError, ending, is_memory, last_error
 from pytest_energy.ab.same_work import (
     OtherWorkError,
     RunFacts,
@@ -18,12 +17,14 @@ from pytest_energy.ab.same_work import (
     facts_of_run,
     require_same_work,
 )
-from pytest_energy.ab.side_place import Place, import_path, passed_on, side_arguments
-from pytest_energy.checks import policy
-from pytest_energy.checks.check import Check
+from pytest_energy.ab.side_place import SidePlace, import_path, passed_on, side_arguments
+from pytest_energy.baselines.store import BaselineStore
+from pytest_energy.checks.context import MISSED, CheckContext
+from pytest_energy.checks.settings import Settings, TestSettings
+from pytest_energy.child_process import tail_of
 from pytest_energy.errors import EnergyError
-from pytest_energy.plugin.items import EnergyMarker
-from pytest_energy.plugin.options import EnergyConfig
+from pytest_energy.metering.device_session import DeviceSession
+from pytest_energy.meters import Meter
 from pytest_energy.reports.terminal import pair_changes, side_by_side
 from pytest_energy.results import Comparison, Side, VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
@@ -45,22 +46,21 @@ from pytest_energy.stats.sequential import ErrorBudget
 )  # fmt: skip
 def test_what_of_a_command_line_a_side_is_given(given: str, kept: str) -> None:
     files = ["benchmarks", "tests/test_a.py::test_b"]
-    assert passed_on(given.split(), [f for f in files if f in given]) == kept.split()
+    with_value = {"--energy-compare", "--energy-json"}
+    assert passed_on(given.split(), [f for f in files if f in given], with_value) == kept.split()
 
 
 def test_a_sides_command_line_stores_nothing(tmp_path: Path) -> None:
-    found = side_arguments(
-        "t.py::test[a b]", tmp_path, tmp_path / "pytest.ini", ["-s"], "hub", None
-    )
+    emptied = ["--energy-json", "--energy-update"]
+    ini = tmp_path / "pytest.ini"
+    found = side_arguments("t.py::test[a b]", tmp_path, ini, ["-s"], "hub", None, emptied)
 
     assert found[-1] == "t.py::test[a b]"
-    assert {"--energy-json=", "--energy-update=", "--energy-compare=", "--energy-settle="} < {
-        *found
-    }
+    assert {"--energy-json=", "--energy-update="} < {*found}
     assert "--energy-data=hub" in found
     assert found[found.index("-c") + 1] == str(tmp_path / "pytest.ini")
     assert found[-5:-1] == ["-m", "", "-k", ""]  # an ini file's own would deselect the test
-    bare = side_arguments("t.py", tmp_path, None, [], "hub", tmp_path / "models")
+    bare = side_arguments("t.py", tmp_path, None, [], "hub", tmp_path / "models", emptied)
     assert "-c" not in bare
     assert f"--energy-models={tmp_path / 'models'}" in bare
 
@@ -77,7 +77,7 @@ def test_a_tree_comes_first_and_the_other_one_not_at_all(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(top / "lib"), "/elsewhere"]))
 
     path = import_path(top / "package", top, other)
-    place = Place("base", "HEAD", "python", other, other / "package", path, ignored=top)
+    place = SidePlace("base", "HEAD", "python", other, other / "package", path, ignored=top)
 
     assert path == tuple(str(other / each) for each in ("package", "package/src", "lib"))
     assert place.variables("counter")["PYTHONPATH"] == os.pathsep.join([*path, "/elsewhere"])
@@ -105,7 +105,10 @@ def test_faults_are_named(tmp_path: Path) -> None:
     assert last_error("all well") is None
     assert ending(3) == ("died", "its process ended with code 3")
     assert ending(-11)[1] == "its process was ended by SIGSEGV"
-    assert ending(-9)[0] == "memory"
+    assert ending(-9) == (
+        "memory", "its process was killed (SIGKILL), as the kernel does to free memory"
+    )  # fmt: skip
+    assert ending(-35)[1] == "its process was ended by signal 35"  # one without a name
 
 
 def test_memory_is_recognised_behind_other_errors() -> None:
@@ -154,21 +157,33 @@ def test_a_run_says_what_it_is() -> None:
     assert RunFacts.from_message(told) == RunFacts("mine", None, 1.5, 100, (1, 2), {})
 
 
-def test_both_stages_have_half_of_the_error_budget(tmp_path: Path) -> None:
-    def check(settle: str | None) -> Check:
-        config = EnergyConfig(root=tmp_path, baselines=tmp_path, settle=settle)
-        session: Any = SimpleNamespace(
-            config=config,
-            error_budget=ErrorBudget(5),
-            meter=SimpleNamespace(method="counter"),
-            reference=lambda *_: None,
-        )
-        return Check(session, "node", EnergyMarker(), VerdictRecord("mine", "joules_per_token"))
+@pytest.mark.parametrize(("settle", "stages"), [(None, 1), ("auto", 2)])
+def test_both_stages_have_half_of_the_error_budget(
+    tmp_path: Path, settle: str | None, stages: int
+) -> None:
+    device = DeviceSession.over(cast("Meter", Idle()))
+    settings = Settings(root=tmp_path, baselines=tmp_path, settle=settle, tokens=1)
+    context = CheckContext(
+        test="node",
+        asked=TestSettings(),
+        settings=settings,
+        hardware=device.hardware,
+        method="counter",
+        store=BaselineStore(device, tmp_path, tmp_path),
+        error_budget=ErrorBudget(5),
+        on_window=lambda *_: None,
+        on_output=lambda *_: None,
+    )
 
-    assert check(None).alpha == ErrorBudget(5).take("node")
-    assert check("auto").alpha == ErrorBudget(5).take("node") / 2
-    assert check(None).beta == policy.MISSED
-    assert check("auto").beta == policy.MISSED / 2
+    assert context.alpha() == ErrorBudget(5).take("node") / stages
+    assert context.beta == MISSED / stages
+
+
+class Idle:
+    """A meter of a CPU, that is never read."""
+
+    name, method = "idle", "counter"
+    devices = ()
 
 
 COMPARISON = Comparison(

@@ -23,9 +23,9 @@ from pytest_energy.metering import Window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.meters import Meter
 from pytest_energy.workloads.data import open_data
-from pytest_energy.workloads.distributed import DistributedFineTuning, Worlds
+from pytest_energy.workloads.distributed import DistributedFineTuning, RankGroups
 from pytest_energy.workloads.distributed.rank import visible
-from pytest_energy.workloads.distributed.rank_group import World
+from pytest_energy.workloads.distributed.rank_group import RankGroup
 from pytest_energy.workloads.finetune import FineTuning, prepare
 from workloads_support import SteadyMeter
 
@@ -42,7 +42,7 @@ EXCHANGE = (True, True, False, True)
 
 
 class Pair(NamedTuple):
-    """A run of two ranks, the windows it sold, and what its tree's joules were around each."""
+    """A run of two ranks, its windows, and what its tree's joules were around each."""
 
     run: DistributedFineTuning
     windows: list[Window]
@@ -51,25 +51,25 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    worlds, meter = Worlds(), open_meter("codecarbon")
+    groups, meter = RankGroups(), open_meter("codecarbon")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_ENERGY_LOCKS", str(tmp_path_factory.mktemp("locks")))
         # As in a test: the devices are held here, and yet metered by the ranks.
         with device_lock([device.uuid for device in meter.devices], 10, print):
-            run = prepared(worlds, meter)
+            run = prepared(groups, meter)
     windows, around = [], []
     for exchange in EXCHANGE:
         before = meter.read().joules["cpu"]
         windows.append(run.window() if exchange else run.window_without_exchange())
         around.append(meter.read().joules["cpu"] - before)
     yield Pair(run, windows, around)
-    worlds.close()
+    groups.close()
     meter.close()
 
 
-def prepared(worlds: Worlds, meter: Meter, **settings: Any) -> DistributedFineTuning:
+def prepared(groups: RankGroups, meter: Meter, **settings: Any) -> DistributedFineTuning:
     """A small run of two ranks."""
-    return worlds.prepare(
+    return groups.prepare(
         "sst2",
         "bert-tiny",
         **{
@@ -125,12 +125,16 @@ def test_a_window_is_every_rank_s_share_of_the_same_batches(pair: Pair) -> None:
 
 
 def test_the_tree_s_joules_count_once(pair: Pair) -> None:
-    for exchange, window, around in zip(EXCHANGE, pair.windows, pair.around, strict=True):
+    found = list(zip(EXCHANGE, pair.windows, pair.around, strict=True))
+    least = 0.4 * min(window.joules_by_domain["cpu"] for each, window, _ in found if each)
+    for exchange, window, around in found:
         assert set(window.joules_by_domain) == {"cpu", "dram"}
-        # The test's process does little but wait meanwhile; what follows a window without
-        # exchange, when ranks take on one model, is outside it.
-        least = 0.75 if exchange else 0.4
-        assert least * around < window.joules_by_domain["cpu"] <= around + 0.5
+        joules = window.joules_by_domain["cpu"]
+        assert joules <= around + 0.5
+        # The test's process does little but wait meanwhile. What follows a window without
+        # exchange, when ranks take on one model, is outside it and may cost more than the window;
+        # but its work is that of the others, less the exchange. One rank of two would be half.
+        assert joules > (0.75 * around if exchange else least)
 
 
 def test_gradients_are_averaged_but_where_they_are_not_exchanged(pair: Pair) -> None:
@@ -180,8 +184,8 @@ def test_names_and_digests_tell_runs_apart(pair: Pair) -> None:
     loaded = {"tokens": 1, "real_tokens": 1, "steps": 1, "parameters": [1, 1]}
 
     def digest(processes: int, nodes: int) -> str:
-        world: Any = type("Places", (), {"processes": processes, "nodes": nodes})
-        return DistributedFineTuning(world, 0, run.workload, loaded).digest
+        group: Any = type("Group", (), {"processes": processes, "nodes": nodes})
+        return DistributedFineTuning(group, 0, run.workload, loaded).digest
 
     digests = {digest(1, 1), digest(2, 1), digest(4, 1), digest(4, 2), run.workload.digest}
     assert len(digests) == 5
@@ -215,27 +219,27 @@ def lives(process: Any) -> bool:
 
 RANK = """
 import os, signal, sys, time
-from pytest_energy.ipc import to_launcher
+from pytest_energy.ipc import connect
 if os.environ["RANK"] == "0":
-    launcher = to_launcher()
-    launcher.receive()
-    launcher.send({"done": {}})
-    launcher.receive()
+    channel = connect()
+    channel.receive()
+    channel.send("done", returned={})
+    channel.receive()
 """
 
 
-def world(tmp_path: Path, code: str, timeout_seconds: float) -> World:
+def group(tmp_path: Path, code: str, timeout_seconds: float) -> RankGroup:
     """Two ranks that run some code instead of training."""
     program = tmp_path / "rank.py"
     program.write_text(RANK + code)
-    return World(2, 1, "codecarbon", timeout_seconds, program=(str(program),))
+    return RankGroup(2, 1, "codecarbon", timeout_seconds, program=(str(program),))
 
 
 def test_a_rank_s_last_words_are_the_error(tmp_path: Path) -> None:
     code = "sys.exit('no room left' if os.environ['RANK'] == '1' else time.sleep(60))"
 
     with pytest.raises(EnergyError, match=r"rank 1 of 2 ended with exit code 1:\nno room left$"):
-        world(tmp_path, code, 60).ask("window")
+        group(tmp_path, code, 60).call("window")
 
     assert ranks_alive(str(tmp_path / "rank.py")) == []
 
@@ -246,14 +250,14 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("waiting for nobody", file=sys.stderr, flush=True)
 time.sleep(600)
 """
-    hanging = world(tmp_path, code, 30)
-    hanging._timeout_seconds = 1.0
+    hanging = group(tmp_path, code, 30)
+    hanging.timeout_seconds = 1.0
     assert len(ranks_alive(str(tmp_path / "rank.py"))) == 2
 
     with pytest.raises(
         EnergyError, match=r"`window` of 2 processes took longer than 1 s(.|\n)*waiting for nobody"
     ):
-        hanging.ask("window")
+        hanging.call("window")
 
     assert ranks_alive(str(tmp_path / "rank.py")) == []
 
@@ -263,8 +267,8 @@ def test_ranks_do_not_outlive_the_process_that_started_them(tmp_path: Path) -> N
     program.write_text(RANK + "time.sleep(600)")
     code = f"""
 import os, signal
-from pytest_energy.workloads.distributed.rank_group import World
-world = World(2, 1, "codecarbon", 60, program=({str(program)!r},))
+from pytest_energy.workloads.distributed.rank_group import RankGroup
+group = RankGroup(2, 1, "codecarbon", 60, program=({str(program)!r},))
 os.kill(os.getpid(), signal.SIGINT)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -300,6 +304,7 @@ def test_two_nodes_add_up_to_the_known_joules(
     here = [sim.SimulatedGpu("constant 300", 0.02), sim.SimulatedGpu("constant 9", 0.02)]
     there = [sim.SimulatedGpu("constant 100", 0.04)]
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    meeting["HF_HUB_OFFLINE"] = "1"  # else the model that is missing is asked for over and over
     for name, value in {**sim.environment(here, pytester.path / "node0"), **meeting}.items():
         monkeypatch.setenv(name, value)
     pytester.makepyfile(TWO_NODES)
@@ -382,7 +387,7 @@ def test_nodes_that_cannot_meet_are_told_why(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
 
         with pytest.raises(EnergyError, match=r"2 processes did\n.*address already in use") as said:
-            World(2, 2, "codecarbon", 60)
+            RankGroup(2, 2, "codecarbon", 60)
 
     assert "Traceback" not in str(said.value)
 
@@ -391,12 +396,12 @@ def test_torch_without_distributed_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(import_module("torch.distributed"), "is_available", lambda: False)
 
     with pytest.raises(EnergyError, match=r"`processes=2` needs `torch.distributed`"):
-        prepared(Worlds(), open_meter("codecarbon"))
+        prepared(RankGroups(), open_meter("codecarbon"))
 
 
 def test_a_meter_without_a_name_cannot_be_opened_elsewhere() -> None:
     with pytest.raises(EnergyError, match="meter `steady` cannot be opened on each node"):
-        prepared(Worlds(), SteadyMeter())
+        prepared(RankGroups(), SteadyMeter())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the nodes of a distributed run measured at the same time, added up to one window; pure."""
+"""Fine-tuning on several ranks: runs of one test, and their nodes' windows added up to one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from pytest_energy.arguments import check_choice, check_count
@@ -18,7 +17,7 @@ from pytest_energy.meters import Meter, meter_names
 from pytest_energy.outcomes import Method
 from pytest_energy.workloads.data.local import LocalSource
 from pytest_energy.workloads.data.protocol import DataSource
-from pytest_energy.workloads.distributed.rank_group import World
+from pytest_energy.workloads.distributed.rank_group import RankGroup
 from pytest_energy.workloads.engine import default_device
 from pytest_energy.workloads.finetune import SETTINGS
 from pytest_energy.workloads.tasks import Task, get_task
@@ -83,12 +82,11 @@ def join(name: str, parts: Sequence[Part]) -> Window:
 def _by_node(
     metered: Sequence[tuple[int, Window]], field: str, several: bool
 ) -> Mapping[str, float]:
-    found: dict[str, float] = {}
-    for node, window in metered:
-        values: Mapping[str, Any] = getattr(window, field)
-        prefix = f"node{node}/" if several else ""
-        found.update({f"{prefix}{name}": value for name, value in values.items()})
-    return found
+    return {
+        f"node{node}/{name}" if several else name: value
+        for node, window in metered
+        for name, value in getattr(window, field).items()
+    }
 
 
 def _reason(metered: Sequence[tuple[int, Window]], several: bool) -> str | None:
@@ -111,15 +109,15 @@ class DistributedFineTuning:
     `parameters` is (trainable, total).
     """
 
-    def __init__(self, world: World, number: int, workload: Workload, loaded: dict[str, Any]):
+    def __init__(self, group: RankGroup, number: int, workload: Workload, loaded: dict[str, Any]):
         self.workload = workload
-        self.processes, self.nodes = world.processes, world.nodes
+        self.processes, self.nodes = group.processes, group.nodes
         self.tokens = int(loaded["tokens"])
         self.real_tokens = int(loaded["real_tokens"])
         self.steps = int(loaded["steps"])
         self.parameters: tuple[int, int] = tuple(loaded["parameters"])
         self.padding_overhead = self.tokens / self.real_tokens
-        self._world = world
+        self._group = group
         self._number: int | None = number
 
     @property
@@ -135,44 +133,29 @@ class DistributedFineTuning:
         return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:8]
 
     def window(self) -> Window:
-        """Buy one window: every node meters its devices from one moment to another."""
+        """One window: every node meters its devices from one moment to another."""
         return self._window(exchange=True)
 
     def window_without_exchange(self) -> Window:
         """A window in which each rank trains for itself; afterwards all take on rank 0's model."""
         return self._window(exchange=False)
 
-    def communication_share(self, pairs: int = 3) -> float:
-        """The share of a window's time that goes away where no gradients are exchanged.
-
-        The median of `pairs` of windows, one with and one without. What is hidden behind
-        computation is no part of it, waiting for the slowest rank is. Noise may make it negative.
-        """
-        check_count("pairs", pairs)
-        shares = []
-        for index in range(pairs):
-            # ABBA: what drifts with time weighs on both sides alike.
-            order = (True, False) if index % 2 == 0 else (False, True)
-            seconds = {exchange: self._window(exchange=exchange).seconds for exchange in order}
-            shares.append(1 - seconds[False] / seconds[True])
-        return median(shares)
-
     def warm_up(self) -> None:
         """One pass over the batches that no meter sees."""
-        self._world.ask("warm_up", run=self._own_number())
+        self._group.call("warm_up", run=self._own_number())
 
     def close(self) -> None:
         """Free the model on all ranks; a second call does nothing."""
         number, self._number = self._number, None
-        if number is not None and self._world.alive:
-            self._world.ask("drop", run=number)
+        if number is not None and self._group.alive:
+            self._group.call("drop", run=number)
 
-    def uses(self, world: World) -> bool:
+    def uses(self, group: RankGroup) -> bool:
         """Whether it still needs those ranks."""
-        return self._number is not None and self._world is world
+        return self._number is not None and self._group is group
 
     def _window(self, *, exchange: bool) -> Window:
-        metered = self._world.ask("window", run=self._own_number(), exchange=exchange)
+        metered = self._group.call("window", run=self._own_number(), exchange=exchange)
         return Window(**{**metered, "name": self.id})
 
     def _own_number(self) -> int:
@@ -181,11 +164,11 @@ class DistributedFineTuning:
         return self._number
 
 
-class Worlds:
+class RankGroups:
     """The ranks that runs of one test share, since to start them takes seconds."""
 
     def __init__(self) -> None:
-        self._worlds: dict[tuple[object, ...], World] = {}
+        self._groups: dict[tuple[object, ...], RankGroup] = {}
         self._runs: list[DistributedFineTuning] = []
         self._numbers = itertools.count()
 
@@ -225,9 +208,9 @@ class Worlds:
             models=models,
             **overrides,
         )
-        world = self._world(processes, nodes, meter.name, float(timeout_seconds))
+        group = self._group(processes, nodes, meter.name, float(timeout_seconds))
         number = next(self._numbers)
-        loaded = world.ask(
+        loaded = group.call(
             "load",
             run=number,
             workload=asdict(workload),
@@ -235,28 +218,28 @@ class Worlds:
             data=str(data.root.resolve()) if isinstance(data, LocalSource) else data.kind,
             models=None if models is None else str(models.resolve()),
         )
-        run = DistributedFineTuning(world, number, workload, loaded)
+        run = DistributedFineTuning(group, number, workload, loaded)
         self._runs.append(run)
         return run
 
     def close(self) -> None:
         """End all ranks."""
-        worlds, self._worlds = self._worlds, {}
-        for world in worlds.values():
-            world.close()
+        groups, self._groups = self._groups, {}
+        for group in groups.values():
+            group.close()
 
-    def _world(self, *key: Any) -> World:
-        known = self._worlds.get(key)
+    def _group(self, *key: Any) -> RankGroup:
+        known = self._groups.get(key)
         if known is None or not known.alive:
             self._close_idle()
-            known = self._worlds[key] = World(*key)
+            known = self._groups[key] = RankGroup(*key)
         return known
 
     def _close_idle(self) -> None:
         """End the ranks whose runs are all closed: they would take up memory of the GPUs."""
-        for world in self._worlds.values():
-            if not any(run.uses(world) for run in self._runs):
-                world.close()
+        for group in self._groups.values():
+            if not any(run.uses(group) for run in self._runs):
+                group.close()
 
 
 def visible_gpus(meter: Meter) -> int:

@@ -1,4 +1,4 @@
-"""The ranks of a run: who this one is, and how they wait for and tell each other."""
+"""One rank of a run, started by torchrun: it does what rank 0 is asked to, with all others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import Channel, ClosedError, Message, to_launcher
+from pytest_energy.ipc import Channel, ClosedError, Message, connect
 from pytest_energy.metering import window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, open_meter
@@ -27,14 +27,18 @@ from pytest_energy.workloads.distributed import Part, join
 from pytest_energy.workloads.finetune import FineTuning
 from pytest_energy.workloads.workload import Workload
 
-WAIT_FOR_ORDERS = timedelta(days=1)
+RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+CALL_TIMEOUT = timedelta(days=1)
 """A test may think for long between two windows."""
 FAILURE_KEY = "pytest-energy/failure"
-STORE_SECONDS = 5
+STORE_TIMEOUT = timedelta(seconds=5)
+LINGER_SECONDS = 1.0
+"""A rank that fails waits so long before it ends: whose end comes first was the first to fail."""
+TRACE_LINES = 15
 
 
 @dataclass(frozen=True)
-class Place:
+class RankPlace:
     """Where a process stands among the ranks, as torchrun tells it."""
 
     rank: int
@@ -44,11 +48,10 @@ class Place:
     node: int
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Place:
-        """The place that torchrun's variables name; `EnergyError` where they are not there."""
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+    def of(cls, environment: Mapping[str, str]) -> RankPlace:
+        """The place that torchrun's variables name; `EnergyError` if they are not there."""
         try:
-            return cls(*(int(environment[name]) for name in names))
+            return cls(*(int(environment[name]) for name in RANK_VARIABLES))
         except KeyError as missing:
             raise EnergyError(
                 f"`{missing.args[0]}` is not set: start this module by torchrun, as "
@@ -61,74 +64,44 @@ class Place:
         return self.local_rank == 0
 
 
-class Team:
+class Collective:
     """What ranks tell each other, over gloo; gradients go by accelerate's own group."""
 
-    def __init__(self, place: Place, *, cpu: bool) -> None:
+    def __init__(self, place: RankPlace, *, cpu: bool) -> None:
+        from accelerate import PartialState
+        from torch import distributed
+
         self.place = place
-        self._group: Any = None
         if place.ranks == 1:
             # Or accelerate takes the one process for several, and wraps the model for nothing.
-            for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+            for name in RANK_VARIABLES:
                 os.environ.pop(name, None)
-            return
-        import torch.distributed
-        from accelerate import PartialState
-
-        PartialState(cpu=cpu)
-        self._group = torch.distributed.new_group(backend="gloo", timeout=WAIT_FOR_ORDERS)
+            store = distributed.HashStore()  # type: ignore[attr-defined]
+            distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        else:
+            PartialState(cpu=cpu)
+        self._distributed: Any = distributed
+        self._group = distributed.new_group(backend="gloo", timeout=CALL_TIMEOUT)
 
     def wait(self) -> None:
         """Wait until every rank has come here."""
-        if self._group is not None:
-            import torch.distributed
-
-            torch.distributed.barrier(group=self._group)
+        self._distributed.barrier(group=self._group)
 
     def from_first(self, message: Any) -> Any:
         """What rank 0 passes in here."""
-        if self._group is None:
-            return message
-        import torch.distributed
-
         box = [message]
-        torch.distributed.broadcast_object_list(box, src=0, group=self._group)
+        self._distributed.broadcast_object_list(box, src=0, group=self._group)
         return box[0]
 
     def to_first(self, message: Any) -> list[Any]:
         """On rank 0 what all ranks pass in here, in their order; on others nothing."""
-        if self._group is None:
-            return [message]
-        import torch.distributed
-
-        first = self.place.rank == 0
-        box: list[Any] | None = [None] * self.place.ranks if first else None
-        torch.distributed.gather_object(message, box, dst=0, group=self._group)
+        box = [None] * self.place.ranks if self.place.rank == 0 else None
+        self._distributed.gather_object(message, box, dst=0, group=self._group)
         return box or []
 
     def leave(self) -> None:
         """End the groups, once all ranks are done."""
-        if self._group is not None:
-            import torch.distributed
-
-            torch.distributed.destroy_process_group()
-
-
-def first_failure(rank: int, text: str) -> tuple[int, str]:
-    """Tell all ranks why this one fails; hands back the rank that said so first, and its words."""
-    mine = json.dumps([rank, text])
-    with suppress(Exception):  # without torchrun's store each rank speaks for itself
-        import torch.distributed
-
-        store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            is_master=False,
-            timeout=timedelta(seconds=STORE_SECONDS),
-        )
-        mine = store.compare_set(FAILURE_KEY, "", mine).decode()
-    first, words = json.loads(mine)
-    return int(first), str(words)
+        self._distributed.destroy_process_group()
 
 
 class Shard(FineTuning):
@@ -139,13 +112,11 @@ class Shard(FineTuning):
         with nullcontext() if exchange else self._accelerator.no_sync(self._model):
             return self.warm_up()
 
-    def agree(self) -> None:
+    def adopt_first(self) -> None:
         """Take on rank 0's weights and moments, after a pass that each made for itself."""
         import torch
-        from torch.distributed import broadcast, get_world_size, is_initialized
+        from torch.distributed import broadcast
 
-        if not is_initialized() or get_world_size() == 1:
-            return
         moments = [
             value
             for state in self._optimizer.optimizer.state.values()
@@ -153,14 +124,8 @@ class Shard(FineTuning):
             # Counts of steps are equal already, and need not be where the group can send them.
             if isinstance(value, torch.Tensor) and value.numel() > 1
         ]
-        with torch.no_grad():
-            for tensor in [*self._model.parameters(), *moments]:
-                broadcast(tensor.detach(), src=0)
-
-
-LINGER_SECONDS = 1.0
-"""A rank that fails waits so long before it ends: whose end comes first was the first to fail."""
-TRACE_LINES = 15
+        for tensor in [*self._model.parameters(), *moments]:
+            broadcast(tensor.detach(), src=0)
 
 
 class NoMeter:
@@ -185,10 +150,10 @@ class NoMeter:
 
 
 class Rank:
-    """One rank at work: each method is an order, which all ranks carry out together."""
+    """One rank at work; the group calls each method on all ranks together."""
 
-    def __init__(self, team: Team, device: str, held: ExitStack) -> None:
-        self._team, self._place = team, team.place
+    def __init__(self, collective: Collective, device: str, held: ExitStack) -> None:
+        self._collective, self._place = collective, collective.place
         self._device = device
         self._held = held
         self._meter: Meter = NoMeter()
@@ -202,7 +167,7 @@ class Rank:
             names = [device.uuid or device.domain for device in self._meter.devices]
             say = partial(print, file=sys.stderr, flush=True)
             self._held.enter_context(device_lock(names, lock_seconds, say))
-        self._team.wait()
+        self._collective.wait()
         return {}
 
     def load(
@@ -220,7 +185,7 @@ class Rank:
         place = (self._place.rank, self._place.ranks)
         shard = Shard(wanted, source, self._meter, tokens, self._device, place, folder)
         self._runs[run] = shard
-        counts = self._team.to_first((shard.tokens, shard.real_tokens))
+        counts = self._collective.to_first((shard.tokens, shard.real_tokens))
         return {
             "tokens": sum(processed for processed, _ in counts),
             "real_tokens": sum(real for _, real in counts),
@@ -231,21 +196,21 @@ class Rank:
     def warm_up(self, run: int) -> Message:
         """One pass that no meter sees."""
         self._runs[run].train()
-        self._team.wait()
+        self._collective.wait()
         return {}
 
     def window(self, run: int, exchange: bool) -> Message:
         """One pass that every node meters from the same moment to the same moment."""
         shard = self._runs[run]
         with window(self._meter, shard.id, synchronize=partial(self._together, shard)) as w:
-            self._team.wait()  # meters begin on ticks of their own
+            self._collective.wait()  # meters begin on ticks of their own
             w.work_started()
             loss = shard.train(exchange=exchange)
         metered = w.record if self._place.leads else None
         part = Part(self._place.node, shard.tokens, shard.real_tokens, shard.steps, loss, metered)
-        parts = self._team.to_first(part)
-        if not exchange:
-            shard.agree()
+        parts = self._collective.to_first(part)
+        if not exchange and self._place.ranks > 1:
+            shard.adopt_first()
         return asdict(join(shard.id, parts)) if parts else {}
 
     def drop(self, run: int) -> Message:
@@ -255,18 +220,18 @@ class Rank:
 
     def _together(self, shard: Shard) -> None:
         shard.synchronize()
-        self._team.wait()
+        self._collective.wait()
 
 
-def serve(rank: Rank, team: Team, launcher: Channel | None) -> None:
-    """Carry out what the launcher orders, until it hangs up."""
+def serve(rank: Rank, collective: Collective, channel: Channel | None) -> None:
+    """Answer calls until there are no more; `channel` is rank 0's, to who makes them."""
     while True:
-        order = team.from_first(_next(launcher) if launcher else None)
-        if order is None:
+        call = collective.from_first(_next(channel) if channel else None)
+        if call is None:
             return
-        answer = getattr(rank, order.pop("do"))(**order)
-        if launcher:
-            launcher.send({"done": answer})
+        returned = getattr(rank, call.pop("kind"))(**call)
+        if channel:
+            channel.send("done", returned=returned)
 
 
 def visible(environment: Mapping[str, str], local_ranks: int) -> dict[str, str]:
@@ -280,25 +245,25 @@ def visible(environment: Mapping[str, str], local_ranks: int) -> dict[str, str]:
 
 
 def main() -> int:
-    """A rank's life; 0 where it was told to end."""
-    place = Place.of(os.environ)
+    """A rank's life; 0 if it was told to end."""
+    place = RankPlace.of(os.environ)
     os.environ.update(visible(os.environ, place.local_ranks))
     os.environ.setdefault(ROOT_VARIABLE, str(os.getppid()))
-    launcher = to_launcher() if place.rank == 0 else None
+    channel = connect() if place.rank == 0 else None
     try:
-        if place.rank == 0 and launcher is None:
-            raise EnergyError("rank 0 has nobody to obey: a test starts it, see docs/multi-gpu.md")
+        if place.rank == 0 and channel is None:
+            raise EnergyError("rank 0 has nothing to do: a test starts it, see docs/multi-gpu.md")
         device = _device(place)
-        team = Team(place, cpu=device == "cpu")
+        collective = Collective(place, cpu=device == "cpu")
         with ExitStack() as held:
-            serve(Rank(team, device, held), team, launcher)
-        team.leave()
+            serve(Rank(collective, device, held), collective, channel)
+        collective.leave()
     except Exception as error:
-        _fail(place.rank, error, launcher)
+        _fail(place.rank, error, channel)
     return 0
 
 
-def _device(place: Place) -> str:
+def _device(place: RankPlace) -> str:
     import torch
 
     if not torch.cuda.is_available():
@@ -312,24 +277,37 @@ def _device(place: Place) -> str:
     return f"cuda:{place.local_rank}"
 
 
-def _next(launcher: Channel) -> Message | None:
+def _next(channel: Channel) -> Message | None:
     try:
-        return launcher.receive()
+        return channel.receive()
     except ClosedError:
         return None
 
 
-def _fail(rank: int, error: Exception, launcher: Channel | None) -> None:
+def _fail(rank: int, error: Exception, channel: Channel | None) -> None:
     text = str(error)
     if not isinstance(error, EnergyError):
-        text = "".join(traceback.format_exception(error)).strip()
-        text = "\n".join(text.splitlines()[-TRACE_LINES:])
+        lines = "".join(traceback.format_exception(error)).strip().splitlines()
+        text = "\n".join(lines[-TRACE_LINES:])
     print(text, file=sys.stderr, flush=True)
-    first, words = first_failure(rank, text)
-    if launcher is not None:
-        launcher.send({"rank": first, "error": words})
+    first, words = _first_failure(rank, text)
+    if channel is not None:
+        channel.send("failed", rank=first, error=words)
     time.sleep(LINGER_SECONDS)
     os._exit(1)  # what a broken group leaves behind may block an orderly end
+
+
+def _first_failure(rank: int, text: str) -> tuple[int, str]:
+    """Tell all ranks why this one fails; the rank that said so first, and its words."""
+    mine = json.dumps([rank, text])
+    with suppress(Exception):  # without torchrun's store each rank speaks for itself
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(address, port, is_master=False, timeout=STORE_TIMEOUT)
+        mine = store.compare_set(FAILURE_KEY, "", mine).decode()
+    first, words = json.loads(mine)
+    return int(first), str(words)
 
 
 if __name__ == "__main__":

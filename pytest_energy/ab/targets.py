@@ -1,4 +1,4 @@
-"""Git, asked without ever touching the user's checkout, index or hooks."""
+"""What a run is compared with: a git revision, or the same code under another interpreter."""
 
 from __future__ import annotations
 
@@ -9,11 +9,27 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pytest_energy.errors import EnergyError
 
+AUTO = "auto"
+DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 # Variables by which a caller (a hook, for one) may point git at another repository.
 _MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+
+
+PREFIX = "python:"
+LEAST = (3, 10)
+_SECONDS = 120
+# A side meters by us and stores nothing: of what the package depends on it imports no more.
+_NEEDED = ("pytest",)
+_PROBE = """
+import importlib.util, json, sys
+found = {name: importlib.util.find_spec(name) is not None for name in sys.argv[1:]}
+worker = found["pytest_energy"] and importlib.util.find_spec("pytest_energy.ab") is not None
+print(json.dumps({"version": list(sys.version_info[:3]), "found": found, "worker": worker}))
+"""
 
 
 class GitError(EnergyError):
@@ -21,11 +37,14 @@ class GitError(EnergyError):
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What a git command prints, stripped; raises `GitError` where it fails or there is no git."""
-    return run(folder, *arguments).decode("utf-8", "replace").strip()
+    """What a git command prints, stripped; raises `GitError` if it fails or there is no git.
+
+    The user's checkout, index and hooks are never touched.
+    """
+    return git_bytes(folder, *arguments).decode("utf-8", "replace").strip()
 
 
-def run(folder: Path, *arguments: str) -> bytes:
+def git_bytes(folder: Path, *arguments: str) -> bytes:
     """The same, as bytes."""
     program = shutil.which("git")
     if program is None:
@@ -53,10 +72,6 @@ def attempt(folder: Path, *arguments: str) -> str | None:
         return git(folder, *arguments)
     except GitError:
         return None
-
-
-AUTO = "auto"
-DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
 @dataclass(frozen=True)
@@ -204,3 +219,76 @@ def _require_clean_submodules(option: str, asked: str, toplevel: Path) -> None:
                 f"`{option}={asked}`: submodule `{fields[8]}` has changes that no commit holds; "
                 f"commit or stash them there, or the two sides would not differ by commits alone"
             )
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """Another Python; `lends` is whether it has to be lent this installation's package."""
+
+    python: str
+    version: str
+    lends: bool
+
+    @property
+    def label(self) -> str:
+        """The interpreter as a person reads it."""
+        return f"{PREFIX}{self.python}"
+
+
+def find_interpreter(asked: str, root: Path) -> Interpreter:
+    """The interpreter of `python:PATH`; raises `EnergyError` where no side can run in it."""
+    # Not resolved: a virtual environment's python is a link to another's.
+    path = Path(os.path.abspath(root / Path(asked.removeprefix(PREFIX)).expanduser()))
+    option = f"`--energy-compare={asked}`"
+    if path.is_dir() or not os.access(path, os.X_OK):
+        raise EnergyError(
+            f"{option}: `{path}` is no program; give the path of an interpreter, such as "
+            f"`python:.venv-new/bin/python`"
+        )
+    answer = _asked(path, option)
+    version = ".".join(str(part) for part in answer["version"])
+    if tuple(answer["version"][:2]) < LEAST:
+        raise EnergyError(
+            f"{option} is Python {version}; a side needs {LEAST[0]}.{LEAST[1]} or newer"
+        )
+    found = answer["found"]
+    missing = [name for name in _NEEDED if not found[name]]
+    if missing:
+        raise EnergyError(
+            f"{option} lacks {', '.join(f'`{name}`' for name in missing)}, which a side needs; "
+            f"`{path} -m pip install {' '.join(missing)}`"
+        )
+    if found["pytest_energy"] and not answer["worker"]:
+        raise EnergyError(
+            f"{option} has a pytest-energy that knows no A/B; upgrade or uninstall it there"
+        )
+    return Interpreter(str(path), version, lends=not found["pytest_energy"])
+
+
+def lend_package(folder: Path) -> str:
+    """A folder for another interpreter's path that holds our package and nothing else."""
+    import pytest_energy
+
+    (folder / "pytest_energy").symlink_to(Path(pytest_energy.__file__).parent)
+    return str(folder)
+
+
+def _asked(path: Path, option: str) -> dict[str, Any]:
+    names = [*_NEEDED, "pytest_energy"]
+    try:
+        done = subprocess.run(
+            [str(path), "-c", _PROBE, *names],
+            cwd=path.parent,  # not the tree, whose packages would answer for the interpreter's
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise EnergyError(
+            f"{option}: `{path}` does not answer as a Python interpreter ({error}); run it by "
+            f"hand to see why"
+        ) from None
+    return answer
