@@ -7,11 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from paper.inference import Inference
-from paper.sampler import Sampler
-from pytest_energy.metering import Window
-from pytest_energy.plugin.state import EnergySession
-from pytest_energy.results.claims import Claim
-from pytest_energy.workloads.finetune import FineTuning
+from paper.sampler import ClaimSampler
+from pytest_energy import EnergyClaim, EnergySession, FineTuning, Window
 
 TASKS = ("sst2", "mnli", "squad_v1")
 """From short sequences to the longest that a processor has time for."""
@@ -31,7 +28,7 @@ PAPER_FINE_TUNING = "1.44 to 10.9 kJ (quoted: 0.40e-3 to 3.04e-3 kWh)"
 def test_inference(
     task: str,
     finetune: Callable[..., FineTuning],
-    energy_claim: Claim,
+    energy_claim: EnergyClaim,
     energy_session: EnergySession,
 ) -> None:
     run = finetune(task)
@@ -39,7 +36,7 @@ def test_inference(
     runs: list[FineTuning | Inference] = [single, run]
     if batched.batch_size > 1:
         runs.append(batched)
-    windows = Sampler(energy_session).in_turn(runs)
+    windows = ClaimSampler(energy_session).in_turn(runs)
 
     one_by_one, training, *together = (_per_thousand(w, single.examples) for w in windows)
     size = batched.batch_size
@@ -62,6 +59,8 @@ def _per_thousand(window: Window, examples: int) -> tuple[float, float]:
     return 1000 * window.joules / examples, 1000 * window.uncertainty_joules / examples
 
 
-def _note(claim: Claim, name: str, found: tuple[float, float], paper: str | None = None) -> None:
+def _note(
+    claim: EnergyClaim, name: str, found: tuple[float, float], paper: str | None = None
+) -> None:
     value, half = found
     claim.figure(name, value, UNIT, interval=(value - half, value + half), paper=paper)

@@ -8,14 +8,20 @@ from math import hypot
 
 import pytest
 
-from pytest_energy.checks.measuring import Purchases, Summary, summarise
-from pytest_energy.plugin.fixtures import Energy
-from pytest_energy.plugin.state import EnergySession
-from pytest_energy.results.claims import Claim
-from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
+from paper.models import BERT, DISTILBERT
+from pytest_energy import (
+    FRACTION,
+    DistributedFineTuning,
+    Energy,
+    EnergyClaim,
+    EnergySession,
+    Sampler,
+    Summary,
+    summarise,
+    visible_gpus,
+)
 
 LONG, SHORT = ("squad_v1", "imdb"), ("sst2",)
-MODELS = ("distilbert-base-uncased", "bert-base-uncased")
 SIMILAR_ENERGY = 1.10
 """J/token of several GPUs over that of one, at most."""
 ABOUT_HALF = 0.60
@@ -28,7 +34,7 @@ def test_several_processes(
     energy: Energy,
     energy_session: EnergySession,
     finetune: Make,
-    energy_claim: Claim,
+    energy_claim: EnergyClaim,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch = pytest.importorskip("torch")
@@ -48,7 +54,10 @@ def test_several_processes(
     for processes in counts(most):
         for task in tasks:
             run = finetune(
-                task, model=MODELS[asserted], processes=processes, tokens_per_window=tokens
+                task,
+                model=BERT if asserted else DISTILBERT,
+                processes=processes,
+                tokens_per_window=tokens,
             )
             found[task, processes] = measure(run, thorough=asserted)
     energy_claim.table(
@@ -65,7 +74,7 @@ def test_several_processes(
         one, _ = found[task, 1]
         bounds = (SIMILAR_ENERGY, ABOUT_HALF) if asserted and task in LONG else (None, None)
         note_ratios(energy_claim, f"{task} x{processes}", one, several, bounds)
-        energy_claim.figure(f"{task} x{processes} communication", share, "fraction")
+        energy_claim.figure(f"{task} x{processes} communication", share, FRACTION)
 
 
 def counts(most: int) -> list[int]:
@@ -75,20 +84,20 @@ def counts(most: int) -> list[int]:
 
 def measure(run: DistributedFineTuning, *, thorough: bool) -> tuple[Summary, float | None]:
     """What a token costs in a run, and what share of the time its processes communicate."""
-    purchases = Purchases(run, lambda *_: None)
+    sampler = Sampler(run, lambda *_: None)
     if thorough:
-        purchases.warm_up(8)
+        sampler.warm_up(8)
     else:
         run.warm_up()
     for _ in range(5 if thorough else 2):
-        purchases.buy()
+        sampler.measure()
     share = run.communication_share(3 if thorough else 1) if run.processes > 1 else None
     run.close()
-    return summarise(purchases.windows), share
+    return summarise(sampler.windows), share
 
 
 def note_ratios(
-    claim: Claim,
+    claim: EnergyClaim,
     name: str,
     one: Summary,
     several: Summary,

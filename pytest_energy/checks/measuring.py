@@ -69,6 +69,8 @@ class Purchases:
             f"{self.rejected[-1].invalid_reason}"
         )
 
+    measure = buy
+
     def warm_up(self, limit: int) -> bool:
         """Run windows that are no evidence until J/token is steady; says whether it became so."""
         values: list[float] = []
@@ -91,6 +93,9 @@ class Purchases:
         window = _checked(self.run.window(), self.run.id)
         self.show(self.run.id, 0 if warming else len(self.windows) + 1, window)
         return window
+
+
+Sampler = Purchases
 
 
 def require_run(run: object) -> None:
