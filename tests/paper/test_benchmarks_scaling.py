@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -276,10 +277,11 @@ def test_scaling_on_a_simulated_card_with_a_small_model(
     for name, value in sim.environment([card], pytester.path / "gpu").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS), prepend=os.pathsep)
     folder = pytester.mkdir("baselines")
     (folder / "simulated.toml").write_text(
         "schema = 1\n[hardware]\nkey = 'simulated'\nmatch = ['NVIDIA Simulated*']\n"
-        "tokens_per_window = 1500\nmax_tokens_per_batch = 512\n"
+        "tokens_per_window = 500\nmax_tokens_per_batch = 512\n"
     )
     pytester.makeconftest(TINY)
     shutil.copy(BENCHMARKS / "test_token_scaling.py", pytester.path)
