@@ -7,11 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from paper.inference import Inference
-from paper.sampler import Sampler
-from pytest_energy.metering import Window
-from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import EnergyClaim
-from pytest_energy.workloads.finetune import FineTuning
+from paper.sampler import ClaimSampler
+from pytest_energy import EnergyClaim, EnergySession, FineTuning, Window
 
 TASKS = ("sst2", "mnli", "squad_v1")
 """From short sequences to the longest that a processor has time for."""
@@ -39,7 +36,7 @@ def test_inference(
     runs: list[FineTuning | Inference] = [single, run]
     if batched.batch_size > 1:
         runs.append(batched)
-    windows = Sampler(energy_session).in_turn(runs)
+    windows = ClaimSampler(energy_session).in_turn(runs)
 
     one_by_one, training, *together = (_per_thousand(w, single.examples) for w in windows)
     size = batched.batch_size

@@ -6,14 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_energy.plugin.fixtures import EnergyGate
-from pytest_energy.workloads.finetune import FineTuning
-from pytest_energy.workloads.tasks import FINE_TUNING_TASKS
-
-MODELS = ("bert-base-uncased", "distilbert-base-uncased")
+from paper.models import BERT, DISTILBERT
+from pytest_energy import FINE_TUNING_TASKS, EnergyGate, FineTuning
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [BERT, DISTILBERT])
 @pytest.mark.parametrize("task", FINE_TUNING_TASKS)
 def test_joules_per_token(
     task: str, model: str, finetune: Callable[..., FineTuning], energy_gate: EnergyGate

@@ -7,10 +7,7 @@ from math import sqrt
 
 import pytest
 
-from pytest_energy import window
-from pytest_energy.plugin.fixtures import Energy
-from pytest_energy.plugin.session import EnergySession
-from pytest_energy.workloads.finetune import FineTuning
+from pytest_energy import Energy, EnergySession, FineTuning, open_wall, window
 
 AGREE = 0.02
 """Relative difference that sensors read alike may show, beside the edges of their windows."""
@@ -48,8 +45,6 @@ def test_wall_is_above_the_device(
         pytest.skip("no wall meter: name its log or address with `--energy-wall`")
     if energy.meter.method == "modelled":
         pytest.skip("joules are modelled here, so they need not agree: it takes a counter")
-    from pytest_energy.meters.wall import open_wall
-
     run = finetune("sst2")
     run.warm_up()
     wall = open_wall(source)

@@ -9,14 +9,20 @@ from math import hypot
 import pytest
 
 from paper.communication import communication_share
-from pytest_energy.checks.measuring import Sampler, Summary, summarise
-from pytest_energy.plugin.fixtures import Energy
-from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import EnergyClaim
-from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
+from paper.models import BERT, DISTILBERT
+from pytest_energy import (
+    FRACTION,
+    DistributedFineTuning,
+    Energy,
+    EnergyClaim,
+    EnergySession,
+    Sampler,
+    Summary,
+    summarise,
+    visible_gpus,
+)
 
 LONG, SHORT = ("squad_v1", "imdb"), ("sst2",)
-MODELS = ("distilbert-base-uncased", "bert-base-uncased")
 SIMILAR_ENERGY = 1.10
 """J/token of several GPUs over that of one, at most."""
 ABOUT_HALF = 0.60
@@ -49,7 +55,10 @@ def test_several_processes(
     for processes in counts(most):
         for task in tasks:
             run = finetune(
-                task, model=MODELS[asserted], processes=processes, tokens_per_window=tokens
+                task,
+                model=BERT if asserted else DISTILBERT,
+                processes=processes,
+                tokens_per_window=tokens,
             )
             found[task, processes] = measure(run, thorough=asserted)
     energy_claim.table(
@@ -66,7 +75,7 @@ def test_several_processes(
         one, _ = found[task, 1]
         bounds = (SIMILAR_ENERGY, ABOUT_HALF) if asserted and task in LONG else (None, None)
         note_ratios(energy_claim, f"{task} x{processes}", one, several, bounds)
-        energy_claim.figure(f"{task} x{processes} communication", share, "fraction")
+        energy_claim.figure(f"{task} x{processes} communication", share, FRACTION)
 
 
 def counts(most: int) -> list[int]:

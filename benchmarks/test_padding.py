@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from paper.models import affordable_bert
 from paper.padding import (
     COLUMNS,
     Cost,
@@ -18,12 +19,8 @@ from paper.padding import (
     spread,
     worst_ratio,
 )
-from paper.sampler import Sampler
-from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import EnergyClaim
-from pytest_energy.workloads.data.batches import PADDINGS
-from pytest_energy.workloads.engine import affordable_bert
-from pytest_energy.workloads.finetune import FineTuning
+from paper.sampler import ClaimSampler
+from pytest_energy import PADDINGS, EnergyClaim, EnergySession, FineTuning
 
 TASK, CAP, LEAST_STEPS = "sst2", 128, 3  # of short sequences, which are padded most
 COUNTED_SPREAD, MODELLED_SPREAD = 1.25, 1.6
@@ -53,7 +50,7 @@ def test_joules(
     ]
     costs = [
         Cost(policy, w.tokens / w.steps, w.tokens / w.real_tokens, w.joules_per_token)
-        for policy, w in zip(compared, Sampler(energy_session).in_turn(runs), strict=True)
+        for policy, w in zip(compared, ClaimSampler(energy_session).in_turn(runs), strict=True)
     ]
     most = MODELLED_SPREAD if energy_claim.modelled else COUNTED_SPREAD
     energy_claim.figure("J/processed token, most over least", spread(costs[:3]), at_most=most)

@@ -10,12 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
+from paper.models import affordable_bert
 from paper.predictors import Piece, explained, plot, table
-from paper.sampler import ROUNDS, Sampler
-from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import EnergyClaim
-from pytest_energy.workloads.engine import affordable_bert
-from pytest_energy.workloads.finetune import FineTuning
+from paper.sampler import ROUNDS, ClaimSampler
+from pytest_energy import EnergyClaim, EnergySession, FineTuning
 
 TASKS = ("sst2", "mnli", "rte", "squad_v1", "imdb")
 MARGIN = 0.1  # of R²
@@ -28,7 +26,7 @@ def test_tokens_predict_best(
     tasks = [task for task in TASKS if energy_session.data.missing(task) is None]
     if len(tasks) < 3:
         pytest.skip(f"the data has {len(tasks)} of {', '.join(TASKS)}: it takes 3 of them")
-    sampler, most = Sampler(energy_session), 0
+    sampler, most = ClaimSampler(energy_session), 0
     by_tokens: list[Piece] = []
     by_examples: list[Piece] = []
     for task in tasks:

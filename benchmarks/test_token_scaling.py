@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paper.sampler import Sampler
-from pytest_energy.plugin.session import EnergySession
-from pytest_energy.results.claims import EnergyClaim, Plot, Series
-from pytest_energy.stats.distributions import log_log, through_origin
-from pytest_energy.workloads.engine import affordable_bert
-from pytest_energy.workloads.finetune import FineTuning
+from paper.models import affordable_bert
+from paper.sampler import ClaimSampler
+from pytest_energy import (
+    EnergyClaim,
+    EnergySession,
+    FineTuning,
+    Plot,
+    Series,
+    log_log,
+    through_origin,
+)
 
 PASSES = (1, 2, 3, 5, 10)
 """Budgets of a decade, in windows of the session's own budget."""
@@ -27,7 +32,7 @@ def test_proportional(
 ) -> None:
     least = MODELLED_R_SQUARED if energy_claim.modelled else COUNTED_R_SQUARED
     off = MODELLED_SLOPE if energy_claim.modelled else COUNTED_SLOPE
-    sampler, run = Sampler(energy_session), finetune("sst2", model=affordable_bert())
+    sampler, run = ClaimSampler(energy_session), finetune("sst2", model=affordable_bert())
     sampler.warm_up(run)
     windows = sampler.windows(run, PASSES)
     tokens, joules = [float(w.tokens) for w in windows], [w.joules for w in windows]

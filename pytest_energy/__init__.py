@@ -5,22 +5,168 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_energy.metering import window
+    from pytest_energy.arguments import digest_of
+    from pytest_energy.checks.measuring import Sampler, Summary, summarise
+    from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
+    from pytest_energy.metering import OpenWindow, Window, window
     from pytest_energy.meters import open_meter
+    from pytest_energy.meters.protocol import Conditions, Device, Measured, Meter, Reading
+    from pytest_energy.meters.wall import open_wall
+    from pytest_energy.plugin.fixtures import Energy, EnergyGate, user_errors
+    from pytest_energy.plugin.session import EnergySession
+    from pytest_energy.results import VerdictRecord
+    from pytest_energy.results.claims import Cell, EnergyClaim, Plot, Series, Table
+    from pytest_energy.results.footprint import JOULES_PER_KWH, FullRun, full_run
+    from pytest_energy.stats.distributions import log_log, through_origin
+    from pytest_energy.units import FRACTION, quantity
+    from pytest_energy.workloads.architectures import brings_weights, checkpoint_names
+    from pytest_energy.workloads.data import DataSource, Example, open_data
+    from pytest_energy.workloads.data.batches import GROUPED_BATCHES, PADDINGS, Batches, grouped
+    from pytest_energy.workloads.data.features import make_examples, question_parts
+    from pytest_energy.workloads.data.protocol import Question, Tagged
+    from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
+    from pytest_energy.workloads.finetune import FineTuning, prepare
+    from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, TASKS, Task, get_task
+    from pytest_energy.workloads.trainers import BudgetedWindows
+    from pytest_energy.workloads.trainers.lightning_callback import LightningEnergyCallback
+    from pytest_energy.workloads.trainers.transformers_callback import EnergyCallback
+    from pytest_energy.workloads.workload import Workload
 
 
-__all__ = ["open_meter", "window"]
+__all__ = [
+    "FINE_TUNING_TASKS",
+    "FRACTION",
+    "GROUPED_BATCHES",
+    "JOULES_PER_KWH",
+    "PADDINGS",
+    "TASKS",
+    "Batches",
+    "BudgetedWindows",
+    "Cell",
+    "Conditions",
+    "DataError",
+    "DataSource",
+    "Device",
+    "DistributedFineTuning",
+    "Energy",
+    "EnergyCallback",
+    "EnergyClaim",
+    "EnergyError",
+    "EnergyGate",
+    "EnergySession",
+    "Example",
+    "FineTuning",
+    "FullRun",
+    "LightningEnergyCallback",
+    "Measured",
+    "Meter",
+    "MeterUnavailableError",
+    "OpenWindow",
+    "Plot",
+    "Question",
+    "Reading",
+    "Sampler",
+    "Series",
+    "Summary",
+    "Table",
+    "Tagged",
+    "Task",
+    "VerdictRecord",
+    "Window",
+    "Workload",
+    "brings_weights",
+    "checkpoint_names",
+    "digest_of",
+    "full_run",
+    "get_task",
+    "grouped",
+    "log_log",
+    "make_examples",
+    "open_data",
+    "open_meter",
+    "open_wall",
+    "prepare",
+    "quantity",
+    "question_parts",
+    "summarise",
+    "through_origin",
+    "user_errors",
+    "visible_gpus",
+    "window",
+]
 
-_HOMES = {"open_meter": "pytest_energy.meters", "window": "pytest_energy.metering"}
+_HOMES = {
+    "digest_of": "pytest_energy.arguments",
+    "Sampler": "pytest_energy.checks.measuring",
+    "Summary": "pytest_energy.checks.measuring",
+    "summarise": "pytest_energy.checks.measuring",
+    "DataError": "pytest_energy.errors",
+    "EnergyError": "pytest_energy.errors",
+    "MeterUnavailableError": "pytest_energy.errors",
+    "OpenWindow": "pytest_energy.metering",
+    "Window": "pytest_energy.metering",
+    "window": "pytest_energy.metering",
+    "open_meter": "pytest_energy.meters",
+    "Conditions": "pytest_energy.meters.protocol",
+    "Device": "pytest_energy.meters.protocol",
+    "Measured": "pytest_energy.meters.protocol",
+    "Meter": "pytest_energy.meters.protocol",
+    "Reading": "pytest_energy.meters.protocol",
+    "open_wall": "pytest_energy.meters.wall",
+    "Energy": "pytest_energy.plugin.fixtures",
+    "EnergyGate": "pytest_energy.plugin.fixtures",
+    "user_errors": "pytest_energy.plugin.fixtures",
+    "EnergySession": "pytest_energy.plugin.session",
+    "VerdictRecord": "pytest_energy.results",
+    "Cell": "pytest_energy.results.claims",
+    "EnergyClaim": "pytest_energy.results.claims",
+    "Plot": "pytest_energy.results.claims",
+    "Series": "pytest_energy.results.claims",
+    "Table": "pytest_energy.results.claims",
+    "JOULES_PER_KWH": "pytest_energy.results.footprint",
+    "FullRun": "pytest_energy.results.footprint",
+    "full_run": "pytest_energy.results.footprint",
+    "log_log": "pytest_energy.stats.distributions",
+    "through_origin": "pytest_energy.stats.distributions",
+    "FRACTION": "pytest_energy.units",
+    "quantity": "pytest_energy.units",
+    "DataSource": "pytest_energy.workloads.data",
+    "Example": "pytest_energy.workloads.data",
+    "open_data": "pytest_energy.workloads.data",
+    "GROUPED_BATCHES": "pytest_energy.workloads.data.batches",
+    "PADDINGS": "pytest_energy.workloads.data.batches",
+    "Batches": "pytest_energy.workloads.data.batches",
+    "grouped": "pytest_energy.workloads.data.batches",
+    "make_examples": "pytest_energy.workloads.data.features",
+    "question_parts": "pytest_energy.workloads.data.features",
+    "Question": "pytest_energy.workloads.data.protocol",
+    "Tagged": "pytest_energy.workloads.data.protocol",
+    "DistributedFineTuning": "pytest_energy.workloads.distributed",
+    "visible_gpus": "pytest_energy.workloads.distributed",
+    "FineTuning": "pytest_energy.workloads.finetune",
+    "prepare": "pytest_energy.workloads.finetune",
+    "brings_weights": "pytest_energy.workloads.architectures",
+    "checkpoint_names": "pytest_energy.workloads.architectures",
+    "FINE_TUNING_TASKS": "pytest_energy.workloads.tasks",
+    "TASKS": "pytest_energy.workloads.tasks",
+    "Task": "pytest_energy.workloads.tasks",
+    "get_task": "pytest_energy.workloads.tasks",
+    "BudgetedWindows": "pytest_energy.workloads.trainers",
+    "LightningEnergyCallback": "pytest_energy.workloads.trainers.lightning_callback",
+    "EnergyCallback": "pytest_energy.workloads.trainers.transformers_callback",
+    "Workload": "pytest_energy.workloads.workload",
+}
+"""The module of each."""
 
+if not TYPE_CHECKING:  # a name that is not there must be an error to a type checker
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that the plugin starts cheaply."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first asked for, so that the plugin starts cheaply."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

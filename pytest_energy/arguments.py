@@ -1,7 +1,9 @@
-"""Refuse a name that is not known, and say which one was probably meant."""
+"""What is given: refused where it is wrong, and known again by a digest."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -28,3 +30,14 @@ def check_count(what: str, value: object, least: int = 1) -> None:
     """Raise `EnergyError` unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise EnergyError(f"`{what}` is {value!r}: give a whole number of at least {least}")
+
+
+def digest_of(fields: object, separators: tuple[str, str] = (",", ":")) -> str:
+    """Eight hex digits of some fields, as their JSON with sorted keys; a text is taken as it is.
+
+    `separators` are those of `json.dumps`; other ones give other digits.
+    """
+    text = fields
+    if not isinstance(text, str):
+        text = json.dumps(fields, sort_keys=True, separators=separators, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

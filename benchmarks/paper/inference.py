@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from pytest_energy.arguments import check_count
-from pytest_energy.metering import Window, window
-from pytest_energy.workloads.data.batches import Batch
-from pytest_energy.workloads.finetune import FineTuning
-from pytest_energy.workloads.models.fitting import without_targets
+from pytest_energy import FineTuning, Window, digest_of, window
+
+if TYPE_CHECKING:
+    import torch
+
+Rows = Mapping[str, "torch.Tensor"]
+"""A batch by the names of a model's arguments, each a tensor of [batch, length] or [batch]."""
 
 
 class Inference:
@@ -40,8 +42,7 @@ class Inference:
     @property
     def digest(self) -> str:
         """Eight hex digits of the run's digest and the batch size."""
-        text = f"{self._run.digest} inference {self.batch_size}"
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return digest_of(f"{self._run.digest} inference {self.batch_size}")
 
     @property
     def steps(self) -> int:
@@ -49,8 +50,7 @@ class Inference:
         return len(self._batches)
 
     def window(self, passes: int = 1) -> Window:
-        """Buy one window: metered passes over the batches."""
-        check_count("passes", passes)
+        """Metered passes over the batches."""
         with (
             self._run.evaluating() as model,
             window(self.meter, self.id, synchronize=self._run.synchronize) as w,
@@ -65,7 +65,15 @@ class Inference:
         )
 
 
-def _one_by_one(batches: Sequence[Batch]) -> Iterator[Batch]:
+def without_targets(batch: Rows) -> Rows:
+    """What a model is asked about, without what it is told."""
+    return {name: rows for name, rows in batch.items() if name not in _TARGETS}
+
+
+_TARGETS = frozenset({"labels", "start_positions", "end_positions"})
+
+
+def _one_by_one(batches: Sequence[Rows]) -> Iterator[Rows]:
     """Each row as a batch of its own, cut where its padding begins."""
     for batch in batches:
         for row, length in enumerate(batch["attention_mask"].sum(dim=1).tolist()):

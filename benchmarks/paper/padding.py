@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from pytest_energy.results.claims import Cell
-from pytest_energy.workloads.data.batches import GROUPED_BATCHES, PADDINGS, grouped
-from pytest_energy.workloads.data.features import UNCASED
-from pytest_energy.workloads.data.protocol import DataSource, Example
-from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
+from paper.models import BERT
+from pytest_energy import (
+    FINE_TUNING_TASKS,
+    GROUPED_BATCHES,
+    PADDINGS,
+    Cell,
+    DataSource,
+    Example,
+    get_task,
+    grouped,
+)
 
 MOST_TOKENS_A_STEP = 4096
 
@@ -121,7 +127,7 @@ def overheads_by_task(data: DataSource, *, seed: int = 0) -> dict[str, dict[str,
         if data.missing(task) is None:
             count = GROUPED_BATCHES * task.batch_size
             cap = task.max_length
-            examples = data.examples(task, model=UNCASED, max_length=cap, seed=seed, count=count)
+            examples = data.examples(task, model=BERT, max_length=cap, seed=seed, count=count)
             settings = {"batch_size": task.batch_size, "max_length": cap, "seed": seed}
             found[task.name] = {
                 padding: padding_overhead(examples, padding=padding, **settings)

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pytest_energy.errors import EnergyError
-from pytest_energy.results.claims import Cell, Plot, Series
-from pytest_energy.stats.distributions import through_origin
+from pytest_energy import Cell, EnergyError, Plot, Series, through_origin
 
 
 @dataclass(frozen=True)

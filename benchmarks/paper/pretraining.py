@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_energy.errors import EnergyError
-from pytest_energy.results.footprint import FullRun
+from pytest_energy import EnergyError, FullRun
 
 BATCH_SIZE = 256
 """Sequences of a step: an assumption, since the paper's summary names none; BERT's own."""

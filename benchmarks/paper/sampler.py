@@ -8,28 +8,24 @@ from typing import Protocol
 
 import pytest
 
-from pytest_energy.checks import measuring
+from pytest_energy import EnergySession, Window, quantity, user_errors
 from pytest_energy.checks.comparability import require_undisturbed
-from pytest_energy.checks.measuring import InvalidEvidenceError, Run
-from pytest_energy.metering import Window
-from pytest_energy.plugin.fixtures import user_errors
-from pytest_energy.plugin.session import EnergySession
+from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
-from pytest_energy.units import quantity
 
 ROUNDS = 3
 """Windows of which the middle one counts: one that something disturbed moves nothing."""
 
 
 class PassingRun(Run, Protocol):
-    """A run that sells windows of several passes, such as `finetune` makes."""
+    """A run with windows of several passes, such as `finetune` makes."""
 
     def window(self, passes: int = 1) -> Window:
         """Do the work of `passes` passes, metered."""
 
 
-class Sampler:
-    """Buys windows of runs for a session; a test that gets no valid ones ends with the reason.
+class ClaimSampler:
+    """Measures windows of runs for a session; a test that gets no valid ones ends with the reason.
 
     It is skipped then, and fails where `CI` is set or with `--energy-strict`.
     """
@@ -42,7 +38,7 @@ class Sampler:
         limit = 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
         with self._evidence():
             require_undisturbed(self._session.settings, self._session.hardware)
-            self._purchases(run, 1).warm_up(limit)
+            self._sampler(run, 1).warm_up(limit)
 
     def windows(
         self, run: PassingRun, passes: Sequence[int] = (1,), rounds: int = ROUNDS
@@ -52,7 +48,7 @@ class Sampler:
         A drift is no trend over the passes then.
         """
         with self._evidence():
-            return _middles([self._purchases(run, count) for count in passes], rounds)
+            return _middles([self._sampler(run, count) for count in passes], rounds)
 
     def in_turn(self, runs: Sequence[PassingRun], rounds: int = ROUNDS) -> list[Window]:
         """Of each run the window of middle J/token; runs take turns, so that a drift is no effect.
@@ -62,7 +58,7 @@ class Sampler:
         for run in runs:
             self.warm_up(run)
         with self._evidence():
-            return _middles([self._purchases(run, 1) for run in runs], rounds)
+            return _middles([self._sampler(run, 1) for run in runs], rounds)
 
     def joules_per_token(self, run: PassingRun, rounds: int = ROUNDS) -> float:
         """Warm a run up, and the middle J/token of its windows after that."""
@@ -70,17 +66,8 @@ class Sampler:
         (window,) = self.windows(run, rounds=rounds)
         return window.joules_per_token
 
-    def known(self, identifier: str) -> float | None:
-        """Middle J/token of a run that an earlier test metered, and need not be bought again."""
-        for verdict in self._session.results.verdicts:
-            if (verdict.id, verdict.metric) == (identifier, "joules_per_token"):
-                valid = [window for window in verdict.windows if window.valid]
-                usable = valid and verdict.outcome != "invalid"
-                return _middle(valid).joules_per_token if usable else None
-        return None
-
-    def _purchases(self, run: PassingRun, passes: int) -> measuring.Sampler:
-        return measuring.Sampler(_Passes(run, passes), self._show)
+    def _sampler(self, run: PassingRun, passes: int) -> Sampler:
+        return Sampler(_Passes(run, passes), self._show)
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
         text = f"{window.tokens:,} tokens  {quantity(window.joules, 'J')}"
@@ -110,12 +97,12 @@ class _Passes:
         return self._run.window(self._passes)
 
 
-def _middles(purchases: Sequence[measuring.Sampler], rounds: int) -> list[Window]:
-    """Buy `rounds` windows of each, there and back; the window of middle J/token of each."""
+def _middles(samplers: Sequence[Sampler], rounds: int) -> list[Window]:
+    """Of `rounds` windows of each, measured there and back, the one of middle J/token."""
     for number in range(rounds):
-        for one in purchases if number % 2 == 0 else reversed(purchases):
+        for one in samplers if number % 2 == 0 else reversed(samplers):
             one.measure()
-    return [_middle(one.windows) for one in purchases]
+    return [_middle(one.windows) for one in samplers]
 
 
 def _middle(windows: Sequence[Window]) -> Window:

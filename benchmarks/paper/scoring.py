@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pytest_energy.errors import DataError, EnergyError
-from pytest_energy.workloads.data.batches import collate
-from pytest_energy.workloads.data.features import make_examples, question_parts
-from pytest_energy.workloads.data.protocol import IGNORED, DataSource, Example, Question, Tagged
-from pytest_energy.workloads.finetune import FineTuning
-from pytest_energy.workloads.models.fitting import without_targets
-from pytest_energy.workloads.tasks import Task
+from paper.inference import without_targets
+from pytest_energy import (
+    Batches,
+    DataError,
+    DataSource,
+    EnergyError,
+    Example,
+    FineTuning,
+    Question,
+    Tagged,
+    Task,
+    make_examples,
+    question_parts,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +32,7 @@ Scores = dict[str, float]
 """Scores by name, in per cent; the first is the one that the task is known by."""
 
 
-def mark_classes(answers: Sequence[int], right: Sequence[int], classes: int) -> Scores:
+def score_classes(answers: Sequence[int], right: Sequence[int], classes: int) -> Scores:
     """Accuracy, and the mean of the classes' F1."""
     import torch
 
@@ -37,7 +44,7 @@ def mark_classes(answers: Sequence[int], right: Sequence[int], classes: int) -> 
     return {"accuracy": 100 * float(accuracy), "macro F1": 100 * float(f1)}
 
 
-def mark_entities(answers: Sequence[Sequence[str]], right: Sequence[Sequence[str]]) -> Scores:
+def score_entities(answers: Sequence[Sequence[str]], right: Sequence[Sequence[str]]) -> Scores:
     """F1, precision and recall of whole entities (IOB2 tags, as conlleval counts)."""
     with _libraries():
         from seqeval.metrics import f1_score, precision_score, recall_score
@@ -52,7 +59,7 @@ def mark_entities(answers: Sequence[Sequence[str]], right: Sequence[Sequence[str
     }
 
 
-def mark_spans(answers: Sequence[str], right: Sequence[Sequence[str]]) -> Scores:
+def score_spans(answers: Sequence[str], right: Sequence[Sequence[str]]) -> Scores:
     """SQuAD's F1 and exact match, the best over the answers that are right; none is `("",)`."""
     with _libraries():
         from torchmetrics.text import SQuAD
@@ -139,15 +146,15 @@ Outputs = Mapping[str, "torch.Tensor"]
 
 
 @dataclass(frozen=True)
-class Exam:
-    """Examples to ask a model, and what marks its outputs, given one for each example."""
+class Evaluation:
+    """Held-out examples, and what scores a model's outputs, given one for each of them."""
 
     examples: Sequence[Example]
-    mark: Callable[[Sequence[Outputs]], Scores]
+    score: Callable[[Sequence[Outputs]], Scores]
 
 
-def make_exam(task: Task, data: DataSource, model: str, max_length: int) -> Exam:
-    """The exam of a task on what the data holds out; `DataError` where it holds out nothing."""
+def make_evaluation(task: Task, data: DataSource, model: str, max_length: int) -> Evaluation:
+    """That of a task on what the data holds out; `DataError` where it holds out nothing."""
     if task.head == "qa":
         return _questions(task, data, model, max_length)
     labels = data.labels(task)
@@ -163,20 +170,20 @@ def make_exam(task: Task, data: DataSource, model: str, max_length: int) -> Exam
         count=len(records),
     )
     if task.head == "token":
-        return Exam(examples, lambda outputs: _mark_tags(examples, outputs, labels))
-    return Exam(examples, lambda outputs: _mark_classes(examples, outputs, len(labels)))
+        return Evaluation(examples, lambda outputs: _score_tags(examples, outputs, labels))
+    return Evaluation(examples, lambda outputs: _score_labels(examples, outputs, len(labels)))
 
 
-def sit(exam: Exam, run: FineTuning, batch_size: int) -> Scores:
-    """Ask the model of `run` and mark what it says; it goes on training afterwards."""
-    return exam.mark(list(_outputs(run, exam.examples, batch_size)))
+def evaluate(evaluation: Evaluation, run: FineTuning, batch_size: int) -> Scores:
+    """The scores of the model of `run`, which goes on training afterwards."""
+    return evaluation.score(list(_outputs(run, evaluation.examples, batch_size)))
 
 
 def _outputs(run: FineTuning, examples: Sequence[Example], batch_size: int) -> Iterator[Outputs]:
     with run.evaluating() as model:
         for at in range(0, len(examples), batch_size):
             group = examples[at : at + batch_size]
-            said = model(**without_targets(run.convert(collate(group))))
+            said = model(**without_targets(run.convert(Batches.of([group]).batches[0])))
             kept = {name: said[name].float().cpu() for name in _SAID if name in said}
             for row, example in enumerate(group):
                 length = len(example.ids)
@@ -190,25 +197,26 @@ def _outputs(run: FineTuning, examples: Sequence[Example], batch_size: int) -> I
 _SAID = ("logits", "start_logits", "end_logits")
 
 
-def _mark_classes(examples: Sequence[Example], outputs: Sequence[Outputs], classes: int) -> Scores:
+def _score_labels(examples: Sequence[Example], outputs: Sequence[Outputs], classes: int) -> Scores:
     right = [example.label for example in examples if example.label is not None]
-    return mark_classes([int(each["logits"].argmax()) for each in outputs], right, classes)
+    return score_classes([int(each["logits"].argmax()) for each in outputs], right, classes)
 
 
-def _mark_tags(
+def _score_tags(
     examples: Sequence[Example], outputs: Sequence[Outputs], labels: Sequence[str]
 ) -> Scores:
     """Of each word the first piece speaks, as in training."""
     given, right = [], []
     for example, said in zip(examples, outputs, strict=True):
-        marked = [i for i, label in enumerate(example.token_labels or ()) if label != IGNORED]
+        # Tokens that training leaves out have a label below 0.
+        scored = [i for i, label in enumerate(example.token_labels or ()) if label >= 0]
         best = said["logits"].argmax(dim=-1).tolist()
-        given.append([labels[best[i]] for i in marked])
-        right.append([labels[(example.token_labels or ())[i]] for i in marked])
-    return mark_entities(given, right)
+        given.append([labels[best[i]] for i in scored])
+        right.append([labels[(example.token_labels or ())[i]] for i in scored])
+    return score_entities(given, right)
 
 
-def _questions(task: Task, data: DataSource, model: str, max_length: int) -> Exam:
+def _questions(task: Task, data: DataSource, model: str, max_length: int) -> Evaluation:
     stride = task.doc_stride or 0
     asked: list[tuple[Question, list[Sequence[tuple[int, int] | None]]]] = []
     examples: list[Example] = []
@@ -218,7 +226,7 @@ def _questions(task: Task, data: DataSource, model: str, max_length: int) -> Exa
         examples += [Example(tuple(p.ids), tuple(p.type_ids), span=(0, 0)) for p in parts]
         asked.append((question, [_context_offsets(part) for part in parts]))
 
-    def mark(outputs: Sequence[Outputs]) -> Scores:
+    def score(outputs: Sequence[Outputs]) -> Scores:
         said = iter(outputs)
         answers = []
         for question, offsets in asked:
@@ -227,9 +235,9 @@ def _questions(task: Task, data: DataSource, model: str, max_length: int) -> Exa
                 for places, each in zip(offsets, islice(said, len(offsets)), strict=True)
             ]
             answers.append(best_answer(question.context, parts, may_abstain=task.unanswerable))
-        return mark_spans(answers, [question.texts for question, _ in asked])
+        return score_spans(answers, [question.texts for question, _ in asked])
 
-    return Exam(examples, mark)
+    return Evaluation(examples, score)
 
 
 def _context_offsets(part: Encoding) -> list[tuple[int, int] | None]:

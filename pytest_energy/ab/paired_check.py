@@ -54,10 +54,8 @@ class PairedCheck(ABC):
         entry = stored.entry if stored else None
         self.levels = policy.levels(base.metric, context.asked, context.settings, entry)
         self.base = replace(base, tolerance=self.levels.tolerance, detect=self.levels.detect)
-        self.alpha, self.beta = (
-            context.settling_alpha() if open_record else context.alpha(),
-            context.beta,
-        )
+        self.alpha = context.settling_alpha() if open_record else context.alpha()
+        self.beta = context.beta
         self.most_pairs = policy.most_windows(base, context, pairs=True)
         self.known: Sequence[SessionStats] = ()
         if entry and stored and base.metric == "joules_per_token" and not stored.local:

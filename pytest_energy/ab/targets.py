@@ -267,9 +267,7 @@ def find_interpreter(asked: str, root: Path) -> Interpreter:
 
 def lend_package(folder: Path) -> str:
     """A folder for another interpreter's path that holds our package and nothing else."""
-    import pytest_energy
-
-    (folder / "pytest_energy").symlink_to(Path(pytest_energy.__file__).parent)
+    (folder / "pytest_energy").symlink_to(Path(__file__).parents[1])
     return str(folder)
 
 

@@ -26,7 +26,7 @@ from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET, Hardware, id
 from pytest_energy.meters import Meter, open_meter
 from pytest_energy.meters.wall import WallMeter, open_wall
 from pytest_energy.reports.tables import scatter
-from pytest_energy.workloads.loads import SHARES, buy_pairs, load_for, settle_seconds
+from pytest_energy.workloads.loads import SHARES, load_for, measure_pairs, settle_seconds
 
 LOCK_TIMEOUT_SECONDS = 600.0
 
@@ -149,7 +149,7 @@ def _bought(request: Request, meter: Meter, wall: WallMeter) -> list[Watts]:
         flush=True,
     )
     pairs = []
-    for pair in buy_pairs(meter, wall, load, request.windows, request.seconds):
+    for pair in measure_pairs(meter, wall, load, request.windows, request.seconds):
         pairs.append(pair.watts)
         doubt = pair.wall.uncertainty_joules / pair.wall.seconds
         line = f"{100 * pair.share:>5.0f}%{pair.watts[0]:>12.2f}{pair.watts[1]:>12.2f}{doubt:>9.2f}"

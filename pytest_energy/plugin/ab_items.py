@@ -13,7 +13,7 @@ from pytest_energy.ab import Invocation
 from pytest_energy.ab.runner import PairedRunner, SkippedInHeadError
 from pytest_energy.ab.side_place import passed_on
 from pytest_energy.plugin.fixtures import user_errors
-from pytest_energy.plugin.items import session_of
+from pytest_energy.plugin.items import asked_by, session_of
 from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS
 
 GATE = "energy_gate"
@@ -44,7 +44,7 @@ class ComparedItem(pytest.Item):
         assert isinstance(session.runner, PairedRunner), "collection has chosen it"
         with user_errors(), session.metered():
             try:
-                for record in session.runner.compared(session.context(self)):
+                for record in session.runner.compared(session.context(self, asked_by(self))):
                     session.report(session, self, record)
             except SkippedInHeadError as skipped:
                 pytest.skip(str(skipped))

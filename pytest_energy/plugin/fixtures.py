@@ -91,7 +91,7 @@ class EnergyGate:
         session, item = self._session, self._item
         with user_errors():
             require_metric(metric, runs)
-            record = session.runner.check(session.context(item), metric, runs, name)
+            record = session.runner.check(session.context(item, asked_by(item)), metric, runs, name)
         session.report(session, item, record)
         return record
 

@@ -13,7 +13,7 @@ from pytest_energy.files import require_writable
 from pytest_energy.metering.cpu_load import require_quiet_cpu
 from pytest_energy.reports.html import require_page_libraries
 from pytest_energy.results.footprint import intensity
-from pytest_energy.workloads.models.known import checkpoint_names
+from pytest_energy.workloads.architectures import checkpoint_names
 
 if TYPE_CHECKING:
     from pytest_energy.plugin.session import EnergySession

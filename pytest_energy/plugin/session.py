@@ -15,13 +15,12 @@ from pytest_energy.baselines.reading import known_hardware
 from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.runner import BaselineRunner, GateRunner
-from pytest_energy.checks.settings import Settings
+from pytest_energy.checks.settings import Settings, TestSettings
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget, Hardware
 from pytest_energy.meters import Meter
-from pytest_energy.plugin.items import asked_by
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.run_results import RunResults
@@ -122,11 +121,11 @@ class EnergySession:
         with self.device.metered():
             yield
 
-    def context(self, item: pytest.Item) -> CheckContext:
+    def context(self, item: pytest.Item, asked: TestSettings) -> CheckContext:
         """What the checks of a test go by."""
         return CheckContext(
             test=item.nodeid,
-            asked=asked_by(item),
+            asked=asked,
             settings=self.settings,
             hardware=self.hardware,
             method=self.meter.method,

@@ -1,18 +1,91 @@
-"""Keeping the memory that training frees, so that no step on a CPU faults it in anew."""
+"""What a window runs: passes over the same batches, the optimizer, and memory that is kept."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_energy.workloads.data.batches import Batch
+from pytest_energy.arguments import check_count
+from pytest_energy.errors import EnergyError, raised_elsewhere
+from pytest_energy.metering import Window, window
+from pytest_energy.meters.protocol import Meter
+from pytest_energy.workloads.data.batches import Batch, Batches
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
+
+__tracebackhide__ = raised_elsewhere
+
+
+class BatchRun(ABC):
+    """A run whose windows do the same work: metered passes over the same batches.
+
+    `id` is its name in baselines and reports, `digest` eight hex digits of the work. `tokens` and
+    `real_tokens` are what one pass processes, with and without padding, `examples` how many
+    sequences; `batches` are what it is given, on its device. `synchronize` waits for that device
+    (None: for every one that torch has used).
+    """
+
+    def __init__(
+        self, name: str, digest: str, meter: Meter, synchronize: Callable[[], None] | None = None
+    ) -> None:
+        self.id, self.digest, self.meter = name, digest, meter
+        self._synchronize = synchronize
+
+    def _give(self, batches: Batches, convert: Callable[[Batch], Batch]) -> None:
+        """Work on these from now on, each as `convert` hands it over."""
+        self.tokens, self.real_tokens = batches.processed_tokens, batches.real_tokens
+        self.examples, self.padding_overhead = batches.examples, batches.padding_overhead
+        # All on the device from the start: a window is to meter training, not the loading of data.
+        self.batches: tuple[Batch, ...] = tuple(map(convert, batches.batches))
+
+    @property
+    def steps(self) -> int:
+        """Batches of a pass, each of which is a step."""
+        return len(self.batches)
+
+    def window(self, passes: int = 1) -> Window:
+        """Metered passes over the batches; a loss is the mean of the last pass.
+
+        `EnergyError` once the run was closed.
+        """
+        check_count("passes", passes)
+        with self._working(), window(self.meter, self.id, synchronize=self._synchronize) as w:
+            for _ in range(passes):
+                losses = self._pass()
+        return replace(
+            w.record,
+            tokens=passes * self.tokens,
+            real_tokens=passes * self.real_tokens,
+            steps=passes * self.steps,
+            loss=self._mean(losses),
+        )
+
+    def close(self) -> None:
+        """Free the batches; a second call does nothing."""
+        self.batches = ()
+
+    @abstractmethod
+    def _pass(self) -> Any:
+        """Work on each batch once; the sum of the losses, if there are any."""
+
+    def _mean(self, losses: Any) -> float | None:  # noqa: ARG002 - a run that learns has some
+        """The mean loss of a pass; None where there is none."""
+        return None
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Around a pass; `EnergyError` where the run was closed."""
+        if not self.batches:
+            raise EnergyError(f"`{self.id}` was closed: prepare it again to measure another window")
+        yield
 
 
 # As glibc's <malloc.h> numbers them.
@@ -49,9 +122,6 @@ def is_chosen(environment: Mapping[str, str]) -> bool:
     return any(name in environment for name in _CHOICES)
 
 
-WEIGHT_DECAY = 0.0
-
-
 def default_device() -> str:
     """`cuda` where torch sees a GPU, else `cpu`."""
     import torch
@@ -63,7 +133,7 @@ def adamw(model: Any, learning_rate: float) -> torch.optim.AdamW:
     """AdamW over the model's parameters, fused where this torch can on their device."""
     import torch
 
-    options: dict[str, Any] = {"lr": learning_rate, "weight_decay": WEIGHT_DECAY}
+    options: dict[str, Any] = {"lr": learning_rate, "weight_decay": 0.0}
     try:
         return torch.optim.AdamW(model.parameters(), fused=True, **options)
     except RuntimeError:
@@ -88,39 +158,3 @@ def accelerator(precision: str, device: str) -> Accelerator:
     except ValueError:
         AcceleratorState._reset_state(reset_partial_state=True)
         return Accelerator(**options)
-
-
-def affordable_bert() -> str:
-    """BERT-base, or DistilBERT where only a CPU computes: the same blocks, half as many."""
-    return "distilbert-base-uncased" if default_device() == "cpu" else "bert-base-uncased"
-
-
-LARGEST_GRADIENT_NORM = 1.0
-
-
-def falling(optimizer: Any, steps: int) -> Any:
-    """A schedule that takes the learning rate from where it is to nothing in so many steps."""
-    from torch.optim.lr_scheduler import LambdaLR
-
-    # accelerate wraps the optimizer; a schedule wants the one inside.
-    return LambdaLR(optimizer.optimizer, lambda step: max(0.0, 1 - step / steps))
-
-
-def train_pass(
-    model: Any, optimizer: Any, engine: Accelerator, batches: Sequence[Batch], schedule: Any = None
-) -> torch.Tensor:
-    """One optimizer step a batch; hands back the sum of the losses, still on the device."""
-    import torch
-
-    losses = torch.zeros((), device=next(iter(batches[0].values())).device)
-    for batch in batches:
-        loss = model(**batch).loss
-        engine.backward(loss)
-        engine.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT_NORM)
-        optimizer.step()
-        if schedule is not None:
-            schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        # Never read here: that would make the host wait for the device at each step.
-        losses += loss.detach()
-    return losses

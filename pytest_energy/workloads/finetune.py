@@ -6,34 +6,38 @@ import gc
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_energy.arguments import check_choice, check_count
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
-from pytest_energy.workloads.data.batches import Batch, Batches, window_batches
+from pytest_energy.workloads.architectures import brings_weights
+from pytest_energy.workloads.data.batches import Batches, window_batches
 from pytest_energy.workloads.data.protocol import DataSource
-from pytest_energy.workloads.engine import accelerator, adamw, default_device, falling, train_pass
-from pytest_energy.workloads.models import build_model, parameters
-from pytest_energy.workloads.models.fitting import check_fits, converter, with_lora
-from pytest_energy.workloads.models.known import brings_weights
+from pytest_energy.workloads.engine import BatchRun, accelerator, adamw, default_device
+from pytest_energy.workloads.models import (
+    build_model,
+    check_fits,
+    converter,
+    parameters,
+    with_lora,
+)
 from pytest_energy.workloads.tasks import Task, get_task
 from pytest_energy.workloads.workload import Workload, make_workload
 
 if TYPE_CHECKING:
     import torch
 
+LARGEST_GRADIENT_NORM = 1.0
 
-class FineTuning:
+
+class FineTuning(BatchRun):
     """A model in training; each window continues it over exactly the same batches.
 
-    `tokens` and `real_tokens` are what one pass processes, with and without padding, `examples`
-    how many sequences; `batches` are what the model is given, on its device; `bare` is the model as
-    it was built; `parameters` is (trainable, total); `device` is where it is; `shard` is (rank, of
-    so many): a pass is that rank's part of the batches.
+    `bare` is the model as it was built; `convert` turns a batch into its arguments; `parameters` is
+    (trainable, total); `device` is where it is; `shard` is (rank, of so many): a pass is that
+    rank's part of the batches.
     """
 
     def __init__(
@@ -49,8 +53,8 @@ class FineTuning:
         check_count("tokens_per_window", tokens_per_window)
         import torch
 
+        super().__init__(workload.id, workload.digest, meter, self.synchronize)
         self.workload = workload
-        self.meter = meter
         self.device = device or default_device()
         task = get_task(workload.task)
         batches = window_batches(
@@ -87,52 +91,22 @@ class FineTuning:
         self.take(batches)
         self._cuda = [torch.device(self.device)] if self.device.startswith("cuda") else []
 
-    @property
-    def id(self) -> str:
-        """The workload's name in baselines and reports."""
-        return self.workload.id
-
-    @property
-    def digest(self) -> str:
-        """The workload's digest."""
-        return self.workload.digest
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps a pass takes."""
-        return len(self.batches)
-
     def take(self, batches: Batches) -> None:
         """Train on these from now on; `EnergyError` where they do not fit the model."""
         check_fits(self.bare, batches, self.workload.model, self.workload.max_length)
-        self.tokens = batches.processed_tokens
-        self.real_tokens = batches.real_tokens
-        self.examples = batches.examples
-        self.padding_overhead = batches.padding_overhead
-        # All on the device from the start: a window is to meter training, not the loading of data.
-        self.batches: tuple[Batch, ...] = tuple(map(self.convert, batches.batches))
+        self._give(batches, self.convert)
 
     def decay(self, steps: int) -> None:
         """Let the learning rate fall in a straight line to nothing over so many steps."""
-        self._schedule = falling(self._optimizer, steps)
+        from torch.optim.lr_scheduler import LambdaLR
 
-    def window(self, passes: int = 1) -> Window:
-        """Buy one window: metered passes over the batches; its loss is that of the last."""
-        check_count("passes", passes)
-        with self._training(), window(self.meter, self.id, synchronize=self.synchronize) as w:
-            for _ in range(passes):
-                losses = self._pass()
-        return replace(
-            w.record,
-            tokens=passes * self.tokens,
-            real_tokens=passes * self.real_tokens,
-            steps=passes * self.steps,
-            loss=self._mean(losses),
-        )
+        # accelerate wraps the optimizer; a schedule wants the one inside.
+        inner: Any = self._optimizer.optimizer
+        self._schedule = LambdaLR(inner, lambda step: max(0.0, 1 - step / steps))
 
     def warm_up(self) -> float:
         """One pass over the batches that no meter sees; its mean loss."""
-        with self._training():
+        with self._working():
             losses = self._pass()
             self.synchronize()
         return self._mean(losses)
@@ -155,19 +129,39 @@ class FineTuning:
             return
         self._accelerator.free_memory(self._model, self._optimizer)
         self._model = self._optimizer = self.bare = self._schedule = None
-        self.batches = ()
+        super().close()
         gc.collect()
         if self._cuda:
             import torch
 
             torch.cuda.empty_cache()
 
+    def synchronize(self) -> None:
+        """Wait for what the device still has to do."""
+        if self._cuda:
+            import torch
+
+            torch.cuda.synchronize(self._cuda[0])
+
     def _pass(self) -> torch.Tensor:
-        parts = (self._model, self._optimizer, self._accelerator)
-        return train_pass(*parts, self.batches, self._schedule)
+        """One optimizer step a batch; the sum of the losses, still on the device."""
+        import torch
+
+        losses = torch.zeros((), device=self.device)
+        for batch in self.batches:
+            loss = self._model(**batch).loss
+            self._accelerator.backward(loss)
+            self._accelerator.clip_grad_norm_(self._model.parameters(), LARGEST_GRADIENT_NORM)
+            self._optimizer.step()
+            if self._schedule is not None:
+                self._schedule.step()
+            self._optimizer.zero_grad(set_to_none=True)
+            # Never read here: that would make the host wait for the device at each step.
+            losses += loss.detach()
+        return losses
 
     @contextmanager
-    def _training(self) -> Iterator[None]:
+    def _working(self) -> Iterator[None]:
         """Dropout drawn from the workload's seed; the caller's random state stays as it was."""
         import torch
 
@@ -181,22 +175,14 @@ class FineTuning:
         """Work of a run that was not closed; what does not fit says what would."""
         import torch
 
-        if not self.batches:
-            raise EnergyError(f"`{self.id}` was closed: prepare it again to buy another window")
         try:
-            yield
+            with super()._working():
+                yield
         except torch.cuda.OutOfMemoryError as error:
             raise EnergyError(
                 f"`{self.id}` does not fit into the memory of `{self.device}` at "
                 f"`batch_size` {self.workload.batch_size}: give a smaller one"
             ) from error
-
-    def synchronize(self) -> None:
-        """Wait for what the device still has to do."""
-        if self._cuda:
-            import torch
-
-            torch.cuda.synchronize(self._cuda[0])
 
     def _mean(self, losses: torch.Tensor) -> float:
         loss = float(losses) / self.steps
@@ -220,7 +206,7 @@ def prepare(
     models: Path | None = None,
     **overrides: Any,
 ) -> FineTuning:
-    """The fine-tuning of `task` with `model`, ready to buy windows of about `tokens_per_window`.
+    """The fine-tuning of `task` with `model`, ready for windows of about `tokens_per_window`.
 
     `overrides` are what `make_workload` takes: `batch_size`, `max_length`, `precision`, `padding`,
     `attention`, `seed`, `lora`; `models` is a folder of checkpoints, whose weights are taken.
@@ -228,10 +214,6 @@ def prepare(
     """
     for name in overrides:
         check_choice("setting of a workload", name, SETTINGS)
-    task = get_task(task)
-    reason = data.missing(task)
-    if reason:
-        raise EnergyError(reason)
     device = device or default_device()
     workload = make_workload(
         task,

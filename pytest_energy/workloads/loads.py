@@ -61,7 +61,7 @@ def load_for(devices: Sequence[Device]) -> Load:
     A GPU needs PyTorch with CUDA; without it the text says that the CPU is loaded instead.
     """
     if not any(device.domain.startswith("gpu") for device in devices):
-        return _cpu_load(f"busy loops on {_cpus()} CPUs")
+        return Load(f"busy loops on {_cpus()} CPUs", _cpus_busy)
     if find_spec("torch") is not None:
         import torch
 
@@ -69,14 +69,11 @@ def load_for(devices: Sequence[Device]) -> Load:
             count = torch.cuda.device_count()
             text = f"matrix products ({MATRIX_SIZE} x {MATRIX_SIZE}, half precision)"
             return Load(f"{text} on {count} GPU{'s' if count > 1 else ''}", _gpus_busy)
-    return _cpu_load(
+    return Load(
         f"busy loops on {_cpus()} CPUs (no PyTorch with CUDA here, so the GPU's own load is yours "
-        "to vary)"
+        "to vary)",
+        _cpus_busy,
     )
-
-
-def _cpu_load(text: str) -> Load:
-    return Load(text, _cpus_busy)
 
 
 def _cpus() -> int:
@@ -138,10 +135,10 @@ def _multiply(
 
 
 SHARES = (0.0, 1.0, 0.5, 0.25, 0.75)
-"""Duty cycles in the order in which they are bought, so that warming up weighs on none alone."""
+"""Duty cycles in the order in which they are measured, so that warming up weighs on none alone."""
 
 INVALID_LIMIT = 3
-"""Invalid windows in a row after which no more are bought."""
+"""Invalid windows in a row after which no more are measured."""
 
 _SETTLE_SHARE = 0.15
 _LONGEST_SETTLE_SECONDS = 3.0
@@ -168,10 +165,10 @@ def settle_seconds(wall: WallMeter, seconds: float) -> float:
     return max(share, _SETTLE_PERIODS * wall.update_period_seconds)
 
 
-def buy_pairs(
+def measure_pairs(
     meter: Meter, wall: WallMeter, load: Load, windows: int, seconds: float
 ) -> Iterator[Pair]:
-    """Buy pairs of windows of so many seconds at the levels of `SHARES`, one after another.
+    """Pairs of windows of so many seconds at the levels of `SHARES`, one after another.
 
     Raises `EnergyError` once windows keep being invalid.
     """
@@ -185,8 +182,8 @@ def buy_pairs(
                 break
         else:
             raise EnergyError(
-                f"{INVALID_LIMIT} windows in a row were invalid: {reason}; mend that, or buy "
-                "longer windows with `--seconds`"
+                f"{INVALID_LIMIT} windows in a row were invalid: {reason}; mend that, or "
+                "measure longer windows with `--seconds`"
             )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from pytest_energy.arguments import check_choice, check_count
+from pytest_energy.arguments import check_choice, check_count, digest_of
 from pytest_energy.errors import EnergyError
 from pytest_energy.workloads.data.batches import PADDINGS
 from pytest_energy.workloads.data.protocol import DataSource
@@ -82,8 +80,7 @@ class Workload:
         for later in ("lora", "architecture"):  # so that digests are those from before these
             if fields[later] is None:
                 del fields[later]
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return digest_of(fields)
 
 
 def make_workload(

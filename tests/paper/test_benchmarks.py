@@ -1,4 +1,4 @@
-"""The suite itself, on the embedded default, at the smallest budget that is still real."""
+"""The suite itself, on the embedded default, with models that are small for their names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,24 @@ import sim
 ROOT = Path(__file__).parents[2]
 
 
+def write_small_models(folder: Path) -> Path:
+    """The folder, with BERT and DistilBERT of a twentieth of their size, the one of more layers."""
+    transformers = pytest.importorskip("transformers")
+    bert = transformers.BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536
+    )
+    bert.save_pretrained(folder / "bert-base-uncased")
+    distilbert = transformers.DistilBertConfig(dim=384, n_layers=1, n_heads=6, hidden_dim=1536)
+    distilbert.save_pretrained(folder / "distilbert-base-uncased")
+    return folder
+
+
 def test_one_task_of_the_suite(tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
     pytest.importorskip("codecarbon")
     report = tmp_path / "run.json"
     command = [sys.executable, "-m", "pytest", str(ROOT / "benchmarks"), "-k", "sst2"]
     command += ["--energy-tokens=128", f"--energy-json={report}", "--energy-meter=codecarbon"]
+    command += [f"--energy-models={write_small_models(tmp_path / 'models')}"]
     command += [
         "-p",
         "no:cacheprovider",
@@ -67,7 +79,9 @@ def test_the_counter_and_codecarbon_agree_on_a_simulated_card(tmp_path: Path) ->
     variables["PATH"] = f"{smi.parent}:{variables['PATH']}"
     module = ROOT / "benchmarks" / "test_measurement_agreement.py"
     command = [sys.executable, "-m", "pytest", str(module), "--energy-tokens=512", "-rs"]
+    command += ["--energy-idle-seconds=0"]
     command += [
+        f"--energy-models={write_small_models(tmp_path / 'models')}",
         "-p",
         "no:cacheprovider",
         f"--rootdir={tmp_path}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -237,7 +238,7 @@ def test_pretraining_in_runs_of_each_task(pytester: pytest.Pytester, spending: P
     assert rows["rte"][3:] == [pytest.approx(44_600, rel=0.01), "45,109 (quoted)"]
 
 
-def test_what_was_measured_before_is_not_bought_again(
+def test_what_other_tests_measured_before_changes_nothing(
     pytester: pytest.Pytester, spending: Path
 ) -> None:
     pytester.makepyfile(
@@ -254,9 +255,7 @@ def test_what_was_measured_before_is_not_bought_again(
 
     result.assert_outcomes(passed=2)
     rows = claims(pytester.path)["test_equivalent_runs"]["tables"][0]["rows"]
-    assert {row[0]: row[2] for row in rows} == pytest.approx(
-        {row[0]: 10.0 if row[0] == "mnli" else 5.0 for row in rows}
-    )
+    assert [row[2] for row in rows] == pytest.approx([5.0] * len(rows))
 
 
 def test_pretraining_that_costs_otherwise_is_noticed(
@@ -278,10 +277,11 @@ def test_scaling_on_a_simulated_card_with_a_small_model(
     for name, value in sim.environment([card], pytester.path / "gpu").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS), prepend=os.pathsep)
     folder = pytester.mkdir("baselines")
     (folder / "simulated.toml").write_text(
         "schema = 1\n[hardware]\nkey = 'simulated'\nmatch = ['NVIDIA Simulated*']\n"
-        "tokens_per_window = 1500\nmax_tokens_per_batch = 512\n"
+        "tokens_per_window = 500\nmax_tokens_per_batch = 512\n"
     )
     pytester.makeconftest(TINY)
     shutil.copy(BENCHMARKS / "test_token_scaling.py", pytester.path)

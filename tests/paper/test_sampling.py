@@ -1,4 +1,4 @@
-"""Windows for claims: the middle one of several, bought again where invalid, or no verdict."""
+"""Windows for claims: the middle one of several, measured again where invalid, or no verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import os
 import gated
 import pytest
 import spending
-from paper.sampler import Sampler
+from paper.sampler import ClaimSampler
 
 spending.METHOD = os.environ.get("METHOD", "counter")
 
@@ -25,11 +25,11 @@ class Run(gated.Run):
 
     def __init__(self, *joules, faults=()):
         super().__init__("sst2/mine")
-        self.left, self.faults, self.bought = list(joules), list(faults), []
+        self.left, self.faults, self.measured = list(joules), list(faults), []
 
     def window(self, passes=1):
         self._mean, self._cv, self._tokens = self.left.pop(0), 0.0, 1000 * passes
-        self.bought.append(passes)
+        self.measured.append(passes)
         spending.faults[:] = [self.faults.pop(0)] if self.faults else []
         return super().window()
 '''
@@ -43,7 +43,7 @@ _TESTS = {
     "each_budget_has_its_own_and_rounds_turn": """
         run = Run(*[0.1] * 3, *[0.2] * 3, *[0.3] * 3)
         windows = sampler.windows(run, (1, 2, 10))
-        assert run.bought == [1, 2, 10, 10, 2, 1, 1, 2, 10]
+        assert run.measured == [1, 2, 10, 10, 2, 1, 1, 2, 10]
         assert [window.tokens for window in windows] == [1000, 2000, 10000]
         assert [window.joules for window in windows] == pytest.approx([200, 400, 2000])
     """,
@@ -59,7 +59,7 @@ _TESTS = {
         assert order[4:] == ["sst2/mine", "other", "other", "sst2/mine", "sst2/mine", "other"]
         assert [w.joules_per_token for w in windows] == pytest.approx([0.2, 0.5])
     """,
-    "an_invalid_window_is_bought_again": """
+    "an_invalid_window_is_measured_again": """
         run = Run(0.7, 0.5, faults=["throttled: hot"])
         assert sampler.windows(run, rounds=1)[0].joules_per_token == pytest.approx(0.5)
     """,
@@ -71,7 +71,8 @@ _TESTS = {
 
 
 def _module(body: str) -> str:
-    return f"{_RUN}\n\ndef test_it(energy_session):\n    sampler = Sampler(energy_session)\n{body}"
+    begin = "def test_it(energy_session):\n    sampler = ClaimSampler(energy_session)\n"
+    return f"{_RUN}\n\n{begin}{body}"
 
 
 @pytest.mark.parametrize("name", _TESTS)
@@ -114,15 +115,3 @@ def test_without_evidence_the_test_is_skipped_with_the_reason(
         )
         assert "Traceback" not in result.stdout.str()
         assert "another exception" not in result.stdout.str()
-
-
-def test_what_the_session_found_before_is_known(pytester: pytest.Pytester, spending: Path) -> None:
-    body = """    run = gated.Run("sst2/bert", joules_per_token=0.012, cv=0.0)
-    energy_gate.check("joules_per_token", run)
-    assert sampler.known("sst2/bert") == pytest.approx(0.012)
-    assert sampler.known("sst2/other") is None
-"""
-    module = _module(body)
-    pytester.makepyfile(module.replace("(energy_session)", "(energy_session, energy_gate)", 1))
-
-    pytester.runpytest().assert_outcomes(passed=1)

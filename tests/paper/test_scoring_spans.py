@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from paper.scoring import LONGEST_ANSWER, Part, best_answer, mark_spans
+from paper.scoring import LONGEST_ANSWER, Part, best_answer, score_spans
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.data.features import question_parts
 from pytest_energy.workloads.tasks import get_task
@@ -99,7 +99,7 @@ def test_it_is_the_best_of_all_pairs(seed: int) -> None:
 
 @needs_samples
 @pytest.mark.parametrize("task", ["squad_v1", "squad_v2"])
-def test_logits_that_point_at_the_truth_score_full_marks(task: str) -> None:
+def test_logits_that_point_at_the_truth_score_all_there_is(task: str) -> None:
     pytest.importorskip("torchmetrics")
     pytest.importorskip("tokenizers")
     samples, asked = open_data(str(SAMPLES)), get_task(task)
@@ -120,13 +120,13 @@ def test_logits_that_point_at_the_truth_score_full_marks(task: str) -> None:
         given.append(best_answer(question.context, pointed, may_abstain=asked.unanswerable))
         right.append(question.texts)
 
-    scores = mark_spans(given, right)
-    wrong = mark_spans(["nothing of it"] * len(right), right)
+    scores = score_spans(given, right)
+    wrong = score_spans(["nothing of it"] * len(right), right)
 
     assert len(given) == len(questions) > 300
     assert scores["span F1"] > 99
     assert scores["exact match"] > 98
     assert wrong["exact match"] == 0
-    assert mark_spans([""] * len(right), right)["exact match"] == pytest.approx(
+    assert score_spans([""] * len(right), right)["exact match"] == pytest.approx(
         100 * sum(not texts for texts in right) / len(right), abs=1e-3
     )

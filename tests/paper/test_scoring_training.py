@@ -14,7 +14,7 @@ import pytest
 
 from checkpoint_support import small
 from paper.epochs import scored_epochs
-from paper.scoring import make_exam
+from paper.scoring import make_evaluation
 from pytest_energy.errors import DataError
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.tasks import get_task
@@ -134,7 +134,7 @@ def test_it_skips_with_what_it_takes(
         ("squad_v2", ["span F1", "exact match"]),
     ],
 )
-def test_each_epoch_is_metered_and_marked(task: str, names: list[str]) -> None:
+def test_each_epoch_is_metered_and_scored(task: str, names: list[str]) -> None:
     samples = open_data(str(SAMPLES))
     run = small(task, "bert-tiny", data=samples, batch_size=16)
     rate = run._optimizer.param_groups[0]["lr"]
@@ -158,23 +158,24 @@ def one_sentence(folder: Path, *, held_out: str) -> Any:
     return open_data(str(folder))
 
 
-def test_a_model_that_is_right_has_full_marks(tmp_path: Path) -> None:
+def test_a_model_that_is_right_scores_all_there_is(tmp_path: Path) -> None:
     text = "ada B-person\nplaying O\n\nlives O\n\n"
-    exam = make_exam(get_task("conll2003"), one_sentence(tmp_path, held_out=text), "bert-tiny", 16)
+    data = one_sentence(tmp_path, held_out=text)
+    evaluation = make_evaluation(get_task("conll2003"), data, "bert-tiny", 16)
     right = []
-    for example in exam.examples:
+    for example in evaluation.examples:
         said = torch.zeros(len(example.ids), 3)
         for place, label in enumerate(example.token_labels or ()):
             said[place, label if label >= 0 else 1] = 1
         right.append({"logits": said})
-    assert exam.mark(right)["entity F1"] == 100
-    assert exam.mark([{"logits": -said["logits"]} for said in right])["entity F1"] == 0
+    assert evaluation.score(right)["entity F1"] == 100
+    assert evaluation.score([{"logits": -said["logits"]} for said in right])["entity F1"] == 0
 
 
 def test_tags_that_were_never_trained_are_refused(tmp_path: Path) -> None:
     data = one_sentence(tmp_path, held_out="oslo B-place\n\n")
     with pytest.raises(DataError, match="has the tags B-place, which"):
-        make_exam(get_task("conll2003"), data, "bert-tiny", 16)
+        make_evaluation(get_task("conll2003"), data, "bert-tiny", 16)
 
 
 @pytest.mark.parametrize("task", ["sst2", "squad_v1", "imdb", "conll2012"])

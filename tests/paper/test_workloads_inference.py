@@ -7,8 +7,7 @@ import pytest
 
 from checkpoint_support import small
 from paper.inference import Inference
-from pytest_energy.checks.measuring import Sampler
-from pytest_energy.errors import EnergyError
+from pytest_energy import EnergyError, Sampler
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -61,8 +60,7 @@ def test_each_is_work_of_its_own_that_can_be_gated() -> None:
     single, batched = Inference(run, single=True), Inference(run)
     assert batched.id == "sst2/bert-tiny+inference4"
     assert len({run.digest, single.digest, batched.digest}) == 3
-    sampler = Sampler(single, lambda *_: None)
-    assert sampler.measure().joules_per_token > 0
+    assert Sampler(single, lambda *_: None).measure().joules_per_token > 0
 
 
 def test_it_lives_as_long_as_its_run() -> None:

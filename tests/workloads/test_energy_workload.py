@@ -248,7 +248,7 @@ def test_bad_settings_are_named(changes: dict[str, Any], message: str) -> None:
         driven(print, **changes)
 
 
-def test_a_closed_run_sells_no_windows() -> None:
+def test_a_closed_run_has_no_windows() -> None:
     run = driven(print)
     run.close()
 

@@ -185,7 +185,7 @@ def test_real_samples_train(task: str) -> None:
     assert losses[-1] < losses[0]
 
 
-def test_a_closed_run_sells_no_windows() -> None:
+def test_a_closed_run_has_no_windows() -> None:
     run = tiny()
     run.close()
     run.close()

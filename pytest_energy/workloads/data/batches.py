@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
@@ -34,10 +35,21 @@ class Batches:
     """
 
     batches: tuple[Batch, ...]
-    processed_tokens: int
-    """Tokens a pass feeds to the model, padding included."""
-    real_tokens: int
-    """Tokens a pass feeds to the model, padding left out."""
+
+    @classmethod
+    def of(cls, groups: Iterable[Sequence[Example]], length: int | None = None) -> Batches:
+        """A batch of each group, padded to its longest example or to `length` tokens."""
+        return cls(tuple(collate(group, length) for group in groups))
+
+    @cached_property
+    def processed_tokens(self) -> int:
+        """Tokens a pass feeds to the model, padding included."""
+        return sum(batch["input_ids"].numel() for batch in self.batches)
+
+    @cached_property
+    def real_tokens(self) -> int:
+        """Tokens a pass feeds to the model, padding left out."""
+        return sum(int(batch["attention_mask"].sum()) for batch in self.batches)
 
     @property
     def padding_overhead(self) -> float:
@@ -46,10 +58,7 @@ class Batches:
 
     def shard(self, rank: int, ranks: int) -> Batches:
         """Every `ranks`-th batch from the one numbered `rank` on: what one of several trains on."""
-        own = self.batches[rank::ranks]
-        processed = sum(batch["input_ids"].numel() for batch in own)
-        real = sum(int(batch["attention_mask"].sum()) for batch in own)
-        return Batches(own, processed, real)
+        return Batches(self.batches[rank::ranks])
 
     @property
     def examples(self) -> int:
@@ -113,15 +122,14 @@ def make_batches(
     """
     check_count("token_budget", token_budget)
     batches: list[Batch] = []
-    processed = real = 0
+    processed = 0
     for group in grouped(examples, batch_size, padding, seed):
         batch = collate(group, max_length if padding == "fixed" else None)
         batches.append(batch)
         processed += batch["input_ids"].numel()
-        real += sum(len(example.ids) for example in group)
         if processed >= token_budget and len(batches) % ranks == 0:
             break
-    return Batches(tuple(batches), processed, real)
+    return Batches(tuple(batches))
 
 
 def grouped(

@@ -1,16 +1,22 @@
-"""Masked-LM targets: which tokens are to be predicted, and what stands in their place."""
+"""From records to examples: tokenizers, and what each head is asked of a text.
+
+The tokenizers are transformers' own. Masking, and the collating of batches, are done by hand on
+purpose: a baseline's digest stands for exact batches, which a library may change with any release.
+"""
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import fault, read_lines, read_text
+from pytest_energy.workloads.architectures import folder_of, hub_name, known_architecture
 from pytest_energy.workloads.data.protocol import (
     IGNORED,
     Example,
@@ -20,8 +26,7 @@ from pytest_energy.workloads.data.protocol import (
     Tagged,
     Text,
 )
-from pytest_energy.workloads.models.known import folder_of, hub_name, known_architecture
-from pytest_energy.workloads.tasks import Task
+from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -73,20 +78,15 @@ def shares_uncased_vocabulary(model: str) -> bool:
 
 def tokenizer_from(vocabulary: Path, *, lower_case: bool) -> Tokenizer:
     """BERT's tokenizer over the word pieces of `vocabulary`, one a line."""
-    from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
-    from tokenizers.models import WordPiece
+    from transformers import BertTokenizerFast  # type: ignore[attr-defined] # lazily there
 
-    pieces = {piece: index for index, piece in enumerate(read_lines(vocabulary, "word pieces"))}
+    pieces = set(read_lines(vocabulary, "word pieces"))
     for special in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"):
         if special not in pieces:
             raise fault(vocabulary, None, f"no `{special}`", "one word piece of BERT a line")
-    tokenizer = Tokenizer(WordPiece(pieces, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(
-        ("[SEP]", pieces["[SEP]"]), ("[CLS]", pieces["[CLS]"])
-    )
-    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    # By place: releases of transformers differ in how they call a vocabulary's file.
+    loaded: Any = BertTokenizerFast(str(vocabulary), do_lower_case=lower_case)
+    tokenizer: Tokenizer = loaded.backend_tokenizer
     return tokenizer
 
 
@@ -132,6 +132,47 @@ def _lower_case(model: str, folder: Path) -> bool:
         if isinstance(said, bool):
             return said
     return shares_uncased_vocabulary(model) or "uncased" in model or "cased" not in model
+
+
+class RecordSource(ABC):
+    """A source of records, tokenised by each model's own tokenizer.
+
+    `root` is its folder, if it has one; `models` is the folder of checkpoints, whose tokenizers
+    come first.
+    """
+
+    def __init__(self, root: Path | None = None, models: Path | None = None) -> None:
+        self._root, self._models = root, models
+        self._tokenizers: dict[str, Tokenizer] = {}
+
+    def tokenizer(self, model: str) -> Tokenizer:
+        """The checkpoint's own, else that of a `vocab.txt` in the folder, else the hub's."""
+        if model not in self._tokenizers:
+            self._tokenizers[model] = tokenizer_for(model, self._root, self._models)
+        return self._tokenizers[model]
+
+    def examples(
+        self, task: Task | str, *, model: str, max_length: int, seed: int, count: int
+    ) -> list[Example]:
+        """Up to `count` examples in `model`'s word pieces, from records in an order by `seed`."""
+        task = get_task(task)
+        return make_examples(
+            task,
+            self._shuffled(task, Random(f"pytest-energy order {seed}")),
+            self.tokenizer(model),
+            labels=self.labels(task),
+            max_length=max_length,
+            seed=seed,
+            count=count,
+        )
+
+    @abstractmethod
+    def labels(self, task: Task | str) -> tuple[str, ...]:
+        """The names of the task's labels."""
+
+    @abstractmethod
+    def _shuffled(self, task: Task, rng: Random) -> Iterator[Record]:
+        """The records to train on, in random order."""
 
 
 _AT_ONCE = 64
@@ -245,11 +286,11 @@ def _sentences(
         )
         for sentence, encoding in zip(sentences, encodings, strict=True):
             words = encoding.word_ids
-            marked = [
+            asked = [
                 IGNORED if word is None or word == before else ids[sentence.tags[word]]
                 for before, word in zip([None, *words], words, strict=False)
             ]
-            yield Example(tuple(encoding.ids), tuple(encoding.type_ids), token_labels=tuple(marked))
+            yield Example(tuple(encoding.ids), tuple(encoding.type_ids), token_labels=tuple(asked))
 
 
 def _masked(

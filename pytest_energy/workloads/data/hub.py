@@ -7,16 +7,15 @@ moved by the hub, the others are commits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.data.features import make_examples, tokenizer_for
+from pytest_energy.errors import DataError, EnergyError
+from pytest_energy.workloads.data.features import RecordSource
 from pytest_energy.workloads.data.protocol import (
-    Example,
     Question,
     Record,
     Tagged,
@@ -29,7 +28,6 @@ from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from tokenizers import Tokenizer
 
 
 Row = Mapping[str, Any]
@@ -73,7 +71,7 @@ DATASETS: Mapping[str, HubDataset] = {
 }
 
 
-class HubSource:
+class HubSource(RecordSource):
     """Real examples from the hub, or from its cache where that has them; loaded when asked for."""
 
     kind: Literal["hub"] = "hub"
@@ -81,16 +79,16 @@ class HubSource:
     def __init__(
         self, datasets: Mapping[str, HubDataset] = DATASETS, models: Path | None = None
     ) -> None:
+        super().__init__(models=models)
         self._places = datasets
-        self._models = models
         self._loaded: dict[tuple[str, str], Dataset] = {}
         self._unreachable: EnergyError | None = None
-        self._tokenizers: dict[str, Tokenizer] = {}
 
     def identity(self, task: Task | str, *, model: str = "") -> str:
         """Always `hub`: revisions are pinned by the release."""
         del model
-        get_task(task)
+        if reason := self.missing(task):
+            raise DataError(reason)
         return "hub"
 
     def missing(self, task: Task | str) -> str | None:
@@ -105,43 +103,23 @@ class HubSource:
             return task.labels
         return _entity_names(self._load(task), task)
 
-    def examples(
-        self, task: Task | str, *, model: str, max_length: int, seed: int, count: int
-    ) -> list[Example]:
-        """Up to `count` examples from rows that `seed` chooses, in `model`'s word pieces."""
-        task = get_task(task)
-        dataset = self._load(task)
-        return make_examples(
-            task,
-            self._records(task, dataset, Random(f"pytest-energy order {seed}")),
-            self.tokenizer(model),
-            labels=self.labels(task),
-            max_length=max_length,
-            seed=seed,
-            count=count,
-        )
-
     def held_out(self, task: Task | str) -> list[Record]:
         """The records of the split that training does not see."""
         task = get_task(task)
         dataset = self._load(task, self._places[task.name].held_out)
         return list(self._records(task, dataset, Random(0)))
 
-    def tokenizer(self, model: str) -> Tokenizer:
-        """The tokenizer of `model`."""
-        if model not in self._tokenizers:
-            self._tokenizers[model] = tokenizer_for(model, models=self._models)
-        return self._tokenizers[model]
+    def _shuffled(self, task: Task, rng: Random) -> Iterator[Record]:
+        return self._records(task, self._load(task), rng)
 
     def _records(self, task: Task, dataset: Dataset, rng: Random) -> Iterator[Record]:
         if task.head == "mlm":
             pieces = list(passages(dataset["text"][:]))
             yield from (pieces[index] for index in shuffled_indices(len(pieces), rng))
             return
-        convert = _CONVERTERS[task.name]
         names = self.labels(task)
         for index in shuffled_indices(len(dataset), rng):
-            yield from convert(dataset[index], names)
+            yield from _converted(dataset[index], task, names)
 
     def _load(self, task: Task, split: str = "train") -> Dataset:
         # The loader tries for half a minute; once is enough for a run.
@@ -177,49 +155,32 @@ def _load(place: HubDataset, split: str) -> Dataset:
     return loaded
 
 
-_Converter = Callable[[Row, tuple[str, ...]], Iterable[Record]]
-
-
-def _texts(first: str, second: str | None = None) -> _Converter:
-    def convert(row: Row, names: tuple[str, ...]) -> Iterable[Record]:
-        del names
-        return [Text(row[first], row[second] if second else None, row["label"])]
-
-    return convert
-
-
-def _question(row: Row, names: tuple[str, ...]) -> Iterable[Record]:
-    del names
-    answers = row["answers"]
-    answer = None
-    if answers["text"]:
-        start = answers["answer_start"][0]
-        answer = start, start + len(answers["text"][0])
-    return [Question(row["question"], row["context"], answer, tuple(answers["text"]))]
-
-
-def _sentence(row: Row, names: tuple[str, ...]) -> Iterable[Record]:
-    tags = to_iob2([names[tag] for tag in row["ner_tags"]])
-    return [Tagged(tuple(row["tokens"]), tags)]
-
-
-def _document(row: Row, names: tuple[str, ...]) -> Iterable[Record]:
-    return [
-        Tagged(tuple(sentence["words"]), to_iob2([names[t] for t in sentence["named_entities"]]))
-        for sentence in row["sentences"]
-    ]
-
-
-_CONVERTERS: Mapping[str, _Converter] = {
-    "rte": _texts("sentence1", "sentence2"),
-    "mnli": _texts("premise", "hypothesis"),
-    "sst2": _texts("sentence"),
-    "imdb": _texts("text"),
-    "squad_v1": _question,
-    "squad_v2": _question,
-    "conll2003": _sentence,
-    "conll2012": _document,
+_TEXTS: Mapping[str, tuple[str, str | None]] = {
+    "rte": ("sentence1", "sentence2"),
+    "mnli": ("premise", "hypothesis"),
+    "sst2": ("sentence", None),
+    "imdb": ("text", None),
 }
+
+
+def _converted(row: Row, task: Task, names: Sequence[str]) -> Iterator[Record]:
+    """The records of a row; one of CoNLL-2012 is a document of several sentences."""
+    if task.head == "sequence":
+        first, second = _TEXTS[task.name]
+        yield Text(row[first], row[second] if second else None, row["label"])
+    elif task.head == "qa":
+        texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
+        answer = (starts[0], starts[0] + len(texts[0])) if texts else None
+        yield Question(row["question"], row["context"], answer, tuple(texts))
+    elif "sentences" in row:
+        for each in row["sentences"]:
+            yield _sentence(each["words"], each["named_entities"], names)
+    else:
+        yield _sentence(row["tokens"], row["ner_tags"], names)
+
+
+def _sentence(words: Sequence[str], tags: Sequence[int], names: Sequence[str]) -> Tagged:
+    return Tagged(tuple(words), to_iob2([names[tag] for tag in tags]))
 
 
 def _entity_names(dataset: Dataset, task: Task) -> tuple[str, ...]:
@@ -229,13 +190,9 @@ def _entity_names(dataset: Dataset, task: Task) -> tuple[str, ...]:
     column = "ner_tags" if task.name == "conll2003" else "sentences"
     feature: Any = dataset.features[column]
     # A list of dicts was written in three ways in the releases of datasets.
-    while not isinstance(feature, ClassLabel):
+    while feature is not None and not isinstance(feature, ClassLabel):
         if isinstance(feature, dict):
             feature = feature.get("named_entities")
-        elif isinstance(feature, list):
-            feature = feature[0]
-        elif hasattr(feature, "feature"):
-            feature = feature.feature
         else:
-            return task.labels
-    return tuple(feature.names)
+            feature = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+    return task.labels if feature is None else tuple(feature.names)

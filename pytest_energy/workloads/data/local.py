@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import files_digest
 from pytest_energy.workloads.data.features import (
     UNCASED,
+    RecordSource,
     checkpoint_tokenizer,
-    make_examples,
-    tokenizer_for,
     vocabulary_of,
 )
-from pytest_energy.workloads.data.protocol import Example, Record, Tagged, shuffled_indices
+from pytest_energy.workloads.data.protocol import Record, Tagged, shuffled_indices
 from pytest_energy.workloads.data.readers import (
     ReviewTree,
     label_set,
@@ -31,10 +30,6 @@ from pytest_energy.workloads.data.readers import (
     read_squad,
 )
 from pytest_energy.workloads.tasks import Task, get_task
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
 
 Form = Literal["glue", "squad", "tree", "table", "columns", "ontonotes", "text"]
 
@@ -180,7 +175,7 @@ def _files(folder: Path, layout: Layout, held_out: bool) -> tuple[Path, ...]:
     if layout.form == "tree":
         return _tree(folder, patterns[0])
     if layout.form == "ontonotes":
-        return _held_out_documents(folder, patterns) if held_out else _ontonotes(folder)
+        return _documents(folder, patterns, held_out)
     children = _children(folder)
     names = [child for child in children if held_out or "test" not in child.name.lower()]
     for pattern in patterns:
@@ -200,25 +195,18 @@ def _tree(folder: Path, split: str) -> tuple[Path, ...]:
     return tuple(path for reviews in classes for path in reviews) if all(classes) else ()
 
 
-def _ontonotes(folder: Path) -> tuple[Path, ...]:
-    """All files below, of them the training set and the English ones where such folders are."""
+def _documents(folder: Path, parts: tuple[str, ...], held_out: bool) -> tuple[Path, ...]:
+    """OntoNotes' files below a folder of one of these names, of them the English ones.
+
+    To train on, all files do where there is no such folder.
+    """
     files = sorted(folder.rglob("*gold_conll"))
-    for part in ("train", "english"):
-        files = [path for path in files if part in path.relative_to(folder).parts] or files
-    return tuple(files)
+    inside = [p for p in files if not set(parts).isdisjoint(p.relative_to(folder).parts)]
+    files = inside if inside or held_out else files
+    return tuple([p for p in files if "english" in p.relative_to(folder).parts] or files)
 
 
-def _held_out_documents(folder: Path, parts: tuple[str, ...]) -> tuple[Path, ...]:
-    """The files below a folder of one of these names, of them the English ones."""
-    files = [
-        path
-        for path in sorted(folder.rglob("*gold_conll"))
-        if not set(parts).isdisjoint(path.relative_to(folder).parts)
-    ]
-    return tuple([f for f in files if "english" in f.relative_to(folder).parts] or files)
-
-
-class LocalSource:
+class LocalSource(RecordSource):
     """Real examples from the files below `root`; what was read once is kept.
 
     `models` is the folder of checkpoints, whose tokenizers come first.
@@ -227,12 +215,11 @@ class LocalSource:
     kind: Literal["local"] = "local"
 
     def __init__(self, root: Path, models: Path | None = None) -> None:
+        super().__init__(root, models)
         self.root = root
-        self._models = models
         self._found: dict[str, Found | None] = {}
         self._records: dict[str, Sequence[Record]] = {}
         self._identities: dict[tuple[Path, ...], str] = {}
-        self._tokenizers: dict[str, Tokenizer] = {}
 
     def identity(self, task: Task | str, *, model: str = UNCASED) -> str:
         """`local:` and eight hex digits of what the task's files and the vocabulary hold."""
@@ -262,23 +249,6 @@ class LocalSource:
             return task.labels
         return label_set(r for r in self._read(task) if isinstance(r, Tagged))
 
-    def examples(
-        self, task: Task | str, *, model: str, max_length: int, seed: int, count: int
-    ) -> list[Example]:
-        """Up to `count` examples; the file is shuffled by `seed`, its head is nothing special."""
-        task = get_task(task)
-        records = self._read(task)
-        order = shuffled_indices(len(records), Random(f"pytest-energy order {seed}"))
-        return make_examples(
-            task,
-            (records[index] for index in order),
-            self.tokenizer(model),
-            labels=self.labels(task),
-            max_length=max_length,
-            seed=seed,
-            count=count,
-        )
-
     def held_out(self, task: Task | str) -> Sequence[Record]:
         """The records of the validation file; `DataError` where there is none beside training's."""
         task = get_task(task)
@@ -290,11 +260,10 @@ class LocalSource:
             )
         return _read(found, task)
 
-    def tokenizer(self, model: str) -> Tokenizer:
-        """The checkpoint's own, else that of a `vocab.txt` in the folder, else the hub's."""
-        if model not in self._tokenizers:
-            self._tokenizers[model] = tokenizer_for(model, self.root, self._models)
-        return self._tokenizers[model]
+    def _shuffled(self, task: Task, rng: Random) -> Iterator[Record]:
+        # A file's head is nothing special, and may be all of one label.
+        records = self._read(task)
+        return (records[index] for index in shuffled_indices(len(records), rng))
 
     def _files(self, task: Task) -> Found:
         reason = self.missing(task)

@@ -23,55 +23,62 @@ _GLUE_COLUMNS = {
     "mnli": (("sentence1",), ("sentence2",), ("gold_label", "label")),
     "sst2": (("sentence",), (), ("label",)),
 }
-_REVIEW_COLUMNS = (("text", "review", "sentence", "content"), ("label", "sentiment", "class"))
+_REVIEW_COLUMNS = (
+    ("text", "review", "sentence", "content"),
+    (),
+    ("label", "sentiment", "class"),
+)
 _REVIEW_LABELS = {"neg": 0, "pos": 1}
 
 
 def read_glue(path: Path, task: Task) -> list[Text]:
     """A tab-separated file with a header; quotes mean nothing, labels are names or their ids."""
-    names = _GLUE_COLUMNS[task.name]
-    expected = "a header with " + ", ".join(f"`{name[0]}`" for name in names if name)
+    columns = _GLUE_COLUMNS[task.name]
+    expected = "a header with " + ", ".join(f"`{names[0]}`" for names in columns if names)
     lines = read_lines(path, expected)
-    header = lines[0].split("\t")
-    first, second, label = (_column(path, header, name) for name in names)
-    assert first is not None
-    assert label is not None
-    records = []
-    for number, line in enumerate(lines[1:], start=2):
-        if not line:
-            continue
-        row = line.split("\t")
-        if len(row) != len(header):
-            raise fault(path, number, f"{len(row)} columns", f"{len(header)}, as in the header")
-        pair = None if second is None else row[second]
-        records.append(Text(row[first], pair, _label(path, number, row[label], task)))
-    if not records:
-        raise fault(path, 1, "nothing below the header", "one example a line")
-    return records
+    rows = enumerate((line.split("\t") for line in lines[1:]), start=2)
+    return _texts(path, lines[0].split("\t"), rows, columns, task)
 
 
 def read_review_table(path: Path, task: Task) -> list[Text]:
     """A CSV file with a header, a column of texts and one of labels, in any order."""
     expected = "a header with a column of texts (`text`, `review`) and one of labels (`label`)"
+    rows = _csv(path, expected)
+    header = [name.strip().lower() for name in next(rows)[1]]
+    return _texts(path, header, rows, _REVIEW_COLUMNS, task)
+
+
+def _csv(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file, each with the number of its last line."""
     rows = csv.reader(io.StringIO(read_text(path, expected), newline=""), strict=True)
-    records: list[Text] = []
     try:
-        header = [name.strip().lower() for name in next(rows)]
-        text, label = (_column(path, header, names) for names in _REVIEW_COLUMNS)
-        assert text is not None
-        assert label is not None
         for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise fault(
-                    path, rows.line_num, f"{len(row)} columns", f"{len(header)}, as in the header"
-                )
-            records.append(Text(row[text], None, _label(path, rows.line_num, row[label], task)))
+            yield rows.line_num, row
     except csv.Error as error:
         raise fault(path, rows.line_num, f"not CSV ({error})", "quotes in pairs") from None
+
+
+def _texts(
+    path: Path,
+    header: list[str],
+    rows: Iterable[tuple[int, list[str]]],
+    columns: Sequence[tuple[str, ...]],
+    task: Task,
+) -> list[Text]:
+    """The texts of numbered rows; `columns` has the names of first text, second, and label."""
+    first, second, label = (_column(path, header, names) for names in columns)
+    assert first is not None
+    assert label is not None
+    records = []
+    for number, row in rows:
+        if row in ([], [""]):
+            continue
+        if len(row) != len(header):
+            raise fault(path, number, f"{len(row)} columns", f"{len(header)}, as in the header")
+        pair = None if second is None else row[second]
+        records.append(Text(row[first], pair, _label(path, number, row[label], task)))
     if not records:
-        raise fault(path, 1, "nothing below the header", "one review a row")
+        raise fault(path, 1, "nothing below the header", "one example a row")
     return records
 
 

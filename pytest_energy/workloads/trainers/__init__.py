@@ -6,19 +6,31 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_energy.arguments import check_count
-from pytest_energy.gate import Verdict
 from pytest_energy.metering import OpenWindow, Window, window
 from pytest_energy.meters.protocol import Meter
+from pytest_energy.outcomes import Outcome
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT, is_stationary
 
 if TYPE_CHECKING:
     import torch
 
 
+class Decided(Protocol):
+    """What a gate says once it is sure, and why; `Verdict` is one."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Passed or failed."""
+
+    @property
+    def reason(self) -> str:
+        """A sentence."""
+
+
 class Gate(Protocol):
     """What is asked after each window; `SequentialGate` is one."""
 
-    def add(self, joules_per_token: float) -> Verdict | None:
+    def add(self, joules_per_token: float) -> Decided | None:
         """The verdict once it is sure, None while another window is wanted."""
 
 
@@ -37,7 +49,7 @@ class BudgetedWindows:
         self.windows: list[Window] = []
         self.warm_up: list[Window] = []
         self.rejected: list[Window] = []
-        self.verdict: Verdict | None = None
+        self.verdict: Decided | None = None
         self._meter, self._gate, self._name = meter, gate, name
         self._budget = tokens_per_window
         self._steady = False

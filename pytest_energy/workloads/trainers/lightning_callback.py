@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from pytest_energy.workloads.trainers import BudgetedWindows
 
 
-class EnergyCallback(BudgetedWindows, Callback):
+class LightningEnergyCallback(BudgetedWindows, Callback):
     """Meters a Trainer's run whose batches map `input_ids` (and `attention_mask`) to tensors.
 
     With a `gate`, its verdict ends the training. A window into which a validation or a checkpoint

@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from paper.epochs import on_front
-from paper.scoring import mark_classes, mark_entities, mark_spans, require_libraries
+from paper.scoring import require_libraries, score_classes, score_entities, score_spans
 from pytest_energy.errors import EnergyError
 
 
 def test_classes() -> None:
     pytest.importorskip("torchmetrics")
-    scores = mark_classes([0, 0, 0, 1], [0, 0, 1, 1], 2)
+    scores = score_classes([0, 0, 0, 1], [0, 0, 1, 1], 2)
     # Class 0: precision 2/3, recall 1; class 1: precision 1, recall 1/2.
     assert scores["accuracy"] == pytest.approx(75)
     assert scores["macro F1"] == pytest.approx(100 * (0.8 + 2 / 3) / 2)
@@ -23,7 +23,7 @@ def test_entities_count_whole() -> None:
     pytest.importorskip("seqeval")
     right = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-LOC"]]
     given = [["B-PER", "O", "O", "B-LOC"], ["B-PER", "B-LOC"]]
-    scores = mark_entities(given, right)
+    scores = score_entities(given, right)
     assert scores["precision"] == pytest.approx(50)
     assert scores["recall"] == pytest.approx(200 / 3)
     assert next(iter(scores)) == "entity F1"
@@ -32,12 +32,12 @@ def test_entities_count_whole() -> None:
 
 def test_no_entities_found_is_nothing_and_no_warning() -> None:
     pytest.importorskip("seqeval")
-    assert mark_entities([["O"]], [["B-LOC"]])["entity F1"] == 0
+    assert score_entities([["O"]], [["B-LOC"]])["entity F1"] == 0
 
 
 def test_spans_take_the_best_of_several_right_answers() -> None:
     pytest.importorskip("torchmetrics")
-    scores = mark_spans(
+    scores = score_spans(
         ["The lake.", "blue lake", "", "something"],
         [("a lake", "the sea"), ("the lake",), (), ()],
     )

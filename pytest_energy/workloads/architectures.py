@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pytest_energy.arguments import digest_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -137,8 +137,7 @@ def architecture_digest(config: PretrainedConfig) -> str:
     """
     fields = type(config)().to_dict().keys() - _NO_ARCHITECTURE
     built = {name: value for name, value in config.to_dict().items() if name in fields}
-    text = json.dumps(built, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return digest_of(built, separators=(", ", ": "))
 
 
 def hub_name(model: str) -> tuple[str, str | None]:
