@@ -59,8 +59,7 @@ def drift_of(url: str, baselines: Path, hardware: str | None = None) -> DriftRep
     from pytest_energy.history.series import read_series
 
     warnings: list[str] = []
-    folder = baselines if baselines.is_dir() else None
-    found = read_series(url, baselines=folder, hardware=hardware, warn=warnings.append)
+    found = read_series(url, baselines=baselines, hardware=hardware, warn=warnings.append)
     return report(list(found), warnings)
 
 

@@ -1,4 +1,4 @@
-"""Text from tests and files, made harmless in Markdown; pure."""
+"""The run as Markdown, with texts from tests and files made harmless; pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_energy.reports import wording
-from pytest_energy.reports.next_command import next_command
-from pytest_energy.reports.tables import cell, figure_rows, is_numeric, side_rows
+from pytest_energy.reports.tables import (
+    FIGURE_HEADINGS,
+    SIDE_HEADINGS,
+    cell,
+    environment_rows,
+    figure_rows,
+    is_numeric,
+    side_rows,
+)
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, Table
 from pytest_energy.results.footprint import Footprint
@@ -46,18 +53,6 @@ def folded(title: str, body: str) -> str:
 
 
 _LAST_LINE_BYTES = 200
-
-_MARKS = {
-    "within": "✅",
-    "holds": "✅",
-    "recorded": "📝",
-    "improvement": "⚡",
-    "inconclusive": "⚠️",
-    "invalid": "⚠️",
-    "missing": "⚠️",
-    "regression": "⚠️",
-    "fails": "❌",
-}
 
 
 def render(record: RunRecord, footprint: Footprint, most_bytes: int | None = None) -> str:
@@ -97,8 +92,7 @@ def _verdicts(record: RunRecord) -> str:
     ]
     headings = ("verdict", "benchmark", "value", "baseline", "change")
     parts = [table(headings, rows, right=(2, 3, 4)), _reasons(ordered), _warnings(record)]
-    following = next_command(record)
-    if following:
+    if following := wording.next_command(record):
         parts.append(f"Next: <code>{escaped(following)}</code>")
     return "\n\n".join(part for part in parts if part)
 
@@ -119,7 +113,7 @@ def _comparisons(record: RunRecord) -> Iterator[str]:
     for verdict in record.verdicts:
         if verdict.comparison is not None:
             rows = [[escaped(text) for text in row] for row in side_rows(verdict.comparison)]
-            body = table(("", "base", "head", "change"), rows, right=(1, 2, 3))
+            body = table(SIDE_HEADINGS, rows, right=(1, 2, 3))
             yield folded(f"{escaped(wording.name(verdict))}: base and head", body)
 
 
@@ -131,8 +125,7 @@ def _claim(claim: ClaimRecord) -> str:
         parts.append(sentence(claim.reason))
     if claim.figures:
         rows = [[escaped(text) for text in row] for row in figure_rows(claim)]
-        headings = ("figure", "value", "claimed", "paper", "outcome")
-        parts.append(table(headings, rows, right=(1,)))
+        parts.append(table(FIGURE_HEADINGS, rows, right=(1,)))
     parts += [folded(escaped(one.title), _table(one)) for one in claim.tables]
     return "\n\n".join(parts)
 
@@ -144,14 +137,9 @@ def _table(one: Table) -> str:
 
 
 def _environment(record: RunRecord) -> str:
-    changed = {
-        name: both
-        for verdict in record.verdicts
-        for name, both in verdict.changed_environment.items()
-    }
     parts = []
-    if changed:
-        rows = [[escaped(n), escaped(a or "-"), escaped(b or "-")] for n, (a, b) in changed.items()]
+    if changed := environment_rows(record):
+        rows = [[escaped(text) for text in row] for row in changed]
         parts += ["### What changed around it", table(("", "baseline", "now"), rows)]
     facts = {**_hardware(record), **record.environment}
     if facts:
@@ -170,9 +158,9 @@ def _cost(record: RunRecord, footprint: Footprint) -> str:
     text = escaped(wording.cost(record, footprint))
     if record.wall_joules is not None:
         text += f"; at the wall about {record.wall_joules:,.0f} J"
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{wording.sentence_case(text)}."
 
 
 def _marked(outcome: str, fails: bool) -> str:
-    mark = _MARKS["fails"] if fails else _MARKS.get(outcome, "")
+    mark = wording.look("fails" if fails else outcome).mark
     return f"{mark} {outcome}".strip()

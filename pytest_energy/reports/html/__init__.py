@@ -1,8 +1,8 @@
-"""What the page needs besides the core: said before anything is measured for it."""
+"""The page: runs with their verdicts and claims, and a history over time, in one HTML file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -11,25 +11,28 @@ from typing import TYPE_CHECKING
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports import wording
-from pytest_energy.reports.html.charts import Chart
-from pytest_energy.reports.html.drift_view import DriftView, drift_views
-from pytest_energy.reports.html.views import (
-    ClaimView,
-    TableView,
-    VerdictView,
-    claim_view,
-    environment_changes,
-    verdict_view,
-)
+from pytest_energy.reports.charts import Chart, claim_chart, gate_chart, pairs_chart, power_chart
+from pytest_energy.reports.drift import drift_views
 from pytest_energy.reports.markdown import sentence
-from pytest_energy.results import RunRecord
+from pytest_energy.reports.tables import (
+    FIGURE_HEADINGS,
+    SIDE_HEADINGS,
+    cell,
+    environment_rows,
+    figure_rows,
+    is_numeric,
+    side_rows,
+    window_rows,
+)
+from pytest_energy.results import Comparison, RunRecord, VerdictRecord
+from pytest_energy.results.claims import ClaimRecord, Table
 from pytest_energy.results.json_codec import ReportedRun
+from pytest_energy.units import difference, percent, quantity
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
     from pytest_energy.history.drift import DriftReport
-
 
 LIBRARIES = ("jinja2", "plotly")
 
@@ -39,30 +42,9 @@ def require_page_libraries(what: str) -> None:
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         raise EnergyError(
-            f"`{what}` needs {' and '.join(missing)}, which {_are(missing)} not installed: "
-            f"`pip install 'pytest-energy[report]'`"
+            f"`{what}` needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
+            f"not installed: `pip install 'pytest-energy[report]'`"
         )
-
-
-def _are(names: list[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-@dataclass(frozen=True)
-class RunView:
-    """One run as the page shows it."""
-
-    source: str
-    headline: str
-    failing: bool
-    began: str
-    facts: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
-    cost: str
-    verdicts: tuple[VerdictView, ...]
-    claims: tuple[ClaimView, ...]
-    changes: TableView | None
-    environment: tuple[tuple[str, str], ...]
 
 
 def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str:
@@ -76,14 +58,17 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
 
     shown = [_run_view(run, f"r{number}") for number, run in enumerate(runs)]
     series = drift_views(drift) if drift is not None else ()
+    charts = [chart for run in shown for view in run.verdicts for chart in view.charts]
+    charts += [chart for run in shown for view in run.claims for chart in view.charts]
+    charts += [one.chart for one in series if one.chart is not None]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["sentence"] = _as_markup
-    charts = list(_charts(shown, series))
     return environment.from_string(_resource("page.html")).render(
         headline=headline(runs, drift),
         version=_version(),
+        wording=wording,
         runs=shown,
         drift=series,
         warnings=drift.warnings if drift is not None else (),
@@ -94,66 +79,12 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
     )
 
 
-def _run_view(run: ReportedRun, key: str) -> RunView:
-    record = run.record
-    ordered = wording.worst_first(record.verdicts)
-    return RunView(
-        source=run.source,
-        headline=_sentence_case(wording.headline(record)),
-        failing=any(v.fails for v in ordered) or any(c.outcome == "fails" for c in record.claims),
-        began=wording.began(record),
-        facts=tuple(_facts(run)),
-        warnings=tuple(wording.warnings(record)),
-        cost=_sentence_case(wording.cost(record, run.footprint)),
-        verdicts=tuple(verdict_view(v, record, f"{key}-v{i}") for i, v in enumerate(ordered)),
-        claims=tuple(claim_view(c, f"{key}-c{i}") for i, c in enumerate(record.claims)),
-        changes=environment_changes(record),
-        environment=tuple((name, str(value)) for name, value in record.environment.items()),
-    )
-
-
 def headline(runs: Sequence[ReportedRun], drift: DriftReport | None) -> str:
     """The page in one line: its runs', or else what drifts."""
     if runs:
         return "; ".join(wording.headline(run.record) for run in runs)
     moved, of = (len(drift.drifting), len(drift.series)) if drift is not None else (0, 0)
     return f"{moved} of {of} figures {'drifts' if moved == 1 else 'drift'}"
-
-
-def _sentence_case(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
-    record = run.record
-    if "key" in record.hardware:
-        names = dict.fromkeys(str(each["name"]) for each in record.hardware.get("devices", ()))
-        yield "hardware", f"{record.hardware['key']} ({', '.join(names)})"
-    methods = dict.fromkeys(v.method for v in record.verdicts if v.method)
-    if methods:
-        yield "joules", ", ".join(methods)
-    if run.commit:
-        yield "commit", run.commit[:12]
-    yield "cost", _energy(record, run)
-    if run.footprint.grams is not None:
-        yield "carbon", f"{run.footprint.grams:.2g} gCO2e"
-    yield "metered for", f"{record.cost.seconds:,.0f} s"
-
-
-def _energy(record: RunRecord, run: ReportedRun) -> str:
-    least = "" if record.cost.complete else "at least "
-    return f"{least}{run.footprint.joules:,.0f} J"
-
-
-def _charts(runs: Iterable[RunView], series: Iterable[DriftView]) -> Iterator[Chart]:
-    for run in runs:
-        for verdict in run.verdicts:
-            yield from verdict.charts
-        for claim in run.claims:
-            yield from claim.charts
-    for view in series:
-        if view.chart is not None:
-            yield view.chart
 
 
 def _as_markup(text: str) -> Markup:
@@ -171,3 +102,176 @@ def _version() -> str:
 
 def _resource(name: str) -> str:
     return (files("pytest_energy.reports.html") / name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """Places on the gauge in per cent of its width: the allowed band, and the change."""
+
+    allowed_left: float
+    allowed_width: float
+    at: float
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table; `numeric` says of each column whether its cells are aligned as numbers."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: Sequence[bool]
+
+
+@dataclass(frozen=True)
+class VerdictView:
+    """A verdict, with what opens below its row."""
+
+    key: str
+    record: VerdictRecord
+    gauge: Gauge | None
+    facts: Sequence[tuple[str, str]]
+    charts: Sequence[Chart]
+    tables: Sequence[TableView]
+
+
+@dataclass(frozen=True)
+class ClaimView:
+    """A claim with its figures, tables and plots."""
+
+    record: ClaimRecord
+    figures: TableView | None
+    tables: Sequence[TableView]
+    charts: Sequence[Chart]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run; `failing` says whether anything in it fails."""
+
+    source: str
+    record: RunRecord
+    failing: bool
+    cost: str
+    facts: Sequence[tuple[str, str]]
+    verdicts: Sequence[VerdictView]
+    claims: Sequence[ClaimView]
+    changes: TableView | None
+
+
+def _run_view(run: ReportedRun, key: str) -> RunView:
+    record = run.record
+    ordered = wording.worst_first(record.verdicts)
+    changes = environment_rows(record)
+    return RunView(
+        source=run.source,
+        record=record,
+        failing=any(v.fails for v in ordered) or any(c.outcome == "fails" for c in record.claims),
+        cost=wording.cost(record, run.footprint),
+        facts=list(_run_facts(run)),
+        verdicts=[_verdict_view(v, record, f"{key}-v{i}") for i, v in enumerate(ordered)],
+        claims=[_claim_view(c, f"{key}-c{i}") for i, c in enumerate(record.claims)],
+        changes=TableView("", ("", "baseline", "now"), changes, [False] * 3) if changes else None,
+    )
+
+
+def _run_facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
+    record = run.record
+    if "key" in record.hardware:
+        names = dict.fromkeys(str(each["name"]) for each in record.hardware.get("devices", ()))
+        yield "hardware", f"{record.hardware['key']} ({', '.join(names)})"
+    methods = dict.fromkeys(v.method for v in record.verdicts if v.method)
+    if methods:
+        yield "joules", ", ".join(methods)
+    if run.commit:
+        yield "commit", run.commit[:12]
+    yield "cost", f"{'' if record.cost.complete else 'at least '}{run.footprint.joules:,.0f} J"
+    if run.footprint.grams is not None:
+        yield "carbon", f"{run.footprint.grams:.2g} gCO2e"
+    yield "metered for", f"{record.cost.seconds:,.0f} s"
+
+
+def _verdict_view(verdict: VerdictRecord, run: RunRecord, key: str) -> VerdictView:
+    """A verdict as the page shows it; `key` begins the names of its charts."""
+    return VerdictView(
+        key=key,
+        record=verdict,
+        gauge=gauge(verdict),
+        facts=[(name, text) for name, text in _facts(verdict) if text],
+        charts=_charts(verdict, run, key),
+        tables=list(_tables(verdict)),
+    )
+
+
+_EDGE = 1.6
+"""Times `detect` that the gauge reaches to; what lies farther out sits at its end."""
+
+
+def gauge(verdict: VerdictRecord) -> Gauge | None:
+    """The gauge of a change; None where there is none, or no levels to hold it against."""
+    change, tolerance, detect = verdict.change, verdict.tolerance, verdict.detect
+    if change is None or tolerance is None or not detect:
+        return None
+    reach = _EDGE * detect
+    half = min(50.0, 50 * tolerance / reach)
+    at = 50 + 50 * max(-1.0, min(1.0, change / reach))
+    return Gauge(round(50 - half, 2), round(2 * half, 2), round(at, 2))
+
+
+def _facts(verdict: VerdictRecord) -> Iterator[tuple[str, str]]:
+    unit, comparison = verdict.unit, verdict.comparison
+    yield from (("test", verdict.nodeid), ("metric", verdict.metric), ("joules", verdict.method))
+    if verdict.tolerance is not None and verdict.outcome not in ("measured", "recorded"):
+        yield "allowed", difference(verdict.tolerance, unit, signed=False)
+        if verdict.detect is not None:
+            yield "must be caught", difference(verdict.detect, unit, signed=False)
+    if verdict.net_value is not None:
+        yield "net of idle", quantity(verdict.net_value, unit)
+    yield "workload", verdict.workload or ""
+    if verdict.parameters:
+        trained, total = verdict.parameters
+        yield "trains", f"{trained:,} of {total:,} parameters"
+    if comparison is not None:
+        yield "settled against" if comparison.settles else "compared with", comparison.reference
+        if comparison.within_pair_drift is not None:
+            yield "second window of a pair", percent(comparison.within_pair_drift, signed=True)
+        yield from (("note", note) for note in comparison.notes)
+    yield "warning", verdict.warning or ""
+
+
+def _charts(verdict: VerdictRecord, run: RunRecord, key: str) -> list[Chart]:
+    found = [gate_chart(verdict, f"{key}-gate")]
+    if verdict.comparison is not None:
+        found.append(pairs_chart(verdict.comparison, verdict.unit, f"{key}-pairs"))
+    found.append(power_chart(verdict.windows, run.hardware.get("devices", ()), f"{key}-power"))
+    return [chart for chart in found if chart is not None]
+
+
+def _tables(verdict: VerdictRecord) -> Iterator[TableView]:
+    if verdict.comparison is not None:
+        yield _sides(verdict.comparison)
+    if verdict.windows:
+        headings, *rows = window_rows(verdict.windows)
+        yield TableView("Windows", headings, rows, (False, *[True] * 6, False))
+
+
+def _sides(comparison: Comparison) -> TableView:
+    numeric = (False, True, True, True)
+    return TableView("Base and head", SIDE_HEADINGS, side_rows(comparison), numeric)
+
+
+def _claim_view(claim: ClaimRecord, key: str) -> ClaimView:
+    numeric = (False, True, True, False, False)
+    figures = TableView("", FIGURE_HEADINGS, figure_rows(claim), numeric)
+    return ClaimView(
+        record=claim,
+        figures=figures if claim.figures else None,
+        tables=[_table(one) for one in claim.tables],
+        charts=[claim_chart(plot, f"{key}-{i}") for i, plot in enumerate(claim.plots)],
+    )
+
+
+def _table(one: Table) -> TableView:
+    rows = [[cell(content) for content in row] for row in one.rows]
+    numeric = [is_numeric(one.rows, i) for i in range(len(one.columns))]
+    return TableView(one.title, one.columns, rows, numeric)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_energy.reports.next_command import next_command
+from pytest_energy.reports.wording import next_command
 from pytest_energy.results import RunCost, RunRecord, VerdictRecord
 
 HARDWARE = {"key": "h200"}
