@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 
 from pytest_energy.cli.history import baselines_folder, configured_url, open_existing
@@ -59,18 +58,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _newest(store: Store) -> list[ReportedRun]:
     """The newest run of each hardware whose record can be read."""
-    names: dict[str, list[str]] = {}
-    for name in record_names(store):
-        names.setdefault(name.partition("/")[0], []).append(name)
-    found = (_first_readable(store, group) for group in names.values())
-    return [run for run in found if run is not None]
-
-
-def _first_readable(store: Store, names: Iterable[str]) -> ReportedRun | None:
-    # Names of records begin with their time, so the newest comes last.
-    newest_first = sorted(names, key=lambda name: name.rpartition("/")[2], reverse=True)
-    runs = (_run_in(store, name) for name in newest_first)
-    return next((run for run in runs if run is not None), None)
+    found: dict[str, ReportedRun] = {}
+    # Names of records begin with their time.
+    for name in sorted(record_names(store), key=lambda name: name.rpartition("/")[2], reverse=True):
+        hardware = name.partition("/")[0]
+        if hardware not in found and (run := _run_in(store, name)):
+            found[hardware] = run
+    return [found[hardware] for hardware in sorted(found)]
 
 
 def _run_in(store: Store, name: str) -> ReportedRun | None:

@@ -65,14 +65,8 @@ def origin(folder: Path, variables: Mapping[str, str] = os.environ) -> Origin:
 
 
 def _git(folder: Path) -> tuple[str | None, str | None, bool | None]:
-    command = [
-        "git",
-        "--no-optional-locks",
-        "status",
-        "--porcelain=v2",
-        "--branch",
-        "--untracked-files=no",
-    ]
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch",
+               "--untracked-files=no"]  # fmt: skip
     try:
         output = subprocess.check_output(
             command, cwd=folder, stderr=subprocess.DEVNULL, text=True, timeout=_PATIENCE_SECONDS

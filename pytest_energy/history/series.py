@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
+from sys import intern
 
 from pytest_energy.baselines import Baseline, Entry, baseline_path
 from pytest_energy.baselines.reading import read
@@ -76,29 +78,13 @@ class _Gathered:
     points: list[Point] = field(default_factory=list)
 
 
-class _Shared:
-    """One object of equal texts and environments, since they repeat in every session."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-        self._environments: dict[str, Mapping[str, str]] = {}
-
-    def text(self, value: str | None) -> str | None:
-        return None if value is None else self._texts.setdefault(value, value)
-
-    def environment(self, text: str) -> Mapping[str, str]:
-        if text not in self._environments:
-            self._environments[text] = json.loads(text)
-        return self._environments[text]
-
-
 def collect(measurements: Iterable[Measurement]) -> list[Series]:
     """The series of all measurements, oldest session first; of each figure the newest work alone.
 
     A card that begins where another has ended continues its series, so that a change of cards is
     seen; cards that are in use at the same time have a series each.
     """
-    shared = _Shared()
+    environment_of: Callable[[str], Mapping[str, str]] = cache(json.loads)
     gathered: dict[tuple[object, ...], _Gathered] = {}
     for one in measurements:
         key = (one.hardware, one.metric, one.id, one.workload, one.tokens)
@@ -106,7 +92,7 @@ def collect(measurements: Iterable[Measurement]) -> list[Series]:
         if entry.session == one.session:
             continue  # a session counts once, however many of its tests measured the same
         entry.session = one.session
-        entry.points.append(_point(one, shared))
+        entry.points.append(_point(one, environment_of))
         if one.date >= entry.latest.date:
             entry.latest = one
     found: list[Series] = []
@@ -116,16 +102,17 @@ def collect(measurements: Iterable[Measurement]) -> list[Series]:
     return sorted(found, key=lambda one: (one.hardware, one.id, one.metric, one.device or ""))
 
 
-def _point(measurement: Measurement, shared: _Shared) -> Point:
+def _point(measurement: Measurement, environment_of: Callable[[str], Mapping[str, str]]) -> Point:
+    # Texts and environments repeat in every session: one object does for all that are equal.
     return Point(
         date=measurement.date,
         value=measurement.value,
-        commit=shared.text(measurement.commit),
-        device=shared.text(measurement.device),
+        commit=measurement.commit and intern(measurement.commit),
+        device=measurement.device and intern(measurement.device),
         mean_watts=measurement.mean_watts,
         tokens_per_second=measurement.tokens_per_second,
         padding_overhead=measurement.padding_overhead,
-        environment=shared.environment(measurement.environment),
+        environment=environment_of(measurement.environment),
     )
 
 

@@ -16,10 +16,9 @@ from typing import Any
 
 from pytest_energy.errors import EnergyError
 
-# Packages that open a protocol; what is not named here says itself what it wants.
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs",
-             "az": "adlfs"}  # fmt: skip
-_IN_EXTRA = ("s3fs", "gcsfs")
+_REMOTE = ("s3", "s3a", "gs", "gcs")
+"""Protocols whose packages are in the extra `remote`."""
+
 _AT_ONCE = 256
 """Remote files fetched together, so that as many waits become one."""
 
@@ -177,21 +176,19 @@ Store = LocalStore | RemoteStore
 
 def _filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it; raises `EnergyError` by name."""
-    package = _PACKAGES.get(_protocol(url), "")
-    extra = "`pip install 'pytest-energy[remote]'`"
+    remote = _protocol(url) in _REMOTE
+    install = f"`pip install 'pytest-energy[{'remote' if remote else 'drift'}]'`"
     try:
         import fsspec
     except ModuleNotFoundError:
-        what = extra if package in _IN_EXTRA else "`pip install 'pytest-energy[drift]'`"
         raise EnergyError(
-            f"`{url}` needs fsspec, which is not installed: {what}; a local folder needs nothing"
+            f"`{url}` needs fsspec, which is not installed: {install}; a local folder needs nothing"
         ) from None
     try:
-        # Other runners write to it meanwhile: what was listed before is no longer true.
+        # Other runners write to it meanwhile, so that what was listed once does not stay true.
         filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        what = f"`pip install {package}`" if package else str(error)
-        what = extra if package in _IN_EXTRA else what
+        what = install if remote else error
         raise EnergyError(f"`{url}` needs a package that is not installed: {what}") from None
     except ValueError as error:
         raise EnergyError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports import wording
@@ -24,7 +24,7 @@ from pytest_energy.reports.tables import (
     side_rows,
     window_rows,
 )
-from pytest_energy.results import Comparison, RunRecord, VerdictRecord
+from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, Table
 from pytest_energy.results.json_codec import ReportedRun
 from pytest_energy.units import difference, percent, quantity
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from pytest_energy.history.drift import DriftReport
+
+Found = TypeVar("Found", VerdictRecord, ClaimRecord)
 
 LIBRARIES = ("jinja2", "plotly")
 
@@ -58,17 +60,18 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
 
     shown = [_run_view(run, f"r{number}") for number, run in enumerate(runs)]
     series = drift_views(drift) if drift is not None else ()
-    charts = [chart for run in shown for view in run.verdicts for chart in view.charts]
-    charts += [chart for run in shown for view in run.claims for chart in view.charts]
+    charts = [chart for run in shown for verdict in run.verdicts for chart in verdict.charts]
+    charts += [chart for run in shown for claim in run.claims for chart in claim.charts]
     charts += [one.chart for one in series if one.chart is not None]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["sentence"] = _as_markup
+    called = (run_facts, verdict_facts, gauge, figures_table, changes_table)
+    environment.globals.update({each.__name__: each for each in called}, wording=wording)
     return environment.from_string(_resource("page.html")).render(
         headline=headline(runs, drift),
         version=_version(),
-        wording=wording,
         runs=shown,
         drift=series,
         warnings=drift.warnings if drift is not None else (),
@@ -105,15 +108,6 @@ def _resource(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Gauge:
-    """Places on the gauge in per cent of its width: the allowed band, and the change."""
-
-    allowed_left: float
-    allowed_width: float
-    at: float
-
-
-@dataclass(frozen=True)
 class TableView:
     """A table; `numeric` says of each column whether its cells are aligned as numbers."""
 
@@ -124,83 +118,89 @@ class TableView:
 
 
 @dataclass(frozen=True)
-class VerdictView:
-    """A verdict, with what opens below its row."""
+class FoundView(Generic[Found]):
+    """A verdict or a claim, with its charts and tables; `key` is unique in a page."""
 
     key: str
-    record: VerdictRecord
-    gauge: Gauge | None
-    facts: Sequence[tuple[str, str]]
+    record: Found
     charts: Sequence[Chart]
     tables: Sequence[TableView]
-
-
-@dataclass(frozen=True)
-class ClaimView:
-    """A claim with its figures, tables and plots."""
-
-    record: ClaimRecord
-    figures: TableView | None
-    tables: Sequence[TableView]
-    charts: Sequence[Chart]
 
 
 @dataclass(frozen=True)
 class RunView:
-    """One run; `failing` says whether anything in it fails."""
+    """One run, its verdicts the worst first."""
 
-    source: str
-    record: RunRecord
-    failing: bool
-    cost: str
-    facts: Sequence[tuple[str, str]]
-    verdicts: Sequence[VerdictView]
-    claims: Sequence[ClaimView]
-    changes: TableView | None
+    run: ReportedRun
+    verdicts: Sequence[FoundView[VerdictRecord]]
+    claims: Sequence[FoundView[ClaimRecord]]
+
+    @property
+    def failing(self) -> bool:
+        """Whether anything in it fails."""
+        record = self.run.record
+        return any(verdict.fails for verdict in record.verdicts) or any(
+            claim.outcome == "fails" for claim in record.claims
+        )
 
 
 def _run_view(run: ReportedRun, key: str) -> RunView:
     record = run.record
-    ordered = wording.worst_first(record.verdicts)
-    changes = environment_rows(record)
+    devices = record.hardware.get("devices", ())
+    verdicts = enumerate(wording.worst_first(record.verdicts))
     return RunView(
-        source=run.source,
-        record=record,
-        failing=any(v.fails for v in ordered) or any(c.outcome == "fails" for c in record.claims),
-        cost=wording.cost(record, run.footprint),
-        facts=list(_run_facts(run)),
-        verdicts=[_verdict_view(v, record, f"{key}-v{i}") for i, v in enumerate(ordered)],
-        claims=[_claim_view(c, f"{key}-c{i}") for i, c in enumerate(record.claims)],
-        changes=TableView("", ("", "baseline", "now"), changes, [False] * 3) if changes else None,
+        run=run,
+        verdicts=[_verdict_view(one, devices, f"{key}-v{i}") for i, one in verdicts],
+        claims=[_claim_view(one, f"{key}-c{i}") for i, one in enumerate(record.claims)],
     )
 
 
-def _run_facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
-    record = run.record
-    if "key" in record.hardware:
-        names = dict.fromkeys(str(each["name"]) for each in record.hardware.get("devices", ()))
-        yield "hardware", f"{record.hardware['key']} ({', '.join(names)})"
-    methods = dict.fromkeys(v.method for v in record.verdicts if v.method)
-    if methods:
-        yield "joules", ", ".join(methods)
-    if run.commit:
-        yield "commit", run.commit[:12]
-    yield "cost", f"{'' if record.cost.complete else 'at least '}{run.footprint.joules:,.0f} J"
-    if run.footprint.grams is not None:
-        yield "carbon", f"{run.footprint.grams:.2g} gCO2e"
-    yield "metered for", f"{record.cost.seconds:,.0f} s"
+def _verdict_view(
+    verdict: VerdictRecord, devices: Sequence[Any], key: str
+) -> FoundView[VerdictRecord]:
+    charts, tables = [gate_chart(verdict, f"{key}-gate")], []
+    if (comparison := verdict.comparison) is not None:
+        charts.append(pairs_chart(comparison, verdict.unit, f"{key}-pairs"))
+        sides = side_rows(comparison)
+        tables.append(TableView("Base and head", SIDE_HEADINGS, sides, (False, True, True, True)))
+    charts.append(power_chart(verdict.windows, devices, f"{key}-power"))
+    if verdict.windows:
+        headings, *rows = window_rows(verdict.windows)
+        tables.append(TableView("Windows", headings, rows, (False, *[True] * 6, False)))
+    return FoundView(key, verdict, [chart for chart in charts if chart is not None], tables)
 
 
-def _verdict_view(verdict: VerdictRecord, run: RunRecord, key: str) -> VerdictView:
-    """A verdict as the page shows it; `key` begins the names of its charts."""
-    return VerdictView(
-        key=key,
-        record=verdict,
-        gauge=gauge(verdict),
-        facts=[(name, text) for name, text in _facts(verdict) if text],
-        charts=_charts(verdict, run, key),
-        tables=list(_tables(verdict)),
-    )
+def _claim_view(claim: ClaimRecord, key: str) -> FoundView[ClaimRecord]:
+    charts = [claim_chart(plot, f"{key}-{i}") for i, plot in enumerate(claim.plots)]
+    return FoundView(key, claim, charts, [_table(one) for one in claim.tables])
+
+
+def _table(one: Table) -> TableView:
+    rows = [[cell(content) for content in row] for row in one.rows]
+    numeric = [is_numeric(one.rows, i) for i in range(len(one.columns))]
+    return TableView(one.title, one.columns, rows, numeric)
+
+
+def figures_table(claim: ClaimRecord) -> TableView | None:
+    """The figures of a claim, None without any."""
+    numeric = (False, True, True, False, False)
+    rows = figure_rows(claim)
+    return TableView("", FIGURE_HEADINGS, rows, numeric) if rows else None
+
+
+def changes_table(record: RunRecord) -> TableView | None:
+    """What differs from the baselines' environments, None if nothing does."""
+    rows = environment_rows(record)
+    return TableView("", ("", "baseline", "now"), rows, [False] * 3) if rows else None
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """Places on the gauge in per cent of its width: the allowed band, and the change."""
+
+    allowed_left: float
+    allowed_width: float
+    at: float
 
 
 _EDGE = 1.6
@@ -218,7 +218,25 @@ def gauge(verdict: VerdictRecord) -> Gauge | None:
     return Gauge(round(50 - half, 2), round(2 * half, 2), round(at, 2))
 
 
-def _facts(verdict: VerdictRecord) -> Iterator[tuple[str, str]]:
+def run_facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
+    """Names and texts of what is to be known of a run."""
+    record = run.record
+    if "key" in record.hardware:
+        names = dict.fromkeys(str(each["name"]) for each in record.hardware.get("devices", ()))
+        yield "hardware", f"{record.hardware['key']} ({', '.join(names)})"
+    methods = dict.fromkeys(v.method for v in record.verdicts if v.method)
+    if methods:
+        yield "joules", ", ".join(methods)
+    if run.commit:
+        yield "commit", run.commit[:12]
+    yield "cost", f"{'' if record.cost.complete else 'at least '}{run.footprint.joules:,.0f} J"
+    if run.footprint.grams is not None:
+        yield "carbon", f"{run.footprint.grams:.2g} gCO2e"
+    yield "metered for", f"{record.cost.seconds:,.0f} s"
+
+
+def verdict_facts(verdict: VerdictRecord) -> Iterator[tuple[str, str | None]]:
+    """Names and texts of what is to be known of a verdict; what has no text is not known."""
     unit, comparison = verdict.unit, verdict.comparison
     yield from (("test", verdict.nodeid), ("metric", verdict.metric), ("joules", verdict.method))
     if verdict.tolerance is not None and verdict.outcome not in ("measured", "recorded"):
@@ -227,7 +245,7 @@ def _facts(verdict: VerdictRecord) -> Iterator[tuple[str, str]]:
             yield "must be caught", difference(verdict.detect, unit, signed=False)
     if verdict.net_value is not None:
         yield "net of idle", quantity(verdict.net_value, unit)
-    yield "workload", verdict.workload or ""
+    yield "workload", verdict.workload
     if verdict.parameters:
         trained, total = verdict.parameters
         yield "trains", f"{trained:,} of {total:,} parameters"
@@ -236,42 +254,4 @@ def _facts(verdict: VerdictRecord) -> Iterator[tuple[str, str]]:
         if comparison.within_pair_drift is not None:
             yield "second window of a pair", percent(comparison.within_pair_drift, signed=True)
         yield from (("note", note) for note in comparison.notes)
-    yield "warning", verdict.warning or ""
-
-
-def _charts(verdict: VerdictRecord, run: RunRecord, key: str) -> list[Chart]:
-    found = [gate_chart(verdict, f"{key}-gate")]
-    if verdict.comparison is not None:
-        found.append(pairs_chart(verdict.comparison, verdict.unit, f"{key}-pairs"))
-    found.append(power_chart(verdict.windows, run.hardware.get("devices", ()), f"{key}-power"))
-    return [chart for chart in found if chart is not None]
-
-
-def _tables(verdict: VerdictRecord) -> Iterator[TableView]:
-    if verdict.comparison is not None:
-        yield _sides(verdict.comparison)
-    if verdict.windows:
-        headings, *rows = window_rows(verdict.windows)
-        yield TableView("Windows", headings, rows, (False, *[True] * 6, False))
-
-
-def _sides(comparison: Comparison) -> TableView:
-    numeric = (False, True, True, True)
-    return TableView("Base and head", SIDE_HEADINGS, side_rows(comparison), numeric)
-
-
-def _claim_view(claim: ClaimRecord, key: str) -> ClaimView:
-    numeric = (False, True, True, False, False)
-    figures = TableView("", FIGURE_HEADINGS, figure_rows(claim), numeric)
-    return ClaimView(
-        record=claim,
-        figures=figures if claim.figures else None,
-        tables=[_table(one) for one in claim.tables],
-        charts=[claim_chart(plot, f"{key}-{i}") for i, plot in enumerate(claim.plots)],
-    )
-
-
-def _table(one: Table) -> TableView:
-    rows = [[cell(content) for content in row] for row in one.rows]
-    numeric = [is_numeric(one.rows, i) for i in range(len(one.columns))]
-    return TableView(one.title, one.columns, rows, numeric)
+    yield "warning", verdict.warning
