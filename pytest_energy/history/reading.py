@@ -60,7 +60,8 @@ def write_parquet(records: Iterable[StoredRecord]) -> bytes:
         while batch := list(islice(rest, _AT_ONCE)):
             rows = [row for record in batch for row in _rows_of(record)]
             columns = [list(column) for column in zip(*rows, strict=True)]
-            writer.write_table(pa.Table.from_arrays(_arrays(pa, schema, columns), schema=schema))
+            named = dict(zip(schema.names, columns, strict=True))
+            writer.write_table(pa.Table.from_pydict(named, schema=schema))
     return buffer.getvalue()
 
 
@@ -69,10 +70,6 @@ def _rows_of(record: StoredRecord) -> Iterator[tuple[Any, ...]]:
         yield (record.session, *[None] * (len(_NAMES) - 1), record.text)
     for number, measurement in enumerate(record.measurements):
         yield (*_VALUES(measurement), None if number else record.text)
-
-
-def _arrays(pa: Any, schema: Any, columns: Sequence[list[Any]]) -> list[Any]:
-    return [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
 
 
 def read_parquet(content: bytes) -> Iterator[tuple[str, Measurement | None]]:
@@ -102,14 +99,9 @@ def _rows(content: bytes, names: list[str]) -> Iterator[tuple[Any, ...]]:
 
 
 def _schema(pa: Any) -> Any:
-    columns = [(name, _type(pa, name)) for name in _NAMES]
-    return pa.schema([*columns, ("record", pa.string())], metadata={_SCHEMA_NAME: _SCHEMA_VALUE})
-
-
-def _type(pa: Any, name: str) -> Any:
-    if name == "tokens":
-        return pa.int64()
-    return pa.float64() if name in _NUMBERS else pa.string()
+    types = {"tokens": pa.int64(), **dict.fromkeys(_NUMBERS, pa.float64())}
+    columns = [(name, types.get(name, pa.string())) for name in (*_NAMES, "record")]
+    return pa.schema(columns, metadata={_SCHEMA_NAME: _SCHEMA_VALUE})
 
 
 Warn = Callable[[str], None]

@@ -58,7 +58,7 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def line(name: str, x: Sequence[Any], y: Sequence[Any], shade: str, **more: Any) -> Trace:
-    """A line with marks."""
+    """A line with marks; with another `mode` of Plotly's, marks or a line alone."""
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -72,16 +72,23 @@ def line(name: str, x: Sequence[Any], y: Sequence[Any], shade: str, **more: Any)
 
 
 def marks(name: str, x: Sequence[Any], y: Sequence[Any], shade: str, **more: Any) -> Trace:
-    """Marks alone."""
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": plain(name),
-        "x": list(x),
-        "y": list(y),
-        "marker": {"color": colour(shade), "size": 7},
-        **more,
-    }
+    """Marks alone, somewhat larger."""
+    marker = {"color": colour(shade), "size": 7}
+    return line(name, x, y, shade, **{"mode": "markers", "marker": marker, **more})
+
+
+def scaled(values: Iterable[float], unit: str) -> tuple[float, str]:
+    """What to divide values in a unit by, and the unit in which they are then shown."""
+    if unit == FRACTION:
+        return 0.01, "%"
+    scale, letter = prefix(max(values), unit)
+    return scale, f"{letter}{unit}"
+
+
+def dotted(y: float, shade: str) -> dict[str, Any]:
+    """A dotted line at one height, across the plot."""
+    across = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
+    return {**across, "line": {"color": colour(shade), "width": 1, "dash": "dot"}}
 
 
 def _finite(value: Any) -> Any:
@@ -105,12 +112,10 @@ def claim_chart(plot: Plot, key: str) -> Chart:
 
 
 def _trace(series: Series, number: int) -> Trace:
-    x, y = [point[0] for point in series.points], [point[1] for point in series.points]
-    shade = PALETTE[number % len(PALETTE)]
+    x, y = zip(*series.points, strict=True) if series.points else ((), ())
+    draw, more = (line, {"mode": "lines"}) if series.line else (marks, {})
     hover = "%{x:.4g}: %{y:.4g}<extra></extra>"
-    if series.line:
-        return line(series.name, x, y, shade, mode="lines", hovertemplate=hover)
-    return marks(series.name, x, y, shade, hovertemplate=hover)
+    return draw(series.name, x, y, PALETTE[number % len(PALETTE)], hovertemplate=hover, **more)
 
 
 _LIMIT_NEARBY = 2.0
@@ -143,7 +148,7 @@ def power_chart(
     shown = layout(
         axis("seconds since the first window"),
         axis("W", rangemode="tozero"),
-        shapes=[_level(limit) for limit in near],
+        shapes=[dotted(limit, "muted") for limit in near],
     )
     note = f"The dotted line is the power limit, {max(near):g} W." if near else ""
     return Chart(key, "Power over the windows", tuple(data), shown, note)
@@ -154,8 +159,8 @@ def pairs_chart(comparison: Comparison, unit: str, key: str) -> Chart:
     numbers = list(range(1, len(comparison.pairs) + 1))
     base = [pair[0] for pair in comparison.pairs]
     head = [pair[1] for pair in comparison.pairs]
-    scale, letter = (0.01, "") if unit == FRACTION else prefix(max(base + head), unit)
-    title = "% spent" if unit == FRACTION else f"{letter}{unit}"
+    scale, shown = scaled(base + head, unit)
+    title = "% spent" if unit == FRACTION else shown
     links_x = [x for number in numbers for x in (number, number, None)]
     links_y = [y for b, h in comparison.pairs for y in (b / scale, h / scale, None)]
     hover = "%{y:.4g}<extra></extra>"
@@ -187,18 +192,6 @@ def _power_line(
         showlegend=True,
         hovertemplate="%{x:.2f} s: %{y:.1f} W<extra></extra>",
     )  # fmt: skip
-
-
-def _level(watts: float) -> dict[str, Any]:
-    return {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": watts,
-        "y1": watts,
-        "line": {"color": colour("muted"), "width": 1, "dash": "dot"},
-    }
 
 
 _FARTHEST = 4.0

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift
+from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift, Stale
 from pytest_energy.reports import wording
-from pytest_energy.reports.charts import Chart, Trace, axis, colour, layout, line, marks, plain
-from pytest_energy.units import FRACTION, difference, prefix, quantity
+from pytest_energy.reports.charts import (
+    Chart,
+    Trace,
+    axis,
+    colour,
+    dotted,
+    layout,
+    line,
+    marks,
+    plain,
+    scaled,
+)
+from pytest_energy.units import FRACTION, difference, quantity
 
 DRIFT_SCHEMA = 1
 
@@ -27,11 +38,12 @@ _COMMIT = 10
 
 def as_text(report: DriftReport) -> str:
     """All series, those that drift first, then the conclusion and the next command."""
-    lines = [text for one in _worst_first(report) for text in _series(one)]
+    lines = [text for one in worst_first(report) for text in _series(one)]
     return "\n".join([*lines, *_warnings(report), *_conclusion(report)])
 
 
-def _worst_first(report: DriftReport) -> list[SeriesDrift]:
+def worst_first(report: DriftReport) -> list[SeriesDrift]:
+    """The series, those that drift first."""
     return sorted(report.series, key=lambda one: list(STATES).index(one.state))
 
 
@@ -140,8 +152,7 @@ def drift_chart(drift: SeriesDrift, key: str) -> Chart | None:
     if not series.points:
         return None
     values = [point.value for point in series.points]
-    scale, letter = (0.01, "") if series.unit == FRACTION else prefix(max(values), series.unit)
-    unit = "%" if series.unit == FRACTION else f"{letter}{series.unit}"
+    scale, unit = scaled(values, series.unit)
     dates = [point.date for point in series.points]
     data = [
         marks(
@@ -157,11 +168,8 @@ def drift_chart(drift: SeriesDrift, key: str) -> Chart | None:
     ]  # fmt: skip
     shapes = _band(drift, scale) + [_change_line(point.date) for point in drift.change_points]
     notes = [
-        {
-            "x": point.date, "yref": "paper", "y": 1, "yanchor": "top", "xanchor": "right",
-            "showarrow": False,
-            "text": str(number),
-        }
+        {"x": point.date, "yref": "paper", "y": 1, "yanchor": "top", "xanchor": "right",
+         "showarrow": False, "text": str(number)}
         for number, point in enumerate(drift.change_points, start=1)
     ]  # fmt: skip
     shown = layout(axis("", type="date"), axis(plain(unit)), shapes=shapes, annotations=notes)
@@ -196,15 +204,10 @@ def _band(drift: SeriesDrift, scale: float) -> list[dict[str, Any]]:
     if series.baseline is None or series.tolerance is None:
         return []
     half = series.tolerance if series.unit == FRACTION else series.tolerance * series.baseline
-    across: dict[str, Any] = {"xref": "paper", "x0": 0, "x1": 1, "layer": "below"}
     low, high = (series.baseline - half) / scale, (series.baseline + half) / scale
-    middle = series.baseline / scale
-    return [
-        {**across, "type": "rect", "y0": low, "y1": high, "line": {"width": 0},
-         "fillcolor": colour("within", 0.16)},
-        {**across, "type": "line", "y0": middle, "y1": middle,
-         "line": {"color": colour("within"), "width": 1, "dash": "dot"}},
-    ]  # fmt: skip
+    band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "layer": "below", "y0": low,
+            "y1": high, "line": {"width": 0}, "fillcolor": colour("within", 0.16)}  # fmt: skip
+    return [band, {**dotted(series.baseline / scale, "within"), "layer": "below"}]
 
 
 def _change_line(date: str) -> dict[str, Any]:
@@ -226,41 +229,8 @@ def _note(drift: SeriesDrift) -> str:
     return " ".join(parts)
 
 
-@dataclass(frozen=True)
-class DriftView:
-    """One series: its state, its chart and what is to be read below it."""
-
-    name: str
-    device: str
-    state: str
-    word: str
-    chart: Chart | None
-    changes: tuple[str, ...]
-    stale: str
-    open: bool
-
-
-def drift_views(report: DriftReport) -> tuple[DriftView, ...]:
-    """The series, what drifts first."""
-    return tuple(_view(one, f"d{number}") for number, one in enumerate(_worst_first(report)))
-
-
-def _view(drift: SeriesDrift, key: str) -> DriftView:
-    series = drift.series
-    return DriftView(
-        name=wording.name(series),
-        device=f"{series.hardware}, {series.device}" if series.device else series.hardware,
-        state=drift.state,
-        word=STATES[drift.state][1],
-        chart=drift_chart(drift, key),
-        changes=tuple(_sentence(drift, point) for point in drift.change_points),
-        stale=_stale(drift),
-        open=drift.state != "too few",
-    )
-
-
-def _sentence(drift: SeriesDrift, point: ChangePoint) -> str:
-    unit = drift.series.unit
+def change_sentence(point: ChangePoint, unit: str) -> str:
+    """A change as the page tells it: how much, when, since which commit and why."""
     when = f"on {point.date[:10]}"
     if point.until is not None:
         when = f"from {point.date[:10]} to {point.until[:10]}, gradually"
@@ -273,12 +243,10 @@ def _sentence(drift: SeriesDrift, point: ChangePoint) -> str:
     return f"{text}. {point.reason}" if point.reason else f"{text}."
 
 
-def _stale(drift: SeriesDrift) -> str:
-    stale, unit = drift.stale, drift.series.unit
-    if stale is None:
-        return ""
-    level, accepted = quantity(stale.level, unit), quantity(stale.baseline, unit)
+def stale_sentence(stale: Stale, unit: str) -> str:
+    """How far the newest sessions are from the baseline, as the page tells it."""
+    newest, accepted = quantity(stale.level, unit), quantity(stale.baseline, unit)
+    change = difference(stale.change, unit)
     return (
-        f"The baseline is stale: the last sessions are at {level}, {difference(stale.change, unit)}"
-        f" from its {accepted}."
+        f"The baseline is stale: the last sessions are at {newest}, {change} from its {accepted}."
     )

@@ -42,9 +42,11 @@ def sentence(text: str, escape: Callable[[str], str] = escaped) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """A Markdown table of cells that are escaped already; `right` names columns of numbers."""
+    """A Markdown table of texts, which are escaped; `right` names columns of numbers."""
     rules = ["---:" if number in right else "---" for number in range(len(headings))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rules, *rows))
+    lines = ([escaped(text) for text in row] for row in (headings, *rows))
+    first, *others = (f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([first, f"| {' | '.join(rules)} |", *others])
 
 
 def folded(title: str, body: str) -> str:
@@ -83,7 +85,7 @@ def _verdicts(record: RunRecord) -> str:
     rows = [
         (
             _marked(verdict.outcome, verdict.fails) + wording.caveat(verdict),
-            escaped(wording.name(verdict)),
+            wording.name(verdict),
             wording.value(verdict),
             wording.baseline(verdict),
             wording.change(verdict),
@@ -112,8 +114,7 @@ def _warnings(record: RunRecord) -> str:
 def _comparisons(record: RunRecord) -> Iterator[str]:
     for verdict in record.verdicts:
         if verdict.comparison is not None:
-            rows = [[escaped(text) for text in row] for row in side_rows(verdict.comparison)]
-            body = table(SIDE_HEADINGS, rows, right=(1, 2, 3))
+            body = table(SIDE_HEADINGS, side_rows(verdict.comparison), right=(1, 2, 3))
             yield folded(f"{escaped(wording.name(verdict))}: base and head", body)
 
 
@@ -124,26 +125,24 @@ def _claim(claim: ClaimRecord) -> str:
     if claim.reason:
         parts.append(sentence(claim.reason))
     if claim.figures:
-        rows = [[escaped(text) for text in row] for row in figure_rows(claim)]
-        parts.append(table(FIGURE_HEADINGS, rows, right=(1,)))
+        parts.append(table(FIGURE_HEADINGS, figure_rows(claim), right=(1,)))
     parts += [folded(escaped(one.title), _table(one)) for one in claim.tables]
     return "\n\n".join(parts)
 
 
 def _table(one: Table) -> str:
-    rows = [[escaped(cell(content)) for content in row] for row in one.rows]
+    rows = [[cell(content) for content in row] for row in one.rows]
     right = [i for i in range(len(one.columns)) if is_numeric(one.rows, i)]
-    return table([escaped(column) for column in one.columns], rows, right)
+    return table(one.columns, rows, right)
 
 
 def _environment(record: RunRecord) -> str:
     parts = []
     if changed := environment_rows(record):
-        rows = [[escaped(text) for text in row] for row in changed]
-        parts += ["### What changed around it", table(("", "baseline", "now"), rows)]
+        parts += ["### What changed around it", table(("", "baseline", "now"), changed)]
     facts = {**_hardware(record), **record.environment}
     if facts:
-        rows = [[escaped(name), escaped(str(value))] for name, value in facts.items()]
+        rows = [(name, str(value)) for name, value in facts.items()]
         parts.append(folded("Environment", table(("", "now"), rows)))
     return "\n\n".join(parts)
 

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,7 @@ def render(
         highlight=False,
         emoji=False,
     )
+    say = partial(console.print, markup=False, soft_wrap=True)
     if record.verdicts:
         console.print(_table(record.verdicts))
     for claim in record.claims:
@@ -102,28 +104,21 @@ def render(
         explained = verdict.outcome in wording.EXPLAINED or verdict.comparison is not None
         if verbose or (explained and not verdict.fails):
             net = f" {_net(verdict)}" if verbose and verdict.net_value is not None else ""
-            text = f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}"
-            console.print(text, markup=False, soft_wrap=True)
+            say(f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}")
         if verdict.comparison is not None:
-            lines = side_by_side(verdict, verdict.comparison)
-            console.print("\n".join(lines), markup=False, soft_wrap=True)
+            say("\n".join(side_by_side(verdict, verdict.comparison)))
     for warning in wording.warnings(record):
-        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        say(f"warning: {warning}")
     for path, diff in written:
         if diff:
-            short = os.path.relpath(path)
-            console.print(f"\n{short} changed; read it, then commit it:", markup=False)
-            console.print(diff, markup=False, soft_wrap=True)
-    cost = wording.cost(record, footprint(record.cost.joules, region))
-    console.print(cost, markup=False)
+            say(f"\n{os.path.relpath(path)} changed; read it, then commit it:\n{diff}")
+    say(wording.cost(record, footprint(record.cost.joules, region)))
     if record.wall_joules is not None:
-        console.print(f"at the wall about {record.wall_joules:,.0f} J", markup=False)
+        say(f"at the wall about {record.wall_joules:,.0f} J")
     if verbose and record.idle_watts is not None:
-        text = f"idle before the first test: {quantity(record.idle_watts, 'W')}"
-        console.print(text, markup=False)
-    following = wording.next_command(record, written, arguments)
-    if following:
-        console.print(f"next: {following}", markup=False, soft_wrap=True)
+        say(f"idle before the first test: {quantity(record.idle_watts, 'W')}")
+    if following := wording.next_command(record, written, arguments):
+        say(f"next: {following}")
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n")
 
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports import wording
 from pytest_energy.reports.charts import Chart, claim_chart, gate_chart, pairs_chart, power_chart
-from pytest_energy.reports.drift import drift_views
+from pytest_energy.reports.drift import (
+    STATES,
+    change_sentence,
+    drift_chart,
+    stale_sentence,
+    worst_first,
+)
 from pytest_energy.reports.markdown import sentence
 from pytest_energy.reports.tables import (
     FIGURE_HEADINGS,
@@ -32,9 +38,9 @@ from pytest_energy.units import difference, percent, quantity
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from pytest_energy.history.drift import DriftReport
+    from pytest_energy.history.drift import DriftReport, SeriesDrift
 
-Found = TypeVar("Found", VerdictRecord, ClaimRecord)
+Found = TypeVar("Found", VerdictRecord, ClaimRecord, "SeriesDrift")
 
 LIBRARIES = ("jinja2", "plotly")
 
@@ -59,16 +65,20 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
     from plotly.offline import get_plotlyjs
 
     shown = [_run_view(run, f"r{number}") for number, run in enumerate(runs)]
-    series = drift_views(drift) if drift is not None else ()
+    ordered = worst_first(drift) if drift is not None else []
+    series = [_drift_view(one, f"d{number}") for number, one in enumerate(ordered)]
     charts = [chart for run in shown for verdict in run.verdicts for chart in verdict.charts]
     charts += [chart for run in shown for claim in run.claims for chart in claim.charts]
-    charts += [one.chart for one in series if one.chart is not None]
+    charts += [chart for one in series for chart in one.charts]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["sentence"] = _as_markup
-    called = (run_facts, verdict_facts, gauge, figures_table, changes_table)
-    environment.globals.update({each.__name__: each for each in called}, wording=wording)
+    called = (run_facts, verdict_facts, gauge, figures_table, changes_table, change_sentence,
+              stale_sentence)  # fmt: skip
+    environment.globals.update(
+        {each.__name__: each for each in called}, wording=wording, states=STATES
+    )
     return environment.from_string(_resource("page.html")).render(
         headline=headline(runs, drift),
         version=_version(),
@@ -119,7 +129,7 @@ class TableView:
 
 @dataclass(frozen=True)
 class FoundView(Generic[Found]):
-    """A verdict or a claim, with its charts and tables; `key` is unique in a page."""
+    """A verdict, claim or series, with its charts and tables; `key` is unique in a page."""
 
     key: str
     record: Found
@@ -173,6 +183,11 @@ def _verdict_view(
 def _claim_view(claim: ClaimRecord, key: str) -> FoundView[ClaimRecord]:
     charts = [claim_chart(plot, f"{key}-{i}") for i, plot in enumerate(claim.plots)]
     return FoundView(key, claim, charts, [_table(one) for one in claim.tables])
+
+
+def _drift_view(drift: SeriesDrift, key: str) -> FoundView[SeriesDrift]:
+    chart = drift_chart(drift, key)
+    return FoundView(key, drift, [chart] if chart else [], [])
 
 
 def _table(one: Table) -> TableView:
