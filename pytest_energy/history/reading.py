@@ -55,11 +55,10 @@ def write_parquet(records: Iterable[StoredRecord]) -> bytes:
 
     schema, buffer = _schema(pa), io.BytesIO()
     dictionary = [name for name in _NAMES if name not in (*_ONCE, *_NUMBERS)]
-    rest = iter(records)
+    rows = (row for record in records for row in _rows_of(record))
     with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=dictionary) as writer:
-        while batch := list(islice(rest, _AT_ONCE)):
-            rows = [row for record in batch for row in _rows_of(record)]
-            columns = [list(column) for column in zip(*rows, strict=True)]
+        while batch := list(islice(rows, _AT_ONCE)):
+            columns = map(list, zip(*batch, strict=True))
             named = dict(zip(schema.names, columns, strict=True))
             writer.write_table(pa.Table.from_pydict(named, schema=schema))
     return buffer.getvalue()

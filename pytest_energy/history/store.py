@@ -1,7 +1,7 @@
 """Where a history is kept: a local folder, or what fsspec opens by URL.
 
 A local folder has a class of its own: reading many small files through fsspec takes a fifth more
-time, and what it writes may replace a file that is there already.
+CPU time, and what it writes may replace a file that is there already.
 """
 
 from __future__ import annotations
