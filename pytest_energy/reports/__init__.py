@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
-from pytest_energy.plugin.options import EnergyConfig
 from pytest_energy.reports import github, markdown
 from pytest_energy.results import RunRecord, json_codec
 from pytest_energy.results.footprint import Footprint, footprint
 
 if TYPE_CHECKING:
     from pytest_energy.history.drift import DriftReport
+    from pytest_energy.plugin.options import EnergyConfig
 
 
 def write_reports(
