@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,11 +12,39 @@ from pytest_energy.baselines import Band, Baseline, Entry, pooled_of, sessions_o
 from pytest_energy.baselines.reading import read
 from pytest_energy.baselines.writing import pruned
 from pytest_energy.checks.policy import DEFAULT_LEVELS
-from pytest_energy.errors import BaselineError
-from pytest_energy.files import unified_diff as text_difference
-from pytest_energy.files import write_atomically
+from pytest_energy.errors import BaselineError, EnergyError
+from pytest_energy.files import unified_diff, write_atomically
 from pytest_energy.gate.resolution import gap_warning, smallest_gap
+from pytest_energy.reports.tables import aligned
+from pytest_energy.reports.wording import counted
 from pytest_energy.units import FRACTION, difference, quantity
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments."""
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        type=Path,
+        default=[Path("baselines")],
+        help="files or folders (baselines/)",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="exit 1 if a file has faults, for CI")
+    what.add_argument("--compare", action="store_true", help="two files, figure by figure")
+    what.add_argument("--prune", action="store_true", help="remove what no session needs")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """List, compare or tidy the files; 1 if a check finds faults."""
+    if options.compare:
+        if len(options.paths) != 2:
+            raise EnergyError("`--compare` takes two baseline files: the old one and the new one")
+        return compare(*options.paths)
+    if options.prune:
+        return prune(options.paths)
+    return show(options.paths, check=options.check)
 
 
 def files(paths: Sequence[Path]) -> list[Path]:
@@ -38,17 +67,17 @@ def show(paths: Sequence[Path], *, check: bool) -> int:
     faults: list[str] = []
     for path in files(paths):
         stored = read(path)
-        count = len(stored.entries)
-        print(f"{path}  {stored.key}  {count} {'entry' if count == 1 else 'entries'}")
+        print(f"{path}  {stored.key}  {counted(len(stored.entries), 'entry', 'entries')}")
         if not stored.entries:
             print("  nothing measured yet")
-        for entry in stored.entries.values():
-            print(f"  {_row(stored, entry)}")
-            warning = _warning(stored, entry)
-            if warning:
+        entries = list(stored.entries.values())
+        lines = aligned([_row(stored, entry) for entry in entries], right=(2, 3), indent=2)
+        for entry, line in zip(entries, lines, strict=True):
+            print(line)
+            if warning := _warning(stored, entry):
                 print(f"    {warning}")
-        for (name, key), claim in stored.claims.items():
-            print(f"  {_claim(name, key, claim)}")
+        claims = [_claim(name, key, claim) for (name, key), claim in stored.claims.items()]
+        print("".join(f"{line}\n" for line in aligned(claims, indent=2)), end="")
         faults += [f"{path}: {fault}" for fault in _faults(stored)]
     for fault in faults:
         print(f"fault: {fault}")
@@ -60,21 +89,23 @@ def show(paths: Sequence[Path], *, check: bool) -> int:
 def compare(old: Path, new: Path) -> int:
     """Print how each figure of one file differs in another; always 0."""
     before, after = read(old), read(new)
-    for key in dict.fromkeys((*before.entries, *after.entries)):
-        metric, identifier = key
-        unit = FRACTION if metric == "savings" else "J/token"
-        first, second = before.entries.get(key), after.entries.get(key)
-        figures = [_mean(entry) for entry in (first, second)]
-        shown = [quantity(figure, unit) if figure else "none" for figure in figures]
-        change = ""
-        if figures[0] and figures[1]:
-            relative = unit != FRACTION
-            by = figures[1] / figures[0] - 1 if relative else figures[1] - figures[0]
-            change = difference(by, unit)
-        if first and second and first.workload != second.workload:
-            change += "  another workload: not comparable"
-        print(f"{metric:<17} {identifier:<34} {shown[0]:>15} {shown[1]:>15}  {change}")
+    keys = dict.fromkeys((*before.entries, *after.entries))
+    rows = [_compared(*key, before.entries.get(key), after.entries.get(key)) for key in keys]
+    print("\n".join(aligned(rows, right=(2, 3))))
     return 0
+
+
+def _compared(metric: str, identifier: str, first: Entry | None, second: Entry | None) -> list[str]:
+    unit = _unit(metric)
+    means = [_mean(entry) for entry in (first, second)]
+    shown = [quantity(mean, unit) if mean else "none" for mean in means]
+    change = ""
+    if means[0] and means[1]:
+        by = means[1] - means[0] if unit == FRACTION else means[1] / means[0] - 1
+        change = difference(by, unit)
+    if first and second and first.workload != second.workload:
+        change += "  another workload: not comparable"
+    return [metric, identifier, *shown, change]
 
 
 def prune(paths: Sequence[Path]) -> int:
@@ -87,32 +118,38 @@ def prune(paths: Sequence[Path]) -> int:
             print(f"{path}: nothing to remove")
             continue
         write_atomically(path, new)
-        print(text_difference(old, new, path.name))
+        print(unified_diff(old, new, path.name))
     return 0
 
 
-def _row(stored: Baseline, entry: Entry) -> str:
-    unit = FRACTION if entry.metric == "savings" else "J/token"
+def _unit(metric: str) -> str:
+    return FRACTION if metric == "savings" else "J/token"
+
+
+def _row(stored: Baseline, entry: Entry) -> list[str]:
     mean = _mean(entry)
     if mean is None:
-        return f"{entry.metric:<17} {entry.id:<34} no sessions"
+        return [entry.metric, entry.id, "no sessions"]
+    unit = _unit(entry.metric)
     tolerance = entry.tolerance or DEFAULT_LEVELS[entry.metric].tolerance
     pooled = pooled_of(stored, entry)
     gap = smallest_gap(sessions_of(entry), pooled=pooled, tolerance=tolerance)
     told = difference(gap, unit, signed=False) if math.isfinite(gap) else "nothing yet"
-    count = len(entry.sessions)
-    return (
-        f"{entry.metric:<17} {entry.id:<34} {quantity(mean, unit):>15}  {count:>2} "
-        f"session{' ' if count == 1 else 's'}  last {entry.sessions[-1].date[:10]}  "
-        f"one session tells {told}"
-    )
+    return [
+        entry.metric,
+        entry.id,
+        quantity(mean, unit),
+        counted(len(entry.sessions), "session"),
+        f"last {entry.sessions[-1].date[:10]}",
+        f"one session tells {told}",
+    ]
 
 
-def _claim(name: str, key: str, claim: Band) -> str:
+def _claim(name: str, key: str, claim: Band) -> list[str]:
     unit = "J/token" if name == "joules_per_token" else FRACTION
     band = f"{quantity(claim.low, unit)} to {quantity(claim.high, unit)}"
     kind = "sanity band, no baseline" if unit == "J/token" else "must hold"
-    return f"{name:<17} {key:<34} {band}  {kind}  source: {claim.source}"
+    return [name, key, band, kind, f"source: {claim.source}"]
 
 
 def _warning(stored: Baseline, entry: Entry) -> str | None:

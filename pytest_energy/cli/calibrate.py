@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,14 +19,14 @@ from pytest_energy.baselines.calibration import (
     device_key,
     fit,
 )
-from pytest_energy.baselines.reading import known_hardware
+from pytest_energy.cli import add_baselines_option
+from pytest_energy.cli.doctor import hardware_of
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import require_writable, unified_diff, write_atomically
 from pytest_energy.metering.device_lock import device_lock
-from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET, Hardware, identify
+from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET, Hardware
 from pytest_energy.meters import Meter, open_meter
 from pytest_energy.meters.wall import WallMeter, open_wall
-from pytest_energy.reports.tables import scatter
 from pytest_energy.workloads.loads import SHARES, load_for, measure_pairs, settle_seconds
 
 LOCK_TIMEOUT_SECONDS = 600.0
@@ -37,26 +38,30 @@ _COARSE = 0.1  # half-width of the slope, relative, from which on a person is to
 Watts = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the command was asked for; either `wall` or `pairs` says where wall watts come from."""
+def add(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--wall", metavar="SOURCE", help="log file, or http:// address of a plug")
+    what.add_argument("--pairs", metavar="FILE", type=Path, help="CSV: device_watts,wall_watts")
+    parser.add_argument("--meter", metavar="NAME", default="auto", help="the device's meter (auto)")
+    parser.add_argument(
+        "--windows", metavar="N", type=int, default=12, help="pairs to measure (12)"
+    )
+    parser.add_argument("--seconds", metavar="S", type=float, default=20.0, help="of each (20)")
+    add_baselines_option(parser)
+    parser.add_argument("--write", action="store_true", help="store it in the baseline file")
+    parser.set_defaults(run=run)
 
-    wall: str | None
-    pairs: Path | None
-    meter: str
-    windows: int
-    seconds: float
-    baselines: Path
-    write: bool
 
-
-def run(request: Request) -> int:
-    """Buy or read pairs, print the fit with its residuals, and store it where asked to."""
-    if request.pairs is not None:
-        pairs, wall = read_pairs(request.pairs), request.pairs.name
-        hardware = _identity(request) if request.write else None
-    elif request.wall is not None:
-        pairs, wall, hardware = _measured(request, request.wall)
+def run(options: argparse.Namespace) -> int:
+    """Measure or read pairs, print the fit with its residuals, and store it where asked to."""
+    hardware = None
+    if options.pairs is not None:
+        pairs, wall = read_pairs(options.pairs), options.pairs.name
+        if options.write:
+            hardware = _identity(options.meter, options.baselines)
+    elif options.wall is not None:
+        pairs, wall, hardware = _measured(options)
     else:
         raise EnergyError(
             "`--wall` or `--pairs` is missing: give the log file or http:// address of a plug "
@@ -64,8 +69,8 @@ def run(request: Request) -> int:
         )
     fitted = fit(pairs)
     print(described(fitted, pairs))
-    if request.write and hardware is not None:
-        _store(request.baselines, hardware, fitted, wall)
+    if options.write and hardware is not None:
+        _store(options.baselines, hardware, fitted, wall)
     else:
         print("\nnot stored; `--write` keeps it in the hardware's baseline file")
     return 0
@@ -113,43 +118,37 @@ def _warning(fitted: Calibration) -> str:
     )
 
 
-def _measured(request: Request, source: str) -> tuple[list[Watts], str, Hardware]:
-    if request.windows < LEAST_PAIRS:
-        raise EnergyError(f"`--windows={request.windows}` is too few; give {LEAST_PAIRS} or more")
-    if not 0 < request.seconds <= 3600:
-        raise EnergyError(f"`--seconds={request.seconds:g}` is out of range; give 1 to 3600")
-    wall = open_wall(source)
-    try:
+def _measured(options: argparse.Namespace) -> tuple[list[Watts], str, Hardware]:
+    if options.windows < LEAST_PAIRS:
+        raise EnergyError(f"`--windows={options.windows}` is too few; give {LEAST_PAIRS} or more")
+    if not 0 < options.seconds <= 3600:
+        raise EnergyError(f"`--seconds={options.seconds:g}` is out of range; give 1 to 3600")
+    with closing(open_wall(options.wall)) as wall:
         faults = wall.conditions().faults
         if faults:
-            raise EnergyError(f"{faults[0]}; it must be written while windows are bought")
-        meter = open_meter(request.meter)
-        try:
+            raise EnergyError(f"{faults[0]}; it must be written while windows are measured")
+        with closing(open_meter(options.meter)) as meter:
             names = [device.uuid or device.domain for device in meter.devices]
             with device_lock(names, LOCK_TIMEOUT_SECONDS, print):
-                pairs = _bought(request, meter, wall)
-            return pairs, wall.devices[0].name, _hardware(meter, request.baselines)
-        finally:
-            meter.close()
-    finally:
-        wall.close()
+                pairs = _pairs(meter, wall, options.windows, options.seconds)
+            return pairs, wall.devices[0].name, hardware_of(meter, options.baselines)
 
 
-def _bought(request: Request, meter: Meter, wall: WallMeter) -> list[Watts]:
+def _pairs(meter: Meter, wall: WallMeter, windows: int, seconds: float) -> list[Watts]:
     load = load_for(meter.devices)
     devices = ", ".join(f"`{device.domain}` {device.name}" for device in meter.devices)
-    each = request.seconds + settle_seconds(wall, request.seconds)
+    each = seconds + settle_seconds(wall, seconds)
     print(
         f"device: {devices} ({meter.name}, {meter.method})\n"
         f"wall: `{wall.devices[0].name}`, a reading every {wall.update_period_seconds:.3g} s\n"
         f"load: {load.text}, {', '.join(f'{100 * share:.0f}' for share in SHARES)} % of the time\n"
-        f"{request.windows} windows of {request.seconds:g} s, "
-        f"about {request.windows * each / 60:.0f} min\n\n"
+        f"{windows} windows of {seconds:g} s, about {windows * each / 60:.0f} min\n\n"
         f"{'load':>6}{'device W':>12}{'wall W':>12}{'± W':>9}",
         flush=True,
     )
     pairs = []
-    for pair in measure_pairs(meter, wall, load, request.windows, request.seconds):
+    # A row is shown as soon as it is measured, so its columns have widths that are fixed.
+    for pair in measure_pairs(meter, wall, load, windows, seconds):
         pairs.append(pair.watts)
         doubt = pair.wall.uncertainty_joules / pair.wall.seconds
         line = f"{100 * pair.share:>5.0f}%{pair.watts[0]:>12.2f}{pair.watts[1]:>12.2f}{doubt:>9.2f}"
@@ -168,17 +167,9 @@ def _watts(path: Path, line: int, cells: Sequence[str | None]) -> Watts:
     return device, wall
 
 
-def _identity(request: Request) -> Hardware:
-    meter = open_meter(request.meter)
-    try:
-        return _hardware(meter, request.baselines)
-    finally:
-        meter.close()
-
-
-def _hardware(meter: Meter, folder: Path) -> Hardware:
-    known = known_hardware(folder)
-    return identify(meter, {key: globs for key, globs in known.items() if key != "cpu"})
+def _identity(name: str, folder: Path) -> Hardware:
+    with closing(open_meter(name)) as meter:
+        return hardware_of(meter, folder)
 
 
 def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> None:
@@ -189,8 +180,8 @@ def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> 
     if low <= 0:
         raise EnergyError(
             f"not stored: wall watts do not surely rise with device watts (slope {low:.3g} to "
-            f"{high:.3g}); see that the wall meter is this machine's, and buy more or longer "
-            "windows"
+            f"{high:.3g}); see that the wall meter is this machine's, and measure more or "
+            "longer windows"
         )
     budget = CPU_BUDGET if hardware.key == "cpu" else GPU_BUDGET
     header = recording.Header(
@@ -208,3 +199,47 @@ def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> 
     write_atomically(path, new)
     print(f"\n{path} changed; read it, then commit it:")
     print(unified_diff(old, new, path.name))
+
+
+LEAST_WIDTH = 40
+
+
+def scatter(
+    points: Sequence[tuple[float, float]],
+    *,
+    x_name: str,
+    y_name: str,
+    width: int = 72,
+    height: int = 11,
+) -> str:
+    """Plot points (x, y) about y = 0, `height` rows high and no line wider than `width`.
+
+    A cell shows how many points fall in it, from 2 on; `*` is one, `+` more than nine.
+    """
+    width = max(width, LEAST_WIDTH)
+    reach = max((abs(y) for _, y in points), default=0.0) or 1.0
+    left, right = min(x for x, _ in points), max(x for x, _ in points)
+    labels = [f"{reach:+.3g}", "0", f"{-reach:+.3g}"]
+    margin = max(map(len, labels))
+    columns = width - margin - 2
+    rows = height | 1  # odd, so that zero has a row
+    counts = [[0] * columns for _ in range(rows)]
+    for x, y in points:
+        column = round((x - left) / (right - left or 1.0) * (columns - 1))
+        counts[round((reach - y) / (2 * reach) * (rows - 1))][column] += 1
+    shown = dict(zip((0, rows // 2, rows - 1), labels, strict=True))
+    lines = [y_name]
+    for number, row in enumerate(counts):
+        empty = "-" if number == rows // 2 else " "
+        cells = "".join(_cell(count) if count else empty for count in row)
+        lines.append(f"{shown.get(number, ''):>{margin}} |{cells}".rstrip())
+    low, high = f"{left:.4g}", f"{right:.4g}"
+    lines.append(f"{'':>{margin}}  {low}{high:>{columns - len(low)}}")
+    lines.append(f"{'':>{margin}}  {x_name:^{columns}}".rstrip())
+    return "\n".join(lines)
+
+
+def _cell(count: int) -> str:
+    if count == 1:
+        return "*"
+    return str(count) if count < 10 else "+"

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.reading import known_hardware
+from pytest_energy.cli import add_baselines_option
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter, probe_meters
+from pytest_energy.reports.tables import aligned
 
 
-def run(folder: Path) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments."""
+    add_baselines_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
     """Print each meter with its state, then the machine; 1 if no meter works."""
     probes = probe_meters()
-    width = max(len(probe.name) for probe in probes)
+    states = [f"works, {probe.method}" if probe.works else "no" for probe in probes]
+    rows = [(probe.name, state, probe.detail) for probe, state in zip(probes, states, strict=True)]
     print("meters")
-    for probe in probes:
-        state = f"works, {probe.method}" if probe.works else "no"
-        print(f"  {probe.name:<{width}}  {state:<16}  {probe.detail}")
+    print("\n".join(aligned(rows, indent=2)))
     if not any(probe.works for probe in probes):
         print("\nno meter works here, so nothing can be measured")
         return 1
     meter = open_meter("auto")
     try:
-        known = {key: globs for key, globs in known_hardware(folder).items() if key != "cpu"}
-        _describe(meter, identify(meter, known), folder)
+        _describe(meter, hardware_of(meter, options.baselines), options.baselines)
     finally:
         meter.close()
     return 0
+
+
+def hardware_of(meter: Meter, folder: Path) -> Hardware:
+    """The machine behind a meter, named as a folder's baseline files name it."""
+    known = known_hardware(folder)
+    return identify(meter, {key: globs for key, globs in known.items() if key != "cpu"})
 
 
 def _describe(meter: Meter, hardware: Hardware, folder: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import math
-from dataclasses import dataclass
-from pathlib import Path
 
 from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.reading import read
+from pytest_energy.cli import add_baselines_option
 from pytest_energy.errors import EnergyError
+from pytest_energy.reports.tables import aligned
+from pytest_energy.reports.wording import counted
 from pytest_energy.results.footprint import (
     Estimate,
     Grid,
@@ -24,59 +26,59 @@ from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
 _NO_GRID = "install `codecarbon` for gCO2e"
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked: a task or `all`, the hardware's key, and what differs from the standard."""
+def add(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments."""
+    parser.add_argument("task", metavar="TASK", help="a task such as `sst2`, or `all`")
+    parser.add_argument("--hw", metavar="KEY", required=True, help="hardware with a baseline")
+    parser.add_argument("--model", default="bert-base-uncased", help="(bert-base-uncased)")
+    parser.add_argument("--epochs", metavar="N", type=int, help="(the task's standard)")
+    parser.add_argument("--examples", metavar="N", type=int, help="(the task's training set)")
+    parser.add_argument("--batch-size", metavar="N", type=int, default=32, help="(32)")
+    parser.add_argument("--region", metavar="ISO3", help="country of the grid (world's mean)")
+    parser.add_argument("--price", metavar="PER_KWH", type=float, help="what a kWh costs")
+    add_baselines_option(parser)
+    parser.set_defaults(run=run)
 
-    task: str
-    hardware: str
-    model: str = "bert-base-uncased"
-    epochs: int | None = None
-    examples: int | None = None
-    batch_size: int = 32
-    region: str | None = None
-    price_per_kwh: float | None = None
-    baselines: Path = Path("baselines")
 
-
-def run(question: Question) -> int:
+def run(options: argparse.Namespace) -> int:
     """Print the estimate of one task, or a row for each that has a baseline; always 0."""
-    price = question.price_per_kwh
+    price = options.price
     if price is not None and not 0 <= price < math.inf:
         raise EnergyError(f"`--price` is {price:g}: give what a kWh costs, 0 or more")
-    grid = intensity(question.region)
-    if question.task == "all":
-        print("\n".join(_table(_estimates(question, FINE_TUNING_TASKS), question, grid)))
+    grid = intensity(options.region)
+    place = f"{options.model} on {options.hw}"
+    if options.task == "all":
+        lines = _table(_estimates(options, FINE_TUNING_TASKS), place, grid, price)
     else:
-        (found,) = _estimates(question, (get_task(question.task).name,))
-        print("\n".join(_sheet(found, question, grid)))
+        (found,) = _estimates(options, (get_task(options.task).name,))
+        lines = _sheet(found, place, grid, price)
+    print("\n".join(lines))
     return 0
 
 
-def _estimates(question: Question, names: tuple[str, ...]) -> list[Estimate]:
-    path = baseline_path(question.baselines, question.hardware)
+def _estimates(options: argparse.Namespace, names: tuple[str, ...]) -> list[Estimate]:
+    path = baseline_path(options.baselines, options.hw)
     stored = read(path) if path.is_file() else None
     found = []
     for name in names:
         run = full_run(
             get_task(name),
-            examples=question.examples,
-            epochs=question.epochs,
-            batch_size=question.batch_size,
+            examples=options.examples,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
         )
-        known = rate(stored, f"{name}/{question.model}") if stored else None
+        known = rate(stored, f"{name}/{options.model}") if stored else None
         if known is not None:
             found.append(estimate(run, known))
     if not found:
-        asked = f"{names[0] if len(names) == 1 else '*'}/{question.model}"
-        raise missing(question.hardware, str(path), asked)
+        asked = f"{names[0] if len(names) == 1 else '*'}/{options.model}"
+        raise missing(options.hw, str(path), asked)
     return found
 
 
-def _sheet(found: Estimate, question: Question, grid: Grid | None) -> list[str]:
-    run, rate, price = found.run, found.rate, question.price_per_kwh
+def _sheet(found: Estimate, place: str, grid: Grid | None, price: float | None) -> list[str]:
+    run, rate = found.run, found.rate
     per_token = _text(rate.joules_per_token * 1000, "mJ")
-    epochs = f"{run.epochs} epoch{'' if run.epochs == 1 else 's'}"
     lengths = f"{run.mean_length:.1f} an example, x {run.padding_overhead:.2f} with padding"
     rows = {"tokens": f"{run.tokens:,.0f} ({lengths})"}
     rows["a token"] = f"{per_token}, {rate.source}"
@@ -88,14 +90,13 @@ def _sheet(found: Estimate, question: Question, grid: Grid | None) -> list[str]:
         rows["money"] = _text(found.money(price), f"at {price:g} a kWh")
     rows["time"] = _text(found.hours, "h") if found.hours else "no power or speed is stored"
     return [
-        f"{run.task.name}/{question.model} on {question.hardware}: {run.examples:,} examples, "
-        f"{epochs}, batches of {run.batch_size}",
-        *(f"  {name:<8}{text}" for name, text in rows.items()),
+        f"{run.task.name}/{place}: {run.examples:,} examples, "
+        f"{counted(run.epochs, 'epoch')}, batches of {run.batch_size}",
+        *aligned(list(rows.items()), indent=2),
     ]
 
 
-def _table(found: list[Estimate], question: Question, grid: Grid | None) -> list[str]:
-    price = question.price_per_kwh
+def _table(found: list[Estimate], place: str, grid: Grid | None, price: float | None) -> list[str]:
     columns = {
         "task": [one.run.task.name for one in found],
         "tokens": [f"{one.run.tokens / 1e6:,.2f} M" for one in found],
@@ -107,15 +108,11 @@ def _table(found: list[Estimate], question: Question, grid: Grid | None) -> list
         columns["money"] = [_text(one.money(price)) for one in found]
     columns["h"] = [_text(one.hours) if one.hours else "" for one in found]
     columns["J/token"] = [one.rate.source for one in found]
-    padded = []
-    for head, cells in columns.items():
-        width = max(map(len, (head, *cells)))
-        padded.append([cell.ljust(width) for cell in (head, *cells)])
     known = {one.run.task.name for one in found}
     without = [name for name in FINE_TUNING_TASKS if name not in known]
     return [
-        f"{question.model} on {question.hardware}, {grid.source if grid else _NO_GRID}",
-        *("  ".join(row).rstrip() for row in zip(*padded, strict=True)),
+        f"{place}, {grid.source if grid else _NO_GRID}",
+        *aligned(list(zip(*columns.values(), strict=True)), list(columns)),
         *([f"no J/token of {', '.join(without)}"] if without else []),
     ]
 

@@ -2,96 +2,147 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
-from pytest_energy.reports import asv
-from pytest_energy.reports import exports as bencher
-from pytest_energy.reports import exports as github_action_benchmark
-from pytest_energy.reports.exports import ExportedRun, read
+from pytest_energy.history.record import NO_EVIDENCE
+from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results.json_codec import read_document
+
+_LONGEST_NAME = 1024
+"""Characters of a name that Bencher takes."""
 
 
-def run(record: Path, form: str, output: Path | None, commit: str) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments."""
+    parser.add_argument("record", metavar="RECORD.json", type=Path, help="what --energy-json wrote")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="whose format")
+    parser.add_argument("-o", "--output", metavar="PATH", type=Path, help="(stdout)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
     """Write the figures of a `--energy-json` document; what has none is named on stderr."""
-    exported = read(record)
-    if form == "asv":
-        _write_asv(exported, output, commit)
-    else:
-        document: object = (
-            bencher.metrics(exported)
-            if form == "bencher"
-            else github_action_benchmark.entries(exported)
+    record = read_document(options.record).record
+    without = [verdict for verdict in record.verdicts if not _has_figure(verdict)]
+    left_out = ", ".join(f"{verdict.id} ({verdict.outcome})" for verdict in without)
+    if len(without) == len(record.verdicts):
+        raise EnergyError(
+            f"`{options.record}` holds no figure to export: {left_out or 'nothing was metered'}; "
+            f"run the tests until one is measured"
         )
-        _write_document(document, output)
-    if exported.left_out:
-        print(f"left out, without a figure: {', '.join(exported.left_out)}", file=sys.stderr)
+    verdicts = _distinct([verdict for verdict in record.verdicts if _has_figure(verdict)])
+    _write(FORMATS[options.format](record, verdicts), options.output)
+    if left_out:
+        print(f"left out, without a figure: {left_out}", file=sys.stderr)
     return 0
 
 
-def _write_document(document: object, output: Path | None) -> None:
+def _has_figure(verdict: VerdictRecord) -> bool:
+    return verdict.outcome not in NO_EVIDENCE and verdict.value is not None
+
+
+def _write(document: object, output: Path | None) -> None:
     text = json.dumps(document, indent=1) + "\n"
     if output is None:
         print(text, end="")
         return
-    _write(output, text)
+    try:
+        write_atomically(output, text)
+    except OSError as error:
+        raise EnergyError(
+            f"`-o {output}` cannot be written ({error.strerror}); give a path that can"
+        ) from None
     print(f"wrote {output}")
 
 
-def _write_asv(exported: ExportedRun, output: Path | None, commit: str) -> None:
-    if output is None:
-        raise EnergyError(
-            "`--format asv` writes several files; give `-o` the `results_dir` of your asv.conf.json"
-        )
-    if output.is_file():
-        raise EnergyError(f"`-o {output}` is a file; give a folder, asv's `results_dir`")
-    documents = asv.files(exported, _commit(commit))
-    for name, document in documents.items():
-        path = output / name
-        # Benchmarks of other runs stay known; of this commit's figures so do those of other runs.
-        merged = _merged(path, document) if path.is_file() else document
-        _write(path, json.dumps(merged, indent=1) + "\n")
-    print("\n".join(f"wrote {output / name}" for name in documents))
+def _distinct(verdicts: Sequence[VerdictRecord]) -> list[VerdictRecord]:
+    """Add to figures of one name their test's, and a number where that is the same, too."""
+    names = Counter((verdict.id, verdict.metric) for verdict in verdicts)
+    seen: Counter[tuple[str, str]] = Counter()
+    found = []
+    for verdict in verdicts:
+        name, metric = verdict.id, verdict.metric
+        if names[name, metric] > 1:
+            name = f"{name} ({verdict.nodeid})"
+        seen[name, metric] += 1
+        number = seen[name, metric]
+        found.append(replace(verdict, id=name if number == 1 else f"{name} ({number})"))
+    return found
 
 
-def _merged(path: Path, document: dict[str, Any]) -> dict[str, Any]:
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if path.name == asv.BENCHMARKS:
-            return {**old, **document}
-        if old.get("result_columns") == document.get("result_columns") is not None:
-            return {**document, "results": {**old["results"], **document["results"]}}
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        raise EnergyError(
-            f"`{path}` is there and is no file of asv's ({error}); move it away"
-        ) from None
-    return document
+def bencher(_record: RunRecord, verdicts: Sequence[VerdictRecord]) -> dict[str, dict[str, Any]]:
+    """Measures by benchmark; the hardware is Bencher's test bed, which its command line names."""
+    found: dict[str, dict[str, Any]] = {}
+    for verdict in verdicts:
+        measures = found.setdefault(verdict.id[-_LONGEST_NAME:], {})
+        measures[_measure(verdict)] = _bounded(verdict)
+    return found
 
 
-def _commit(revision: str) -> asv.Commit:
-    command = ["git", "show", "--no-patch", "--format=%H %ct", f"{revision}^{{commit}}", "--"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except OSError as error:
-        raise EnergyError(f"`git` does not run ({error}); asv's results name a commit") from None
-    except subprocess.CalledProcessError as error:
-        reason = (error.stderr.strip().splitlines() or ["unknown"])[-1]
-        raise EnergyError(
-            f"`--commit {revision}` is no commit here ({reason}); asv's results name the commit "
-            f"that was measured, so run this in its repository"
-        ) from None
-    digest, date = done.stdout.split()
-    return asv.Commit(digest, int(date))
+def _measure(verdict: VerdictRecord) -> str:
+    """A slug of the measure; modelled joules are a measure of their own."""
+    slug = verdict.metric.replace("_", "-")
+    return f"{slug}-modelled" if verdict.method == "modelled" else slug
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise EnergyError(
-            f"`-o {path}` cannot be written ({error.strerror}); give a path that can"
-        ) from None
+def _bounded(verdict: VerdictRecord) -> dict[str, float | None]:
+    value, half = verdict.value or 0.0, verdict.uncertainty
+    if half is None:
+        return {"value": value}
+    return {"value": value, "lower_value": value - half, "upper_value": value + half}
+
+
+def github_action_benchmark(
+    record: RunRecord, verdicts: Sequence[VerdictRecord]
+) -> list[dict[str, Any]]:
+    """One entry a figure; names hold the hardware, whose figures are a series of their own."""
+    return [_entry(_smaller_is_better(verdict), record.hardware) for verdict in verdicts]
+
+
+def _smaller_is_better(verdict: VerdictRecord) -> VerdictRecord:
+    """The figure, or for savings what is left of J/token, so that less is better in all of them."""
+    if verdict.metric != "savings":
+        return verdict
+    return replace(
+        verdict,
+        metric="joules_left",
+        unit="fraction of J/token left",
+        value=1.0 - (verdict.value or 0.0),
+        baseline=None if verdict.baseline is None else 1.0 - verdict.baseline,
+        windows=(),  # savings come from pairs, of which no window has a value of its own
+    )
+
+
+def _entry(verdict: VerdictRecord, hardware: Any) -> dict[str, Any]:
+    modelled = " (modelled)" if verdict.method == "modelled" else ""
+    entry: dict[str, Any] = {
+        "name": f"{verdict.id} {verdict.metric} [{hardware.get('key', 'unknown')}]",
+        "unit": verdict.unit + modelled,
+        "value": verdict.value,
+    }
+    if verdict.uncertainty is not None:
+        entry["range"] = f"± {verdict.uncertainty:.3g}"
+    devices = dict.fromkeys(str(device["name"]) for device in hardware.get("devices", ()))
+    facts = {
+        "verdict": verdict.outcome,
+        "baseline": None if verdict.baseline is None else f"{verdict.baseline:.6g}",
+        "method": verdict.method,
+        "windows": sum(window.valid for window in verdict.windows),
+        "workload": verdict.workload,
+        "device": ", ".join(devices),
+    }
+    entry["extra"] = "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
+    return entry
+
+
+FORMATS = {"github-action-benchmark": github_action_benchmark, "bencher": bencher}
+"""What makes the document of each format."""

@@ -1,4 +1,4 @@
-"""Arguments of `pytest-energy drift` and `pytest-energy history`."""
+"""`pytest-energy history`: list and compact sessions; which history a command is given."""
 
 from __future__ import annotations
 
@@ -6,123 +6,131 @@ import argparse
 import sys
 from heapq import nlargest
 from pathlib import Path
-from typing import Any
 
-from pytest_energy.cli.drift import require_history, what_there_is
+from pytest_energy.cli import Parser
 from pytest_energy.errors import EnergyError
-from pytest_energy.history.reading import read_figures
-from pytest_energy.history.store import open_store
-from pytest_energy.history.writing import compact as compacted
-
-_URL = "folder or URL of the history (`energy_history` of the pytest configuration here)"
-
-
-def add_drift(commands: argparse._SubParsersAction[Any]) -> None:
-    """Register `drift`."""
-    parser = commands.add_parser(
-        "drift",
-        help="which figures moved over the sessions of a history, since when and why",
-        description="Exit code: 0 no drift, 1 drift, 2 too few sessions to say, 4 bad input.",
-    )
-    _add_url(parser)
-    parser.add_argument(
-        "--baselines", type=Path, metavar="DIR", help="folder of the baseline files (baselines/)"
-    )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the report as JSON, too")
-    parser.add_argument("--hw", metavar="KEY", help="this hardware alone")
-    parser.add_argument("--since", metavar="DATE", help="sessions from a date on (2026-11-24)")
-    parser.add_argument("--branch", metavar="NAME", help="sessions of a branch alone, as `main`")
-    parser.set_defaults(run=_drift)
-
-
-def add_history(commands: argparse._SubParsersAction[Any]) -> None:
-    """Register `history list` and `history compact`."""
-    parser = commands.add_parser("history", help="list sessions, or compact them to Parquet")
-    what = parser.add_subparsers(required=True, metavar="WHAT", parser_class=type(parser))
-    listing = what.add_parser("list", help="one line a session")
-    _add_url(listing)
-    listing.add_argument("--hw", metavar="KEY", help="this hardware alone")
-    listing.add_argument("--last", metavar="N", type=int, default=20, help="newest shown (20)")
-    listing.set_defaults(run=_list)
-    packing = what.add_parser("compact", help="write Parquet of what is still single JSON files")
-    _add_url(packing)
-    packing.add_argument(
-        "--remove", action="store_true", help="delete the JSON that a Parquet file holds in full"
-    )
-    packing.set_defaults(run=_compact)
-
-
-def _add_url(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", nargs="?", metavar="URL", help=_URL)
-    parser.add_argument("--history", metavar="URL", dest="option_url", help="the same")
-
-
-def _drift(options: argparse.Namespace) -> int:
-    from pytest_energy.cli import drift
-
-    question = drift.Question(
-        url=_url(options),
-        baselines=options.baselines,
-        json=options.json,
-        hardware=options.hw,
-        since=options.since,
-        branch=options.branch,
-    )
-    return drift.run(question)
-
-
-def _list(options: argparse.Namespace) -> int:
-
-    return show(_url(options), options.hw, options.last)
-
-
-def _compact(options: argparse.Namespace) -> int:
-
-    return compact(_url(options), remove=options.remove)
-
-
-def _url(options: argparse.Namespace) -> str:
-    given: str | None = options.url or options.option_url
-    if given is not None:
-        return given
-    from pytest_energy.history.configured import configured_url
-
-    return configured_url(Path.cwd(), "its URL")
-
+from pytest_energy.history.reading import read_measurements
+from pytest_energy.history.store import HistoryError, Store, is_local, local_path, open_store
+from pytest_energy.history.writing import compact
+from pytest_energy.reports.tables import aligned
+from pytest_energy.reports.wording import counted
 
 _COMMIT = 10
 
 
-def show(url: str, hardware: str | None, last: int) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments."""
+    what = parser.add_subparsers(required=True, metavar="WHAT", parser_class=Parser)
+    listing = what.add_parser("list", help="one line a session")
+    add_url(listing)
+    listing.add_argument("--hw", metavar="KEY", help="this hardware alone")
+    listing.add_argument("--last", metavar="N", type=int, default=20, help="newest shown (20)")
+    listing.set_defaults(run=run_list)
+    packing = what.add_parser("compact", help="write Parquet of what is still single JSON files")
+    add_url(packing)
+    packing.add_argument(
+        "--remove", action="store_true", help="delete the JSON that a Parquet file holds in full"
+    )
+    packing.set_defaults(run=run_compact)
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments that name a history."""
+    parser.add_argument(
+        "url",
+        nargs="?",
+        metavar="URL",
+        help="folder or URL of the history (`energy_history` of the pytest configuration here)",
+    )
+    parser.add_argument("--history", metavar="URL", dest="option_url", help="the same")
+
+
+def url_of(options: argparse.Namespace) -> str:
+    """The history that was given, else the configured one; raises `HistoryError` without."""
+    given: str | None = options.url or options.option_url
+    return given or configured_url("its URL")
+
+
+def configured_url(wanted: str) -> str:
+    """The history that pytest is configured with here; without, an error asks for `wanted`."""
+    from pytest_energy.plugin.configured import configured  # pytest is slow to import
+
+    url = configured("history", Path.cwd())
+    if url is None:
+        raise HistoryError(
+            f"no history is named: give {wanted}, or set `energy_history` in the pytest "
+            "configuration"
+        )
+    return url
+
+
+def open_existing(url: str) -> Store:
+    """The store of a history; a local one must be there, else its name is misspelt."""
+    if is_local(url) and not local_path(url).is_dir():
+        raise HistoryError(
+            f"`{url}` is no folder; give the history that `--energy-history` writes to"
+        )
+    return open_store(url)
+
+
+def baselines_folder(given: Path | None) -> Path:
+    """The folder of the baseline files: `baselines` if none was given, which need not be there."""
+    if given is not None and not given.is_dir():
+        raise EnergyError(f"`--baselines={given}` is no folder; give that of the baseline files")
+    return given or Path("baselines")
+
+
+def what_there_is(store: Store, hardware: str | None, branch: str | None = None) -> str | None:
+    """What a history has instead, where no session at all is of a hardware or a branch.
+
+    To be called where nothing was found: it reads the history once more.
+    """
+    seen = [(one.hardware, one.branch) for one in read_measurements(store, lambda _: None)]
+    if not seen:
+        return (
+            f"`{store.url}` holds no session with figures; is it what `--energy-history` writes to?"
+        )
+    for option, value, known in (
+        ("--hw", hardware, {key for key, _ in seen}),
+        ("--branch", branch, {name for _, name in seen}),
+    ):
+        names = ", ".join(f"`{name}`" for name in sorted(filter(None, known)))
+        if value is not None and value not in known and names:
+            return f"`{option}={value}`: no session is of it; there are those of {names}"
+    return None
+
+
+def run_list(options: argparse.Namespace) -> int:
     """Print the newest sessions, a line each, the newest at the end; always 0."""
-    if last < 1:
-        raise EnergyError(f"`--last={last}` shows nothing; give 1 or more")
-    require_history(url)
+    url = url_of(options)
+    if options.last < 1:
+        raise EnergyError(f"`--last={options.last}` shows nothing; give 1 or more")
+    store = open_existing(url)
     sessions: dict[str, tuple[str, str, str, str]] = {}
     counts: dict[str, int] = {}
-    for one in read_figures(open_store(url), _warn, hardware):
+    for one in read_measurements(store, _warn, options.hw):
         commit, branch = (one.commit or "")[:_COMMIT], one.branch or ""
         sessions[one.session] = (one.date, one.hardware, commit, branch)
         counts[one.session] = counts.get(one.session, 0) + 1
-    if not sessions and (instead := what_there_is(url, hardware)):
+    if not sessions and (instead := what_there_is(store, options.hw)):
         _warn(instead)
-    newest = nlargest(last, sessions, key=sessions.__getitem__)
+    newest = nlargest(options.last, sessions, key=sessions.__getitem__)
+    rows = []
     for session in reversed(newest):
         date, key, commit, branch = sessions[session]
-        figures = f"{counts[session]} figure{'' if counts[session] == 1 else 's'}"
-        print(f"{date[:19]}Z  {key:<10} {commit:<{_COMMIT}}  {figures:<12} {branch}".rstrip())
-    print(f"{len(sessions)} session{'' if len(sessions) == 1 else 's'} with figures in {url}")
+        rows.append((f"{date[:19]}Z", key, commit, counted(counts[session], "figure"), branch))
+    lines = [*aligned(rows), f"{counted(len(sessions), 'session')} with figures in {url}"]
+    print("\n".join(lines))
     return 0
 
 
-def compact(url: str, *, remove: bool) -> int:
+def run_compact(options: argparse.Namespace) -> int:
     """Write Parquet of the sessions that are JSON alone; always 0."""
-    require_history(url)
-    done = compacted(open_store(url), _warn, remove=remove)
+    done = compact(open_existing(url_of(options)), _warn, remove=options.remove)
     for name in done.written:
         print(f"wrote {name}")
-    print(f"{done.sessions} session{'' if done.sessions == 1 else 's'} compacted")
-    if remove:
+    print(f"{counted(done.sessions, 'session')} compacted")
+    if options.remove:
         print(f"{done.removed} JSON files removed; Parquet holds all that was in them")
     return 0
 

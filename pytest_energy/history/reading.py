@@ -1,4 +1,7 @@
-"""Many records in one Parquet file: the figures as columns, and each record's text beside them."""
+"""Records and what was measured in them, read from JSON files and from Parquet files of many.
+
+A Parquet file has the measurements as columns, and each record's text beside them.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from operator import attrgetter
 from typing import Any
 
 from pytest_energy.history.record import (
-    Figure,
     ForeignRecordError,
-    figures_of,
+    Measurement,
+    measurements_of,
     parse,
     session_of_name,
 )
@@ -24,49 +27,55 @@ _SCHEMA_NAME = b"pytest-energy-history"
 _SCHEMA_VALUE = str(COMPACT_SCHEMA).encode()
 _ROWS = 4096
 _AT_ONCE = 1024
-_NAMES = [field.name for field in fields(Figure)]
+_NAMES = [field.name for field in fields(Measurement)]
 _VALUES = attrgetter(*_NAMES)
 _NUMBERS = ("value", "mean_watts", "tokens_per_second", "padding_overhead", "baseline", "tolerance")
 _ONCE = ("session", "date", "commit", "record")
 """Columns that differ in every session, so that a dictionary of them saves nothing."""
 
 
-def write_parquet(records: Iterable[tuple[str, str, Sequence[Figure]]]) -> bytes:
-    """The file of records given as session, text and figures.
+@dataclass(frozen=True)
+class StoredRecord:
+    """A record that was read: its session, its text, and the measurements in it."""
 
-    A record without figures has a row of its session and text alone. Nothing is lost: `record`
-    holds the whole text.
+    session: str
+    text: str
+    document: Mapping[str, Any]
+    measurements: Sequence[Measurement]
+
+
+def write_parquet(records: Iterable[StoredRecord]) -> bytes:
+    """The file of some records.
+
+    A record without measurements has a row of its session and text alone. Nothing is lost: the
+    column `record` holds the whole text.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema, buffer = _schema(pa), io.BytesIO()
     dictionary = [name for name in _NAMES if name not in (*_ONCE, *_NUMBERS)]
-    rest = iter(records)
+    rows = (row for record in records for row in _rows_of(record))
     with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=dictionary) as writer:
-        while batch := list(islice(rest, _AT_ONCE)):
-            rows = [row for record in batch for row in _rows_of(*record)]
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            writer.write_table(pa.Table.from_arrays(_arrays(pa, schema, columns), schema=schema))
+        while batch := list(islice(rows, _AT_ONCE)):
+            columns = map(list, zip(*batch, strict=True))
+            named = dict(zip(schema.names, columns, strict=True))
+            writer.write_table(pa.Table.from_pydict(named, schema=schema))
     return buffer.getvalue()
 
 
-def _rows_of(session: str, text: str, figures: Sequence[Figure]) -> Iterator[tuple[Any, ...]]:
-    if not figures:
-        yield (session, *[None] * (len(_NAMES) - 1), text)
-    for number, figure in enumerate(figures):
-        yield (*_VALUES(figure), None if number else text)
+def _rows_of(record: StoredRecord) -> Iterator[tuple[Any, ...]]:
+    if not record.measurements:
+        yield (record.session, *[None] * (len(_NAMES) - 1), record.text)
+    for number, measurement in enumerate(record.measurements):
+        yield (*_VALUES(measurement), None if number else record.text)
 
 
-def _arrays(pa: Any, schema: Any, columns: Sequence[list[Any]]) -> list[Any]:
-    return [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-
-
-def read_parquet(content: bytes) -> Iterator[tuple[str, Figure | None]]:
-    """Sessions and figures, a few thousand rows in memory at a time; the records stay unread."""
+def read_parquet(content: bytes) -> Iterator[tuple[str, Measurement | None]]:
+    """Sessions and measurements, some thousand rows in memory at once; the records stay unread."""
     for values in _rows(content, _NAMES):
-        figure = Figure(*values)
-        yield figure.session, None if figure.value is None else figure
+        one = Measurement(*values)
+        yield one.session, None if one.value is None else one
 
 
 def sessions_of(content: bytes) -> set[str]:
@@ -89,21 +98,18 @@ def _rows(content: bytes, names: list[str]) -> Iterator[tuple[Any, ...]]:
 
 
 def _schema(pa: Any) -> Any:
-    columns = [(name, _type(pa, name)) for name in _NAMES]
-    return pa.schema([*columns, ("record", pa.string())], metadata={_SCHEMA_NAME: _SCHEMA_VALUE})
-
-
-def _type(pa: Any, name: str) -> Any:
-    if name == "tokens":
-        return pa.int64()
-    return pa.float64() if name in _NUMBERS else pa.string()
+    types = {"tokens": pa.int64(), **dict.fromkeys(_NUMBERS, pa.float64())}
+    columns = [(name, types.get(name, pa.string())) for name in (*_NAMES, "record")]
+    return pa.schema(columns, metadata={_SCHEMA_NAME: _SCHEMA_VALUE})
 
 
 Warn = Callable[[str], None]
 
 
-def read_figures(store: Store, warn: Warn, hardware: str | None = None) -> Iterator[Figure]:
-    """Every figure, each session once, whether it is in a Parquet file, in JSON, or in both."""
+def read_measurements(
+    store: Store, warn: Warn, hardware: str | None = None
+) -> Iterator[Measurement]:
+    """Every measurement, each session once, if it is in Parquet, in JSON or in both."""
     seen: set[str] = set()
     records: list[str] = []
     for name in store.names():
@@ -113,21 +119,11 @@ def read_figures(store: Store, warn: Warn, hardware: str | None = None) -> Itera
             warn(f"`{name}`: neither a record nor a Parquet file; skipped")
         else:
             records.append(name)
-    for record in read_records(store, _unseen(records, seen), warn):
+    unseen = (name for name in records if session_of_name(name) not in seen)
+    for record in read_records(store, unseen, warn):
         if record.session not in seen:
             seen.add(record.session)
-            yield from (f for f in record.figures if hardware in (None, f.hardware))
-
-
-@dataclass(frozen=True)
-class StoredRecord:
-    """A record that was read: its file's name and text, and the figures in it."""
-
-    name: str
-    text: str
-    session: str
-    document: Mapping[str, Any]
-    figures: Sequence[Figure]
+            yield from (one for one in record.measurements if hardware in (None, one.hardware))
 
 
 def read_records(store: Store, names: Iterable[str], warn: Warn) -> Iterator[StoredRecord]:
@@ -137,12 +133,12 @@ def read_records(store: Store, names: Iterable[str], warn: Warn) -> Iterator[Sto
             if isinstance(content, Exception):
                 raise ForeignRecordError(f"cannot be read ({content})")
             document = parse(content)
-            figures = figures_of(document)
+            measurements = measurements_of(document)
         except ForeignRecordError as error:
             warn(f"`{name}`: {error}; skipped")
             continue
         text = content.decode("utf-8", "replace")
-        yield StoredRecord(name, text, document["session"], document, figures)
+        yield StoredRecord(document["session"], text, document, measurements)
 
 
 def record_names(store: Store) -> Iterator[str]:
@@ -150,26 +146,21 @@ def record_names(store: Store) -> Iterator[str]:
     return (name for name in store.names() if name.endswith(".json"))
 
 
-def _unseen(names: list[str], seen: set[str]) -> Iterator[str]:
-    return (name for name in names if session_of_name(name) not in seen)
-
-
 def _compacted(
     store: Store, name: str, warn: Warn, hardware: str | None, seen: set[str]
-) -> Iterator[Figure]:
-
-    content = next(iter(store.read([name])))[1]
+) -> Iterator[Measurement]:
+    ((_, content),) = store.read([name])
     if isinstance(content, Exception):
         warn(f"`{name}` cannot be read: {content}; skipped")
         return
     here: set[str] = set()
     try:
-        for session, figure in read_parquet(content):
+        for session, one in read_parquet(content):
             if session in seen:
                 continue
             here.add(session)
-            if figure is not None and hardware in (None, figure.hardware):
-                yield figure
+            if one is not None and hardware in (None, one.hardware):
+                yield one
     except ForeignRecordError as error:
         warn(f"`{name}`: {error}; skipped")
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Dates as records and baselines write them, made comparable."""
+"""The record of a session: where its code comes from, how it is written, what was measured."""
 
 from __future__ import annotations
 
@@ -65,31 +65,17 @@ def origin(folder: Path, variables: Mapping[str, str] = os.environ) -> Origin:
 
 
 def _git(folder: Path) -> tuple[str | None, str | None, bool | None]:
-    command = [
-        "git",
-        "--no-optional-locks",
-        "status",
-        "--porcelain=v2",
-        "--branch",
-        "--untracked-files=no",
-    ]
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch",
+               "--untracked-files=no"]  # fmt: skip
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_SECONDS,
-            check=False,
+        output = subprocess.check_output(
+            command, cwd=folder, stderr=subprocess.DEVNULL, text=True, timeout=_PATIENCE_SECONDS
         )
     except (OSError, subprocess.SubprocessError):
         return None, None, None
-    if done.returncode != 0:
-        return None, None, None
-    lines = done.stdout.splitlines()
+    lines = output.splitlines()
     said = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
-    commit = said.get("branch.oid", "(initial)")
-    branch = said.get("branch.head", "(detached)")
+    commit, branch = said.get("branch.oid"), said.get("branch.head")
     dirty = any(not line.startswith("#") for line in lines)
     known = None if commit == "(initial)" else commit
     return known, None if branch == "(detached)" else branch, dirty
@@ -145,7 +131,8 @@ def _safe(key: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in key).lstrip(".") or "unknown"
 
 
-_NO_EVIDENCE = ("invalid", "missing")
+NO_EVIDENCE = ("invalid", "missing")
+"""Outcomes without a figure to keep."""
 
 
 class ForeignRecordError(ValueError):
@@ -153,8 +140,8 @@ class ForeignRecordError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure of one session: `value` in `unit`, of the work `workload` in `tokens` a window.
+class Measurement:
+    """A figure in one session: `value` in `unit`, of the work `workload` in `tokens` a window.
 
     `environment` is JSON text, the same text for the same environment; `baseline` and `tolerance`
     are those of its verdict, where the baseline was a committed one.
@@ -196,15 +183,15 @@ def parse(content: bytes) -> dict[str, Any]:
     return document
 
 
-def figures_of(document: Mapping[str, Any]) -> list[Figure]:
-    """All figures of a record; raises `ForeignRecordError` where the record is damaged."""
+def measurements_of(document: Mapping[str, Any]) -> list[Measurement]:
+    """All measurements of a record; raises `ForeignRecordError` where the record is damaged."""
     try:
-        return list(_figures(document))
+        return list(_measurements(document))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ForeignRecordError(f"damaged ({type(error).__name__}: {error})") from None
 
 
-def _figures(document: Mapping[str, Any]) -> Iterator[Figure]:
+def _measurements(document: Mapping[str, Any]) -> Iterator[Measurement]:
     hardware, environment = document["hardware"], document["environment"]
     shared = {
         "session": str(document["session"]),
@@ -216,13 +203,12 @@ def _figures(document: Mapping[str, Any]) -> Iterator[Figure]:
         "environment": json.dumps(dict(sorted(environment.items()))),
     }
     for verdict in document["verdicts"]:
-        figure = _figure(verdict, shared)
-        if figure is not None:
-            yield figure
+        if measurement := _measurement(verdict, shared):
+            yield measurement
 
 
-def _figure(verdict: Mapping[str, Any], shared: Mapping[str, Any]) -> Figure | None:
-    if verdict["verdict"] in _NO_EVIDENCE or verdict.get("value") is None:
+def _measurement(verdict: Mapping[str, Any], shared: Mapping[str, Any]) -> Measurement | None:
+    if verdict["verdict"] in NO_EVIDENCE or verdict.get("value") is None:
         return None
     windows = [row for row in verdict["windows"] if row["valid"]]
     metric, unit, value = _text(verdict["metric"]), _text(verdict["unit"]), verdict["value"]
@@ -238,7 +224,7 @@ def _figure(verdict: Mapping[str, Any], shared: Mapping[str, Any]) -> Figure | N
         return None
     # What an A/B compares with is another commit in the same session, and no accepted baseline.
     compared = own and not verdict.get("local") and not verdict.get("comparison")
-    return Figure(
+    return Measurement(
         metric=metric,
         id=_text(verdict["id"]),
         unit=unit,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from sys import intern
 
 from pytest_energy.baselines import Baseline, Entry, baseline_path
 from pytest_energy.baselines.reading import read
 from pytest_energy.checks.policy import DEFAULT_LEVELS
-from pytest_energy.history.record import Figure, in_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pytest_energy.history.reading import Warn, read_measurements
+from pytest_energy.history.record import Measurement, in_utc
+from pytest_energy.history.store import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,46 +71,30 @@ PADDING_VARIES = 1e-3
 
 @dataclass
 class _Gathered:
-    """What came in of one figure; `latest` has the newest one's levels, `session` came in last."""
+    """What came in of one figure: the newest measurement, the session that came in last, points."""
 
-    latest: Figure
+    latest: Measurement
     session: str = ""
     points: list[Point] = field(default_factory=list)
 
 
-class _Shared:
-    """One object of equal texts and environments, since they repeat in every session."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-        self._environments: dict[str, Mapping[str, str]] = {}
-
-    def text(self, value: str | None) -> str | None:
-        return None if value is None else self._texts.setdefault(value, value)
-
-    def environment(self, text: str) -> Mapping[str, str]:
-        if text not in self._environments:
-            self._environments[text] = json.loads(text)
-        return self._environments[text]
-
-
-def collect(figures: Iterable[Figure]) -> list[Series]:
-    """The series of all figures, oldest session first; of each figure the newest work alone.
+def collect(measurements: Iterable[Measurement]) -> list[Series]:
+    """The series of all measurements, oldest session first; of each figure the newest work alone.
 
     A card that begins where another has ended continues its series, so that a change of cards is
     seen; cards that are in use at the same time have a series each.
     """
-    shared = _Shared()
+    environment_of: Callable[[str], Mapping[str, str]] = cache(json.loads)
     gathered: dict[tuple[object, ...], _Gathered] = {}
-    for figure in figures:
-        key = (figure.hardware, figure.metric, figure.id, figure.workload, figure.tokens)
-        entry = gathered.setdefault(key, _Gathered(figure))
-        if entry.session == figure.session:
+    for one in measurements:
+        key = (one.hardware, one.metric, one.id, one.workload, one.tokens)
+        entry = gathered.setdefault(key, _Gathered(one))
+        if entry.session == one.session:
             continue  # a session counts once, however many of its tests measured the same
-        entry.session = figure.session
-        entry.points.append(_point(figure, shared))
-        if figure.date >= entry.latest.date:
-            entry.latest = figure
+        entry.session = one.session
+        entry.points.append(_point(one, environment_of))
+        if one.date >= entry.latest.date:
+            entry.latest = one
     found: list[Series] = []
     for entry in _newest_work(gathered.values()):
         for chain in _chains(entry.points):
@@ -118,16 +102,17 @@ def collect(figures: Iterable[Figure]) -> list[Series]:
     return sorted(found, key=lambda one: (one.hardware, one.id, one.metric, one.device or ""))
 
 
-def _point(figure: Figure, shared: _Shared) -> Point:
+def _point(measurement: Measurement, environment_of: Callable[[str], Mapping[str, str]]) -> Point:
+    # Texts and environments repeat in every session: one object does for all that are equal.
     return Point(
-        date=figure.date,
-        value=figure.value,
-        commit=shared.text(figure.commit),
-        device=shared.text(figure.device),
-        mean_watts=figure.mean_watts,
-        tokens_per_second=figure.tokens_per_second,
-        padding_overhead=figure.padding_overhead,
-        environment=shared.environment(figure.environment),
+        date=measurement.date,
+        value=measurement.value,
+        commit=measurement.commit and intern(measurement.commit),
+        device=measurement.device and intern(measurement.device),
+        mean_watts=measurement.mean_watts,
+        tokens_per_second=measurement.tokens_per_second,
+        padding_overhead=measurement.padding_overhead,
+        environment=environment_of(measurement.environment),
     )
 
 
@@ -156,7 +141,7 @@ def _chains(points: list[Point]) -> list[list[Point]]:
     return chains
 
 
-def _series(latest: Figure, points: list[Point]) -> list[Series]:
+def _series(latest: Measurement, points: list[Point]) -> list[Series]:
     """The series, and J/real token beside J/token where padding is not always the same."""
     one = Series(
         hardware=latest.hardware,
@@ -226,23 +211,16 @@ def read_series(
     hardware: str | None = None,
     since: str | None = None,
     branch: str | None = None,
-    warn: Callable[[str], None] | None = None,
+    warn: Warn = lambda _: None,
 ) -> Iterator[Series]:
     """The series of a history at a URL or in a folder, whose baselines are in a folder.
 
     `hardware` and `branch` leave all others out, `since` (ISO) what is older; `warn` is told of
     files that are no records. Raises `EnergyError` for what cannot be opened.
     """
-    from pytest_energy.history.reading import read_figures
-    from pytest_energy.history.store import open_store
-
-    figures = read_figures(open_store(url), warn or _quiet, hardware)
-    found = collect(f for f in figures if branch is None or f.branch == branch)
+    measurements = read_measurements(open_store(url), warn, hardware)
+    found = collect(one for one in measurements if branch in (None, one.branch))
     for one in with_baselines(found, baselines) if baselines else found:
         kept = begun(one, max(since, one.since or "")) if since else one
         if kept.points:
             yield kept
-
-
-def _quiet(_text: str) -> None:
-    """Say nothing."""

@@ -1,4 +1,8 @@
-"""History URLs: which are local, and what opens the others."""
+"""Where a history is kept: a local folder, or what fsspec opens by URL.
+
+A local folder has a class of its own: reading many small files through fsspec takes a fifth more
+CPU time, and what it writes may replace a file that is there already.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +12,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 from pytest_energy.errors import EnergyError
 
-# Packages that open a protocol; what is not named here says itself what it wants.
-_PACKAGES = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "abfs": "adlfs",
-    "az": "adlfs",
-}
+_REMOTE = ("s3", "s3a", "gs", "gcs")
+"""Protocols whose packages are in the extra `remote`."""
+
+_AT_ONCE = 256
+"""Remote files fetched together, so that as many waits become one."""
+
+Content = bytes | Exception
+"""What a file holds, or why it cannot be read."""
+
+
+class HistoryError(EnergyError):
+    """A history cannot be opened, read or written; names the URL."""
 
 
 def is_local(url: str) -> bool:
     """Whether a URL is a folder of this machine, which needs no package."""
-    return protocol(url) in ("", "file", "local")
-
-
-def protocol(url: str) -> str:
-    """`s3` of `s3://bucket`, the first of a chain `a::b://c`, empty for a plain path."""
-    head = url.partition("://")[0] if "://" in url else ""
-    return url.partition("::")[0] if "::" in url else head
+    return _protocol(url) in ("", "file", "local")
 
 
 def local_path(url: str) -> Path:
@@ -39,101 +40,44 @@ def local_path(url: str) -> Path:
     return Path(url.partition("://")[2] if "://" in url else url).expanduser()
 
 
-def open_filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it; raises `EnergyError` by name."""
-    try:
-        import fsspec
-    except ModuleNotFoundError:
-        raise EnergyError(
-            f"`{url}` needs fsspec, which is not installed: "
-            f"`pip install 'pytest-energy[{_extra(url)}]'`; a local folder needs nothing"
-        ) from None
-    try:
-        filesystem, root = fsspec.core.url_to_fs(url)
-    except ImportError as error:
-        package = _PACKAGES.get(protocol(url))
-        what = f"`pip install {package}`" if package else str(error)
-        if package in ("s3fs", "gcsfs"):
-            what = "`pip install 'pytest-energy[remote]'`"
-        raise EnergyError(f"`{url}` needs a package that is not installed: {what}") from None
-    except ValueError as error:
-        raise EnergyError(
-            f"`{url}` cannot be opened: {error}; give a folder, or a URL such as `s3://bucket/path`"
-        ) from None
-    except Exception as error:  # every back end has errors of its own
-        raise EnergyError(f"`{url}` cannot be opened: {error}") from error
-    return filesystem, str(root)
+def open_store(url: str) -> LocalStore | RemoteStore:
+    """The store behind a URL; raises `EnergyError` by name for what cannot be opened here."""
+    return LocalStore(local_path(url)) if is_local(url) else RemoteStore(url)
 
 
-def _extra(url: str) -> str:
-    return "remote" if _PACKAGES.get(protocol(url)) in ("s3fs", "gcsfs") else "drift"
-
-
-_AT_ONCE = 256
-"""Remote files fetched together, so that as many waits become one."""
-
-
-class HistoryError(EnergyError):
-    """A history cannot be opened, read or written; names the URL."""
-
-
-class Store(Protocol):
-    """Files of a history by name: paths relative to its root, parts joined with `/`."""
-
-    url: str
-
-    def names(self) -> Iterator[str]:
-        """All files, sorted within each folder; hidden ones left out."""
-
-    def read(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | Exception]]:
-        """Contents in the order of the names, a few at a time; what failed as its exception."""
-
-    def create(self, name: str, content: bytes) -> None:
-        """Write a file that must not exist yet; a reader sees all of it or nothing."""
-
-    def remove(self, names: Sequence[str]) -> None:
-        """Delete files."""
-
-
-def open_store(url: str) -> Store:
-    """The store behind a URL; raises `HistoryError` for what cannot be opened here."""
-    if is_local(url):
-        return LocalStore(local_path(url))
-    filesystem, root = open_filesystem(url)
-    return RemoteStore(url, filesystem, root)
+def _protocol(url: str) -> str:
+    """`s3` of `s3://bucket`, the first of a chain `a::b://c`, empty for a plain path."""
+    head = url.partition("://")[0] if "://" in url else ""
+    return url.partition("::")[0] if "::" in url else head
 
 
 class LocalStore:
-    """A history in a local folder."""
+    """Files of a history in a local folder, by name: relative paths, parts joined with `/`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.url = str(root)
 
     def names(self) -> Iterator[str]:
-        """All files below the folder; none where it is missing."""
+        """All files, sorted within each folder, without hidden ones; none if there is no folder."""
         for folder, folders, files in os.walk(self._root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             inside = Path(folder).relative_to(self._root).as_posix()
             prefix = "" if inside == "." else f"{inside}/"
-            for name in sorted(files):
-                if not name.startswith("."):
-                    yield prefix + name
+            yield from (prefix + name for name in sorted(files) if not name.startswith("."))
 
-    def read(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | Exception]]:
-        """Contents, one file at a time."""
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, Content]]:
+        """Names and contents in the order of the names; what failed as its exception."""
         for name in names:
-            yield name, self._content(name)
-
-    def _content(self, name: str) -> bytes | Exception:
-        try:
-            with open(os.path.join(self._root, name), "rb") as file:
-                return file.read()
-        except OSError as error:
-            return error
+            try:
+                with open(os.path.join(self._root, name), "rb") as file:
+                    content: Content = file.read()
+            except OSError as error:
+                content = error
+            yield name, content
 
     def create(self, name: str, content: bytes) -> None:
-        """Write beside the place and link into it, which fails where a file is there already."""
+        """Write a file that must not exist yet; a reader sees all of it or nothing."""
         path = self._root / name
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
@@ -155,20 +99,31 @@ class LocalStore:
             (self._root / name).unlink(missing_ok=True)
 
 
-class RemoteStore:
-    """A history behind an fsspec file system, whose writes appear whole."""
+def _move_without_replacing(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links; the name's random part keeps runners apart
+        if path.exists():
+            raise FileExistsError(17, "there is one already") from None
+        os.replace(temporary, path)
 
-    def __init__(self, url: str, filesystem: Any, root: str) -> None:
+
+class RemoteStore:
+    """The same behind an fsspec file system, whose writes appear whole."""
+
+    def __init__(self, url: str) -> None:
         self.url = url
-        self._files = filesystem
+        self._files, root = _filesystem(url)
         self._root = root.rstrip("/")
 
     def names(self) -> Iterator[str]:
-        """All files below the root, folder by folder; none where it is missing."""
+        """All files, as of a local folder."""
         yield from self._below(self._root)
 
-    def read(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | Exception]]:
-        """Contents, fetched some hundred at a time."""
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, Content]]:
+        """Names and contents as of a local folder, fetched some hundred at a time."""
         rest = iter(names)
         while batch := list(islice(rest, _AT_ONCE)):
             paths = {name: self._path(name) for name in batch}
@@ -194,14 +149,14 @@ class RemoteStore:
             self._files.rm_file(self._path(name))
 
     def _below(self, folder: str) -> Iterator[str]:
-        for path in self._listed(folder):
-            name = PurePosixPath(path["name"]).name
-            if name.startswith("."):
+        for entry in self._listed(folder):
+            path = str(entry["name"])
+            if PurePosixPath(path).name.startswith("."):
                 continue
-            if path["type"] == "directory":
-                yield from self._below(path["name"])
+            if entry["type"] == "directory":
+                yield from self._below(path)
             else:
-                yield str(path["name"]).strip("/").removeprefix(self._root.strip("/")).strip("/")
+                yield path.strip("/").removeprefix(self._root.strip("/")).strip("/")
 
     def _listed(self, folder: str) -> list[dict[str, Any]]:
         try:
@@ -216,12 +171,29 @@ class RemoteStore:
         return f"{self._root}/{name}"
 
 
-def _move_without_replacing(temporary: Path, path: Path) -> None:
+Store = LocalStore | RemoteStore
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path in it; raises `EnergyError` by name."""
+    remote = _protocol(url) in _REMOTE
+    install = f"`pip install 'pytest-energy[{'remote' if remote else 'drift'}]'`"
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links; the name's random part keeps runners apart
-        if path.exists():
-            raise FileExistsError(17, "there is one already") from None
-        os.replace(temporary, path)
+        import fsspec
+    except ModuleNotFoundError:
+        raise EnergyError(
+            f"`{url}` needs fsspec, which is not installed: {install}; a local folder needs nothing"
+        ) from None
+    try:
+        # Other runners write to it meanwhile, so that what was listed once does not stay true.
+        filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    except ImportError as error:
+        what = install if remote else error
+        raise EnergyError(f"`{url}` needs a package that is not installed: {what}") from None
+    except ValueError as error:
+        raise EnergyError(
+            f"`{url}` cannot be opened: {error}; give a folder, or a URL such as `s3://bucket/path`"
+        ) from None
+    except Exception as error:  # every back end has errors of its own
+        raise EnergyError(f"`{url}` cannot be opened: {error}") from error
+    return filesystem, str(root)

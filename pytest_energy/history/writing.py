@@ -1,9 +1,9 @@
-"""A session's record into the history, at the end of a run."""
+"""Records into a history: a session's at the end of a run, and many compacted to Parquet."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import chain, islice
@@ -13,6 +13,7 @@ from typing import Any
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable, write_atomically
 from pytest_energy.history.reading import (
+    StoredRecord,
     Warn,
     read_records,
     record_names,
@@ -20,7 +21,6 @@ from pytest_energy.history.reading import (
     write_parquet,
 )
 from pytest_energy.history.record import (
-    Figure,
     ForeignRecordError,
     Origin,
     Record,
@@ -126,15 +126,13 @@ def _held_by(name: str, content: bytes | Exception, warn: Warn) -> set[str]:
         return set()
 
 
-def _new_records(
-    store: Store, held: set[str], warn: Warn
-) -> Iterator[tuple[str, str, Sequence[Figure]]]:
+def _new_records(store: Store, held: set[str], warn: Warn) -> Iterator[StoredRecord]:
     """Records that no Parquet file holds; `held` takes them in as they go."""
     names = (name for name in record_names(store) if session_of_name(name) not in held)
     for record in read_records(store, names, warn):
         if record.session not in held:
             held.add(record.session)
-            yield record.session, record.text, record.figures
+            yield record
 
 
 def _held_names(store: Store, held: set[str]) -> list[str]:

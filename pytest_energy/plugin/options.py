@@ -239,6 +239,12 @@ def settings_of(config: pytest.Config) -> Settings:
     return settings
 
 
+def value_of(name: str, config: pytest.Config) -> Any:
+    """The value of one option, from the command line, the ini file or its default."""
+    (option,) = [each for each in OPTIONS if each.name == name]
+    return _value(option, config)
+
+
 def uses_xdist(config: pytest.Config) -> bool:
     """Whether this run is spread over pytest-xdist's workers, or is one of them."""
     workers = config.getoption("numprocesses", None) or config.getoption("tx", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,8 @@ from pytest_energy.checks.settings import Settings
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
 from pytest_energy.reports import github, markdown
-from pytest_energy.results import RunRecord
-from pytest_energy.results import json_codec as jsonfile
-from pytest_energy.results.footprint import footprint
+from pytest_energy.results import RunRecord, json_codec
+from pytest_energy.results.footprint import Footprint, footprint
 
 if TYPE_CHECKING:
     from pytest_energy.history.drift import DriftReport
@@ -26,31 +26,33 @@ def write_reports(
 
     Raises `EnergyError` where a file cannot be written after all.
     """
+    cost = footprint(record.cost.joules, config.region)
     try:
-        _write_files(record, config)
+        if config.json is not None:
+            json_codec.write(config.json, record, config.region)
+        if config.markdown is not None:
+            write_atomically(config.markdown, markdown.render(record, cost))
+        if config.html is not None:
+            write_atomically(config.html, _page(record, cost, config))
     except OSError as error:
         raise EnergyError(f"`{error.filename}` cannot be written: {error.strerror}") from None
-    cost = footprint(record.cost.joules, config.region)
     summary = environ.get("GITHUB_STEP_SUMMARY")
     if summary and record.figures:
-        _summarise(Path(summary), markdown.render(record, cost, github.room_in(Path(summary))))
+        # Nobody asked for it, and the terminal says the same: no reason to fail a run.
+        with suppress(OSError):
+            room = github.room_in(Path(summary))
+            github.append_summary(Path(summary), markdown.render(record, cost, room))
 
 
-def _write_files(record: RunRecord, config: Settings) -> None:
-    cost = footprint(record.cost.joules, config.region)
-    if config.json is not None:
-        jsonfile.write(config.json, record, config.region)
-    if config.markdown is not None:
-        write_atomically(config.markdown, markdown.render(record, cost))
-    if config.html is not None:
-        from pytest_energy.reports.html import render
-        from pytest_energy.results.json_codec import ReportedRun
+def _page(record: RunRecord, cost: Footprint, config: Settings) -> str:
+    from pytest_energy.reports.html import render
+    from pytest_energy.results.json_codec import ReportedRun
 
-        drift = None
-        if config.history is not None:
-            key = str(record.hardware.get("key", "")) or None
-            drift = drift_of(config.history, config.baselines, key)
-        write_atomically(config.html, render([ReportedRun(record, cost)], drift))
+    drift = None
+    if config.history is not None:
+        key = str(record.hardware.get("key", "")) or None
+        drift = drift_of(config.history, config.baselines, key)
+    return render([ReportedRun(record, cost)], drift)
 
 
 def drift_of(url: str, baselines: Path, hardware: str | None = None) -> DriftReport:
@@ -59,8 +61,7 @@ def drift_of(url: str, baselines: Path, hardware: str | None = None) -> DriftRep
     from pytest_energy.history.series import read_series
 
     warnings: list[str] = []
-    folder = baselines if baselines.is_dir() else None
-    found = read_series(url, baselines=folder, hardware=hardware, warn=warnings.append)
+    found = read_series(url, baselines=baselines, hardware=hardware, warn=warnings.append)
     return report(list(found), warnings)
 
 
@@ -71,11 +72,3 @@ def annotation_lines(
     if environ.get("GITHUB_ACTIONS") != "true":
         return []
     return github.commands(github.annotated(record), root, environ)
-
-
-def _summarise(path: Path, text: str) -> None:
-    try:
-        github.append_summary(path, text)
-    except OSError:
-        # Nobody asked for it, and the terminal says the same: no reason to fail a run.
-        return

@@ -1,4 +1,4 @@
-"""A drift report as text for a terminal, and as JSON; pure functions."""
+"""A drift report as text for a terminal, as JSON, and as the page shows it; pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,31 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift
-from pytest_energy.units import difference, quantity
+from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift, Stale
+from pytest_energy.reports import wording
+from pytest_energy.reports.charts import (
+    Chart,
+    Trace,
+    axis,
+    colour,
+    dotted,
+    layout,
+    line,
+    marks,
+    plain,
+    scaled,
+)
+from pytest_energy.units import FRACTION, difference, quantity
 
 DRIFT_SCHEMA = 1
+
+STATES = {
+    "drift": ("DRIFT", "drifts"),
+    "returned": ("changed and came back", "came back"),
+    "steady": ("steady", "steady"),
+    "too few": ("too few", "too few"),
+}
+"""What a terminal and the page call each state, the worst first."""
 
 _WARNINGS = 10
 _COMMIT = 10
@@ -17,9 +38,13 @@ _COMMIT = 10
 
 def as_text(report: DriftReport) -> str:
     """All series, those that drift first, then the conclusion and the next command."""
-    ordered = sorted(report.series, key=lambda one: one.state != "drift")
-    lines = [line for one in ordered for line in _series(one)]
+    lines = [text for one in worst_first(report) for text in _series(one)]
     return "\n".join([*lines, *_warnings(report), *_conclusion(report)])
+
+
+def worst_first(report: DriftReport) -> list[SeriesDrift]:
+    """The series, those that drift first."""
+    return sorted(report.series, key=lambda one: list(STATES).index(one.state))
 
 
 def as_document(report: DriftReport) -> dict[str, Any]:
@@ -60,12 +85,12 @@ def _series(one: SeriesDrift) -> Iterator[str]:
     modelled = "  modelled" if series.method == "modelled" else ""
     yield f"{series.hardware}  {series.id}  {series.metric}  {series.device or ''}".rstrip()
     if one.state == "too few":
-        yield f"  {count} session{'' if count == 1 else 's'}: {one.needed} more are needed to say"
+        yield f"  {wording.counted(count, 'session')}: {one.needed} more are needed to say"
         return
     first, last = series.points[0].date[:10], series.points[-1].date[:10]
     level = quantity(one.level or 0.0, series.unit)
-    words = {"drift": "DRIFT", "returned": "changed and came back"}.get(one.state, one.state)
-    yield f"  {words}, now {level}; {count} sessions from {first} to {last}{modelled}"
+    word = STATES[one.state][0]
+    yield f"  {word}, now {level}; {count} sessions from {first} to {last}{modelled}"
     for change in one.change_points:
         yield from _change(change, series.unit)
     if one.stale:
@@ -119,3 +144,109 @@ def _conclusion(report: DriftReport) -> Iterator[str]:
         yield f"drift in {len(drifting)} of {told} series{untold}"
         key = drifting[0].series.hardware
         yield f"next: pytest --energy-hw={key} --energy-update=replace   # if the change is meant"
+
+
+def drift_chart(drift: SeriesDrift, key: str) -> Chart | None:
+    """The series over time: sessions, levels between changes, tolerance band; None if empty."""
+    series = drift.series
+    if not series.points:
+        return None
+    values = [point.value for point in series.points]
+    scale, unit = scaled(values, series.unit)
+    dates = [point.date for point in series.points]
+    data = [
+        marks(
+            "session",
+            dates,
+            [value / scale for value in values],
+            "series-1",
+            text=[plain(f"commit {point.commit[:12]}") if point.commit else ""
+                  for point in series.points],
+            hovertemplate="%{x|%d %b %Y}: %{y:.4g}<br>%{text}<extra></extra>",
+        ),
+        *_levels(drift, dates, scale),
+    ]  # fmt: skip
+    shapes = _band(drift, scale) + [_change_line(point.date) for point in drift.change_points]
+    notes = [
+        {"x": point.date, "yref": "paper", "y": 1, "yanchor": "top", "xanchor": "right",
+         "showarrow": False, "text": str(number)}
+        for number, point in enumerate(drift.change_points, start=1)
+    ]  # fmt: skip
+    shown = layout(axis("", type="date"), axis(plain(unit)), shapes=shapes, annotations=notes)
+    return Chart(key, f"{unit} over time", tuple(data), shown, _note(drift))
+
+
+def _levels(drift: SeriesDrift, dates: list[str], scale: float) -> list[Trace]:
+    """The level before each change and after it, as a line over the sessions it held for."""
+    points = drift.change_points
+    if not points:
+        return []
+    x: list[str | None] = []
+    y: list[float | None] = []
+    start = dates[0]
+    for point in points:
+        x += [start, point.date]
+        y += [point.before / scale] * 2
+        if point.until is None:  # a step: the line breaks; a ramp goes on to its new level
+            x.append(None)
+            y.append(None)
+        start = point.until or point.date
+    x += [start, dates[-1]]
+    y += [points[-1].after / scale] * 2
+    return [
+        line("level", x, y, "text", mode="lines", hoverinfo="skip",
+             line={"color": colour("text"), "width": 2})
+    ]  # fmt: skip
+
+
+def _band(drift: SeriesDrift, scale: float) -> list[dict[str, Any]]:
+    series = drift.series
+    if series.baseline is None or series.tolerance is None:
+        return []
+    half = series.tolerance if series.unit == FRACTION else series.tolerance * series.baseline
+    low, high = (series.baseline - half) / scale, (series.baseline + half) / scale
+    band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "layer": "below", "y0": low,
+            "y1": high, "line": {"width": 0}, "fillcolor": colour("within", 0.16)}  # fmt: skip
+    return [band, {**dotted(series.baseline / scale, "within"), "layer": "below"}]
+
+
+def _change_line(date: str) -> dict[str, Any]:
+    return {
+        "type": "line", "x0": date, "x1": date, "yref": "paper", "y0": 0, "y1": 1,
+        "line": {"color": colour("regression"), "width": 1, "dash": "dash"},
+    }  # fmt: skip
+
+
+def _note(drift: SeriesDrift) -> str:
+    if drift.state == "too few":
+        return f"{drift.needed} more sessions are needed before anything can be said of it."
+    series, parts = drift.series, []
+    if series.baseline is not None and series.tolerance is not None:
+        accepted = quantity(series.baseline, series.unit)
+        parts.append(f"The band is the baseline, {accepted}, and its tolerance.")
+    if drift.change_points:
+        parts.append("Dashed lines are changes, numbered as below.")
+    return " ".join(parts)
+
+
+def change_sentence(point: ChangePoint, unit: str) -> str:
+    """A change as the page tells it: how much, when, since which commit and why."""
+    when = f"on {point.date[:10]}"
+    if point.until is not None:
+        when = f"from {point.date[:10]} to {point.until[:10]}, gradually"
+    before, after = quantity(point.before, unit), quantity(point.after, unit)
+    text = f"{difference(point.change, unit)} {when}, {before} to {after}"
+    if point.commit:
+        text += f", since commit `{point.commit[:12]}`"
+    if point.last_good:
+        text += f" (last good `{point.last_good[:12]}`)"
+    return f"{text}. {point.reason}" if point.reason else f"{text}."
+
+
+def stale_sentence(stale: Stale, unit: str) -> str:
+    """How far the newest sessions are from the baseline, as the page tells it."""
+    newest, accepted = quantity(stale.level, unit), quantity(stale.baseline, unit)
+    change = difference(stale.change, unit)
+    return (
+        f"The baseline is stale: the last sessions are at {newest}, {change} from its {accepted}."
+    )

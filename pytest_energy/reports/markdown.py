@@ -1,4 +1,4 @@
-"""Text from tests and files, made harmless in Markdown; pure."""
+"""The run as Markdown, with texts from tests and files made harmless; pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from pytest_energy.reports import wording
-from pytest_energy.reports.next_command import next_command
-from pytest_energy.reports.tables import cell, figure_rows, is_numeric, side_rows
+from pytest_energy.reports.tables import (
+    FIGURE_HEADINGS,
+    SIDE_HEADINGS,
+    cell,
+    environment_rows,
+    figure_rows,
+    is_numeric,
+    side_rows,
+)
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, Table
 from pytest_energy.results.footprint import Footprint
@@ -35,9 +42,11 @@ def sentence(text: str, escape: Callable[[str], str] = escaped) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """A Markdown table of cells that are escaped already; `right` names columns of numbers."""
+    """A Markdown table of texts, which are escaped; `right` names columns of numbers."""
     rules = ["---:" if number in right else "---" for number in range(len(headings))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rules, *rows))
+    lines = ([escaped(text) for text in row] for row in (headings, *rows))
+    first, *others = (f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([first, f"| {' | '.join(rules)} |", *others])
 
 
 def folded(title: str, body: str) -> str:
@@ -46,18 +55,6 @@ def folded(title: str, body: str) -> str:
 
 
 _LAST_LINE_BYTES = 200
-
-_MARKS = {
-    "within": "✅",
-    "holds": "✅",
-    "recorded": "📝",
-    "improvement": "⚡",
-    "inconclusive": "⚠️",
-    "invalid": "⚠️",
-    "missing": "⚠️",
-    "regression": "⚠️",
-    "fails": "❌",
-}
 
 
 def render(record: RunRecord, footprint: Footprint, most_bytes: int | None = None) -> str:
@@ -88,7 +85,7 @@ def _verdicts(record: RunRecord) -> str:
     rows = [
         (
             _marked(verdict.outcome, verdict.fails) + wording.caveat(verdict),
-            escaped(wording.name(verdict)),
+            wording.name(verdict),
             wording.value(verdict),
             wording.baseline(verdict),
             wording.change(verdict),
@@ -97,8 +94,7 @@ def _verdicts(record: RunRecord) -> str:
     ]
     headings = ("verdict", "benchmark", "value", "baseline", "change")
     parts = [table(headings, rows, right=(2, 3, 4)), _reasons(ordered), _warnings(record)]
-    following = next_command(record)
-    if following:
+    if following := wording.next_command(record):
         parts.append(f"Next: <code>{escaped(following)}</code>")
     return "\n\n".join(part for part in parts if part)
 
@@ -118,8 +114,7 @@ def _warnings(record: RunRecord) -> str:
 def _comparisons(record: RunRecord) -> Iterator[str]:
     for verdict in record.verdicts:
         if verdict.comparison is not None:
-            rows = [[escaped(text) for text in row] for row in side_rows(verdict.comparison)]
-            body = table(("", "base", "head", "change"), rows, right=(1, 2, 3))
+            body = table(SIDE_HEADINGS, side_rows(verdict.comparison), right=(1, 2, 3))
             yield folded(f"{escaped(wording.name(verdict))}: base and head", body)
 
 
@@ -130,32 +125,24 @@ def _claim(claim: ClaimRecord) -> str:
     if claim.reason:
         parts.append(sentence(claim.reason))
     if claim.figures:
-        rows = [[escaped(text) for text in row] for row in figure_rows(claim)]
-        headings = ("figure", "value", "claimed", "paper", "outcome")
-        parts.append(table(headings, rows, right=(1,)))
+        parts.append(table(FIGURE_HEADINGS, figure_rows(claim), right=(1,)))
     parts += [folded(escaped(one.title), _table(one)) for one in claim.tables]
     return "\n\n".join(parts)
 
 
 def _table(one: Table) -> str:
-    rows = [[escaped(cell(content)) for content in row] for row in one.rows]
+    rows = [[cell(content) for content in row] for row in one.rows]
     right = [i for i in range(len(one.columns)) if is_numeric(one.rows, i)]
-    return table([escaped(column) for column in one.columns], rows, right)
+    return table(one.columns, rows, right)
 
 
 def _environment(record: RunRecord) -> str:
-    changed = {
-        name: both
-        for verdict in record.verdicts
-        for name, both in verdict.changed_environment.items()
-    }
     parts = []
-    if changed:
-        rows = [[escaped(n), escaped(a or "-"), escaped(b or "-")] for n, (a, b) in changed.items()]
-        parts += ["### What changed around it", table(("", "baseline", "now"), rows)]
+    if changed := environment_rows(record):
+        parts += ["### What changed around it", table(("", "baseline", "now"), changed)]
     facts = {**_hardware(record), **record.environment}
     if facts:
-        rows = [[escaped(name), escaped(str(value))] for name, value in facts.items()]
+        rows = [(name, str(value)) for name, value in facts.items()]
         parts.append(folded("Environment", table(("", "now"), rows)))
     return "\n\n".join(parts)
 
@@ -170,9 +157,9 @@ def _cost(record: RunRecord, footprint: Footprint) -> str:
     text = escaped(wording.cost(record, footprint))
     if record.wall_joules is not None:
         text += f"; at the wall about {record.wall_joules:,.0f} J"
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{wording.sentence_case(text)}."
 
 
 def _marked(outcome: str, fails: bool) -> str:
-    mark = _MARKS["fails"] if fails else _MARKS.get(outcome, "")
+    mark = wording.look("fails" if fails else outcome).mark
     return f"{mark} {outcome}".strip()

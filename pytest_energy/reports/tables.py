@@ -1,15 +1,77 @@
-"""Claims as rows of text: each figure beside its bounds and the paper's."""
+"""Tables of every report: their rows as text, and rows in columns for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from pytest_energy.results import Comparison
+from pytest_energy.metering import Window
+from pytest_energy.results import Comparison, RunRecord
 from pytest_energy.results.claims import Cell, ClaimRecord, Figure, Table
 from pytest_energy.units import percent, quantity
 
+if TYPE_CHECKING:
+    import rich.table
+    from rich.text import Text
+
 _OUTCOMES = {True: "holds", False: "fails", None: "measured"}
 _SHOWN_WHOLE = 1e4
+_UNWRAPPED = 100_000
+"""Columns of a terminal on which no line is too long."""
+
+
+def rich_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    right: Collection[int] = (),
+    fold: Collection[int] = (),
+    ruled: bool = False,
+) -> rich.table.Table:
+    """A table of literal texts; columns `right` are aligned as numbers, `fold` may be narrowed.
+
+    One with a rule below its headings is for reports; without, columns are two blanks apart.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    style = box.SIMPLE_HEAD if ruled else None
+    padding = (0, 1) if ruled else (0, 2, 0, 0)
+    table = Table(box=style, padding=padding, pad_edge=False, show_edge=False)
+    table.show_header = any(headings)
+    # As text: names of tests may hold brackets, which rich would take for markup.
+    for number, heading in enumerate(headings):
+        table.add_column(
+            Text(heading),
+            justify="right" if number in right else "left",
+            no_wrap=number not in fold,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(Text(content) if isinstance(content, str) else content for content in row))
+    return table
+
+
+def aligned(
+    rows: Sequence[Sequence[str]],
+    headings: Sequence[str] = (),
+    *,
+    right: Collection[int] = (),
+    indent: int = 0,
+) -> list[str]:
+    """Lines of rows in columns, in plain characters, none of them wrapped."""
+    from rich.console import Console
+
+    if not rows and not headings:
+        return []
+    console = Console(width=_UNWRAPPED, color_system=None)
+    with console.capture() as captured:
+        console.print(rich_table(headings or [""] * len(rows[0]), rows, right=right))
+    return [" " * indent + line.rstrip() for line in captured.get().splitlines()]
+
+
+FIGURE_HEADINGS = ("figure", "value", "claimed", "paper", "outcome")
 
 
 def figure_rows(claim: ClaimRecord) -> list[tuple[str, str, str, str, str]]:
@@ -55,17 +117,9 @@ def cell(content: Cell) -> str:
 
 def table_text(table: Table) -> str:
     """A table in plain characters: texts to the left, numbers to the right."""
-    rows = [table.columns, *(tuple(cell(c) for c in row) for row in table.rows)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-    numeric = [is_numeric(table.rows, i) for i in range(len(table.columns))]
-    lines = [
-        "  ".join(
-            f"{text:>{width}}" if right else f"{text:<{width}}"
-            for text, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([table.title, *lines])
+    rows = [[cell(content) for content in row] for row in table.rows]
+    right = [i for i in range(len(table.columns)) if is_numeric(table.rows, i)]
+    return "\n".join([table.title, *aligned(rows, table.columns, right=right)])
 
 
 def is_numeric(rows: Sequence[Sequence[Cell]], column: int) -> bool:
@@ -74,6 +128,8 @@ def is_numeric(rows: Sequence[Sequence[Cell]], column: int) -> bool:
 
 
 Row = tuple[str, str, str, str]
+
+SIDE_HEADINGS = ("", "base", "head", "change")
 
 
 def side_rows(comparison: Comparison) -> list[Row]:
@@ -109,45 +165,32 @@ def _moved(base: float, head: float) -> str:
     return percent(head / base - 1, signed=True) if base else ""
 
 
-LEAST_WIDTH = 40
+def window_rows(windows: Sequence[Window]) -> list[tuple[str, ...]]:
+    """Headings and a row for each window; named where there are several names."""
+    several = len({window.name for window in windows}) > 1
+    rows = [
+        (
+            f"{number}  {window.name}" if several else str(number),
+            f"{window.joules:,.3f}",
+            f"{window.uncertainty_joules:,.3f}",
+            f"{window.seconds:.2f}",
+            f"{window.mean_watts:.1f}" if window.seconds > 0 else "",
+            f"{1000 * window.joules_per_token:#.4g}" if window.tokens else "",
+            f"{window.tokens_per_second:,.0f}" if window.tokens and window.seconds > 0 else "",
+            f"invalid: {window.invalid_reason}" if window.invalid_reason else "",
+        )
+        for number, window in enumerate(windows, start=1)
+    ]
+    columns = 8 if any(row[-1] for row in rows) else 7
+    headings = ("window", "J", "± J", "s", "W", "mJ/token", "tokens/s", "")
+    return [row[:columns] for row in (headings, *rows)]
 
 
-def scatter(
-    points: Sequence[tuple[float, float]],
-    *,
-    x_name: str,
-    y_name: str,
-    width: int = 72,
-    height: int = 11,
-) -> str:
-    """Plot points (x, y) about y = 0, `height` rows high and no line wider than `width`.
-
-    A cell shows how many points fall in it, from 2 on; `*` is one, `+` more than nine.
-    """
-    width = max(width, LEAST_WIDTH)
-    reach = max((abs(y) for _, y in points), default=0.0) or 1.0
-    left, right = min(x for x, _ in points), max(x for x, _ in points)
-    labels = [f"{reach:+.3g}", "0", f"{-reach:+.3g}"]
-    margin = max(map(len, labels))
-    columns = width - margin - 2
-    rows = height | 1  # odd, so that zero has a row
-    counts = [[0] * columns for _ in range(rows)]
-    for x, y in points:
-        column = round((x - left) / (right - left or 1.0) * (columns - 1))
-        counts[round((reach - y) / (2 * reach) * (rows - 1))][column] += 1
-    shown = dict(zip((0, rows // 2, rows - 1), labels, strict=True))
-    lines = [y_name]
-    for number, row in enumerate(counts):
-        empty = "-" if number == rows // 2 else " "
-        cells = "".join(_cell(count) if count else empty for count in row)
-        lines.append(f"{shown.get(number, ''):>{margin}} |{cells}".rstrip())
-    low, high = f"{left:.4g}", f"{right:.4g}"
-    lines.append(f"{'':>{margin}}  {low}{high:>{columns - len(low)}}")
-    lines.append(f"{'':>{margin}}  {x_name:^{columns}}".rstrip())
-    return "\n".join(lines)
-
-
-def _cell(count: int) -> str:
-    if count == 1:
-        return "*"
-    return str(count) if count < 10 else "+"
+def environment_rows(record: RunRecord) -> list[tuple[str, str, str]]:
+    """What differs from the baselines' environments: name, then and now, each once."""
+    rows = (
+        (name, then or "none", now or "none")
+        for verdict in record.verdicts
+        for name, (then, now) in verdict.changed_environment.items()
+    )
+    return list(dict.fromkeys(rows))

@@ -1,4 +1,4 @@
-"""Base and head side by side, as text; pure."""
+"""The run's summary for the terminal, and its verdicts' windows as text; pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import io
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.reports import wording
-from pytest_energy.reports.next_command import next_command
-from pytest_energy.reports.tables import figure_rows, table_text
+from pytest_energy.reports.tables import (
+    FIGURE_HEADINGS,
+    aligned,
+    figure_rows,
+    rich_table,
+    table_text,
+    window_rows,
+)
 from pytest_energy.results import Comparison, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import footprint
@@ -19,7 +26,7 @@ from pytest_energy.units import percent, quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
-
+    from rich.table import Table
 
 MOST_PAIRS = 12
 """Pairs that one line shows; the JSON has them all."""
@@ -33,10 +40,7 @@ def side_by_side(record: VerdictRecord, comparison: Comparison) -> list[str]:
     moved = "" if drift is None else f", second of a pair {percent(drift, signed=True)}"
     lines = [f"{record.id} {what} {comparison.reference}, {count} pairs{moved}"]
     rows = [_row(comparison.base), _row(comparison.head)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for name, *figures, reference in rows:
-        cells = [cell.rjust(width) for cell, width in zip(figures, widths[1:], strict=False)]
-        lines.append("  ".join([f"  {name}", *cells, reference]))
+    lines += aligned(rows, right=(1, 2, 3, 4), indent=2)
     lines.append(f"  pairs {pair_changes(comparison)}")
     lines += [f"  {note}" for note in comparison.notes]
     return lines
@@ -62,16 +66,6 @@ def _row(side: Side) -> list[str]:
     ]
 
 
-_COLOURS = {
-    "within": "green",
-    "recorded": "cyan",
-    "measured": "default",
-    "regression": "red",
-    "improvement": "magenta",
-    "inconclusive": "yellow",
-    "invalid": "red",
-    "missing": "red",
-}
 _PLAIN_WIDTH = 130
 
 
@@ -100,6 +94,7 @@ def render(
         highlight=False,
         emoji=False,
     )
+    say = partial(console.print, markup=False, soft_wrap=True)
     if record.verdicts:
         console.print(_table(record.verdicts))
     for claim in record.claims:
@@ -109,28 +104,21 @@ def render(
         explained = verdict.outcome in wording.EXPLAINED or verdict.comparison is not None
         if verbose or (explained and not verdict.fails):
             net = f" {_net(verdict)}" if verbose and verdict.net_value is not None else ""
-            text = f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}"
-            console.print(text, markup=False, soft_wrap=True)
+            say(f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}")
         if verdict.comparison is not None:
-            lines = side_by_side(verdict, verdict.comparison)
-            console.print("\n".join(lines), markup=False, soft_wrap=True)
+            say("\n".join(side_by_side(verdict, verdict.comparison)))
     for warning in wording.warnings(record):
-        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        say(f"warning: {warning}")
     for path, diff in written:
         if diff:
-            short = os.path.relpath(path)
-            console.print(f"\n{short} changed; read it, then commit it:", markup=False)
-            console.print(diff, markup=False, soft_wrap=True)
-    cost = wording.cost(record, footprint(record.cost.joules, region))
-    console.print(cost, markup=False)
+            say(f"\n{os.path.relpath(path)} changed; read it, then commit it:\n{diff}")
+    say(wording.cost(record, footprint(record.cost.joules, region)))
     if record.wall_joules is not None:
-        console.print(f"at the wall about {record.wall_joules:,.0f} J", markup=False)
+        say(f"at the wall about {record.wall_joules:,.0f} J")
     if verbose and record.idle_watts is not None:
-        text = f"idle before the first test: {quantity(record.idle_watts, 'W')}"
-        console.print(text, markup=False)
-    following = next_command(record, written, arguments)
-    if following:
-        console.print(f"next: {following}", markup=False, soft_wrap=True)
+        say(f"idle before the first test: {quantity(record.idle_watts, 'W')}")
+    if following := wording.next_command(record, written, arguments):
+        say(f"next: {following}")
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n")
 
 
@@ -142,60 +130,43 @@ def sentence(record: VerdictRecord) -> str:
 
 def windows_table(record: VerdictRecord) -> str:
     """The windows of a verdict, one line each."""
-    lines = [f"{'window':>8}{'J':>12}{'± J':>9}{'s':>8}{'W':>8}{'mJ/token':>11}{'tokens/s':>11}"]
-    for number, window in enumerate(record.windows, start=1):
-        line = (
-            f"{number:>8}{window.joules:>12.3f}{window.uncertainty_joules:>9.3f}"
-            f"{window.seconds:>8.2f}{window.mean_watts:>8.1f}"
-        )
-        if window.tokens:
-            line += f"{1000 * window.joules_per_token:>11.4g}{window.tokens_per_second:>11,.0f}"
-        lines.append(line + ("" if window.valid else f"  invalid: {window.invalid_reason}"))
-    return "\n".join(lines)
+    headings, *rows = window_rows(record.windows)
+    return "\n".join(aligned(rows, headings, right=range(1, 7), indent=2))
 
 
-def _table(verdicts: Sequence[VerdictRecord]) -> object:
-    from rich import box
-    from rich.table import Table
+def _table(verdicts: Sequence[VerdictRecord]) -> Table:
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("benchmark", overflow="fold")
-    for heading in ("value", "baseline", "change"):
-        table.add_column(heading, justify="right", no_wrap=True)
     partly = any(wording.trained(verdict) for verdict in verdicts)
-    if partly:
-        table.add_column("trained parameters", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for verdict in verdicts:
-        # As text: names of tests may hold brackets, which rich would take for markup.
-        outcome = Text(verdict.outcome, style=_COLOURS.get(verdict.outcome, "default"))
-        table.add_row(
-            Text(wording.name(verdict)),
-            Text(wording.value(verdict)),
-            Text(wording.baseline(verdict)),
-            Text(wording.change(verdict)),
-            *([Text(wording.trained(verdict))] if partly else []),
-            outcome.append(wording.caveat(verdict), style="default"),
+    added = ["trained parameters"] if partly else []
+    rows: list[tuple[str | Text, ...]] = [
+        (
+            wording.name(verdict),
+            wording.value(verdict),
+            wording.baseline(verdict),
+            wording.change(verdict),
+            *([wording.trained(verdict)] if partly else []),
+            Text(verdict.outcome, style=wording.look(verdict.outcome).colour).append(
+                wording.caveat(verdict), style="default"
+            ),
         )
-    return table
+        for verdict in verdicts
+    ]
+    headings = ("benchmark", "value", "baseline", "change", *added, "verdict")
+    return rich_table(headings, rows, right=range(1, 4 + len(added)), fold=(0,), ruled=True)
 
 
 def _print_claim(console: Console, claim: ClaimRecord) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     modelled = " (modelled)" if claim.method == "modelled" else ""
     console.print(f"{claim.claim}{modelled}", markup=False, soft_wrap=True)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in ("figure", "value", "claimed", "paper", "outcome"):
-        table.add_column(heading, overflow="fold", justify="left")
-    for *cells, outcome in figure_rows(claim):
-        colour = _COLOURS[{"holds": "within", "fails": "regression"}.get(outcome, "measured")]
-        table.add_row(*map(Text, cells), Text(outcome, style=colour))
-    if claim.figures:
-        console.print(table)
+    rows: list[tuple[str | Text, ...]] = [
+        (*cells, Text(outcome, style=wording.look(outcome).colour))
+        for *cells, outcome in figure_rows(claim)
+    ]
+    if rows:
+        console.print(rich_table(FIGURE_HEADINGS, rows, fold=range(5), ruled=True))
     for one in claim.tables:
         console.print(f"{table_text(one)}\n", markup=False, soft_wrap=True)
 

@@ -1,23 +1,53 @@
-"""Verdicts and costs in words and figures, the same in every report; pure."""
+"""Outcomes, costs and the next command in words, the same in every report; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.units import difference, quantity, quantity_with_uncertainty
 
+if TYPE_CHECKING:
+    from pytest_energy.history.series import Series
+
 EXPLAINED = ("regression", "improvement", "inconclusive", "invalid", "missing")
 """Outcomes whose reason a person needs to read."""
 
-_ORDER = (*EXPLAINED, "within", "recorded", "measured")
+
+@dataclass(frozen=True)
+class Look:
+    """How an outcome is shown: its colour in the terminal, its mark in Markdown."""
+
+    colour: str
+    mark: str
 
 
-def name(verdict: VerdictRecord) -> str:
-    """What the row of a verdict is called."""
-    return f"{verdict.id} savings" if verdict.metric == "savings" else verdict.id
+LOOKS = {
+    "fails": Look("red", "❌"),
+    "regression": Look("red", "⚠️"),
+    "improvement": Look("magenta", "⚡"),
+    "inconclusive": Look("yellow", "⚠️"),
+    "invalid": Look("red", "⚠️"),
+    "missing": Look("red", "⚠️"),
+    "within": Look("green", "✅"),
+    "holds": Look("green", "✅"),
+    "recorded": Look("cyan", "📝"),
+    "measured": Look("default", ""),
+}
+"""Outcomes of verdicts and claims, the worst first."""
+
+
+def name(figure: VerdictRecord | Series) -> str:
+    """What the row of a verdict, or of a figure over time, is called."""
+    return f"{figure.id} savings" if figure.metric == "savings" else figure.id
 
 
 def value(verdict: VerdictRecord) -> str:
@@ -66,7 +96,13 @@ def reason(verdict: VerdictRecord) -> str:
 
 def worst_first(verdicts: Iterable[VerdictRecord]) -> list[VerdictRecord]:
     """What failed first, then what a person should know of, then the rest in their order."""
-    return sorted(verdicts, key=lambda verdict: (not verdict.fails, _rank(verdict.outcome)))
+    rank = {outcome: number for number, outcome in enumerate(LOOKS)}.get
+    return sorted(verdicts, key=lambda one: (not one.fails, rank(one.outcome, len(LOOKS))))
+
+
+def look(outcome: str) -> Look:
+    """How an outcome is shown; one that this version does not know is shown plainly."""
+    return LOOKS.get(outcome, LOOKS["measured"])
 
 
 def headline(record: RunRecord) -> str:
@@ -77,13 +113,13 @@ def headline(record: RunRecord) -> str:
         parts.append(_failing(sum(v.fails for v in verdicts), len(verdicts), "verdict"))
         shown = sum(v.outcome == "regression" and not v.fails for v in verdicts)
         if shown:
-            parts.append(f"{shown} {'regression' if shown == 1 else 'regressions'} shown only")
+            parts.append(f"{counted(shown, 'regression')} shown only")
     if record.claims:
         broken = sum(claim.outcome == "fails" for claim in record.claims)
         parts.append(_failing(broken, len(record.claims), "claim"))
     windows = len(record.verdicts) - len(verdicts)
     if windows:
-        parts.append(f"{windows} {'window' if windows == 1 else 'windows'} metered")
+        parts.append(f"{counted(windows, 'window')} metered")
     return ", ".join(parts) or "nothing was metered"
 
 
@@ -118,11 +154,70 @@ def began(record: RunRecord) -> str:
     return datetime.fromtimestamp(min(times), timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _rank(outcome: str) -> int:
-    return _ORDER.index(outcome) if outcome in _ORDER else len(_ORDER)
+def sentence_case(text: str) -> str:
+    """Text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things, such as `1 session`; `many` is the plural where it takes no mere `s`."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
 def _failing(count: int, of: int, what: str) -> str:
     if not count:
-        return f"no failure in {of} {what if of == 1 else f'{what}s'}"
+        return f"no failure in {counted(of, what)}"
     return f"{count} of {of} {what}s {'fails' if count == 1 else 'fail'}"
+
+
+_REPLACED = ("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare")
+"""Options that the next command gives itself, or that do not go with what it gives."""
+
+
+def next_command(
+    record: RunRecord,
+    written: Sequence[tuple[Path, str]] = (),
+    arguments: Sequence[str] = (),
+) -> str:
+    """The command, or what else to do next; `arguments` are those pytest was called with."""
+    # What was only compared, or has a limit, has no baseline to record or to replace.
+    stored = [
+        verdict
+        for verdict in record.verdicts
+        if verdict.metric != "joules" and (verdict.comparison is None or verdict.comparison.settles)
+    ]
+    outcomes = {verdict.outcome for verdict in stored}
+    local = any(verdict.local for verdict in record.verdicts)
+    update = f"pytest {_repeated(arguments)}--energy-hw={record.hardware.get('key', 'KEY')}"
+    update += " --energy-update"
+    if written:
+        path = os.path.relpath(written[0][0])
+        # A new file is not in git's index yet, and would not be in the diff.
+        return f"git add -N {path} && git diff {path}" if written[0][1] else ""
+    if "missing" in outcomes:
+        return f"{update}=new   # on an idle machine"
+    if "invalid" in outcomes:
+        short = all(TOO_SHORT in v.reason for v in stored if v.outcome == "invalid")
+        return "give each window more work" if short else "pytest-energy doctor"
+    if "recorded" in outcomes and local:
+        return "run it again: the next run is compared with what this one recorded"
+    if outcomes & {"regression", "improvement"} and not local:
+        return f"{update}=replace   # if the change is meant"
+    if local and outcomes <= {"within", "measured"}:
+        return f"{update}=new   # to commit a baseline"
+    if local and "inconclusive" in outcomes:
+        return "run it again: the local baseline takes in sessions until it can tell"
+    return ""
+
+
+def _repeated(arguments: Sequence[str]) -> str:
+    """The arguments that select the same tests in the same way, ready to be typed."""
+    kept = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, joined, _ = argument.partition("=")
+        if name not in _REPLACED:
+            kept.append(shlex.quote(argument))
+        elif not joined:
+            next(rest, None)
+    return "".join(f"{argument} " for argument in kept)

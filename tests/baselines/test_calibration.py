@@ -19,10 +19,10 @@ from pytest_energy.baselines.calibration import (
 )
 from pytest_energy.baselines.reading import parse
 from pytest_energy.baselines.writing import Header
+from pytest_energy.cli.calibrate import scatter
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.meters.protocol import Device
-from pytest_energy.reports.tables import scatter
 
 EXACT = [(70.0, 212.5), (200.0, 355.5), (400.0, 575.5), (700.0, 905.5)]  # 135.5 + 1.1 x
 

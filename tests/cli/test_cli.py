@@ -12,7 +12,7 @@ import pytest
 from pytest_energy.baselines import StoredSession
 from pytest_energy.baselines import writing as recording
 from pytest_energy.baselines.writing import Header, Recording
-from pytest_energy.cli import main
+from pytest_energy.cli import COMMANDS, main
 from pytest_energy.files import write_atomically
 
 SESSION = StoredSession("2026-11-24T10:12:03+00:00", 10, 0.005, 0.003, 0.2, "GPU-5f", 3.0)
@@ -106,6 +106,34 @@ def test_bad_input_is_exit_code_4(
 ) -> None:
     assert main(arguments) == 4
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_its_arguments(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: pytest-energy {command} [-h] ")
+
+
+def test_only_the_command_that_is_called_costs_its_imports() -> None:
+    code = (
+        "import sys\n"
+        "from pytest_energy.cli import COMMANDS, main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit:\n"
+        "    heavy = {'pytest', 'rich', 'tomlkit', 'fsspec', 'jinja2', 'pytest_energy.meters'}\n"
+        "    print(sorted(heavy & set(sys.modules)))\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "[]"
+    assert all(any(line.split()[:1] == [command] for line in lines) for command in COMMANDS)
 
 
 def test_an_unknown_subcommand_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,6 +100,47 @@ def test_the_configuration_names_the_history(past: Path, name: str, text: str) -
     assert main(["drift"]) == 0
 
 
+def test_a_path_counts_from_the_configuration_that_names_it(
+    past: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _keep(past, days(60))
+    (past.parent / "pytest.ini").write_text("[pytest]\nenergy_history = past\n")
+    (past.parent / "below").mkdir()
+    monkeypatch.chdir(past.parent / "below")
+
+    assert main(["drift"]) == 0
+
+
+def test_nothing_else_of_the_configuration_matters_or_runs(
+    past: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _keep(past, days(60))
+    (past.parent / "pytest.ini").write_text(
+        "[pytest]\nenergy_history = past\naddopts = --nonsense -x\nunknown = 1\n"
+        "filterwarnings = error\n"
+    )
+    (past.parent / "conftest.py").write_text("raise RuntimeError('imported')\n")
+    (past.parent / "test_it.py").write_text("raise RuntimeError('imported')\n")
+
+    assert main(["drift"]) == 0
+
+    out, err = capsys.readouterr()
+    assert out.startswith("h200  sst2/bert")
+    assert err == ""
+
+
+def test_a_broken_configuration_is_bad_input(
+    past: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (past.parent / "pytest.ini").write_text("[pytest\nenergy_history = past\n")
+
+    assert main(["drift"]) == 4
+
+    message = capsys.readouterr().err
+    assert message.startswith("pytest-energy: `energy_history` cannot be read from the pytest conf")
+    assert "pytest.ini:1: " in message
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 
 from pytest_energy.history.drift import DriftReport
-from pytest_energy.reports.html.charts import Chart, claim_chart, pairs_chart, power_chart
-from pytest_energy.reports.html.drift_view import drift_chart
-from pytest_energy.reports.html.gate_chart import gate_chart, window_changes
-from pytest_energy.reports.html.views import gauge
+from pytest_energy.reports.charts import (
+    Chart,
+    claim_chart,
+    gate_chart,
+    pairs_chart,
+    power_chart,
+    window_changes,
+)
+from pytest_energy.reports.drift import drift_chart
+from pytest_energy.reports.html import gauge
 from pytest_energy.results import VerdictRecord
 from report_support import NASTY, compared, drift, full_run, gated, run
 

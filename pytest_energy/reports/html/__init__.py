@@ -1,35 +1,46 @@
-"""What the page needs besides the core: said before anything is measured for it."""
+"""The page: runs with their verdicts and claims, and a history over time, in one HTML file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports import wording
-from pytest_energy.reports.html.charts import Chart
-from pytest_energy.reports.html.drift_view import DriftView, drift_views
-from pytest_energy.reports.html.views import (
-    ClaimView,
-    TableView,
-    VerdictView,
-    claim_view,
-    environment_changes,
-    verdict_view,
+from pytest_energy.reports.charts import Chart, claim_chart, gate_chart, pairs_chart, power_chart
+from pytest_energy.reports.drift import (
+    STATES,
+    change_sentence,
+    drift_chart,
+    stale_sentence,
+    worst_first,
 )
 from pytest_energy.reports.markdown import sentence
-from pytest_energy.results import RunRecord
+from pytest_energy.reports.tables import (
+    FIGURE_HEADINGS,
+    SIDE_HEADINGS,
+    cell,
+    environment_rows,
+    figure_rows,
+    is_numeric,
+    side_rows,
+    window_rows,
+)
+from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results.claims import ClaimRecord, Table
 from pytest_energy.results.json_codec import ReportedRun
+from pytest_energy.units import difference, percent, quantity
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from pytest_energy.history.drift import DriftReport
+    from pytest_energy.history.drift import DriftReport, SeriesDrift
 
+Found = TypeVar("Found", VerdictRecord, ClaimRecord, "SeriesDrift")
 
 LIBRARIES = ("jinja2", "plotly")
 
@@ -39,30 +50,9 @@ def require_page_libraries(what: str) -> None:
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         raise EnergyError(
-            f"`{what}` needs {' and '.join(missing)}, which {_are(missing)} not installed: "
-            f"`pip install 'pytest-energy[report]'`"
+            f"`{what}` needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
+            f"not installed: `pip install 'pytest-energy[report]'`"
         )
-
-
-def _are(names: list[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-@dataclass(frozen=True)
-class RunView:
-    """One run as the page shows it."""
-
-    source: str
-    headline: str
-    failing: bool
-    began: str
-    facts: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
-    cost: str
-    verdicts: tuple[VerdictView, ...]
-    claims: tuple[ClaimView, ...]
-    changes: TableView | None
-    environment: tuple[tuple[str, str], ...]
 
 
 def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str:
@@ -75,12 +65,20 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
     from plotly.offline import get_plotlyjs
 
     shown = [_run_view(run, f"r{number}") for number, run in enumerate(runs)]
-    series = drift_views(drift) if drift is not None else ()
+    ordered = worst_first(drift) if drift is not None else []
+    series = [_drift_view(one, f"d{number}") for number, one in enumerate(ordered)]
+    charts = [chart for run in shown for verdict in run.verdicts for chart in verdict.charts]
+    charts += [chart for run in shown for claim in run.claims for chart in claim.charts]
+    charts += [chart for one in series for chart in one.charts]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["sentence"] = _as_markup
-    charts = list(_charts(shown, series))
+    called = (run_facts, verdict_facts, gauge, figures_table, changes_table, change_sentence,
+              stale_sentence)  # fmt: skip
+    environment.globals.update(
+        {each.__name__: each for each in called}, wording=wording, states=STATES
+    )
     return environment.from_string(_resource("page.html")).render(
         headline=headline(runs, drift),
         version=_version(),
@@ -94,66 +92,12 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
     )
 
 
-def _run_view(run: ReportedRun, key: str) -> RunView:
-    record = run.record
-    ordered = wording.worst_first(record.verdicts)
-    return RunView(
-        source=run.source,
-        headline=_sentence_case(wording.headline(record)),
-        failing=any(v.fails for v in ordered) or any(c.outcome == "fails" for c in record.claims),
-        began=wording.began(record),
-        facts=tuple(_facts(run)),
-        warnings=tuple(wording.warnings(record)),
-        cost=_sentence_case(wording.cost(record, run.footprint)),
-        verdicts=tuple(verdict_view(v, record, f"{key}-v{i}") for i, v in enumerate(ordered)),
-        claims=tuple(claim_view(c, f"{key}-c{i}") for i, c in enumerate(record.claims)),
-        changes=environment_changes(record),
-        environment=tuple((name, str(value)) for name, value in record.environment.items()),
-    )
-
-
 def headline(runs: Sequence[ReportedRun], drift: DriftReport | None) -> str:
     """The page in one line: its runs', or else what drifts."""
     if runs:
         return "; ".join(wording.headline(run.record) for run in runs)
     moved, of = (len(drift.drifting), len(drift.series)) if drift is not None else (0, 0)
     return f"{moved} of {of} figures {'drifts' if moved == 1 else 'drift'}"
-
-
-def _sentence_case(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
-    record = run.record
-    if "key" in record.hardware:
-        names = dict.fromkeys(str(each["name"]) for each in record.hardware.get("devices", ()))
-        yield "hardware", f"{record.hardware['key']} ({', '.join(names)})"
-    methods = dict.fromkeys(v.method for v in record.verdicts if v.method)
-    if methods:
-        yield "joules", ", ".join(methods)
-    if run.commit:
-        yield "commit", run.commit[:12]
-    yield "cost", _energy(record, run)
-    if run.footprint.grams is not None:
-        yield "carbon", f"{run.footprint.grams:.2g} gCO2e"
-    yield "metered for", f"{record.cost.seconds:,.0f} s"
-
-
-def _energy(record: RunRecord, run: ReportedRun) -> str:
-    least = "" if record.cost.complete else "at least "
-    return f"{least}{run.footprint.joules:,.0f} J"
-
-
-def _charts(runs: Iterable[RunView], series: Iterable[DriftView]) -> Iterator[Chart]:
-    for run in runs:
-        for verdict in run.verdicts:
-            yield from verdict.charts
-        for claim in run.claims:
-            yield from claim.charts
-    for view in series:
-        if view.chart is not None:
-            yield view.chart
 
 
 def _as_markup(text: str) -> Markup:
@@ -171,3 +115,158 @@ def _version() -> str:
 
 def _resource(name: str) -> str:
     return (files("pytest_energy.reports.html") / name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table; `numeric` says of each column whether its cells are aligned as numbers."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: Sequence[bool]
+
+
+@dataclass(frozen=True)
+class FoundView(Generic[Found]):
+    """A verdict, claim or series, with its charts and tables; `key` is unique in a page."""
+
+    key: str
+    record: Found
+    charts: Sequence[Chart]
+    tables: Sequence[TableView]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run, its verdicts the worst first."""
+
+    run: ReportedRun
+    verdicts: Sequence[FoundView[VerdictRecord]]
+    claims: Sequence[FoundView[ClaimRecord]]
+
+    @property
+    def failing(self) -> bool:
+        """Whether anything in it fails."""
+        record = self.run.record
+        return any(verdict.fails for verdict in record.verdicts) or any(
+            claim.outcome == "fails" for claim in record.claims
+        )
+
+
+def _run_view(run: ReportedRun, key: str) -> RunView:
+    record = run.record
+    devices = record.hardware.get("devices", ())
+    verdicts = enumerate(wording.worst_first(record.verdicts))
+    return RunView(
+        run=run,
+        verdicts=[_verdict_view(one, devices, f"{key}-v{i}") for i, one in verdicts],
+        claims=[_claim_view(one, f"{key}-c{i}") for i, one in enumerate(record.claims)],
+    )
+
+
+def _verdict_view(
+    verdict: VerdictRecord, devices: Sequence[Any], key: str
+) -> FoundView[VerdictRecord]:
+    charts, tables = [gate_chart(verdict, f"{key}-gate")], []
+    if (comparison := verdict.comparison) is not None:
+        charts.append(pairs_chart(comparison, verdict.unit, f"{key}-pairs"))
+        sides = side_rows(comparison)
+        tables.append(TableView("Base and head", SIDE_HEADINGS, sides, (False, True, True, True)))
+    charts.append(power_chart(verdict.windows, devices, f"{key}-power"))
+    if verdict.windows:
+        headings, *rows = window_rows(verdict.windows)
+        tables.append(TableView("Windows", headings, rows, (False, *[True] * 6, False)))
+    return FoundView(key, verdict, [chart for chart in charts if chart is not None], tables)
+
+
+def _claim_view(claim: ClaimRecord, key: str) -> FoundView[ClaimRecord]:
+    charts = [claim_chart(plot, f"{key}-{i}") for i, plot in enumerate(claim.plots)]
+    return FoundView(key, claim, charts, [_table(one) for one in claim.tables])
+
+
+def _drift_view(drift: SeriesDrift, key: str) -> FoundView[SeriesDrift]:
+    chart = drift_chart(drift, key)
+    return FoundView(key, drift, [chart] if chart else [], [])
+
+
+def _table(one: Table) -> TableView:
+    rows = [[cell(content) for content in row] for row in one.rows]
+    numeric = [is_numeric(one.rows, i) for i in range(len(one.columns))]
+    return TableView(one.title, one.columns, rows, numeric)
+
+
+def figures_table(claim: ClaimRecord) -> TableView | None:
+    """The figures of a claim, None without any."""
+    numeric = (False, True, True, False, False)
+    rows = figure_rows(claim)
+    return TableView("", FIGURE_HEADINGS, rows, numeric) if rows else None
+
+
+def changes_table(record: RunRecord) -> TableView | None:
+    """What differs from the baselines' environments, None if nothing does."""
+    rows = environment_rows(record)
+    return TableView("", ("", "baseline", "now"), rows, [False] * 3) if rows else None
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """Places on the gauge in per cent of its width: the allowed band, and the change."""
+
+    allowed_left: float
+    allowed_width: float
+    at: float
+
+
+_EDGE = 1.6
+"""Times `detect` that the gauge reaches to; what lies farther out sits at its end."""
+
+
+def gauge(verdict: VerdictRecord) -> Gauge | None:
+    """The gauge of a change; None where there is none, or no levels to hold it against."""
+    change, tolerance, detect = verdict.change, verdict.tolerance, verdict.detect
+    if change is None or tolerance is None or not detect:
+        return None
+    reach = _EDGE * detect
+    half = min(50.0, 50 * tolerance / reach)
+    at = 50 + 50 * max(-1.0, min(1.0, change / reach))
+    return Gauge(round(50 - half, 2), round(2 * half, 2), round(at, 2))
+
+
+def run_facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
+    """Names and texts of what is to be known of a run."""
+    record = run.record
+    if "key" in record.hardware:
+        names = dict.fromkeys(str(each["name"]) for each in record.hardware.get("devices", ()))
+        yield "hardware", f"{record.hardware['key']} ({', '.join(names)})"
+    methods = dict.fromkeys(v.method for v in record.verdicts if v.method)
+    if methods:
+        yield "joules", ", ".join(methods)
+    if run.commit:
+        yield "commit", run.commit[:12]
+    yield "cost", f"{'' if record.cost.complete else 'at least '}{run.footprint.joules:,.0f} J"
+    if run.footprint.grams is not None:
+        yield "carbon", f"{run.footprint.grams:.2g} gCO2e"
+    yield "metered for", f"{record.cost.seconds:,.0f} s"
+
+
+def verdict_facts(verdict: VerdictRecord) -> Iterator[tuple[str, str | None]]:
+    """Names and texts of what is to be known of a verdict; what has no text is not known."""
+    unit, comparison = verdict.unit, verdict.comparison
+    yield from (("test", verdict.nodeid), ("metric", verdict.metric), ("joules", verdict.method))
+    if verdict.tolerance is not None and verdict.outcome not in ("measured", "recorded"):
+        yield "allowed", difference(verdict.tolerance, unit, signed=False)
+        if verdict.detect is not None:
+            yield "must be caught", difference(verdict.detect, unit, signed=False)
+    if verdict.net_value is not None:
+        yield "net of idle", quantity(verdict.net_value, unit)
+    yield "workload", verdict.workload
+    if verdict.parameters:
+        trained, total = verdict.parameters
+        yield "trains", f"{trained:,} of {total:,} parameters"
+    if comparison is not None:
+        yield "settled against" if comparison.settles else "compared with", comparison.reference
+        if comparison.within_pair_drift is not None:
+            yield "second window of a pair", percent(comparison.within_pair_drift, signed=True)
+        yield from (("note", note) for note in comparison.notes)
+    yield "warning", verdict.warning

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,132 +139,44 @@ def test_what_has_no_figure_is_named_and_left_out(
     assert "left out, without a figure: rte/bert-base-uncased (invalid)" in printed.err
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with two commits, as the working directory."""
-    monkeypatch.chdir(tmp_path)
-    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(tmp_path)]
-    subprocess.run([*git, "init", "-q"], check=True)
-    for message in ("one", "two"):
-        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", message], check=True)
-    return tmp_path
-
-
-def _hash(revision: str) -> str:
-    command = ["git", "rev-parse", revision]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _asv(record: Path, *options: str) -> None:
-    assert main(["export", "--format", "asv", str(record), "-o", "results", *options]) == 0
-
-
-def test_asv_reads_the_results_folder(repository: Path) -> None:
-    _asv(_written(repository, GATED, SAVINGS))
-
-    results = repository / "results"
-    machine = json.loads((results / "h200" / "machine.json").read_text())
-    assert {"machine", "os", "arch", "cpu", "num_cpu", "ram"} < machine.keys()
-    assert (machine["version"], machine["machine"]) == (1, "h200")
-    head = _hash("HEAD")
-    stored = json.loads((results / "h200" / f"{head[:8]}-pytest-energy.json").read_text())
-    assert stored["version"] == 2
-    assert (stored["commit_hash"], stored["params"]["machine"]) == (head, "h200")
-    assert stored["date"] > 1e12  # milliseconds
-    assert {"requirements", "env_vars", "env_name", "python", "durations"} < stored.keys()
-    known = {"result", "params", "version", "started_at", "duration", "samples", "profile"}
-    stats = {f"stats_{name}" for name in ("ci_99_a", "ci_99_b", "q_25", "q_75", "number", "repeat")}
-    assert set(stored["result_columns"]) <= known | stats
-    benchmarks = json.loads((results / "benchmarks.json").read_text())
-    assert benchmarks.pop("version") == 2
-    assert benchmarks.keys() == stored["results"].keys()
-    for name, benchmark in benchmarks.items():
-        row = dict(zip(stored["result_columns"], stored["results"][name], strict=False))
-        assert (benchmark["name"], benchmark["type"]) == (name, "track")
-        assert benchmark["params"] == benchmark["param_names"] == row["params"] == []
-        assert benchmark["version"] == row["version"]
-        assert len(row["result"]) == 1
-        assert _is_number(row["result"][0])
-    gated = stored["results"]["sst2.bert-base-uncased.joules_per_token"]
-    row = dict(zip(stored["result_columns"], gated, strict=True))
-    assert row["result"] == [0.005]
-    assert row["samples"] == [[joules / 1000 for joules in JOULES]]
-    (low,), (high,) = row["stats_ci_99_a"], row["stats_ci_99_b"]
-    assert high - low == pytest.approx(2 * 0.00004 * 2.5758 / 1.96, rel=1e-3)
-    assert low < row["stats_q_25"][0] < row["stats_q_75"][0] < high
-    assert (row["stats_number"], row["stats_repeat"]) == ([1], [4])
-    assert stored["results"]["sst2.joules_left"][0] == [pytest.approx(0.49)]
-
-
-def test_asv_keeps_what_other_runs_exported(repository: Path) -> None:
-    _asv(_written(repository, GATED), "--commit", "HEAD~1")
-    _asv(_written(repository, SAVINGS))
-    _asv(_written(repository, MEASURED))
-
-    results = repository / "results"
-    benchmarks = json.loads((results / "benchmarks.json").read_text())
-    stored = {
-        path.name[:8]: sorted(json.loads(path.read_text())["results"])
-        for path in (results / "h200").glob("*-pytest-energy.json")
-    }
-    assert sorted(benchmarks) == [
-        "sst2.bert-base-uncased.joules_per_token",
-        "sst2.joules_left",
-        "test_mine.train.joules",
-        "version",
-    ]
-    assert stored == {
-        _hash("HEAD~1")[:8]: ["sst2.bert-base-uncased.joules_per_token"],
-        _hash("HEAD")[:8]: ["sst2.joules_left", "test_mine.train.joules"],
-    }
+def test_a_run_without_figures_has_nothing_to_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "--format", "bencher", str(_written(tmp_path))]) == 4
+    assert "holds no figure to export: nothing was metered" in capsys.readouterr().err
+    assert main(["export", "--format", "bencher", str(_written(tmp_path, INVALID))]) == 4
+    assert "to export: rte/bert-base-uncased (invalid);" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "`run.json` cannot be read (No such file or directory)"),
-        ("{", "`run.json` is not JSON"),
-        ("[1]", "`run.json` is no document of `--energy-json`"),
-        ('{"schema": 99, "verdicts": [], "hardware": {}, "environment": {}}', "but 99"),
-        ('{"schema": 1, "verdicts": [], "hardware": {}, "environment": {}}', "nothing was metered"),
-        ('{"schema": 1, "verdicts": [{}], "hardware": {}, "environment": {}}', "is not whole"),
+        ("{", "`run.json` is no JSON"),
+        ("[1]", "`run.json` is no record of a run; give a file that `--energy-json` wrote"),
+        ('{"schema": 99, "verdicts": []}', "`run.json` has schema 99, but this version reads 1"),
+        ('{"schema": 1, "verdicts": [{}]}', "`run.json` is damaged (KeyError: "),
     ],
 )
 def test_a_file_of_another_kind_is_bad_input(
-    repository: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
+    message: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     if content is not None:
-        (repository / "run.json").write_text(content)
+        Path("run.json").write_text(content)
 
     assert main(["export", "--format", "bencher", "run.json"]) == 4
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--format", "asv"], "give `-o` the `results_dir`"),
-        (["--format", "asv", "-o", "run.json"], "is a file; give a folder"),
-        (["--format", "asv", "-o", "x", "--commit", "nowhere"], "`--commit nowhere` is no commit"),
-        (["--format", "bencher", "-o", "run.json/x"], "cannot be written"),
-    ],
-)
-def test_outputs_that_cannot_be(
-    repository: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+def test_an_output_that_cannot_be_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _written(repository, GATED)
+    record = str(_written(tmp_path, GATED))
 
-    assert main(["export", "run.json", *options]) == 4
-    assert message in capsys.readouterr().err
-
-
-def test_a_foreign_file_in_asvs_place_is_kept(
-    repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _written(repository, GATED)
-    (repository / "results").mkdir()
-    (repository / "results" / "benchmarks.json").write_text("[1, 2]")
-
-    assert main(["export", "--format", "asv", "run.json", "-o", "results"]) == 4
-    assert "benchmarks.json` is there and is no file of asv's" in capsys.readouterr().err
-    assert (repository / "results" / "benchmarks.json").read_text() == "[1, 2]"
+    assert main(["export", record, "--format", "bencher", "-o", f"{record}/x"]) == 4
+    assert "run.json/x` cannot be written (" in capsys.readouterr().err

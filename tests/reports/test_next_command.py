@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_energy.metering.device_session import RunCost
-from pytest_energy.reports.next_command import next_command
+from pytest_energy.reports.wording import next_command
 from pytest_energy.results import RunRecord, VerdictRecord
 
 HARDWARE = {"key": "h200"}

@@ -1,0 +1,325 @@
+"""Charts as Plotly takes them, of builtin types alone; colours are names that the page resolves."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pytest_energy.gate import TracePoint
+from pytest_energy.metering import Window
+from pytest_energy.results import Comparison, VerdictRecord
+from pytest_energy.results.claims import Plot, Series
+from pytest_energy.units import FRACTION, difference, prefix
+
+Trace: TypeAlias = "dict[str, Any]"
+
+PALETTE = ("series-1", "series-2", "series-3", "series-4", "series-5", "series-6")
+"""Colours of series in order; the stylesheet has a light and a dark one for each."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One plot with its caption; `data` and `layout` are Plotly's, `key` is unique in a page."""
+
+    key: str
+    title: str
+    data: tuple[Trace, ...]
+    layout: dict[str, Any]
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """What the page's script draws; figures that JSON has no word for become gaps."""
+        drawn: dict[str, Any] = _finite({"data": list(self.data), "layout": self.layout})
+        return drawn
+
+
+def colour(name: str, alpha: float = 1.0) -> str:
+    """A colour of the page's stylesheet, by the name of its variable."""
+    return f"@{name}" if alpha == 1.0 else f"@{name}/{alpha:g}"
+
+
+def plain(text: str) -> str:
+    """Text from tests and files as Plotly shows it literally: it reads a little HTML itself."""
+    # Between dollars it would look for formulas.
+    return html.escape(" ".join(text.split()), quote=False).replace("$", "&#36;")
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis that a finger on a phone scrolls past instead of zooming."""
+    return {"title": {"text": title}, "fixedrange": True, "zeroline": False, **more}
+
+
+def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A layout of two axes; the page's script adds what all charts share."""
+    return {"xaxis": x, "yaxis": y, **more}
+
+
+def line(name: str, x: Sequence[Any], y: Sequence[Any], shade: str, **more: Any) -> Trace:
+    """A line with marks; with another `mode` of Plotly's, marks or a line alone."""
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": plain(name),
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": colour(shade), "width": 2},
+        "marker": {"color": colour(shade), "size": 6},
+        **more,
+    }
+
+
+def marks(name: str, x: Sequence[Any], y: Sequence[Any], shade: str, **more: Any) -> Trace:
+    """Marks alone, somewhat larger."""
+    marker = {"color": colour(shade), "size": 7}
+    return line(name, x, y, shade, **{"mode": "markers", "marker": marker, **more})
+
+
+def scaled(values: Iterable[float], unit: str) -> tuple[float, str]:
+    """What to divide values in a unit by, and the unit in which they are then shown."""
+    if unit == FRACTION:
+        return 0.01, "%"
+    scale, letter = prefix(max(values), unit)
+    return scale, f"{letter}{unit}"
+
+
+def dotted(y: float, shade: str) -> dict[str, Any]:
+    """A dotted line at one height, across the plot."""
+    across = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
+    return {**across, "line": {"color": colour(shade), "width": 1, "dash": "dot"}}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def claim_chart(plot: Plot, key: str) -> Chart:
+    """A plot of a claim; lines without marks, points as marks."""
+    kind = {"type": "log"} if plot.logarithmic else {}
+    shown = layout(
+        axis(plain(plot.x_name), **kind),
+        axis(plain(plot.y_name), **kind),
+        showlegend=len(plot.series) > 1,
+    )
+    data = (_trace(series, number) for number, series in enumerate(plot.series))
+    return Chart(key, plot.title, tuple(data), shown)
+
+
+def _trace(series: Series, number: int) -> Trace:
+    x, y = zip(*series.points, strict=True) if series.points else ((), ())
+    draw, more = (line, {"mode": "lines"}) if series.line else (marks, {})
+    hover = "%{x:.4g}: %{y:.4g}<extra></extra>"
+    return draw(series.name, x, y, PALETTE[number % len(PALETTE)], hovertemplate=hover, **more)
+
+
+_LIMIT_NEARBY = 2.0
+"""A power limit is drawn where the power comes within so many times of it."""
+
+
+def power_chart(
+    windows: Sequence[Window], devices: Sequence[Mapping[str, Any]], key: str
+) -> Chart | None:
+    """Power over time, a line for each window and device; None where the meter samples none."""
+    sampled = [window for window in windows if any(map(len, window.power_by_domain.values()))]
+    if not sampled:
+        return None
+    first = min(window.started for window in sampled)
+    names = dict.fromkeys((window.name, d) for window in sampled for d in window.power_by_domain)
+    alone = len({name for name, _ in names}) == 1
+    data = [
+        _power_line(
+            domain if alone else f"{name}, {domain}",
+            [window for window in sampled if window.name == name],
+            domain,
+            first,
+            PALETTE[number % len(PALETTE)],
+        )
+        for number, (name, domain) in enumerate(names)
+    ]
+    highest = max(watts for trace in data for watts in trace["y"] if watts is not None)
+    limits = [float(each["power_limit_watts"]) for each in devices if each.get("power_limit_watts")]
+    near = [limit for limit in dict.fromkeys(limits) if limit <= _LIMIT_NEARBY * highest]
+    shown = layout(
+        axis("seconds since the first window"),
+        axis("W", rangemode="tozero"),
+        shapes=[dotted(limit, "muted") for limit in near],
+    )
+    note = f"The dotted line is the power limit, {max(near):g} W." if near else ""
+    return Chart(key, "Power over the windows", tuple(data), shown, note)
+
+
+def pairs_chart(comparison: Comparison, unit: str, key: str) -> Chart:
+    """Base and head of each pair, side by side; for savings what is spent of the larger's."""
+    numbers = list(range(1, len(comparison.pairs) + 1))
+    base = [pair[0] for pair in comparison.pairs]
+    head = [pair[1] for pair in comparison.pairs]
+    scale, shown = scaled(base + head, unit)
+    title = "% spent" if unit == FRACTION else shown
+    links_x = [x for number in numbers for x in (number, number, None)]
+    links_y = [y for b, h in comparison.pairs for y in (b / scale, h / scale, None)]
+    hover = "%{y:.4g}<extra></extra>"
+    data: tuple[Trace, ...] = (
+        line(
+            "pair", links_x, links_y, "muted", mode="lines", hoverinfo="skip", showlegend=False,
+            line={"color": colour("muted", 0.5), "width": 1},
+        ),
+        marks("base", numbers, [value / scale for value in base], "muted", hovertemplate=hover),
+        marks("head", numbers, [value / scale for value in head], "series-1", hovertemplate=hover),
+    )  # fmt: skip
+    x = axis("pair", dtick=max(1, round(len(numbers) / 8)), range=[0.4, len(numbers) + 0.6])
+    return Chart(key, "Base and head, pair by pair", data, layout(x, axis(plain(title))))
+
+
+def _power_line(
+    name: str, windows: Sequence[Window], domain: str, first: float, shade: str
+) -> Trace:
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for window in windows:
+        points = window.power_by_domain.get(domain, ())
+        x += [round(window.started - first + seconds, 4) for seconds, _ in points] + [None]
+        y += [watts for _, watts in points] + [None]
+    return line(
+        name, x, y, shade,
+        line={"color": colour(shade), "width": 1.5},
+        marker={"color": colour(shade), "size": 4},
+        showlegend=True,
+        hovertemplate="%{x:.2f} s: %{y:.1f} W<extra></extra>",
+    )  # fmt: skip
+
+
+_FARTHEST = 4.0
+"""Times `detect`: what lies farther out is cut off, unless the figure itself does."""
+
+
+def gate_chart(verdict: VerdictRecord, key: str) -> Chart | None:
+    """The running change against the zones in which it is decided; None without a baseline."""
+    trace = verdict.trace
+    if not trace or not any(point.changed for point in trace):
+        return None
+    reach = _reach(verdict, trace)
+    count = "pair" if _in_pairs(verdict) else "window"
+    data = [
+        *_zones("changed", "regression", _outside(trace, reach)),
+        *_zones("within", "within", _inside(trace)),
+        _single(verdict, count),
+        line(
+            "mean so far",
+            [point.windows for point in trace],
+            [100 * point.change for point in trace],
+            "text",
+            hovertemplate=f"after {count} %{{x}}: %{{y:+.2f}}<extra></extra>",
+        ),
+    ]
+    against = "the baseline" if verdict.comparison is None else "the base"
+    unit = "points" if verdict.unit == FRACTION else "%"
+    shown = layout(
+        axis(count, dtick=max(1, round(len(trace) / 8)), range=[0.4, len(trace) + 0.6]),
+        axis(f"change, {unit}", range=[-reach, reach], zeroline=True),
+        bargap=0,
+        barmode="overlay",
+    )
+    return Chart(key, f"Change against {against}, {count} by {count}", tuple(data), shown,
+                 _note(verdict, trace[-1], count))  # fmt: skip
+
+
+def window_changes(verdict: VerdictRecord) -> list[float]:
+    """The change of each window, or pair, alone; fractions, or points of a saved fraction."""
+    base = verdict.baseline
+    if base is None or not base:
+        return []
+    if verdict.comparison is not None:
+        # Pairs of savings hold what is spent: less of it is more saved.
+        saved = verdict.unit == FRACTION
+        pairs = verdict.comparison.pairs
+        return [then - now if saved else now / then - 1 for then, now in pairs]
+    if verdict.metric == "savings":
+        both = zip(verdict.windows[::2], verdict.windows[1::2], strict=False)
+        return [1 - b.joules_per_token / a.joules_per_token - base for a, b in both]
+    return [_value(verdict, window) / base - 1 for window in verdict.windows if window.tokens]
+
+
+def _value(verdict: VerdictRecord, window: Window) -> float:
+    real = verdict.metric == "joules_per_real_token" and window.real_tokens
+    return window.joules_per_real_token if real else window.joules_per_token
+
+
+def _in_pairs(verdict: VerdictRecord) -> bool:
+    return verdict.metric == "savings" or verdict.comparison is not None
+
+
+def _single(verdict: VerdictRecord, count: str) -> Trace:
+    changes = window_changes(verdict)[: len(verdict.trace)]
+    return marks(
+        count,
+        list(range(1, len(changes) + 1)),
+        [100 * change for change in changes],
+        "muted",
+        marker={"color": colour("muted", 0.7), "size": 6, "symbol": "circle-open"},
+        hovertemplate=f"{count} %{{x}} alone: %{{y:+.2f}}<extra></extra>",
+    )
+
+
+def _reach(verdict: VerdictRecord, trace: Sequence[TracePoint]) -> float:
+    """Half the height of the plot, in per cent or points."""
+    farthest = max(abs(point.change) for point in trace)
+    bounds = [max(map(abs, point.changed)) for point in trace if point.changed]
+    seen = min(max(bounds), _FARTHEST * (verdict.detect or farthest))
+    return 100 * 1.2 * max(farthest, seen, *map(abs, window_changes(verdict)))
+
+
+_Bar = tuple[int, float, float]
+
+
+def _inside(trace: Sequence[TracePoint]) -> Iterable[_Bar]:
+    for point in trace:
+        if point.within is not None:
+            yield point.windows, 100 * point.within[0], 100 * point.within[1]
+
+
+def _outside(trace: Sequence[TracePoint], reach: float) -> Iterable[_Bar]:
+    for point in trace:
+        if point.changed is not None:
+            low, high = (100 * edge for edge in point.changed)
+            if low > -reach:
+                yield point.windows, -reach, low
+            if high < reach:
+                yield point.windows, high, reach
+
+
+def _zones(name: str, shade: str, bars: Iterable[_Bar]) -> list[Trace]:
+    found = list(bars)
+    if not found:
+        return []
+    return [
+        {
+            "type": "bar",
+            "name": name,
+            "x": [number for number, _, _ in found],
+            "base": [low for _, low, _ in found],
+            "y": [high - low for _, low, high in found],
+            "width": 1,
+            "marker": {"color": colour(shade, 0.22), "line": {"width": 0}},
+            "hoverinfo": "skip",
+        }
+    ]
+
+
+def _note(verdict: VerdictRecord, last: TracePoint, count: str) -> str:
+    crossed = {
+        "within": "came into the zone in which nothing has changed",
+        "regression": "crossed into the zone of a change",
+        "improvement": "crossed into the zone of a change",
+    }.get(verdict.outcome)
+    change = difference(last.change, verdict.unit)
+    if verdict.outcome == "invalid":
+        return f"After {last.windows} {count}s, {change}: they cannot be believed."
+    if crossed is None:
+        return f"After {last.windows} {count}s, {change}, it lay between the zones."
+    return f"After {last.windows} {count}s, at {change}, it {crossed}."
