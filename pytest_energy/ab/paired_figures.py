@@ -12,14 +12,7 @@ from pytest_energy.checks.joules_per_token import PADDING_DIFFERS
 from pytest_energy.checks.measuring import Summary
 from pytest_energy.gate import TracePoint, Verdict
 from pytest_energy.gate.gates import PairedGate
-from pytest_energy.gate.sentences import (
-    QUIETER_OR_MORE,
-    THE_BASE,
-    Subject,
-    decided,
-    measured,
-    undecided,
-)
+from pytest_energy.gate.sentences import QUIETER_OR_MORE, THE_BASE, sentence
 from pytest_energy.metering import Window
 from pytest_energy.results import VerdictRecord
 from pytest_energy.units import FRACTION
@@ -125,15 +118,18 @@ def answer_savings(question: Question, rounds: Rounds) -> VerdictRecord:
 
 def _reason(question: Question, verdict: Verdict, base: float) -> str:
     """The gate's sentence, in points of what is saved."""
-    levels = question.levels
-    subject = Subject(FRACTION, THE_BASE, "interleaved rounds", levels.tolerance, levels.detect)
     low, high = sorted(-base * edge for edge in verdict.interval or (0.0, 0.0))
-    change, value = -base * (verdict.change or 0.0), 1 - (verdict.value or base)
-    facts = measured(subject, value, 1 - base, change, (low, high), len(verdict.windows))
-    if verdict.outcome == "inconclusive":
-        cause = f"{len(verdict.windows)} rounds, the most allowed, were not enough"
-        return undecided(subject, facts, cause, QUIETER_OR_MORE)
-    return decided(verdict.outcome, subject, facts, change)
+    shown = replace(
+        verdict,
+        tolerance=question.levels.tolerance,
+        detect=question.levels.detect,
+        value=1 - (verdict.value or base),
+        baseline=1 - base,
+        change=-base * (verdict.change or 0.0),
+        interval=(low, high),
+    )
+    cause = f"{len(verdict.windows)} rounds, the most allowed, were not enough"
+    return sentence(shown, THE_BASE, "interleaved rounds", cause, QUIETER_OR_MORE)
 
 
 def _in_points(point: TracePoint, base: float) -> TracePoint:

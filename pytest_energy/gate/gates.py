@@ -5,25 +5,23 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import ClassVar
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.gate import TracePoint, Verdict
 from pytest_energy.gate.resolution import gap_of, more_sessions, spread_in_words
 from pytest_energy.gate.sentences import (
-    NO_BASELINE,
     QUIETER,
     QUIETER_OR_MORE,
     SETTLE,
     THE_BASE,
-    Subject,
-    decided,
-    measured,
+    THE_BASELINE,
     noisier,
     not_enough,
     rounded,
-    undecided,
+    sentence,
 )
 from pytest_energy.outcomes import Outcome
 from pytest_energy.stats.distributions import NORMAL_95, relative
@@ -53,15 +51,21 @@ class Figures:
 class Gate(ABC):
     """A sequential test on the logarithms of what is added; `verdict` is None until it is over."""
 
-    def __init__(self, spread: Spread | None, levels: Levels, subject: Subject, most: int) -> None:
+    counted: ClassVar[str]
+    """What its values are of, in the plural."""
+
+    against: ClassVar[str] = THE_BASELINE
+    """The other side, as a sentence calls it."""
+
+    def __init__(self, spread: Spread | None, levels: Levels, most: int, unit: str) -> None:
         if most < LEAST_VALUES:
             raise EnergyError(
                 f"`max_windows` is {most}, but nothing is decided before {LEAST_VALUES}; raise it"
             )
         self._spread = spread
         self._levels = levels
-        self._subject = subject
         self._most = most
+        self._unit = unit
         self._logs: list[float] = []
         self._trace: list[TracePoint] = []
         self.verdict: Verdict | None = None
@@ -123,12 +127,12 @@ class Gate(ABC):
 
     def _conclude(self, outcome: Outcome, look: Look | None, cause: str) -> Verdict:
         figures = self._figures() if self._logs else Figures()
-        self.verdict = Verdict(
+        verdict = Verdict(
             outcome=outcome,
-            reason=self._reason(outcome, look, figures, cause),
-            tolerance=self._subject.tolerance,
-            detect=self._subject.detect,
-            unit=self._subject.unit,
+            reason="",
+            tolerance=self._levels.tolerance,
+            detect=self._levels.detect,
+            unit=self._unit,
             value=figures.value,
             baseline=figures.baseline,
             change=self._changed(look.change) if look else None,
@@ -138,23 +142,10 @@ class Gate(ABC):
             trace=tuple(self._trace),
             drift=figures.drift,
         )
-        return self.verdict
-
-    def _reason(self, outcome: Outcome, look: Look | None, figures: Figures, cause: str) -> str:
-        if outcome == "missing":
-            return NO_BASELINE
         remedy = QUIETER if outcome == "invalid" else self._remedy()
-        if outcome == "invalid" or look is None:
-            return f"{cause}; {remedy}."
-        assert figures.value is not None
-        assert figures.baseline is not None
-        change, count = self._changed(look.change), len(self._logs)
-        facts = measured(
-            self._subject, figures.value, figures.baseline, change, self._interval(look), count
-        )
-        if outcome == "inconclusive":
-            return undecided(self._subject, facts, cause, remedy)
-        return decided(outcome, self._subject, facts, change)
+        reason = sentence(verdict, self.against, self.counted, cause, remedy)
+        self.verdict = replace(verdict, reason=reason)
+        return self.verdict
 
     def _traced(self, look: Look) -> TracePoint:
         count, change = len(self._logs), self._changed(look.change)
@@ -184,7 +175,7 @@ class _AgainstBaseline(Gate):
 
     def _cause(self, look: Look) -> str:
         assert self._spread is not None
-        usual, counted = math.sqrt(self._spread.sw2), self._subject.counted
+        usual, counted = math.sqrt(self._spread.sw2), self.counted
         if look.outcome == "invalid":
             return noisier(len(self._logs), counted, look.noise or 0.0, usual)
         if look.exhausted or self._spread.assumed:
@@ -192,7 +183,7 @@ class _AgainstBaseline(Gate):
         return not_enough(len(self._logs), counted, f"at a noise of {rounded(usual)}")
 
     def _remedy(self) -> str:
-        settle = "record it again on a quieter device" if self._subject.unit == FRACTION else SETTLE
+        settle = "record it again on a quieter device" if self._unit == FRACTION else SETTLE
         if self._spread is None:
             return settle
         if self._local:
@@ -214,6 +205,8 @@ class SequentialGate(_AgainstBaseline):
     ends as `missing`.
     """
 
+    counted = "windows"
+
     def __init__(
         self,
         sessions: Sequence[SessionStats],
@@ -229,8 +222,7 @@ class SequentialGate(_AgainstBaseline):
         unit: str = "J/token",
     ) -> None:
         levels = Levels.of(tolerance, detect, alpha, beta)
-        subject = Subject(unit, "the baseline", "windows", tolerance, detect)
-        super().__init__(_known(sessions, pooled, device), levels, subject, max_windows)
+        super().__init__(_known(sessions, pooled, device), levels, max_windows, unit)
         self._local = local
 
     def add(self, joules_per_token: float) -> Verdict | None:
@@ -253,6 +245,8 @@ class SavingsGate(_AgainstBaseline):
     arguments are those of `SequentialGate`.
     """
 
+    counted = "pairs"
+
     def __init__(
         self,
         sessions: Sequence[PairStats],
@@ -269,8 +263,7 @@ class SavingsGate(_AgainstBaseline):
         known = _known(sessions, pooled, device)
         self._spent = math.exp(known.centre) if known else 1.0
         levels = Levels.of(tolerance, detect, alpha, beta, base=self._spent)
-        subject = Subject(FRACTION, "the baseline", "pairs", tolerance, detect)
-        super().__init__(known, levels, subject, max_pairs)
+        super().__init__(known, levels, max_pairs, FRACTION)
         self._local = local
 
     def add(
@@ -300,6 +293,8 @@ class PairedGate(Gate):
     in the order ABBA: base first in the first, head first in the second, and so on.
     """
 
+    counted, against = "interleaved pairs", THE_BASE
+
     def __init__(
         self,
         sessions: Sequence[SessionStats] | None = None,
@@ -312,8 +307,7 @@ class PairedGate(Gate):
         unit: str = "J/token",
     ) -> None:
         levels = Levels.of(tolerance, detect, alpha, beta)
-        subject = Subject(unit, THE_BASE, "interleaved pairs", tolerance, detect)
-        super().__init__(_known(sessions), levels, subject, max_pairs)
+        super().__init__(_known(sessions), levels, max_pairs, unit)
         self._pairs: list[tuple[float, float]] = []
         self._base_first: list[bool] = []
 

@@ -65,8 +65,13 @@ _PATIENCE = 10  # windows before noise is held against a session: one outlier in
 
 @dataclass(frozen=True)
 class Levels:
-    """Both levels on the log scale, and the bounds of the log likelihood ratio between them."""
+    """Both levels, as asked and on the log scale, and the bounds of the evidence between them.
 
+    The evidence is the log likelihood ratio of `caught` against `allowed`.
+    """
+
+    tolerance: float
+    detect: float
     allowed: float
     caught: float
     fails_at: float
@@ -86,6 +91,8 @@ class Levels:
             if not 0 < budget < 0.5:
                 raise EnergyError(f"`{name}` is {budget:g}; choose an error rate from 0 to 0.5")
         return cls(
+            tolerance,
+            detect,
             allowed=math.log1p(tolerance / base),
             caught=math.log1p(detect / base),
             fails_at=math.log((1 - beta) / alpha),
