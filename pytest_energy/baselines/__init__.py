@@ -107,18 +107,16 @@ class Reference:
 
 def session_stats(entry: Entry) -> list[SessionStats]:
     """The sessions of a J/token entry."""
-    return [
-        SessionStats(row.mean, row.cv, row.windows, row.autocorrelation, row.device)
-        for row in entry.sessions
-    ]
+    return [SessionStats(*_stats(row)) for row in entry.sessions]
 
 
 def pair_stats(entry: Entry) -> list[PairStats]:
     """The sessions of a savings entry."""
-    return [
-        PairStats(row.mean, row.cv, row.windows, row.autocorrelation, row.device)
-        for row in entry.sessions
-    ]
+    return [PairStats(*_stats(row)) for row in entry.sessions]
+
+
+def _stats(row: StoredSession) -> tuple[float, float, int, float, str | None]:
+    return row.mean, row.cv, row.windows, row.autocorrelation, row.device
 
 
 def sessions_of(entry: Entry) -> Sequence[Session]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from pytest_energy.errors import EnergyError
@@ -100,15 +100,13 @@ class EnergyClaim:
     """
 
     def __init__(self, claim: str, nodeid: str, method: str) -> None:
-        self._claim, self._nodeid, self._method = claim, nodeid, method
-        self._figures: list[Figure] = []
-        self._tables: list[Table] = []
-        self._plots: list[Plot] = []
+        self.record = ClaimRecord(claim, nodeid, method)
+        """What has been noted so far."""
 
     @property
     def modelled(self) -> bool:
         """Whether joules are modelled here, so that bounds have to be wider."""
-        return self._method == "modelled"
+        return self.record.method == "modelled"
 
     def figure(
         self,
@@ -122,11 +120,11 @@ class EnergyClaim:
         paper: str | None = None,
     ) -> Figure:
         """Note a figure in `unit` with its 95 % interval and the bounds that it must keep."""
-        if any(known.name == name for known in self._figures):
+        if any(known.name == name for known in self.record.figures):
             raise EnergyError(f"`{name}` was noted before: give each figure a name of its own")
         low, high = interval or (None, None)
         noted = Figure(name, float(value), unit, low, high, at_least, at_most, paper)
-        self._figures.append(noted)
+        self.record = replace(self.record, figures=(*self.record.figures, noted))
         return noted
 
     def table(self, title: str, columns: tuple[str, ...], *rows: tuple[Cell, ...]) -> None:
@@ -137,23 +135,12 @@ class EnergyClaim:
                     f"`{title}` has {len(columns)} columns, but a row of {len(row)} cells: "
                     f"{row!r}; give one for each"
                 )
-        self._tables.append(Table(title, columns, rows))
+        noted = Table(title, columns, rows)
+        self.record = replace(self.record, tables=(*self.record.tables, noted))
 
     def plot(self, plot: Plot) -> None:
         """Note a plot."""
-        self._plots.append(plot)
-
-    @property
-    def record(self) -> ClaimRecord:
-        """What has been noted so far."""
-        return ClaimRecord(
-            self._claim,
-            self._nodeid,
-            self._method,
-            tuple(self._figures),
-            tuple(self._tables),
-            tuple(self._plots),
-        )
+        self.record = replace(self.record, plots=(*self.record.plots, plot))
 
 
 def _broken(figure: Figure) -> str:
