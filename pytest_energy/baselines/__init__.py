@@ -16,6 +16,8 @@ METRICS = ("joules_per_token", "savings")
 LARGEST_LEVEL = 10.0
 """Tolerances and detects are fractions; ten times is beyond any use."""
 Source = Literal["measured", "paper"]
+UpdateMode = Literal["new", "append", "replace"]
+"""What becomes of an entry that has sessions: it stays, gets one more, or starts anew."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pytest_energy.errors import BaselineError
 from pytest_energy.files import unified_diff, write_atomically
 
 if TYPE_CHECKING:
-    from pytest_energy.plugin.options import UpdateMode
+    from pytest_energy.baselines import UpdateMode
 
 
 @dataclass

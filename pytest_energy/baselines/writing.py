@@ -6,18 +6,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pytest_energy.baselines import METRICS, SCHEMA, StoredSession
+from pytest_energy.baselines import METRICS, SCHEMA, StoredSession, UpdateMode
 from pytest_energy.baselines.calibration import StoredCalibration, as_table
 from pytest_energy.errors import BaselineError
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
     from tomlkit.items import InlineTable, Table
-
-UpdateMode = Literal["new", "append", "replace"]
-"""How recordings meet what is stored: keep it, add a session to it, or begin anew."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_energy.baselines import UpdateMode
+
 
 def check_comparison(
     config: pytest.Config, settle: str | None, compare: str | None, update: str | None
@@ -123,8 +125,6 @@ class OptionValues:
             raise pytest.UsageError(f"`{flag(name)}={value}` is out of range; give {least}{most}")
         return number / 100 if percent else number
 
-
-UpdateMode = Literal["new", "append", "replace"]
 
 # option without the dashes -> (metavar, help); every one has an ini twin of the same name.
 OPTIONS: dict[str, tuple[str | None, str]] = {
