@@ -72,7 +72,7 @@ class Baseline:
     """A baseline file; `entries` by (metric, id), `claims` by (name, meter method).
 
     Claims on J/token go by ("joules_per_token", glob of ids): no measurement, so never an entry.
-    `calibrations` go by the devices' UUIDs, joined with `+` where there are several.
+    `calibrations` go by the devices' UUIDs, joined with `+` if there are several.
     """
 
     path: Path

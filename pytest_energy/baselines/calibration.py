@@ -98,7 +98,7 @@ class StoredCalibration:
 def device_key(hardware: Hardware) -> str | None:
     """What a calibration goes by: the devices' UUIDs; for a CPU, which has none, the host as well.
 
-    None where devices cannot be told apart.
+    None if devices cannot be told apart.
     """
     if hardware.key == "cpu" and hardware.uuids:
         return f"{hardware.uuids}@{platform.node()}"

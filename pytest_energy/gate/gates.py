@@ -88,7 +88,7 @@ class Gate(ABC):
 
     @abstractmethod
     def _cause(self, look: Look) -> str:
-        """Why the values so far decide nothing, where no more are asked for."""
+        """Why the values so far decide nothing, if no more are asked for."""
 
     @abstractmethod
     def _remedy(self) -> str:
@@ -241,7 +241,7 @@ class SavingsGate(_AgainstBaseline):
     """The saved fraction of interleaved pairs against a baseline of sessions of them.
 
     `tolerance` and `detect` are points of the saved fraction (0.01 is one point); a verdict's
-    `change` and `interval` are such points as well, below zero where less is saved. The other
+    `change` and `interval` are such points as well, below zero if less is saved. The other
     arguments are those of `SequentialGate`.
     """
 
@@ -318,7 +318,7 @@ class PairedGate(Gate):
         *,
         base_first: bool | None = None,
     ) -> Verdict | None:
-        """Take one pair, both in `unit`; `base_first` says its order where it is not ABBA."""
+        """Take one pair, both in `unit`; `base_first` says its order if it is not ABBA."""
         base = self._logarithm("base_joules_per_token", base_joules_per_token)
         head = self._logarithm("head_joules_per_token", head_joules_per_token)
         usual = len(self._pairs) % 2 == 0

@@ -29,12 +29,12 @@ def smallest_gap(
 
 
 def gap_of(between: float) -> float:
-    """The gap resolved where this variance (B, log scale) stays, relative."""
+    """The gap resolved if this variance (B, log scale) stays, relative."""
     return relative(_GAP_FACTOR * math.sqrt(between))
 
 
 def sessions_to_record(spread: Spread, gap: float) -> int | None:
-    """How many more sessions resolve a relative gap, or None where no number does."""
+    """How many more sessions resolve a relative gap, or None if no number does."""
     if spread.assumed:
         return max(1, int(LEAST_DEGREES) + 1 - spread.sessions)
     for more in range(1, _MOST_SESSIONS - spread.sessions + 1):
@@ -50,7 +50,7 @@ def gap_warning(
     pooled: Pooled | None = None,
     device: str | None = None,
 ) -> str | None:
-    """A sentence where tolerance and detect are closer than the baseline resolves, else None."""
+    """A sentence if tolerance and detect are closer than the baseline resolves, else None."""
     known = spread(sessions, pooled=pooled, device=device)
     scale = _in_levels(sessions, known, tolerance)
     asked, held = detect - tolerance, scale * gap_of(known.between)
@@ -85,7 +85,7 @@ def spread_in_words(known: Spread) -> str:
 
 
 def more_sessions(known: Spread, gap: float) -> str:
-    """The advice to record sessions, where it helps, as the beginning of a list."""
+    """The advice to record sessions, if it helps, as the beginning of a list."""
     if not known.device_known:
         return "record a session on this device with `--energy-update=append`, "
     count = sessions_to_record(known, gap)

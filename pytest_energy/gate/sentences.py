@@ -38,7 +38,7 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
     """The whole sentence of a verdict: what was found `against` whom, and what there is to do.
 
     `counted` says what its windows are. `cause` and `remedy` say why it decides nothing and what
-    settles that; they count where it is `inconclusive` or `invalid`.
+    settles that; they count if it is `inconclusive` or `invalid`.
     """
     if verdict.outcome == "missing":
         return NO_BASELINE

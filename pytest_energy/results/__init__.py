@@ -57,7 +57,7 @@ class VerdictRecord:
     `value`, `uncertainty` (95 % half-width) and `baseline` are in `unit`; `change`, `tolerance`
     and `detect` are fractions (points of the saved fraction for savings). `fails` says whether
     the test fails for it; `local` that the baseline is this machine's own, in pytest's cache.
-    `net_value` is `value` without idle power, where that was measured; it is never gated.
+    `net_value` is `value` without idle power, if that was measured; it is never gated.
     """
 
     id: str
@@ -78,7 +78,7 @@ class VerdictRecord:
     method: str = ""
     workload: str | None = None
     tokens: int | None = None
-    """Processed tokens of a window, where the run says so."""
+    """Processed tokens of a window, if the run says so."""
     parameters: tuple[int, int] | None = None
     """How many parameters the run trains, and how many its model has."""
     explanation: str | None = None
@@ -96,7 +96,7 @@ class VerdictRecord:
 
     @property
     def text(self) -> str:
-        """The reason, and why the figure moved where that is known."""
+        """The reason, and why the figure moved if that is known."""
         return f"{self.reason} {self.explanation}" if self.explanation else self.reason
 
 
@@ -120,7 +120,7 @@ def measured(nodeid: str, window: Window) -> VerdictRecord:
 class RunCost:
     """What the run itself cost while it held the devices: gross joules and seconds.
 
-    `complete` is False where a device was lost, so that the joules are a lower bound.
+    `complete` is False if a device was lost, so that the joules are a lower bound.
     """
 
     joules: float = 0.0
@@ -140,7 +140,7 @@ class RunRecord:
     """All that one session reports; `hardware` is empty if nothing was metered.
 
     `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
-    hardware's calibration. Either is None where it is not known. `disturbance` says who else used
+    hardware's calibration. Either is None if it is not known. `disturbance` says who else used
     the CPU that was metered, if somebody did.
     """
 

@@ -14,7 +14,7 @@ Cell: TypeAlias = str | int | float | None
 class Figure:
     """One figure of a claim, in `unit`; `low` and `high` are its 95 % interval.
 
-    `at_least` and `at_most` are the bounds that it must keep, None where nothing is asserted;
+    `at_least` and `at_most` are the bounds that it must keep, None if nothing is asserted;
     `paper` is the paper's figure with its mark, such as `0.997 (derived)`.
     """
 
@@ -29,7 +29,7 @@ class Figure:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the figure keeps its bounds; None where it has none. NaN keeps none."""
+        """Whether the figure keeps its bounds; None if it has none. NaN keeps none."""
         if self.at_least is None and self.at_most is None:
             return None
         above = self.at_least is None or self.value >= self.at_least
@@ -81,7 +81,7 @@ class ClaimRecord:
 
     @property
     def outcome(self) -> str:
-        """`holds`, `fails`, or `measured` where no figure has a bound."""
+        """`holds`, `fails`, or `measured` if no figure has a bound."""
         held = [figure.holds for figure in self.figures if figure.holds is not None]
         if not held:
             return "measured"
@@ -89,7 +89,7 @@ class ClaimRecord:
 
     @property
     def reason(self) -> str:
-        """The figures that break their bounds, in one sentence; empty where none does."""
+        """The figures that break their bounds, in one sentence; empty if none does."""
         return "; ".join(_broken(f) for f in self.figures if f.holds is False)
 
 

@@ -1,4 +1,4 @@
-"""Joules to kWh and gCO2e, with CodeCarbon's own figures for the grid where it is installed."""
+"""Joules to kWh and gCO2e, with CodeCarbon's own figures for the grid if it is installed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What some joules amount to; `grams` is None where no grid figure is at hand."""
+    """What some joules amount to; `grams` is None if no grid figure is at hand."""
 
     joules: float
     grams: float | None
@@ -136,7 +136,7 @@ class FullRun:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run costs; `hours` is None where the baseline says neither power nor speed."""
+    """What a run costs; `hours` is None if the baseline says neither power nor speed."""
 
     run: FullRun
     rate: Rate
@@ -155,7 +155,7 @@ class Estimate:
 def full_run(
     task: Task, *, examples: int | None = None, epochs: int | None = None, batch_size: int = 32
 ) -> FullRun:
-    """The run that is meant: the task's training set and standard epochs where none are given."""
+    """The run that is meant: the task's training set and standard epochs if none are given."""
     examples = task.train_examples if examples is None else examples
     epochs = task.epochs if epochs is None else epochs
     for name, value in (("examples", examples), ("epochs", epochs), ("batch_size", batch_size)):

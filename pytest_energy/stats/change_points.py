@@ -163,7 +163,7 @@ def _runs(levels: Sequence[float]) -> Iterator[tuple[int, int]]:
 
 
 def _ramp(values: Sequence[float], edges: Sequence[int]) -> Shift | None:
-    """The ramp over these segments, or None where steps fit them better (by Schwarz's BIC)."""
+    """The ramp over these segments, or None if steps fit them better (by Schwarz's BIC)."""
     start, end = edges[0], edges[-1]
     width = -(-(end - start) // _BLOCKS)
     blocks = [fmean(values[i : min(i + width, end)]) for i in range(start, end, width)]
@@ -215,7 +215,7 @@ THRESHOLD = 4.6
 
 
 def threshold(of: int) -> float:
-    """What the statistic must pass where `of` series share one budget of false alarms."""
+    """What the statistic must pass if `of` series share one budget of false alarms."""
     return math.sqrt(THRESHOLD**2 + 2.0 * math.log(max(1, of)))
 
 

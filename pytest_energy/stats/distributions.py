@@ -32,7 +32,7 @@ def relative(log_change: float) -> float:
 def variance_inflation(count: int, rho: float) -> float:
     """Variance of a mean of `count` AR(1) values, as a multiple of that of independent ones.
 
-    `1 + 2 * sum((1 - k / count) * rho**k)` over lags k below `count`; 1 where `rho` is 0.
+    `1 + 2 * sum((1 - k / count) * rho**k)` over lags k below `count`; 1 if `rho` is 0.
     """
     return 1.0 + 2.0 * sum((1.0 - lag / count) * rho**lag for lag in range(1, count))
 
@@ -125,7 +125,7 @@ class Fit:
     intercept: float
     r_squared: float
     intercept_interval: tuple[float, float] = (0.0, 0.0)
-    """95 % as well; of no width where the line goes through the origin."""
+    """95 % as well; of no width if the line goes through the origin."""
     residuals: tuple[float, ...] = ()
 
     @property
@@ -182,7 +182,7 @@ def least_squares(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]
 
 
 def log_log(x: Sequence[float], y: Sequence[float]) -> Fit:
-    """The line through the logarithms: y = exp(intercept) * x ** slope, 1 where y grows as x."""
+    """The line through the logarithms: y = exp(intercept) * x ** slope, 1 if y grows as x."""
     for name, values in (("x", x), ("y", y)):
         if not all(value > 0 for value in values):
             raise EnergyError(f"`{name}` has values that are not above 0: they have no logarithm")

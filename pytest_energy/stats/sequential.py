@@ -55,7 +55,7 @@ LEAST_VALUES = 3
 _PAIRS_ALONE = 4  # the least that a variance of their own can be trusted from
 _PRIOR_WORTH = 10.0  # values that the baseline's within-session variance counts for
 _STOP_SHARE = 0.21  # of B: what more windows could still take off is no longer worth them
-_LAST_LOOK = 1 / 3  # height of the bounds at the last pair, where the pairs resolve the levels:
+_LAST_LOOK = 1 / 3  # height of the bounds at the last pair, if the pairs resolve the levels:
 _RESOLVED = 4.0  # standard deviations of the mean between the two levels
 _WORST_INFLATION = 1.25  # of a mean of interleaved pairs, over all autocorrelations
 _PAIR_FLOOR = 0.001**2
@@ -81,7 +81,7 @@ class Levels:
     def of(
         cls, tolerance: float, detect: float, alpha: float, beta: float, base: float = 1.0
     ) -> Levels:
-        """Levels for changes relative to `base`; raises `EnergyError` where they make no test."""
+        """Levels for changes relative to `base`; raises `EnergyError` if they make no test."""
         if not (math.isfinite(detect) and 0 <= tolerance < detect):
             raise EnergyError(
                 f"`detect` ({detect:g}) must be above `tolerance` ({tolerance:g}), and neither "
@@ -107,7 +107,7 @@ class Levels:
     def edges(self, variance: float, height: float = 1.0) -> tuple[float | None, float]:
         """The changes, either way, up to which a figure is within and from which it has changed.
 
-        The first is None where so large a variance lets no change be called within.
+        The first is None if so large a variance lets no change be called within.
         """
         middle, scale = (self.allowed + self.caught) / 2, variance / (self.caught - self.allowed)
         within = middle + height * self.passes_at * scale
@@ -164,7 +164,7 @@ def look_at_pairs(
 ) -> Look:
     """Judge log ratios of interleaved pairs; without `spread` from the pairs alone.
 
-    The pairs are also left to themselves where they vary more than the baseline's windows could.
+    The pairs are also left to themselves if they vary more than the baseline's windows could.
     """
     count = len(differences)
     change, squares = _moments(differences)
