@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import fmean
 from typing import ClassVar
 
@@ -35,17 +35,6 @@ from pytest_energy.stats.sequential import (
     pair_drift,
 )
 from pytest_energy.units import FRACTION
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What has been measured so far, in the unit that is shown."""
-
-    value: float | None = None
-    baseline: float | None = None
-    windows: tuple[float, ...] = ()
-    reference_windows: tuple[float, ...] = ()
-    drift: float | None = None
 
 
 class Gate(ABC):
@@ -83,8 +72,8 @@ class Gate(ABC):
         """The test on the values so far (at least one); None without a baseline."""
 
     @abstractmethod
-    def _figures(self) -> Figures:
-        """The values so far, of which there is at least one."""
+    def _with_values(self, verdict: Verdict) -> Verdict:
+        """The verdict with the values so far, of which there is at least one."""
 
     @abstractmethod
     def _cause(self, look: Look) -> str:
@@ -126,22 +115,18 @@ class Gate(ABC):
         return self._conclude(outcome, look if known else None, cause)
 
     def _conclude(self, outcome: Outcome, look: Look | None, cause: str) -> Verdict:
-        figures = self._figures() if self._logs else Figures()
         verdict = Verdict(
             outcome=outcome,
             reason="",
             tolerance=self._levels.tolerance,
             detect=self._levels.detect,
             unit=self._unit,
-            value=figures.value,
-            baseline=figures.baseline,
             change=self._changed(look.change) if look else None,
-            interval=self._interval(look) if look else None,
-            windows=figures.windows,
-            reference_windows=figures.reference_windows,
+            interval=self._around(look.change, NORMAL_95 * look.variance**0.5) if look else None,
             trace=tuple(self._trace),
-            drift=figures.drift,
         )
+        if self._logs:
+            verdict = self._with_values(verdict)
         remedy = QUIETER if outcome == "invalid" else self._remedy()
         reason = sentence(verdict, self.against, self.counted, cause, remedy)
         self.verdict = replace(verdict, reason=reason)
@@ -154,9 +139,6 @@ class Gate(ABC):
         within, changed = self._levels.edges(look.variance, look.height)
         inner = None if within is None else self._around(0.0, within)
         return TracePoint(count, change, inner, self._around(0.0, changed))
-
-    def _interval(self, look: Look) -> tuple[float, float]:
-        return self._around(look.change, NORMAL_95 * math.sqrt(look.variance))
 
     def _around(self, log_change: float, half: float) -> tuple[float, float]:
         low, high = sorted(self._changed(log_change + side * half) for side in (-1, 1))
@@ -229,8 +211,9 @@ class SequentialGate(_AgainstBaseline):
         """Take one window's energy, in `unit`; None asks for one more."""
         return self._observe(self._logarithm("joules_per_token", joules_per_token))
 
-    def _figures(self) -> Figures:
-        return Figures(
+    def _with_values(self, verdict: Verdict) -> Verdict:
+        return replace(
+            verdict,
             value=math.exp(fmean(self._logs)),
             baseline=math.exp(self._spread.centre) if self._spread else None,
             windows=tuple(map(math.exp, self._logs)),
@@ -277,8 +260,9 @@ class SavingsGate(_AgainstBaseline):
     def _changed(self, log_change: float) -> float:
         return -self._spent * relative(log_change)
 
-    def _figures(self) -> Figures:
-        return Figures(
+    def _with_values(self, verdict: Verdict) -> Verdict:
+        return replace(
+            verdict,
             value=-math.expm1(fmean(self._logs)),
             baseline=1 - self._spent if self._spread else None,
             windows=tuple(-math.expm1(log) for log in self._logs),
@@ -329,10 +313,11 @@ class PairedGate(Gate):
     def _look(self) -> Look:
         return look_at_pairs(self._logs, self._spread, self._levels, self._most)
 
-    def _figures(self) -> Figures:
+    def _with_values(self, verdict: Verdict) -> Verdict:
         drift = pair_drift(self._logs, self._base_first)
         base, head = zip(*self._pairs, strict=True)
-        return Figures(
+        return replace(
+            verdict,
             value=math.exp(fmean(head)),
             baseline=math.exp(fmean(base)),
             windows=tuple(map(math.exp, head)),
