@@ -28,6 +28,12 @@ def relative(log_change: float) -> float:
     return math.expm1(min(log_change, LARGEST_LOG))
 
 
+def moments(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and the sum of squares about it."""
+    mean = fmean(values)
+    return mean, sum((value - mean) ** 2 for value in values)
+
+
 @lru_cache(maxsize=4096)
 def variance_inflation(count: int, rho: float) -> float:
     """Variance of a mean of `count` AR(1) values, as a multiple of that of independent ones.
@@ -154,8 +160,7 @@ def through_origin(x: Sequence[float], y: Sequence[float]) -> Fit:
 def line(x: Sequence[float], y: Sequence[float]) -> Fit:
     """The line y = intercept + slope * x through three points or more."""
     _check(x, y, least=3)
-    middle = fmean(x)
-    squares = math.fsum((one - middle) ** 2 for one in x)
+    middle, squares = moments(x)
     if squares == 0:
         raise EnergyError("`x` is the same at each point: a slope takes points that differ in it")
     slope, intercept = least_squares(x, y)
@@ -175,8 +180,7 @@ def line(x: Sequence[float], y: Sequence[float]) -> Fit:
 
 def least_squares(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     """Slope and intercept of the line through points whose x are not all the same."""
-    middle, level = fmean(x), fmean(y)
-    squares = sum((one - middle) ** 2 for one in x)
+    (middle, squares), level = moments(x), fmean(y)
     slope = sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / squares
     return slope, level - slope * middle
 
@@ -195,8 +199,7 @@ def _reach(residuals: Sequence[float], degrees: int) -> float:
 
 
 def _explained(residuals: Sequence[float], y: Sequence[float]) -> float:
-    level = fmean(y)
-    total = math.fsum((one - level) ** 2 for one in y)
+    _, total = moments(y)
     return 1 - math.fsum(r * r for r in residuals) / total if total > 0 else math.nan
 
 

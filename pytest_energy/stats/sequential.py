@@ -14,6 +14,7 @@ from pytest_energy.stats.distributions import (
     effective_share,
     f_quantile,
     heavy_tail,
+    moments,
     variance_inflation,
 )
 from pytest_energy.stats.noise import Spread
@@ -139,7 +140,7 @@ class Look:
 def look_at_session(values: Sequence[float], spread: Spread, levels: Levels, most: int) -> Look:
     """Compare the logarithms of a session's windows with a baseline of sessions."""
     count = len(values)
-    mean, squares = _moments(values)
+    mean, squares = moments(values)
     change = mean - spread.centre
     worth = _worth(spread)
     within = (worth * spread.sw2 + squares) / (count + worth - 1)
@@ -167,7 +168,7 @@ def look_at_pairs(
     The pairs are also left to themselves if they vary more than the baseline's windows could.
     """
     count = len(differences)
-    change, squares = _moments(differences)
+    change, squares = moments(differences)
     prior = None if spread is None else 2 * spread.sw2 * (1 - spread.rho)
     degrees = float(count - 1)
     if spread is not None and prior is not None and not _exceeds(squares, degrees, prior, spread):
@@ -200,11 +201,6 @@ def pair_drift(differences: Sequence[float], base_first: Sequence[bool]) -> floa
     forth = [d for d, first in zip(differences, base_first, strict=True) if first]
     back = [d for d, first in zip(differences, base_first, strict=True) if not first]
     return (fmean(forth) - fmean(back)) / 2 if forth and back else None
-
-
-def _moments(values: Sequence[float]) -> tuple[float, float]:
-    mean = fmean(values)
-    return mean, sum((value - mean) ** 2 for value in values)
 
 
 def _worth(spread: Spread) -> float:
