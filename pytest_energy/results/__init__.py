@@ -120,7 +120,7 @@ def measured(nodeid: str, window: Window) -> VerdictRecord:
 class RunCost:
     """What the run itself cost while it held the devices: gross joules and seconds.
 
-    `complete` is False if a device was lost, so that the joules are a lower bound.
+    `complete` is False where a device was lost, so that the joules are a lower bound.
     """
 
     joules: float = 0.0
