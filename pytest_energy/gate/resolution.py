@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pytest_energy.gate.sentences import rounded
 from pytest_energy.stats.distributions import relative
 from pytest_energy.stats.noise import LEAST_DEGREES, PairStats, Pooled, Session, Spread, spread
-from pytest_energy.units import FRACTION, difference, percent
+from pytest_energy.units import FRACTION, difference
 
 _GAP_FACTOR = 3.55  # 4.2 between-session standard deviations with the tails of 8 sessions
 _MOST_SESSIONS = 30
@@ -81,7 +82,7 @@ def spread_in_words(known: Spread) -> str:
         return "no session of the baseline is from this device, and devices differ"
     if known.assumed:
         return f"{count} cannot say how sessions differ"
-    return f"the baseline's {count} differ by {percent(round(math.sqrt(known.tau2), 4))}"
+    return f"the baseline's {count} differ by {rounded(math.sqrt(known.tau2))}"
 
 
 def more_sessions(known: Spread, gap: float) -> str:

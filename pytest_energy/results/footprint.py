@@ -1,4 +1,7 @@
-"""Joules to kWh and gCO2e, with CodeCarbon's own figures for the grid if it is installed."""
+"""Joules to kWh, gCO2e and hours: of a run, and of a full fine-tuning run before it is made.
+
+Figures for the grid are CodeCarbon's own, if it is installed.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from pytest_energy.stats.noise import spread
 from pytest_energy.workloads.tasks import Task
 
 JOULES_PER_KWH = 3.6e6
+_SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,6 @@ def _energy_mix() -> dict[str, dict[str, Any]] | None:
         return None
     mix: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return mix
-
-
-_SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
