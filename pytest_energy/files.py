@@ -30,7 +30,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def require_writable(path: Path, option: str) -> None:
-    """Raise `BaselineError` where a file could not be written later, naming the option."""
+    """Raise `BaselineError` if a file could not be written later, naming the option."""
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -41,7 +41,7 @@ def require_writable(path: Path, option: str) -> None:
 
 
 def unified_diff(old: str | None, new: str, name: str) -> str:
-    """A unified diff of a file's text, empty where nothing changed."""
+    """A unified diff of a file's text, empty if nothing changed."""
     lines = difflib.unified_diff(
         (old or "").splitlines(), new.splitlines(), f"a/{name}", f"b/{name}", lineterm="", n=1
     )
@@ -55,7 +55,7 @@ def _umask() -> int:
 
 
 def fault(path: Path, line: int | None, wrong: str, expected: str) -> DataError:
-    """The error for `path`, at `line` (from 1) where there is one."""
+    """The error for `path`, at `line` (from 1) if there is one."""
     where = f"`{path}`" if line is None else f"`{path}`, line {line}"
     return DataError(f"{where}: {wrong}; expected {expected}")
 

@@ -38,7 +38,7 @@ def percent(ratio: float, *, signed: bool = False) -> str:
 
 
 def difference(change: float, unit: str, *, signed: bool = True) -> str:
-    """A change of a figure in `unit`: relative in per cent, or points where it is a fraction."""
+    """A change of a figure in `unit`: relative in per cent, or points if it is a fraction."""
     if unit != FRACTION:
         return percent(change, signed=signed)
     points = f"{round(100 * change, 1) + 0.0:+.1f}" if signed else f"{100 * change:.3g}"

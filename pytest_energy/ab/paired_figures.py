@@ -11,14 +11,7 @@ from pytest_energy.checks.joules_per_token import PADDING_DIFFERS
 from pytest_energy.checks.measuring import summarise_pairs
 from pytest_energy.gate import TracePoint, Verdict
 from pytest_energy.gate.gates import PairedGate
-from pytest_energy.gate.sentences import (
-    QUIETER_OR_MORE,
-    THE_BASE,
-    Subject,
-    decided,
-    measured,
-    undecided,
-)
+from pytest_energy.gate.sentences import QUIETER_OR_MORE, THE_BASE, sentence
 from pytest_energy.metering import Window
 from pytest_energy.results import VerdictRecord
 from pytest_energy.units import FRACTION
@@ -120,16 +113,18 @@ class PairedSavings(PairedCheck):
 
     def _reason(self, verdict: Verdict, base: float) -> str:
         """The gate's sentence, in points of what is saved."""
-        tolerance, detect = self.levels.tolerance, self.levels.detect
-        subject = Subject(FRACTION, THE_BASE, "interleaved rounds", tolerance, detect)
         low, high = sorted(-base * edge for edge in verdict.interval or (0.0, 0.0))
-        change, value = -base * (verdict.change or 0.0), 1 - (verdict.value or base)
-        count = len(verdict.windows)
-        facts = measured(subject, value, 1 - base, change, (low, high), count)
-        if verdict.outcome == "inconclusive":
-            cause = f"{count} rounds, the most allowed, were not enough"
-            return undecided(subject, facts, cause, QUIETER_OR_MORE)
-        return decided(verdict.outcome, subject, facts, change)
+        shown = replace(
+            verdict,
+            tolerance=self.levels.tolerance,
+            detect=self.levels.detect,
+            value=1 - (verdict.value or base),
+            baseline=1 - base,
+            change=-base * (verdict.change or 0.0),
+            interval=(low, high),
+        )
+        cause = f"{len(verdict.windows)} rounds, the most allowed, were not enough"
+        return sentence(shown, THE_BASE, "interleaved rounds", cause, QUIETER_OR_MORE)
 
 
 def _in_points(point: TracePoint, base: float) -> TracePoint:

@@ -72,7 +72,7 @@ class Baseline:
     """A baseline file; `entries` by (metric, id), `claims` by (name, meter method).
 
     Claims on J/token go by ("joules_per_token", glob of ids): no measurement, so never an entry.
-    `calibrations` go by the devices' UUIDs, joined with `+` where there are several.
+    `calibrations` go by the devices' UUIDs, joined with `+` if there are several.
     """
 
     path: Path
@@ -109,18 +109,16 @@ class Reference:
 
 def session_stats(entry: Entry) -> list[SessionStats]:
     """The sessions of a J/token entry."""
-    return [
-        SessionStats(row.mean, row.cv, row.windows, row.autocorrelation, row.device)
-        for row in entry.sessions
-    ]
+    return [SessionStats(*_stats(row)) for row in entry.sessions]
 
 
 def pair_stats(entry: Entry) -> list[PairStats]:
     """The sessions of a savings entry."""
-    return [
-        PairStats(row.mean, row.cv, row.windows, row.autocorrelation, row.device)
-        for row in entry.sessions
-    ]
+    return [PairStats(*_stats(row)) for row in entry.sessions]
+
+
+def _stats(row: StoredSession) -> tuple[float, float, int, float, str | None]:
+    return row.mean, row.cv, row.windows, row.autocorrelation, row.device
 
 
 def sessions_of(entry: Entry) -> Sequence[Session]:

@@ -98,7 +98,7 @@ class StoredCalibration:
 def device_key(hardware: Hardware) -> str | None:
     """What a calibration goes by: the devices' UUIDs; for a CPU, which has none, the host as well.
 
-    None where devices cannot be told apart.
+    None if devices cannot be told apart.
     """
     if hardware.key == "cpu" and hardware.uuids:
         return f"{hardware.uuids}@{platform.node()}"
@@ -110,21 +110,16 @@ def from_table(values: Mapping[str, Any]) -> StoredCalibration:
     missing = [name for name in NAMES if name not in values and name != "note"]
     if missing:
         raise ValueError(f"has no `{missing[0]}`; fit it anew, or remove the table")
-    intervals = []
-    for name in ("offset_watts", "slope"):
-        low, high = values[f"{name}_low"], values[f"{name}_high"]
+    offset, slope = (
+        (values[f"{name}_low"], values[f"{name}_high"]) for name in ("offset_watts", "slope")
+    )
+    for name, (low, high) in (("offset_watts", offset), ("slope", slope)):
         if not low <= values[name] <= high:
             raise ValueError(f"has its `{name}` outside `{name}_low` to `{name}_high`; fit it anew")
-        intervals.append((low, high))
     if not 0 < values["slope"] < float("inf"):
         raise ValueError("needs a `slope` above 0; fit it anew")
     fit = Calibration(
-        offset_watts=values["offset_watts"],
-        slope=values["slope"],
-        offset_interval=intervals[0],
-        slope_interval=intervals[1],
-        r_squared=values["r_squared"],
-        count=values["pairs"],
+        values["offset_watts"], values["slope"], offset, slope, values["r_squared"], values["pairs"]
     )
     return StoredCalibration(fit, values["date"], values["wall"])
 

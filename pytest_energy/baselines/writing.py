@@ -48,7 +48,7 @@ def updated(
     """The file's new text; entries without a recording, comments and order stay as they are.
 
     `new` leaves entries that have sessions alone, `append` adds one more session, `replace` starts
-    anew. Raises `BaselineError` where a session of another workload would be appended.
+    anew. Raises `BaselineError` if a session of another workload would be appended.
     """
     import tomlkit
 
@@ -138,7 +138,7 @@ def _record(document: TOMLDocument, header: Header, recording: Recording, mode: 
 
 
 def _environment(document: TOMLDocument, recording: Recording) -> str | None:
-    """The id of the session's environment in the file, where it is put if it is new.
+    """The id of the session's environment in the file; a new environment is put there.
 
     An id that the file gives to another environment gets a number behind it.
     """

@@ -12,7 +12,7 @@ class TracePoint:
     """A gate after so many windows (or pairs): the change so far, and where it would be decided.
 
     All as `Verdict.change` is. Inside `within` (low, high) the figure has not changed, outside
-    `changed` it has; None where the gate could not say so yet.
+    `changed` it has; None if the gate could not say so yet.
     """
 
     windows: int

@@ -21,7 +21,7 @@ _NAMES: Mapping[Cause, str] = {
 }
 _SUFFIXES = (("_watts", " W"), ("_mhz", " MHz"), ("_celsius", " °C"), ("_bytes", " bytes"))
 
-# What most often moves each part, likeliest first; a name counts where it contains the word.
+# What most often moves each part, likeliest first; a name counts if it contains the word.
 _ALWAYS = ("gpu", "device", "meter")
 _LIKELY: Mapping[Cause, tuple[str, ...]] = {
     "power": ("power_limit", "power", "clock", "mhz", "precision", "dtype", "attention", "attn",
@@ -37,7 +37,7 @@ _LIKELY: Mapping[Cause, tuple[str, ...]] = {
 class Operating:
     """How the device ran: mean power (W), processed tokens a second (1/s).
 
-    `padding_overhead` is processed over real tokens, given where energy a real token is explained.
+    `padding_overhead` is processed over real tokens, given if energy a real token is explained.
     """
 
     mean_watts: float
@@ -58,8 +58,8 @@ class Operating:
 class Explanation:
     """A change split into factors: (1 + power) * (1 + padding) / (1 + throughput) = 1 + change.
 
-    All are relative; `padding` is None where only processed tokens count. `cause` is the factor
-    that moved J/token most, None where none moved it by 0.5 %; `differences` are all that differ
+    All are relative; `padding` is None if only processed tokens count. `cause` is the factor
+    that moved J/token most, None if none moved it by 0.5 %; `differences` are all that differ
     in the environment, likeliest first.
     """
 
@@ -78,7 +78,7 @@ def explain(
     old_environment: Mapping[str, Any],
     new_environment: Mapping[str, Any],
 ) -> Explanation:
-    """Say why J/token, or J/real token where both paddings are known, differs from the baseline."""
+    """Say why J/token, or J/real token if both paddings are known, differs from the baseline."""
     logs: dict[Cause, float] = {
         "power": math.log(current.mean_watts / baseline.mean_watts),
         "throughput": math.log(current.tokens_per_second / baseline.tokens_per_second),

@@ -5,25 +5,23 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from statistics import fmean
+from typing import ClassVar
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.gate import TracePoint, Verdict
 from pytest_energy.gate.resolution import gap_of, more_sessions, spread_in_words
 from pytest_energy.gate.sentences import (
-    NO_BASELINE,
     QUIETER,
     QUIETER_OR_MORE,
     SETTLE,
     THE_BASE,
-    Subject,
-    decided,
-    measured,
+    THE_BASELINE,
     noisier,
     not_enough,
     rounded,
-    undecided,
+    sentence,
 )
 from pytest_energy.outcomes import Outcome
 from pytest_energy.stats.distributions import NORMAL_95, relative
@@ -39,29 +37,24 @@ from pytest_energy.stats.sequential import (
 from pytest_energy.units import FRACTION
 
 
-@dataclass(frozen=True)
-class Figures:
-    """What has been measured so far, in the unit that is shown."""
-
-    value: float | None = None
-    baseline: float | None = None
-    windows: tuple[float, ...] = ()
-    reference_windows: tuple[float, ...] = ()
-    drift: float | None = None
-
-
 class Gate(ABC):
     """A sequential test on the logarithms of what is added; `verdict` is None until it is over."""
 
-    def __init__(self, spread: Spread | None, levels: Levels, subject: Subject, most: int) -> None:
+    counted: ClassVar[str]
+    """What its values are of, in the plural."""
+
+    against: ClassVar[str] = THE_BASELINE
+    """The other side, as a sentence calls it."""
+
+    def __init__(self, spread: Spread | None, levels: Levels, most: int, unit: str) -> None:
         if most < LEAST_VALUES:
             raise EnergyError(
                 f"`max_windows` is {most}, but nothing is decided before {LEAST_VALUES}; raise it"
             )
         self._spread = spread
         self._levels = levels
-        self._subject = subject
         self._most = most
+        self._unit = unit
         self._logs: list[float] = []
         self._trace: list[TracePoint] = []
         self.verdict: Verdict | None = None
@@ -79,12 +72,12 @@ class Gate(ABC):
         """The test on the values so far (at least one); None without a baseline."""
 
     @abstractmethod
-    def _figures(self) -> Figures:
-        """The values so far, of which there is at least one."""
+    def _with_values(self, verdict: Verdict) -> Verdict:
+        """The verdict with the values so far, of which there is at least one."""
 
     @abstractmethod
     def _cause(self, look: Look) -> str:
-        """Why the values so far decide nothing, where no more are asked for."""
+        """Why the values so far decide nothing, if no more are asked for."""
 
     @abstractmethod
     def _remedy(self) -> str:
@@ -122,39 +115,22 @@ class Gate(ABC):
         return self._conclude(outcome, look if known else None, cause)
 
     def _conclude(self, outcome: Outcome, look: Look | None, cause: str) -> Verdict:
-        figures = self._figures() if self._logs else Figures()
-        self.verdict = Verdict(
+        verdict = Verdict(
             outcome=outcome,
-            reason=self._reason(outcome, look, figures, cause),
-            tolerance=self._subject.tolerance,
-            detect=self._subject.detect,
-            unit=self._subject.unit,
-            value=figures.value,
-            baseline=figures.baseline,
+            reason="",
+            tolerance=self._levels.tolerance,
+            detect=self._levels.detect,
+            unit=self._unit,
             change=self._changed(look.change) if look else None,
-            interval=self._interval(look) if look else None,
-            windows=figures.windows,
-            reference_windows=figures.reference_windows,
+            interval=self._around(look.change, NORMAL_95 * look.variance**0.5) if look else None,
             trace=tuple(self._trace),
-            drift=figures.drift,
         )
-        return self.verdict
-
-    def _reason(self, outcome: Outcome, look: Look | None, figures: Figures, cause: str) -> str:
-        if outcome == "missing":
-            return NO_BASELINE
+        if self._logs:
+            verdict = self._with_values(verdict)
         remedy = QUIETER if outcome == "invalid" else self._remedy()
-        if outcome == "invalid" or look is None:
-            return f"{cause}; {remedy}."
-        assert figures.value is not None
-        assert figures.baseline is not None
-        change, count = self._changed(look.change), len(self._logs)
-        facts = measured(
-            self._subject, figures.value, figures.baseline, change, self._interval(look), count
-        )
-        if outcome == "inconclusive":
-            return undecided(self._subject, facts, cause, remedy)
-        return decided(outcome, self._subject, facts, change)
+        reason = sentence(verdict, self.against, self.counted, cause, remedy)
+        self.verdict = replace(verdict, reason=reason)
+        return self.verdict
 
     def _traced(self, look: Look) -> TracePoint:
         count, change = len(self._logs), self._changed(look.change)
@@ -163,9 +139,6 @@ class Gate(ABC):
         within, changed = self._levels.edges(look.variance, look.height)
         inner = None if within is None else self._around(0.0, within)
         return TracePoint(count, change, inner, self._around(0.0, changed))
-
-    def _interval(self, look: Look) -> tuple[float, float]:
-        return self._around(look.change, NORMAL_95 * math.sqrt(look.variance))
 
     def _around(self, log_change: float, half: float) -> tuple[float, float]:
         low, high = sorted(self._changed(log_change + side * half) for side in (-1, 1))
@@ -184,7 +157,7 @@ class _AgainstBaseline(Gate):
 
     def _cause(self, look: Look) -> str:
         assert self._spread is not None
-        usual, counted = math.sqrt(self._spread.sw2), self._subject.counted
+        usual, counted = math.sqrt(self._spread.sw2), self.counted
         if look.outcome == "invalid":
             return noisier(len(self._logs), counted, look.noise or 0.0, usual)
         if look.exhausted or self._spread.assumed:
@@ -192,7 +165,7 @@ class _AgainstBaseline(Gate):
         return not_enough(len(self._logs), counted, f"at a noise of {rounded(usual)}")
 
     def _remedy(self) -> str:
-        settle = "record it again on a quieter device" if self._subject.unit == FRACTION else SETTLE
+        settle = "record it again on a quieter device" if self._unit == FRACTION else SETTLE
         if self._spread is None:
             return settle
         if self._local:
@@ -214,6 +187,8 @@ class SequentialGate(_AgainstBaseline):
     ends as `missing`.
     """
 
+    counted = "windows"
+
     def __init__(
         self,
         sessions: Sequence[SessionStats],
@@ -229,16 +204,16 @@ class SequentialGate(_AgainstBaseline):
         unit: str = "J/token",
     ) -> None:
         levels = Levels.of(tolerance, detect, alpha, beta)
-        subject = Subject(unit, "the baseline", "windows", tolerance, detect)
-        super().__init__(_known(sessions, pooled, device), levels, subject, max_windows)
+        super().__init__(_known(sessions, pooled, device), levels, max_windows, unit)
         self._local = local
 
     def add(self, joules_per_token: float) -> Verdict | None:
         """Take one window's energy, in `unit`; None asks for one more."""
         return self._observe(self._logarithm("joules_per_token", joules_per_token))
 
-    def _figures(self) -> Figures:
-        return Figures(
+    def _with_values(self, verdict: Verdict) -> Verdict:
+        return replace(
+            verdict,
             value=math.exp(fmean(self._logs)),
             baseline=math.exp(self._spread.centre) if self._spread else None,
             windows=tuple(map(math.exp, self._logs)),
@@ -249,9 +224,11 @@ class SavingsGate(_AgainstBaseline):
     """The saved fraction of interleaved pairs against a baseline of sessions of them.
 
     `tolerance` and `detect` are points of the saved fraction (0.01 is one point); a verdict's
-    `change` and `interval` are such points as well, below zero where less is saved. The other
+    `change` and `interval` are such points as well, below zero if less is saved. The other
     arguments are those of `SequentialGate`.
     """
+
+    counted = "pairs"
 
     def __init__(
         self,
@@ -269,8 +246,7 @@ class SavingsGate(_AgainstBaseline):
         known = _known(sessions, pooled, device)
         self._spent = math.exp(known.centre) if known else 1.0
         levels = Levels.of(tolerance, detect, alpha, beta, base=self._spent)
-        subject = Subject(FRACTION, "the baseline", "pairs", tolerance, detect)
-        super().__init__(known, levels, subject, max_pairs)
+        super().__init__(known, levels, max_pairs, FRACTION)
         self._local = local
 
     def add(
@@ -284,8 +260,9 @@ class SavingsGate(_AgainstBaseline):
     def _changed(self, log_change: float) -> float:
         return -self._spent * relative(log_change)
 
-    def _figures(self) -> Figures:
-        return Figures(
+    def _with_values(self, verdict: Verdict) -> Verdict:
+        return replace(
+            verdict,
             value=-math.expm1(fmean(self._logs)),
             baseline=1 - self._spent if self._spread else None,
             windows=tuple(-math.expm1(log) for log in self._logs),
@@ -300,6 +277,8 @@ class PairedGate(Gate):
     in the order ABBA: base first in the first, head first in the second, and so on.
     """
 
+    counted, against = "interleaved pairs", THE_BASE
+
     def __init__(
         self,
         sessions: Sequence[SessionStats] | None = None,
@@ -312,8 +291,7 @@ class PairedGate(Gate):
         unit: str = "J/token",
     ) -> None:
         levels = Levels.of(tolerance, detect, alpha, beta)
-        subject = Subject(unit, THE_BASE, "interleaved pairs", tolerance, detect)
-        super().__init__(_known(sessions), levels, subject, max_pairs)
+        super().__init__(_known(sessions), levels, max_pairs, unit)
         self._pairs: list[tuple[float, float]] = []
         self._base_first: list[bool] = []
 
@@ -324,7 +302,7 @@ class PairedGate(Gate):
         *,
         base_first: bool | None = None,
     ) -> Verdict | None:
-        """Take one pair, both in `unit`; `base_first` says its order where it is not ABBA."""
+        """Take one pair, both in `unit`; `base_first` says its order if it is not ABBA."""
         base = self._logarithm("base_joules_per_token", base_joules_per_token)
         head = self._logarithm("head_joules_per_token", head_joules_per_token)
         usual = len(self._pairs) % 2 == 0
@@ -335,10 +313,11 @@ class PairedGate(Gate):
     def _look(self) -> Look:
         return look_at_pairs(self._logs, self._spread, self._levels, self._most)
 
-    def _figures(self) -> Figures:
+    def _with_values(self, verdict: Verdict) -> Verdict:
         drift = pair_drift(self._logs, self._base_first)
         base, head = zip(*self._pairs, strict=True)
-        return Figures(
+        return replace(
+            verdict,
             value=math.exp(fmean(head)),
             baseline=math.exp(fmean(base)),
             windows=tuple(map(math.exp, head)),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pytest_energy.gate.sentences import rounded
 from pytest_energy.stats.distributions import relative
 from pytest_energy.stats.noise import LEAST_DEGREES, PairStats, Pooled, Session, Spread, spread
-from pytest_energy.units import FRACTION, difference, percent
+from pytest_energy.units import FRACTION, difference
 
 _GAP_FACTOR = 3.55  # 4.2 between-session standard deviations with the tails of 8 sessions
 _MOST_SESSIONS = 30
@@ -29,12 +30,12 @@ def smallest_gap(
 
 
 def gap_of(between: float) -> float:
-    """The gap resolved where this variance (B, log scale) stays, relative."""
+    """The gap resolved if this variance (B, log scale) stays, relative."""
     return relative(_GAP_FACTOR * math.sqrt(between))
 
 
 def sessions_to_record(spread: Spread, gap: float) -> int | None:
-    """How many more sessions resolve a relative gap, or None where no number does."""
+    """How many more sessions resolve a relative gap, or None if no number does."""
     if spread.assumed:
         return max(1, int(LEAST_DEGREES) + 1 - spread.sessions)
     for more in range(1, _MOST_SESSIONS - spread.sessions + 1):
@@ -50,7 +51,7 @@ def gap_warning(
     pooled: Pooled | None = None,
     device: str | None = None,
 ) -> str | None:
-    """A sentence where tolerance and detect are closer than the baseline resolves, else None."""
+    """A sentence if tolerance and detect are closer than the baseline resolves, else None."""
     known = spread(sessions, pooled=pooled, device=device)
     scale = _in_levels(sessions, known, tolerance)
     asked, held = detect - tolerance, scale * gap_of(known.between)
@@ -81,11 +82,11 @@ def spread_in_words(known: Spread) -> str:
         return "no session of the baseline is from this device, and devices differ"
     if known.assumed:
         return f"{count} cannot say how sessions differ"
-    return f"the baseline's {count} differ by {percent(round(math.sqrt(known.tau2), 4))}"
+    return f"the baseline's {count} differ by {rounded(math.sqrt(known.tau2))}"
 
 
 def more_sessions(known: Spread, gap: float) -> str:
-    """The advice to record sessions, where it helps, as the beginning of a list."""
+    """The advice to record sessions, if it helps, as the beginning of a list."""
     if not known.device_known:
         return "record a session on this device with `--energy-update=append`, "
     count = sessions_to_record(known, gap)

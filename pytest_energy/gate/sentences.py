@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
+from pytest_energy.gate import Verdict
 from pytest_energy.outcomes import Outcome
 from pytest_energy.units import FRACTION, difference, percent, quantity
 
@@ -18,77 +19,61 @@ QUIETER_OR_MORE = (
     "or raise `--energy-max-windows`"
 )
 QUIETER = "stop other work on the device, let it warm up, and run again"
+THE_BASELINE = "the baseline"
 THE_BASE = "the base"
 """The other side of pairs; nothing is stored of it, so that there is nothing to update."""
 RECORD = "on an idle machine record one with `--energy-update=new`"
 NO_BASELINE = f"there is no baseline to compare with: {RECORD}."
 """The whole sentence of `missing`."""
+_ADVICE: Mapping[tuple[Outcome, bool], str] = {
+    ("improvement", False): LOCK_IN,
+    ("improvement", True): "nothing to do",
+    ("regression", False): f"undo what costs it, or {ACCEPT}",
+    ("regression", True): "undo what costs it, or raise `--energy-tolerance`",
+}
+"""By outcome, and whether it is against the base."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What a sentence is about: the figure's unit, its other side, what is counted, the levels."""
+def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: str) -> str:
+    """The whole sentence of a verdict: what was found `against` whom, and what there is to do.
 
-    unit: str
-    against: str
-    counted: str
-    tolerance: float
-    detect: float
-
-    def allowed(self) -> str:
-        """The tolerance in words."""
-        return difference(self.tolerance, self.unit, signed=False)
-
-
-def measured(
-    subject: Subject,
-    value: float,
-    baseline: float,
-    change: float,
-    interval: tuple[float, float],
-    count: int,
-) -> str:
-    """The part that all decided sentences share: value, baseline, change, interval, windows."""
-    low, high = (difference(edge, subject.unit) for edge in interval)
-    figure = quantity(value, subject.unit)
-    if subject.unit == FRACTION:
-        figure += " saved"
-    return (
-        f"{figure} against {quantity(baseline, subject.unit)} of "
-        f"{subject.against}, {difference(change, subject.unit)} "
-        f"(95 % interval {low.removesuffix(' points')} to {high}, "
-        f"{count} {subject.counted})"
-    )
-
-
-def decided(outcome: Outcome, subject: Subject, facts: str, change: float) -> str:
-    """The whole sentence of `within`, `regression` or `improvement`."""
-    if outcome == "within" and abs(change) <= subject.tolerance:
-        return f"{facts}, is within the tolerance of {subject.allowed()}: nothing to do."
-    if outcome == "within":
-        detect = difference(subject.detect, subject.unit, signed=False)
+    `counted` says what its windows are. `cause` and `remedy` say why it decides nothing and what
+    settles that; they count if it is `inconclusive` or `invalid`.
+    """
+    if verdict.outcome == "missing":
+        return NO_BASELINE
+    if verdict.outcome == "invalid" or verdict.interval is None:
+        return f"{cause}; {remedy}."
+    facts = _facts(verdict, against, counted, verdict.interval)
+    allowed = difference(verdict.tolerance, verdict.unit, signed=False)
+    detect = difference(verdict.detect, verdict.unit, signed=False)
+    if verdict.outcome == "inconclusive":
         return (
-            f"{facts}, is nearer to the tolerance of {subject.allowed()} than to the {detect} "
-            f"that must be caught: nothing to do."
+            f"{facts}, may be within the tolerance of {allowed} or a change of {detect} or more: "
+            f"{cause}; {remedy}."
         )
-    advice = _advice(outcome, subject)
-    kind = "an improvement" if outcome == "improvement" else "a regression"
-    return f"{facts}, is {kind} beyond the tolerance of {subject.allowed()}: {advice}."
+    if verdict.outcome == "within" and abs(verdict.change or 0.0) <= verdict.tolerance:
+        return f"{facts}, is within the tolerance of {allowed}: nothing to do."
+    if verdict.outcome == "within":
+        return (
+            f"{facts}, is nearer to the tolerance of {allowed} than to the {detect} that must be "
+            f"caught: nothing to do."
+        )
+    kind = "an improvement" if verdict.outcome == "improvement" else "a regression"
+    advice = _ADVICE[verdict.outcome, against == THE_BASE]
+    return f"{facts}, is {kind} beyond the tolerance of {allowed}: {advice}."
 
 
-def _advice(outcome: Outcome, subject: Subject) -> str:
-    if subject.against == THE_BASE:
-        kept = "nothing to do" if outcome == "improvement" else "undo what costs it"
-        return kept if outcome == "improvement" else f"{kept}, or raise `--energy-tolerance`"
-    return LOCK_IN if outcome == "improvement" else f"undo what costs it, or {ACCEPT}"
-
-
-def undecided(subject: Subject, facts: str, cause: str, remedy: str) -> str:
-    """The whole sentence of `inconclusive`: what it may be, why it is open, what settles it."""
-    detect = difference(subject.detect, subject.unit, signed=False)
+def _facts(verdict: Verdict, against: str, counted: str, interval: tuple[float, float]) -> str:
+    """The part that all decided sentences share: value, baseline, change, interval, windows."""
+    unit = verdict.unit
+    low, high = (difference(edge, unit) for edge in interval)
+    saved = " saved" if unit == FRACTION else ""
     return (
-        f"{facts}, may be within the tolerance of {subject.allowed()} or a change of {detect} or "
-        f"more: {cause}; {remedy}."
+        f"{quantity(verdict.value or 0.0, unit)}{saved} against "
+        f"{quantity(verdict.baseline or 0.0, unit)} of {against}, "
+        f"{difference(verdict.change or 0.0, unit)} (95 % interval "
+        f"{low.removesuffix(' points')} to {high}, {len(verdict.windows)} {counted})"
     )
 
 

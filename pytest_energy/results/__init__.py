@@ -58,7 +58,7 @@ class VerdictRecord:
     `value`, `uncertainty` (95 % half-width) and `baseline` are in `unit`; `change`, `tolerance`
     and `detect` are fractions (points of the saved fraction for savings). `fails` says whether
     the test fails for it; `local` that the baseline is this machine's own, in pytest's cache.
-    `net_value` is `value` without idle power, where that was measured; it is never gated.
+    `net_value` is `value` without idle power, if that was measured; it is never gated.
     """
 
     id: str
@@ -79,7 +79,7 @@ class VerdictRecord:
     method: str = ""
     workload: str | None = None
     tokens: int | None = None
-    """Processed tokens of a window, where the run says so."""
+    """Processed tokens of a window, if the run says so."""
     parameters: tuple[int, int] | None = None
     """How many parameters the run trains, and how many its model has."""
     explanation: str | None = None
@@ -97,7 +97,7 @@ class VerdictRecord:
 
     @property
     def text(self) -> str:
-        """The reason, and why the figure moved where that is known."""
+        """The reason, and why the figure moved if that is known."""
         return f"{self.reason} {self.explanation}" if self.explanation else self.reason
 
 
@@ -122,7 +122,7 @@ class RunRecord:
     """All that one session reports; `hardware` is empty if nothing was metered.
 
     `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
-    hardware's calibration. Either is None where it is not known. `disturbance` says who else used
+    hardware's calibration. Either is None if it is not known. `disturbance` says who else used
     the CPU that was metered, if somebody did.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from pytest_energy.errors import EnergyError
@@ -14,7 +14,7 @@ Cell: TypeAlias = str | int | float | None
 class Figure:
     """One figure of a claim, in `unit`; `low` and `high` are its 95 % interval.
 
-    `at_least` and `at_most` are the bounds that it must keep, None where nothing is asserted;
+    `at_least` and `at_most` are the bounds that it must keep, None if nothing is asserted;
     `paper` is the paper's figure with its mark, such as `0.997 (derived)`.
     """
 
@@ -29,7 +29,7 @@ class Figure:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the figure keeps its bounds; None where it has none. NaN keeps none."""
+        """Whether the figure keeps its bounds; None if it has none. NaN keeps none."""
         if self.at_least is None and self.at_most is None:
             return None
         above = self.at_least is None or self.value >= self.at_least
@@ -81,7 +81,7 @@ class ClaimRecord:
 
     @property
     def outcome(self) -> str:
-        """`holds`, `fails`, or `measured` where no figure has a bound."""
+        """`holds`, `fails`, or `measured` if no figure has a bound."""
         held = [figure.holds for figure in self.figures if figure.holds is not None]
         if not held:
             return "measured"
@@ -89,7 +89,7 @@ class ClaimRecord:
 
     @property
     def reason(self) -> str:
-        """The figures that break their bounds, in one sentence; empty where none does."""
+        """The figures that break their bounds, in one sentence; empty if none does."""
         return "; ".join(_broken(f) for f in self.figures if f.holds is False)
 
 
@@ -100,15 +100,13 @@ class EnergyClaim:
     """
 
     def __init__(self, claim: str, nodeid: str, method: str) -> None:
-        self._claim, self._nodeid, self._method = claim, nodeid, method
-        self._figures: list[Figure] = []
-        self._tables: list[Table] = []
-        self._plots: list[Plot] = []
+        self.record = ClaimRecord(claim, nodeid, method)
+        """What has been noted so far."""
 
     @property
     def modelled(self) -> bool:
         """Whether joules are modelled here, so that bounds have to be wider."""
-        return self._method == "modelled"
+        return self.record.method == "modelled"
 
     def figure(
         self,
@@ -122,11 +120,11 @@ class EnergyClaim:
         paper: str | None = None,
     ) -> Figure:
         """Note a figure in `unit` with its 95 % interval and the bounds that it must keep."""
-        if any(known.name == name for known in self._figures):
+        if any(known.name == name for known in self.record.figures):
             raise EnergyError(f"`{name}` was noted before: give each figure a name of its own")
         low, high = interval or (None, None)
         noted = Figure(name, float(value), unit, low, high, at_least, at_most, paper)
-        self._figures.append(noted)
+        self.record = replace(self.record, figures=(*self.record.figures, noted))
         return noted
 
     def table(self, title: str, columns: tuple[str, ...], *rows: tuple[Cell, ...]) -> None:
@@ -137,23 +135,12 @@ class EnergyClaim:
                     f"`{title}` has {len(columns)} columns, but a row of {len(row)} cells: "
                     f"{row!r}; give one for each"
                 )
-        self._tables.append(Table(title, columns, rows))
+        noted = Table(title, columns, rows)
+        self.record = replace(self.record, tables=(*self.record.tables, noted))
 
     def plot(self, plot: Plot) -> None:
         """Note a plot."""
-        self._plots.append(plot)
-
-    @property
-    def record(self) -> ClaimRecord:
-        """What has been noted so far."""
-        return ClaimRecord(
-            self._claim,
-            self._nodeid,
-            self._method,
-            tuple(self._figures),
-            tuple(self._tables),
-            tuple(self._plots),
-        )
+        self.record = replace(self.record, plots=(*self.record.plots, plot))
 
 
 def _broken(figure: Figure) -> str:

@@ -1,4 +1,7 @@
-"""Joules to kWh and gCO2e, with CodeCarbon's own figures for the grid where it is installed."""
+"""Joules to kWh, gCO2e and hours: of a run, and of a full fine-tuning run before it is made.
+
+Figures for the grid are CodeCarbon's own, if it is installed.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from pytest_energy.stats.noise import spread
 from pytest_energy.workloads.tasks import Task
 
 JOULES_PER_KWH = 3.6e6
+_SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What some joules amount to; `grams` is None where no grid figure is at hand."""
+    """What some joules amount to; `grams` is None if no grid figure is at hand."""
 
     joules: float
     grams: float | None
@@ -84,9 +88,6 @@ def _energy_mix() -> dict[str, dict[str, Any]] | None:
     return mix
 
 
-_SECONDS_PER_HOUR = 3600.0
-
-
 @dataclass(frozen=True)
 class Interval:
     """A figure with the bounds it lies between."""
@@ -136,7 +137,7 @@ class FullRun:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run costs; `hours` is None where the baseline says neither power nor speed."""
+    """What a run costs; `hours` is None if the baseline says neither power nor speed."""
 
     run: FullRun
     rate: Rate
@@ -155,7 +156,7 @@ class Estimate:
 def full_run(
     task: Task, *, examples: int | None = None, epochs: int | None = None, batch_size: int = 32
 ) -> FullRun:
-    """The run that is meant: the task's training set and standard epochs where none are given."""
+    """The run that is meant: the task's training set and standard epochs if none are given."""
     examples = task.train_examples if examples is None else examples
     epochs = task.epochs if epochs is None else epochs
     for name, value in (("examples", examples), ("epochs", epochs), ("batch_size", batch_size)):

@@ -41,7 +41,7 @@ def _derived(record: Any) -> dict[str, Any]:
 def from_json(kind: type[_Record], row: Mapping[str, Any]) -> _Record:
     """The record of a `kind` that `as_json` wrote; names that it does not have are passed over.
 
-    Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` where `row` does not fit. By
+    Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` if `row` does not fit. By
     hand, since an interpreter that is compared with this one is lent our package, but no other.
     """
     names = _RENAMED.get(kind, {})
@@ -90,7 +90,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
 
 
 def write(path: Path, record: RunRecord, region: str | None) -> None:
-    """Write the document in one step; its folder is made where it is missing."""
+    """Write the document in one step; its folder is made if it is missing."""
     write_atomically(path, json.dumps(as_document(record, region), indent=1) + "\n")
 
 
@@ -98,7 +98,7 @@ def write(path: Path, record: RunRecord, region: str | None) -> None:
 class ReportedRun:
     """One run; `source` names the file that it was read from, empty for the run itself.
 
-    `commit` is that of the code which ran, where a history's record says it.
+    `commit` is that of the code which ran, if a history's record says it.
     """
 
     record: RunRecord
@@ -123,7 +123,7 @@ def read_document(path: Path) -> ReportedRun:
 
 
 def from_document(document: Any, path: Path) -> ReportedRun:
-    """The run in a document's builtin types; `path` is named where they do not fit."""
+    """The run in a document's builtin types; `path` is named if they do not fit."""
     schema = document.get("schema") if isinstance(document, Mapping) else None
     if schema is None or "verdicts" not in document:
         raise EnergyError(f"`{path}` is no record of a run; give a file that `--energy-json` wrote")

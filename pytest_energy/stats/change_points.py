@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, groupby, pairwise
 from statistics import fmean, median
 
-from pytest_energy.stats.distributions import least_squares
+from pytest_energy.stats.distributions import least_squares, moments
 from pytest_energy.stats.segments import CLIP, LEAST, REFERENCE, Noise, Segment, damping, scale
 
 
@@ -154,16 +154,15 @@ def _shifts_of_run(
 
 def _runs(levels: Sequence[float]) -> Iterator[tuple[int, int]]:
     """First and last number of neighbouring changes that go the same way."""
-    ups = [after > before for before, after in pairwise(levels)]
     start = 0
-    for number in range(1, len(ups) + 1):
-        if number == len(ups) or ups[number] != ups[start]:
-            yield start, number - 1
-            start = number
+    for _, run in groupby(after > before for before, after in pairwise(levels)):
+        count = len(list(run))
+        yield start, start + count - 1
+        start += count
 
 
 def _ramp(values: Sequence[float], edges: Sequence[int]) -> Shift | None:
-    """The ramp over these segments, or None where steps fit them better (by Schwarz's BIC)."""
+    """The ramp over these segments, or None if steps fit them better (by Schwarz's BIC)."""
     start, end = edges[0], edges[-1]
     width = -(-(end - start) // _BLOCKS)
     blocks = [fmean(values[i : min(i + width, end)]) for i in range(start, end, width)]
@@ -180,11 +179,7 @@ def _ramp(values: Sequence[float], edges: Sequence[int]) -> Shift | None:
 
 
 def _stepped(values: Sequence[float], edges: Sequence[int]) -> float:
-    total = 0.0
-    for start, end in pairwise(edges):
-        mean = fmean(values[start:end]) if end > start else 0.0
-        total += sum((value - mean) ** 2 for value in values[start:end])
-    return total
+    return sum(moments(values[start:end])[1] for start, end in pairwise(edges) if end > start)
 
 
 def _sloped(
@@ -193,12 +188,11 @@ def _sloped(
     """Squares about level, ramp and level, for ramps between many pairs of places."""
     count = len(values)
     knots = sorted({round(i * (count - 1) / _KNOTS) for i in range(_KNOTS + 1)})
-    flat = fmean(values)
-    yield sum((value - flat) ** 2 for value in values), 0, count - 1, flat, flat
-    for first in knots:
-        for last in knots:
-            if last - first >= shortest:
-                yield _line(values, first, last)
+    flat, squares = moments(values)
+    yield squares, 0, count - 1, flat, flat
+    for first, last in combinations(knots, 2):
+        if last - first >= shortest:
+            yield _line(values, first, last)
 
 
 def _line(values: Sequence[float], first: int, last: int) -> tuple[float, int, int, float, float]:
@@ -215,7 +209,7 @@ THRESHOLD = 4.6
 
 
 def threshold(of: int) -> float:
-    """What the statistic must pass where `of` series share one budget of false alarms."""
+    """What the statistic must pass if `of` series share one budget of false alarms."""
     return math.sqrt(THRESHOLD**2 + 2.0 * math.log(max(1, of)))
 
 

@@ -28,11 +28,17 @@ def relative(log_change: float) -> float:
     return math.expm1(min(log_change, LARGEST_LOG))
 
 
+def moments(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and the sum of squares about it."""
+    mean = fmean(values)
+    return mean, sum((value - mean) ** 2 for value in values)
+
+
 @lru_cache(maxsize=4096)
 def variance_inflation(count: int, rho: float) -> float:
     """Variance of a mean of `count` AR(1) values, as a multiple of that of independent ones.
 
-    `1 + 2 * sum((1 - k / count) * rho**k)` over lags k below `count`; 1 where `rho` is 0.
+    `1 + 2 * sum((1 - k / count) * rho**k)` over lags k below `count`; 1 if `rho` is 0.
     """
     return 1.0 + 2.0 * sum((1.0 - lag / count) * rho**lag for lag in range(1, count))
 
@@ -125,7 +131,7 @@ class Fit:
     intercept: float
     r_squared: float
     intercept_interval: tuple[float, float] = (0.0, 0.0)
-    """95 % as well; of no width where the line goes through the origin."""
+    """95 % as well; of no width if the line goes through the origin."""
     residuals: tuple[float, ...] = ()
 
     @property
@@ -154,8 +160,7 @@ def through_origin(x: Sequence[float], y: Sequence[float]) -> Fit:
 def line(x: Sequence[float], y: Sequence[float]) -> Fit:
     """The line y = intercept + slope * x through three points or more."""
     _check(x, y, least=3)
-    middle = fmean(x)
-    squares = math.fsum((one - middle) ** 2 for one in x)
+    middle, squares = moments(x)
     if squares == 0:
         raise EnergyError("`x` is the same at each point: a slope takes points that differ in it")
     slope, intercept = least_squares(x, y)
@@ -175,14 +180,13 @@ def line(x: Sequence[float], y: Sequence[float]) -> Fit:
 
 def least_squares(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     """Slope and intercept of the line through points whose x are not all the same."""
-    middle, level = fmean(x), fmean(y)
-    squares = sum((one - middle) ** 2 for one in x)
+    (middle, squares), level = moments(x), fmean(y)
     slope = sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / squares
     return slope, level - slope * middle
 
 
 def log_log(x: Sequence[float], y: Sequence[float]) -> Fit:
-    """The line through the logarithms: y = exp(intercept) * x ** slope, 1 where y grows as x."""
+    """The line through the logarithms: y = exp(intercept) * x ** slope, 1 if y grows as x."""
     for name, values in (("x", x), ("y", y)):
         if not all(value > 0 for value in values):
             raise EnergyError(f"`{name}` has values that are not above 0: they have no logarithm")
@@ -195,8 +199,7 @@ def _reach(residuals: Sequence[float], degrees: int) -> float:
 
 
 def _explained(residuals: Sequence[float], y: Sequence[float]) -> float:
-    level = fmean(y)
-    total = math.fsum((one - level) ** 2 for one in y)
+    _, total = moments(y)
     return 1 - math.fsum(r * r for r in residuals) / total if total > 0 else math.nan
 
 

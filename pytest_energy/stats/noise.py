@@ -103,7 +103,7 @@ POOLED_DEGREES = 8.0
 """What the other entries' spread is worth at most: they share card and sessions, so are not new."""
 
 LEAST_DEGREES = 4.0
-"""Degrees of freedom that an assumed spread tops up to, where sessions are too few to say."""
+"""Degrees of freedom that an assumed spread tops up to, if sessions are too few to say."""
 
 _ASSUMED_DEGREES = 3.0
 _ASSUMED_BETWEEN = 0.01  # standard deviations, relative: the noisy end of what cards show
@@ -151,7 +151,7 @@ class Spread:
 
 
 def pool(entries: Sequence[Sequence[Session]]) -> Pooled | None:
-    """Join what other entries of the same file know; None where none has two sessions."""
+    """Join what other entries of the same file know; None if none has two sessions."""
     own = [_within(entry) + _raw_tau2(entry) for entry in entries if entry]
     degrees = sum(row[-1] for row in own)
     if degrees <= 0:

@@ -56,7 +56,7 @@ class Segment:
                 self._append(each)
 
     def split(self, limit: float) -> int | None:
-        """Where the segment falls in two, None where it does not; a coarse look at first."""
+        """Where the segment falls in two, None if it does not; a coarse look at first."""
         count = len(self._z)
         if not any(self._statistic(count - m, limit) > limit for m in _lengths(count)):
             return None

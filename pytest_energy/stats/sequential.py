@@ -14,6 +14,7 @@ from pytest_energy.stats.distributions import (
     effective_share,
     f_quantile,
     heavy_tail,
+    moments,
     variance_inflation,
 )
 from pytest_energy.stats.noise import Spread
@@ -55,7 +56,7 @@ LEAST_VALUES = 3
 _PAIRS_ALONE = 4  # the least that a variance of their own can be trusted from
 _PRIOR_WORTH = 10.0  # values that the baseline's within-session variance counts for
 _STOP_SHARE = 0.21  # of B: what more windows could still take off is no longer worth them
-_LAST_LOOK = 1 / 3  # height of the bounds at the last pair, where the pairs resolve the levels:
+_LAST_LOOK = 1 / 3  # height of the bounds at the last pair, if the pairs resolve the levels:
 _RESOLVED = 4.0  # standard deviations of the mean between the two levels
 _WORST_INFLATION = 1.25  # of a mean of interleaved pairs, over all autocorrelations
 _PAIR_FLOOR = 0.001**2
@@ -65,8 +66,13 @@ _PATIENCE = 10  # windows before noise is held against a session: one outlier in
 
 @dataclass(frozen=True)
 class Levels:
-    """Both levels on the log scale, and the bounds of the log likelihood ratio between them."""
+    """Both levels, as asked and on the log scale, and the bounds of the evidence between them.
 
+    The evidence is the log likelihood ratio of `caught` against `allowed`.
+    """
+
+    tolerance: float
+    detect: float
     allowed: float
     caught: float
     fails_at: float
@@ -76,7 +82,7 @@ class Levels:
     def of(
         cls, tolerance: float, detect: float, alpha: float, beta: float, base: float = 1.0
     ) -> Levels:
-        """Levels for changes relative to `base`; raises `EnergyError` where they make no test."""
+        """Levels for changes relative to `base`; raises `EnergyError` if they make no test."""
         if not (math.isfinite(detect) and 0 <= tolerance < detect):
             raise EnergyError(
                 f"`detect` ({detect:g}) must be above `tolerance` ({tolerance:g}), and neither "
@@ -86,6 +92,8 @@ class Levels:
             if not 0 < budget < 0.5:
                 raise EnergyError(f"`{name}` is {budget:g}; choose an error rate from 0 to 0.5")
         return cls(
+            tolerance,
+            detect,
             allowed=math.log1p(tolerance / base),
             caught=math.log1p(detect / base),
             fails_at=math.log((1 - beta) / alpha),
@@ -100,7 +108,7 @@ class Levels:
     def edges(self, variance: float, height: float = 1.0) -> tuple[float | None, float]:
         """The changes, either way, up to which a figure is within and from which it has changed.
 
-        The first is None where so large a variance lets no change be called within.
+        The first is None if so large a variance lets no change be called within.
         """
         middle, scale = (self.allowed + self.caught) / 2, variance / (self.caught - self.allowed)
         within = middle + height * self.passes_at * scale
@@ -132,7 +140,7 @@ class Look:
 def look_at_session(values: Sequence[float], spread: Spread, levels: Levels, most: int) -> Look:
     """Compare the logarithms of a session's windows with a baseline of sessions."""
     count = len(values)
-    mean, squares = _moments(values)
+    mean, squares = moments(values)
     change = mean - spread.centre
     worth = _worth(spread)
     within = (worth * spread.sw2 + squares) / (count + worth - 1)
@@ -157,10 +165,10 @@ def look_at_pairs(
 ) -> Look:
     """Judge log ratios of interleaved pairs; without `spread` from the pairs alone.
 
-    The pairs are also left to themselves where they vary more than the baseline's windows could.
+    The pairs are also left to themselves if they vary more than the baseline's windows could.
     """
     count = len(differences)
-    change, squares = _moments(differences)
+    change, squares = moments(differences)
     prior = None if spread is None else 2 * spread.sw2 * (1 - spread.rho)
     degrees = float(count - 1)
     if spread is not None and prior is not None and not _exceeds(squares, degrees, prior, spread):
@@ -193,11 +201,6 @@ def pair_drift(differences: Sequence[float], base_first: Sequence[bool]) -> floa
     forth = [d for d, first in zip(differences, base_first, strict=True) if first]
     back = [d for d, first in zip(differences, base_first, strict=True) if not first]
     return (fmean(forth) - fmean(back)) / 2 if forth and back else None
-
-
-def _moments(values: Sequence[float]) -> tuple[float, float]:
-    mean = fmean(values)
-    return mean, sum((value - mean) ** 2 for value in values)
 
 
 def _worth(spread: Spread) -> float:

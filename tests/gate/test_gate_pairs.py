@@ -194,3 +194,14 @@ def test_savings_below_zero_are_a_figure_like_any_other() -> None:
     stored = [PairStats(-0.1 + 0.001 * (n % 3), 0.004, 10) for n in range(8)]
     assert save(SavingsGate(stored), -0.1).outcome == "within"
     assert save(SavingsGate(stored), -0.2).outcome == "regression"
+
+
+def test_pairs_without_any_order_decide_nothing_and_break_nothing() -> None:
+    stored = [PairStats(mean=0.5, sd=5.0, pairs=4), PairStats(mean=0.5, sd=5.0, pairs=4)]
+    gate = SavingsGate(stored, max_pairs=3)
+
+    for baseline, candidate in ((1.0, 1e-9), (1e-9, 1.0), (1.0, 1e-9)):
+        gate.add(baseline, candidate)
+
+    assert gate.verdict is not None
+    assert gate.verdict.outcome in ("inconclusive", "invalid")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 from scipy import special, stats
 
-from pytest_energy.gate.gates import SavingsGate
 from pytest_energy.stats.distributions import (
     f_quantile,
     regularised_beta,
     unbiased_autocorrelation,
     variance_inflation,
 )
-from pytest_energy.stats.noise import PairStats
 
 
 @pytest.mark.parametrize("probability", [0.5, 0.95, 0.999])
@@ -40,14 +38,3 @@ def test_the_bias_of_an_autocorrelation_is_taken_off() -> None:
     """To first order an estimate from n values is low by (1 + 3 rho) / n."""
     for rho in (0.0, 0.5):
         assert unbiased_autocorrelation(rho - (1 + 3 * rho) / 50, 50) == pytest.approx(rho)
-
-
-def test_pairs_without_any_order_decide_nothing_and_break_nothing() -> None:
-    stored = [PairStats(mean=0.5, sd=5.0, pairs=4), PairStats(mean=0.5, sd=5.0, pairs=4)]
-    gate = SavingsGate(stored, max_pairs=3)
-
-    for baseline, candidate in ((1.0, 1e-9), (1e-9, 1.0), (1.0, 1e-9)):
-        gate.add(baseline, candidate)
-
-    assert gate.verdict is not None
-    assert gate.verdict.outcome in ("inconclusive", "invalid")
