@@ -13,8 +13,6 @@ from pytest_energy.meters.nvml.power_integrator import CURVE_SECONDS, Trace, mea
 from pytest_energy.meters.protocol import MOST_POINTS, power_trace
 from pytest_energy.results.json_codec import as_json, from_json
 
-pytestmark = pytest.mark.realtime
-
 WINDOW = """
 import json, time
 from pytest_energy import open_meter, window
@@ -57,6 +55,7 @@ def test_the_integral_gives_back_the_powers_that_it_was_made_of() -> None:
     assert len(powers) == pytest.approx(3.0 / CURVE_SECONDS, rel=0.25)
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize("tick_seconds", [0.05, None])
 def test_a_card_shows_its_power_with_a_counter_and_without(
     tmp_path: Path, tick_seconds: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +29,7 @@ CLOCK_MOVED_SECONDS = 0.05
 """A step of the system's clock in a window that readings, which go by it, do not survive."""
 
 _LEAST_READINGS = 2
-_LOOK_SECONDS = 0.25
+_SHORTEST_LOOK, _LONGEST_LOOK = 0.005, 0.25
 
 
 class Source(Protocol):
@@ -72,16 +73,9 @@ class WallMeter:
 
         Raises `EnergyError` where the readings do not cover all of it.
         """
-        give_up = time.monotonic() + self._patience
-        while True:
-            self._refresh()
-            if (self._trace.last or 0.0) >= ended or time.monotonic() >= give_up:
-                break
-            time.sleep(min(max(self.update_period_seconds / 4, 0.005), _LOOK_SECONDS))
-        try:
-            return self._trace.between(started, ended)
-        except NotCoveredError as error:
-            raise self._missing(str(error)) from None
+        self._refresh()
+        self._wait_until(lambda: (self._trace.last or 0.0) >= ended, self._patience)
+        return self._covered(started, ended)
 
     def begin(self) -> WallSpan:
         """Begin a window now."""
@@ -92,11 +86,8 @@ class WallMeter:
         self._refresh()
         last = self._trace.last or 0.0
         age = time.time() - last
-        try:
-            found = self._trace.between(self._opened, last)
-        except NotCoveredError as error:
-            raise self._missing(str(error)) from None
-        return Reading(time.monotonic() - age, {DOMAIN: found.joules})
+        joules = self._covered(self._opened, last).joules
+        return Reading(time.monotonic() - age, {DOMAIN: joules})
 
     def conditions(self) -> Conditions:
         """Whether readings still come."""
@@ -120,17 +111,29 @@ class WallMeter:
         return PATIENCE_PERIODS * self.update_period_seconds + PATIENCE_SECONDS
 
     def _first_readings(self) -> None:
-        give_up = time.monotonic() + PATIENCE_SECONDS
         self._refresh()
-        while self._trace.readings < _LEAST_READINGS:
+        if not self._wait_until(lambda: self._trace.readings >= _LEAST_READINGS, PATIENCE_SECONDS):
+            why = self._source.trouble or f"{self._trace.readings} in {PATIENCE_SECONDS:g} s"
+            raise MeterUnavailableError(
+                f"meter `wall`: `{self._source.shown}` has fewer than {_LEAST_READINGS} "
+                f"readings ({why}); let it run first, then try again"
+            )
+
+    def _wait_until(self, ready: Callable[[], bool], seconds: float) -> bool:
+        """Take readings in until it is ready; False: it is not after so long."""
+        give_up = time.monotonic() + seconds
+        while not ready():
             if time.monotonic() >= give_up:
-                why = self._source.trouble or f"{self._trace.readings} in {PATIENCE_SECONDS:g} s"
-                raise MeterUnavailableError(
-                    f"meter `wall`: `{self._source.shown}` has fewer than {_LEAST_READINGS} "
-                    f"readings ({why}); let it run first, then try again"
-                )
-            time.sleep(_LOOK_SECONDS / 10)
+                return False
+            time.sleep(min(max(self.update_period_seconds / 4, _SHORTEST_LOOK), _LONGEST_LOOK))
             self._refresh()
+        return True
+
+    def _covered(self, started: float, ended: float) -> WallJoules:
+        try:
+            return self._trace.between(started, ended)
+        except NotCoveredError as error:
+            raise self._missing(str(error)) from None
 
     def _refresh(self) -> None:
         if self._closed:

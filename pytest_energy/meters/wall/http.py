@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from base64 import b64encode
@@ -23,7 +22,7 @@ from pytest_energy.meters.wall.trace import (
     WallReading,
     WallTrace,
     figure,
-    flat,
+    json_fields,
 )
 
 INTERVAL_SECONDS = 1.0
@@ -135,11 +134,10 @@ class WallPlug:
 
     def _ask(self, url: str, form: Form) -> WallReading:
         began = time.time()
-        answer = self._get(url)
+        fields = self._get(url)
         ended = time.time()
-        if form.good and answer.get(form.good) is False:
+        if form.good and fields.get(form.good) == str(False):
             raise _PlugError(f"says that its figures are not valid (`{form.good}`)")
-        fields = flat(answer)
         try:
             watts = figure(fields[form.watts])
             joules = None
@@ -152,7 +150,7 @@ class WallPlug:
         stamp = Figure((began + ended) / 2, max(ended - began, 0.0))
         return WallReading(stamp, watts, joules)
 
-    def _get(self, url: str) -> Mapping[str, object]:
+    def _get(self, url: str) -> Mapping[str, str]:
         try:
             with self._opener.open(url, timeout=self._timeout) as response:
                 text = response.read(_MOST_BYTES)
@@ -163,12 +161,11 @@ class WallPlug:
             reason = getattr(error, "reason", error)
             raise _PlugError(f"does not answer ({reason})", silent=True) from None
         try:
-            answer = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+            return json_fields(text)
         except ValueError:
             raise _PlugError("answers with something that is no JSON") from None
-        if not isinstance(answer, dict):
-            raise _PlugError("answers with no JSON object")
-        return answer
+        except TypeError:
+            raise _PlugError("answers with no JSON object") from None
 
 
 def _taken_apart(url: str) -> tuple[str, str, list[tuple[str, str]]]:

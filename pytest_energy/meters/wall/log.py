@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections import deque
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from pytest_energy.meters.wall.trace import (
     WallReading,
     WallTrace,
     figure,
-    flat,
+    json_fields,
     moment,
     plain,
 )
@@ -111,7 +110,10 @@ class WallLog:
         if not text or text.startswith("#") or text == self._header:
             return None
         if text.startswith("{"):
-            return self._of_fields(self._json(text))
+            try:
+                return self._of_fields(json_fields(text))
+            except ValueError:
+                raise self._error("is no JSON object") from None
         if self._columns is None:
             self._read_header(text)
             return None
@@ -119,13 +121,6 @@ class WallLog:
         if len(cells) != len(self._columns):
             raise self._error(f"has {len(cells)} columns, the header {len(self._columns)}")
         return self._of_fields(dict(zip(self._columns, cells, strict=True)))
-
-    def _json(self, text: str) -> Mapping[str, str]:
-        try:
-            document = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
-        except ValueError:
-            raise self._error("is no JSON object") from None
-        return flat(document)
 
     def _read_header(self, text: str) -> None:
         self._header = text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from bisect import bisect_left, bisect_right
@@ -50,14 +51,25 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "_", name.strip().lower()).strip("_")
 
 
-def flat(document: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """Numbers and texts of nested JSON objects, by their plain names joined with dots."""
+def json_fields(text: str | bytes) -> dict[str, str]:
+    """Figures, texts and truths of nested JSON objects, by their plain names joined with dots.
+
+    Raises `ValueError` for what is no JSON, `TypeError` for what is no object.
+    """
+    # As they are written, since a figure's last digit says how fine it is.
+    document = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+    if not isinstance(document, dict):
+        raise TypeError("no JSON object")
+    return _flat(document)
+
+
+def _flat(document: Mapping[str, Any], above: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in document.items():
-        if isinstance(value, Mapping):
-            found.update(flat(value, f"{above}{plain(name)}."))
-        elif isinstance(value, str):
-            found[above + plain(name)] = value
+        if isinstance(value, dict):
+            found.update(_flat(value, f"{above}{plain(name)}."))
+        elif isinstance(value, str | bool):
+            found[above + plain(name)] = str(value)
     return found
 
 

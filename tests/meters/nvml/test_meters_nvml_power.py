@@ -9,8 +9,6 @@ import pytest
 
 from pytest_energy.meters.nvml.power_integrator import SENSOR_SHIFT, Trace, between
 
-pytestmark = pytest.mark.realtime
-
 
 def test_constant_power() -> None:
     trace = Trace()
