@@ -65,7 +65,7 @@ def git_bytes(folder: Path, *arguments: str) -> bytes:
 
 
 def attempt(folder: Path, *arguments: str) -> str | None:
-    """What a git command prints, None where it fails."""
+    """What a git command prints, None if it fails."""
     try:
         return git(folder, *arguments)
     except GitError:
@@ -103,7 +103,7 @@ def find_revision(asked: str, option: str, root: Path) -> Revision:
 def merge_target(variables: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
     """(branch, commit) that a pull request or a merge queue's group on GitHub goes into.
 
-    None where CI says nothing of the kind; the commit is empty where it says the branch alone.
+    None if CI says nothing of the kind; the commit is empty if it says the branch alone.
     """
     branch = variables.get("GITHUB_BASE_REF", "")
     path = variables.get("GITHUB_EVENT_PATH")
@@ -164,7 +164,7 @@ def _automatic(option: str, toplevel: Path) -> str:
 
 
 def _before(option: str, toplevel: Path, base: str) -> str:
-    """The base, or its parent where the working tree is that commit, as after a merge."""
+    """The base, or its parent if the working tree is that commit, as after a merge."""
     same = base == _commit(toplevel, "HEAD")
     if not same or git(toplevel, "status", "--porcelain", "--untracked-files=no"):
         return base
@@ -234,7 +234,7 @@ class Interpreter:
 
 
 def find_interpreter(asked: str, root: Path) -> Interpreter:
-    """The interpreter of `python:PATH`; raises `EnergyError` where no side can run in it."""
+    """The interpreter of `python:PATH`; raises `EnergyError` if no side can run in it."""
     # Not resolved: a virtual environment's python is a link to another's.
     path = Path(os.path.abspath(root / Path(asked.removeprefix(PREFIX)).expanduser()))
     option = f"`--energy-compare={asked}`"

@@ -287,7 +287,7 @@ def command_of(process: Any) -> list[str]:
 TWO_NODES = """
 import pytest
 
-@pytest.mark.energy(max_windows=3, tokens=12000)
+@pytest.mark.energy(max_windows=3, tokens=5000)
 def test_nodes(finetune, energy_gate):
     run = finetune("sst2", "bert-tiny", processes=2, nodes=2, timeout_seconds=120)
     energy_gate.check("joules_per_token", run)
@@ -320,7 +320,7 @@ def test_two_nodes_add_up_to_the_known_joules(
         result = pytester.runpytest_subprocess(
             "--energy-json=run.json", "--energy-meter=nvml", "--energy-idle-seconds=0"
         )
-        # Nobody is left waiting where the run breaks off.
+        # Nobody is left waiting when the run breaks off.
         assert other.wait(30) != 0
     finally:
         other.kill()

@@ -74,8 +74,9 @@ class Torchrun:
 class RankGroup:
     """`processes` ranks over `nodes` nodes, this one first; they wait for calls until closed.
 
-    `EnergyError` if they cannot be started or, in a call, one dies or all take longer than
-    `timeout_seconds`: every process that was started here has ended by then.
+    `runs` are the numbers of those that still need them. `EnergyError` if they cannot be started
+    or, in a call, one dies or all take longer than `timeout_seconds`: every process that was
+    started here has ended by then.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class RankGroup:
     ) -> None:
         self.processes, self.nodes = processes, nodes
         self.timeout_seconds = timeout_seconds
+        self.runs: set[int] = set()
         self._channel: Channel | None = None
         arguments = rendezvous(processes, nodes)
         listener = Listener()
