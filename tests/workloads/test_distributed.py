@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,14 +87,13 @@ def prepared(groups: RankGroups, meter: Meter, **settings: Any) -> DistributedFi
 
 def shards() -> list[FineTuning]:
     """What each of two ranks trains, in this process."""
-    whole = alone()
-    return [
-        FineTuning(whole.workload, open_data("synthetic"), SteadyMeter(), TOKENS, "cpu", (rank, 2))
-        for rank in range(2)
-    ]
+    parts = open_data("synthetic"), SteadyMeter(), TOKENS, "cpu"
+    return [FineTuning(alone().workload, *parts, (rank, 2)) for rank in range(2)]
 
 
+@cache
 def alone() -> FineTuning:
+    """The same in one process; it is looked at and never trained."""
     return prepare(
         "sst2",
         "bert-tiny",
