@@ -22,7 +22,7 @@ class OtherWorkError(EnergyError):
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a side says of one of its runs; `fields` are its workload's, where it has any."""
+    """What a side says of one of its runs; `fields` are its workload's, if it has any."""
 
     id: str
     digest: str | None
@@ -56,7 +56,7 @@ def facts_of_run(run: Run) -> dict[str, Any]:
 
 
 def require_same_work(base: RunFacts, head: RunFacts) -> None:
-    """Raise `OtherWorkError` where task, model or data differ."""
+    """Raise `OtherWorkError` if task, model or data differ."""
     if base.id != head.id:
         raise OtherWorkError(
             f"the base fine-tunes `{base.id}` and the head `{head.id}`: another task or model "
@@ -86,7 +86,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 def foreign_module(
     folder: str, modules: Mapping[str, ModuleType], prefix: str = sys.prefix
 ) -> tuple[str, str] | None:
-    """(name, file) of a module that was imported from below a folder; None where there is none.
+    """(name, file) of a module that was imported from below a folder; None if there is none.
 
     What is installed there does not count: a virtual environment in the checkout serves both.
     """

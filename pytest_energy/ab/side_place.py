@@ -81,28 +81,23 @@ def _is_under(entry: str, folder: Path | None) -> bool:
     return folder is not None and Path(entry).resolve().is_relative_to(folder)
 
 
-# Options that select, report, distribute or write; True: a value follows.
-_DROPPED: dict[str, bool] = {
-    "-k": True, "-m": True, "-n": True, "-r": True, "-c": True, "-x": False, "-s": False,
-    "-v": False, "-q": False, "-l": False, "-h": False,
-    "--basetemp": True, "--cache-clear": False, "--cache-show": False, "--capture": True,
-    "--co": False, "--collect-only": False, "--color": True, "--config-file": True,
-    "--deselect": True, "--dist": True, "--durations": True, "--durations-min": True,
-    "--exitfirst": False, "--ff": False, "--failed-first": False, "--fixtures": False,
-    "--html": True, "--ignore": True, "--ignore-glob": True, "--junit-prefix": True,
-    "--junit-xml": True, "--junitprefix": True, "--junitxml": True, "--keep-duplicates": False,
-    "--last-failed": False, "--lf": False, "--lfnf": True, "--log-file": True,
-    "--looponfail": False, "--maxfail": True, "--maxprocesses": True, "--new-first": False,
-    "--nf": False, "--no-header": False, "--no-summary": False, "--numprocesses": True,
-    "--pdb": False, "--pyargs": False, "--quiet": False, "--report-log": True,
-    "--rootdir": True, "--self-contained-html": False, "--setup-plan": False,
-    "--setup-show": False, "--show-capture": True, "--stepwise": False, "--stepwise-skip": False,
-    "--sw": False, "--tb": True, "--trace": False, "--tx": True, "--verbose": False,
-    "--verbosity": True,
+# Options that select, report, distribute or write.
+_DROPPED = {
+    "-x", "-s", "-v", "-q", "-l", "-h", "--cache-clear", "--cache-show", "--co", "--collect-only",
+    "--exitfirst", "--ff", "--failed-first", "--fixtures", "--keep-duplicates", "--last-failed",
+    "--lf", "--looponfail", "--new-first", "--nf", "--no-header", "--no-summary", "--pdb",
+    "--pyargs", "--quiet", "--self-contained-html", "--setup-plan", "--setup-show", "--stepwise",
+    "--stepwise-skip", "--sw", "--trace", "--verbose",
+}  # fmt: skip
+_DROPPED_WITH_VALUE = {
+    "-k", "-m", "-n", "-r", "-c", "--basetemp", "--capture", "--color", "--config-file",
+    "--deselect", "--dist", "--durations", "--durations-min", "--html", "--ignore", "--ignore-glob",
+    "--junit-prefix", "--junit-xml", "--junitprefix", "--junitxml", "--lfnf", "--log-file",
+    "--maxfail", "--maxprocesses", "--numprocesses", "--report-log", "--rootdir", "--show-capture",
+    "--tb", "--tx", "--verbosity",
 }  # fmt: skip
 _KEPT_SHORT = ("-p", "-o", "-W")
-_COVERAGE = ("--cov", "--no-cov")
-_OURS = "--energy-"
+_DROPPED_PREFIXES = ("--energy-", "--cov", "--no-cov")
 
 
 def passed_on(
@@ -118,10 +113,9 @@ def passed_on(
         width = 1
         if word.startswith("--"):
             name, separate = word.partition("=")[0], "=" not in word
-            if name in _DROPPED or name.startswith(_OURS):
-                takes = _DROPPED.get(name, name in value_options)
-                width += takes and separate
-            elif not name.startswith(_COVERAGE):
+            if name in _DROPPED_WITH_VALUE or name in value_options:
+                width += separate
+            elif name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES):
                 kept.append(word)
         elif word.startswith("-") and len(word) > 1:
             short = word[:2]
@@ -130,7 +124,7 @@ def passed_on(
                 width += alone
                 kept += [word, *following] if alone else [word]
             else:
-                width += alone and _DROPPED.get(short, False)
+                width += alone and short in _DROPPED_WITH_VALUE
         elif word in files:
             files.remove(word)
         else:

@@ -17,7 +17,7 @@ from pytest_energy.ab.same_work import RunFacts
 from pytest_energy.ab.side_place import SidePlace
 from pytest_energy.child_process import ChildProcess, tail_of
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import Channel, ClosedError, Message
+from pytest_energy.ipc import STALL_SECONDS, Channel, ClosedError, Message
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter
 from pytest_energy.results import VerdictRecord
@@ -133,7 +133,7 @@ class SideProcess:
                 ours.close()
                 text = str(error)
                 raise SideFaultError(place.name, place.reference, "start", text) from None
-        return Channel(ours), child
+        return Channel(ours, min(self._timeout, STALL_SECONDS)), child
 
     def _send(self, kind: str, **fields: Any) -> None:
         try:

@@ -18,17 +18,15 @@ DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "mast
 # Variables by which a caller (a hook, for one) may point git at another repository.
 _MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
 
-
 PREFIX = "python:"
 LEAST = (3, 10)
-_SECONDS = 120
-# A side meters by us and stores nothing: of what the package depends on it imports no more.
-_NEEDED = ("pytest",)
+_PROBE_SECONDS = 120
 _PROBE = """
-import importlib.util, json, sys
-found = {name: importlib.util.find_spec(name) is not None for name in sys.argv[1:]}
-worker = found["pytest_energy"] and importlib.util.find_spec("pytest_energy.ab") is not None
-print(json.dumps({"version": list(sys.version_info[:3]), "found": found, "worker": worker}))
+import json, sys
+from importlib.util import find_spec
+found = {name: find_spec(name) is not None for name in ("pytest", "pytest_energy")}
+worker = found["pytest_energy"] and find_spec("pytest_energy.ab") is not None
+print(json.dumps({"version": list(sys.version_info[:3]), "worker": worker, **found}))
 """
 
 
@@ -67,7 +65,7 @@ def git_bytes(folder: Path, *arguments: str) -> bytes:
 
 
 def attempt(folder: Path, *arguments: str) -> str | None:
-    """What a git command prints, None where it fails."""
+    """What a git command prints, None if it fails."""
     try:
         return git(folder, *arguments)
     except GitError:
@@ -105,7 +103,7 @@ def find_revision(asked: str, option: str, root: Path) -> Revision:
 def merge_target(variables: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
     """(branch, commit) that a pull request or a merge queue's group on GitHub goes into.
 
-    None where CI says nothing of the kind; the commit is empty where it says the branch alone.
+    None if CI says nothing of the kind; the commit is empty if it says the branch alone.
     """
     branch = variables.get("GITHUB_BASE_REF", "")
     path = variables.get("GITHUB_EVENT_PATH")
@@ -166,7 +164,7 @@ def _automatic(option: str, toplevel: Path) -> str:
 
 
 def _before(option: str, toplevel: Path, base: str) -> str:
-    """The base, or its parent where the working tree is that commit, as after a merge."""
+    """The base, or its parent if the working tree is that commit, as after a merge."""
     same = base == _commit(toplevel, "HEAD")
     if not same or git(toplevel, "status", "--porcelain", "--untracked-files=no"):
         return base
@@ -236,7 +234,7 @@ class Interpreter:
 
 
 def find_interpreter(asked: str, root: Path) -> Interpreter:
-    """The interpreter of `python:PATH`; raises `EnergyError` where no side can run in it."""
+    """The interpreter of `python:PATH`; raises `EnergyError` if no side can run in it."""
     # Not resolved: a virtual environment's python is a link to another's.
     path = Path(os.path.abspath(root / Path(asked.removeprefix(PREFIX)).expanduser()))
     option = f"`--energy-compare={asked}`"
@@ -251,18 +249,16 @@ def find_interpreter(asked: str, root: Path) -> Interpreter:
         raise EnergyError(
             f"{option} is Python {version}; a side needs {LEAST[0]}.{LEAST[1]} or newer"
         )
-    found = answer["found"]
-    missing = [name for name in _NEEDED if not found[name]]
-    if missing:
+    # A side meters by us and stores nothing: of all that our package needs it imports no more.
+    if not answer["pytest"]:
         raise EnergyError(
-            f"{option} lacks {', '.join(f'`{name}`' for name in missing)}, which a side needs; "
-            f"`{path} -m pip install {' '.join(missing)}`"
+            f"{option} lacks `pytest`, which a side needs; `{path} -m pip install pytest`"
         )
-    if found["pytest_energy"] and not answer["worker"]:
+    if answer["pytest_energy"] and not answer["worker"]:
         raise EnergyError(
             f"{option} has a pytest-energy that knows no A/B; upgrade or uninstall it there"
         )
-    return Interpreter(str(path), version, lends=not found["pytest_energy"])
+    return Interpreter(str(path), version, lends=not answer["pytest_energy"])
 
 
 def lend_package(folder: Path) -> str:
@@ -272,15 +268,14 @@ def lend_package(folder: Path) -> str:
 
 
 def _asked(path: Path, option: str) -> dict[str, Any]:
-    names = [*_NEEDED, "pytest_energy"]
     try:
         done = subprocess.run(
-            [str(path), "-c", _PROBE, *names],
+            [str(path), "-c", _PROBE],
             cwd=path.parent,  # not the tree, whose packages would answer for the interpreter's
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=_PROBE_SECONDS,
             check=False,
         )
         answer: dict[str, Any] = json.loads(done.stdout)

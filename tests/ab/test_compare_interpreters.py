@@ -109,18 +109,18 @@ def program(path: Path, body: str) -> Path:
     return path
 
 
-def answer(version: str, **found: bool) -> str:
-    names = json.dumps({"pytest": True, "pytest_energy": False, **found})
-    return f"""echo '{{"version": {version}, "found": {names}, "worker": false}}'"""
+def answer(version: list[int], **found: bool) -> str:
+    said = {"version": version, "pytest": True, "pytest_energy": False, "worker": False, **found}
+    return f"echo '{json.dumps(said)}'"
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
         ("exit 3", "does not answer as a Python interpreter"),
-        (answer("[3, 9, 1]"), r"is Python 3\.9\.1; a side needs 3\.10"),
-        (answer("[3, 12, 1]", pytest=False), "lacks `pytest`, .* -m pip install pytest`"),
-        (answer("[3, 12, 1]", pytest_energy=True), "knows no A/B; upgrade"),
+        (answer([3, 9, 1]), r"is Python 3\.9\.1; a side needs 3\.10"),
+        (answer([3, 12, 1], pytest=False), "lacks `pytest`, .* -m pip install pytest`"),
+        (answer([3, 12, 1], pytest_energy=True), "knows no A/B; upgrade"),
     ],
 )  # fmt: skip
 def test_interpreters_that_cannot_run_a_side(tmp_path: Path, body: str, message: str) -> None:
@@ -131,7 +131,7 @@ def test_interpreters_that_cannot_run_a_side(tmp_path: Path, body: str, message:
 
 
 def test_an_interpreter_without_our_package_is_lent_it(tmp_path: Path) -> None:
-    path = program(tmp_path / "python", answer("[3, 12, 1]"))
+    path = program(tmp_path / "python", answer([3, 12, 1]))
 
     found = targets.find_interpreter("python:python", tmp_path)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import Pipe
+from pathlib import Path
 
 import pytest
 
-from pytest_energy.ab.messages import VERSION, expect
+from pytest_energy.ab.messages import VERSION, SideFaultError, expect
 from pytest_energy.ab.remote_meter import MeterServer, RemoteMeter, facts_of
+from pytest_energy.ab.side_place import SidePlace
+from pytest_energy.ab.side_process import SideProcess, SideSettings
 from pytest_energy.errors import EnergyError
 from pytest_energy.ipc import Channel, ClosedError
 from pytest_energy.metering import window
@@ -102,3 +106,49 @@ def test_a_worker_of_another_version_says_so() -> None:
     assert told["text"] == f"{VERSION}, not {VERSION + 1}"
     ours.close()
     theirs.close()
+
+
+# Stands in for a side's interpreter, which is called with `-m`, a module and a descriptor.
+IMPOSTOR = """#!{python}
+import os, sys, time
+from multiprocessing.connection import Connection
+side = Connection(int(sys.argv[3]))
+print("what it printed", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("time.sleep(60)", r"hangs: it comes to no check within 1 s \(`--energy-side-timeout`\)"),
+        ("while True: side.send_bytes(b'{\"kind\": \"read\"}'); side.recv_bytes()",
+         "comes to no check within 1 s"),
+        ("os.write(side.fileno(), b'hello, world'); time.sleep(60)", "no message"),
+        ("os.write(side.fileno(), bytes(3)); time.sleep(60)", "no message"),
+        ("side.send_bytes(b'{\"kind\": \"window\"}')", "`window` where `ready` was due"),
+        ("side.close(); sys.exit(3)", "died: its process ended with code 3"),
+    ],
+    ids=["nothing", "calls without end", "garbage", "half a message", "another", "its end"],
+)  # fmt: skip
+def test_whatever_a_side_sends_it_is_given_up_in_time(
+    tmp_path: Path, code: str, message: str
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(IMPOSTOR.format(python=sys.executable) + code)
+    program.chmod(0o755)
+    place = SidePlace("base", "HEAD", str(program), tmp_path, tmp_path, ())
+    side = SideProcess(place, ["test_mine.py"], SideSettings(1000, None, 1.0), Lamp())
+
+    with pytest.raises(EnergyError, match=message) as said:
+        side.come_to(0, ())
+    side.stop()
+
+    if isinstance(said.value, SideFaultError):
+        assert said.value.tail == "what it printed"
+
+
+def test_a_side_that_cannot_start_is_named(tmp_path: Path) -> None:
+    place = SidePlace("base", "HEAD", str(tmp_path / "none"), tmp_path, tmp_path, ())
+
+    with pytest.raises(SideFaultError, match=r"the base \(`HEAD`\) does not start: .*none"):
+        SideProcess(place, [], SideSettings(1000, None, 1.0), Lamp())

@@ -1,4 +1,4 @@
-"""Which commit is the base, and what is said where there is none."""
+"""Which commit is the base, and what is said if there is none."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def join(name: str, parts: Sequence[Part]) -> Window:
 
     Uncertainties are added up, since nodes of one kind err alike. Domains and notes of several
     nodes begin with the node's number, `node0/gpu:0`. What is wrong on one node is wrong with all.
-    `EnergyError` where ranks took unequal numbers of steps, or a node was not metered once.
+    `EnergyError` if ranks took unequal numbers of steps, or a node was not metered once.
     """
     metered = sorted(
         ((part.node, part.window) for part in parts if part.window is not None),
@@ -147,12 +147,10 @@ class DistributedFineTuning:
     def close(self) -> None:
         """Free the model on all ranks; a second call does nothing."""
         number, self._number = self._number, None
-        if number is not None and self._group.alive:
-            self._group.call("drop", run=number)
-
-    def uses(self, group: RankGroup) -> bool:
-        """Whether it still needs those ranks."""
-        return self._number is not None and self._group is group
+        if number in self._group.runs:
+            self._group.runs.remove(number)
+            if self._group.alive:
+                self._group.call("drop", run=number)
 
     def _window(self, *, exchange: bool) -> Window:
         metered = self._group.call("window", run=self._own_number(), exchange=exchange)
@@ -160,7 +158,7 @@ class DistributedFineTuning:
 
     def _own_number(self) -> int:
         if self._number is None:
-            raise EnergyError(f"`{self.id}` was closed: prepare it again to buy another window")
+            raise EnergyError(f"`{self.id}` was closed: prepare it again to measure another window")
         return self._number
 
 
@@ -169,7 +167,6 @@ class RankGroups:
 
     def __init__(self) -> None:
         self._groups: dict[tuple[object, ...], RankGroup] = {}
-        self._runs: list[DistributedFineTuning] = []
         self._numbers = itertools.count()
 
     def prepare(
@@ -218,9 +215,8 @@ class RankGroups:
             data=str(data.root.resolve()) if isinstance(data, LocalSource) else data.kind,
             models=None if models is None else str(models.resolve()),
         )
-        run = DistributedFineTuning(group, number, workload, loaded)
-        self._runs.append(run)
-        return run
+        group.runs.add(number)
+        return DistributedFineTuning(group, number, workload, loaded)
 
     def close(self) -> None:
         """End all ranks."""
@@ -231,15 +227,11 @@ class RankGroups:
     def _group(self, *key: Any) -> RankGroup:
         known = self._groups.get(key)
         if known is None or not known.alive:
-            self._close_idle()
+            for group in self._groups.values():
+                if not group.runs:  # its models' memory may be needed
+                    group.close()
             known = self._groups[key] = RankGroup(*key)
         return known
-
-    def _close_idle(self) -> None:
-        """End the ranks whose runs are all closed: they would take up memory of the GPUs."""
-        for group in self._groups.values():
-            if not any(run.uses(group) for run in self._runs):
-                group.close()
 
 
 def visible_gpus(meter: Meter) -> int:

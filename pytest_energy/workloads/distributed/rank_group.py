@@ -9,7 +9,6 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,15 +30,6 @@ _ROOT_CAUSE = re.compile(
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Which rank of this node ended first, how, and the last it wrote to stderr."""
-
-    rank: int
-    how: str
-    tail: str
-
-
 class Torchrun:
     """torchrun on this node; its ranks' output goes to files, which are kept until `close`."""
 
@@ -55,14 +45,15 @@ class Torchrun:
         """Whether torchrun ends of itself within so long."""
         return self._child.wait(seconds) is not None
 
-    def failure(self) -> Failure | None:
-        """What torchrun says of the rank that failed first; None if it names none."""
+    def failure(self) -> tuple[int, str] | None:
+        """The rank that failed first by what torchrun says, and how; None if it names none."""
         found = _ROOT_CAUSE.search(self._child.output.read_text(errors="replace"))
         if found is None:
             return None
         rank, exit_code = int(found["rank"]), int(found["code"])
         how = signal_name(exit_code) or f"exit code {exit_code}"
-        return Failure(rank, how, self._tails().get(rank, ""))
+        tail = self._tails().get(rank)
+        return rank, f"{how}:\n{tail}" if tail else f"{how} and wrote nothing to stderr"
 
     def last_words(self) -> str:
         """The last lines of each rank of this node, else torchrun's last, which names its error."""
@@ -83,8 +74,9 @@ class Torchrun:
 class RankGroup:
     """`processes` ranks over `nodes` nodes, this one first; they wait for calls until closed.
 
-    `EnergyError` if they cannot be started or, in a call, one dies or all take longer than
-    `timeout_seconds`: every process that was started here has ended by then.
+    `runs` are the numbers of those that still need them. `EnergyError` if they cannot be started
+    or, in a call, one dies or all take longer than `timeout_seconds`: every process that was
+    started here has ended by then.
     """
 
     def __init__(
@@ -98,6 +90,7 @@ class RankGroup:
     ) -> None:
         self.processes, self.nodes = processes, nodes
         self.timeout_seconds = timeout_seconds
+        self.runs: set[int] = set()
         self._channel: Channel | None = None
         arguments = rendezvous(processes, nodes)
         listener = Listener()
@@ -177,12 +170,12 @@ class RankGroup:
         self._torchrun.ended(ENDING_SECONDS)
         found = self._torchrun.failure()
         said, rank = answer.get("error"), answer.get("rank")
-        others = "" if self.nodes == 1 else "; the cause may stand in the output of another node"
-        if said is not None and (found is None or found.rank == rank or self.nodes > 1):
+        if said is not None and (found is None or found[0] == rank or self.nodes > 1):
             text = f"rank {rank} of {self.processes}: {said}"
         elif found is not None:
-            tail = f":\n{found.tail}" if found.tail else " and wrote nothing to stderr"
-            text = f"rank {found.rank} of {self.processes} ended with {found.how}{tail}{others}"
+            text = f"rank {found[0]} of {self.processes} ended with {found[1]}"
+            if self.nodes > 1:
+                text += "; the cause may stand in the output of another node"
         else:
             text = f"torchrun ended before its {self.processes} processes did"
             text += self._torchrun.last_words()
