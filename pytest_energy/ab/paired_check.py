@@ -13,8 +13,8 @@ from pytest_energy.ab.same_work import OtherWorkError, RunFacts, changed_setting
 from pytest_energy.ab.side_process import Ready
 from pytest_energy.baselines import session_stats
 from pytest_energy.checks import policy
-from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, summarise
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.savings import joined_digest, pair_id
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain

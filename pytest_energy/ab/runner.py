@@ -11,8 +11,8 @@ from pytest_energy.ab.messages import SideFaultError
 from pytest_energy.ab.paired_check import PairedCheck
 from pytest_energy.ab.paired_figures import PairedJoulesPerToken, PairedSavings
 from pytest_energy.ab.rounds import BASE, HEAD, SidePair
-from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import Run
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.runner import BaselineRunner
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.meters import Meter

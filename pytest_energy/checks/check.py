@@ -9,8 +9,8 @@ from typing import Any
 
 from pytest_energy.baselines import Reference, pooled_of, sessions_of
 from pytest_energy.checks import comparability, policy
-from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import InvalidEvidenceError, Sampler, Summary
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import BaselineRecorder
 from pytest_energy.errors import BaselineError, raised_elsewhere
 from pytest_energy.gate import Verdict

@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import fmean
 
 from pytest_energy.baselines import Reference, StoredSession
-from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.settings import Settings
 from pytest_energy.errors import BaselineError
 from pytest_energy.gate.explanation import Operating, explain

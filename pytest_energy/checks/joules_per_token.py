@@ -9,8 +9,8 @@ from typing import Any
 from pytest_energy.baselines import Entry, Reference, StoredSession, pooled_of, session_stats
 from pytest_energy.checks import comparability
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import Run, Sampler, require_run, summarise
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import raised_elsewhere
 from pytest_energy.gate.gates import SequentialGate
 from pytest_energy.metering import Window

@@ -1,17 +1,24 @@
-"""What a verdict means for its test: levels, windows, bands, and which outcomes fail where."""
+"""What a check goes by, and what its verdict means: levels, windows, bands, what fails where."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pytest_energy.baselines import Baseline, Entry
-from pytest_energy.checks.context import CheckContext
+from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks.settings import Settings, TestSettings
 from pytest_energy.errors import EnergyError
-from pytest_energy.outcomes import MOVED
+from pytest_energy.metering import Window
+from pytest_energy.metering.hardware import Hardware
+from pytest_energy.outcomes import MOVED, Method
 from pytest_energy.results import VerdictRecord
+from pytest_energy.stats.sequential import ErrorBudget
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 from pytest_energy.units import FRACTION, quantity
+
+MISSED = 0.03
+"""Share of changes as large as `detect` that one figure's gates may pass."""
 
 MOST_WINDOWS = 30
 """Windows, or pairs, that one verdict may cost unless the run says otherwise."""
@@ -24,6 +31,43 @@ MOST_ADVISORY_PAIRS = 12
 
 FAR = 2.0
 """Times outside a J/token band from elsewhere that fail: its conditions were not these."""
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """What the checks of one test go by.
+
+    `on_window` is told of each window by its run's name and number (0: warm-up), `on_output` title
+    and text of what a process printed that failed.
+    """
+
+    test: str
+    asked: TestSettings
+    settings: Settings
+    hardware: Hardware
+    method: Method
+    store: BaselineStore
+    error_budget: ErrorBudget
+    on_window: Callable[[str, int, Window], None]
+    on_output: Callable[[str, str], None]
+
+    def alpha(self) -> float:
+        """The next check's share of the false failures that one run allows itself."""
+        return self.error_budget.take(self.test) / self._stages
+
+    def settling_alpha(self) -> float:
+        """The same for the pairs that settle what the latest check left open."""
+        return self.error_budget.taken(self.test) / self._stages
+
+    @property
+    def beta(self) -> float:
+        """The share of changes to be caught that one gate may miss."""
+        return MISSED / self._stages
+
+    @property
+    def _stages(self) -> int:
+        """How many gates may judge one figure, which share its error rates."""
+        return 2 if self.settings.settle else 1
 
 
 @dataclass(frozen=True)

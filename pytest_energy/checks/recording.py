@@ -10,8 +10,8 @@ from statistics import fmean
 from pytest_energy.baselines import Entry, Reference, StoredSession
 from pytest_energy.baselines.writing import Recording
 from pytest_energy.checks import policy
-from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.steadiness import halves_agree
 from pytest_energy.units import difference, percent

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.joules_per_token import check_joules_per_token
 from pytest_energy.checks.measuring import Run
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.savings import check_savings
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.results import VerdictRecord

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pytest_energy.baselines import Reference, pair_stats, pooled_of
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import Run, Sampler, require_run, summarise_pairs
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import raised_elsewhere
 from pytest_energy.gate.gates import SavingsGate
 from pytest_energy.metering import Window

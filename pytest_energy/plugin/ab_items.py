@@ -1,4 +1,4 @@
-"""Tests as the metering process sees them under `--energy-compare`: only their sides run them."""
+"""An A/B as pytest runs it: its runner, and tests that only their sides run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.ab import Invocation
-from pytest_energy.ab.runner import PairedRunner, SkippedInHeadError
+from pytest_energy.ab import Comparison, Invocation
+from pytest_energy.ab.runner import PairedRunner, SettlingRunner, SkippedInHeadError
 from pytest_energy.ab.side_place import passed_on
-from pytest_energy.plugin.fixtures import user_errors
-from pytest_energy.plugin.items import asked_by, session_of
+from pytest_energy.plugin.items import asked_by, session_of, user_errors
 from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS
+from pytest_energy.plugin.session import EnergySession
 
 GATE = "energy_gate"
 
@@ -59,6 +59,17 @@ def replace_gated(items: list[pytest.Item]) -> None:
     for index, item in enumerate(items):
         if GATE in getattr(item, "fixturenames", ()) and item.parent is not None:
             items[index] = ComparedItem.from_parent(item.parent, name=item.name, original=item)
+
+
+def choose_runner(session: EnergySession, config: pytest.Config) -> None:
+    """Have checks done by an A/B; raises `EnergyError` if there is nothing to compare with."""
+    settings = session.settings
+    comparison = Comparison(settings, invocation_of(config))
+    session.close_later(comparison.close)
+    paired = PairedRunner(
+        comparison, lambda: session.meter, session.results.of, session.progress.note
+    )
+    session.runner = paired if settings.compare else SettlingRunner(paired)
 
 
 def invocation_of(config: pytest.Config) -> Invocation:

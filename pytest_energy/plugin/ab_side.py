@@ -17,8 +17,8 @@ import pytest
 from pytest_energy.ab.messages import VERSION, is_memory, last_error
 from pytest_energy.ab.remote_meter import RemoteMeter
 from pytest_energy.ab.same_work import facts_of_run, foreign_module
-from pytest_energy.checks.context import CheckContext
 from pytest_energy.checks.measuring import Run
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError
 from pytest_energy.ipc import Channel, ClosedError, Message
 from pytest_energy.metering import Window

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import pytest_energy.plugin
 from pytest_energy.errors import EnergyError
-from pytest_energy.plugin.options import value_of
+from pytest_energy.plugin.options import add_options, value_of
 
 _ARGUMENTS = (
-    # The plugin is given to pytest as it is, and must not be found a second time.
+    # The probe knows the options in the plugin's stead.
     *("-p", "no:energy"),
     # Neither other options nor code of the folder matter, and nothing is to be rewritten or shown.
     *("-o", "addopts=", "--noconftest", "--assert=plain", "--capture=no", "-W", "ignore"),
@@ -28,7 +27,7 @@ def configured(name: str, folder: Path) -> str | None:
     probe = _Probe(name)
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        code = pytest.main([*_ARGUMENTS, str(folder)], plugins=[pytest_energy.plugin, probe])
+        code = pytest.main([*_ARGUMENTS, str(folder)], plugins=[probe])
     if code != pytest.ExitCode.OK:
         raise EnergyError(
             f"`energy_{name}` cannot be read from the pytest configuration of `{folder}`: "
@@ -43,6 +42,10 @@ class _Probe:
     def __init__(self, name: str) -> None:
         self._name = name
         self.found: str | None = None
+
+    def pytest_addoption(self, parser: pytest.Parser) -> None:
+        """Know the plugin's options."""
+        add_options(parser)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> int:

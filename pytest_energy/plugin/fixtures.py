@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_energy.errors import EnergyError, raised_elsewhere
-from pytest_energy.plugin.items import asked_by, session_of
+from pytest_energy.errors import raised_elsewhere
+from pytest_energy.plugin.items import CLAIM, asked_by, session_of, user_errors
 
 if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Run
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_energy.workloads.step import Step
 
 __tracebackhide__ = raised_elsewhere
-
-CLAIM = pytest.StashKey["EnergyClaim"]()
 
 
 class Energy:
@@ -189,15 +187,3 @@ def finetune(
     yield make
     for end in endings:
         end()
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Show an error that the user can mend as one sentence, without a traceback."""
-    try:
-        yield
-        return
-    except EnergyError as error:
-        text = str(error)
-    # Without what it was raised from, which says the same.
-    raise pytest.fail.Exception(text, pytrace=False) from None

@@ -5,7 +5,8 @@ PYTEST_DONT_REWRITE.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ SESSION = pytest.StashKey["EnergySession"]()
 
 PLUGIN = "energy-run"
 """Under which the hooks of a run that meters are registered."""
+
+CLAIM = pytest.StashKey["EnergyClaim"]()
+"""Of a test: the claim that it makes."""
 
 FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})
 
@@ -82,3 +86,15 @@ def from_arguments(arguments: Mapping[str, Any], test: str) -> TestSettings:
     percent = {k: arguments[k] / 100 for k in ("tolerance", "detect") if k in arguments}
     counts = {k: int(arguments[k]) for k in ("tokens", "max_windows") if k in arguments}
     return TestSettings(**{**arguments, **percent, **counts})
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Show an error that the user can mend as one sentence, without a traceback."""
+    try:
+        yield
+        return
+    except EnergyError as error:
+        text = str(error)
+    # Without what it was raised from, which says the same.
+    raise pytest.fail.Exception(text, pytrace=False) from None

@@ -13,9 +13,8 @@ from pytest_energy.checks import policy
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import DECIDED
-from pytest_energy.plugin.fixtures import CLAIM, user_errors
-from pytest_energy.plugin.items import session_of
-from pytest_energy.plugin.reruns import note, stand
+from pytest_energy.plugin.items import CLAIM, session_of, user_errors
+from pytest_energy.plugin.other_plugins import note, stand
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.reports.github import properties
 from pytest_energy.reports.terminal import sentence, windows_table

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pytest_energy.baselines import baseline_path
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
@@ -28,22 +26,6 @@ def check_input(session: EnergySession) -> None:
     intensity(session.settings.region)
     if session.settings.update and session.hardware.key == "cpu":
         require_quiet_cpu()
-
-
-def choose_runner(session: EnergySession, config: pytest.Config) -> None:
-    """Choose how the run's checks go; raises `EnergyError` if there is nothing to compare with."""
-    settings = session.settings
-    if settings.compare or settings.settle:
-        from pytest_energy.ab import Comparison
-        from pytest_energy.ab.runner import PairedRunner, SettlingRunner
-        from pytest_energy.plugin.ab_items import invocation_of
-
-        comparison = Comparison(settings, invocation_of(config))
-        session.close_later(comparison.close)
-        paired = PairedRunner(
-            comparison, lambda: session.meter, session.results.of, session.progress.note
-        )
-        session.runner = paired if settings.compare else SettlingRunner(paired)
 
 
 def _check_hardware(session: EnergySession) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pytest_energy.baselines.calibration import Calibration
 from pytest_energy.baselines.reading import known_hardware
 from pytest_energy.baselines.store import BaselineStore
-from pytest_energy.checks.context import CheckContext
+from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.runner import BaselineRunner, GateRunner
 from pytest_energy.checks.settings import Settings, TestSettings
 from pytest_energy.errors import EnergyError

@@ -67,7 +67,7 @@ class EnergyPlugin:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of what an earlier attempt at the test reported."""
         if self._session is not None:
-            from pytest_energy.plugin.reruns import begin
+            from pytest_energy.plugin.other_plugins import begin
 
             begin(self._session.results, item)
 
@@ -75,7 +75,7 @@ class EnergyPlugin:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Fail a test whose verdict stands; else meter one that has a limit."""
         if self._session is not None:
-            from pytest_energy.plugin.reruns import fail_again
+            from pytest_energy.plugin.other_plugins import fail_again
 
             fail_again(item)
         limited = is_marked(item) and not getattr(item, "compared", False)
@@ -107,12 +107,12 @@ class EnergyPlugin:
         """End the attempt, and tell pytest-benchmark of its windows if a test uses both."""
         if self._session is None:
             return
-        from pytest_energy.plugin.reruns import end
+        from pytest_energy.plugin.other_plugins import end
 
         end(item)
         benchmark = getattr(item, "funcargs", {}).get("benchmark")
         if benchmark is not None:
-            from pytest_energy.plugin.pytest_benchmark import annotate
+            from pytest_energy.plugin.other_plugins import annotate
 
             annotate(self._session.results, item, benchmark)
 
@@ -122,7 +122,7 @@ class EnergyPlugin:
     ) -> None:
         """Tell pytest-benchmark which devices were metered."""
         if self._session is not None:
-            from pytest_energy.plugin.pytest_benchmark import describe_machine
+            from pytest_energy.plugin.other_plugins import describe_machine
 
             describe_machine(self._session, config, machine_info)
 
@@ -201,7 +201,7 @@ class EnergyPlugin:
     def begin(self, metered: Sequence[pytest.Item]) -> None:
         """Open the session for the tests that need it; bad input ends the run with exit code 4."""
         from pytest_energy.metering.cpu_load import cpu_use
-        from pytest_energy.plugin.preflight import check_input, choose_runner
+        from pytest_energy.plugin.preflight import check_input
         from pytest_energy.stats.sequential import ErrorBudget
 
         session = self._opened()
@@ -212,7 +212,10 @@ class EnergyPlugin:
             for item in metered:
                 asked_by(item)
             check_input(session)
-            choose_runner(session, self._config)
+            if session.settings.compare or session.settings.settle:
+                from pytest_energy.plugin.ab_items import choose_runner
+
+                choose_runner(session, self._config)
             self._cpu_use = cpu_use() if session.hardware.key == "cpu" else None
         except (EnergyError, pytest.UsageError) as error:
             session.close()
