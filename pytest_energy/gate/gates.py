@@ -28,8 +28,8 @@ from pytest_energy.stats.distributions import NORMAL_95, relative
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, Spread, spread
 from pytest_energy.stats.sequential import (
     LEAST_VALUES,
-    Levels,
     Look,
+    SequentialTest,
     look_at_pairs,
     look_at_session,
     pair_drift,
@@ -46,13 +46,13 @@ class Gate(ABC):
     against: ClassVar[str] = THE_BASELINE
     """The other side, as a sentence calls it."""
 
-    def __init__(self, spread: Spread | None, levels: Levels, most: int, unit: str) -> None:
+    def __init__(self, spread: Spread | None, test: SequentialTest, most: int, unit: str) -> None:
         if most < LEAST_VALUES:
             raise EnergyError(
                 f"`max_windows` is {most}, but nothing is decided before {LEAST_VALUES}; raise it"
             )
         self._spread = spread
-        self._levels = levels
+        self._test = test
         self._most = most
         self._unit = unit
         self._logs: list[float] = []
@@ -118,8 +118,8 @@ class Gate(ABC):
         verdict = Verdict(
             outcome=outcome,
             reason="",
-            tolerance=self._levels.tolerance,
-            detect=self._levels.detect,
+            tolerance=self._test.tolerance,
+            detect=self._test.detect,
             unit=self._unit,
             change=self._changed(look.change) if look else None,
             interval=self._around(look.change, NORMAL_95 * look.variance**0.5) if look else None,
@@ -136,7 +136,7 @@ class Gate(ABC):
         count, change = len(self._logs), self._changed(look.change)
         if count < LEAST_VALUES or not math.isfinite(look.variance):
             return TracePoint(count, change)
-        within, changed = self._levels.edges(look.variance, look.height)
+        within, changed = self._test.edges(look.variance, look.height)
         inner = None if within is None else self._around(0.0, within)
         return TracePoint(count, change, inner, self._around(0.0, changed))
 
@@ -153,7 +153,7 @@ class _AgainstBaseline(Gate):
     def _look(self) -> Look | None:
         if self._spread is None:
             return None
-        return look_at_session(self._logs, self._spread, self._levels, self._most)
+        return look_at_session(self._logs, self._spread, self._test, self._most)
 
     def _cause(self, look: Look) -> str:
         assert self._spread is not None
@@ -170,7 +170,7 @@ class _AgainstBaseline(Gate):
             return settle
         if self._local:
             return f"run it again, so that this machine's own baseline learns more, or {settle}"
-        gap = relative(self._levels.caught - self._levels.allowed)
+        gap = relative(self._test.caught - self._test.allowed)
         short = self._spread.assumed or gap_of(self._spread.between) > gap
         more = more_sessions(self._spread, gap) if short else ""
         return f"{more}{'or ' if more else ''}{settle}"
@@ -203,8 +203,8 @@ class SequentialGate(_AgainstBaseline):
         local: bool = False,
         unit: str = "J/token",
     ) -> None:
-        levels = Levels.of(tolerance, detect, alpha, beta)
-        super().__init__(_known(sessions, pooled, device), levels, max_windows, unit)
+        test = SequentialTest.of(tolerance, detect, alpha, beta)
+        super().__init__(_known(sessions, pooled, device), test, max_windows, unit)
         self._local = local
 
     def add(self, joules_per_token: float) -> Verdict | None:
@@ -245,8 +245,8 @@ class SavingsGate(_AgainstBaseline):
     ) -> None:
         known = _known(sessions, pooled, device)
         self._spent = math.exp(known.centre) if known else 1.0
-        levels = Levels.of(tolerance, detect, alpha, beta, base=self._spent)
-        super().__init__(known, levels, max_pairs, FRACTION)
+        test = SequentialTest.of(tolerance, detect, alpha, beta, base=self._spent)
+        super().__init__(known, test, max_pairs, FRACTION)
         self._local = local
 
     def add(
@@ -290,8 +290,8 @@ class PairedGate(Gate):
         *,
         unit: str = "J/token",
     ) -> None:
-        levels = Levels.of(tolerance, detect, alpha, beta)
-        super().__init__(_known(sessions), levels, max_pairs, unit)
+        test = SequentialTest.of(tolerance, detect, alpha, beta)
+        super().__init__(_known(sessions), test, max_pairs, unit)
         self._pairs: list[tuple[float, float]] = []
         self._base_first: list[bool] = []
 
@@ -311,7 +311,7 @@ class PairedGate(Gate):
         return self._observe(head - base)
 
     def _look(self) -> Look:
-        return look_at_pairs(self._logs, self._spread, self._levels, self._most)
+        return look_at_pairs(self._logs, self._spread, self._test, self._most)
 
     def _with_values(self, verdict: Verdict) -> Verdict:
         drift = pair_drift(self._logs, self._base_first)

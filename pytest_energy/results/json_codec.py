@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -18,6 +19,7 @@ from pytest_energy.results.footprint import Footprint, footprint
 
 _RENAMED: Mapping[type, Mapping[str, str]] = {VerdictRecord: {"outcome": "verdict"}}
 _Record = TypeVar("_Record")
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
 def as_json(value: Any) -> Any:
@@ -47,7 +49,7 @@ def from_json(kind: type[_Record], row: Mapping[str, Any]) -> _Record:
     names = _RENAMED.get(kind, {})
     values = {
         name: _value(hint, row[names.get(name, name)])
-        for name, hint in get_type_hints(kind).items()
+        for name, hint in _hints(kind).items()
         if name in names or name in row
     }
     return kind(**values)

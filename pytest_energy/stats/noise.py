@@ -152,13 +152,13 @@ class Spread:
 
 def pool(entries: Sequence[Sequence[Session]]) -> Pooled | None:
     """Join what other entries of the same file know; None if none has two sessions."""
-    own = [_within(entry) + _raw_tau2(entry) for entry in entries if entry]
-    degrees = sum(row[-1] for row in own)
+    rows = [(*_within(entry), *_raw_tau2(entry)) for entry in entries if entry]
+    degrees = sum(own for *_, own in rows)
     if degrees <= 0:
         return None
-    tau2 = sum(row[-1] * row[-2] for row in own) / degrees
-    windows = sum(row[1] for row in own)
-    sw2 = sum(row[0] * row[1] for row in own) / windows if windows else None
+    tau2 = sum(tau2 * own for *_, tau2, own in rows) / degrees
+    windows = sum(within for _, within, *_ in rows)
+    sw2 = sum(sw2 * within for sw2, within, *_ in rows) / windows if windows else None
     return Pooled(max(tau2, 0.0), min(POOLED_DEGREES, degrees), sw2)
 
 
@@ -191,14 +191,9 @@ def spread(
         centre, count = fmean(s.log_mean for s in chosen), len(chosen)
         between = _between(tau2, noise, degrees, count)
     else:
-        means = [fmean(s.log_mean for s in group) for group in groups.values()]
-        centre, count = fmean(means), len(sessions)
-        share = fmean(1 / len(group) for group in groups.values())
-        devices2 = max(_variance(means) - (tau2 + noise) * share, 0.0)
-        assumed = assumed or len(means) - 1 < LEAST_DEGREES
-        devices2, known = _topped_up(devices2, len(means) - 1, _ASSUMED_DEVICES**2)
-        between = _between(tau2, noise, degrees, len(means) / share)
-        between += heavy_tail(known) * devices2 * (1 + 1 / len(means))
+        centre, worth, devices2 = _of_devices(list(groups.values()), tau2 + noise)
+        count, assumed = len(sessions), assumed or len(groups) - 1 < LEAST_DEGREES
+        between = _between(tau2, noise, degrees, worth) + devices2
     return Spread(
         centre=centre,
         between=between,
@@ -212,6 +207,18 @@ def spread(
         assumed=assumed,
         device_known=own_device or everywhere,
     )
+
+
+def _of_devices(groups: Sequence[Sequence[Session]], own: float) -> tuple[float, float, float]:
+    """The mean of devices, how many sessions it is worth, and how one more device varies about it.
+
+    The last is a variance, as is `own`, that of sessions' means on one device.
+    """
+    means = [fmean(s.log_mean for s in group) for group in groups]
+    share = fmean(1 / len(group) for group in groups)
+    devices2 = max(_variance(means) - own * share, 0.0)
+    devices2, known = _topped_up(devices2, len(means) - 1, _ASSUMED_DEVICES**2)
+    return fmean(means), len(means) / share, heavy_tail(known) * devices2 * (1 + 1 / len(means))
 
 
 def _by_device(sessions: Sequence[Session]) -> dict[str | None, list[Session]]:

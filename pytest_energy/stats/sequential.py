@@ -65,10 +65,11 @@ _PATIENCE = 10  # windows before noise is held against a session: one outlier in
 
 
 @dataclass(frozen=True)
-class Levels:
-    """Both levels, as asked and on the log scale, and the bounds of the evidence between them.
+class SequentialTest:
+    """Wald's sequential test of two levels, which are kept as asked and on the log scale.
 
-    The evidence is the log likelihood ratio of `caught` against `allowed`.
+    The evidence is the log likelihood ratio of `caught` against `allowed`; at `fails_at` or more
+    the figure has changed, at `passes_at` or less it has not.
     """
 
     tolerance: float
@@ -81,8 +82,8 @@ class Levels:
     @classmethod
     def of(
         cls, tolerance: float, detect: float, alpha: float, beta: float, base: float = 1.0
-    ) -> Levels:
-        """Levels for changes relative to `base`; raises `EnergyError` if they make no test."""
+    ) -> SequentialTest:
+        """The test of changes relative to `base`; raises `EnergyError` if the levels make none."""
         if not (math.isfinite(detect) and 0 <= tolerance < detect):
             raise EnergyError(
                 f"`detect` ({detect:g}) must be above `tolerance` ({tolerance:g}), and neither "
@@ -137,7 +138,9 @@ class Look:
     height: float = 1.0
 
 
-def look_at_session(values: Sequence[float], spread: Spread, levels: Levels, most: int) -> Look:
+def look_at_session(
+    values: Sequence[float], spread: Spread, test: SequentialTest, most: int
+) -> Look:
     """Compare the logarithms of a session's windows with a baseline of sessions."""
     count = len(values)
     mean, squares = moments(values)
@@ -146,10 +149,10 @@ def look_at_session(values: Sequence[float], spread: Spread, levels: Levels, mos
     within = (worth * spread.sw2 + squares) / (count + worth - 1)
     reducible = within * variance_inflation(count, spread.rho) / count
     variance = spread.between + reducible
-    evidence = levels.evidence(change, variance)
+    evidence = test.evidence(change, variance)
     if count < LEAST_VALUES:
         return Look(change, variance, evidence, None)
-    outcome = levels.decide(change, evidence)
+    outcome = test.decide(change, evidence)
     exhausted = reducible < _STOP_SHARE * spread.between
     if outcome is None and (exhausted or count >= most):
         outcome = "inconclusive"
@@ -161,7 +164,7 @@ def look_at_session(values: Sequence[float], spread: Spread, levels: Levels, mos
 
 
 def look_at_pairs(
-    differences: Sequence[float], spread: Spread | None, levels: Levels, most: int
+    differences: Sequence[float], spread: Spread | None, test: SequentialTest, most: int
 ) -> Look:
     """Judge log ratios of interleaved pairs; without `spread` from the pairs alone.
 
@@ -180,13 +183,13 @@ def look_at_pairs(
     else:
         return Look(change, math.inf, 0.0, None)
     variance = single * inflation / count + _PAIR_FLOOR
-    evidence = levels.evidence(change, variance)
+    evidence = test.evidence(change, variance)
     if count < LEAST_VALUES:
         return Look(change, variance, evidence, None)
     last = count >= most
-    resolved = levels.caught - levels.allowed >= _RESOLVED * math.sqrt(variance)
+    resolved = test.caught - test.allowed >= _RESOLVED * math.sqrt(variance)
     height = _LAST_LOOK if last and resolved else 1.0
-    outcome = levels.decide(change, evidence, height)
+    outcome = test.decide(change, evidence, height)
     noise = math.sqrt(squares / degrees)
     if last and outcome is None:
         outcome = "inconclusive"

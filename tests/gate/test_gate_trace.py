@@ -12,7 +12,7 @@ from pytest_energy.gate.gates import SavingsGate, SequentialGate
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
 from pytest_energy.stats.noise import PairStats, SessionStats, spread
-from pytest_energy.stats.sequential import Levels, look_at_session
+from pytest_energy.stats.sequential import SequentialTest, look_at_session
 from report_support import compared, gated
 
 SESSIONS = [SessionStats(0.005 * (1 + 0.002 * (k - 3.5)), 0.004, 10) for k in range(8)]
@@ -53,9 +53,9 @@ def test_nothing_can_be_decided_of_two_windows() -> None:
 
 def test_zones_are_where_the_evidence_reaches_its_bounds() -> None:
     verdict = feed(SequentialGate(SESSIONS, alpha=0.002), [0.005 * 1.04, 0.005 * 1.03] * 15)
-    levels = Levels.of(0.02, 0.05, alpha=0.002, beta=0.03)
+    rule = SequentialTest.of(0.02, 0.05, alpha=0.002, beta=0.03)
     logs = [math.log(value) for value in verdict.windows]
-    look = look_at_session(logs, spread(SESSIONS), levels, most=30)
+    look = look_at_session(logs, spread(SESSIONS), rule, most=30)
     last = verdict.trace[-1]
     assert last.changed is not None
     assert last.within is not None
@@ -63,7 +63,7 @@ def test_zones_are_where_the_evidence_reaches_its_bounds() -> None:
     # The log likelihood ratio is linear in the size of the change on the log scale.
     edges = (math.log1p(last.within[1]), math.log1p(last.changed[1]))
     share = (math.log1p(last.change) - edges[0]) / (edges[1] - edges[0])
-    bounds = (levels.passes_at, levels.fails_at)
+    bounds = (rule.passes_at, rule.fails_at)
     assert look.evidence == pytest.approx(bounds[0] + share * (bounds[1] - bounds[0]))
 
 
