@@ -39,11 +39,6 @@ def git(folder: Path, *arguments: str) -> str:
 
     The user's checkout, index and hooks are never touched.
     """
-    return git_bytes(folder, *arguments).decode("utf-8", "replace").strip()
-
-
-def git_bytes(folder: Path, *arguments: str) -> bytes:
-    """The same, as bytes."""
     program = shutil.which("git")
     if program is None:
         raise GitError("`git` is not installed, and A/B takes the base from it; install git")
@@ -56,12 +51,14 @@ def git_bytes(folder: Path, *arguments: str) -> bytes:
         env={**variables, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()
+        said = done.stderr.strip()
         raise GitError(said or f"`git {arguments[0]}` ended with code {done.returncode}")
-    return done.stdout
+    return done.stdout.strip()
 
 
 def attempt(folder: Path, *arguments: str) -> str | None:
