@@ -39,11 +39,6 @@ def git(folder: Path, *arguments: str) -> str:
 
     The user's checkout, index and hooks are never touched.
     """
-    return git_bytes(folder, *arguments).decode("utf-8", "replace").strip()
-
-
-def git_bytes(folder: Path, *arguments: str) -> bytes:
-    """The same, as bytes."""
     program = shutil.which("git")
     if program is None:
         raise GitError("`git` is not installed, and A/B takes the base from it; install git")
@@ -56,12 +51,14 @@ def git_bytes(folder: Path, *arguments: str) -> bytes:
         env={**variables, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()
+        said = done.stderr.strip()
         raise GitError(said or f"`git {arguments[0]}` ended with code {done.returncode}")
-    return done.stdout
+    return done.stdout.strip()
 
 
 def attempt(folder: Path, *arguments: str) -> str | None:
@@ -74,13 +71,12 @@ def attempt(folder: Path, *arguments: str) -> str | None:
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit to compare with; `asked` is what the option said, `option` its name.
+    """A commit to compare with; `asked` is what the option said.
 
     `toplevel` is the user's checkout, `inside` pytest's root relative to it.
     """
 
     asked: str
-    option: str
     commit: str
     toplevel: Path
     inside: Path
@@ -97,7 +93,7 @@ def find_revision(asked: str, option: str, root: Path) -> Revision:
     toplevel = _toplevel(option, asked, root)
     _require_clean_submodules(option, asked, toplevel)
     commit = _automatic(option, toplevel) if asked == AUTO else _named(option, asked, toplevel)
-    return Revision(asked, option, commit, toplevel, root.resolve().relative_to(toplevel))
+    return Revision(asked, commit, toplevel, root.resolve().relative_to(toplevel))
 
 
 def merge_target(variables: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
@@ -224,7 +220,6 @@ class Interpreter:
     """Another Python; `lends` is whether it has to be lent this installation's package."""
 
     python: str
-    version: str
     lends: bool
 
     @property
@@ -244,8 +239,8 @@ def find_interpreter(asked: str, root: Path) -> Interpreter:
             f"`python:.venv-new/bin/python`"
         )
     answer = _asked(path, option)
-    version = ".".join(str(part) for part in answer["version"])
     if tuple(answer["version"][:2]) < LEAST:
+        version = ".".join(map(str, answer["version"]))
         raise EnergyError(
             f"{option} is Python {version}; a side needs {LEAST[0]}.{LEAST[1]} or newer"
         )
@@ -258,7 +253,7 @@ def find_interpreter(asked: str, root: Path) -> Interpreter:
         raise EnergyError(
             f"{option} has a pytest-energy that knows no A/B; upgrade or uninstall it there"
         )
-    return Interpreter(str(path), version, lends=not answer["pytest_energy"])
+    return Interpreter(str(path), lends=not answer["pytest_energy"])
 
 
 def lend_package(folder: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import io
 import os
 import shutil
 import signal
@@ -14,7 +13,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_energy.ab.targets import GitError, attempt, git, git_bytes
+from pytest_energy.ab.targets import GitError, attempt, git
 from pytest_energy.errors import EnergyError
 
 PREFIX = "pytest-energy-"
@@ -112,13 +111,14 @@ def _fill_submodules(source: Path, target: Path) -> None:
         commit, clone = entry.split()[1], source / name
         if not (clone / ".git").exists():
             continue  # not there in the user's checkout either
+        archive = target.parent / "submodule.tar"
         try:
-            archive = git_bytes(clone, "archive", "--format=tar", commit)
+            git(clone, "archive", "--format=tar", f"--output={archive}", commit)
         except GitError:
             raise EnergyError(
                 f"submodule `{name}` lacks commit `{commit[:9]}`, which the base has; fetch it "
                 f"with `git -C {name} fetch origin {commit[:9]}`"
             ) from None
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        with tarfile.open(archive) as files:
             files.extraction_filter = getattr(tarfile, "tar_filter", None)
             files.extractall(target / name)

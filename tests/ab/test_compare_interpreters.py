@@ -135,7 +135,7 @@ def test_an_interpreter_without_our_package_is_lent_it(tmp_path: Path) -> None:
 
     found = targets.find_interpreter("python:python", tmp_path)
 
-    assert (found.python, found.version, found.lends) == (str(path), "3.12.1", True)
+    assert (found.python, found.lends) == (str(path), True)
 
 
 def test_a_folder_is_no_interpreter(tmp_path: Path) -> None:

@@ -292,7 +292,8 @@ def _fail(rank: int, error: Exception, channel: Channel | None) -> None:
     print(text, file=sys.stderr, flush=True)
     first, words = _first_failure(rank, text)
     if channel is not None:
-        channel.send("failed", rank=first, error=words)
+        with suppress(ClosedError):
+            channel.send("failed", rank=first, error=words)
     time.sleep(LINGER_SECONDS)
     os._exit(1)  # what a broken group leaves behind may block an orderly end
 
