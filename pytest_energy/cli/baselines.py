@@ -77,7 +77,8 @@ def show(paths: Sequence[Path], *, check: bool) -> int:
             if warning := _warning(stored, entry):
                 print(f"    {warning}")
         claims = [_claim(name, key, claim) for (name, key), claim in stored.claims.items()]
-        print("".join(f"{line}\n" for line in aligned(claims, indent=2)), end="")
+        for line in aligned(claims, indent=2):
+            print(line)
         faults += [f"{path}: {fault}" for fault in _faults(stored)]
     for fault in faults:
         print(f"fault: {fault}")
@@ -91,7 +92,8 @@ def compare(old: Path, new: Path) -> int:
     before, after = read(old), read(new)
     keys = dict.fromkeys((*before.entries, *after.entries))
     rows = [_compared(*key, before.entries.get(key), after.entries.get(key)) for key in keys]
-    print("\n".join(aligned(rows, right=(2, 3))))
+    for line in aligned(rows, right=(2, 3)):
+        print(line)
     return 0
 
 

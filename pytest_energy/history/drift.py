@@ -57,7 +57,7 @@ def _operating(points: Sequence[Point], real: bool) -> Operating | None:
 def _environments(
     before: Sequence[Point], after: Sequence[Point]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """What ran right before and right after; a little further off where those are the same."""
+    """What ran right before and right after; a little further off if those are the same."""
     old, new = _surroundings(before[-1]), _surroundings(after[0])
     for step in range(1, NEAR + 1):
         if old != new:
@@ -93,7 +93,7 @@ class ChangePoint:
     `before` and `after` are levels in the series' unit, `change` relative (points of a fraction).
     A `ramp` rose or fell gradually, from `date` to `until`; a `step` has `until` None. `commit` is
     that of the first session after the change, `last_good` that of the last one before it.
-    `reason` is the sentence of `explain`, None where power and throughput are not known.
+    `reason` is the sentence of `explain`, None if power and throughput are not known.
     """
 
     index: int
@@ -122,10 +122,10 @@ class Stale:
 
 @dataclass(frozen=True)
 class SeriesDrift:
-    """What is known of one series; `needed` says how many more sessions are, 0 where enough.
+    """What is known of one series; `needed` says how many more sessions are, 0 if enough.
 
-    `state`: `drift` where the level is not the first sessions' any more, or the baseline is stale;
-    `returned` where it changed and came back. `level` is the level of the newest sessions.
+    `state`: `drift` if the level is not the first sessions' any more, or the baseline is stale;
+    `returned` if it changed and came back. `level` is the level of the newest sessions.
     """
 
     series: Series

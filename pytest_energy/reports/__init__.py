@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def write_reports(
     record: RunRecord, config: EnergyConfig, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Write what was asked for; a job's summary by itself, where GitHub gives one.
+    """Write what was asked for; a job's summary by itself, if GitHub gives one.
 
-    Raises `EnergyError` where a file cannot be written after all.
+    Raises `EnergyError` if a file cannot be written after all.
     """
     cost = footprint(record.cost.joules, config.region)
     try:

@@ -46,7 +46,7 @@ LIBRARIES = ("jinja2", "plotly")
 
 
 def require_page_libraries(what: str) -> None:
-    """Raise `EnergyError` with the command that installs what a page needs, where it is missing."""
+    """Raise `EnergyError` with the command that installs what a page needs, if it is missing."""
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         raise EnergyError(
@@ -219,11 +219,11 @@ class Gauge:
 
 
 _EDGE = 1.6
-"""Times `detect` that the gauge reaches to; what lies farther out sits at its end."""
+"""Times `detect` that the gauge reaches to; what lies farther out is shown at its end."""
 
 
 def gauge(verdict: VerdictRecord) -> Gauge | None:
-    """The gauge of a change; None where there is none, or no levels to hold it against."""
+    """The gauge of a change; None if there is none, or no levels to hold it against."""
     change, tolerance, detect = verdict.change, verdict.tolerance, verdict.detect
     if change is None or tolerance is None or not detect:
         return None
