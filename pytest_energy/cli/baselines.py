@@ -131,7 +131,7 @@ def _unit(metric: str) -> str:
 def _row(stored: Baseline, entry: Entry) -> list[str]:
     mean = _mean(entry)
     if mean is None:
-        return [entry.metric, entry.id, "no sessions"]
+        return [entry.metric, entry.id, "no sessions", "", "", ""]
     unit = _unit(entry.metric)
     tolerance = entry.tolerance or DEFAULT_LEVELS[entry.metric].tolerance
     pooled = pooled_of(stored, entry)

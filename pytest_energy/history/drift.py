@@ -1,15 +1,16 @@
-"""What was different on both sides of a change in a history, as `explain` says it."""
+"""Which series of a history moved, when and by how much, and what differed on both sides."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, median
 from typing import Literal
 
 from pytest_energy.gate.explanation import Operating, explain
-from pytest_energy.history.series import Point, Series
+from pytest_energy.history.series import Point, Series, read_series
 from pytest_energy.stats.change_points import (
     Shift,
     bounds,
@@ -154,6 +155,27 @@ class DriftReport:
         if self.drifting:
             return 1
         return 0 if any(one.state != "too few" for one in self.series) else 2
+
+
+def drift_of(
+    url: str,
+    baselines: Path,
+    *,
+    hardware: str | None = None,
+    since: str | None = None,
+    branch: str | None = None,
+) -> DriftReport:
+    """What a history says over time, narrowed as by `read_series`; `baselines` may not exist."""
+    warnings: list[str] = []
+    found = read_series(
+        url,
+        baselines=baselines,
+        hardware=hardware,
+        since=since,
+        branch=branch,
+        warn=warnings.append,
+    )
+    return report(list(found), warnings)
 
 
 def analyse(series: Series, *, of: int = 1) -> SeriesDrift:

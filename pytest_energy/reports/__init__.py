@@ -15,7 +15,6 @@ from pytest_energy.results import RunRecord, json_codec
 from pytest_energy.results.footprint import Footprint, footprint
 
 if TYPE_CHECKING:
-    from pytest_energy.history.drift import DriftReport
     from pytest_energy.plugin.options import EnergyConfig
 
 
@@ -45,24 +44,15 @@ def write_reports(
 
 
 def _page(record: RunRecord, cost: Footprint, config: EnergyConfig) -> str:
+    from pytest_energy.history.drift import drift_of
     from pytest_energy.reports.html import render
     from pytest_energy.results.json_codec import ReportedRun
 
     drift = None
     if config.history is not None:
         key = str(record.hardware.get("key", "")) or None
-        drift = drift_of(config.history, config.baselines, key)
+        drift = drift_of(config.history, config.baselines, hardware=key)
     return render([ReportedRun(record, cost)], drift)
-
-
-def drift_of(url: str, baselines: Path, hardware: str | None = None) -> DriftReport:
-    """What a history says over time, of one hardware or of all; `baselines` may not exist."""
-    from pytest_energy.history.drift import report
-    from pytest_energy.history.series import read_series
-
-    warnings: list[str] = []
-    found = read_series(url, baselines=baselines, hardware=hardware, warn=warnings.append)
-    return report(list(found), warnings)
 
 
 def annotation_lines(

@@ -60,14 +60,18 @@ def aligned(
     right: Collection[int] = (),
     indent: int = 0,
 ) -> list[str]:
-    """Lines of rows in columns, in plain characters, none of them wrapped."""
+    """A line for each row, and for the headings: columns in plain characters, never wrapped."""
     from rich.console import Console
 
     if not rows and not headings:
         return []
     console = Console(width=_UNWRAPPED, color_system=None)
+    headings, *rest = (
+        [" ".join(text.splitlines()) for text in row]
+        for row in (headings or [""] * len(rows[0]), *rows)
+    )
     with console.capture() as captured:
-        console.print(rich_table(headings or [""] * len(rows[0]), rows, right=right))
+        console.print(rich_table(headings, rest, right=right))
     return [" " * indent + line.rstrip() for line in captured.get().splitlines()]
 
 
