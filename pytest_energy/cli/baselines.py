@@ -11,7 +11,7 @@ from statistics import fmean
 from pytest_energy.baselines import Baseline, Claim, Entry, pooled_of, sessions_of
 from pytest_energy.baselines.reading import read
 from pytest_energy.baselines.writing import pruned
-from pytest_energy.checks.policy import DEFAULT_LEVELS
+from pytest_energy.checks.policy import DEFAULT_LEVELS, Levels
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.files import unified_diff, write_atomically
 from pytest_energy.gate.resolution import gap_warning, smallest_gap
@@ -133,8 +133,7 @@ def _row(stored: Baseline, entry: Entry) -> list[str]:
     if mean is None:
         return [entry.metric, entry.id, "no sessions", "", "", ""]
     unit = _unit(entry.metric)
-    tolerance = entry.tolerance or DEFAULT_LEVELS[entry.metric].tolerance
-    pooled = pooled_of(stored, entry)
+    pooled, tolerance = pooled_of(stored, entry), _levels(entry).tolerance
     gap = smallest_gap(sessions_of(entry), pooled=pooled, tolerance=tolerance)
     told = difference(gap, unit, signed=False) if math.isfinite(gap) else "nothing yet"
     return [
@@ -154,26 +153,26 @@ def _claim(name: str, key: str, claim: Claim) -> list[str]:
     return [name, key, band, kind, f"source: {claim.source}"]
 
 
+def _levels(entry: Entry) -> Levels:
+    default = DEFAULT_LEVELS[entry.metric]
+    return Levels(entry.tolerance or default.tolerance, entry.detect or default.detect)
+
+
 def _warning(stored: Baseline, entry: Entry) -> str | None:
     if not entry.sessions:
         return None
-    default = DEFAULT_LEVELS[entry.metric]
-    return gap_warning(
-        sessions_of(entry),
-        entry.tolerance or default.tolerance,
-        entry.detect or default.detect,
-        pooled=pooled_of(stored, entry),
-    )
+    levels, pooled = _levels(entry), pooled_of(stored, entry)
+    return gap_warning(sessions_of(entry), levels.tolerance, levels.detect, pooled=pooled)
 
 
 def _faults(stored: Baseline) -> Iterator[str]:
     named = set()
     for entry in stored.entries.values():
         where = f'{entry.metric}."{entry.id}"'
-        default = DEFAULT_LEVELS[entry.metric]
+        levels = _levels(entry)
         if not entry.sessions:
             yield f"`{where}` has no sessions; record one, or `pytest-energy baselines --prune`"
-        if (entry.detect or default.detect) <= (entry.tolerance or default.tolerance):
+        if levels.detect <= levels.tolerance:
             yield f"`{where}` has `detect` not above `tolerance`; raise it"
         for row in entry.sessions:
             named.add(row.environment)
