@@ -11,7 +11,7 @@ from statistics import fmean
 from pytest_energy.baselines import Band, Baseline, Entry, pooled_of, sessions_of
 from pytest_energy.baselines.reading import read
 from pytest_energy.baselines.writing import pruned
-from pytest_energy.checks.policy import DEFAULT_LEVELS
+from pytest_energy.checks.policy import DEFAULT_LEVELS, Levels
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.files import unified_diff, write_atomically
 from pytest_energy.gate.resolution import gap_warning, smallest_gap
@@ -77,7 +77,8 @@ def show(paths: Sequence[Path], *, check: bool) -> int:
             if warning := _warning(stored, entry):
                 print(f"    {warning}")
         claims = [_claim(name, key, claim) for (name, key), claim in stored.claims.items()]
-        print("".join(f"{line}\n" for line in aligned(claims, indent=2)), end="")
+        for line in aligned(claims, indent=2):
+            print(line)
         faults += [f"{path}: {fault}" for fault in _faults(stored)]
     for fault in faults:
         print(f"fault: {fault}")
@@ -91,7 +92,8 @@ def compare(old: Path, new: Path) -> int:
     before, after = read(old), read(new)
     keys = dict.fromkeys((*before.entries, *after.entries))
     rows = [_compared(*key, before.entries.get(key), after.entries.get(key)) for key in keys]
-    print("\n".join(aligned(rows, right=(2, 3))))
+    for line in aligned(rows, right=(2, 3)):
+        print(line)
     return 0
 
 
@@ -129,10 +131,9 @@ def _unit(metric: str) -> str:
 def _row(stored: Baseline, entry: Entry) -> list[str]:
     mean = _mean(entry)
     if mean is None:
-        return [entry.metric, entry.id, "no sessions"]
+        return [entry.metric, entry.id, "no sessions", "", "", ""]
     unit = _unit(entry.metric)
-    tolerance = entry.tolerance or DEFAULT_LEVELS[entry.metric].tolerance
-    pooled = pooled_of(stored, entry)
+    pooled, tolerance = pooled_of(stored, entry), _levels(entry).tolerance
     gap = smallest_gap(sessions_of(entry), pooled=pooled, tolerance=tolerance)
     told = difference(gap, unit, signed=False) if math.isfinite(gap) else "nothing yet"
     return [
@@ -152,26 +153,26 @@ def _claim(name: str, key: str, claim: Band) -> list[str]:
     return [name, key, band, kind, f"source: {claim.source}"]
 
 
+def _levels(entry: Entry) -> Levels:
+    default = DEFAULT_LEVELS[entry.metric]
+    return Levels(entry.tolerance or default.tolerance, entry.detect or default.detect)
+
+
 def _warning(stored: Baseline, entry: Entry) -> str | None:
     if not entry.sessions:
         return None
-    default = DEFAULT_LEVELS[entry.metric]
-    return gap_warning(
-        sessions_of(entry),
-        entry.tolerance or default.tolerance,
-        entry.detect or default.detect,
-        pooled=pooled_of(stored, entry),
-    )
+    levels, pooled = _levels(entry), pooled_of(stored, entry)
+    return gap_warning(sessions_of(entry), levels.tolerance, levels.detect, pooled=pooled)
 
 
 def _faults(stored: Baseline) -> Iterator[str]:
     named = set()
     for entry in stored.entries.values():
         where = f'{entry.metric}."{entry.id}"'
-        default = DEFAULT_LEVELS[entry.metric]
+        levels = _levels(entry)
         if not entry.sessions:
             yield f"`{where}` has no sessions; record one, or `pytest-energy baselines --prune`"
-        if (entry.detect or default.detect) <= (entry.tolerance or default.tolerance):
+        if levels.detect <= levels.tolerance:
             yield f"`{where}` has `detect` not above `tolerance`; raise it"
         for row in entry.sessions:
             named.add(row.environment)

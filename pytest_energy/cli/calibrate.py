@@ -54,7 +54,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure or read pairs, print the fit with its residuals, and store it where asked to."""
+    """Measure or read pairs, print the fit with its residuals, and store it if asked to."""
     hardware = None
     if options.pairs is not None:
         pairs, wall = read_pairs(options.pairs), options.pairs.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_energy.cli.history import (
@@ -15,9 +16,8 @@ from pytest_energy.cli.history import (
 )
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable, write_atomically
-from pytest_energy.history.drift import report
+from pytest_energy.history.drift import drift_of
 from pytest_energy.history.record import in_utc
-from pytest_energy.history.series import read_series
 from pytest_energy.reports.drift import as_document, as_text
 
 
@@ -43,21 +43,10 @@ def run(options: argparse.Namespace) -> int:
         require_writable(options.json, "--json")
     store = open_existing(url)
     baselines = baselines_folder(options.baselines)
-    warnings: list[str] = []
-    series = list(
-        read_series(
-            url,
-            baselines=baselines,
-            hardware=options.hw,
-            since=since,
-            branch=options.branch,
-            warn=warnings.append,
-        )
-    )
-    if not series:
-        instead = what_there_is(store, options.hw, options.branch)
-        warnings += [instead] if instead else []
-    found = report(series, warnings)
+    found = drift_of(url, baselines, hardware=options.hw, since=since, branch=options.branch)
+    instead = None if found.series else what_there_is(store, options.hw, options.branch)
+    if instead:
+        found = replace(found, warnings=(*found.warnings, instead))
     print(as_text(found))
     if options.json is not None:
         write_atomically(options.json, json.dumps(as_document(found), indent=1) + "\n")

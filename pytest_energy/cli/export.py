@@ -65,7 +65,7 @@ def _write(document: object, output: Path | None) -> None:
 
 
 def _distinct(verdicts: Sequence[VerdictRecord]) -> list[VerdictRecord]:
-    """Add to figures of one name their test's, and a number where that is the same, too."""
+    """Add to figures of one name their test's, and a number if that is the same, too."""
     names = Counter((verdict.id, verdict.metric) for verdict in verdicts)
     seen: Counter[tuple[str, str]] = Counter()
     found = []

@@ -81,9 +81,9 @@ def baselines_folder(given: Path | None) -> Path:
 
 
 def what_there_is(store: Store, hardware: str | None, branch: str | None = None) -> str | None:
-    """What a history has instead, where no session at all is of a hardware or a branch.
+    """What a history has instead, if no session at all is of a hardware or a branch.
 
-    To be called where nothing was found: it reads the history once more.
+    To be called if nothing was found: it reads the history once more.
     """
     seen = [(one.hardware, one.branch) for one in read_measurements(store, lambda _: None)]
     if not seen:

@@ -8,9 +8,9 @@ from pathlib import Path
 from pytest_energy.cli.history import baselines_folder, configured_url, open_existing
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable, write_atomically
+from pytest_energy.history.drift import drift_of
 from pytest_energy.history.reading import read_records, record_names
 from pytest_energy.history.store import Store
-from pytest_energy.reports import drift_of
 from pytest_energy.reports.html import headline, render, require_page_libraries
 from pytest_energy.results.json_codec import ReportedRun, from_document, read_document
 

@@ -1,15 +1,16 @@
-"""What was different on both sides of a change in a history, as `explain` says it."""
+"""Which series of a history moved, when and by how much, and what differed on both sides."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, median
 from typing import Literal
 
 from pytest_energy.gate.explanation import Operating, explain
-from pytest_energy.history.series import Point, Series
+from pytest_energy.history.series import Point, Series, read_series
 from pytest_energy.stats.change_points import (
     Shift,
     bounds,
@@ -57,7 +58,7 @@ def _operating(points: Sequence[Point], real: bool) -> Operating | None:
 def _environments(
     before: Sequence[Point], after: Sequence[Point]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """What ran right before and right after; a little further off where those are the same."""
+    """What ran right before and right after; a little further off if those are the same."""
     old, new = _surroundings(before[-1]), _surroundings(after[0])
     for step in range(1, NEAR + 1):
         if old != new:
@@ -93,7 +94,7 @@ class ChangePoint:
     `before` and `after` are levels in the series' unit, `change` relative (points of a fraction).
     A `ramp` rose or fell gradually, from `date` to `until`; a `step` has `until` None. `commit` is
     that of the first session after the change, `last_good` that of the last one before it.
-    `reason` is the sentence of `explain`, None where power and throughput are not known.
+    `reason` is the sentence of `explain`, None if power and throughput are not known.
     """
 
     index: int
@@ -122,10 +123,10 @@ class Stale:
 
 @dataclass(frozen=True)
 class SeriesDrift:
-    """What is known of one series; `needed` says how many more sessions are, 0 where enough.
+    """What is known of one series; `needed` says how many more sessions are, 0 if enough.
 
-    `state`: `drift` where the level is not the first sessions' any more, or the baseline is stale;
-    `returned` where it changed and came back. `level` is the level of the newest sessions.
+    `state`: `drift` if the level is not the first sessions' any more, or the baseline is stale;
+    `returned` if it changed and came back. `level` is the level of the newest sessions.
     """
 
     series: Series
@@ -154,6 +155,27 @@ class DriftReport:
         if self.drifting:
             return 1
         return 0 if any(one.state != "too few" for one in self.series) else 2
+
+
+def drift_of(
+    url: str,
+    baselines: Path,
+    *,
+    hardware: str | None = None,
+    since: str | None = None,
+    branch: str | None = None,
+) -> DriftReport:
+    """What a history says over time, narrowed as by `read_series`; `baselines` may not exist."""
+    warnings: list[str] = []
+    found = read_series(
+        url,
+        baselines=baselines,
+        hardware=hardware,
+        since=since,
+        branch=branch,
+        warn=warnings.append,
+    )
+    return report(list(found), warnings)
 
 
 def analyse(series: Series, *, of: int = 1) -> SeriesDrift:

@@ -38,7 +38,7 @@ _PATIENCE_SECONDS = 20
 
 @dataclass(frozen=True)
 class Origin:
-    """The code and the place of a session; None where neither git nor the CI says.
+    """The code and the place of a session; None if neither git nor the CI says.
 
     `dirty` is whether tracked files differed from the commit; `runner` the CI's name of the
     machine, else its host name.
@@ -122,7 +122,7 @@ def make_record(
 
 
 def session_of_name(name: str) -> str | None:
-    """The session that a file name carries, None where it has none."""
+    """The session that a file name carries, None if it has none."""
     candidate = name.rpartition("/")[2].removesuffix(".json").partition("-")[2]
     return candidate if len(candidate) == _SESSION_LENGTH else None
 
@@ -144,7 +144,7 @@ class Measurement:
     """A figure in one session: `value` in `unit`, of the work `workload` in `tokens` a window.
 
     `environment` is JSON text, the same text for the same environment; `baseline` and `tolerance`
-    are those of its verdict, where the baseline was a committed one.
+    are those of its verdict, if the baseline was a committed one.
     """
 
     session: str
@@ -184,7 +184,7 @@ def parse(content: bytes) -> dict[str, Any]:
 
 
 def measurements_of(document: Mapping[str, Any]) -> list[Measurement]:
-    """All measurements of a record; raises `ForeignRecordError` where the record is damaged."""
+    """All measurements of a record; raises `ForeignRecordError` if the record is damaged."""
     try:
         return list(_measurements(document))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:

@@ -42,8 +42,8 @@ class Series:
     """One figure of one hardware, oldest session first.
 
     `unit` is as in `VerdictRecord`; `fraction` (savings) changes in points, all else relatively.
-    `baseline` and `tolerance` are the accepted ones, None where none is known, and `since` the date
-    of the baseline's first session, from which `points` begin where it is known. `method` is the
+    `baseline` and `tolerance` are the accepted ones, None if none is known, and `since` the date
+    of the baseline's first session, from which `points` begin if it is known. `method` is the
     meter's.
     """
 
@@ -142,7 +142,7 @@ def _chains(points: list[Point]) -> list[list[Point]]:
 
 
 def _series(latest: Measurement, points: list[Point]) -> list[Series]:
-    """The series, and J/real token beside J/token where padding is not always the same."""
+    """The series, and J/real token beside J/token if padding is not always the same."""
     one = Series(
         hardware=latest.hardware,
         metric=latest.metric,

@@ -31,7 +31,7 @@ from pytest_energy.history.store import HistoryError, Store, is_local, local_pat
 
 
 def check_destination(url: str) -> None:
-    """Raise `EnergyError` where records could not be written later; opens, but writes nothing."""
+    """Raise `EnergyError` if records could not be written later; opens, but writes nothing."""
     if is_local(url):
         folder = local_path(url)
         if folder.exists() and not folder.is_dir():
@@ -87,7 +87,7 @@ def compact(store: Store, warn: Warn, *, remove: bool = False) -> Compaction:
     """Write Parquet files of all records that none holds yet.
 
     `remove` deletes the JSON of sessions that a Parquet file holds, which was read back by then.
-    Raises `HistoryError` without pyarrow, or where the history cannot be written.
+    Raises `HistoryError` without pyarrow, or if the history cannot be written.
     """
     try:
         held = held_sessions(store, warn)

@@ -17,7 +17,6 @@ from pytest_energy.errors import EnergyError
 
 if TYPE_CHECKING:
     from pytest_energy.plugin.session import EnergySession
-    from pytest_energy.results.claims import EnergyClaim
 
 SESSION = pytest.StashKey["EnergySession"]()
 """Of a run's configuration: its session, once a test needs one."""

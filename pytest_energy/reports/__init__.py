@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_energy.checks.settings import Settings
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
 from pytest_energy.reports import github, markdown
@@ -16,24 +15,24 @@ from pytest_energy.results import RunRecord, json_codec
 from pytest_energy.results.footprint import Footprint, footprint
 
 if TYPE_CHECKING:
-    from pytest_energy.history.drift import DriftReport
+    from pytest_energy.checks.settings import Settings
 
 
 def write_reports(
-    record: RunRecord, config: Settings, environ: Mapping[str, str] = os.environ
+    record: RunRecord, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Write what was asked for; a job's summary by itself, where GitHub gives one.
+    """Write what was asked for; a job's summary by itself, if GitHub gives one.
 
-    Raises `EnergyError` where a file cannot be written after all.
+    Raises `EnergyError` if a file cannot be written after all.
     """
-    cost = footprint(record.cost.joules, config.region)
+    cost = footprint(record.cost.joules, settings.region)
     try:
-        if config.json is not None:
-            json_codec.write(config.json, record, config.region)
-        if config.markdown is not None:
-            write_atomically(config.markdown, markdown.render(record, cost))
-        if config.html is not None:
-            write_atomically(config.html, _page(record, cost, config))
+        if settings.json is not None:
+            json_codec.write(settings.json, record, settings.region)
+        if settings.markdown is not None:
+            write_atomically(settings.markdown, markdown.render(record, cost))
+        if settings.html is not None:
+            write_atomically(settings.html, _page(record, cost, settings))
     except OSError as error:
         raise EnergyError(f"`{error.filename}` cannot be written: {error.strerror}") from None
     summary = environ.get("GITHUB_STEP_SUMMARY")
@@ -44,25 +43,16 @@ def write_reports(
             github.append_summary(Path(summary), markdown.render(record, cost, room))
 
 
-def _page(record: RunRecord, cost: Footprint, config: Settings) -> str:
+def _page(record: RunRecord, cost: Footprint, settings: Settings) -> str:
+    from pytest_energy.history.drift import drift_of
     from pytest_energy.reports.html import render
     from pytest_energy.results.json_codec import ReportedRun
 
     drift = None
-    if config.history is not None:
+    if settings.history is not None:
         key = str(record.hardware.get("key", "")) or None
-        drift = drift_of(config.history, config.baselines, key)
+        drift = drift_of(settings.history, settings.baselines, hardware=key)
     return render([ReportedRun(record, cost)], drift)
-
-
-def drift_of(url: str, baselines: Path, hardware: str | None = None) -> DriftReport:
-    """What a history says over time, of one hardware or of all; `baselines` may not exist."""
-    from pytest_energy.history.drift import report
-    from pytest_energy.history.series import read_series
-
-    warnings: list[str] = []
-    found = read_series(url, baselines=baselines, hardware=hardware, warn=warnings.append)
-    return report(list(found), warnings)
 
 
 def annotation_lines(

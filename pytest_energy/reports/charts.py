@@ -125,7 +125,7 @@ _LIMIT_NEARBY = 2.0
 def power_chart(
     windows: Sequence[Window], devices: Sequence[Mapping[str, Any]], key: str
 ) -> Chart | None:
-    """Power over time, a line for each window and device; None where the meter samples none."""
+    """Power over time, a line for each window and device; None if the meter samples none."""
     sampled = [window for window in windows if any(map(len, window.power_by_domain.values()))]
     if not sampled:
         return None

@@ -7,19 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift, Stale
-from pytest_energy.reports import wording
-from pytest_energy.reports.charts import (
-    Chart,
-    Trace,
-    axis,
-    colour,
-    dotted,
-    layout,
-    line,
-    marks,
-    plain,
-    scaled,
-)
+from pytest_energy.reports import charts, wording
 from pytest_energy.units import FRACTION, difference, quantity
 
 DRIFT_SCHEMA = 1
@@ -146,21 +134,21 @@ def _conclusion(report: DriftReport) -> Iterator[str]:
         yield f"next: pytest --energy-hw={key} --energy-update=replace   # if the change is meant"
 
 
-def drift_chart(drift: SeriesDrift, key: str) -> Chart | None:
+def drift_chart(drift: SeriesDrift, key: str) -> charts.Chart | None:
     """The series over time: sessions, levels between changes, tolerance band; None if empty."""
     series = drift.series
     if not series.points:
         return None
     values = [point.value for point in series.points]
-    scale, unit = scaled(values, series.unit)
+    scale, unit = charts.scaled(values, series.unit)
     dates = [point.date for point in series.points]
     data = [
-        marks(
+        charts.marks(
             "session",
             dates,
             [value / scale for value in values],
             "series-1",
-            text=[plain(f"commit {point.commit[:12]}") if point.commit else ""
+            text=[charts.plain(f"commit {point.commit[:12]}") if point.commit else ""
                   for point in series.points],
             hovertemplate="%{x|%d %b %Y}: %{y:.4g}<br>%{text}<extra></extra>",
         ),
@@ -172,11 +160,16 @@ def drift_chart(drift: SeriesDrift, key: str) -> Chart | None:
          "showarrow": False, "text": str(number)}
         for number, point in enumerate(drift.change_points, start=1)
     ]  # fmt: skip
-    shown = layout(axis("", type="date"), axis(plain(unit)), shapes=shapes, annotations=notes)
-    return Chart(key, f"{unit} over time", tuple(data), shown, _note(drift))
+    shown = charts.layout(
+        charts.axis("", type="date"),
+        charts.axis(charts.plain(unit)),
+        shapes=shapes,
+        annotations=notes,
+    )
+    return charts.Chart(key, f"{unit} over time", tuple(data), shown, _note(drift))
 
 
-def _levels(drift: SeriesDrift, dates: list[str], scale: float) -> list[Trace]:
+def _levels(drift: SeriesDrift, dates: list[str], scale: float) -> list[charts.Trace]:
     """The level before each change and after it, as a line over the sessions it held for."""
     points = drift.change_points
     if not points:
@@ -193,10 +186,7 @@ def _levels(drift: SeriesDrift, dates: list[str], scale: float) -> list[Trace]:
         start = point.until or point.date
     x += [start, dates[-1]]
     y += [points[-1].after / scale] * 2
-    return [
-        line("level", x, y, "text", mode="lines", hoverinfo="skip",
-             line={"color": colour("text"), "width": 2})
-    ]  # fmt: skip
+    return [charts.line("level", x, y, "text", mode="lines", hoverinfo="skip")]
 
 
 def _band(drift: SeriesDrift, scale: float) -> list[dict[str, Any]]:
@@ -206,14 +196,15 @@ def _band(drift: SeriesDrift, scale: float) -> list[dict[str, Any]]:
     half = series.tolerance if series.unit == FRACTION else series.tolerance * series.baseline
     low, high = (series.baseline - half) / scale, (series.baseline + half) / scale
     band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "layer": "below", "y0": low,
-            "y1": high, "line": {"width": 0}, "fillcolor": colour("within", 0.16)}  # fmt: skip
-    return [band, {**dotted(series.baseline / scale, "within"), "layer": "below"}]
+            "y1": high, "line": {"width": 0},
+            "fillcolor": charts.colour("within", 0.16)}  # fmt: skip
+    return [band, {**charts.dotted(series.baseline / scale, "within"), "layer": "below"}]
 
 
 def _change_line(date: str) -> dict[str, Any]:
     return {
         "type": "line", "x0": date, "x1": date, "yref": "paper", "y0": 0, "y1": 1,
-        "line": {"color": colour("regression"), "width": 1, "dash": "dash"},
+        "line": {"color": charts.colour("regression"), "width": 1, "dash": "dash"},
     }  # fmt: skip
 
 

@@ -6,16 +6,7 @@ import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from pytest_energy.reports import wording
-from pytest_energy.reports.tables import (
-    FIGURE_HEADINGS,
-    SIDE_HEADINGS,
-    cell,
-    environment_rows,
-    figure_rows,
-    is_numeric,
-    side_rows,
-)
+from pytest_energy.reports import tables, wording
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, Table
 from pytest_energy.results.footprint import Footprint
@@ -114,7 +105,9 @@ def _warnings(record: RunRecord) -> str:
 def _comparisons(record: RunRecord) -> Iterator[str]:
     for verdict in record.verdicts:
         if verdict.comparison is not None:
-            body = table(SIDE_HEADINGS, side_rows(verdict.comparison), right=(1, 2, 3))
+            body = table(
+                tables.SIDE_HEADINGS, tables.side_rows(verdict.comparison), right=(1, 2, 3)
+            )
             yield folded(f"{escaped(wording.name(verdict))}: base and head", body)
 
 
@@ -125,20 +118,20 @@ def _claim(claim: ClaimRecord) -> str:
     if claim.reason:
         parts.append(sentence(claim.reason))
     if claim.figures:
-        parts.append(table(FIGURE_HEADINGS, figure_rows(claim), right=(1,)))
+        parts.append(table(tables.FIGURE_HEADINGS, tables.figure_rows(claim), right=(1,)))
     parts += [folded(escaped(one.title), _table(one)) for one in claim.tables]
     return "\n\n".join(parts)
 
 
 def _table(one: Table) -> str:
-    rows = [[cell(content) for content in row] for row in one.rows]
-    right = [i for i in range(len(one.columns)) if is_numeric(one.rows, i)]
+    rows = [[tables.cell(content) for content in row] for row in one.rows]
+    right = [i for i in range(len(one.columns)) if tables.is_numeric(one.rows, i)]
     return table(one.columns, rows, right)
 
 
 def _environment(record: RunRecord) -> str:
     parts = []
-    if changed := environment_rows(record):
+    if changed := tables.environment_rows(record):
         parts += ["### What changed around it", table(("", "baseline", "now"), changed)]
     facts = {**_hardware(record), **record.environment}
     if facts:

@@ -60,14 +60,18 @@ def aligned(
     right: Collection[int] = (),
     indent: int = 0,
 ) -> list[str]:
-    """Lines of rows in columns, in plain characters, none of them wrapped."""
+    """A line for each row, and for the headings: columns in plain characters, never wrapped."""
     from rich.console import Console
 
     if not rows and not headings:
         return []
     console = Console(width=_UNWRAPPED, color_system=None)
+    headings, *rest = (
+        [" ".join(text.splitlines()) for text in row]
+        for row in (headings or [""] * len(rows[0]), *rows)
+    )
     with console.capture() as captured:
-        console.print(rich_table(headings or [""] * len(rows[0]), rows, right=right))
+        console.print(rich_table(headings, rest, right=right))
     return [" " * indent + line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -83,7 +87,7 @@ def figure_rows(claim: ClaimRecord) -> list[tuple[str, str, str, str, str]]:
 
 
 def value(figure: Figure) -> str:
-    """The figure with its 95 % interval, where it has one; the unit once, where that will do."""
+    """The figure with its 95 % interval, if it has one; the unit once, if that will do."""
     shown = quantity(figure.value, figure.unit)
     if figure.low is None or figure.high is None:
         return shown
@@ -96,7 +100,7 @@ def value(figure: Figure) -> str:
 
 
 def bounds(figure: Figure) -> str:
-    """What the figure must keep, such as `>= 0.99`; empty where it is only shown."""
+    """What the figure must keep, such as `>= 0.99`; empty if it is only shown."""
     parts = []
     if figure.at_least is not None:
         parts.append(f">= {quantity(figure.at_least, figure.unit)}")
@@ -106,7 +110,7 @@ def bounds(figure: Figure) -> str:
 
 
 def cell(content: Cell) -> str:
-    """A table's cell as text: four significant digits or whole, `-` where there is nothing."""
+    """A table's cell as text: four significant digits or whole, `-` if there is nothing."""
     if content is None:
         return "-"
     if isinstance(content, str):
@@ -166,7 +170,7 @@ def _moved(base: float, head: float) -> str:
 
 
 def window_rows(windows: Sequence[Window]) -> list[tuple[str, ...]]:
-    """Headings and a row for each window; named where there are several names."""
+    """Headings and a row for each window; named if there are several names."""
     several = len({window.name for window in windows}) > 1
     rows = [
         (

@@ -10,15 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_energy.reports import wording
-from pytest_energy.reports.tables import (
-    FIGURE_HEADINGS,
-    aligned,
-    figure_rows,
-    rich_table,
-    table_text,
-    window_rows,
-)
+from pytest_energy.reports import tables, wording
 from pytest_energy.results import Comparison, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import footprint
@@ -40,7 +32,7 @@ def side_by_side(record: VerdictRecord, comparison: Comparison) -> list[str]:
     moved = "" if drift is None else f", second of a pair {percent(drift, signed=True)}"
     lines = [f"{record.id} {what} {comparison.reference}, {count} pairs{moved}"]
     rows = [_row(comparison.base), _row(comparison.head)]
-    lines += aligned(rows, right=(1, 2, 3, 4), indent=2)
+    lines += tables.aligned(rows, right=(1, 2, 3, 4), indent=2)
     lines.append(f"  pairs {pair_changes(comparison)}")
     lines += [f"  {note}" for note in comparison.notes]
     return lines
@@ -130,8 +122,8 @@ def sentence(record: VerdictRecord) -> str:
 
 def windows_table(record: VerdictRecord) -> str:
     """The windows of a verdict, one line each."""
-    headings, *rows = window_rows(record.windows)
-    return "\n".join(aligned(rows, headings, right=range(1, 7), indent=2))
+    headings, *rows = tables.window_rows(record.windows)
+    return "\n".join(tables.aligned(rows, headings, right=range(1, 7), indent=2))
 
 
 def _table(verdicts: Sequence[VerdictRecord]) -> Table:
@@ -153,7 +145,7 @@ def _table(verdicts: Sequence[VerdictRecord]) -> Table:
         for verdict in verdicts
     ]
     headings = ("benchmark", "value", "baseline", "change", *added, "verdict")
-    return rich_table(headings, rows, right=range(1, 4 + len(added)), fold=(0,), ruled=True)
+    return tables.rich_table(headings, rows, right=range(1, 4 + len(added)), fold=(0,), ruled=True)
 
 
 def _print_claim(console: Console, claim: ClaimRecord) -> None:
@@ -163,12 +155,12 @@ def _print_claim(console: Console, claim: ClaimRecord) -> None:
     console.print(f"{claim.claim}{modelled}", markup=False, soft_wrap=True)
     rows: list[tuple[str | Text, ...]] = [
         (*cells, Text(outcome, style=wording.look(outcome).colour))
-        for *cells, outcome in figure_rows(claim)
+        for *cells, outcome in tables.figure_rows(claim)
     ]
     if rows:
-        console.print(rich_table(FIGURE_HEADINGS, rows, fold=range(5), ruled=True))
+        console.print(tables.rich_table(tables.FIGURE_HEADINGS, rows, fold=range(5), ruled=True))
     for one in claim.tables:
-        console.print(f"{table_text(one)}\n", markup=False, soft_wrap=True)
+        console.print(f"{tables.table_text(one)}\n", markup=False, soft_wrap=True)
 
 
 def _net(verdict: VerdictRecord) -> str:

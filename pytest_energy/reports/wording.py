@@ -51,14 +51,14 @@ def name(figure: VerdictRecord | Series) -> str:
 
 
 def value(verdict: VerdictRecord) -> str:
-    """The figure with its half-width, such as `5.120 ± 0.014 mJ/token`; empty where none."""
+    """The figure with its half-width, such as `5.120 ± 0.014 mJ/token`; empty if there is none."""
     if verdict.value is None:
         return ""
     return quantity_with_uncertainty(verdict.value, verdict.uncertainty or 0.0, verdict.unit)
 
 
 def baseline(verdict: VerdictRecord) -> str:
-    """What the figure was compared with; empty where nothing."""
+    """What the figure was compared with; empty if there is nothing."""
     return shown(verdict, verdict.baseline)
 
 
@@ -83,13 +83,13 @@ def caveat(verdict: VerdictRecord) -> str:
 
 
 def trained(verdict: VerdictRecord) -> str:
-    """Trained parameters of all there are; empty where those are the same, or not known."""
+    """Trained parameters of all there are; empty if those are the same, or not known."""
     trained, total = verdict.parameters or (0, 0)
     return "" if trained == total else f"{trained:,}/{total:,}"
 
 
 def reason(verdict: VerdictRecord) -> str:
-    """The verdict's sentences; says so where the outcome fails nothing."""
+    """The verdict's sentences; says so if the outcome fails nothing."""
     shown_only = verdict.outcome in ("regression", "improvement") and not verdict.fails
     return f"{verdict.text} (shown only, fails nothing)" if shown_only else verdict.text
 
@@ -147,7 +147,7 @@ def modelled(record: RunRecord) -> bool:
 
 
 def began(record: RunRecord) -> str:
-    """When the first window began, in UTC; empty where there is none."""
+    """When the first window began, in UTC; empty if there is none."""
     times = [window.started for verdict in record.verdicts for window in verdict.windows]
     if not times:
         return ""
@@ -160,7 +160,7 @@ def sentence_case(text: str) -> str:
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """A number of things, such as `1 session`; `many` is the plural where it takes no mere `s`."""
+    """A number of things, such as `1 session`; `many` is the plural if it takes no mere `s`."""
     return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 

@@ -185,15 +185,15 @@ def test_any_fsspec_url_takes_records(pytester: pytest.Pytester, spending: Path)
     (spending / "sitecustomize.py").write_text(
         "import fsspec\n"
         "from fsspec.implementations.local import LocalFileSystem\n"
-        "class Shelf(LocalFileSystem):\n"
-        "    protocol = 'shelf'\n"
+        "class Other(LocalFileSystem):\n"
+        "    protocol = 'other'\n"
         "    @classmethod\n"
         "    def _strip_protocol(cls, path):\n"
-        "        return super()._strip_protocol(path.removeprefix('shelf://'))\n"
-        "fsspec.register_implementation('shelf', Shelf)\n"
+        "        return super()._strip_protocol(path.removeprefix('other://'))\n"
+        "fsspec.register_implementation('other', Other)\n"
     )
 
-    url = f"shelf://{pytester.path}/past"
+    url = f"other://{pytester.path}/past"
     result = pytester.runpytest_subprocess(f"--energy-history={url}")
 
     result.assert_outcomes(passed=1)

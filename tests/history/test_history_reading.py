@@ -274,16 +274,16 @@ def test_branch_hardware_and_date_narrow_a_history(past: Path) -> None:
 def test_a_history_in_memory_reads_like_a_folder(past: Path) -> None:
     fsspec = pytest.importorskip("fsspec")
     pytest.importorskip("pyarrow")
-    remote = open_store("memory://shelf/past")
+    remote = open_store("memory://other/past")
     for record in records(days(30)):
         remote.create(record.name, record.text.encode())
 
-    assert list(read_series("memory://shelf/past")) == list(read_series(str(past)))
+    assert list(read_series("memory://other/past")) == list(read_series(str(past)))
     with pytest.raises(HistoryError, match="there is one already"):
         remote.create(record.name, b"")
     assert compact(remote, print, remove=True).removed == 30
-    assert list(read_series("memory://shelf/past")) == list(read_series(str(past)))
-    fsspec.filesystem("memory").rm("/shelf", recursive=True)
+    assert list(read_series("memory://other/past")) == list(read_series(str(past)))
+    fsspec.filesystem("memory").rm("/other", recursive=True)
 
 
 def test_listing_and_compacting_by_command(past: Path, capsys: pytest.CaptureFixture[str]) -> None:

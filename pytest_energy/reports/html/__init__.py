@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.reports import wording
+from pytest_energy.reports import tables, wording
 from pytest_energy.reports.charts import Chart, claim_chart, gate_chart, pairs_chart, power_chart
 from pytest_energy.reports.drift import (
     STATES,
@@ -20,16 +20,6 @@ from pytest_energy.reports.drift import (
     worst_first,
 )
 from pytest_energy.reports.markdown import sentence
-from pytest_energy.reports.tables import (
-    FIGURE_HEADINGS,
-    SIDE_HEADINGS,
-    cell,
-    environment_rows,
-    figure_rows,
-    is_numeric,
-    side_rows,
-    window_rows,
-)
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, Table
 from pytest_energy.results.json_codec import ReportedRun
@@ -46,7 +36,7 @@ LIBRARIES = ("jinja2", "plotly")
 
 
 def require_page_libraries(what: str) -> None:
-    """Raise `EnergyError` with the command that installs what a page needs, where it is missing."""
+    """Raise `EnergyError` with the command that installs what a page needs, if it is missing."""
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         raise EnergyError(
@@ -168,16 +158,16 @@ def _run_view(run: ReportedRun, key: str) -> RunView:
 def _verdict_view(
     verdict: VerdictRecord, devices: Sequence[Any], key: str
 ) -> FoundView[VerdictRecord]:
-    charts, tables = [gate_chart(verdict, f"{key}-gate")], []
+    charts, shown = [gate_chart(verdict, f"{key}-gate")], []
     if (comparison := verdict.comparison) is not None:
         charts.append(pairs_chart(comparison, verdict.unit, f"{key}-pairs"))
-        sides = side_rows(comparison)
-        tables.append(TableView("Base and head", SIDE_HEADINGS, sides, (False, True, True, True)))
+        sides, numeric = tables.side_rows(comparison), (False, True, True, True)
+        shown.append(TableView("Base and head", tables.SIDE_HEADINGS, sides, numeric))
     charts.append(power_chart(verdict.windows, devices, f"{key}-power"))
     if verdict.windows:
-        headings, *rows = window_rows(verdict.windows)
-        tables.append(TableView("Windows", headings, rows, (False, *[True] * 6, False)))
-    return FoundView(key, verdict, [chart for chart in charts if chart is not None], tables)
+        headings, *rows = tables.window_rows(verdict.windows)
+        shown.append(TableView("Windows", headings, rows, (False, *[True] * 6, False)))
+    return FoundView(key, verdict, [chart for chart in charts if chart is not None], shown)
 
 
 def _claim_view(claim: ClaimRecord, key: str) -> FoundView[ClaimRecord]:
@@ -191,21 +181,21 @@ def _drift_view(drift: SeriesDrift, key: str) -> FoundView[SeriesDrift]:
 
 
 def _table(one: Table) -> TableView:
-    rows = [[cell(content) for content in row] for row in one.rows]
-    numeric = [is_numeric(one.rows, i) for i in range(len(one.columns))]
+    rows = [[tables.cell(content) for content in row] for row in one.rows]
+    numeric = [tables.is_numeric(one.rows, i) for i in range(len(one.columns))]
     return TableView(one.title, one.columns, rows, numeric)
 
 
 def figures_table(claim: ClaimRecord) -> TableView | None:
     """The figures of a claim, None without any."""
     numeric = (False, True, True, False, False)
-    rows = figure_rows(claim)
-    return TableView("", FIGURE_HEADINGS, rows, numeric) if rows else None
+    rows = tables.figure_rows(claim)
+    return TableView("", tables.FIGURE_HEADINGS, rows, numeric) if rows else None
 
 
 def changes_table(record: RunRecord) -> TableView | None:
     """What differs from the baselines' environments, None if nothing does."""
-    rows = environment_rows(record)
+    rows = tables.environment_rows(record)
     return TableView("", ("", "baseline", "now"), rows, [False] * 3) if rows else None
 
 
@@ -219,11 +209,11 @@ class Gauge:
 
 
 _EDGE = 1.6
-"""Times `detect` that the gauge reaches to; what lies farther out sits at its end."""
+"""Times `detect` that the gauge reaches to; what lies farther out is shown at its end."""
 
 
 def gauge(verdict: VerdictRecord) -> Gauge | None:
-    """The gauge of a change; None where there is none, or no levels to hold it against."""
+    """The gauge of a change; None if there is none, or no levels to hold it against."""
     change, tolerance, detect = verdict.change, verdict.tolerance, verdict.detect
     if change is None or tolerance is None or not detect:
         return None
