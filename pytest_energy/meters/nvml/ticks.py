@@ -35,7 +35,7 @@ def wait_for_ticks(
     ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
     waits = [_Wait(c, c.clock, samples.get(c.domain)) for c in counters if c.clock is not None]
     while waits:
-        wait = min(waits, key=_next_look) if len(waits) > 1 else waits[0]
+        wait = min(waits, key=_Wait.next_look) if len(waits) > 1 else waits[0]
         delay = wait.next_look() - time.monotonic()
         if delay > 0:
             time.sleep(delay)
@@ -147,10 +147,6 @@ class _Wait:
         if not self._sure:
             self._clock.saw(seconds, half_width)
         return Tick(seconds, half_width, self._joules, joules)
-
-
-def _next_look(wait: _Wait) -> float:
-    return wait.next_look()
 
 
 def _let_pass(clock: TickClock) -> None:

@@ -74,7 +74,7 @@ def test_no_counter(gpu: SimulatedGpu, tmp_path: Path) -> None:
 
 def test_a_slow_power_sensor_widens_the_uncertainty(tmp_path: Path) -> None:
     gpu = SimulatedGpu(SQUARE, None, instant=(0.1, 0.1), lines=("noise 3",))
-    found = metered([gpu], tmp_path, "time.sleep(0.4)", windows=5)
+    found = metered([gpu], tmp_path, "time.sleep(0.7)", windows=5)
     assert sum(window.covered for window in found) >= 4
     assert all("too short" in (window.invalid_reason or "too short") for window in found)
 
