@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
@@ -35,8 +34,6 @@ from pytest_energy.meters.protocol import (
 )
 from pytest_energy.outcomes import Method
 
-Part: TypeAlias = "CounterSpan | IntegratorSpan"
-
 
 class NvmlSpan:
     """A window that has begun: everything is aligned and marked when this is made."""
@@ -49,13 +46,12 @@ class NvmlSpan:
         monitor: Monitor,
     ) -> None:
         self._cards = cards
-        self._counters = counters
         self._monitor = monitor
         # What the thread saw last counts as seen at the beginning.
         self._monitored_since = time.monotonic() - FRESH_SECONDS
         self._counted = aligned_spans(counters)
         self._integrated = [IntegratorSpan(integrator) for integrator in integrators]
-        self._parts: tuple[Part, ...] = (*self._counted, *self._integrated)
+        self._parts: tuple[CounterSpan | IntegratorSpan, ...] = (*self._counted, *self._integrated)
         self.work_started(time.monotonic())
 
     def work_started(self, started: float) -> None:
@@ -73,8 +69,8 @@ class NvmlSpan:
         found = {part.domain: part.result() for part in self._parts}
         notes = self._monitor.notes()
         notes["waited_seconds"] = time.monotonic() - ended
-        if self._counters:
-            periods = [counter.period_seconds for counter in self._counters]
+        if self._counted:
+            periods = [span.counter.period_seconds for span in self._counted]
             notes["update_period_seconds"] = max(periods)
         samples = self._monitor.samples_since(self._monitored_since)
         return Measured(
