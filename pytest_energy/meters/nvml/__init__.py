@@ -194,7 +194,7 @@ def probe() -> tuple[Method, str]:
 
 
 def _ticking_counters(counters: list[Counter]) -> list[Counter]:
-    """Those that were seen to move, with what was learned about them."""
+    """Those that were seen to move, calibrated."""
     observed = observed_ticks(counters)
     for counter in counters:
         calibrate(counter, observed[counter.domain])

@@ -1,4 +1,4 @@
-"""Waiting for counters to tick: a sleep and a look or two, and a short spin to learn when."""
+"""Waiting for counters to tick: a sleep and a look or two, and before it their calibration."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def calibrate(counter: Counter, observed: Observed) -> None:
 
 
 def sharpen(counters: Sequence[Counter]) -> None:
-    """Watch a few more ticks from closer by, now that it is known when they are due."""
+    """Look at a few more ticks from closer by, now that it is known when they are due."""
     for _ in range(CALIBRATION_TICKS):
         wait_for_ticks(counters)
 
