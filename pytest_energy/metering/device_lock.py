@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_energy.errors import EnergyError
 
@@ -25,8 +25,19 @@ HELD_VARIABLE = "PYTEST_ENERGY_LOCKS_HELD"
 POLL_SECONDS = 0.1
 
 _guard = threading.Lock()
-_locks: dict[Path, tuple[str, BaseFileLock]] = {}
-"""Each device's UUID and lock by its file: the lock counts how often this process entered it."""
+_locks: dict[Path, _Held] = {}
+"""What is held, by the lock's file."""
+
+
+class _Held(NamedTuple):
+    """A device and its lock, which counts how often it was entered, and the process that holds it.
+
+    In a forked process that is the one that it was forked from, which holds it for both.
+    """
+
+    uuid: str
+    lock: BaseFileLock
+    pid: int
 
 
 @contextmanager
@@ -69,8 +80,7 @@ def held_devices() -> tuple[str, ...]:
     """Devices whose locks this process holds, or has been told are held for it."""
     told = os.environ.get(HELD_VARIABLE, "").splitlines()
     with _guard:
-        held = [uuid for uuid, lock in _locks.values() if lock.is_locked]
-    return tuple(sorted({*told, *held}))
+        return tuple(sorted({*told, *(held.uuid for held in _locks.values())}))
 
 
 def _taken(path: Path, uuid: str) -> bool:
@@ -78,9 +88,14 @@ def _taken(path: Path, uuid: str) -> bool:
     from filelock import FileLock, Timeout
 
     with _guard:
-        _, lock = _locks.setdefault(path, (uuid, FileLock(path, mode=0o666, thread_local=False)))
+        held = _locks.get(path)
+        if held is None:
+            lock = FileLock(path, mode=0o666, thread_local=False)
+            held = _Held(uuid, lock, os.getpid())
+        if held.pid != os.getpid():
+            return True
         try:
-            lock.acquire(timeout=0)
+            held.lock.acquire(timeout=0)
         except Timeout:
             return False
         except OSError as error:
@@ -88,18 +103,22 @@ def _taken(path: Path, uuid: str) -> bool:
                 f"lock file `{path}` cannot be used ({error.strerror}): "
                 f"set `{FOLDER_VARIABLE}` to a folder that everyone may write to"
             ) from None
-        if lock.lock_counter == 1:
+        if held.lock.lock_counter == 1:
+            _locks[path] = held
             _sign(path)
     return True
 
 
 def _let_go(path: Path) -> None:
     with _guard:
-        _, lock = _locks[path]
-        if lock.lock_counter == 1:
+        held = _locks[path]
+        if held.pid != os.getpid():
+            return
+        if held.lock.lock_counter == 1:
+            del _locks[path]
             with contextlib.suppress(OSError):
                 _holder(path).unlink()
-        lock.release()
+        held.lock.release()
 
 
 def _folder() -> Path:

@@ -135,6 +135,33 @@ def test_a_thread_keeps_what_another_thread_lets_go() -> None:
     assert is_free("GPU-a")
 
 
+FORKED = """
+import os, sys
+from pytest_energy.metering.device_lock import device_lock, held_devices
+with device_lock(["GPU-a"], 0, print):
+    if not (child := os.fork()):
+        with device_lock(["GPU-a", "GPU-b"], 0, print):
+            print(held_devices(), flush=True)
+        print(held_devices(), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("left", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_forked_process_enters_what_is_held_for_it_and_leaves_it_held() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        printed = [process.stdout.readline() for _ in range(3)]
+        assert printed == ["('GPU-a', 'GPU-b')\n", "('GPU-a',)\n", "left\n"]
+        assert not is_free("GPU-a")
+        assert is_free("GPU-b")
+        process.communicate("")
+
+
 def test_others_may_take_the_lock_too(folder: Path) -> None:
     with device_lock(["GPU-a"], 0, pytest.fail):
         assert folder.stat().st_mode & 0o777 == 0o777

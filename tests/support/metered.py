@@ -34,6 +34,7 @@ for _ in range({windows}):
     results.append(
         {{
             "joules": record.joules,
+            "seconds": end - begin,
             "true_joules": sum(sim.energy_between(begin, end, i) for i in indices),
             "joules_by_domain": dict(record.joules_by_domain),
             "uncertainty_joules": record.uncertainty_joules,
@@ -48,9 +49,10 @@ meter.close()
 
 @dataclass(frozen=True)
 class MeteredWindow:
-    """What a window said, and the exact joules of the same block."""
+    """What a window said, and the exact joules and seconds of the same block."""
 
     joules: float
+    seconds: float
     true_joules: float
     joules_by_domain: dict[str, float]
     uncertainty_joules: float
@@ -71,7 +73,7 @@ class MeteredWindow:
 def metered(
     gpus: Sequence[SimulatedGpu],
     directory: Path,
-    block: str = "time.sleep(0.4)",
+    block: str = "time.sleep(0.3)",
     *,
     windows: int = 1,
     variables: dict[str, str] | None = None,

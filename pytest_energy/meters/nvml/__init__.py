@@ -10,7 +10,12 @@ from functools import partial
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter
-from pytest_energy.meters.nvml.counter_span import CardJoules, CounterSpan
+from pytest_energy.meters.nvml.counter_span import (
+    CardJoules,
+    CounterSpan,
+    aligned_spans,
+    wait_for_ends,
+)
 from pytest_energy.meters.nvml.monitor import FRESH_SECONDS, Monitor, Sample, implausible
 from pytest_energy.meters.nvml.power_integrator import (
     SAMPLE_SECONDS,
@@ -41,13 +46,12 @@ class NvmlSpan:
         monitor: Monitor,
     ) -> None:
         self._cards = cards
-        self._counters = counters
         self._monitor = monitor
         # What the thread saw last counts as seen at the beginning.
         self._monitored_since = time.monotonic() - FRESH_SECONDS
-        counted = CounterSpan(counters)
+        self._counted = aligned_spans(counters)
         self._integrated = [IntegratorSpan(integrator) for integrator in integrators]
-        self._parts: list[CounterSpan | IntegratorSpan] = [counted, *self._integrated]
+        self._parts: tuple[CounterSpan | IntegratorSpan, ...] = (*self._counted, *self._integrated)
         self.work_started(time.monotonic())
 
     def work_started(self, started: float) -> None:
@@ -61,18 +65,14 @@ class NvmlSpan:
         for part in self._parts:
             part.work_ended(ended)
         self._monitor.glance()
-        found: dict[str, CardJoules] = {}
-        for part in self._parts:
-            found |= part.end()
+        wait_for_ends(self._counted)
+        found = {part.domain: part.result() for part in self._parts}
         notes = self._monitor.notes()
         notes["waited_seconds"] = time.monotonic() - ended
-        if self._counters:
-            periods = [counter.period_seconds for counter in self._counters]
+        if self._counted:
+            periods = [span.counter.period_seconds for span in self._counted]
             notes["update_period_seconds"] = max(periods)
-        samples = {
-            card.domain: self._monitor.samples_since(self._monitored_since, card.domain)
-            for card in self._cards
-        }
+        samples = self._monitor.samples_since(self._monitored_since)
         return Measured(
             {card.domain: found[card.domain].joules for card in self._cards},
             sum([card.uncertainty_joules for card in found.values()]),
@@ -194,7 +194,7 @@ def probe() -> tuple[Method, str]:
 
 
 def _ticking_counters(counters: list[Counter]) -> list[Counter]:
-    """Those that were seen to move, with what was learned about them."""
+    """Those that were seen to move, calibrated."""
     observed = observed_ticks(counters)
     for counter in counters:
         calibrate(counter, observed[counter.domain])

@@ -163,48 +163,53 @@ class CardJoules(NamedTuple):
     fault: str | None = None
 
 
-class CounterSpan:
-    """The cards' counters around a piece of work: aligned when made, then step by step."""
+def aligned_spans(counters: Sequence[Counter]) -> list[CounterSpan]:
+    """A window on each counter, begun on its latest tick; one that came just now is not waited for.
 
-    def __init__(self, counters: Sequence[Counter]) -> None:
-        # Made before the wait: after it, the work should start soon.
-        self._cards = [_CardSpan(counter) for counter in counters]
-        _align(self._cards)
+    All are made before the wait: after it, the work should start soon.
+    """
+    spans = [CounterSpan(counter) for counter in counters]
+    if len(spans) == 1 and spans[0].punctual_begin():
+        return spans
+    now = time.monotonic()
+    for span in spans:
+        span.begun(_just_now(span.counter, now, span.counter.joules()))
+    for _ in range(ATTEMPTS):
+        blurred = [s for s in spans if not s.aligned and s.counter.clock and not s.counter.lost]
+        if not blurred:
+            break
+        fresh = wait_for_ticks([span.counter for span in blurred])
+        for span in blurred:
+            if (tick := fresh[span.domain]) is not None:
+                span.begun(tick)
+        if not any(fresh.values()):
+            break
+    for span in spans:
+        if span.first is None:
+            span.begun(None)
+    return spans
 
-    def work_started(self, started: float) -> None:
-        """Take the time at which the work starts, perhaps once more; to be called just before."""
-        for card in self._cards:
-            card.work_started(started)
 
-    def work_ended(self, ended: float) -> None:
-        """Take the counters' figures at the end of the work; to be called at once."""
-        for card in self._cards:
-            card.work_ended(ended)
-
-    def end(self) -> dict[str, CardJoules]:
-        """Joules of the work by domain; waits for the next ticks."""
-        if len(self._cards) != 1 or not self._cards[0].punctual_end():
-            self._wait_for_ends()
-        unsettled = [card for card in self._cards if not card.wait.settled]
-        if unsettled:
-            following = wait_for_ticks([card.counter for card in unsettled])
-            for card in unsettled:
-                card.ticked_again(following[card.counter.domain])
-        return {card.counter.domain: card.result() for card in self._cards}
-
-    def _wait_for_ends(self) -> None:
-        counters = [card.counter for card in self._cards]
+def wait_for_ends(spans: Sequence[CounterSpan]) -> None:
+    """Wait for the counters' first ticks after the work, and for another where that helps."""
+    if len(spans) != 1 or not spans[0].punctual_end():
+        counters = [span.counter for span in spans]
         samples: dict[str, Samples] = {c.domain: [] for c in counters if c.has_fresh_watts}
         ticks = wait_for_ticks(counters, samples)
-        for card in self._cards:
-            card.ticked(ticks[card.counter.domain], samples.get(card.counter.domain, ()))
+        for span in spans:
+            span.ticked(ticks[span.domain], samples.get(span.domain, ()))
+    unsettled = [span for span in spans if not span.wait.settled]
+    following = wait_for_ticks([span.counter for span in unsettled])
+    for span in unsettled:
+        span.ticked_again(following[span.domain])
 
 
-class _CardSpan:
-    """One card's window, step by step: made, begun, work ended, ticked, perhaps ticked again."""
+class CounterSpan:
+    """One counter's window, step by step: made, begun, work ended, ticked, perhaps ticked again."""
 
     def __init__(self, counter: Counter) -> None:
         self.counter = counter
+        self.domain = counter.domain
         self.started = self._ended = 0.0
         self.first: Tick | None = None
         self.wait = _NO_WAIT
@@ -235,13 +240,16 @@ class _CardSpan:
         return self.first is not None and self.first.half_width <= SHARP_SECONDS
 
     def work_started(self, started: float) -> None:
-        """Leave out what lies before, by the tick's power or, without a tick, by reading anew."""
+        """Leave out what lies before, by the tick's power or, without a tick, by reading anew.
+
+        To be called just before the work starts, perhaps more than once.
+        """
         self.started = started
         if self.first is None:
             self._start_joules = self.counter.joules()
 
     def work_ended(self, ended: float) -> None:
-        """Take the counter's figure at the end of the work."""
+        """Take the counter's figure at the end of the work; to be called at once."""
         self._ended = ended
         self._end_joules = self.counter.joules()
         if self.first is not None:
@@ -320,28 +328,6 @@ class _CardSpan:
             return stands_still(counter)
         except DeviceLostError as error:
             return str(error)
-
-
-def _align(cards: Sequence[_CardSpan]) -> None:
-    """Begin each card on its latest tick; those with one just now are not waited for."""
-    if len(cards) == 1 and cards[0].punctual_begin():
-        return
-    now = time.monotonic()
-    for card in cards:
-        card.begun(_just_now(card.counter, now, card.counter.joules()))
-    for _ in range(ATTEMPTS):
-        blurred = [c for c in cards if not c.aligned and c.counter.clock and not c.counter.lost]
-        if not blurred:
-            break
-        fresh = wait_for_ticks([card.counter for card in blurred])
-        for card in blurred:
-            if (tick := fresh[card.counter.domain]) is not None:
-                card.begun(tick)
-        if not any(fresh.values()):
-            break
-    for card in cards:
-        if card.first is None:
-            card.begun(None)
 
 
 def _just_now(counter: Counter, now: float, joules: float) -> Tick | None:

@@ -85,15 +85,14 @@ class Monitor:
         with self._lock:
             return tuple(text for text, last in self._faults.items() if last >= seconds)
 
-    def samples_since(self, seconds: float, domain: str) -> list[Sample]:
-        """Looks at one card since that time."""
-        found: list[Sample] = []
+    def samples_since(self, seconds: float) -> dict[str, list[Sample]]:
+        """Looks at each card since that time by its domain, the latest first."""
+        found: dict[str, list[Sample]] = {card.domain: [] for card in self._cards}
         with self._lock:
             for sample in reversed(self._samples):
                 if sample.seconds < seconds:
                     break
-                if sample.domain == domain:
-                    found.append(sample)
+                found[sample.domain].append(sample)
         return found
 
     def notes(self) -> dict[str, float]:

@@ -188,21 +188,14 @@ class IntegratorSpan:
         self._end = self._mark(ended)
         self._integrator.sample()
 
-    def end(self) -> dict[str, CardJoules]:
-        """Joules of the work by its domain; waits for as long as the sensor lags."""
-        return {self.domain: self._joules()}
-
     def power(self) -> list[tuple[float, float]]:
         """Powers (time in s, W) since the work started, moved back by how much the sensor lags."""
         with self._integrator.lock:
             powers = self._integrator.trace.powers(self._begin.seconds)
         return [(seconds - self._lag, watts) for seconds, watts in powers]
 
-    def _mark(self, seconds: float) -> Mark:
-        with self._integrator.lock:
-            return self._integrator.trace.mark(seconds + self._lag)
-
-    def _joules(self) -> CardJoules:
+    def result(self) -> CardJoules:
+        """The joules of the work alone; waits for as long as the sensor lags."""
         give_up = time.monotonic() + PATIENCE_SECONDS
         while self._end.joules is None and self._integrator.lost is None:
             if time.monotonic() > give_up:
@@ -213,3 +206,7 @@ class IntegratorSpan:
             return CardJoules(0.0, 0.0, self._integrator.lost)
         joules, doubt = between(self._begin, self._end, self._period)
         return CardJoules(joules, doubt, self._integrator.lost)
+
+    def _mark(self, seconds: float) -> Mark:
+        with self._integrator.lock:
+            return self._integrator.trace.mark(seconds + self._lag)

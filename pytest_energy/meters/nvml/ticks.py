@@ -1,4 +1,4 @@
-"""Waiting for counters to tick: a sleep and a look or two, and a short spin to learn when."""
+"""Waiting for counters to tick: a sleep and a look or two, and before it their calibration."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def wait_for_ticks(
     ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
     waits = [_Wait(c, c.clock, samples.get(c.domain)) for c in counters if c.clock is not None]
     while waits:
-        wait = min(waits, key=_next_look) if len(waits) > 1 else waits[0]
+        wait = min(waits, key=_Wait.next_look) if len(waits) > 1 else waits[0]
         delay = wait.next_look() - time.monotonic()
         if delay > 0:
             time.sleep(delay)
@@ -149,10 +149,6 @@ class _Wait:
         return Tick(seconds, half_width, self._joules, joules)
 
 
-def _next_look(wait: _Wait) -> float:
-    return wait.next_look()
-
-
 def _let_pass(clock: TickClock) -> None:
     """Wait until a tick that was due a moment ago has surely been shown: it must not be missed."""
     now = time.monotonic()
@@ -232,7 +228,7 @@ def calibrate(counter: Counter, observed: Observed) -> None:
 
 
 def sharpen(counters: Sequence[Counter]) -> None:
-    """Watch a few more ticks from closer by, now that it is known when they are due."""
+    """Look at a few more ticks from closer by, now that it is known when they are due."""
     for _ in range(CALIBRATION_TICKS):
         wait_for_ticks(counters)
 

@@ -99,7 +99,7 @@ def test_a_counter_that_disagrees_with_the_power_readings_is_not_believed(tmp_pa
 
 def test_a_power_cap_at_the_limit_is_ordinary(tmp_path: Path) -> None:
     gpu = SimulatedGpu(tick_seconds=0.05, lines=("limit 310 0", "reasons 0x04 0 never"))
-    (found,) = metered([gpu], tmp_path, "time.sleep(0.6)")
+    (found,) = metered([gpu], tmp_path, "time.sleep(0.4)")
     assert found.invalid_reason is None
 
 
@@ -110,7 +110,7 @@ def test_own_processes_are_not_foreign(tmp_path: Path) -> None:
         sim.command(f"process {os.getpid()} now never")
         sim.command(f"process {os.getppid()} now never")
         sim.command(f"process {child.pid} now never")
-        time.sleep(0.5)
+        time.sleep(0.4)
         child.communicate(b"")
         sim.command("error nvmlDeviceGetComputeRunningProcesses_v3 3")
     """
