@@ -9,6 +9,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.plugin.marker import EnergyMarker
 from pytest_energy.plugin.options import EnergyConfig
 from pytest_energy.results import VerdictRecord
+from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 from pytest_energy.units import quantity
 
 MISSED = 0.03
@@ -25,9 +26,6 @@ MOST_ADVISORY_PAIRS = 12
 
 FAR = 2.0
 """Times outside a J/token band from elsewhere that fail: its conditions were not these."""
-
-WARM_UP_LIMIT = 8
-"""Warm-up windows after which measuring begins, steady or not; fewer where nothing can fail."""
 
 # Where no baseline file states a band: the paper's 50 % within 10 points where joules are measured;
 # where a model turns time into joules, only that DistilBERT saves clearly.

@@ -22,8 +22,7 @@ from callback_support import (
     examples,
     tiny,
 )
-from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.trainers.transformers_callback import EnergyCallback
+from pytest_energy import EnergyCallback, EnergyError
 
 STEP = 4 * 8  # tokens of a batch of four
 

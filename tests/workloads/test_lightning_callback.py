@@ -1,4 +1,4 @@
-"""`EnergyCallback` in a Lightning Trainer that trains a small BERT."""
+"""`LightningEnergyCallback` in a Lightning Trainer that trains a small BERT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from callback_support import JOULES_PER_TOKEN, SureAfter, TokenMeter, examples, tiny
-from pytest_energy.workloads.trainers.lightning_callback import EnergyCallback
+from pytest_energy import LightningEnergyCallback
 
 STEP = 4 * 8  # tokens of a batch of four
 
@@ -38,7 +38,9 @@ class Module(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.001)
 
 
-def train(module: Module, callback: EnergyCallback, folder: Path, **settings: Any) -> Trainer:
+def train(
+    module: Module, callback: LightningEnergyCallback, folder: Path, **settings: Any
+) -> Trainer:
     """Train with batches of four sequences of eight tokens."""
     options: dict[str, Any] = {
         "max_steps": 20,
@@ -58,7 +60,7 @@ def train(module: Module, callback: EnergyCallback, folder: Path, **settings: An
 
 def test_windows_are_whole_steps_and_the_gate_stops_training(tmp_path: Path) -> None:
     module, gate = Module(), SureAfter(3)
-    callback = EnergyCallback(TokenMeter(module.bert), 2 * STEP, gate=gate)
+    callback = LightningEnergyCallback(TokenMeter(module.bert), 2 * STEP, gate=gate)
 
     trainer = train(module, callback, tmp_path)
 
@@ -71,7 +73,7 @@ def test_windows_are_whole_steps_and_the_gate_stops_training(tmp_path: Path) -> 
 
 def test_accumulated_gradients_make_one_step(tmp_path: Path) -> None:
     module = Module()
-    callback = EnergyCallback(TokenMeter(module.bert), 2 * STEP)
+    callback = LightningEnergyCallback(TokenMeter(module.bert), 2 * STEP)
 
     train(module, callback, tmp_path, accumulate_grad_batches=4, max_steps=5)
 
@@ -81,7 +83,7 @@ def test_accumulated_gradients_make_one_step(tmp_path: Path) -> None:
 
 def test_validating_is_in_no_window(tmp_path: Path) -> None:
     module = Module()
-    callback = EnergyCallback(TokenMeter(module.bert), 2 * STEP)
+    callback = LightningEnergyCallback(TokenMeter(module.bert), 2 * STEP)
 
     train(module, callback, tmp_path, max_steps=15, limit_val_batches=2, val_check_interval=5)
 

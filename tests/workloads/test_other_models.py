@@ -11,8 +11,7 @@ from checkpoint_support import WORDS, small, write_configs
 from pytest_energy.errors import EnergyError
 from pytest_energy.workloads.data.batches import collate
 from pytest_energy.workloads.data.protocol import IGNORED, Example
-from pytest_energy.workloads.models import build_model, padding_id, parameters
-from pytest_energy.workloads.models import converter
+from pytest_energy.workloads.models import build_model, converter, padding_id, parameters
 from pytest_energy.workloads.models.known import ARCHITECTURES, architecture_digest
 from pytest_energy.workloads.tasks import get_task
 

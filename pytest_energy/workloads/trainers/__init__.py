@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_energy.arguments import check_count
-from pytest_energy.checks.policy import WARM_UP_LIMIT
-from pytest_energy.gate import Verdict
 from pytest_energy.metering import OpenWindow, Window, window
 from pytest_energy.meters.protocol import Meter
-from pytest_energy.stats.steadiness import is_stationary
+from pytest_energy.stats.steadiness import WARM_UP_LIMIT, is_stationary
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
 class Gate(Protocol):
     """What is asked after each window; `SequentialGate` is one."""
 
-    def add(self, joules_per_token: float) -> Verdict | None:
-        """The verdict once it is sure, None while another window is wanted."""
+    def add(self, joules_per_token: float) -> Any:
+        """Its verdict once it is sure, None while another window is wanted."""
 
 
 class BudgetedWindows:
@@ -38,7 +36,7 @@ class BudgetedWindows:
         self.windows: list[Window] = []
         self.warm_up: list[Window] = []
         self.rejected: list[Window] = []
-        self.verdict: Verdict | None = None
+        self.verdict: Any = None
         self._meter, self._gate, self._name = meter, gate, name
         self._budget = tokens_per_window
         self._steady = False
