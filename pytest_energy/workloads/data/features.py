@@ -65,15 +65,10 @@ def vocabulary_of(root: Path, model: str) -> Path | None:
     `vocab/<model>/vocab.txt` comes first, then the uncased one for models that share it, then the
     folder's own `vocab.txt`.
     """
-    names = [model, UNCASED] if shares_uncased_vocabulary(model) else [model]
+    known = known_architecture(model)
+    names = [model, UNCASED] if known is not None and known.uncased else [model]
     places = [root / "vocab" / name / "vocab.txt" for name in names] + [root / "vocab.txt"]
     return next((place for place in places if place.is_file()), None)
-
-
-def shares_uncased_vocabulary(model: str) -> bool:
-    """Whether `model` reads the 30,522 word pieces of uncased BERT."""
-    known = known_architecture(model)
-    return known is not None and known.uncased
 
 
 def tokenizer_from(vocabulary: Path, *, lower_case: bool) -> Tokenizer:
@@ -132,7 +127,7 @@ def _lower_case(model: str, folder: Path) -> bool:
         said = json.loads(read_text(written, "JSON")).get("do_lower_case")
         if isinstance(said, bool):
             return said
-    return shares_uncased_vocabulary(model) or "uncased" in model or "cased" not in model
+    return "uncased" in model or "cased" not in model
 
 
 class RecordSource(ABC):

@@ -25,10 +25,10 @@ class EnergyCallback(BudgetedWindows, TrainerCallback):
 
     _hook: Any = None
 
-    def on_train_begin(self, *_: Any, model: torch.nn.Module, **__: Any) -> None:
+    def on_train_begin(self, *_: Any, **given: Any) -> None:
         """Count what the model is given from now on."""
         self.on_train_end()
-        self._hook = model.register_forward_pre_hook(self._given, with_kwargs=True)
+        self._hook = given["model"].register_forward_pre_hook(self._given, with_kwargs=True)
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Begin a window where none is open."""
