@@ -92,23 +92,14 @@ def known_architecture(model: str) -> Architecture | None:
     return next((each for each in ARCHITECTURES.values() if each.repository == model), None)
 
 
+# fmt: off
 # What tells neither how much a step computes nor what it is made of.
-_NO_ARCHITECTURE = frozenset(
-    {
-        "_name_or_path",
-        "architectures",
-        "bos_token_id",
-        "dtype",
-        "eos_token_id",
-        "id2label",
-        "initializer_range",
-        "label2id",
-        "pad_token_id",
-        "problem_type",
-        "transformers_version",
-        "use_cache",
-    }
-)
+_NO_ARCHITECTURE = frozenset({
+    "_name_or_path", "architectures", "bos_token_id", "dtype", "eos_token_id", "id2label",
+    "initializer_range", "label2id", "pad_token_id", "problem_type", "transformers_version",
+    "use_cache",
+})
+# fmt: on
 
 
 def architecture_digest(config: PretrainedConfig) -> str:
