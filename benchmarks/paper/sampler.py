@@ -8,9 +8,9 @@ from typing import Protocol
 
 import pytest
 
-from pytest_energy import EnergySession, Window, quantity, user_errors
+from pytest_energy import EnergySession, Sampler, Window, quantity, user_errors
 from pytest_energy.checks.comparability import require_undisturbed
-from pytest_energy.checks.measuring import InvalidEvidenceError, Purchases, Run
+from pytest_energy.checks.measuring import InvalidEvidenceError, Run
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 
 ROUNDS = 3
@@ -66,8 +66,8 @@ class ClaimSampler:
         (window,) = self.windows(run, rounds=rounds)
         return window.joules_per_token
 
-    def _sampler(self, run: PassingRun, passes: int) -> Purchases:
-        return Purchases(_Passes(run, passes), self._show)
+    def _sampler(self, run: PassingRun, passes: int) -> Sampler:
+        return Sampler(_Passes(run, passes), self._show)
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
         text = f"{window.tokens:,} tokens  {quantity(window.joules, 'J')}"
@@ -97,11 +97,11 @@ class _Passes:
         return self._run.window(self._passes)
 
 
-def _middles(samplers: Sequence[Purchases], rounds: int) -> list[Window]:
+def _middles(samplers: Sequence[Sampler], rounds: int) -> list[Window]:
     """Of `rounds` windows of each, measured there and back, the one of middle J/token."""
     for number in range(rounds):
         for one in samplers if number % 2 == 0 else reversed(samplers):
-            one.buy()
+            one.measure()
     return [_middle(one.windows) for one in samplers]
 
 
