@@ -18,11 +18,9 @@ from statistics import median
 from typing import Any
 
 from flops import multiplying_weights, peak_flops, training_flops
+from pytest_energy import Conditions, Device, FineTuning, Reading, get_task, open_data, prepare
 from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET
-from pytest_energy.meters.protocol import Conditions, Device, Reading
 from pytest_energy.outcomes import Method
-from pytest_energy.workloads.data import open_data
-from pytest_energy.workloads.finetune import FineTuning, prepare
 
 
 class NoMeter:
@@ -110,7 +108,6 @@ def trainer_for(run: FineTuning) -> Any:
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
     from pytest_energy.workloads.models import build_model
-    from pytest_energy.workloads.tasks import get_task
 
     workload = run.workload
     task = get_task(workload.task)

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import pytest
 
-from pytest_energy import EnergySession, Window, quantity, user_errors
+from pytest_energy import EnergySession, Sampler, Window, quantity, user_errors
 from pytest_energy.checks.comparability import require_undisturbed
-from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler
+from pytest_energy.checks.measuring import InvalidEvidenceError, Run
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 
 ROUNDS = 3

@@ -17,6 +17,7 @@ from pytest_energy.errors import EnergyError
 
 if TYPE_CHECKING:
     from pytest_energy.plugin.session import EnergySession
+    from pytest_energy.results.claims import EnergyClaim
 
 SESSION = pytest.StashKey["EnergySession"]()
 """Of a run's configuration: its session, once a test needs one."""
@@ -24,7 +25,7 @@ SESSION = pytest.StashKey["EnergySession"]()
 PLUGIN = "energy-run"
 """Under which the hooks of a run that meters are registered."""
 
-CLAIM = pytest.StashKey["EnergyClaim"]()
+CLAIM: pytest.StashKey[EnergyClaim] = pytest.StashKey()
 """Of a test: the claim that it makes."""
 
 FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})

@@ -20,6 +20,10 @@ def autocorrelation(values: Sequence[float]) -> float:
     return sum(a * b for a, b in pairwise(deviations)) / total
 
 
+WARM_UP_LIMIT = 8
+"""Warm-up windows after which measuring begins, steady or not."""
+
+
 def halves_agree(values: Sequence[float], relative: float) -> bool:
     """Whether the means of the first and second half differ by no more than a fraction."""
     middle = len(values) // 2

@@ -36,45 +36,26 @@ class Architecture:
         return config
 
 
+# fmt: off
 _BERT_LARGE = {
-    "num_hidden_layers": 24,
-    "hidden_size": 1024,
-    "num_attention_heads": 16,
+    "num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 16,
     "intermediate_size": 4096,
 }
 _BERT_TINY = {
-    "num_hidden_layers": 2,
-    "hidden_size": 64,
-    "num_attention_heads": 2,
-    "intermediate_size": 256,
+    "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 256,
 }
 _QWEN2_HALF = {
-    "vocab_size": 151936,
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-6,
-    "tie_word_embeddings": True,
-    "eos_token_id": 151643,
+    "vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+    "num_attention_heads": 14, "num_key_value_heads": 2, "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6, "tie_word_embeddings": True, "eos_token_id": 151643,
 }
 _LLAMA3_ONE = {
-    "vocab_size": 128256,
-    "hidden_size": 2048,
-    "intermediate_size": 8192,
-    "num_hidden_layers": 16,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 131072,
-    "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": True,
-    "bos_token_id": 128000,
+    "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16,
+    "num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 131072,
+    "rms_norm_eps": 1e-5, "tie_word_embeddings": True, "bos_token_id": 128000,
     "eos_token_id": 128001,
 }
 
-# fmt: off
 ARCHITECTURES: Mapping[str, Architecture] = {
     "bert-base-uncased": Architecture(
         "BertConfig", repository="google-bert/bert-base-uncased",
@@ -111,23 +92,14 @@ def known_architecture(model: str) -> Architecture | None:
     return next((each for each in ARCHITECTURES.values() if each.repository == model), None)
 
 
+# fmt: off
 # What tells neither how much a step computes nor what it is made of.
-_NO_ARCHITECTURE = frozenset(
-    {
-        "_name_or_path",
-        "architectures",
-        "bos_token_id",
-        "dtype",
-        "eos_token_id",
-        "id2label",
-        "initializer_range",
-        "label2id",
-        "pad_token_id",
-        "problem_type",
-        "transformers_version",
-        "use_cache",
-    }
-)
+_NO_ARCHITECTURE = frozenset({
+    "_name_or_path", "architectures", "bos_token_id", "dtype", "eos_token_id", "id2label",
+    "initializer_range", "label2id", "pad_token_id", "problem_type", "transformers_version",
+    "use_cache",
+})
+# fmt: on
 
 
 def architecture_digest(config: PretrainedConfig) -> str:

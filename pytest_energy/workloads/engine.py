@@ -76,8 +76,9 @@ class BatchRun(ABC):
     def _pass(self) -> Any:
         """Work on each batch once; the sum of the losses, if there are any."""
 
-    def _mean(self, losses: Any) -> float | None:  # noqa: ARG002 - a run that learns has some
+    def _mean(self, losses: Any) -> float | None:
         """The mean loss of a pass; None where there is none."""
+        del losses
         return None
 
     @contextmanager
@@ -109,17 +110,12 @@ def keep_freed_memory() -> bool:
     again: CPU time that differs from step to step and from process to process. What the user's
     environment says of it stands, and another C library is left alone.
     """
-    if not sys.platform.startswith("linux") or is_chosen(os.environ):
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in _CHOICES):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER_TRIM))
-
-
-def is_chosen(environment: Mapping[str, str]) -> bool:
-    """Whether an environment says itself when memory is handed back."""
-    return any(name in environment for name in _CHOICES)
 
 
 def default_device() -> str:

@@ -115,44 +115,34 @@ def foreign_architecture(model_name: str, models: Path | None) -> str | None:
     folder, known = folder_of(model_name, models), known_architecture(model_name)
     if folder is None:
         return None
-    found = architecture_digest(_read_config(folder, model_name))
+    found = architecture_digest(_read_config(model_name, str(folder)))
     same = known is not None and found == architecture_digest(known.config(0))
     return None if same else found
-
-
-def _read_config(folder: Path, model_name: str) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    with _loading(model_name):
-        config: PretrainedConfig = AutoConfig.from_pretrained(str(folder))
-    return config
 
 
 def _configured(
     name: str, labels: int, pretrained: bool, models: Path | None
 ) -> tuple[PretrainedConfig, tuple[str, str | None] | None]:
     """A model's configuration, and where its weights are if they are to be loaded."""
-    from transformers import AutoConfig
-
     folder, known = folder_of(name, models), known_architecture(name)
-    config: PretrainedConfig
-    weights: tuple[str, str | None] | None
-    if folder is not None:
-        config = _read_config(folder, name)
-        weights = (str(folder), None) if pretrained and has_weights(folder) else None
-    elif known is not None:
+    place = hub_name(name) if folder is None else (str(folder), None)
+    there = has_weights(folder) if folder else known is None or known.repository is not None
+    weights = place if pretrained and there else None
+    if folder is None and known is not None and weights is None:
         config = known.config(labels)
-        weights = hub_name(name) if pretrained and known.repository else None
-        if weights is not None:
-            with _loading(name):
-                config = AutoConfig.from_pretrained(weights[0], revision=weights[1])
     else:
-        with _loading(name):
-            config = AutoConfig.from_pretrained(name)
-        weights = (name, None) if pretrained else None
+        config = _read_config(name, *place)
     if labels:
         config.num_labels = labels
     return config, weights
+
+
+def _read_config(name: str, place: str, revision: str | None = None) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    with _loading(name):
+        config: PretrainedConfig = AutoConfig.from_pretrained(place, revision=revision)
+    return config
 
 
 def _head(task: Task, name: str, config: PretrainedConfig) -> Any:

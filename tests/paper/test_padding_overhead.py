@@ -15,11 +15,9 @@ from paper.padding import (
     spread,
     worst_ratio,
 )
-from pytest_energy.errors import EnergyError
+from pytest_energy import FINE_TUNING_TASKS, EnergyError, Example, Task, get_task
 from pytest_energy.workloads.data.batches import make_batches
-from pytest_energy.workloads.data.protocol import Example
 from pytest_energy.workloads.data.synthetic import SyntheticSource
-from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, Task, get_task
 
 
 def example(length: int) -> Example:

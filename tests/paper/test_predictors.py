@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from paper.predictors import PREDICTORS, Piece, explained, plot, spreads, table
-from pytest_energy.errors import EnergyError
+from pytest_energy import EnergyError
 
 LENGTHS = (16, 32, 64, 128)
 

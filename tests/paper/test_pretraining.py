@@ -13,9 +13,7 @@ from paper.pretraining import (
     paper_runs,
     pretraining_joules,
 )
-from pytest_energy.errors import EnergyError
-from pytest_energy.results.footprint import JOULES_PER_KWH, full_run
-from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
+from pytest_energy import FINE_TUNING_TASKS, JOULES_PER_KWH, EnergyError, full_run, get_task
 
 
 def test_tokens_of_the_phases() -> None:

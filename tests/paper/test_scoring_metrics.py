@@ -8,7 +8,7 @@ import pytest
 
 from paper.epochs import on_front
 from paper.scoring import require_libraries, score_classes, score_entities, score_spans
-from pytest_energy.errors import EnergyError
+from pytest_energy import EnergyError
 
 
 def test_classes() -> None:

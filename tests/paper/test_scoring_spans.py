@@ -7,9 +7,7 @@ from random import Random
 import pytest
 
 from paper.scoring import LONGEST_ANSWER, Part, best_answer, score_spans
-from pytest_energy.workloads.data import open_data
-from pytest_energy.workloads.data.features import question_parts
-from pytest_energy.workloads.tasks import get_task
+from pytest_energy import get_task, open_data, question_parts
 from workloads_support import SAMPLES, needs_samples
 
 CONTEXT = "ada lives in oslo"

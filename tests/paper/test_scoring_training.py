@@ -15,9 +15,7 @@ import pytest
 from checkpoint_support import small
 from paper.epochs import scored_epochs
 from paper.scoring import make_evaluation
-from pytest_energy.errors import DataError
-from pytest_energy.workloads.data import open_data
-from pytest_energy.workloads.tasks import get_task
+from pytest_energy import DataError, get_task, open_data
 from workloads_support import SAMPLES, needs_samples, write, write_vocabulary
 
 torch = pytest.importorskip("torch")

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
+from pytest_energy import Conditions, Device, Measured, Reading, get_task
 from pytest_energy.gate import Verdict
-from pytest_energy.meters.protocol import Conditions, Device, Measured, Reading
 from pytest_energy.outcomes import Method
 from pytest_energy.workloads.models import build_model
-from pytest_energy.workloads.tasks import get_task
 
 JOULES_PER_TOKEN = 0.01
 

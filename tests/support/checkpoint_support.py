@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pytest_energy.workloads.data import open_data
-from pytest_energy.workloads.finetune import FineTuning, prepare
+from pytest_energy import FineTuning, open_data, prepare
 from workloads_support import SteadyMeter
 
 WORDS = 31_000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.meters.protocol import Conditions, Device, Reading
+from pytest_energy import Conditions, Device, Reading
 from pytest_energy.outcomes import Method
 
 SAMPLES = Path(

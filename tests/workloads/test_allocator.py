@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 PAGES = 10_000
-# Allocates and frees a block again and again; how many pages the kernel had to give, in blocks.
+# Allocates and frees the same block; how many pages the kernel had to give, in blocks.
 BLOCKS = f"""
 import resource
 

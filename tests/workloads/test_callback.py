@@ -22,8 +22,7 @@ from callback_support import (
     examples,
     tiny,
 )
-from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.trainers.transformers_callback import EnergyCallback
+from pytest_energy import EnergyCallback, EnergyError
 
 STEP = 4 * 8  # tokens of a batch of four
 
@@ -161,7 +160,7 @@ def test_without_a_mask_all_tokens_are_real(tmp_path: Path) -> None:
     model.forward = lambda input_ids, labels, **_: forward(input_ids=input_ids, labels=labels)
     rows = [{k: v for k, v in row.items() if k != "attention_mask"} for row in examples(8)]
 
-    callback.on_train_begin(None, None, None, model=model)  # type: ignore[arg-type]
+    callback.on_train_begin(None, None, None, model=model)
     callback.begin_step()
     model(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
     callback.end_step()
@@ -172,7 +171,7 @@ def test_without_a_mask_all_tokens_are_real(tmp_path: Path) -> None:
 def test_a_model_that_is_not_given_ids_cannot_be_counted(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 2)
     callback = EnergyCallback(TokenMeter(torch.nn.Identity()), 10)
-    callback.on_train_begin(None, None, None, model=model)  # type: ignore[arg-type]
+    callback.on_train_begin(None, None, None, model=model)
 
     with pytest.raises(EnergyError, match=r"counts `input_ids`, but .* called with input; name"):
         model(input=torch.zeros(2))

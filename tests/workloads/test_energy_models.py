@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 
 from checkpoint_support import small, write_configs
-from pytest_energy.workloads.architectures import (
-    brings_weights,
-    checkpoint_names,
-    folder_of,
-    has_weights,
-)
-from pytest_energy.workloads.data import open_data
+from pytest_energy import brings_weights, checkpoint_names, get_task, open_data
+from pytest_energy.workloads.architectures import folder_of, has_weights
 from pytest_energy.workloads.models import build_model
-from pytest_energy.workloads.tasks import get_task
 from workloads_support import PIECES, write, write_vocabulary
 
 TEST = """

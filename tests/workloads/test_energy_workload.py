@@ -17,9 +17,8 @@ pytest.importorskip("torch")
 import torch
 
 from callback_support import TokenMeter
-from pytest_energy.errors import EnergyError
+from pytest_energy import EnergyError, prepare
 from pytest_energy.workloads.data.synthetic import SyntheticSource
-from pytest_energy.workloads.finetune import prepare
 from pytest_energy.workloads.step import Stepping, drive, step_name
 
 CONFTEST = """

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from callback_support import JOULES_PER_TOKEN, SureAfter, TokenMeter, examples, tiny
-from pytest_energy.workloads.trainers.lightning_callback import LightningEnergyCallback
+from pytest_energy import LightningEnergyCallback
 
 STEP = 4 * 8  # tokens of a batch of four
 

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from checkpoint_support import WORDS, small, write_configs
-from pytest_energy.errors import EnergyError
+from pytest_energy import EnergyError, Example, get_task
 from pytest_energy.workloads.architectures import ARCHITECTURES, architecture_digest
 from pytest_energy.workloads.data.batches import collate
-from pytest_energy.workloads.data.protocol import IGNORED, Example
+from pytest_energy.workloads.data.protocol import IGNORED
 from pytest_energy.workloads.models import build_model, converter, padding_id, parameters
-from pytest_energy.workloads.tasks import get_task
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

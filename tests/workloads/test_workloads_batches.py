@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.data.protocol import IGNORED, Example
+from pytest_energy import Batches, EnergyError, Example
+from pytest_energy.workloads.data.protocol import IGNORED
 
 pytest.importorskip("torch")
 
-from pytest_energy.workloads.data.batches import Batches, collate, make_batches
+from pytest_energy.workloads.data.batches import collate, make_batches
 
 
 def example(length: int, label: int = 0) -> Example:

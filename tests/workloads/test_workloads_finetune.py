@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.data import DataSource, open_data
-from pytest_energy.workloads.finetune import FineTuning, prepare
-from pytest_energy.workloads.tasks import TASKS, get_task
+from pytest_energy import TASKS, DataSource, EnergyError, FineTuning, get_task, open_data, prepare
 from pytest_energy.workloads.workload import make_workload
 from workloads_support import SAMPLES, SteadyMeter, needs_samples, write, write_vocabulary
 

@@ -10,12 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.errors import EnergyError
-from pytest_energy.results import VerdictRecord
+from pytest_energy import EnergyError, FineTuning, VerdictRecord, Workload, open_data, prepare
 from pytest_energy.results.json_codec import from_json
-from pytest_energy.workloads.data import open_data
-from pytest_energy.workloads.finetune import FineTuning, prepare
-from pytest_energy.workloads.workload import Workload
 from workloads_support import SteadyMeter
 
 FULL = Workload(

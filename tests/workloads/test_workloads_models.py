@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.errors import EnergyError
+from pytest_energy import EnergyError, get_task
 from pytest_energy.workloads.architectures import ARCHITECTURES, hub_name
 from pytest_energy.workloads.models import build_model, parameters
-from pytest_energy.workloads.tasks import get_task
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.errors import DataError
-from pytest_energy.workloads.data.protocol import Passage, Question, Tagged, Text
+from pytest_energy import DataError, Question, Tagged, get_task
+from pytest_energy.workloads.data.protocol import Passage, Text
 from pytest_energy.workloads.data.readers import (
     ReviewTree,
     label_set,
@@ -21,7 +21,6 @@ from pytest_energy.workloads.data.readers import (
     read_squad,
     to_iob2,
 )
-from pytest_energy.workloads.tasks import get_task
 from workloads_support import squad, write
 
 _COLUMNS = """

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.data import open_data
-from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, TASKS, Lengths, get_task
-from pytest_energy.workloads.workload import Workload, fitting_batch_size, make_workload
+from pytest_energy import FINE_TUNING_TASKS, TASKS, EnergyError, Workload, get_task, open_data
+from pytest_energy.workloads.tasks import Lengths
+from pytest_energy.workloads.workload import fitting_batch_size, make_workload
 
 SST2 = Workload(
     task="sst2",

@@ -77,7 +77,10 @@ class Batches:
 
 
 def collate(examples: Sequence[Example], length: int | None = None) -> Batch:
-    """One batch, padded at the end to the longest example or to `length` tokens."""
+    """One batch, padded at the end to the longest example or to `length` tokens.
+
+    By hand on purpose: a digest stands for these very batches in every release of transformers.
+    """
     import torch
 
     width = length or max(len(example.ids) for example in examples)
@@ -121,15 +124,15 @@ def make_batches(
     like length together) or `fixed` (to `max_length`).
     """
     check_count("token_budget", token_budget)
-    batches: list[Batch] = []
+    length = max_length if padding == "fixed" else None
+    groups: list[tuple[Example, ...]] = []
     processed = 0
     for group in grouped(examples, batch_size, padding, seed):
-        batch = collate(group, max_length if padding == "fixed" else None)
-        batches.append(batch)
-        processed += batch["input_ids"].numel()
-        if processed >= token_budget and len(batches) % ranks == 0:
+        groups.append(group)
+        processed += len(group) * (length or max(len(example.ids) for example in group))
+        if processed >= token_budget and len(groups) % ranks == 0:
             break
-    return Batches(tuple(batches))
+    return Batches.of(groups, length)
 
 
 def grouped(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import fault, read_lines, read_text
@@ -65,27 +65,23 @@ def vocabulary_of(root: Path, model: str) -> Path | None:
     `vocab/<model>/vocab.txt` comes first, then the uncased one for models that share it, then the
     folder's own `vocab.txt`.
     """
-    names = [model, UNCASED] if shares_uncased_vocabulary(model) else [model]
+    known = known_architecture(model)
+    names = [model, UNCASED] if known is not None and known.uncased else [model]
     places = [root / "vocab" / name / "vocab.txt" for name in names] + [root / "vocab.txt"]
     return next((place for place in places if place.is_file()), None)
 
 
-def shares_uncased_vocabulary(model: str) -> bool:
-    """Whether `model` reads the 30,522 word pieces of uncased BERT."""
-    known = known_architecture(model)
-    return known is not None and known.uncased
-
-
 def tokenizer_from(vocabulary: Path, *, lower_case: bool) -> Tokenizer:
     """BERT's tokenizer over the word pieces of `vocabulary`, one a line."""
-    from transformers import BertTokenizerFast  # type: ignore[attr-defined] # lazily there
+    import transformers
 
     pieces = set(read_lines(vocabulary, "word pieces"))
     for special in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"):
         if special not in pieces:
             raise fault(vocabulary, None, f"no `{special}`", "one word piece of BERT a line")
     # By place: releases of transformers differ in how they call a vocabulary's file.
-    loaded: Any = BertTokenizerFast(str(vocabulary), do_lower_case=lower_case)
+    library: Any = transformers
+    loaded = library.BertTokenizerFast(str(vocabulary), do_lower_case=lower_case)
     tokenizer: Tokenizer = loaded.backend_tokenizer
     return tokenizer
 
@@ -131,7 +127,7 @@ def _lower_case(model: str, folder: Path) -> bool:
         said = json.loads(read_text(written, "JSON")).get("do_lower_case")
         if isinstance(said, bool):
             return said
-    return shares_uncased_vocabulary(model) or "uncased" in model or "cased" not in model
+    return "uncased" in model or "cased" not in model
 
 
 class RecordSource(ABC):
@@ -175,6 +171,8 @@ class RecordSource(ABC):
         """The records to train on, in random order."""
 
 
+R = TypeVar("R", Text, Question, Tagged, Passage)
+
 _AT_ONCE = 64
 LONGEST_QUESTION = 64
 _DEFAULT_MASK = 103
@@ -214,16 +212,16 @@ def make_examples(
     return examples
 
 
-def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
-    stream = iter(records)
+def _chunks(records: Iterable[Record], kind: type[R]) -> Iterator[list[R]]:
+    """Records of a kind, as many at a time as are tokenised at once."""
+    stream = (record for record in records if isinstance(record, kind))
     while chunk := list(islice(stream, _AT_ONCE)):
         yield chunk
 
 
 def _texts(records: Iterable[Record], tokenizer: Tokenizer, max_length: int) -> Iterator[Example]:
     tokenizer.enable_truncation(max_length, strategy="longest_first")
-    for chunk in _chunks(records):
-        texts = [record for record in chunk if isinstance(record, Text)]
+    for texts in _chunks(records, Text):
         encodings = tokenizer.encode_batch(
             [text.text if text.pair is None else (text.text, text.pair) for text in texts]
         )
@@ -247,8 +245,7 @@ def question_parts(
 
     `doc_stride` tokens (at most half of a part) are in two neighbours.
     """
-    for chunk in _chunks(records):
-        asked = [record for record in chunk if isinstance(record, Question)]
+    for asked in _chunks(records, Question):
         questions = tokenizer.encode_batch([q.question for q in asked], add_special_tokens=False)
         contexts = tokenizer.encode_batch([q.context for q in asked], add_special_tokens=False)
         for record, question, context in zip(asked, questions, contexts, strict=True):
@@ -279,8 +276,7 @@ def _sentences(
     """A word's first piece carries its label; its other pieces and special tokens carry none."""
     ids = {label: index for index, label in enumerate(labels)}
     tokenizer.enable_truncation(max_length)
-    for chunk in _chunks(records):
-        sentences = [record for record in chunk if isinstance(record, Tagged)]
+    for sentences in _chunks(records, Tagged):
         encodings = tokenizer.encode_batch(
             [list(sentence.words) for sentence in sentences], is_pretokenized=True
         )
@@ -307,9 +303,9 @@ def _masked(
     first, last = around[:1], around[1:][-1:]
     room = max_length - len(first) - len(last)
     waiting: list[int] = []
-    for chunk in _chunks(records):
-        passages = [record.text for record in chunk if isinstance(record, Passage)]
-        for encoding in tokenizer.encode_batch(passages, add_special_tokens=False):
+    for passages in _chunks(records, Passage):
+        texts = [passage.text for passage in passages]
+        for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
             waiting += encoding.ids
             while len(waiting) >= room:
                 body, waiting = waiting[:room], waiting[room:]

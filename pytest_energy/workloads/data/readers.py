@@ -66,9 +66,10 @@ def _texts(
     task: Task,
 ) -> list[Text]:
     """The texts of numbered rows; `columns` has the names of first text, second, and label."""
-    first, second, label = (_column(path, header, names) for names in columns)
-    assert first is not None
-    assert label is not None
+    texts, pairs, labels = columns
+    first = _column(path, header, texts)
+    second = _column(path, header, pairs) if pairs else None
+    label = _column(path, header, labels)
     records = []
     for number, row in rows:
         if row in ([], [""]):
@@ -164,16 +165,13 @@ def read_running_text(path: Path) -> list[Passage]:
     return list(passages(read_lines(path, "plain text")))
 
 
-def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int | None:
-    if not names:
-        return None
-    found: Iterator[int] = (header.index(name) for name in names if name in header)
-    index = next(found, None)
-    if index is None:
-        wanted = " or ".join(f"`{name}`" for name in names)
-        have = ", ".join(f"`{name[:40]}`" for name in header)
-        raise DataError(f"`{path}`, line 1: no column {wanted}; the columns are {have}")
-    return index
+def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
+    for name in names:
+        if name in header:
+            return header.index(name)
+    wanted = " or ".join(f"`{name}`" for name in names)
+    have = ", ".join(f"`{name[:40]}`" for name in header)
+    raise DataError(f"`{path}`, line 1: no column {wanted}; the columns are {have}")
 
 
 def _label(path: Path, number: int, value: str, task: Task) -> int:
@@ -275,22 +273,18 @@ def _blocks(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
 def _from_brackets(
     path: Path, start: int, cells: Sequence[str], labels: Sequence[str]
 ) -> tuple[str, ...]:
+    """IOB2 tags of a sentence, from what opens and closes in each cell."""
     tags = []
     inside: str | None = None
     for number, cell in enumerate(cells, start):
         match = _BRACKETS.fullmatch(cell)
-        kind = match["kind"] if match else None
-        wrong = match is None or (
-            kind is not None and (inside is not None or f"B-{kind}" not in labels)
-        )
-        if match is None or wrong or (match["close"] and not (kind or inside)):
+        kind, closes = match.groups() if match else (None, None)
+        opens_wrongly = kind and (inside or f"B-{kind}" not in labels)
+        if not match or opens_wrongly or (closes and not (kind or inside)):
             expected = "`*`, `(KIND*`, `*)` or `(KIND)` with a kind of OntoNotes"
             raise fault(path, number, f"named entity {cell[:40]!r}", expected)
-        if kind:
-            tags.append(f"B-{kind}")
-            inside = kind
-        else:
-            tags.append(f"I-{inside}" if inside else "O")
-        if match["close"]:
+        inside = kind or inside
+        tags.append(f"B-{kind}" if kind else f"I-{inside}" if inside else "O")
+        if closes:
             inside = None
     return tuple(tags)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 from pytest_energy.workloads.trainers import BudgetedWindows
 
@@ -18,34 +18,20 @@ class LightningEnergyCallback(BudgetedWindows, Callback):
 
     _steps_taken = -1
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, _: Any, batch: Any, *__: Any) -> None:
         """Begin a window where none is open, unless gradients accumulate; count the batch."""
-        del pl_module, batch_idx
         if trainer.global_step != self._steps_taken:
             self.begin_step()
         self._steps_taken = trainer.global_step
         self.count(batch["input_ids"], batch.get("attention_mask"))
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """End a window that is full once the optimizer has stepped."""
-        del pl_module, outputs, batch, batch_idx
         if trainer.global_step != self._steps_taken and self.end_step():
             trainer.should_stop = True
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_start(self, *_: Any) -> None:
         """Give up the window that is open."""
-        del trainer, pl_module
         self.give_up()
 
-    on_train_end = on_validation_start
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Give up the window that is open."""
-        del trainer, pl_module, checkpoint
-        self.give_up()
+    on_train_end = on_save_checkpoint = on_validation_start

@@ -12,7 +12,7 @@ from pytest_energy.workloads.trainers import BudgetedWindows
 
 if TYPE_CHECKING:
     import torch
-    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerControl
 
 
 class EnergyCallback(BudgetedWindows, TrainerCallback):
@@ -25,49 +25,35 @@ class EnergyCallback(BudgetedWindows, TrainerCallback):
 
     _hook: Any = None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, *_: Any, **given: Any) -> None:
         """Count what the model is given from now on."""
-        self.on_train_end(args, state, control)
-        self._hook = kwargs["model"].register_forward_pre_hook(self._given, with_kwargs=True)
+        self.on_train_end()
+        self._hook = given["model"].register_forward_pre_hook(self._given, with_kwargs=True)
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Begin a window where none is open."""
-        del args, state, control, kwargs
         self.begin_step()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
         """End the window whose budget is spent; stop the training once the gate is sure."""
-        del args, state, kwargs
+        del args, state
         if self.end_step():
             control.should_training_stop = True
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, *_: Any, **__: Any) -> None:
         """Give up the window that was open meanwhile."""
-        del args, state, control, kwargs
         self.give_up()
 
     on_save = on_evaluate
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         """Give up what has not reached its budget, and let go of the model."""
-        del args, state, control, kwargs
         self.give_up()
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
 
-    def _given(self, model: torch.nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
-        del args
+    def _given(self, model: torch.nn.Module, _: Any, kwargs: Mapping[str, Any]) -> None:
         if not model.training:
             return
         if "input_ids" not in kwargs:
