@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help bench test lint lint-workflows perf format clean
+.PHONY: help bench test lint lint-workflows perf docs format clean
 .DEFAULT_GOAL := help
 
 help: ## show what there is
@@ -23,10 +23,11 @@ test: $(STAMP)
 	$(BIN)/python -m pytest tests/ $(ARGS)
 endif
 
-lint: $(STAMP) ## ruff, mypy --strict, and linters of the workflows that need no network
+lint: $(STAMP) ## ruff, mypy --strict, the layers of imports, and linters of the workflows that need no network
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	for script in .github/scripts/*.sh; do bash -n $$script || exit; done
 	if test -x $(BIN)/zizmor; then $(MAKE) --no-print-directory lint-workflows; else echo "the workflows' linters need Python 3.11: left out"; fi
 
@@ -46,6 +47,9 @@ perf: $(STAMP) ## print what the gate, drift and the meters achieve, beside othe
 	$(BIN)/python perf/loop_speed.py
 	$(MAKE) --no-print-directory $(VENV)-perf/.installed
 	$(VENV)-perf/bin/python perf/peers.py
+
+docs: $(STAMP) ## write the page of options from the table of options
+	$(BIN)/python -c "from pytest_energy.plugin.options import options_page; print(options_page(), end='')" > docs/options.md
 
 format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
