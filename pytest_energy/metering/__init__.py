@@ -19,14 +19,16 @@ from pytest_energy.meters.protocol import (
     PowerTrace,
     Span,
     fault,
+    no_update,
 )
-from pytest_energy.meters.two_readings import TwoReadings
 from pytest_energy.outcomes import Method
 
 LIMIT_MARGIN = 1.1
 """A card overshoots its power limit for moments, never by this factor over a window."""
 WIDEST_SHARE = 0.1
 """A window whose joules may be off by more than this share is too short for the meter."""
+LATENCY_SECONDS = 0.0001
+"""Between a reading and its time stamp."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,42 @@ _FIGURES = _JOULES | {"seconds", "uncertainty_joules", "valid", "invalid_reason"
 def window(meter: Meter, name: str, synchronize: Callable[[], None] | None = None) -> OpenWindow:
     """Meter a block of work: `with window(meter, "train") as w: ...`, then `w.joules`."""
     return OpenWindow(meter, name, synchronize)
+
+
+class TwoReadings:
+    """A window on a meter that tells its cumulative joules alone: from one reading to another.
+
+    It is good to an update of the source at either end.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        meter.read()  # what lies before the window says nothing about it
+        self._first = meter.read()
+        self._faults = meter.conditions().faults
+        self.started = time.monotonic()
+
+    def work_started(self, started: float) -> None:
+        """Begin anew: a source that answers at once loses nothing by it."""
+        self._first, self.started = self._meter.read(), started
+
+    def end(self, ended: float) -> Measured:
+        """Joules between the readings; `ended` is when the work did (s)."""
+        last = self._meter.read()
+        conditions = self._meter.conditions()
+        joules = {d: last.joules[d] - self._first.joules.get(d, 0.0) for d in last.joules}
+        watts = sum(joules.values()) / max(last.seconds - self._first.seconds, 1e-9)
+        late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
+        doubt = watts * (self._meter.update_period_seconds + late + LATENCY_SECONDS)
+        faults = dict.fromkeys((*self._faults, *conditions.faults))
+        if self._meter.update_period_seconds and not any(joules.values()):
+            faults[no_update(self._meter.update_period_seconds, ended - self.started)] = None
+        return Measured(
+            joules,
+            doubt + len(joules) * self._meter.resolution_joules,
+            tuple(faults),
+            conditions.notes,
+        )
 
 
 def begin_span(meter: Meter) -> Span:

@@ -14,7 +14,7 @@ from pytest_energy.metering import window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware, identify, matching_key
 from pytest_energy.meters import Meter, open_meter
-from pytest_energy.meters.protocol import TOO_SHORT
+from pytest_energy.meters.protocol import IMPLAUSIBLE, TOO_SHORT
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def idle_watts(meter: Meter, seconds: float) -> float:
         time.sleep(seconds)
     record = opened.record
     reason = record.invalid_reason
-    nothing = record.joules == 0 and (reason or "").startswith("implausible")
+    nothing = record.joules == 0 and (reason or "").startswith(IMPLAUSIBLE)
     # So small a power may be known coarsely only, which is known well enough to be taken off.
     if reason is None or nothing or reason.startswith(TOO_SHORT):
         return record.mean_watts

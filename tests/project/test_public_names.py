@@ -32,7 +32,7 @@ def for_type_checkers() -> dict[str, str]:
 
 
 def test_what_runs_and_what_type_checkers_read_agree() -> None:
-    assert pytest_energy._HOMES == for_type_checkers()
+    assert for_type_checkers() == pytest_energy._HOMES
     assert sorted(pytest_energy.__all__) == sorted(pytest_energy._HOMES)
 
 
