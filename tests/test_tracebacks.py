@@ -16,14 +16,13 @@ class Broken(Run):
 def test_mine(energy_gate):
     energy_gate.check("joules_per_token", Broken("mine/model"))
 """
-# What the meter raises here is no error that a user can mend: a defect of a meter.
+# A meter whose fault is no text breaks what puts faults into words: nothing that a user can mend.
 FAULTY = """
 import spending
 from gated import Run
-from pytest_energy import metering
 
-def test_mine(energy_gate, monkeypatch):
-    monkeypatch.setattr(metering, "first_fault", None)
+def test_mine(energy_gate):
+    spending.faults.append(7)
     energy_gate.check("joules_per_token", Run("mine/model"))
 """
 
