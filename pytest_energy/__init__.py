@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from pytest_energy.meters import open_meter
     from pytest_energy.meters.protocol import Conditions, Device, Measured, Meter, Reading
     from pytest_energy.meters.wall import open_wall
-    from pytest_energy.plugin.fixtures import Energy, EnergyGate
-    from pytest_energy.plugin.items import user_errors
+    from pytest_energy.plugin.fixtures import Energy, EnergyGate, user_errors
     from pytest_energy.plugin.session import EnergySession
     from pytest_energy.results import VerdictRecord
     from pytest_energy.results.claims import Cell, EnergyClaim, Plot, Series, Table
@@ -116,7 +115,7 @@ _HOMES = {
     "open_wall": "pytest_energy.meters.wall",
     "Energy": "pytest_energy.plugin.fixtures",
     "EnergyGate": "pytest_energy.plugin.fixtures",
-    "user_errors": "pytest_energy.plugin.items",
+    "user_errors": "pytest_energy.plugin.fixtures",
     "EnergySession": "pytest_energy.plugin.session",
     "VerdictRecord": "pytest_energy.results",
     "Cell": "pytest_energy.results.claims",

@@ -7,6 +7,9 @@ from collections.abc import Generator
 import pytest
 
 from pytest_energy.plugin.fixtures import (  # noqa: F401 - pytest finds fixtures by name here
+    CLAIM,
+    PLUGIN,
+    SESSION,
     energy,
     energy_claim,
     energy_gate,
@@ -14,7 +17,6 @@ from pytest_energy.plugin.fixtures import (  # noqa: F401 - pytest finds fixture
     energy_workload,
     finetune,
 )
-from pytest_energy.plugin.items import CLAIM, PLUGIN, SESSION
 from pytest_energy.plugin.options import add_options, settings_of
 from pytest_energy.plugin.state import EnergyPlugin
 

@@ -12,7 +12,7 @@ import pytest
 from pytest_energy.ab import Comparison, Invocation
 from pytest_energy.ab.runner import PairedRunner, SettlingRunner, SkippedInHeadError
 from pytest_energy.ab.side_place import passed_on
-from pytest_energy.plugin.items import asked_by, session_of, user_errors
+from pytest_energy.plugin.fixtures import asked_by, session_of, user_errors
 from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS
 from pytest_energy.plugin.session import EnergySession
 

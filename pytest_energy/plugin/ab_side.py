@@ -24,7 +24,7 @@ from pytest_energy.ipc import Channel, ClosedError, Message
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget
-from pytest_energy.plugin.items import SESSION
+from pytest_energy.plugin.fixtures import SESSION
 from pytest_energy.plugin.options import settings_of
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.plugin.session import EnergySession

@@ -1,8 +1,12 @@
-"""How a test ends: by a verdict, by its claim, or by the joules that it was allowed."""
+"""How a test ends: by a verdict, by its claim, or by the joules that it was allowed.
+
+A test that is run again replaces what its earlier attempt reported, and a verdict that failed it
+stands.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -13,13 +17,17 @@ from pytest_energy.checks import policy
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import DECIDED
-from pytest_energy.plugin.items import CLAIM, session_of, user_errors
-from pytest_energy.plugin.other_plugins import note, stand
+from pytest_energy.plugin.fixtures import CLAIM, session_of, user_errors
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.reports.github import properties
 from pytest_energy.reports.terminal import sentence, windows_table
 from pytest_energy.results import VerdictRecord, measured
 from pytest_energy.results.claims import ClaimRecord
+from pytest_energy.results.run_results import RunResults
+
+_ENDED = pytest.StashKey[bool]()
+_PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()
+_STANDING = pytest.StashKey[str]()
 
 Record = TypeVar("Record", VerdictRecord, ClaimRecord)
 
@@ -29,13 +37,13 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
     record = _located(record, item)
     session.results.verdicts.append(record)
     session.progress.done(record.id, sentence(record))
-    note(item, properties(record, [name for name, _ in item.user_properties]))
+    _note(item, properties(record, [name for name, _ in item.user_properties]))
     if record.windows:
         item.add_report_section("call", "energy windows", windows_table(record))
     if record.fails:
         failure = f"{record.outcome}: {record.text}"
         if record.outcome in DECIDED:
-            stand(item, failure)
+            _stand(item, failure)
         pytest.fail(failure, pytrace=False)
     if record.outcome == "invalid":
         pytest.skip(f"invalid, so not a pass: {record.reason}")
@@ -47,10 +55,10 @@ def conclude(item: pytest.Item) -> None:
     """Keep what a test noted of its claim, and fail it if a figure is out of bounds."""
     record = _located(item.stash[CLAIM].record, item)
     session_of(item).results.claims.append(record)
-    note(item, [(f"energy_{figure.name}", figure.value) for figure in record.figures])
+    _note(item, [(f"energy_{figure.name}", figure.value) for figure in record.figures])
     if record.outcome == "fails":
         failure = f"{record.claim} Not here: {record.reason}"
-        stand(item, failure)
+        _stand(item, failure)
         pytest.fail(failure, pytrace=False)
 
 
@@ -93,6 +101,43 @@ def judge(used: Window, max_joules: float) -> str:
     if used.joules + doubt <= max_joules:
         return "within"
     return "regression" if used.joules - doubt > max_joules else "invalid"
+
+
+def begin(results: RunResults, item: pytest.Item) -> None:
+    """Before a test's set-up: an attempt replaces what an earlier one reported."""
+    if _ENDED not in item.stash or _STANDING in item.stash:
+        return
+    results.forget(item.nodeid)
+    earlier = item.stash.get(_PROPERTIES, [])
+    item.user_properties[:] = [pair for pair in item.user_properties if pair not in earlier]
+    item.stash[_PROPERTIES] = []
+
+
+def fail_again(item: pytest.Item) -> None:
+    """Fail a test whose failure stands, before it spends anything."""
+    sentence = item.stash.get(_STANDING, None)
+    if sentence is not None:
+        pytest.fail(
+            f"{sentence} The verdict stands: a gate is not run again until it passes.",
+            pytrace=False,
+        )
+
+
+def end(item: pytest.Item) -> None:
+    """After a test's call: whatever follows is another attempt."""
+    item.stash[_ENDED] = True
+
+
+def _note(item: pytest.Item, properties: Iterable[tuple[str, object]]) -> None:
+    """Put figures into JUnit, for this attempt."""
+    added = list(properties)
+    item.user_properties += added
+    item.stash.setdefault(_PROPERTIES, []).extend(added)
+
+
+def _stand(item: pytest.Item, sentence: str) -> None:
+    """Keep why a test failed, so that it is not asked anew: more windows would say nothing."""
+    item.stash[_STANDING] = sentence
 
 
 def _located(record: Record, item: pytest.Item) -> Record:

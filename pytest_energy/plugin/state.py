@@ -14,7 +14,7 @@ import pytest
 
 from pytest_energy.checks.settings import Settings
 from pytest_energy.errors import EnergyError
-from pytest_energy.plugin.items import SESSION, asked_by, is_marked, is_metered
+from pytest_energy.plugin.fixtures import SESSION, asked_by, is_marked, is_metered
 from pytest_energy.plugin.options import (
     NEEDS_GATES,
     compares,
@@ -67,7 +67,7 @@ class EnergyPlugin:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of what an earlier attempt at the test reported."""
         if self._session is not None:
-            from pytest_energy.plugin.other_plugins import begin
+            from pytest_energy.plugin.outcome import begin
 
             begin(self._session.results, item)
 
@@ -75,7 +75,7 @@ class EnergyPlugin:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Fail a test whose verdict stands; else meter one that has a limit."""
         if self._session is not None:
-            from pytest_energy.plugin.other_plugins import fail_again
+            from pytest_energy.plugin.outcome import fail_again
 
             fail_again(item)
         limited = is_marked(item) and not getattr(item, "compared", False)
@@ -107,12 +107,12 @@ class EnergyPlugin:
         """End the attempt, and tell pytest-benchmark of its windows if a test uses both."""
         if self._session is None:
             return
-        from pytest_energy.plugin.other_plugins import end
+        from pytest_energy.plugin.outcome import end
 
         end(item)
         benchmark = getattr(item, "funcargs", {}).get("benchmark")
         if benchmark is not None:
-            from pytest_energy.plugin.other_plugins import annotate
+            from pytest_energy.plugin.pytest_benchmark import annotate
 
             annotate(self._session.results, item, benchmark)
 
@@ -122,7 +122,7 @@ class EnergyPlugin:
     ) -> None:
         """Tell pytest-benchmark which devices were metered."""
         if self._session is not None:
-            from pytest_energy.plugin.other_plugins import describe_machine
+            from pytest_energy.plugin.pytest_benchmark import describe_machine
 
             describe_machine(self._session, config, machine_info)
 
