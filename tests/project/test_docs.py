@@ -25,6 +25,16 @@ def test_files_of_the_project_exist(page: Path) -> None:
     assert [name for name in found if not (ROOT / name).exists()] == []
 
 
+def test_the_layers_are_those_that_lint_holds() -> None:
+    told = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## Layers")[2]
+    rows = re.findall(r"^\| (`.+?) \|", told.partition("\n## ")[0], re.MULTILINE)
+    held = (ROOT / "pyproject.toml").read_text("utf-8").partition("layers = [")[2].partition("]")[0]
+
+    assert [re.findall(r"\w+", row) for row in rows] == [
+        re.findall(r"pytest_energy\.(\w+)", line) for line in held.split(",\n")[:-1]
+    ]
+
+
 ROWS = [
     line
     for line in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
