@@ -126,13 +126,14 @@ OPTIONS = (
         "update", "MODE", _choice("new", "append", "replace"), None,
         "record baselines: `new`, `append` or `replace`",
     ),
-    Option("allow-ci-update", None, _text, False, "let --energy-update work where CI is set"),
+    Option("allow-ci-update", None, _text, False, "let --energy-update work if CI is set"),
     Option("tolerance", "PCT", _percent(100), None, "change that is allowed, in percent"),
     Option("detect", "PCT", _percent(1000), None, "change that must be caught, in percent"),
     Option("tokens", "N", _number(1, 1e12, int), None, "token budget of one window"),
     Option(
         "max-windows", "N", _number(3, 10_000, int), None,
-        "the most windows that one verdict may cost (default: 30; 6 where it fails nothing)",
+        "the most windows, or pairs, of one verdict "
+        "(default: 30; if it fails nothing 6, or 12 pairs)",
     ),
     Option(
         "meter", "NAME", _text, "auto",
@@ -152,7 +153,8 @@ OPTIONS = (
     ),
     Option(
         "strict", None, _text, False,
-        "an inconclusive verdict fails, and so does one on modelled joules",
+        "an inconclusive verdict fails, and so does a change that else informs only: on modelled "
+        "joules, or against a local baseline",
     ),
     Option(
         "region", "ISO3", _text, None,

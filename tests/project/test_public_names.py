@@ -1,4 +1,4 @@
-"""The public names: what runs has the same ones as what mypy reads, which sees that each is there."""
+"""The public names: those that run are those that mypy reads, which sees that each is there."""
 
 from __future__ import annotations
 
