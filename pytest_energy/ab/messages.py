@@ -6,8 +6,8 @@ import signal
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pytest_energy.child_process import signal_name
 from pytest_energy.errors import EnergyError
+from pytest_energy.processes import signal_name
 
 Kind = Literal[
     "absent", "died", "failed", "hung", "import", "memory", "mixed", "other", "skipped", "start",

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import Channel, Message
 from pytest_energy.metering import begin_span
 from pytest_energy.meters.protocol import (
     Conditions,
@@ -20,6 +19,7 @@ from pytest_energy.meters.protocol import (
     Span,
 )
 from pytest_energy.outcomes import Method
+from pytest_energy.processes import Channel, Message
 
 CALLS = frozenset({"begin", "work_started", "end", "read", "conditions"})
 

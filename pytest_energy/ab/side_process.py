@@ -15,11 +15,17 @@ from pytest_energy.ab.messages import VERSION, Kind, SideFaultError, ending, exp
 from pytest_energy.ab.remote_meter import CALLS, MeterServer, facts_of
 from pytest_energy.ab.same_work import RunFacts
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.child_process import ChildProcess, tail_of
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import STALL_SECONDS, Channel, ClosedError, Message
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter
+from pytest_energy.processes import (
+    STALL_SECONDS,
+    Channel,
+    ChildProcess,
+    ClosedError,
+    Message,
+    tail_of,
+)
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
 

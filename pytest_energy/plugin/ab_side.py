@@ -20,7 +20,6 @@ from pytest_energy.ab.same_work import facts_of_run, foreign_module
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import Channel, ClosedError, Message
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget
@@ -28,6 +27,7 @@ from pytest_energy.plugin.items import SESSION
 from pytest_energy.plugin.options import settings_of
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.plugin.session import EnergySession
+from pytest_energy.processes import Channel, ClosedError, Message
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
 

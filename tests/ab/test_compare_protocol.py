@@ -16,10 +16,10 @@ from pytest_energy.ab.remote_meter import MeterServer, RemoteMeter, facts_of
 from pytest_energy.ab.side_place import SidePlace
 from pytest_energy.ab.side_process import SideProcess, SideSettings
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import Channel, ClosedError
 from pytest_energy.metering import window
 from pytest_energy.meters import Conditions, Device, Method, Reading
 from pytest_energy.plugin import ab_side as worker
+from pytest_energy.processes import Channel, ClosedError
 
 
 class Lamp:

@@ -21,10 +21,10 @@ from pytest_energy.ab.side_place import SidePlace, import_path, passed_on, side_
 from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks.policy import MISSED, CheckContext
 from pytest_energy.checks.settings import Settings, TestSettings
-from pytest_energy.child_process import tail_of
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.meters import Meter
+from pytest_energy.processes import tail_of
 from pytest_energy.reports.terminal import pair_changes, side_by_side
 from pytest_energy.results import Comparison, Side, VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json

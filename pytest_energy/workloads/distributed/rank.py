@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import Channel, ClosedError, Message, connect
 from pytest_energy.metering import window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, open_meter
 from pytest_energy.meters.nvml.visible import ORDER, VARIABLE
 from pytest_energy.meters.process_tree import ROOT_VARIABLE
+from pytest_energy.processes import Channel, ClosedError, Message, connect
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import Part, join
 from pytest_energy.workloads.finetune import FineTuning

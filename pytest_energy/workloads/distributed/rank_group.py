@@ -12,11 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pytest_energy.child_process import ChildProcess, signal_name, tail_of
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import ADDRESS_VARIABLE, Channel, ClosedError, Listener, Message
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
 from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
+from pytest_energy.processes import (
+    ADDRESS_VARIABLE,
+    Channel,
+    ChildProcess,
+    ClosedError,
+    Listener,
+    Message,
+    signal_name,
+    tail_of,
+)
 
 PROGRAM = ("-m", "pytest_energy.workloads.distributed.rank")
 TAIL_LINES = 15
