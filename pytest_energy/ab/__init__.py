@@ -5,29 +5,47 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_energy.ab.paired_check import Target
-from pytest_energy.ab.rounds import SidePair
-from pytest_energy.ab.side_place import SidePlace, import_path, side_arguments
-from pytest_energy.ab.side_process import SideProcess, SideSettings
-from pytest_energy.ab.targets import (
+from pytest_energy.ab.paired_check import PairedCheck, PairedJoulesPerToken, PairedSavings
+from pytest_energy.ab.protocol import SideFaultError
+from pytest_energy.ab.revisions import Revision, Worktree, find_revision
+from pytest_energy.ab.rounds import BASE, HEAD, SidePair
+from pytest_energy.ab.side_place import (
     PREFIX,
     Interpreter,
-    Revision,
+    SidePlace,
     find_interpreter,
-    find_revision,
+    import_path,
     lend_package,
+    side_arguments,
 )
-from pytest_energy.ab.worktree import Worktree
+from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
+from pytest_energy.checks.runner import BaselineRunner
 from pytest_energy.checks.settings import Settings
+from pytest_energy.errors import EnergyError, raised_elsewhere
+from pytest_energy.metering.hardware import Budget
 from pytest_energy.meters import Meter
 from pytest_energy.results import VerdictRecord
 
+__tracebackhide__ = raised_elsewhere
+
 WORKING_TREE = "working tree"
+
+_CHECKS: dict[str, type[PairedCheck]] = {
+    "joules_per_token": PairedJoulesPerToken,
+    "savings": PairedSavings,
+}
+_NOTHING_TO_COMPARE = ("absent", "skipped")
+
+
+class SkippedInHeadError(EnergyError):
+    """The head skips the test, as a run without a comparison would; says why."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Invocation:
 
 
 class Comparison:
-    """What a run compares with; its worktree lives from first use to `close`.
+    """What a run compares with, `target`; its worktree lives from first use to `close`.
 
     Raises `EnergyError` if there is no such thing, before any energy is spent.
     """
@@ -55,32 +73,22 @@ class Comparison:
         asked = settings.compare or settings.settle or ""
         self._settings, self._invocation = settings, invocation
         self._root = settings.root.resolve()
-        self._worktree: Worktree | None = None
-        self._lent: tempfile.TemporaryDirectory[str] | None = None
-        self._with: Revision | Interpreter
+        self._made = ExitStack()
+        self._places: tuple[SidePlace, SidePlace] | None = None
+        self.target: Revision | Interpreter
         if asked.startswith(PREFIX):
-            self._with = find_interpreter(asked, self._root)
+            self.target = find_interpreter(asked, self._root)
         else:
             option = "--energy-compare" if settings.compare else "--energy-settle"
-            self._with = find_revision(asked, option, self._root)
-
-    @property
-    def target(self) -> Target:
-        """What the sides differ in, and the name of the base."""
-        kind = isinstance(self._with, Revision)
-        return Target(self._with.label, "revision" if kind else "interpreter")
+            self.target = find_revision(asked, option, self._root)
 
     def sides(
         self, context: CheckContext, meter: Meter, earlier: Sequence[VerdictRecord] = ()
     ) -> SidePair:
         """Both sides of one test, `earlier` being the verdicts on its checks so far."""
         settings, invocation = self._settings, self._invocation
-        budget = context.store.budget
-        told = SideSettings(
-            tokens=context.asked.tokens or budget.tokens,
-            max_tokens_per_batch=budget.max_tokens_per_batch,
-            timeout_seconds=settings.side_timeout_seconds,
-        )
+        stored = context.store.budget
+        budget = Budget(context.asked.tokens or stored.tokens, stored.max_tokens_per_batch)
 
         def start(place: SidePlace) -> SideProcess:
             arguments = side_arguments(
@@ -92,54 +100,156 @@ class Comparison:
                 settings.models,
                 emptied=invocation.emptied,
             )
-            return SideProcess(place, arguments, told, meter)
+            return SideProcess(place, arguments, budget, settings.side_timeout_seconds, meter)
 
-        return SidePair(self._places(), start, earlier)
+        if self._places is None:
+            self._places = self._make_places(self.target)
+        return SidePair(self._places, start, earlier)
 
     def close(self) -> None:
         """Remove what was made for the sides; a second call does nothing."""
-        if self._worktree is not None:
-            self._worktree.remove()
-        if self._lent is not None:
-            self._lent.cleanup()
-        self._worktree = self._lent = None
+        self._places = None
+        self._made.close()
 
-    def _places(self) -> tuple[SidePlace, SidePlace]:
-        root = self._root
-        if isinstance(self._with, Interpreter):
-            path = import_path(root, root, root)
-            lent = self._lend() if self._with.lends else ()
-            label, python = self._with.label, self._with.python
-            base = SidePlace("base", label, python, root, root, (*path, *lent))
-            own = f"python:{sys.executable}"
-            return base, SidePlace("head", own, sys.executable, root, root, path)
-        revision = self._with
-        if self._worktree is None:
-            self._worktree = Worktree(revision.toplevel, revision.commit, self._invocation.end)
-        top, tree = revision.toplevel, self._worktree.path
-        base = SidePlace(
-            "base",
-            revision.label,
-            sys.executable,
-            tree,
-            tree / revision.inside,
-            import_path(root, top, tree),
-            ignored=top,
-        )
+    def _make_places(self, target: Revision | Interpreter) -> tuple[SidePlace, SidePlace]:
+        """Base and head."""
+        root, own = self._root, sys.executable
+        if isinstance(target, Interpreter):
+            path = lent = import_path(root, root, root)
+            if target.lends:
+                folder = tempfile.TemporaryDirectory(prefix="pytest-energy-lent-")
+                lent = (*path, lend_package(Path(self._made.enter_context(folder))))
+            base = SidePlace("base", target.label, target.python, root, root, lent)
+            return base, SidePlace("head", f"{PREFIX}{own}", own, root, root, path)
+        top = target.toplevel
+        worktree = Worktree(top, target.commit, self._invocation.end)
+        self._made.callback(worktree.remove)
+        tree = worktree.path
+        path, inside = import_path(root, top, tree), tree / target.inside
+        base = SidePlace("base", target.label, own, tree, inside, path, ignored=top)
         path = import_path(root, top, top)
-        return base, SidePlace("head", WORKING_TREE, sys.executable, top, root, path)
-
-    def _lend(self) -> tuple[str, ...]:
-        if self._lent is None:
-            self._lent = tempfile.TemporaryDirectory(prefix="pytest-energy-lent-")
-            lend_package(Path(self._lent.name))
-        return (self._lent.name,)
+        return base, SidePlace("head", WORKING_TREE, own, top, root, path)
 
     def _configuration(self, place: SidePlace) -> Path | None:
         """The side's own copy of the ini file in use; none if its tree has none."""
         path = self._invocation.configuration
         if path is None:
             return None
-        top = self._with.toplevel if isinstance(self._with, Revision) else self._root
+        top = self.target.toplevel if isinstance(self.target, Revision) else self._root
         moved = place.moved(path, top)
         return moved if moved.is_file() else None
+
+
+class PairedRunner:
+    """Compares the checks of a test in both sides' processes.
+
+    `earlier` gives the verdicts on a test's checks so far, `note` tells a person something now.
+    """
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        meter: Callable[[], Meter],
+        earlier: Callable[[str], Sequence[VerdictRecord]],
+        note: Callable[[str], None],
+    ) -> None:
+        self._comparison, self._meter = comparison, meter
+        self._earlier, self._note = earlier, note
+
+    def check(
+        self, context: CheckContext, metric: str, runs: Sequence[Run], name: str | None
+    ) -> VerdictRecord:
+        """The record of one check of a test that runs here, too."""
+        del metric, runs, name  # the sides have their own
+        return self.settled(context, None)
+
+    def settled(self, context: CheckContext, open_record: VerdictRecord | None) -> VerdictRecord:
+        """The record of the next check of a test; `open_record` is what a baseline left open."""
+        gated = [v for v in self._earlier(context.test) if v.metric != "joules"]
+        with closing(self._comparison.sides(context, self._meter(), gated)) as sides:
+            record = self._next(context, sides, open_record)
+        if record is None:
+            raise EnergyError(
+                f"`{context.test}` comes to fewer checks in a process of its own; let its checks "
+                f"not depend on what ran before"
+            )
+        return record
+
+    def compared(self, context: CheckContext) -> Iterator[VerdictRecord]:
+        """The record of each check of a test that runs in its sides alone."""
+        with closing(self._comparison.sides(context, self._meter())) as sides:
+            while (record := self._next(context, sides, None)) is not None:
+                yield record
+                sides.answer(record)
+
+    def _next(
+        self, context: CheckContext, sides: SidePair, open_record: VerdictRecord | None
+    ) -> VerdictRecord | None:
+        """The record of the next check; None if the head's test has ended."""
+        try:
+            try:
+                return self._attempt(context, sides, open_record)
+            except SideFaultError as fault:
+                if fault.kind != "memory" or sides.turns is not None:
+                    raise
+                self._note(sides.take_turns(fault))
+                return self._attempt(context, sides, open_record)
+        except SideFaultError as fault:
+            return _faulted(fault, context, open_record)
+
+    def _attempt(
+        self, context: CheckContext, sides: SidePair, open_record: VerdictRecord | None
+    ) -> VerdictRecord | None:
+        sides.open()
+        head = sides.come_to_check(HEAD)
+        if head is None:
+            return None
+        base = sides.come_to_check(BASE)
+        if base is None or base.metric != head.metric:
+            raise SideFaultError(sides.places[BASE], "absent", "it comes to no such check")
+        check = _CHECKS[head.metric]
+        return check(context, self._comparison.target, sides, (base, head), open_record).verdict()
+
+
+class SettlingRunner:
+    """Gates figures against baselines, and settles by pairs what those leave open."""
+
+    def __init__(self, paired: PairedRunner) -> None:
+        self._baseline, self._paired = BaselineRunner(), paired
+
+    def check(
+        self, context: CheckContext, metric: str, runs: Sequence[Run], name: str | None
+    ) -> VerdictRecord:
+        """The baseline's record, or that of the pairs."""
+        record = self._baseline.check(context, metric, runs, name)
+        if record.outcome != "inconclusive":
+            return record
+        return self._paired.settled(context, record)
+
+
+def _faulted(
+    fault: SideFaultError, context: CheckContext, open_record: VerdictRecord | None
+) -> VerdictRecord:
+    """The record of what could not be compared: an error, unless the base lacks the test."""
+    if fault.side == "head" and fault.kind == "skipped" and open_record is None:
+        raise SkippedInHeadError(fault.text)
+    if fault.tail:
+        context.on_output(f"energy, the end of what the {fault.side} printed", fault.tail)
+    if open_record is not None:
+        reason = f"{open_record.reason} It could not be settled: {fault}."
+        return replace(open_record, reason=reason)
+    record = VerdictRecord(
+        id=context.test.rpartition("::")[2],
+        metric="joules_per_token",
+        nodeid=context.test,
+        method=context.method,
+    )
+    if fault.side == "base" and fault.kind in _NOTHING_TO_COMPARE:
+        return replace(
+            record,
+            outcome="missing",
+            reason=f"nothing to compare with: {fault}; a revision that has it, or a baseline, "
+            f"would do",
+            fails=context.settings.strict,
+        )
+    return replace(record, outcome="invalid", reason=f"not compared: {fault}", fails=True)

@@ -1,36 +1,67 @@
-"""One check of both sides, from what they do to the record of its verdict."""
+"""One check of both sides, from what they do to the record of its verdict, for each figure."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from pytest_energy.ab.messages import SideFaultError
-from pytest_energy.ab.rounds import BASE, HEAD, PairedSampler, SidePair
-from pytest_energy.ab.same_work import OtherWorkError, RunFacts, changed_settings, require_same_work
-from pytest_energy.ab.side_process import Ready
+from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError
+from pytest_energy.ab.revisions import Revision
+from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair
+from pytest_energy.ab.side_place import Interpreter
 from pytest_energy.baselines import session_stats
 from pytest_energy.checks import policy
-from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, summarise
+from pytest_energy.checks.joules_per_token import PADDING_DIFFERS
+from pytest_energy.checks.measuring import (
+    InvalidEvidenceError,
+    Summary,
+    summarise,
+    summarise_pairs,
+)
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.savings import joined_digest, pair_id
+from pytest_energy.errors import EnergyError
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
-from pytest_energy.gate.sentences import LOCK_IN
-from pytest_energy.results import Comparison as ComparisonRecord
-from pytest_energy.results import Side, VerdictRecord
-from pytest_energy.stats.noise import SessionStats
+from pytest_energy.gate.gates import PairedGate
+from pytest_energy.gate.sentences import LOCK_IN, QUIETER_OR_MORE, THE_BASE, sentence
+from pytest_energy.metering import Window
+from pytest_energy.results import Comparison, Side, VerdictRecord
 from pytest_energy.units import FRACTION
 
+_MUST_AGREE = ("task", "model", "architecture", "data", "seed", "lora")
+"""Where these differ nothing is left to compare; what else differs is what the change is about."""
 
-@dataclass(frozen=True)
-class Target:
-    """What is compared with, as a person reads it, and what the sides differ in."""
 
-    label: str
-    kind: Literal["revision", "interpreter"]
+class OtherWorkError(EnergyError):
+    """The sides fine-tune another model, on another task or on other data."""
+
+
+def require_same_work(base: RunFacts, head: RunFacts) -> None:
+    """Raise `OtherWorkError` if task, model or data differ."""
+    if base.id != head.id:
+        raise OtherWorkError(
+            f"the base fine-tunes `{base.id}` and the head `{head.id}`: another task or model "
+            f"cannot be compared; give both sides the same, or compare them as runs of one test"
+        )
+    for name in _MUST_AGREE:
+        old, new = base.fields.get(name), head.fields.get(name)
+        if base.fields and head.fields and old != new:
+            raise OtherWorkError(
+                f"`{name}` of `{head.id}` is {old!r} in the base and {new!r} in the head: that is "
+                f"other work, which cannot be compared; give both sides the same"
+            )
+
+
+def changed_settings(base: RunFacts, head: RunFacts) -> tuple[dict[str, str], dict[str, str]]:
+    """What differs in the work itself, padding policy or batch size, as (old, new) by name."""
+    names = [n for n in head.fields if n in base.fields and base.fields[n] != head.fields[n]]
+    if not names and base.digest != head.digest:
+        return {"workload": str(base.digest)}, {"workload": str(head.digest)}
+    old = {name: str(base.fields[name]) for name in names}
+    return old, {name: str(head.fields[name]) for name in names}
 
 
 class PairedCheck(ABC):
@@ -42,7 +73,7 @@ class PairedCheck(ABC):
     def __init__(
         self,
         context: CheckContext,
-        target: Target,
+        target: Revision | Interpreter,
         sides: SidePair,
         ready: tuple[Ready, Ready],
         open_record: VerdictRecord | None,
@@ -54,13 +85,11 @@ class PairedCheck(ABC):
         entry = stored.entry if stored else None
         self.levels = policy.levels(base.metric, context.asked, context.settings, entry)
         self.base = replace(base, tolerance=self.levels.tolerance, detect=self.levels.detect)
-        self.alpha = context.settling_alpha() if open_record else context.alpha()
-        self.beta = context.beta
-        self.most_pairs = policy.most_windows(base, context, pairs=True)
-        self.known: Sequence[SessionStats] = ()
+        self._alpha = context.settling_alpha() if open_record else context.alpha()
+        self._known = None
         if entry and stored and base.metric == "joules_per_token" and not stored.local:
             same = entry.workload in (None, base.workload)
-            self.known = session_stats(entry) if same else ()
+            self._known = (session_stats(entry) or None) if same else None
         self.sampler = PairedSampler(sides, ready, context.on_window)
 
     def verdict(self) -> VerdictRecord:
@@ -88,33 +117,45 @@ class PairedCheck(ABC):
     def _measured(self) -> VerdictRecord:
         """The record of what the gates decided; measures until they are sure."""
 
-    def _answered(
-        self, verdict: Verdict, pairs: Sequence[tuple[float, float]], run: int, **known: Any
-    ) -> VerdictRecord:
+    def gate(self, unit: str, *, share: int = 1, scale: float = 1.0) -> PairedGate:
+        """A gate that has one `share`-th of the error rate; levels are divided by `scale`."""
+        return PairedGate(
+            self._known,
+            tolerance=self.levels.tolerance / scale,
+            detect=self.levels.detect / scale,
+            alpha=self._alpha / share,
+            beta=self.context.beta,
+            max_pairs=policy.most_windows(self.base, self.context, pairs=True),
+            unit=unit,
+        )
+
+    def answered(self, verdict: Verdict, figure: Figure, run: int, **known: Any) -> VerdictRecord:
         """The record with both sides beside each other; `run` is whose figures they are."""
         old, new = (self._side(which, run) for which in (BASE, HEAD))
         turns = self.sides.turns
-        comparison = ComparisonRecord(
+        comparison = Comparison(
             reference=self._target.label,
             kind=self._target.kind,
             base=old,
             head=new,
-            pairs=tuple(pairs),
+            pairs=tuple(self.sampler.pairs(figure)),
             within_pair_drift=verdict.drift,
             settles=self._open is not None,
             turns=turns is not None,
             notes=() if turns is None else (turns,),
         )
-        before, after = changed_settings(*(ready.runs[run] for ready in self.ready))
-        record = replace(
-            self.base,
-            outcome=verdict.outcome,
-            comparison=comparison,
-            changed_environment=_differing(
-                {**old.environment, **before}, {**new.environment, **after}
-            ),
-            **known,
-        )
+        before, after = self._circumstances(run)
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        fields: dict[str, Any] = {
+            "outcome": verdict.outcome,
+            "reason": verdict.reason,
+            "baseline": verdict.baseline,
+            "change": verdict.change,
+            "trace": verdict.trace,
+            "comparison": comparison,
+            "changed_environment": {name: (before.get(name), after.get(name)) for name in changed},
+        }
+        record = replace(self.base, **{**fields, **known})
         if self._open is None:
             return record
         reason = f"{record.reason} It was open against the baseline."
@@ -128,15 +169,21 @@ class PairedCheck(ABC):
 
     def explained(self, run: int, *, padding: bool) -> str:
         """Why one run's J/token differs: power, throughput, the work and the environment."""
-        facts = [ready.runs[run] for ready in self.ready]
         old, new = (
-            _operating(self.summary(side, run), fact.padding_overhead if padding else None)
-            for side, fact in zip((BASE, HEAD), facts, strict=True)
+            Operating(
+                side.mean_watts, side.tokens_per_second, side.padding_overhead if padding else None
+            )
+            for side in (self._side(BASE, run), self._side(HEAD, run))
         )
-        before, after = changed_settings(*facts)
-        base, head = self.ready
-        found = explain(old, new, {**base.environment, **before}, {**head.environment, **after})
-        return found.sentence
+        before, after = self._circumstances(run)
+        return explain(old, new, before, after).sentence
+
+    def _circumstances(self, run: int) -> list[dict[str, str]]:
+        """Each side's environment and what a change has changed of the work, by name."""
+        changed = changed_settings(*(ready.runs[run] for ready in self.ready))
+        return [
+            {**ready.environment, **own} for ready, own in zip(self.ready, changed, strict=True)
+        ]
 
     def _side(self, which: int, run: int) -> Side:
         place, ready = self.sides.places[which], self.ready[which]
@@ -156,9 +203,8 @@ class PairedCheck(ABC):
         opened = self._open.workload if self._open else None
         done = _digest(self.ready[HEAD].runs)
         if opened is not None and done is not None and opened != done:
-            place = self.sides.places[HEAD]
             text = f"`{done}`, where `{opened}` was gated"
-            raise SideFaultError(place.name, place.reference, "other", text)
+            raise SideFaultError(self.sides.places[HEAD], "other", text)
 
 
 def _base_record(
@@ -191,12 +237,103 @@ def _digest(runs: Sequence[RunFacts]) -> str | None:
     return joined_digest([run.digest for run in runs])
 
 
-def _differing(
-    old: Mapping[str, str], new: Mapping[str, str]
-) -> dict[str, tuple[str | None, str | None]]:
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return {name: (old.get(name), new.get(name)) for name in names}
+class PairedJoulesPerToken(PairedCheck):
+    """J/token of head against base, and J/real token beside it if padding differs."""
+
+    def _measured(self) -> VerdictRecord:
+        gates = self._gates()
+        number, verdict = self.sampler.decide(gates)
+        of_real_tokens = number > 0
+        factor = (self.ready[HEAD].runs[0].padding_overhead if of_real_tokens else None) or 1.0
+        return self.answered(
+            verdict,
+            gates[number][1],
+            run=0,
+            metric="joules_per_real_token" if of_real_tokens else "joules_per_token",
+            unit="J/real token" if of_real_tokens else "J/token",
+            explanation=self.explained(0, padding=of_real_tokens),
+            value=verdict.value,  # the mean of logarithms, as the base's: their ratio is the change
+            uncertainty=self.summary(HEAD).uncertainty * factor,
+            windows=tuple(self.sampler.windows(HEAD)),
+        )
+
+    def _gates(self) -> list[tuple[PairedGate, Figure]]:
+        base, head = (ready.runs[0].padding_overhead for ready in self.ready)
+        if not base or not head or abs(head / base - 1) <= PADDING_DIFFERS:
+            return [(self.gate("J/token"), _joules_per_token)]
+        overheads = (base, head)
+
+        def of_real_tokens(side: int, windows: Sequence[Window]) -> float:
+            return windows[0].joules_per_token * overheads[side]
+
+        # J/token does not see a worse padding policy; J/real token does.
+        return [
+            (self.gate("J/token", share=2), _joules_per_token),
+            (self.gate("J/real token", share=2), of_real_tokens),
+        ]
 
 
-def _operating(summary: Summary, padding_overhead: float | None) -> Operating:
-    return Operating(summary.mean_watts or 0.0, summary.tokens_per_second or 0.0, padding_overhead)
+class PairedSavings(PairedCheck):
+    """What one run saves of another's J/token, in the head against in the base.
+
+    A round is four windows. The gate takes what is spent of the larger run's J/token.
+    """
+
+    def _measured(self) -> VerdictRecord:
+        self.sampler.measure()
+        # Levels are points of what is saved; the test takes them relative to what the base spends.
+        spent = _spent(BASE, self.sampler.round(BASE, 0))
+        _, verdict = self.sampler.decide([(self.gate(FRACTION, scale=spent), _spent)])
+        pairs = list(zip(self.sampler.windows(HEAD, 0), self.sampler.windows(HEAD, 1), strict=True))
+        summary = summarise_pairs(pairs)
+        return self.answered(
+            self._in_points(verdict, verdict.baseline or spent),
+            _spent,
+            run=1,
+            explanation=" ".join(
+                f"{self.ready[HEAD].runs[run].id}: {self.explained(run, padding=False)}"
+                for run in (0, 1)
+            ),
+            value=summary.mean,
+            uncertainty=summary.uncertainty,
+            windows=tuple(window for both in pairs for window in both),
+        )
+
+    def _in_points(self, verdict: Verdict, base: float) -> Verdict:
+        """A verdict on what is spent, as one on what is saved; `base` is what the base spends."""
+
+        def edges(pair: tuple[float, float] | None) -> tuple[float, float] | None:
+            return None if pair is None else (-base * pair[1], -base * pair[0])
+
+        shown = replace(
+            verdict,
+            tolerance=self.levels.tolerance,
+            detect=self.levels.detect,
+            value=1 - (verdict.value or base),
+            baseline=1 - base,
+            change=-base * (verdict.change or 0.0),
+            interval=edges(verdict.interval or (0.0, 0.0)),
+            trace=tuple(
+                replace(
+                    point,
+                    change=-base * point.change,
+                    within=edges(point.within),
+                    changed=edges(point.changed),
+                )
+                for point in verdict.trace
+            ),
+        )
+        cause = f"{len(verdict.windows)} rounds, the most allowed, were not enough"
+        reason = sentence(shown, THE_BASE, "interleaved rounds", cause, QUIETER_OR_MORE)
+        return replace(shown, reason=reason)
+
+
+def _joules_per_token(side: int, windows: Sequence[Window]) -> float:
+    del side
+    return windows[0].joules_per_token
+
+
+def _spent(side: int, windows: Sequence[Window]) -> float:
+    """J/token of the smaller run over the larger's."""
+    del side
+    return windows[1].joules_per_token / windows[0].joules_per_token

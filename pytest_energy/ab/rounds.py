@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from pytest_energy.ab.messages import SideFaultError
-from pytest_energy.ab.same_work import RunFacts
+from pytest_energy.ab.protocol import Ready, SideFaultError
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.side_process import Ready, SideProcess
+from pytest_energy.ab.side_process import SideProcess
 from pytest_energy.checks.measuring import Sampler
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import PairedGate
@@ -103,29 +103,10 @@ def _warm_up(process: SideProcess, run: int) -> None:
 class SideRun:
     """A run in a side's process, as a `Sampler` measures one that is at hand."""
 
-    sides: SidePair
-    side: int
-    number: int
-    facts: RunFacts
-
-    @property
-    def id(self) -> str:
-        """The run's name and its side's."""
-        return f"{self.facts.id} ({self.sides.places[self.side].name})"
-
-    @property
-    def digest(self) -> str | None:
-        """Workload digest."""
-        return self.facts.digest
-
-    @property
-    def padding_overhead(self) -> float | None:
-        """Processed tokens over real tokens of a window."""
-        return self.facts.padding_overhead
-
-    def window(self) -> Window:
-        """Have the side do the work once, metered here."""
-        return self.sides.window(self.side, self.number)
+    id: str
+    digest: str | None
+    padding_overhead: float | None
+    window: Callable[[], Window]
 
 
 Figure = Callable[[int, Sequence[Window]], float]
@@ -144,7 +125,15 @@ class PairedSampler:
         self.count = 0
         self.samplers = [
             [
-                Sampler(SideRun(sides, side, number, facts), show)
+                Sampler(
+                    SideRun(
+                        f"{facts.id} ({sides.places[side].name})",
+                        facts.digest,
+                        facts.padding_overhead,
+                        partial(sides.window, side, number),
+                    ),
+                    show,
+                )
                 for number, facts in enumerate(ready[side].runs)
             ]
             for side in (BASE, HEAD)

@@ -1,17 +1,33 @@
-"""Where a side runs: its tree, its interpreter, and what it imports from."""
+"""Where a side runs: its tree, its interpreter, what it imports from, and its command line."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Literal
 
+from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
 from pytest_energy.workloads import engine
 
-_PACKAGES = ("site-packages", "dist-packages")
+PREFIX = "python:"
+LEAST = (3, 10)
+_PROBE_SECONDS = 120
+_PROBE = """
+import json, sys
+from importlib.util import find_spec
+found = {name: find_spec(name) is not None for name in ("pytest", "pytest_energy")}
+worker = found["pytest_energy"] and find_spec("pytest_energy.ab") is not None
+print(json.dumps({"version": list(sys.version_info[:3]), "worker": worker, **found}))
+"""
+
+_INSTALLED = ("site-packages", "dist-packages")
 _QUIET = {"OMP_NUM_THREADS": "1", **engine.VARIABLES}
 """Modelled joules are CPU time. Threads that wait for each other spin, and memory that goes back to
 the kernel at each step is zeroed at each step: processes then differ by per cents."""
@@ -42,7 +58,7 @@ class SidePlace:
     def variables(self, method: str) -> dict[str, str]:
         """The environment of the side's process, whose joules a meter of that method reads."""
         inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        others = [p for p in inherited if p and not _is_under(p, self.ignored)]
+        others = [p for p in inherited if p and not self._ignores(p)]
         # A side reports to us alone, not into the job's summary.
         dropped = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "GITHUB_STEP_SUMMARY")
         variables = {k: v for k, v in os.environ.items() if k not in dropped}
@@ -54,31 +70,108 @@ class SidePlace:
         quiet = _QUIET if method == "modelled" else {}
         return {**quiet, **variables, **own}
 
+    def _ignores(self, entry: str) -> bool:
+        return self.ignored is not None and Path(entry).resolve().is_relative_to(self.ignored)
+
 
 def import_path(root: Path, toplevel: Path, place: Path) -> tuple[str, ...]:
     """The entries of our own path that lie in the user's tree, as they are in the tree `place`.
 
     pytest's root and a folder `src` beside it come first, whether they are on our path or not.
+    What packages are installed in is left out.
     """
-    own = [root, root / "src", *_in_tree(sys.path, toplevel)]
+    environment = Path(sys.prefix).resolve()
+    own = [root, root / "src"]
+    for path in (Path(entry or ".").resolve() for entry in sys.path):
+        installed = path.is_relative_to(environment) and environment != toplevel
+        if path.is_relative_to(toplevel) and not installed and path.name not in _INSTALLED:
+            own.append(path)
     moved = [place / path.relative_to(toplevel) for path in own]
     return tuple(dict.fromkeys(str(path) for path in moved if path.is_dir()))
 
 
-def _in_tree(entries: Iterable[str], toplevel: Path) -> list[Path]:
-    """Entries under a tree, without those that packages are installed in."""
-    environment = Path(sys.prefix).resolve()
-    found = []
-    for entry in entries:
-        path = Path(entry or ".").resolve()
-        installed = path.is_relative_to(environment) and environment != toplevel
-        if path.is_relative_to(toplevel) and not installed and path.name not in _PACKAGES:
-            found.append(path)
-    return found
+def foreign_module(
+    folder: str, modules: Mapping[str, ModuleType], prefix: str = sys.prefix
+) -> tuple[str, str] | None:
+    """(name, file) of a module that was imported from below a folder; None if there is none.
+
+    What is installed there does not count: a virtual environment in the checkout serves both.
+    """
+    below = os.path.join(folder, "")
+    environment = os.path.join(os.path.realpath(prefix), "")
+    if os.path.join(os.path.realpath(os.getcwd()), "").startswith(below):
+        return None  # the side's own tree lies in it, and nothing tells whose a file is
+    for name, module in list(modules.items()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not file.startswith(below):
+            continue
+        installed = any(part in _INSTALLED for part in file.split(os.sep))
+        if not installed and not file.startswith(environment):
+            return name, file
+    return None
 
 
-def _is_under(entry: str, folder: Path | None) -> bool:
-    return folder is not None and Path(entry).resolve().is_relative_to(folder)
+@dataclass(frozen=True)
+class Interpreter:
+    """Another Python; `lends` is whether it has to be lent this installation's package."""
+
+    kind: ClassVar[Literal["interpreter"]] = "interpreter"
+    python: str
+    lends: bool
+
+    @property
+    def label(self) -> str:
+        """The interpreter as a person reads it."""
+        return f"{PREFIX}{self.python}"
+
+
+def find_interpreter(asked: str, root: Path) -> Interpreter:
+    """The interpreter of `python:PATH`; raises `EnergyError` if no side can run in it."""
+    # Not resolved: a virtual environment's python is a link to another's.
+    path = Path(os.path.abspath(root / Path(asked.removeprefix(PREFIX)).expanduser()))
+    option = f"`--energy-compare={asked}`"
+    if path.is_dir() or not os.access(path, os.X_OK):
+        raise EnergyError(
+            f"{option}: `{path}` is no program; give the path of an interpreter, such as "
+            f"`python:.venv-new/bin/python`"
+        )
+    try:
+        done = subprocess.run(
+            [str(path), "-c", _PROBE],
+            cwd=path.parent,  # not the tree, whose packages would answer for the interpreter's
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise EnergyError(
+            f"{option}: `{path}` does not answer as a Python interpreter ({error}); run it by "
+            f"hand to see why"
+        ) from None
+    if tuple(answer["version"][:2]) < LEAST:
+        version = ".".join(map(str, answer["version"]))
+        raise EnergyError(
+            f"{option} is Python {version}; a side needs {LEAST[0]}.{LEAST[1]} or newer"
+        )
+    # A side meters by us and stores nothing: of all that our package needs it imports no more.
+    if not answer["pytest"]:
+        raise EnergyError(
+            f"{option} lacks `pytest`, which a side needs; `{path} -m pip install pytest`"
+        )
+    if answer["pytest_energy"] and not answer["worker"]:
+        raise EnergyError(
+            f"{option} has a pytest-energy that knows no A/B; upgrade or uninstall it there"
+        )
+    return Interpreter(str(path), lends=not answer["pytest_energy"])
+
+
+def lend_package(folder: Path) -> str:
+    """A folder for another interpreter's path that holds our package and nothing else."""
+    (folder / "pytest_energy").symlink_to(Path(__file__).parents[1])
+    return str(folder)
 
 
 # Options that select, report, distribute or write.

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
-from pytest_energy.ab.messages import VERSION, Kind, SideFaultError, ending, expect, last_error
-from pytest_energy.ab.remote_meter import CALLS, MeterServer, facts_of
-from pytest_energy.ab.same_work import RunFacts
+from pytest_energy.ab.protocol import (
+    CALLS,
+    VERSION,
+    Kind,
+    MeterServer,
+    Ready,
+    SideFaultError,
+    ending,
+    expect,
+    facts_of,
+    last_error,
+)
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.child_process import ChildProcess, tail_of
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import STALL_SECONDS, Channel, ClosedError, Message
 from pytest_energy.metering import Window
+from pytest_energy.metering.hardware import Budget
 from pytest_energy.meters import Meter
+from pytest_energy.processes import (
+    STALL_SECONDS,
+    Channel,
+    ChildProcess,
+    ClosedError,
+    Message,
+    tail_of,
+)
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
 
@@ -31,37 +46,39 @@ EXIT_SECONDS = 5.0
 POLL_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A check that a side has come to."""
-
-    index: int
-    metric: str
-    name: str | None
-    runs: tuple[RunFacts, ...]
-    environment: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class SideSettings:
-    """What both sides are told alike; `arguments` are each side's own pytest command line."""
-
-    tokens: int
-    max_tokens_per_batch: int | None
-    timeout_seconds: float
-
-
 class SideProcess:
-    """One side's process; every method raises `SideFaultError` if the side cannot go on."""
+    """One side's process; every method raises `SideFaultError` if the side cannot go on.
+
+    `arguments` are its pytest's command line; `timeout_seconds` is how long it may take to load,
+    or for one window.
+    """
 
     def __init__(
-        self, place: SidePlace, arguments: list[str], settings: SideSettings, meter: Meter
+        self,
+        place: SidePlace,
+        arguments: list[str],
+        budget: Budget,
+        timeout_seconds: float,
+        meter: Meter,
     ) -> None:
         self.place = place
         self.ready: Ready | None = None
         self._decided = False
-        self._timeout = settings.timeout_seconds
-        self._channel, self._child = self._started(meter)
+        self._timeout = timeout_seconds
+        ours, theirs = Pipe()
+        with theirs:
+            try:
+                self._child = ChildProcess(
+                    [place.python, *PROGRAM, str(theirs.fileno())],
+                    Path(tempfile.mkdtemp(prefix="pytest-energy-side-")),
+                    environment=place.variables(meter.method),
+                    working_folder=place.root,
+                    pass_fds=(theirs.fileno(),),
+                )
+            except OSError as error:
+                ours.close()
+                raise SideFaultError(place, "start", str(error)) from None
+        self._channel = Channel(ours, min(timeout_seconds, STALL_SECONDS))
         self._calls = MeterServer(meter, self._channel)
         # What pytest keeps between runs is the user's; a side has a folder of its own.
         kept = f"cache_dir={self._child.folder / 'cache'}"
@@ -72,8 +89,8 @@ class SideProcess:
                 version=VERSION,
                 arguments=[*arguments, *cache],
                 meter=facts_of(meter),
-                tokens=settings.tokens,
-                max_tokens_per_batch=settings.max_tokens_per_batch,
+                tokens=budget.tokens,
+                max_tokens_per_batch=budget.max_tokens_per_batch,
                 ignored=None if place.ignored is None else str(place.ignored),
             )
 
@@ -82,13 +99,13 @@ class SideProcess:
 
         `earlier` are the verdicts on the checks before it, which a new process passes again.
         """
-        while self.ready is None or self.ready.index < index:
+        while self.ready is None or self.ready.check < index:
             if self.ready is not None and not self._decided:
-                self.answer(earlier[self.ready.index])
+                self.answer(earlier[self.ready.check])
             message = self._next("comes to no check")
             if message["kind"] == "finished":
                 return None
-            self.ready, self._decided = _ready(expect(message, "ready")), False
+            self.ready, self._decided = from_json(Ready, expect(message, "ready")), False
         return self.ready
 
     def window(self, run: int) -> Window:
@@ -116,24 +133,6 @@ class SideProcess:
         """End the process and what it started; a second call does nothing."""
         self.dismiss()
         self._child.stop(GRACE_SECONDS)
-
-    def _started(self, meter: Meter) -> tuple[Channel, ChildProcess]:
-        place = self.place
-        ours, theirs = Pipe()
-        with theirs:
-            try:
-                child = ChildProcess(
-                    [place.python, *PROGRAM, str(theirs.fileno())],
-                    Path(tempfile.mkdtemp(prefix="pytest-energy-side-")),
-                    environment=place.variables(meter.method),
-                    working_folder=place.root,
-                    pass_fds=(theirs.fileno(),),
-                )
-            except OSError as error:
-                ours.close()
-                text = str(error)
-                raise SideFaultError(place.name, place.reference, "start", text) from None
-        return Channel(ours, min(self._timeout, STALL_SECONDS)), child
 
     def _send(self, kind: str, **fields: Any) -> None:
         try:
@@ -183,11 +182,4 @@ class SideProcess:
         return self._fault(kind, f"{text} ({said})" if said else text)
 
     def _fault(self, kind: Kind, text: str) -> SideFaultError:
-        place, tail = self.place, tail_of(self._child.output)
-        return SideFaultError(place.name, place.reference, kind, text, tail)
-
-
-def _ready(message: Mapping[str, Any]) -> Ready:
-    runs = tuple(RunFacts.from_message(row) for row in message["runs"])
-    number, metric, name = message["check"], message["metric"], message["name"]
-    return Ready(number, metric, name, runs, message["environment"])
+        return SideFaultError(self.place, kind, text, tail_of(self._child.output))

@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.ab import Comparison, Invocation
-from pytest_energy.ab.runner import PairedRunner, SettlingRunner, SkippedInHeadError
+from pytest_energy.ab import (
+    Comparison,
+    Invocation,
+    PairedRunner,
+    SettlingRunner,
+    SkippedInHeadError,
+)
 from pytest_energy.ab.side_place import passed_on
 from pytest_energy.plugin.fixtures import asked_by, session_of, user_errors
 from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS

@@ -14,13 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.ab.messages import VERSION, is_memory, last_error
-from pytest_energy.ab.remote_meter import RemoteMeter
-from pytest_energy.ab.same_work import facts_of_run, foreign_module
+from pytest_energy.ab.protocol import (
+    VERSION,
+    Ready,
+    RemoteMeter,
+    RunFacts,
+    is_memory,
+    last_error,
+)
+from pytest_energy.ab.side_place import foreign_module
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import Channel, ClosedError, Message
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget
@@ -28,6 +33,7 @@ from pytest_energy.plugin.fixtures import SESSION
 from pytest_energy.plugin.options import settings_of
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.plugin.session import EnergySession
+from pytest_energy.processes import Channel, ClosedError, Message
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
 
@@ -55,14 +61,9 @@ class SideRunner:
         """The record of the verdict, once it comes."""
         del context  # the process that meters has its own
         self._require_own_code()
-        self._channel.send(
-            "ready",
-            check=self._checks,
-            metric=metric,
-            name=name,
-            runs=[facts_of_run(run) for run in runs],
-            environment=self._environment,
-        )
+        facts = tuple(RunFacts.of(run) for run in runs)
+        ready = Ready(self._checks, metric, name, facts, self._environment)
+        self._channel.send("ready", **as_json(ready))
         self._checks += 1
         while True:
             message = self._next()

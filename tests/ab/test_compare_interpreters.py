@@ -13,7 +13,7 @@ import pytest
 
 import pytest_energy
 from ab_support import Repository, ledger_repository
-from pytest_energy.ab import targets
+from pytest_energy.ab.side_place import find_interpreter, lend_package
 from pytest_energy.errors import EnergyError
 
 OLDER = "5.20.0"
@@ -97,7 +97,7 @@ def test_a_base_needs_pytest_alone(tmp_path: Path, bare_environment: Path) -> No
 
 
 def test_a_package_is_lent_alone(tmp_path: Path) -> None:
-    folder = Path(targets.lend_package(tmp_path))
+    folder = Path(lend_package(tmp_path))
 
     assert [path.name for path in folder.iterdir()] == ["pytest_energy"]
     assert (folder / "pytest_energy" / "units.py").is_file()
@@ -127,17 +127,17 @@ def test_interpreters_that_cannot_run_a_side(tmp_path: Path, body: str, message:
     path = program(tmp_path / "python", body)
 
     with pytest.raises(EnergyError, match=message):
-        targets.find_interpreter(f"python:{path}", tmp_path)
+        find_interpreter(f"python:{path}", tmp_path)
 
 
 def test_an_interpreter_without_our_package_is_lent_it(tmp_path: Path) -> None:
     path = program(tmp_path / "python", answer([3, 12, 1]))
 
-    found = targets.find_interpreter("python:python", tmp_path)
+    found = find_interpreter("python:python", tmp_path)
 
     assert (found.python, found.lends) == (str(path), True)
 
 
 def test_a_folder_is_no_interpreter(tmp_path: Path) -> None:
     with pytest.raises(EnergyError, match="is no program; give the path of an interpreter"):
-        targets.find_interpreter(f"python:{tmp_path}", tmp_path)
+        find_interpreter(f"python:{tmp_path}", tmp_path)

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from ab_support import ledger_repository
-from pytest_energy.ab.same_work import foreign_module
+from pytest_energy.ab.side_place import foreign_module
 
 # As an editable installation does it: a finder that maps a name to a place in the checkout.
 FINDER = """

@@ -11,15 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.ab.messages import VERSION, SideFaultError, expect
-from pytest_energy.ab.remote_meter import MeterServer, RemoteMeter, facts_of
+from pytest_energy.ab.protocol import (
+    VERSION,
+    MeterServer,
+    RemoteMeter,
+    SideFaultError,
+    expect,
+    facts_of,
+)
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.side_process import SideProcess, SideSettings
+from pytest_energy.ab.side_process import SideProcess
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import Channel, ClosedError
 from pytest_energy.metering import window
+from pytest_energy.metering.hardware import Budget
 from pytest_energy.meters import Conditions, Device, Method, Reading
 from pytest_energy.plugin import ab_side as worker
+from pytest_energy.processes import Channel, ClosedError
 
 
 class Lamp:
@@ -137,7 +144,7 @@ def test_whatever_a_side_sends_it_is_given_up_in_time(
     program.write_text(IMPOSTOR.format(python=sys.executable) + code)
     program.chmod(0o755)
     place = SidePlace("base", "HEAD", str(program), tmp_path, tmp_path, ())
-    side = SideProcess(place, ["test_mine.py"], SideSettings(1000, None, 1.0), Lamp())
+    side = SideProcess(place, ["test_mine.py"], Budget(1000), 1.0, Lamp())
 
     with pytest.raises(EnergyError, match=message) as said:
         side.come_to(0, ())
@@ -151,4 +158,4 @@ def test_a_side_that_cannot_start_is_named(tmp_path: Path) -> None:
     place = SidePlace("base", "HEAD", str(tmp_path / "none"), tmp_path, tmp_path, ())
 
     with pytest.raises(SideFaultError, match=r"the base \(`HEAD`\) does not start: .*none"):
-        SideProcess(place, [], SideSettings(1000, None, 1.0), Lamp())
+        SideProcess(place, [], Budget(1000), 1.0, Lamp())

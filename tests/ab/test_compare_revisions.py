@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from ab_support import Repository
-from pytest_energy.ab import targets
-from pytest_energy.ab.worktree import Worktree
+from pytest_energy.ab.revisions import Worktree, find_revision
 from pytest_energy.errors import EnergyError
 
 COMPARE, SETTLE = "--energy-compare", "--energy-settle"
@@ -31,29 +30,29 @@ def test_a_revision_by_name(repository: Repository) -> None:
     inside = repository.path / "sub"
     inside.mkdir()
 
-    found = targets.find_revision("HEAD~1", COMPARE, inside)
+    found = find_revision("HEAD~1", COMPARE, inside)
 
     assert (found.commit, found.toplevel) == (first, repository.path.resolve())
     assert found.inside == Path("sub")
     assert found.label == f"HEAD~1 ({first[:9]})"
-    assert targets.find_revision(first[:7], COMPARE, inside).label == first[:9]
+    assert find_revision(first[:7], COMPARE, inside).label == first[:9]
 
 
 def test_what_names_no_commit(repository: Repository) -> None:
     for name in ("nowhere", "--upload-pack=x"):
         with pytest.raises(EnergyError, match=f"`{COMPARE}={name}` names no commit of"):
-            targets.find_revision(name, COMPARE, repository.path)
+            find_revision(name, COMPARE, repository.path)
 
 
 def test_outside_of_a_repository(tmp_path: Path) -> None:
     with pytest.raises(EnergyError, match=r"is in no git repository; .*python:PATH"):
-        targets.find_revision("HEAD", COMPARE, tmp_path)
+        find_revision("HEAD", COMPARE, tmp_path)
 
 
 def test_without_git(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(EnergyError, match="`git` is not installed"):
-        targets.find_revision("HEAD", COMPARE, repository.path)
+        find_revision("HEAD", COMPARE, repository.path)
 
 
 def test_auto_is_the_merge_base_with_the_default_branch(repository: Repository) -> None:
@@ -64,16 +63,16 @@ def test_auto_is_the_merge_base_with_the_default_branch(repository: Repository) 
     repository.commit("fourth")
     repository.git("switch", "--quiet", "feature")
 
-    assert targets.find_revision("auto", SETTLE, repository.path).commit == forked
+    assert find_revision("auto", SETTLE, repository.path).commit == forked
 
 
 def test_auto_on_the_default_branch_itself(repository: Repository) -> None:
     first = repository.git("rev-parse", "HEAD")
     second = repository.commit("second")
 
-    assert targets.find_revision("auto", SETTLE, repository.path).commit == first
+    assert find_revision("auto", SETTLE, repository.path).commit == first
     repository.write(mine="x = 2\n")
-    assert targets.find_revision("auto", SETTLE, repository.path).commit == second
+    assert find_revision("auto", SETTLE, repository.path).commit == second
 
 
 def test_auto_prefers_the_remotes_default_branch(repository: Repository, tmp_path: Path) -> None:
@@ -84,7 +83,7 @@ def test_auto_prefers_the_remotes_default_branch(repository: Repository, tmp_pat
     identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
     repository.git("-C", str(clone), *identity, "commit", "--quiet", "--all", "--message", "mine")
 
-    assert targets.find_revision("auto", SETTLE, clone).commit == base
+    assert find_revision("auto", SETTLE, clone).commit == base
 
 
 def test_auto_in_a_pull_request(
@@ -98,10 +97,10 @@ def test_auto_in_a_pull_request(
     monkeypatch.setenv("GITHUB_BASE_REF", "release")
     monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
 
-    assert targets.find_revision("auto", SETTLE, repository.path).commit == base
+    assert find_revision("auto", SETTLE, repository.path).commit == base
     event.write_text(json.dumps({"pull_request": {"base": {"sha": "0" * 40}}}))
     with pytest.raises(EnergyError, match=r"`release`, .* which this clone lacks.*git fetch"):
-        targets.find_revision("auto", SETTLE, repository.path)
+        find_revision("auto", SETTLE, repository.path)
 
 
 def test_auto_in_a_merge_queue(
@@ -116,10 +115,10 @@ def test_auto_in_a_merge_queue(
     event.write_text(json.dumps({"merge_group": group}))
     monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
 
-    assert targets.find_revision("auto", SETTLE, repository.path).commit == base
+    assert find_revision("auto", SETTLE, repository.path).commit == base
     event.write_text(json.dumps({"push": {}}))
     with pytest.raises(EnergyError, match="no default branch"):
-        targets.find_revision("auto", SETTLE, repository.path)
+        find_revision("auto", SETTLE, repository.path)
 
 
 def test_auto_in_a_shallow_clone_never_compares_a_commit_with_itself(
@@ -131,9 +130,9 @@ def test_auto_in_a_shallow_clone_never_compares_a_commit_with_itself(
     repository.git("clone", "--quiet", "--depth=1", f"file://{repository.path}", str(clone))
 
     with pytest.raises(EnergyError, match=r"commit before HEAD, .*`git fetch --deepen=1`"):
-        targets.find_revision("auto", SETTLE, clone)
+        find_revision("auto", SETTLE, clone)
     repository.git("-C", str(clone), "fetch", "--quiet", "--deepen=1")
-    assert targets.find_revision("auto", SETTLE, clone).commit == before
+    assert find_revision("auto", SETTLE, clone).commit == before
 
 
 def test_a_worktree_of_the_users_own_is_not_forgotten(
@@ -157,14 +156,14 @@ def test_a_shallow_clone_says_what_to_fetch(repository: Repository, tmp_path: Pa
     repository.git("clone", "--quiet", "--depth=1", f"file://{repository.path}", str(clone))
 
     with pytest.raises(EnergyError, match=f"git fetch --depth=1 origin {first}"):
-        targets.find_revision(first, COMPARE, clone)
+        find_revision(first, COMPARE, clone)
 
 
 def test_no_default_branch(repository: Repository) -> None:
     repository.git("branch", "--move", "trunk")
 
     with pytest.raises(EnergyError, match="no default branch"):
-        targets.find_revision("auto", SETTLE, repository.path)
+        find_revision("auto", SETTLE, repository.path)
 
 
 def test_submodules_are_filled_and_dirty_ones_refused(
@@ -179,7 +178,7 @@ def test_submodules_are_filled_and_dirty_ones_refused(
     )
     repository.commit("with a part")
 
-    found = targets.find_revision("HEAD", COMPARE, repository.path)
+    found = find_revision("HEAD", COMPARE, repository.path)
     before = repository.state()
     worktree = Worktree(found.toplevel, found.commit)
     try:
@@ -194,4 +193,4 @@ def test_submodules_are_filled_and_dirty_ones_refused(
 
     (repository.path / "part" / "part.py").write_text("y = 2\n")
     with pytest.raises(EnergyError, match="submodule `part` has changes that no commit holds"):
-        targets.find_revision("HEAD", COMPARE, repository.path)
+        find_revision("HEAD", COMPARE, repository.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,22 +10,23 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_energy.ab.messages import SideFaultError, ending, is_memory, last_error
-from pytest_energy.ab.same_work import (
-    OtherWorkError,
+from pytest_energy.ab.paired_check import OtherWorkError, changed_settings, require_same_work
+from pytest_energy.ab.protocol import (
+    Ready,
     RunFacts,
-    changed_settings,
-    facts_of_run,
-    require_same_work,
+    SideFaultError,
+    ending,
+    is_memory,
+    last_error,
 )
 from pytest_energy.ab.side_place import SidePlace, import_path, passed_on, side_arguments
 from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks.policy import MISSED, CheckContext
 from pytest_energy.checks.settings import Settings, TestSettings
-from pytest_energy.child_process import tail_of
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.meters import Meter
+from pytest_energy.processes import tail_of
 from pytest_energy.reports.terminal import pair_changes, side_by_side
 from pytest_energy.results import Comparison, Side, VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
@@ -96,7 +98,8 @@ def test_a_tree_comes_first_and_the_other_one_not_at_all(
 def test_faults_are_named(tmp_path: Path) -> None:
     output = tmp_path / "output"
     output.write_text("".join(f"line {n}\n" for n in range(100)) + "E   ValueError: 3\nend\n")
-    fault = SideFaultError("base", "HEAD", "died", "code 7", tail_of(output))
+    place = SidePlace("base", "HEAD", "python", tmp_path, tmp_path, ())
+    fault = SideFaultError(place, "died", "code 7", tail_of(output))
 
     assert str(fault) == "the base (`HEAD`) died: code 7"
     assert fault.tail.startswith("line 77\n")
@@ -153,8 +156,9 @@ def test_a_run_says_what_it_is() -> None:
         def window(self) -> Any:
             raise AssertionError
 
-    told = facts_of_run(Run())
-    assert RunFacts.from_message(told) == RunFacts("mine", None, 1.5, 100, (1, 2), {})
+    ready = Ready(0, "joules_per_token", None, (RunFacts.of(Run()),), {"torch": "2.13.0"})
+    assert ready.runs[0] == RunFacts("mine", None, 1.5, 100, (1, 2), {})
+    assert from_json(Ready, json.loads(json.dumps(as_json(ready)))) == ready
 
 
 @pytest.mark.parametrize(("settle", "stages"), [(None, 1), ("auto", 2)])
@@ -212,8 +216,6 @@ def test_both_sides_are_shown_beside_each_other() -> None:
 
 
 def test_a_comparison_survives_json() -> None:
-    import json
-
     record = VerdictRecord("sst2/bert", "joules_per_token", comparison=COMPARISON)
     text = json.dumps(as_json(record))
     assert from_json(VerdictRecord, cast("dict[str, Any]", json.loads(text))) == record

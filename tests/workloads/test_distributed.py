@@ -219,7 +219,7 @@ def lives(process: Any) -> bool:
 
 RANK = """
 import os, signal, sys, time
-from pytest_energy.ipc import connect
+from pytest_energy.processes import connect
 if os.environ["RANK"] == "0":
     channel = connect()
     channel.receive()

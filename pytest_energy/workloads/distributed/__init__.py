@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,55 +48,43 @@ def join(name: str, parts: Sequence[Part]) -> Window:
     nodes begin with the node's number, `node0/gpu:0`. What is wrong on one node is wrong with all.
     `EnergyError` if ranks took unequal numbers of steps, or a node was not metered once.
     """
-    metered = sorted(
-        ((part.node, part.window) for part in parts if part.window is not None),
-        key=lambda found: found[0],
-    )
-    nodes = [node for node, _ in metered]
-    if not nodes or nodes != sorted({part.node for part in parts}):
+    metered = {part.node: part.window for part in parts if part.window is not None}
+    nodes = sorted(part.node for part in parts if part.window is not None)
+    taking_part = sorted({part.node for part in parts})
+    if not nodes or nodes != taking_part:
         raise EnergyError(
-            f"`{name}`: nodes {sorted({part.node for part in parts})} took part, but metered were "
-            f"{nodes}: each node must be metered once"
+            f"`{name}`: nodes {taking_part} took part, but metered were {nodes}: each node must be "
+            f"metered once"
         )
     steps = {part.steps for part in parts}
     if len(steps) > 1:
         raise EnergyError(f"`{name}`: ranks took {sorted(steps)} steps, but must take as many each")
-    several = len(nodes) > 1
-    windows = [window for _, window in metered]
+    joules: dict[str, float] = {}
+    notes: dict[str, float] = {}
+    reasons = []
+    for node in nodes:
+        window = metered[node]
+        prefix = f"node{node}/" if len(nodes) > 1 else ""
+        joules |= {prefix + domain: value for domain, value in window.joules_by_domain.items()}
+        notes |= {prefix + note: value for note, value in window.notes.items()}
+        if window.invalid_reason is not None:
+            # The vocabulary's word stays first, since that is how reasons are told apart.
+            reasons.append(window.invalid_reason + (f" (node{node})" if len(nodes) > 1 else ""))
+    windows = metered.values()
     return Window(
         name=name,
         method=max((window.method for window in windows), key=_SUREST_FIRST.index),
-        joules_by_domain=_by_node(metered, "joules_by_domain", several),
+        joules_by_domain=joules,
         seconds=max(window.seconds for window in windows),
         uncertainty_joules=sum(window.uncertainty_joules for window in windows),
         started=min(window.started for window in windows),
-        invalid_reason=_reason(metered, several),
+        invalid_reason="; ".join(reasons) or None,
         tokens=sum(part.tokens for part in parts),
         real_tokens=sum(part.real_tokens for part in parts),
         steps=steps.pop(),
         loss=sum(part.loss for part in parts) / len(parts),
-        notes=_by_node(metered, "notes", several),
+        notes=notes,
     )
-
-
-def _by_node(
-    metered: Sequence[tuple[int, Window]], field: str, several: bool
-) -> Mapping[str, float]:
-    return {
-        f"node{node}/{name}" if several else name: value
-        for node, window in metered
-        for name, value in getattr(window, field).items()
-    }
-
-
-def _reason(metered: Sequence[tuple[int, Window]], several: bool) -> str | None:
-    # The vocabulary's word stays first, since that is how reasons are told apart.
-    reasons = [
-        f"{window.invalid_reason} (node{node})" if several else window.invalid_reason
-        for node, window in metered
-        if window.invalid_reason is not None
-    ]
-    return "; ".join(reasons) or None
 
 
 TIMEOUT_SECONDS = 600.0

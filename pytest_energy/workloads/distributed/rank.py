@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import Channel, ClosedError, Message, connect
 from pytest_energy.metering import window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, open_meter
 from pytest_energy.meters.nvml.visible import ORDER, VARIABLE
 from pytest_energy.meters.process_tree import ROOT_VARIABLE
+from pytest_energy.processes import Channel, ClosedError, Message, connect
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import Part, join
 from pytest_energy.workloads.finetune import FineTuning
@@ -226,7 +226,10 @@ class Rank:
 def serve(rank: Rank, collective: Collective, channel: Channel | None) -> None:
     """Answer calls until there are no more; `channel` is rank 0's, to who makes them."""
     while True:
-        call = collective.from_first(_next(channel) if channel else None)
+        call = None
+        with suppress(ClosedError):
+            call = channel.receive() if channel else None
+        call = collective.from_first(call)
         if call is None:
             return
         returned = getattr(rank, call.pop("kind"))(**call)
@@ -275,13 +278,6 @@ def _device(place: RankPlace) -> str:
         )
     torch.cuda.set_device(place.local_rank)
     return f"cuda:{place.local_rank}"
-
-
-def _next(channel: Channel) -> Message | None:
-    try:
-        return channel.receive()
-    except ClosedError:
-        return None
 
 
 def _fail(rank: int, error: Exception, channel: Channel | None) -> None:

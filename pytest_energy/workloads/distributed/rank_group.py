@@ -8,15 +8,23 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pytest_energy.child_process import ChildProcess, signal_name, tail_of
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import ADDRESS_VARIABLE, Channel, ClosedError, Listener, Message
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
 from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
+from pytest_energy.processes import (
+    ADDRESS_VARIABLE,
+    Channel,
+    ChildProcess,
+    ClosedError,
+    Listener,
+    Message,
+    signal_name,
+    tail_of,
+)
 
 PROGRAM = ("-m", "pytest_energy.workloads.distributed.rank")
 TAIL_LINES = 15
@@ -28,47 +36,6 @@ _ROOT_CAUSE = re.compile(
 )
 
 T = TypeVar("T")
-
-
-class Torchrun:
-    """torchrun on this node; its ranks' output goes to files, which are kept until `close`."""
-
-    def __init__(
-        self, rendezvous: Sequence[str], program: Sequence[str], variables: Mapping[str, str]
-    ) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="pytest-energy-torchrun-"))
-        command = [sys.executable, "-m", "torch.distributed.run", *rendezvous, "--max-restarts=0"]
-        command += [f"--log-dir={folder / 'ranks'}", "--redirects=3", *program]
-        self._child = ChildProcess(command, folder, environment={**os.environ, **variables})
-
-    def ended(self, seconds: float = 0.0) -> bool:
-        """Whether torchrun ends of itself within so long."""
-        return self._child.wait(seconds) is not None
-
-    def failure(self) -> tuple[int, str] | None:
-        """The rank that failed first by what torchrun says, and how; None if it names none."""
-        found = _ROOT_CAUSE.search(self._child.output.read_text(errors="replace"))
-        if found is None:
-            return None
-        rank, exit_code = int(found["rank"]), int(found["code"])
-        how = signal_name(exit_code) or f"exit code {exit_code}"
-        tail = self._tails().get(rank)
-        return rank, f"{how}:\n{tail}" if tail else f"{how} and wrote nothing to stderr"
-
-    def last_words(self) -> str:
-        """The last lines of each rank of this node, else torchrun's last, which names its error."""
-        tails = [f"\nrank {rank}: {tail}" for rank, tail in self._tails().items()]
-        return "".join(tails) or f"\n{tail_of(self._child.output, 1)}".rstrip()
-
-    def close(self) -> None:
-        """End torchrun and all ranks at once; a second call does nothing."""
-        self._child.stop()
-
-    def _tails(self) -> dict[int, str]:
-        """The last lines that each rank of this node wrote to stderr, if it wrote any."""
-        files = sorted(self._child.folder.rglob("stderr.log"))
-        tails = {int(file.parent.name): tail_of(file, TAIL_LINES) for file in files}
-        return {rank: tail for rank, tail in tails.items() if tail}
 
 
 class RankGroup:
@@ -93,11 +60,17 @@ class RankGroup:
         self.runs: set[int] = set()
         self._channel: Channel | None = None
         arguments = rendezvous(processes, nodes)
+        folder = Path(tempfile.mkdtemp(prefix="pytest-energy-torchrun-"))
+        # The ranks' output goes to files, which are kept until all have ended.
+        arguments += ["--max-restarts=0", f"--log-dir={folder / 'ranks'}", "--redirects=3"]
         listener = Listener()
-        started = variables(processes // nodes, listener.address)
-        self._torchrun = Torchrun(arguments, program, started)
+        self._torchrun = ChildProcess(
+            [sys.executable, "-m", "torch.distributed.run", *arguments, *program],
+            folder,
+            environment={**os.environ, **variables(processes // nodes, listener.address)},
+        )
         # Closed by whoever ends first: the test, an error, or the interpreter.
-        self._end = weakref.finalize(self, Torchrun.close, self._torchrun)
+        self._end = weakref.finalize(self, self._torchrun.stop)
         try:
             late = f"{processes} processes did not begin within {timeout_seconds:g} s: "
             self._channel = self._in_time(listener.accept, late + _how_to_join(processes, nodes))
@@ -141,7 +114,7 @@ class RankGroup:
         """Let the ranks end, here and on other nodes; a second call does nothing."""
         if self._channel is not None:
             self._channel.close()
-            self._torchrun.ended(ENDING_SECONDS)
+            self._torchrun.wait(ENDING_SECONDS)
         self.end()
 
     def end(self) -> None:
@@ -161,14 +134,14 @@ class RankGroup:
             found = attempt(POLL_SECONDS)
             if found is not None:
                 return found
-            if self._torchrun.ended():
+            if self._torchrun.wait() is not None:
                 raise ClosedError("torchrun has ended")
-        raise EnergyError(f"{late}{self._torchrun.last_words()}")
+        raise EnergyError(f"{late}{_last_words(self._torchrun)}")
 
     def _failed(self, answer: Message) -> EnergyError:
         """Who ended first, by torchrun's finding or by what a rank said of itself."""
-        self._torchrun.ended(ENDING_SECONDS)
-        found = self._torchrun.failure()
+        self._torchrun.wait(ENDING_SECONDS)
+        found = _first_failure(self._torchrun)
         said, rank = answer.get("error"), answer.get("rank")
         if said is not None and (found is None or found[0] == rank or self.nodes > 1):
             text = f"rank {rank} of {self.processes}: {said}"
@@ -178,9 +151,33 @@ class RankGroup:
                 text += "; the cause may stand in the output of another node"
         else:
             text = f"torchrun ended before its {self.processes} processes did"
-            text += self._torchrun.last_words()
+            text += _last_words(self._torchrun)
         self.end()
         return EnergyError(text)
+
+
+def _first_failure(torchrun: ChildProcess) -> tuple[int, str] | None:
+    """The rank that failed first by what torchrun says, and how; None if it names none."""
+    found = _ROOT_CAUSE.search(torchrun.output.read_text(errors="replace"))
+    if found is None:
+        return None
+    rank, exit_code = int(found["rank"]), int(found["code"])
+    how = signal_name(exit_code) or f"exit code {exit_code}"
+    tail = _tails(torchrun).get(rank)
+    return rank, f"{how}:\n{tail}" if tail else f"{how} and wrote nothing to stderr"
+
+
+def _last_words(torchrun: ChildProcess) -> str:
+    """The last lines of each rank of this node, else torchrun's last, which names its error."""
+    tails = [f"\nrank {rank}: {tail}" for rank, tail in _tails(torchrun).items()]
+    return "".join(tails) or f"\n{tail_of(torchrun.output, 1)}".rstrip()
+
+
+def _tails(torchrun: ChildProcess) -> dict[int, str]:
+    """The last lines that each rank of this node wrote to stderr, if it wrote any."""
+    files = sorted(torchrun.folder.rglob("stderr.log"))
+    tails = {int(file.parent.name): tail_of(file, TAIL_LINES) for file in files}
+    return {rank: tail for rank, tail in tails.items() if tail}
 
 
 def rendezvous(processes: int, nodes: int) -> list[str]:

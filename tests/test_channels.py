@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.ipc import ADDRESS_VARIABLE, Channel, ClosedError, Listener, connect
+from pytest_energy.processes import ADDRESS_VARIABLE, Channel, ClosedError, Listener, connect
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.child_process import ChildProcess, signal_name, tail_of
+from pytest_energy.processes import ChildProcess, signal_name, tail_of
 
 psutil: Any = pytest.importorskip("psutil")
 

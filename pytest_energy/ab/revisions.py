@@ -1,0 +1,306 @@
+"""The revision that a run is compared with: its commit, and a clean worktree of that."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pytest_energy.errors import EnergyError
+
+AUTO = "auto"
+DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+# Variables by which a caller (a hook, for one) may point git at another repository.
+_MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+
+_FOLDER_PREFIX = "pytest-energy-"
+_OWNER = "owner"
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class GitError(EnergyError):
+    """Git refused; the text is what it said."""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What a git command prints, stripped; raises `GitError` if it fails or there is no git.
+
+    The user's checkout, index and hooks are never touched.
+    """
+    program = shutil.which("git")
+    if program is None:
+        raise GitError("`git` is not installed, and A/B takes the base from it; install git")
+    # Without optional locks nothing that only looks rewrites the index.
+    command = [program, "--no-optional-locks", "-c", "core.hooksPath=/dev/null", *arguments]
+    variables = {k: v for k, v in os.environ.items() if k not in _MISLEADING}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**variables, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip()
+        raise GitError(said or f"`git {arguments[0]}` ended with code {done.returncode}")
+    return done.stdout.strip()
+
+
+def attempt(folder: Path, *arguments: str) -> str | None:
+    """What a git command prints, None if it fails."""
+    try:
+        return git(folder, *arguments)
+    except GitError:
+        return None
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit to compare with; `asked` is what the option said.
+
+    `toplevel` is the user's checkout, `inside` pytest's root relative to it.
+    """
+
+    kind: ClassVar[Literal["revision"]] = "revision"
+    asked: str
+    commit: str
+    toplevel: Path
+    inside: Path
+
+    @property
+    def label(self) -> str:
+        """The revision as a person reads it, such as `main (3f2a1b9)`."""
+        short = self.commit[:9]
+        return short if self.commit.startswith(self.asked) else f"{self.asked} ({short})"
+
+
+def find_revision(asked: str, option: str, root: Path) -> Revision:
+    """The commit that `asked` means for the checkout around `root`; raises `EnergyError`."""
+    said = f"`{option}={asked}`"
+    try:
+        toplevel = Path(git(root, "rev-parse", "--show-toplevel")).resolve()
+    except GitError as error:
+        if "not a git repository" not in str(error):
+            raise EnergyError(f"{said}: {error}") from None
+        raise EnergyError(
+            f"{said} compares with a git revision, but `{root}` is in no git repository; run it "
+            f"in a clone, or compare interpreters with `--energy-compare=python:PATH`"
+        ) from None
+    _require_clean_submodules(said, toplevel)
+    commit = _automatic(said, toplevel) if asked == AUTO else _commit(toplevel, asked)
+    if commit is None:
+        raise EnergyError(f"{said} names no commit of `{toplevel}`{_fetch(toplevel, asked)}")
+    return Revision(asked, commit, toplevel, root.resolve().relative_to(toplevel))
+
+
+def _merge_target() -> tuple[str, str] | None:
+    """(branch, commit) that a pull request or a merge queue's group on GitHub goes into.
+
+    None if CI says nothing of the kind; the commit is empty if it says the branch alone.
+    """
+    branch = os.environ.get("GITHUB_BASE_REF", "")
+    path = os.environ.get("GITHUB_EVENT_PATH")
+    if not path:
+        return None
+    try:
+        event = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not branch:
+            group = event["merge_group"]
+            return str(group["base_ref"]).removeprefix("refs/heads/"), str(group["base_sha"])
+        return branch, str(event["pull_request"]["base"]["sha"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return (branch, "") if branch else None
+
+
+def _automatic(said: str, toplevel: Path) -> str:
+    target = _merge_target()
+    if target is not None:
+        return _of_target(said, toplevel, *target)
+    for branch in DEFAULT_BRANCHES:
+        tip = _commit(toplevel, branch)
+        if tip is None:
+            continue
+        base = attempt(toplevel, "merge-base", "HEAD", tip)
+        if base is not None:
+            return _before(said, toplevel, base)
+        raise EnergyError(
+            f"{said} finds no common ancestor of HEAD and `{branch}`"
+            f"{_fetch(toplevel, branch.removeprefix('origin/'))}"
+        )
+    names = ", ".join(f"`{branch}`" for branch in DEFAULT_BRANCHES)
+    raise EnergyError(
+        f"{said} finds no default branch in `{toplevel}` (tried {names}){_fetch(toplevel, 'main')}"
+    )
+
+
+def _before(said: str, toplevel: Path, base: str) -> str:
+    """The base, or its parent if the working tree is that commit, as after a merge."""
+    same = base == _commit(toplevel, "HEAD")
+    if not same or git(toplevel, "status", "--porcelain", "--untracked-files=no"):
+        return base
+    parent = _commit(toplevel, "HEAD^")
+    if parent is None and _is_shallow(toplevel):
+        raise EnergyError(
+            f"{said} means the commit before HEAD, which this clone lacks: it is shallow; "
+            f"fetch it with `git fetch --deepen=1`"
+        )
+    return parent or base
+
+
+def _of_target(said: str, toplevel: Path, branch: str, sha: str) -> str:
+    tip = (_commit(toplevel, sha) if sha else None) or _commit(toplevel, f"origin/{branch}")
+    if tip is None:
+        raise EnergyError(
+            f"{said} means `{branch}`, which this change goes into and which this clone "
+            f"lacks{_fetch(toplevel, sha or branch)}"
+        )
+    # In a shallow clone the ancestors are not there; the base itself is the next best.
+    return attempt(toplevel, "merge-base", "HEAD", tip) or tip
+
+
+def _commit(toplevel: Path, name: str) -> str | None:
+    if name.startswith("-"):
+        return None
+    return attempt(toplevel, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+
+def _fetch(toplevel: Path, name: str) -> str:
+    """What to do about a commit that is not there, as the end of a sentence."""
+    if _is_shallow(toplevel):
+        return (
+            f": the clone is shallow; fetch it with `git fetch --depth=1 origin {name}`, or all of "
+            f"its history with `git fetch --unshallow`"
+        )
+    return f"; fetch it with `git fetch origin {name}`, or give another revision"
+
+
+def _is_shallow(toplevel: Path) -> bool:
+    return attempt(toplevel, "rev-parse", "--is-shallow-repository") == "true"
+
+
+def _require_clean_submodules(said: str, toplevel: Path) -> None:
+    status = git(toplevel, "status", "--porcelain=v2", "--ignore-submodules=untracked")
+    for line in status.splitlines():
+        fields = line.split(" ", 8)
+        if fields[0] == "1" and fields[2].startswith("S") and "M" in fields[2][2:3]:
+            raise EnergyError(
+                f"{said}: submodule `{fields[8]}` has changes that no commit holds; "
+                f"commit or stash them there, or the two sides would not differ by commits alone"
+            )
+
+
+class Worktree:
+    """A detached checkout of `commit`, with the submodules that the user's checkout has.
+
+    The user's checkout, index, stash and refs stay as they are; hooks do not run. `on_signal` is
+    called for a signal that would end this process at once, to end it in order instead.
+    """
+
+    def __init__(
+        self,
+        toplevel: Path,
+        commit: str,
+        on_signal: Callable[[signal.Signals], None] | None = None,
+    ) -> None:
+        self._toplevel = toplevel
+        _remove_abandoned(toplevel)
+        self._folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX)).resolve()
+        (self._folder / _OWNER).write_text(str(os.getpid()), encoding="utf-8")
+        self.path = self._folder / toplevel.name
+        self._heeded: list[int] = []
+        atexit.register(self.remove)
+        if on_signal is not None:
+            self._heed_signals(on_signal)
+        try:
+            git(toplevel, "worktree", "add", "--detach", "--quiet", str(self.path), commit)
+            _fill_submodules(toplevel, self.path)
+        except GitError as error:
+            self.remove()
+            raise EnergyError(
+                f"`git worktree add` of `{commit[:9]}` failed: {error}; mend that, or check the "
+                f"revision out by hand to see more"
+            ) from None
+        except BaseException:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Take the worktree away, from the disk and from git; a second call does nothing."""
+        if not self._folder.exists():
+            return
+        _remove(self._toplevel, self.path)
+        self._restore_signals()
+        atexit.unregister(self.remove)
+
+    def _heed_signals(self, on_signal: Callable[[signal.Signals], None]) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _SIGNALS:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, lambda found, _: on_signal(signal.Signals(found)))
+                self._heeded.append(number)
+
+    def _restore_signals(self) -> None:
+        # From a thread that may not set handlers, they stay.
+        with contextlib.suppress(ValueError):
+            while self._heeded:
+                signal.signal(self._heeded[-1], signal.SIG_DFL)
+                self._heeded.pop()
+
+
+def _remove(toplevel: Path, path: Path) -> None:
+    command = ("worktree", "remove", "--force", "--force", str(path))
+    removed = attempt(toplevel, *command)
+    shutil.rmtree(path.parent, ignore_errors=True)
+    if removed is None:
+        # Of a folder that is gone git forgets. Pruning would forget the user's own worktrees, too,
+        # where their folders are not in sight: on a disk that is not mounted, outside a container.
+        attempt(toplevel, *command)
+
+
+def _remove_abandoned(toplevel: Path) -> None:
+    """Take away what runs have left behind that were killed outright."""
+    for line in git(toplevel, "worktree", "list", "--porcelain").splitlines():
+        path = Path(line.removeprefix("worktree "))
+        owner = path.parent / _OWNER
+        if not line.startswith("worktree ") or not path.parent.name.startswith(_FOLDER_PREFIX):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            if not Path(f"/proc/{int(owner.read_text(encoding='utf-8'))}").exists():
+                _remove(toplevel, path)
+
+
+def _fill_submodules(source: Path, target: Path) -> None:
+    """Put the submodules' commits into a worktree, from the clones that the checkout has."""
+    for line in git(target, "ls-files", "--stage", "-z").split("\0"):
+        entry, _, name = line.partition("\t")
+        if not entry.startswith("160000 "):
+            continue
+        commit, clone = entry.split()[1], source / name
+        if not (clone / ".git").exists():
+            continue  # not there in the user's checkout either
+        archive = target.parent / "submodule.tar"
+        try:
+            git(clone, "archive", "--format=tar", f"--output={archive}", commit)
+        except GitError:
+            raise EnergyError(
+                f"submodule `{name}` lacks commit `{commit[:9]}`, which the base has; fetch it "
+                f"with `git -C {name} fetch origin {commit[:9]}`"
+            ) from None
+        with tarfile.open(archive) as files:
+            files.extraction_filter = getattr(tarfile, "tar_filter", None)
+            files.extractall(target / name)
