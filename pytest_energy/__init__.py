@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from pytest_energy.stats.distributions import log_log, through_origin
     from pytest_energy.units import FRACTION, quantity
     from pytest_energy.workloads.architectures import brings_weights, checkpoint_names
-    from pytest_energy.workloads.data import DataSource, Example, open_data
+    from pytest_energy.workloads.data import DataSource, Example, Question, Tagged, open_data
     from pytest_energy.workloads.data.batches import GROUPED_BATCHES, PADDINGS, Batches, grouped
     from pytest_energy.workloads.data.features import make_examples, question_parts
-    from pytest_energy.workloads.data.protocol import Question, Tagged
     from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
     from pytest_energy.workloads.finetune import FineTuning, prepare
     from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, TASKS, Task, get_task
@@ -140,8 +139,8 @@ _HOMES = {
     "grouped": "pytest_energy.workloads.data.batches",
     "make_examples": "pytest_energy.workloads.data.features",
     "question_parts": "pytest_energy.workloads.data.features",
-    "Question": "pytest_energy.workloads.data.protocol",
-    "Tagged": "pytest_energy.workloads.data.protocol",
+    "Question": "pytest_energy.workloads.data",
+    "Tagged": "pytest_energy.workloads.data",
     "DistributedFineTuning": "pytest_energy.workloads.distributed",
     "visible_gpus": "pytest_energy.workloads.distributed",
     "FineTuning": "pytest_energy.workloads.finetune",

@@ -13,8 +13,8 @@ from pytest_energy.arguments import check_choice, check_count
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.workloads.architectures import brings_weights
+from pytest_energy.workloads.data import DataSource
 from pytest_energy.workloads.data.batches import Batches, window_batches
-from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.engine import BatchRun, accelerator, adamw, default_device
 from pytest_energy.workloads.models import (
     build_model,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_energy.arguments import check_choice, check_count, digest_of
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.meters.protocol import Meter
+from pytest_energy.workloads.data import DataSource
 from pytest_energy.workloads.data.batches import PADDINGS, Batches, window_batches
-from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.engine import BatchRun, default_device
 from pytest_energy.workloads.tasks import Task, get_task
 from pytest_energy.workloads.workload import FORMAT, fitting_batch_size

@@ -9,8 +9,8 @@ from typing import Literal, cast
 
 from pytest_energy.arguments import check_choice, check_count, digest_of
 from pytest_energy.errors import EnergyError
+from pytest_energy.workloads.data import DataSource
 from pytest_energy.workloads.data.batches import PADDINGS
-from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.models import foreign_architecture
 from pytest_energy.workloads.tasks import TASKS, Task, get_task
 

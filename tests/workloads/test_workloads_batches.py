@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_energy import Batches, EnergyError, Example
-from pytest_energy.workloads.data.protocol import IGNORED
+from pytest_energy.workloads.data import IGNORED
 
 pytest.importorskip("torch")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_energy import TASKS, DataError, DataSource, EnergyError, Example, get_task, open_data
+from pytest_energy.workloads.data import IGNORED
 from pytest_energy.workloads.data.features import vocabulary_of
 from pytest_energy.workloads.data.local import LocalSource, find
-from pytest_energy.workloads.data.protocol import IGNORED
 from workloads_support import PIECES, SAMPLES, ids, needs_samples, squad, write, write_vocabulary
 
 RTE = "index\tsentence1\tsentence2\tlabel\n0\tit is good\tit is bad\tnot_entailment\n"

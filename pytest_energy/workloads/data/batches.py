@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_energy.arguments import check_choice, check_count
 from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.data.protocol import IGNORED, DataSource, Example, shuffled_indices
+from pytest_energy.workloads.data import IGNORED, DataSource, Example, shuffled_indices
 from pytest_energy.workloads.tasks import Task
 
 if TYPE_CHECKING:

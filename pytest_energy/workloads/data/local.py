@@ -12,13 +12,13 @@ from typing import Literal
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import files_digest
+from pytest_energy.workloads.data import Record, Tagged, shuffled_indices
 from pytest_energy.workloads.data.features import (
     UNCASED,
     RecordSource,
     checkpoint_tokenizer,
     vocabulary_of,
 )
-from pytest_energy.workloads.data.protocol import Record, Tagged, shuffled_indices
 from pytest_energy.workloads.data.readers import (
     ReviewTree,
     label_set,

@@ -15,7 +15,7 @@ from typing import Any, overload
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import fault, read_lines, read_text
-from pytest_energy.workloads.data.protocol import Passage, Question, Tagged, Text, passages
+from pytest_energy.workloads.data import Passage, Question, Tagged, Text, passages
 from pytest_energy.workloads.tasks import Task
 
 _GLUE_COLUMNS = {

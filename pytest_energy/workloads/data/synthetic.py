@@ -10,8 +10,8 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from pytest_energy.errors import DataError
+from pytest_energy.workloads.data import IGNORED, Example, Record
 from pytest_energy.workloads.data.features import masked_example
-from pytest_energy.workloads.data.protocol import IGNORED, Example, Record
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
