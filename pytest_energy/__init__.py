@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from pytest_energy.workloads.data.batches import GROUPED_BATCHES, PADDINGS, Batches, grouped
     from pytest_energy.workloads.data.features import make_examples, question_parts
     from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
-    from pytest_energy.workloads.finetune import FineTuning, prepare
+    from pytest_energy.workloads.finetune import FineTuning, Workload, prepare
     from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, TASKS, Task, get_task
     from pytest_energy.workloads.trainers import BudgetedWindows
     from pytest_energy.workloads.trainers.lightning_callback import LightningEnergyCallback
     from pytest_energy.workloads.trainers.transformers_callback import EnergyCallback
-    from pytest_energy.workloads.workload import Workload
 
 
 __all__ = [
@@ -154,7 +153,7 @@ _HOMES = {
     "BudgetedWindows": "pytest_energy.workloads.trainers",
     "LightningEnergyCallback": "pytest_energy.workloads.trainers.lightning_callback",
     "EnergyCallback": "pytest_energy.workloads.trainers.transformers_callback",
-    "Workload": "pytest_energy.workloads.workload",
+    "Workload": "pytest_energy.workloads.finetune",
 }
 """The module of each."""
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
-from pytest_energy.arguments import check_choice
+from pytest_energy.arguments import check_choice, check_count
 
 _STEEPEST_TAIL = 32.0
 _STEPS = 2000
@@ -164,3 +164,36 @@ def get_task(name: str | Task) -> Task:
         return name
     check_choice("task", name, TASKS)
     return TASKS[name]
+
+
+def batch_settings(
+    task: Task, max_tokens_per_batch: int | None, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is `given`, and the task's standard batch size, length cap, padding and seed elsewhere.
+
+    `max_tokens_per_batch` (tokens) is that of `fitting_batch_size`.
+    """
+    max_length = given.get("max_length", task.max_length)
+    check_count("max_length", max_length, least=8)
+    batch_size = fitting_batch_size(task, max_length, max_tokens_per_batch)
+    standard = {"batch_size": batch_size, "max_length": max_length, "padding": "dynamic", "seed": 0}
+    return {**standard, **given}
+
+
+def fitting_batch_size(task: Task, max_length: int, max_tokens_per_batch: int | None) -> int:
+    """The task's batch size, or the largest power of two below it that fits the tokens given.
+
+    A batch counts as its size times the 99th percentile of the task's lengths, cap included.
+    """
+    if max_tokens_per_batch is None:
+        return task.batch_size
+    check_count("max_tokens_per_batch", max_tokens_per_batch)
+    usual_length = min(task.lengths.percentile(99), max_length)
+    if task.head == "mlm":
+        usual_length = max_length
+    batch_size = 1
+    while (
+        2 * batch_size <= task.batch_size and 2 * batch_size * usual_length <= max_tokens_per_batch
+    ):
+        batch_size *= 2
+    return batch_size

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_energy import FINE_TUNING_TASKS, TASKS, EnergyError, Workload, get_task, open_data
-from pytest_energy.workloads.tasks import Lengths
-from pytest_energy.workloads.workload import fitting_batch_size, make_workload
+from pytest_energy.workloads.finetune import make_workload
+from pytest_energy.workloads.tasks import Lengths, fitting_batch_size
 
 SST2 = Workload(
     task="sst2",
@@ -209,7 +209,7 @@ def test_describing_workloads_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from pytest_energy.workloads.data import open_data\n"
-        "from pytest_energy.workloads.workload import make_workload\n"
+        "from pytest_energy.workloads.finetune import make_workload\n"
         "make_workload('sst2', device='cpu', data=open_data('synthetic'))\n"
         "heavy = {'torch', 'transformers', 'tokenizers', 'datasets', 'accelerate', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
