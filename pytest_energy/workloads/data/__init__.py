@@ -120,9 +120,6 @@ class DataSource(Protocol):
         `model` says whose tokenizer is meant. `DataError` where the data cannot be used.
         """
 
-    def held_out(self, task: Task | str) -> Sequence[Record]:
-        """The records that training does not see, to score on; `DataError` where there are none."""
-
     def tokenizer(self, model: str) -> Tokenizer:
         """The tokenizer whose ids `examples` have for `model`; `DataError` where there is none."""
 

@@ -154,7 +154,7 @@ class RecordSource(ABC):
         task = get_task(task)
         return make_examples(
             task,
-            self._shuffled(task, Random(f"pytest-energy order {seed}")),
+            self.records(task, Random(f"pytest-energy order {seed}")),
             self.tokenizer(model),
             labels=self.labels(task),
             max_length=max_length,
@@ -167,7 +167,7 @@ class RecordSource(ABC):
         """The names of the task's labels."""
 
     @abstractmethod
-    def _shuffled(self, task: Task, rng: Random) -> Iterator[Record]:
+    def records(self, task: Task, rng: Random) -> Iterator[Record]:
         """The records to train on, in random order."""
 
 

@@ -38,27 +38,21 @@ _GLUE = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 
 @dataclass(frozen=True)
 class HubDataset:
-    """Where a task's data set is: repository, commit, and its config or its files.
-
-    `held_out` is the split that training does not see.
-    """
+    """Where a task's data set is: repository, commit, and its config or its files."""
 
     repository: str
     revision: str
     config: str | None = None
     files: str | None = None
-    held_out: str = "validation"
 
 
 DATASETS: Mapping[str, HubDataset] = {
     "rte": HubDataset("nyu-mll/glue", _GLUE, config="rte"),
-    "mnli": HubDataset("nyu-mll/glue", _GLUE, config="mnli", held_out="validation_matched"),
+    "mnli": HubDataset("nyu-mll/glue", _GLUE, config="mnli"),
     "sst2": HubDataset("nyu-mll/glue", _GLUE, config="sst2"),
     "squad_v1": HubDataset("rajpurkar/squad", "7b6d24c440a36b6815f21b70d25016731768db1f"),
     "squad_v2": HubDataset("rajpurkar/squad_v2", "3ffb306f725f7d2ce8394bc1873b24868140c412"),
-    "imdb": HubDataset(
-        "stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31", held_out="test"
-    ),
+    "imdb": HubDataset("stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"),
     "conll2003": HubDataset("eriktks/conll2003", _CONVERTED, files="conll2003/train/*.parquet"),
     "conll2012": HubDataset(
         "ontonotes/conll2012_ontonotesv5", _CONVERTED, files="english_v12/train/*.parquet"
@@ -101,18 +95,11 @@ class HubSource(RecordSource):
         task = get_task(task)
         if task.head != "token":
             return task.labels
-        return _entity_names(self._load(task), task)
+        return _entity_names(self._load(task, "train"), task)
 
-    def held_out(self, task: Task | str) -> list[Record]:
-        """The records of the split that training does not see."""
-        task = get_task(task)
-        dataset = self._load(task, self._places[task.name].held_out)
-        return list(self._records(task, dataset, Random(0)))
-
-    def _shuffled(self, task: Task, rng: Random) -> Iterator[Record]:
-        return self._records(task, self._load(task), rng)
-
-    def _records(self, task: Task, dataset: Dataset, rng: Random) -> Iterator[Record]:
+    def records(self, task: Task, rng: Random, split: str = "train") -> Iterator[Record]:
+        """The records of a split, in random order."""
+        dataset = self._load(task, split)
         if task.head == "mlm":
             pieces = list(passages(dataset["text"][:]))
             yield from (pieces[index] for index in shuffled_indices(len(pieces), rng))
@@ -121,7 +108,7 @@ class HubSource(RecordSource):
         for index in shuffled_indices(len(dataset), rng):
             yield from _converted(dataset[index], task, names)
 
-    def _load(self, task: Task, split: str = "train") -> Dataset:
+    def _load(self, task: Task, split: str) -> Dataset:
         # The loader tries for half a minute; once is enough for a run.
         if self._unreachable:
             raise self._unreachable

@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from pytest_energy.errors import DataError
-from pytest_energy.workloads.data import IGNORED, Example, Record
+from pytest_energy.workloads.data import IGNORED, Example
 from pytest_energy.workloads.data.features import masked_example
 from pytest_energy.workloads.tasks import Task, get_task
 
@@ -59,13 +59,6 @@ class SyntheticSource:
         # Python promises the same random() for a seed in each release; numpy and torch do not.
         rng = Random(f"pytest-energy {task.name} {seed}")
         return [_example(task, rng, max_length) for _ in range(count)]
-
-    def held_out(self, task: Task | str) -> list[Record]:
-        """None: `DataError`, for a score on what was made up says nothing."""
-        raise DataError(
-            f"`{get_task(task).name}`: synthetic examples have no score that means anything; use "
-            "`--energy-data=hub` or a folder of data sets"
-        )
 
     def tokenizer(self, model: str) -> Tokenizer:
         """None: `DataError`, for its ids were never text."""
