@@ -144,9 +144,9 @@ LARGEST_GRADIENT_NORM = 1.0
 class FineTuning(BatchRun):
     """A model in training; each window continues it over exactly the same batches.
 
-    `bare` is the model as it was built; `convert` turns a batch into its arguments; `parameters` is
-    (trainable, total); `device` is where it is; `shard` is (rank, of so many): a pass is that
-    rank's part of the batches.
+    `bare` is the model as it was built, `optimizer` its AdamW; `convert` turns a batch into its
+    arguments; `parameters` is (trainable, total); `device` is where it is; `shard` is (rank, of so
+    many): a pass is that rank's part of the batches.
     """
 
     def __init__(
@@ -166,6 +166,7 @@ class FineTuning(BatchRun):
         self.workload = workload
         self.device = device or default_device()
         task = get_task(workload.task)
+        rank, ranks = shard
         batches = window_batches(
             task,
             data,
@@ -175,8 +176,8 @@ class FineTuning(BatchRun):
             max_length=workload.max_length,
             tokens=tokens_per_window,
             seed=workload.seed,
-            ranks=shard[1],
-        ).shard(*shard)
+            ranks=ranks,
+        )
         self._windows = 0
         model: Any = build_model(
             task,
@@ -194,24 +195,15 @@ class FineTuning(BatchRun):
         self.parameters = parameters(model)
         self._accelerator = accelerator(workload.precision, self.device)
         model.to(self.device)
-        optimizer = adamw(model, task.learning_rate)
-        self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
-        self._schedule: Any = None
-        self.take(batches)
+        self.optimizer: Any = adamw(model, task.learning_rate)
+        self._model, self._optimizer = self._accelerator.prepare(model, self.optimizer)
+        self.take(Batches(batches.batches[rank::ranks]))
         self._cuda = [torch.device(self.device)] if self.device.startswith("cuda") else []
 
     def take(self, batches: Batches) -> None:
         """Train on these from now on; `EnergyError` where they do not fit the model."""
         check_fits(self.bare, batches, self.workload.model, self.workload.max_length)
         self._give(batches, self.convert)
-
-    def decay(self, steps: int) -> None:
-        """Let the learning rate fall in a straight line to nothing over so many steps."""
-        from torch.optim.lr_scheduler import LambdaLR
-
-        # accelerate wraps the optimizer; a schedule wants the one inside.
-        inner: Any = self._optimizer.optimizer
-        self._schedule = LambdaLR(inner, lambda step: max(0.0, 1 - step / steps))
 
     def warm_up(self) -> float:
         """One pass over the batches that no meter sees; its mean loss."""
@@ -237,7 +229,7 @@ class FineTuning(BatchRun):
         if not self.batches:
             return
         self._accelerator.free_memory(self._model, self._optimizer)
-        self._model = self._optimizer = self.bare = self._schedule = None
+        self._model = self._optimizer = self.bare = self.optimizer = None
         super().close()
         gc.collect()
         if self._cuda:
@@ -262,8 +254,6 @@ class FineTuning(BatchRun):
             self._accelerator.backward(loss)
             self._accelerator.clip_grad_norm_(self._model.parameters(), LARGEST_GRADIENT_NORM)
             self._optimizer.step()
-            if self._schedule is not None:
-                self._schedule.step()
             self._optimizer.zero_grad(set_to_none=True)
             # Never read here: that would make the host wait for the device at each step.
             losses += loss.detach()

@@ -28,15 +28,6 @@ class Lengths:
     mean: float
     padding_overhead: Mapping[int, float] = field(default_factory=dict)
 
-    @classmethod
-    def constant(cls, length: int) -> Lengths:
-        """Every sequence has `length` tokens."""
-        return cls(quantiles=(float(length),) * 101, mean=float(length))
-
-    def percentile(self, percent: int) -> float:
-        """The length (tokens) that `percent` of the sequences do not exceed."""
-        return self.quantiles[percent]
-
     def overhead_in_batches_of(self, size: int) -> float:
         """Processed tokens over real tokens in random batches, padded to their longest.
 
@@ -79,11 +70,9 @@ def measured_lengths() -> Mapping[str, Lengths]:
     text = files("pytest_energy.workloads").joinpath("lengths.json").read_text(encoding="utf-8")
     return {
         name: Lengths(
-            quantiles=tuple(float(length) for length in entry["quantiles"]),
-            mean=entry["mean"],
-            padding_overhead={
-                int(batch): ratio for batch, ratio in entry["dynamic_padding_overhead"].items()
-            },
+            tuple(map(float, entry["quantiles"])),
+            entry["mean"],
+            {int(batch): ratio for batch, ratio in entry["dynamic_padding_overhead"].items()},
         )
         for name, entry in json.loads(text).items()
     }
@@ -119,7 +108,8 @@ class Task:
     @property
     def lengths(self) -> Lengths:
         """The lengths of its sequences; masked-LM sequences all fill the cap."""
-        return measured_lengths().get(self.name) or Lengths.constant(self.max_length)
+        cap = float(self.max_length)
+        return measured_lengths().get(self.name) or Lengths((cap,) * 101, cap)
 
 
 def _iob2(*kinds: str) -> tuple[str, ...]:
@@ -188,9 +178,7 @@ def fitting_batch_size(task: Task, max_length: int, max_tokens_per_batch: int | 
     if max_tokens_per_batch is None:
         return task.batch_size
     check_count("max_tokens_per_batch", max_tokens_per_batch)
-    usual_length = min(task.lengths.percentile(99), max_length)
-    if task.head == "mlm":
-        usual_length = max_length
+    usual_length = max_length if task.head == "mlm" else min(task.lengths.quantiles[99], max_length)
     batch_size = 1
     while (
         2 * batch_size <= task.batch_size and 2 * batch_size * usual_length <= max_tokens_per_batch

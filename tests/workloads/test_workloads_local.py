@@ -8,7 +8,7 @@ import pytest
 
 from pytest_energy import TASKS, DataError, DataSource, EnergyError, Example, get_task, open_data
 from pytest_energy.workloads.data import IGNORED
-from pytest_energy.workloads.data.features import vocabulary_of
+from pytest_energy.workloads.data.features import tokenizer_file
 from pytest_energy.workloads.data.local import LAYOUTS, LocalSource, find
 from workloads_support import PIECES, SAMPLES, ids, needs_samples, squad, write, write_vocabulary
 
@@ -143,13 +143,13 @@ def test_identity_follows_what_the_files_hold(tmp_path: Path) -> None:
 
 
 def test_the_vocabulary_of_the_model_comes_first(tmp_path: Path) -> None:
-    assert vocabulary_of(tmp_path, "bert-tiny") is None
+    assert tokenizer_file("bert-tiny", tmp_path, None) is None
     top = write_vocabulary(tmp_path)
-    assert vocabulary_of(tmp_path, "bert-tiny") == top
+    assert tokenizer_file("bert-tiny", tmp_path, None) == top
     uncased = write_vocabulary(tmp_path / "vocab" / "bert-base-uncased")
     cased = write_vocabulary(tmp_path / "vocab" / "bert-base-cased")
-    assert vocabulary_of(tmp_path, "distilbert-base-uncased") == uncased
-    assert vocabulary_of(tmp_path, "bert-base-cased") == cased
+    assert tokenizer_file("distilbert-base-uncased", tmp_path, None) == uncased
+    assert tokenizer_file("bert-base-cased", tmp_path, None) == cased
 
 
 def test_a_vocabulary_without_special_tokens_is_refused(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_an_unknown_task_names_the_known_ones_and_the_closest() -> None:
 def test_measured_lengths_come_with_the_package() -> None:
     lengths = get_task("rte").lengths
     assert len(lengths.quantiles) == 101
-    assert (lengths.at(0.0), lengths.percentile(50), lengths.at(0.999)) == (13, 56, 128)
+    assert (lengths.at(0.0), lengths.quantiles[50], lengths.at(0.999)) == (13, 56, 128)
     assert lengths.padding_overhead == {16: 1.8911, 32: 1.9213}
 
 
@@ -93,7 +93,7 @@ def test_lengths_have_the_measured_mean(name: str) -> None:
 
 
 def test_pre_training_sequences_are_full() -> None:
-    assert get_task("mlm").lengths == Lengths.constant(128)
+    assert get_task("mlm").lengths == Lengths((128.0,) * 101, 128.0)
 
 
 def test_workload_is_frozen_and_named_by_task_and_model() -> None:

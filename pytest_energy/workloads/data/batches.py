@@ -56,10 +56,6 @@ class Batches:
         """Processed tokens over real ones, exact for these batches."""
         return self.processed_tokens / self.real_tokens
 
-    def shard(self, rank: int, ranks: int) -> Batches:
-        """Every `ranks`-th batch from the one numbered `rank` on: what one of several trains on."""
-        return Batches(self.batches[rank::ranks])
-
     @property
     def examples(self) -> int:
         """Sequences of a pass."""

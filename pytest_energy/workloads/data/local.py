@@ -13,12 +13,7 @@ from typing import Literal
 from pytest_energy.errors import DataError
 from pytest_energy.files import files_digest
 from pytest_energy.workloads.data import Record, Tagged, shuffled_indices
-from pytest_energy.workloads.data.features import (
-    UNCASED,
-    RecordSource,
-    checkpoint_tokenizer,
-    vocabulary_of,
-)
+from pytest_energy.workloads.data.features import UNCASED, RecordSource, tokenizer_file
 from pytest_energy.workloads.data.readers import (
     ReviewTree,
     label_set,
@@ -197,8 +192,7 @@ class LocalSource(RecordSource):
         """`local:` and eight hex digits of what the task's files and the vocabulary hold."""
         task = get_task(task)
         files = self.found(task).files
-        vocabulary = checkpoint_tokenizer(model, self._models) or vocabulary_of(self.root, model)
-        if vocabulary:
+        if vocabulary := tokenizer_file(model, self.root, self._models):
             files = (*files, vocabulary)
         if files not in self._identities:
             self._identities[files] = files_digest(files)
@@ -206,12 +200,11 @@ class LocalSource(RecordSource):
 
     def missing(self, task: Task | str) -> str | None:
         """Why the folder has nothing for the task and which files it looked for."""
-        task = get_task(task)
-        if task.name not in self._found:
-            self._found[task.name] = find(self.root, LAYOUTS[task.name])
-        if self._found[task.name] is not None:
-            return None
-        return f"`{self.root}` has nothing for `{task.name}`: looked for {_LOOKED_FOR[task.name]}"
+        try:
+            self.found(get_task(task))
+        except DataError as error:
+            return str(error)
+        return None
 
     def labels(self, task: Task | str) -> tuple[str, ...]:
         """The task's labels; those of `conll2003` are the ones its file has."""
@@ -229,10 +222,14 @@ class LocalSource(RecordSource):
 
     def found(self, task: Task) -> Found:
         """The files that training reads; `DataError` where there are none."""
-        reason = self.missing(task)
-        found = self._found[task.name]
+        name = task.name
+        if name not in self._found:
+            self._found[name] = find(self.root, LAYOUTS[name])
+        found = self._found[name]
         if found is None:
-            raise DataError(reason)
+            raise DataError(
+                f"`{self.root}` has nothing for `{name}`: looked for {_LOOKED_FOR[name]}"
+            )
         return found
 
     def _read(self, task: Task) -> Sequence[Record]:

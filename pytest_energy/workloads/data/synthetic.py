@@ -28,7 +28,6 @@ ENTITY_SHARE = 0.1
 UNANSWERABLE_SHARE = 1 / 3
 LONGEST_QUESTION = 12
 LONGEST_ANSWER = 4
-_SHORTEST = {"sequence": 3, "qa": 6, "token": 3, "mlm": 3}
 
 
 class SyntheticSource:
@@ -68,8 +67,8 @@ class SyntheticSource:
 def _example(task: Task, rng: Random, max_length: int) -> Example:
     if task.head == "mlm":
         return _masked(rng, max_length)
-    length = min(task.lengths.at(rng.random()), max_length)
-    length = max(length, _SHORTEST[task.head] + task.pair)
+    shortest = (6 if task.head == "qa" else 3) + task.pair
+    length = max(min(task.lengths.at(rng.random()), max_length), shortest)
     if task.head == "qa":
         return _question(task, rng, length)
     if task.head == "token":
