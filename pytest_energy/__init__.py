@@ -21,8 +21,17 @@ if TYPE_CHECKING:
     from pytest_energy.stats.distributions import log_log, through_origin
     from pytest_energy.units import FRACTION, quantity
     from pytest_energy.workloads.architectures import brings_weights, checkpoint_names
-    from pytest_energy.workloads.data import DataSource, Example, Question, Tagged, open_data
-    from pytest_energy.workloads.data.batches import GROUPED_BATCHES, PADDINGS, Batches, grouped
+    from pytest_energy.workloads.data import (
+        GROUPED_BATCHES,
+        PADDINGS,
+        Batches,
+        DataSource,
+        Example,
+        Question,
+        Tagged,
+        grouped,
+        open_data,
+    )
     from pytest_energy.workloads.data.features import make_examples, question_parts
     from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
     from pytest_energy.workloads.finetune import FineTuning, Workload, prepare
@@ -132,10 +141,10 @@ _HOMES = {
     "DataSource": "pytest_energy.workloads.data",
     "Example": "pytest_energy.workloads.data",
     "open_data": "pytest_energy.workloads.data",
-    "GROUPED_BATCHES": "pytest_energy.workloads.data.batches",
-    "PADDINGS": "pytest_energy.workloads.data.batches",
-    "Batches": "pytest_energy.workloads.data.batches",
-    "grouped": "pytest_energy.workloads.data.batches",
+    "GROUPED_BATCHES": "pytest_energy.workloads.data",
+    "PADDINGS": "pytest_energy.workloads.data",
+    "Batches": "pytest_energy.workloads.data",
+    "grouped": "pytest_energy.workloads.data",
     "make_examples": "pytest_energy.workloads.data.features",
     "question_parts": "pytest_energy.workloads.data.features",
     "Question": "pytest_energy.workloads.data",

@@ -15,8 +15,7 @@ from pytest_energy.arguments import check_choice, check_count, digest_of
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
-from pytest_energy.workloads.data import DataSource
-from pytest_energy.workloads.data.batches import Batch, Batches, window_batches
+from pytest_energy.workloads.data import Batch, Batches, DataSource, window_batches
 from pytest_energy.workloads.tasks import Task, batch_settings, get_task
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ class BatchRun(ABC):
 
     `id` is its name in baselines and reports, `digest` eight hex digits of the work. `tokens` and
     `real_tokens` are what one pass processes, with and without padding, `examples` how many
-    sequences; `batches` are what it is given, on its device. `synchronize` waits for that device
-    (None: for every one that torch has used).
+    sequences; `batches` are what it is given, on its device, `steps` how many. `synchronize` waits
+    for that device (None: for every one that torch has used).
     """
 
     def __init__(
@@ -51,11 +50,7 @@ class BatchRun(ABC):
         self.examples, self.padding_overhead = batches.examples, batches.padding_overhead
         # All on the device from the start: a window is to meter training, not the loading of data.
         self.batches: tuple[Batch, ...] = tuple(map(convert, batches.batches))
-
-    @property
-    def steps(self) -> int:
-        """Batches of a pass, each of which is a step."""
-        return len(self.batches)
+        self.steps = len(self.batches)
 
     def window(self, passes: int = 1) -> Window:
         """Metered passes over the batches; a loss is the mean of the last pass.
@@ -146,7 +141,10 @@ def drive(
     fields = {"model": model, **batch_settings(task, max_tokens_per_batch, overrides)}
     check_count("seed", fields["seed"], least=0)
     identity = data.identity(task, model=model)
-    settings = {"step": _origin(step), "task": task.name, **fields, "data": identity}
+    # Where a step is defined tells two of the same name apart.
+    home = step if hasattr(step, "__qualname__") else type(step)
+    origin = f"{home.__module__}.{getattr(home, '__qualname__', '')}:{step_name(step)}"
+    settings = {"step": origin, "task": task.name, **fields, "data": identity}
     return Stepping(
         step,
         f"{task.name}/{step_name(step)}",
@@ -164,12 +162,6 @@ def step_name(step: Step) -> str:
         if isinstance(name, str) and name:
             return name
     return type(step).__name__
-
-
-def _origin(step: Step) -> str:
-    """Where a step is defined, which tells two of the same name apart."""
-    home = step if hasattr(step, "__qualname__") else type(step)
-    return f"{home.__module__}.{getattr(home, '__qualname__', '')}:{step_name(step)}"
 
 
 # As glibc's <malloc.h> numbers them.

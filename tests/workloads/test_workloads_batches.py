@@ -9,7 +9,7 @@ from pytest_energy.workloads.data import IGNORED
 
 pytest.importorskip("torch")
 
-from pytest_energy.workloads.data.batches import collate, make_batches
+from pytest_energy.workloads.data import collate, make_batches
 
 
 def example(length: int, label: int = 0) -> Example:

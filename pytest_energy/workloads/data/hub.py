@@ -109,37 +109,30 @@ class HubSource(RecordSource):
             yield from _converted(dataset[index], task, names)
 
     def _load(self, task: Task, split: str) -> Dataset:
-        # The loader tries for half a minute; once is enough for a run.
-        if self._unreachable:
+        if self._unreachable:  # the loader tries for half a minute; once is enough for a run
             raise self._unreachable
         if (task.name, split) not in self._loaded:
+            from datasets import load_dataset
+
+            place = self._places[task.name]
+            options: dict[str, Any] = {"split": split, "revision": place.revision}
+            if place.files:
+                # With files of one's own choice all of them are one split, `train`.
+                options |= {"split": "train", "data_files": place.files.replace("train", split)}
             try:
-                self._loaded[task.name, split] = _load(self._places[task.name], split)
-            except EnergyError as error:
-                if isinstance(error.__cause__, ConnectionError):
-                    self._unreachable = error
-                raise
+                loaded: Any = load_dataset(place.repository, place.config, **options)
+            except Exception as error:  # the loader raises whatever its transport raises
+                reason = str(error).splitlines()[0] if str(error) else "no reason given"
+                failure = EnergyError(
+                    f"`--energy-data=hub`: `{place.repository}` cannot be loaded "
+                    f"({type(error).__name__}: {reason}); connect to the hub, or use "
+                    "`--energy-data=synthetic` or a folder"
+                )
+                if isinstance(error, ConnectionError):
+                    self._unreachable = failure
+                raise failure from error
+            self._loaded[task.name, split] = loaded
         return self._loaded[task.name, split]
-
-
-def _load(place: HubDataset, split: str) -> Dataset:
-    from datasets import Dataset, load_dataset
-
-    options: dict[str, Any] = {"revision": place.revision}
-    # With files of one's own choice all of them are one split, `train`.
-    if place.files:
-        options["data_files"] = place.files.replace("train", split)
-        split = "train"
-    try:
-        loaded = load_dataset(place.repository, place.config, split=split, **options)
-    except Exception as error:  # the loader raises whatever its transport raises
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        raise EnergyError(
-            f"`--energy-data=hub`: `{place.repository}` cannot be loaded ({type(error).__name__}: "
-            f"{reason}); connect to the hub, or use `--energy-data=synthetic` or a folder"
-        ) from error
-    assert isinstance(loaded, Dataset)
-    return loaded
 
 
 _TEXTS: Mapping[str, tuple[str, str | None]] = {
