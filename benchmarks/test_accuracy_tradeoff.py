@@ -9,6 +9,7 @@ import pytest
 
 from paper.bands import PAPER_SAVINGS
 from paper.epochs import Epoch, on_front, scored_epochs
+from paper.held_out import held_out
 from paper.models import BERT, DISTILBERT
 from paper.scoring import require_libraries
 from pytest_energy import (
@@ -94,7 +95,7 @@ def _models(session: EnergySession, task: str) -> list[str]:
     try:
         require_libraries()
         if data.missing(task) is None:
-            data.held_out(task)
+            held_out(data, task)
     except EnergyError as error:
         pytest.skip(str(error))
     others = () if folder is None else checkpoint_names(folder)

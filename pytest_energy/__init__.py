@@ -20,17 +20,24 @@ if TYPE_CHECKING:
     from pytest_energy.stats.distributions import log_log, through_origin
     from pytest_energy.units import FRACTION, quantity
     from pytest_energy.workloads.architectures import brings_weights, checkpoint_names
-    from pytest_energy.workloads.data import DataSource, Example, open_data
-    from pytest_energy.workloads.data.batches import GROUPED_BATCHES, PADDINGS, Batches, grouped
+    from pytest_energy.workloads.data import (
+        GROUPED_BATCHES,
+        PADDINGS,
+        Batches,
+        DataSource,
+        Example,
+        Question,
+        Tagged,
+        grouped,
+        open_data,
+    )
     from pytest_energy.workloads.data.features import make_examples, question_parts
-    from pytest_energy.workloads.data.protocol import Question, Tagged
     from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
-    from pytest_energy.workloads.finetune import FineTuning, prepare
+    from pytest_energy.workloads.finetune import FineTuning, Workload, prepare
     from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, TASKS, Task, get_task
     from pytest_energy.workloads.trainers import BudgetedWindows
     from pytest_energy.workloads.trainers.lightning_callback import LightningEnergyCallback
     from pytest_energy.workloads.trainers.transformers_callback import EnergyCallback
-    from pytest_energy.workloads.workload import Workload
 
 
 __all__ = [
@@ -133,14 +140,14 @@ _HOMES = {
     "DataSource": "pytest_energy.workloads.data",
     "Example": "pytest_energy.workloads.data",
     "open_data": "pytest_energy.workloads.data",
-    "GROUPED_BATCHES": "pytest_energy.workloads.data.batches",
-    "PADDINGS": "pytest_energy.workloads.data.batches",
-    "Batches": "pytest_energy.workloads.data.batches",
-    "grouped": "pytest_energy.workloads.data.batches",
+    "GROUPED_BATCHES": "pytest_energy.workloads.data",
+    "PADDINGS": "pytest_energy.workloads.data",
+    "Batches": "pytest_energy.workloads.data",
+    "grouped": "pytest_energy.workloads.data",
     "make_examples": "pytest_energy.workloads.data.features",
     "question_parts": "pytest_energy.workloads.data.features",
-    "Question": "pytest_energy.workloads.data.protocol",
-    "Tagged": "pytest_energy.workloads.data.protocol",
+    "Question": "pytest_energy.workloads.data",
+    "Tagged": "pytest_energy.workloads.data",
     "DistributedFineTuning": "pytest_energy.workloads.distributed",
     "visible_gpus": "pytest_energy.workloads.distributed",
     "FineTuning": "pytest_energy.workloads.finetune",
@@ -154,7 +161,7 @@ _HOMES = {
     "BudgetedWindows": "pytest_energy.workloads.trainers",
     "LightningEnergyCallback": "pytest_energy.workloads.trainers.lightning_callback",
     "EnergyCallback": "pytest_energy.workloads.trainers.transformers_callback",
-    "Workload": "pytest_energy.workloads.workload",
+    "Workload": "pytest_energy.workloads.finetune",
 }
 """The module of each."""
 

@@ -43,10 +43,18 @@ def scored_epochs(run: FineTuning, data: DataSource, tokens: int | None = None) 
         Batches.of(_groups(examples, size, Random(f"pytest-energy epoch {seed} {number}"), tokens))
         for number in range(task.epochs)
     ]
-    run.decay(sum(len(batches.batches) for batches in epochs))
+    _decay(run, sum(len(batches.batches) for batches in epochs))
     for batches in epochs:
         run.take(batches)
         yield Epoch(run.window(), batches.examples, evaluate(evaluation, run, size))
+
+
+def _decay(run: FineTuning, steps: int) -> None:
+    """Let the learning rate fall in a straight line to nothing over so many steps."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    schedule = LambdaLR(run.optimizer, lambda step: max(0.0, 1 - step / steps))
+    run.optimizer.register_step_post_hook(lambda *_: schedule.step())
 
 
 def _groups(

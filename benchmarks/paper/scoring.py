@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from paper.held_out import held_out
 from paper.inference import without_targets
 from pytest_energy import (
     Batches,
@@ -158,7 +159,7 @@ def make_evaluation(task: Task, data: DataSource, model: str, max_length: int) -
     if task.head == "qa":
         return _questions(task, data, model, max_length)
     labels = data.labels(task)
-    records = data.held_out(task)
+    records = held_out(data, task.name)
     _check_tags([record for record in records if isinstance(record, Tagged)], labels)
     examples = make_examples(
         task,
@@ -221,7 +222,7 @@ def _questions(task: Task, data: DataSource, model: str, max_length: int) -> Eva
     asked: list[tuple[Question, list[Sequence[tuple[int, int] | None]]]] = []
     examples: list[Example] = []
     for question, parts in question_parts(
-        data.held_out(task), data.tokenizer(model), max_length, stride
+        held_out(data, task.name), data.tokenizer(model), max_length, stride
     ):
         examples += [Example(tuple(p.ids), tuple(p.type_ids), span=(0, 0)) for p in parts]
         asked.append((question, [_context_offsets(part) for part in parts]))

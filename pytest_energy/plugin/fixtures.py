@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_energy.plugin.session import EnergySession
     from pytest_energy.results import VerdictRecord
     from pytest_energy.results.claims import EnergyClaim
-    from pytest_energy.workloads.step import Step
+    from pytest_energy.workloads.engine import Step
 
 __tracebackhide__ = raised_elsewhere
 
@@ -160,12 +160,12 @@ def finetune(
 
     Skips a task that the data source has nothing for. Keyword arguments of
     `pytest_energy.prepare` change the workload, and with it its digest; those of
-    `workloads.step.drive` if `energy_workload` is overridden. `processes=4` shares it among as
+    `workloads.engine.drive` if `energy_workload` is overridden. `processes=4` shares it among as
     many GPUs by torchrun, with what `workloads.distributed.RankGroups.prepare` takes.
     """
     from pytest_energy.workloads.distributed import RankGroups
+    from pytest_energy.workloads.engine import drive
     from pytest_energy.workloads.finetune import prepare
-    from pytest_energy.workloads.step import drive
     from pytest_energy.workloads.tasks import get_task
 
     session = energy_session

@@ -1,4 +1,4 @@
-"""What a window runs: passes over the same batches, the optimizer, and memory that is kept."""
+"""What a window runs: passes over the same batches, by the package's loop or the user's step."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_energy.arguments import check_count
+from pytest_energy.arguments import check_choice, check_count, digest_of
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
-from pytest_energy.workloads.data.batches import Batch, Batches
+from pytest_energy.workloads.data import Batch, Batches, DataSource, window_batches
+from pytest_energy.workloads.tasks import Task, batch_settings, get_task
 
 if TYPE_CHECKING:
     import torch
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = raised_elsewhere
 
+# To be raised whenever the same fields come to stand for other work: other synthetic batches,
+# other hub revisions, another optimizer step.
+FORMAT = 1
+
 
 class BatchRun(ABC):
     """A run whose windows do the same work: metered passes over the same batches.
 
     `id` is its name in baselines and reports, `digest` eight hex digits of the work. `tokens` and
     `real_tokens` are what one pass processes, with and without padding, `examples` how many
-    sequences; `batches` are what it is given, on its device. `synchronize` waits for that device
-    (None: for every one that torch has used).
+    sequences; `batches` are what it is given, on its device, `steps` how many. `synchronize` waits
+    for that device (None: for every one that torch has used).
     """
 
     def __init__(
@@ -45,11 +50,7 @@ class BatchRun(ABC):
         self.examples, self.padding_overhead = batches.examples, batches.padding_overhead
         # All on the device from the start: a window is to meter training, not the loading of data.
         self.batches: tuple[Batch, ...] = tuple(map(convert, batches.batches))
-
-    @property
-    def steps(self) -> int:
-        """Batches of a pass, each of which is a step."""
-        return len(self.batches)
+        self.steps = len(self.batches)
 
     def window(self, passes: int = 1) -> Window:
         """Metered passes over the batches; a loss is the mean of the last pass.
@@ -87,6 +88,80 @@ class BatchRun(ABC):
         if not self.batches:
             raise EnergyError(f"`{self.id}` was closed: prepare it again to measure another window")
         yield
+
+
+Step = Callable[["dict[str, torch.Tensor]"], object]
+"""Takes a batch: `input_ids`, `attention_mask` and `token_type_ids`, with `labels` or, for
+questions, `start_positions` and `end_positions`. What it returns is not looked at."""
+
+
+class Stepping(BatchRun):
+    """A step in training; each window calls it with exactly the same batches, one after another."""
+
+    def __init__(
+        self, step: Step, name: str, digest: str, meter: Meter, batches: Batches, device: str
+    ) -> None:
+        super().__init__(name, digest, meter)
+        self._step = step
+        self._give(batches, lambda batch: {name: rows.to(device) for name, rows in batch.items()})
+
+    def _pass(self) -> None:
+        for batch in self.batches:
+            # A dict of its own: what a step takes out is there again in the next pass.
+            self._step(dict(batch))
+
+
+def drive(
+    step: Step,
+    task: Task | str,
+    model: str = "bert-base-uncased",
+    *,
+    data: DataSource,
+    meter: Meter,
+    tokens_per_window: int,
+    max_tokens_per_batch: int | None = None,
+    device: str | None = None,
+    **overrides: Any,
+) -> Stepping:
+    """The user's `step` on a task's batches, ready for windows of about `tokens_per_window`.
+
+    `model` says whose tokenizer is meant; batches are on `device` (default: a GPU where there is
+    one). `overrides` are `batch_size`, `max_length`, `padding` and `seed`. The digest is of all
+    that and the step's name, not of its code: a change of that is what a gate is to judge.
+    """
+    if not callable(step):
+        raise EnergyError(
+            f"`energy_workload` gave {step!r}, which cannot be called: return a function that "
+            "takes a batch and trains on it"
+        )
+    for setting in overrides:
+        check_choice("setting of batches", setting, ("batch_size", "max_length", "padding", "seed"))
+    check_count("tokens_per_window", tokens_per_window)
+    task = get_task(task)
+    fields = {"model": model, **batch_settings(task, max_tokens_per_batch, overrides)}
+    check_count("seed", fields["seed"], least=0)
+    identity = data.identity(task, model=model)
+    # Where a step is defined tells two of the same name apart.
+    home = step if hasattr(step, "__qualname__") else type(step)
+    origin = f"{home.__module__}.{getattr(home, '__qualname__', '')}:{step_name(step)}"
+    settings = {"step": origin, "task": task.name, **fields, "data": identity}
+    return Stepping(
+        step,
+        f"{task.name}/{step_name(step)}",
+        digest_of({"format": FORMAT, **settings}),
+        meter,
+        window_batches(task, data, tokens=tokens_per_window, **fields),
+        device or default_device(),
+    )
+
+
+def step_name(step: Step) -> str:
+    """What a step goes by: its `name` where it has one, else its function's or its class's."""
+    for attribute in ("name", "__name__"):
+        name = getattr(step, attribute, None)
+        if isinstance(name, str) and name:
+            return name
+    return type(step).__name__
 
 
 # As glibc's <malloc.h> numbers them.

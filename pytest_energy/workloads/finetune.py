@@ -1,33 +1,141 @@
-"""The loop: fine-tune a workload, one metered window after another over the same batches."""
+"""What exactly is fine-tuned, a `Workload`, and the loop that meters it window by window."""
 
 from __future__ import annotations
 
 import gc
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_energy.arguments import check_choice, check_count
+from pytest_energy.arguments import check_choice, check_count, digest_of
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.workloads.architectures import brings_weights
-from pytest_energy.workloads.data.batches import Batches, window_batches
-from pytest_energy.workloads.data.protocol import DataSource
-from pytest_energy.workloads.engine import BatchRun, accelerator, adamw, default_device
+from pytest_energy.workloads.data import PADDINGS, Batches, DataSource, window_batches
+from pytest_energy.workloads.engine import FORMAT, BatchRun, accelerator, adamw, default_device
 from pytest_energy.workloads.models import (
     build_model,
     check_fits,
     converter,
+    foreign_architecture,
     parameters,
     with_lora,
 )
-from pytest_energy.workloads.tasks import Task, get_task
-from pytest_energy.workloads.workload import Workload, make_workload
+from pytest_energy.workloads.tasks import TASKS, Task, batch_settings, get_task
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Everything that decides how much energy a token should cost on given hardware.
+
+    `max_length` is in tokens; `data` is `synthetic`, `hub` or `local:` and eight hex digits of
+    what the files hold; `seed` decides weights, examples and their order; `lora` is the rank of
+    adapters that are trained in place of the whole model; `architecture` is eight hex digits of
+    what the model's folder describes, where the name does not say it.
+    """
+
+    task: str
+    model: str
+    precision: Literal["bf16", "fp32"]
+    batch_size: int
+    max_length: int
+    padding: Literal["dynamic", "grouped", "fixed"]
+    optimizer: str
+    attention: str
+    data: str
+    seed: int
+    lora: int | None = None
+    architecture: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("task", self.task, TASKS)
+        if not self.model or self.model != self.model.strip():
+            raise EnergyError(f"`model` is {self.model!r}: give a model's name or its folder")
+        check_choice("precision", self.precision, ("bf16", "fp32"))
+        check_count("batch_size", self.batch_size)
+        check_count("max_length", self.max_length, least=8)
+        check_choice("padding policy", self.padding, PADDINGS)
+        check_choice("optimizer", self.optimizer, ("adamw",))
+        check_choice("attention", self.attention, ("sdpa", "eager"))
+        check_count("seed", self.seed, least=0)
+        if self.lora is not None:
+            check_count("lora", self.lora)
+        if not re.fullmatch(r"synthetic|hub|local:[0-9a-f]{8}", self.data):
+            raise EnergyError(
+                f"`data` is {self.data!r}: it must be `synthetic`, `hub` or `local:` and the eight "
+                "hex digits of what the files hold"
+            )
+
+    @property
+    def id(self) -> str:
+        """The name it goes by in baselines and reports, `sst2/bert-base-uncased`."""
+        return f"{self.task}/{self.model}" + (f"+lora{self.lora}" if self.lora else "")
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits that change whenever the work does."""
+        fields = {"format": FORMAT, **asdict(self)}
+        for later in ("lora", "architecture"):  # so that digests are those from before these
+            if fields[later] is None:
+                del fields[later]
+        return digest_of(fields)
+
+
+SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")
+
+
+def make_workload(
+    task: Task | str,
+    model: str = "bert-base-uncased",
+    *,
+    device: str,
+    data: DataSource,
+    max_tokens_per_batch: int | None = None,
+    models: Path | None = None,
+    **overrides: Any,
+) -> Workload:
+    """The workload that these choices make on `device`; what is not given is the task's standard.
+
+    `overrides` are of `SETTINGS`. `precision="auto"`, the standard, is bf16 on a GPU that computes
+    in it, else fp32. `max_tokens_per_batch` (tokens) halves the standard batch until one of usual
+    length fits. `models` is the folder of checkpoints that models are looked for in first.
+    """
+    for name in overrides:
+        check_choice("setting of a workload", name, SETTINGS)
+    task = get_task(task)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    fields: dict[str, Any] = {"precision": "auto", "attention": "sdpa"}
+    fields |= batch_settings(task, max_tokens_per_batch, given)
+    if fields["precision"] == "auto":
+        fields["precision"] = "bf16" if _computes_in_bf16(device) else "fp32"
+    return Workload(
+        task=task.name,
+        model=model,
+        optimizer="adamw",
+        data=data.identity(task, model=model),
+        architecture=foreign_architecture(model, models),
+        **fields,
+    )
+
+
+def _computes_in_bf16(device: str) -> bool:
+    """Whether `device` (`cpu`, `cuda`, `cuda:1`, …) is a GPU with bf16 arithmetic of its own."""
+    if not device.startswith("cuda"):
+        return False
+    import torch
+
+    if torch.version.hip is not None:
+        return bool(torch.cuda.is_bf16_supported())
+    # Before Ampere (8.0) bf16 is emulated: is_bf16_supported() says yes to that.
+    return bool(torch.cuda.get_device_capability(device) >= (8, 0))
+
 
 LARGEST_GRADIENT_NORM = 1.0
 
@@ -35,9 +143,9 @@ LARGEST_GRADIENT_NORM = 1.0
 class FineTuning(BatchRun):
     """A model in training; each window continues it over exactly the same batches.
 
-    `bare` is the model as it was built; `convert` turns a batch into its arguments; `parameters` is
-    (trainable, total); `device` is where it is; `shard` is (rank, of so many): a pass is that
-    rank's part of the batches.
+    `bare` is the model as it was built, `optimizer` its AdamW; `convert` turns a batch into its
+    arguments; `parameters` is (trainable, total); `device` is where it is; `shard` is (rank, of so
+    many): a pass is that rank's part of the batches.
     """
 
     def __init__(
@@ -57,6 +165,7 @@ class FineTuning(BatchRun):
         self.workload = workload
         self.device = device or default_device()
         task = get_task(workload.task)
+        rank, ranks = shard
         batches = window_batches(
             task,
             data,
@@ -66,8 +175,8 @@ class FineTuning(BatchRun):
             max_length=workload.max_length,
             tokens=tokens_per_window,
             seed=workload.seed,
-            ranks=shard[1],
-        ).shard(*shard)
+            ranks=ranks,
+        )
         self._windows = 0
         model: Any = build_model(
             task,
@@ -85,24 +194,15 @@ class FineTuning(BatchRun):
         self.parameters = parameters(model)
         self._accelerator = accelerator(workload.precision, self.device)
         model.to(self.device)
-        optimizer = adamw(model, task.learning_rate)
-        self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
-        self._schedule: Any = None
-        self.take(batches)
+        self.optimizer: Any = adamw(model, task.learning_rate)
+        self._model, self._optimizer = self._accelerator.prepare(model, self.optimizer)
+        self.take(Batches(batches.batches[rank::ranks]))
         self._cuda = [torch.device(self.device)] if self.device.startswith("cuda") else []
 
     def take(self, batches: Batches) -> None:
         """Train on these from now on; `EnergyError` where they do not fit the model."""
         check_fits(self.bare, batches, self.workload.model, self.workload.max_length)
         self._give(batches, self.convert)
-
-    def decay(self, steps: int) -> None:
-        """Let the learning rate fall in a straight line to nothing over so many steps."""
-        from torch.optim.lr_scheduler import LambdaLR
-
-        # accelerate wraps the optimizer; a schedule wants the one inside.
-        inner: Any = self._optimizer.optimizer
-        self._schedule = LambdaLR(inner, lambda step: max(0.0, 1 - step / steps))
 
     def warm_up(self) -> float:
         """One pass over the batches that no meter sees; its mean loss."""
@@ -128,7 +228,7 @@ class FineTuning(BatchRun):
         if not self.batches:
             return
         self._accelerator.free_memory(self._model, self._optimizer)
-        self._model = self._optimizer = self.bare = self._schedule = None
+        self._model = self._optimizer = self.bare = self.optimizer = None
         super().close()
         gc.collect()
         if self._cuda:
@@ -153,8 +253,6 @@ class FineTuning(BatchRun):
             self._accelerator.backward(loss)
             self._accelerator.clip_grad_norm_(self._model.parameters(), LARGEST_GRADIENT_NORM)
             self._optimizer.step()
-            if self._schedule is not None:
-                self._schedule.step()
             self._optimizer.zero_grad(set_to_none=True)
             # Never read here: that would make the host wait for the device at each step.
             losses += loss.detach()
@@ -208,12 +306,10 @@ def prepare(
 ) -> FineTuning:
     """The fine-tuning of `task` with `model`, ready for windows of about `tokens_per_window`.
 
-    `overrides` are what `make_workload` takes: `batch_size`, `max_length`, `precision`, `padding`,
-    `attention`, `seed`, `lora`; `models` is a folder of checkpoints, whose weights are taken.
-    `EnergyError` where a setting is unknown or the data lacks the task.
+    `overrides` are `batch_size`, `max_length` (tokens), `precision`, `padding`, `attention`, `seed`
+    and `lora`; `models` is a folder of checkpoints, whose weights are taken. `EnergyError` where a
+    setting is unknown or the data lacks the task.
     """
-    for name in overrides:
-        check_choice("setting of a workload", name, SETTINGS)
     device = device or default_device()
     workload = make_workload(
         task,
@@ -225,6 +321,3 @@ def prepare(
         **overrides,
     )
     return FineTuning(workload, data, meter, tokens_per_window, device, models=models)
-
-
-SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")

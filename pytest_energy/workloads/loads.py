@@ -60,20 +60,17 @@ def load_for(devices: Sequence[Device]) -> Load:
 
     A GPU needs PyTorch with CUDA; without it the text says that the CPU is loaded instead.
     """
+    text = f"busy loops on {_cpus()} CPUs"
     if not any(device.domain.startswith("gpu") for device in devices):
-        return Load(f"busy loops on {_cpus()} CPUs", _cpus_busy)
+        return Load(text, _cpus_busy)
     if find_spec("torch") is not None:
         import torch
 
-        if torch.cuda.is_available():
-            count = torch.cuda.device_count()
-            text = f"matrix products ({MATRIX_SIZE} x {MATRIX_SIZE}, half precision)"
-            return Load(f"{text} on {count} GPU{'s' if count > 1 else ''}", _gpus_busy)
-    return Load(
-        f"busy loops on {_cpus()} CPUs (no PyTorch with CUDA here, so the GPU's own load is yours "
-        "to vary)",
-        _cpus_busy,
-    )
+        if count := torch.cuda.device_count() if torch.cuda.is_available() else 0:
+            each = f"matrix products ({MATRIX_SIZE} x {MATRIX_SIZE}, half precision)"
+            return Load(f"{each} on {count} GPU{'s' if count > 1 else ''}", _gpus_busy)
+    lacking = "no PyTorch with CUDA here, so the GPU's own load is yours to vary"
+    return Load(f"{text} ({lacking})", _cpus_busy)
 
 
 def _cpus() -> int:

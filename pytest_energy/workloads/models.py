@@ -24,8 +24,7 @@ from pytest_energy.workloads.architectures import (
     hub_name,
     known_architecture,
 )
-from pytest_energy.workloads.data.batches import Batch, Batches
-from pytest_energy.workloads.data.protocol import IGNORED
+from pytest_energy.workloads.data import IGNORED, Batch, Batches
 from pytest_energy.workloads.tasks import Head, Task
 
 if TYPE_CHECKING:
@@ -70,14 +69,14 @@ def build_model(
         config, weights = _configured(model_name, labels, pretrained, models)
         head = _head(task, model_name, config)
         options: dict[str, Any] = {"attn_implementation": attention}
-        if weights is None:
-            with _attending(model_name, attention):
+        with _loading(model_name, attention):
+            if weights is None:
                 model = head.from_config(config, **options)
-        else:
-            # A head of another task is one to be learnt anew.
-            options |= {"config": config, "ignore_mismatched_sizes": True, "use_safetensors": True}
-            with _loading(model_name), _attending(model_name, attention):
-                model = head.from_pretrained(weights[0], revision=weights[1], **options)
+            else:
+                # A head of another task is one to be learnt anew.
+                options |= {"ignore_mismatched_sizes": True, "use_safetensors": True}
+                place, revision = weights
+                model = head.from_pretrained(place, config=config, revision=revision, **options)
     model.config.pad_token_id = padding_id(config)
     if getattr(model.config, "use_cache", None):
         model.config.use_cache = False  # keys and values are for generating text
@@ -171,31 +170,21 @@ def _knows(table: str, config: PretrainedConfig) -> bool:
 
 
 @contextmanager
-def _loading(name: str) -> Iterator[None]:
-    """Say what cannot be loaded, and what needs no hub."""
+def _loading(name: str, attention: str = "") -> Iterator[None]:
+    """Say what cannot be loaded and what needs no hub, or which attention a model lacks."""
     try:
         yield
-    except EnergyError:
-        raise
     except Exception as error:  # loaders raise whatever their transport raises
+        if isinstance(error, ValueError) and "attention implementation" in str(error):
+            raise EnergyError(
+                f"transformers has no `{attention}` attention for `{name}`: give "
+                "`attention='eager'`"
+            ) from error
         reason = str(error).splitlines()[0] if str(error) else "no reason given"
         raise EnergyError(
             f"`{name}` cannot be loaded ({type(error).__name__}: {reason}); "
             f"{did_you_mean(name, ARCHITECTURES)}give a folder with its config.json "
             f"(`--energy-models`), connect to the hub, or use one of {', '.join(ARCHITECTURES)}"
-        ) from error
-
-
-@contextmanager
-def _attending(name: str, attention: str) -> Iterator[None]:
-    """Say which attention a model lacks."""
-    try:
-        yield
-    except ValueError as error:
-        if "attention implementation" not in str(error):
-            raise
-        raise EnergyError(
-            f"transformers has no `{attention}` attention for `{name}`: give `attention='eager'`"
         ) from error
 
 

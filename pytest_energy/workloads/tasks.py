@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
-from pytest_energy.arguments import check_choice
+from pytest_energy.arguments import check_choice, check_count
 
 _STEEPEST_TAIL = 32.0
 _STEPS = 2000
@@ -27,15 +27,6 @@ class Lengths:
     quantiles: tuple[float, ...]
     mean: float
     padding_overhead: Mapping[int, float] = field(default_factory=dict)
-
-    @classmethod
-    def constant(cls, length: int) -> Lengths:
-        """Every sequence has `length` tokens."""
-        return cls(quantiles=(float(length),) * 101, mean=float(length))
-
-    def percentile(self, percent: int) -> float:
-        """The length (tokens) that `percent` of the sequences do not exceed."""
-        return self.quantiles[percent]
 
     def overhead_in_batches_of(self, size: int) -> float:
         """Processed tokens over real tokens in random batches, padded to their longest.
@@ -79,11 +70,9 @@ def measured_lengths() -> Mapping[str, Lengths]:
     text = files("pytest_energy.workloads").joinpath("lengths.json").read_text(encoding="utf-8")
     return {
         name: Lengths(
-            quantiles=tuple(float(length) for length in entry["quantiles"]),
-            mean=entry["mean"],
-            padding_overhead={
-                int(batch): ratio for batch, ratio in entry["dynamic_padding_overhead"].items()
-            },
+            tuple(map(float, entry["quantiles"])),
+            entry["mean"],
+            {int(batch): ratio for batch, ratio in entry["dynamic_padding_overhead"].items()},
         )
         for name, entry in json.loads(text).items()
     }
@@ -119,7 +108,8 @@ class Task:
     @property
     def lengths(self) -> Lengths:
         """The lengths of its sequences; masked-LM sequences all fill the cap."""
-        return measured_lengths().get(self.name) or Lengths.constant(self.max_length)
+        cap = float(self.max_length)
+        return measured_lengths().get(self.name) or Lengths((cap,) * 101, cap)
 
 
 def _iob2(*kinds: str) -> tuple[str, ...]:
@@ -164,3 +154,34 @@ def get_task(name: str | Task) -> Task:
         return name
     check_choice("task", name, TASKS)
     return TASKS[name]
+
+
+def batch_settings(
+    task: Task, max_tokens_per_batch: int | None, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is `given`, and the task's standard batch size, length cap, padding and seed elsewhere.
+
+    `max_tokens_per_batch` (tokens) is that of `fitting_batch_size`.
+    """
+    max_length = given.get("max_length", task.max_length)
+    check_count("max_length", max_length, least=8)
+    batch_size = fitting_batch_size(task, max_length, max_tokens_per_batch)
+    standard = {"batch_size": batch_size, "max_length": max_length, "padding": "dynamic", "seed": 0}
+    return {**standard, **given}
+
+
+def fitting_batch_size(task: Task, max_length: int, max_tokens_per_batch: int | None) -> int:
+    """The task's batch size, or the largest power of two below it that fits the tokens given.
+
+    A batch counts as its size times the 99th percentile of the task's lengths, cap included.
+    """
+    if max_tokens_per_batch is None:
+        return task.batch_size
+    check_count("max_tokens_per_batch", max_tokens_per_batch)
+    usual_length = max_length if task.head == "mlm" else min(task.lengths.quantiles[99], max_length)
+    batch_size = 1
+    while (
+        2 * batch_size <= task.batch_size and 2 * batch_size * usual_length <= max_tokens_per_batch
+    ):
+        batch_size *= 2
+    return batch_size

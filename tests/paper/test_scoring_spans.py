@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from paper.held_out import held_out
 from paper.scoring import LONGEST_ANSWER, Part, best_answer, score_spans
 from pytest_energy import get_task, open_data, question_parts
 from workloads_support import SAMPLES, needs_samples
@@ -102,7 +103,7 @@ def test_logits_that_point_at_the_truth_score_all_there_is(task: str) -> None:
     pytest.importorskip("tokenizers")
     samples, asked = open_data(str(SAMPLES)), get_task(task)
     given, right = [], []
-    questions = samples.held_out(asked)
+    questions = held_out(samples, task)
     for question, parts in question_parts(
         questions, samples.tokenizer("bert-base-uncased"), 384, 128
     ):

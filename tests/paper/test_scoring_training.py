@@ -14,6 +14,7 @@ import pytest
 
 from checkpoint_support import small
 from paper.epochs import scored_epochs
+from paper.held_out import held_out
 from paper.scoring import make_evaluation
 from pytest_energy import DataError, get_task, open_data
 from workloads_support import SAMPLES, needs_samples, write, write_vocabulary
@@ -186,7 +187,7 @@ def test_without_a_held_out_split_the_error_says_what_was_looked_for(
     write(tmp_path / "aclImdb" / "train" / "neg" / "1.txt", "bad")
     write(tmp_path / "conll2012" / "train" / "a.gold_conll", "x")
     with pytest.raises(DataError, match=f"has nothing to score `{task}` on: looked for .*beside"):
-        open_data(str(tmp_path)).held_out(task)
+        held_out(open_data(str(tmp_path)), task)
 
 
 def test_held_out_splits_are_found_beside_training(tmp_path: Path) -> None:
@@ -196,10 +197,10 @@ def test_held_out_splits_are_found_beside_training(tmp_path: Path) -> None:
         for kind in ("pos", "neg"):
             write(tmp_path / "aclImdb" / split / kind / "1.txt", review)
     data = open_data(str(tmp_path))
-    assert [record.text for record in data.held_out("mnli")] == ["c"]  # type: ignore[union-attr]
-    assert {record.text for record in data.held_out("imdb")} == {"very good"}  # type: ignore[union-attr]
+    assert [record.text for record in held_out(data, "mnli")] == ["c"]  # type: ignore[union-attr]
+    assert {record.text for record in held_out(data, "imdb")} == {"very good"}  # type: ignore[union-attr]
 
 
 def test_synthetic_examples_have_no_score() -> None:
     with pytest.raises(DataError, match="`sst2`: synthetic examples have no score"):
-        open_data("synthetic").held_out("sst2")
+        held_out(open_data("synthetic"), "sst2")

@@ -91,7 +91,7 @@ def test_padding_of_batches_that_nobody_measured(task: str, size: int) -> None:
 
     assert expected == pytest.approx(lengths.padding_overhead[size], rel=0.01)
     assert unmeasured.overhead_in_batches_of(1) == pytest.approx(1.0, abs=0.01)
-    assert Lengths.constant(128).overhead_in_batches_of(256) == 1.0
+    assert Lengths((128.0,) * 101, 128.0).overhead_in_batches_of(256) == 1.0
 
 
 def test_sessions_give_the_mean_and_an_interval_as_wide_as_they_differ() -> None:

@@ -19,7 +19,7 @@ import torch
 from callback_support import TokenMeter
 from pytest_energy import EnergyError, prepare
 from pytest_energy.workloads.data.synthetic import SyntheticSource
-from pytest_energy.workloads.step import Stepping, drive, step_name
+from pytest_energy.workloads.engine import Stepping, drive, step_name
 
 CONFTEST = """
     import os

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_energy import TASKS, DataSource, EnergyError, FineTuning, get_task, open_data, prepare
-from pytest_energy.workloads.workload import make_workload
+from pytest_energy.workloads.finetune import make_workload
 from workloads_support import SAMPLES, SteadyMeter, needs_samples, write, write_vocabulary
 
 torch = pytest.importorskip("torch")

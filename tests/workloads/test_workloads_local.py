@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_energy import TASKS, DataError, DataSource, EnergyError, Example, get_task, open_data
-from pytest_energy.workloads.data.features import vocabulary_of
-from pytest_energy.workloads.data.local import LocalSource, find
-from pytest_energy.workloads.data.protocol import IGNORED
+from pytest_energy.workloads.data import IGNORED
+from pytest_energy.workloads.data.features import tokenizer_file
+from pytest_energy.workloads.data.local import LAYOUTS, LocalSource, find
 from workloads_support import PIECES, SAMPLES, ids, needs_samples, squad, write, write_vocabulary
 
 RTE = "index\tsentence1\tsentence2\tlabel\n0\tit is good\tit is bad\tnot_entailment\n"
@@ -71,13 +71,13 @@ def source(folder: Path, **files: str) -> LocalSource:
 def test_where_tasks_are_found(tmp_path: Path, task: str, file: str) -> None:
     path = write(tmp_path / file, "x")
     for name in TASKS:
-        found = find(tmp_path, get_task(name))
+        found = find(tmp_path, LAYOUTS[name])
         assert (found.files if found else None) == ((path,) if name == task else None)
 
 
 def test_the_folder_may_be_the_task_itself(tmp_path: Path) -> None:
     path = write(tmp_path / "SST-2" / "train.tsv", SST2)
-    found = find(tmp_path / "SST-2", get_task("sst2"))
+    found = find(tmp_path / "SST-2", LAYOUTS["sst2"])
     assert found is not None
     assert found.files == (path,)
 
@@ -85,17 +85,17 @@ def test_the_folder_may_be_the_task_itself(tmp_path: Path) -> None:
 def test_training_sets_come_before_others_and_test_sets_never(tmp_path: Path) -> None:
     for split in ("test", "train", "dev"):
         write(tmp_path / "ner" / f"{split}.conll", CONLL)
-    found = find(tmp_path, get_task("conll2003"))
+    found = find(tmp_path, LAYOUTS["conll2003"])
     assert found is not None
     assert [path.name for path in found.files] == ["train.conll"]
     write(tmp_path / "other" / "RTE" / "test.tsv", RTE)
-    assert find(tmp_path, get_task("rte")) is None
+    assert find(tmp_path, LAYOUTS["rte"]) is None
 
 
 def test_reviews_as_a_tree(tmp_path: Path) -> None:
     for name in ("train/pos/0_9.txt", "train/neg/0_1.txt", "test/pos/0_9.txt"):
         write(tmp_path / "aclImdb" / name, "x")
-    found = find(tmp_path, get_task("imdb"))
+    found = find(tmp_path, LAYOUTS["imdb"])
     assert found is not None
     assert [path.parent.name for path in found.files] == ["neg", "pos"]
 
@@ -104,7 +104,7 @@ def test_ontonotes_keeps_to_english_training_files(tmp_path: Path) -> None:
     tree = tmp_path / "conll-2012" / "v4" / "data"
     for name in ("train/data/english/a", "train/data/arabic/b", "test/data/english/c"):
         write(tree / f"{name}.gold_conll", "x")
-    found = find(tmp_path, get_task("conll2012"))
+    found = find(tmp_path, LAYOUTS["conll2012"])
     assert found is not None
     assert [path.name for path in found.files] == ["a.gold_conll"]
 
@@ -143,13 +143,13 @@ def test_identity_follows_what_the_files_hold(tmp_path: Path) -> None:
 
 
 def test_the_vocabulary_of_the_model_comes_first(tmp_path: Path) -> None:
-    assert vocabulary_of(tmp_path, "bert-tiny") is None
+    assert tokenizer_file("bert-tiny", tmp_path, None) is None
     top = write_vocabulary(tmp_path)
-    assert vocabulary_of(tmp_path, "bert-tiny") == top
+    assert tokenizer_file("bert-tiny", tmp_path, None) == top
     uncased = write_vocabulary(tmp_path / "vocab" / "bert-base-uncased")
     cased = write_vocabulary(tmp_path / "vocab" / "bert-base-cased")
-    assert vocabulary_of(tmp_path, "distilbert-base-uncased") == uncased
-    assert vocabulary_of(tmp_path, "bert-base-cased") == cased
+    assert tokenizer_file("distilbert-base-uncased", tmp_path, None) == uncased
+    assert tokenizer_file("bert-base-cased", tmp_path, None) == cased
 
 
 def test_a_vocabulary_without_special_tokens_is_refused(tmp_path: Path) -> None:

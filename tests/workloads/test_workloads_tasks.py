@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_energy import FINE_TUNING_TASKS, TASKS, EnergyError, Workload, get_task, open_data
-from pytest_energy.workloads.tasks import Lengths
-from pytest_energy.workloads.workload import fitting_batch_size, make_workload
+from pytest_energy.workloads.finetune import make_workload
+from pytest_energy.workloads.tasks import Lengths, fitting_batch_size
 
 SST2 = Workload(
     task="sst2",
@@ -80,7 +80,7 @@ def test_an_unknown_task_names_the_known_ones_and_the_closest() -> None:
 def test_measured_lengths_come_with_the_package() -> None:
     lengths = get_task("rte").lengths
     assert len(lengths.quantiles) == 101
-    assert (lengths.at(0.0), lengths.percentile(50), lengths.at(0.999)) == (13, 56, 128)
+    assert (lengths.at(0.0), lengths.quantiles[50], lengths.at(0.999)) == (13, 56, 128)
     assert lengths.padding_overhead == {16: 1.8911, 32: 1.9213}
 
 
@@ -93,7 +93,7 @@ def test_lengths_have_the_measured_mean(name: str) -> None:
 
 
 def test_pre_training_sequences_are_full() -> None:
-    assert get_task("mlm").lengths == Lengths.constant(128)
+    assert get_task("mlm").lengths == Lengths((128.0,) * 101, 128.0)
 
 
 def test_workload_is_frozen_and_named_by_task_and_model() -> None:
@@ -209,7 +209,7 @@ def test_describing_workloads_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from pytest_energy.workloads.data import open_data\n"
-        "from pytest_energy.workloads.workload import make_workload\n"
+        "from pytest_energy.workloads.finetune import make_workload\n"
         "make_workload('sst2', device='cpu', data=open_data('synthetic'))\n"
         "heavy = {'torch', 'transformers', 'tokenizers', 'datasets', 'accelerate', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"

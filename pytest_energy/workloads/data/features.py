@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import fault, read_lines, read_text
 from pytest_energy.workloads.architectures import folder_of, hub_name, known_architecture
-from pytest_energy.workloads.data.protocol import (
+from pytest_energy.workloads.data import (
     IGNORED,
     Example,
     Passage,
@@ -59,15 +59,19 @@ def masked_example(ids: tuple[int, ...], rng: Random, *, mask: int, words: range
 UNCASED = "bert-base-uncased"
 
 
-def vocabulary_of(root: Path, model: str) -> Path | None:
-    """The `vocab.txt` that serves `model` in the folder, if there is one.
+def tokenizer_file(model: str, root: Path | None, models: Path | None) -> Path | None:
+    """The file that makes `model`'s tokenizer: in its folder of `models`, else in that of data.
 
-    `vocab/<model>/vocab.txt` comes first, then the uncased one for models that share it, then the
-    folder's own `vocab.txt`.
+    Of the data folder `root` it is `vocab/<model>/vocab.txt`, then the uncased one for models that
+    share it, then its own `vocab.txt`.
     """
-    known = known_architecture(model)
-    names = [model, UNCASED] if known is not None and known.uncased else [model]
-    places = [root / "vocab" / name / "vocab.txt" for name in names] + [root / "vocab.txt"]
+    folder, places = folder_of(model, models), []
+    if folder is not None:
+        places += [folder / name for name in ("tokenizer.json", "vocab.txt", "merges.txt")]
+    if root is not None:
+        known = known_architecture(model)
+        names = [model, UNCASED] if known is not None and known.uncased else [model]
+        places += [root / "vocab" / name / "vocab.txt" for name in names] + [root / "vocab.txt"]
     return next((place for place in places if place.is_file()), None)
 
 
@@ -86,25 +90,17 @@ def tokenizer_from(vocabulary: Path, *, lower_case: bool) -> Tokenizer:
     return tokenizer
 
 
-def checkpoint_tokenizer(model: str, models: Path | None) -> Path | None:
-    """The file of a checkpoint that makes its tokenizer, if it has one that is known."""
-    folder = folder_of(model, models)
-    names = () if folder is None else ("tokenizer.json", "vocab.txt", "merges.txt")
-    return next((folder / name for name in names if folder and (folder / name).is_file()), None)
-
-
 def tokenizer_for(model: str, root: Path | None = None, models: Path | None = None) -> Tokenizer:
     """The tokenizer of `model`: its checkpoint's, the data folder's `root`, or the hub's.
 
     `EnergyError` where none of them has it.
     """
-    own = checkpoint_tokenizer(model, models)
-    vocabulary = vocabulary_of(root, model) if root and own is None else own
-    if vocabulary is not None and vocabulary.name == "vocab.txt":
-        return tokenizer_from(vocabulary, lower_case=_lower_case(model, vocabulary.parent))
+    file = tokenizer_file(model, root, models)
+    if file is not None and file.name == "vocab.txt":
+        return tokenizer_from(file, lower_case=_lower_case(model, file.parent))
     from transformers import AutoTokenizer
 
-    name, revision = hub_name(model) if own is None else (str(own.parent), None)
+    name, revision = hub_name(model) if file is None else (str(file.parent), None)
     try:
         loaded = AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
     except Exception as error:  # the loader raises whatever its transport raises
@@ -154,7 +150,7 @@ class RecordSource(ABC):
         task = get_task(task)
         return make_examples(
             task,
-            self._shuffled(task, Random(f"pytest-energy order {seed}")),
+            self.records(task, Random(f"pytest-energy order {seed}")),
             self.tokenizer(model),
             labels=self.labels(task),
             max_length=max_length,
@@ -167,7 +163,7 @@ class RecordSource(ABC):
         """The names of the task's labels."""
 
     @abstractmethod
-    def _shuffled(self, task: Task, rng: Random) -> Iterator[Record]:
+    def records(self, task: Task, rng: Random) -> Iterator[Record]:
         """The records to train on, in random order."""
 
 

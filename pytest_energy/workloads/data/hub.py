@@ -14,8 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_energy.errors import DataError, EnergyError
-from pytest_energy.workloads.data.features import RecordSource
-from pytest_energy.workloads.data.protocol import (
+from pytest_energy.workloads.data import (
     Question,
     Record,
     Tagged,
@@ -23,6 +22,7 @@ from pytest_energy.workloads.data.protocol import (
     passages,
     shuffled_indices,
 )
+from pytest_energy.workloads.data.features import RecordSource
 from pytest_energy.workloads.data.readers import to_iob2
 from pytest_energy.workloads.tasks import Task, get_task
 
@@ -38,27 +38,21 @@ _GLUE = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 
 @dataclass(frozen=True)
 class HubDataset:
-    """Where a task's data set is: repository, commit, and its config or its files.
-
-    `held_out` is the split that training does not see.
-    """
+    """Where a task's data set is: repository, commit, and its config or its files."""
 
     repository: str
     revision: str
     config: str | None = None
     files: str | None = None
-    held_out: str = "validation"
 
 
 DATASETS: Mapping[str, HubDataset] = {
     "rte": HubDataset("nyu-mll/glue", _GLUE, config="rte"),
-    "mnli": HubDataset("nyu-mll/glue", _GLUE, config="mnli", held_out="validation_matched"),
+    "mnli": HubDataset("nyu-mll/glue", _GLUE, config="mnli"),
     "sst2": HubDataset("nyu-mll/glue", _GLUE, config="sst2"),
     "squad_v1": HubDataset("rajpurkar/squad", "7b6d24c440a36b6815f21b70d25016731768db1f"),
     "squad_v2": HubDataset("rajpurkar/squad_v2", "3ffb306f725f7d2ce8394bc1873b24868140c412"),
-    "imdb": HubDataset(
-        "stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31", held_out="test"
-    ),
+    "imdb": HubDataset("stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"),
     "conll2003": HubDataset("eriktks/conll2003", _CONVERTED, files="conll2003/train/*.parquet"),
     "conll2012": HubDataset(
         "ontonotes/conll2012_ontonotesv5", _CONVERTED, files="english_v12/train/*.parquet"
@@ -101,18 +95,11 @@ class HubSource(RecordSource):
         task = get_task(task)
         if task.head != "token":
             return task.labels
-        return _entity_names(self._load(task), task)
+        return _entity_names(self._load(task, "train"), task)
 
-    def held_out(self, task: Task | str) -> list[Record]:
-        """The records of the split that training does not see."""
-        task = get_task(task)
-        dataset = self._load(task, self._places[task.name].held_out)
-        return list(self._records(task, dataset, Random(0)))
-
-    def _shuffled(self, task: Task, rng: Random) -> Iterator[Record]:
-        return self._records(task, self._load(task), rng)
-
-    def _records(self, task: Task, dataset: Dataset, rng: Random) -> Iterator[Record]:
+    def records(self, task: Task, rng: Random, split: str = "train") -> Iterator[Record]:
+        """The records of a split, in random order."""
+        dataset = self._load(task, split)
         if task.head == "mlm":
             pieces = list(passages(dataset["text"][:]))
             yield from (pieces[index] for index in shuffled_indices(len(pieces), rng))
@@ -121,38 +108,31 @@ class HubSource(RecordSource):
         for index in shuffled_indices(len(dataset), rng):
             yield from _converted(dataset[index], task, names)
 
-    def _load(self, task: Task, split: str = "train") -> Dataset:
-        # The loader tries for half a minute; once is enough for a run.
-        if self._unreachable:
+    def _load(self, task: Task, split: str) -> Dataset:
+        if self._unreachable:  # the loader tries for half a minute; once is enough for a run
             raise self._unreachable
         if (task.name, split) not in self._loaded:
+            from datasets import load_dataset
+
+            place = self._places[task.name]
+            options: dict[str, Any] = {"split": split, "revision": place.revision}
+            if place.files:
+                # With files of one's own choice all of them are one split, `train`.
+                options |= {"split": "train", "data_files": place.files.replace("train", split)}
             try:
-                self._loaded[task.name, split] = _load(self._places[task.name], split)
-            except EnergyError as error:
-                if isinstance(error.__cause__, ConnectionError):
-                    self._unreachable = error
-                raise
+                loaded: Any = load_dataset(place.repository, place.config, **options)
+            except Exception as error:  # the loader raises whatever its transport raises
+                reason = str(error).splitlines()[0] if str(error) else "no reason given"
+                failure = EnergyError(
+                    f"`--energy-data=hub`: `{place.repository}` cannot be loaded "
+                    f"({type(error).__name__}: {reason}); connect to the hub, or use "
+                    "`--energy-data=synthetic` or a folder"
+                )
+                if isinstance(error, ConnectionError):
+                    self._unreachable = failure
+                raise failure from error
+            self._loaded[task.name, split] = loaded
         return self._loaded[task.name, split]
-
-
-def _load(place: HubDataset, split: str) -> Dataset:
-    from datasets import Dataset, load_dataset
-
-    options: dict[str, Any] = {"revision": place.revision}
-    # With files of one's own choice all of them are one split, `train`.
-    if place.files:
-        options["data_files"] = place.files.replace("train", split)
-        split = "train"
-    try:
-        loaded = load_dataset(place.repository, place.config, split=split, **options)
-    except Exception as error:  # the loader raises whatever its transport raises
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        raise EnergyError(
-            f"`--energy-data=hub`: `{place.repository}` cannot be loaded ({type(error).__name__}: "
-            f"{reason}); connect to the hub, or use `--energy-data=synthetic` or a folder"
-        ) from error
-    assert isinstance(loaded, Dataset)
-    return loaded
 
 
 _TEXTS: Mapping[str, tuple[str, str | None]] = {

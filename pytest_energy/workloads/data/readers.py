@@ -15,7 +15,7 @@ from typing import Any, overload
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import fault, read_lines, read_text
-from pytest_energy.workloads.data.protocol import Passage, Question, Tagged, Text, passages
+from pytest_energy.workloads.data import Passage, Question, Tagged, Text, passages
 from pytest_energy.workloads.tasks import Task
 
 _GLUE_COLUMNS = {
@@ -122,42 +122,42 @@ def read_squad(path: Path, task: Task) -> list[Question]:
                 context = paragraph["context"]
                 for k, entry in enumerate(paragraph["qas"]):
                     place = f"`data[{i}].paragraphs[{j}].qas[{k}]`"
-                    records.append(_question(context, entry, task))
+                    question = _question(context, entry)
+                    if wrong := _wrong_answer(question, task):
+                        name = str(entry.get("id", question.question))
+                        line = text.count("\n", 0, max(text.find(json.dumps(name)), 0)) + 1
+                        raise fault(path, line, f"question `{name}` ({place}) {wrong[0]}", wrong[1])
+                    records.append(question)
     except json.JSONDecodeError as error:
         raise fault(path, error.lineno, f"broken JSON ({error.msg})", "SQuAD's JSON") from None
     except KeyError as error:
         raise fault(path, None, f"no `{error.args[0]}` in {place}", _SQUAD) from None
     except (TypeError, AttributeError):
         raise fault(path, None, f"not the nesting of SQuAD at {place}", _SQUAD) from None
-    except _WrongAnswer as error:
-        line = text.count("\n", 0, max(text.find(json.dumps(error.question)), 0)) + 1
-        wrong = f"question `{error.question}` ({place}) {error.wrong}"
-        raise fault(path, line, wrong, error.expected) from None
     if not records:
         raise fault(path, None, "no questions", _SQUAD)
     return records
 
 
-class _WrongAnswer(Exception):  # noqa: N818
-    def __init__(self, entry: dict[str, Any], wrong: str, expected: str) -> None:
-        self.question = str(entry.get("id", entry["question"]))
-        self.wrong = wrong
-        self.expected = expected
-
-
-def _question(context: str, entry: dict[str, Any], task: Task) -> Question:
+def _question(context: str, entry: dict[str, Any]) -> Question:
     question, answers = entry["question"], entry["answers"]
     if not isinstance(question, str) or not isinstance(context, str):
         raise TypeError
     if entry.get("is_impossible") or not answers:
-        if not task.unanswerable:
-            raise _WrongAnswer(entry, "has no answer", "one, or a folder named `squad_v2`")
         return Question(question, context, None)
-    start, text = answers[0]["answer_start"], answers[0]["text"]
-    end = start + len(text)
-    if not 0 <= start <= end <= len(context):
-        raise _WrongAnswer(entry, "has an answer outside its context", "a span of the context")
-    return Question(question, context, (start, end), tuple(each["text"] for each in answers))
+    start = answers[0]["answer_start"]
+    span = (start, start + len(answers[0]["text"]))
+    return Question(question, context, span, tuple(each["text"] for each in answers))
+
+
+def _wrong_answer(question: Question, task: Task) -> tuple[str, str] | None:
+    """What is wrong with an answer, and what is expected."""
+    if question.answer is None:
+        allowed = task.unanswerable
+        return None if allowed else ("has no answer", "one, or a folder named `squad_v2`")
+    start, end = question.answer
+    inside = 0 <= start <= end <= len(question.context)
+    return None if inside else ("has an answer outside its context", "a span of the context")
 
 
 def read_running_text(path: Path) -> list[Passage]:

@@ -10,8 +10,8 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from pytest_energy.errors import DataError
+from pytest_energy.workloads.data import IGNORED, Example
 from pytest_energy.workloads.data.features import masked_example
-from pytest_energy.workloads.data.protocol import IGNORED, Example, Record
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ ENTITY_SHARE = 0.1
 UNANSWERABLE_SHARE = 1 / 3
 LONGEST_QUESTION = 12
 LONGEST_ANSWER = 4
-_SHORTEST = {"sequence": 3, "qa": 6, "token": 3, "mlm": 3}
 
 
 class SyntheticSource:
@@ -60,13 +59,6 @@ class SyntheticSource:
         rng = Random(f"pytest-energy {task.name} {seed}")
         return [_example(task, rng, max_length) for _ in range(count)]
 
-    def held_out(self, task: Task | str) -> list[Record]:
-        """None: `DataError`, for a score on what was made up says nothing."""
-        raise DataError(
-            f"`{get_task(task).name}`: synthetic examples have no score that means anything; use "
-            "`--energy-data=hub` or a folder of data sets"
-        )
-
     def tokenizer(self, model: str) -> Tokenizer:
         """None: `DataError`, for its ids were never text."""
         raise DataError(f"synthetic data has no tokenizer for `{model}`: it has no text")
@@ -75,8 +67,8 @@ class SyntheticSource:
 def _example(task: Task, rng: Random, max_length: int) -> Example:
     if task.head == "mlm":
         return _masked(rng, max_length)
-    length = min(task.lengths.at(rng.random()), max_length)
-    length = max(length, _SHORTEST[task.head] + task.pair)
+    shortest = (6 if task.head == "qa" else 3) + task.pair
+    length = max(min(task.lengths.at(rng.random()), max_length), shortest)
     if task.head == "qa":
         return _question(task, rng, length)
     if task.head == "token":

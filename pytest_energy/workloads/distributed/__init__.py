@@ -15,13 +15,12 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter, meter_names
 from pytest_energy.outcomes import Method
+from pytest_energy.workloads.data import DataSource
 from pytest_energy.workloads.data.local import LocalSource
-from pytest_energy.workloads.data.protocol import DataSource
 from pytest_energy.workloads.distributed.rank_group import RankGroup
 from pytest_energy.workloads.engine import default_device
-from pytest_energy.workloads.finetune import SETTINGS
+from pytest_energy.workloads.finetune import SETTINGS, Workload, make_workload
 from pytest_energy.workloads.tasks import Task, get_task
-from pytest_energy.workloads.workload import Workload, make_workload
 
 _SUREST_FIRST: tuple[Method, ...] = ("counter", "integrated", "external", "modelled")
 

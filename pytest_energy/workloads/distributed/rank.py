@@ -24,8 +24,7 @@ from pytest_energy.meters.process_tree import ROOT_VARIABLE
 from pytest_energy.processes import Channel, ClosedError, Message, connect
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import Part, join
-from pytest_energy.workloads.finetune import FineTuning
-from pytest_energy.workloads.workload import Workload
+from pytest_energy.workloads.finetune import FineTuning, Workload
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
 CALL_TIMEOUT = timedelta(days=1)
