@@ -19,8 +19,7 @@ from pytest_energy.checks.savings import joined_digest, pair_id
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.gate.sentences import LOCK_IN
-from pytest_energy.results import Comparison as ComparisonRecord
-from pytest_energy.results import Side, VerdictRecord
+from pytest_energy.results import ComparisonRecord, Side, VerdictRecord
 from pytest_energy.stats.noise import SessionStats
 from pytest_energy.units import FRACTION
 

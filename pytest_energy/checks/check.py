@@ -14,7 +14,7 @@ from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import BaselineRecorder
 from pytest_energy.errors import BaselineError, raised_elsewhere
 from pytest_energy.gate import Verdict
-from pytest_energy.gate.resolution import gap_warning
+from pytest_energy.gate.sentences import gap_warning
 from pytest_energy.metering import Window
 from pytest_energy.meters.protocol import FOREIGN
 from pytest_energy.results import VerdictRecord

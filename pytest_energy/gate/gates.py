@@ -7,21 +7,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.gate import TracePoint, Verdict
-from pytest_energy.gate.resolution import gap_of, more_sessions, spread_in_words
 from pytest_energy.gate.sentences import (
     QUIETER,
     QUIETER_OR_MORE,
     SETTLE,
     THE_BASE,
     THE_BASELINE,
-    noisier,
+    gap_of,
+    more_sessions,
     not_enough,
     rounded,
     sentence,
+    spread_in_words,
 )
 from pytest_energy.outcomes import Outcome
 from pytest_energy.stats.distributions import NORMAL_95, relative
@@ -72,8 +73,8 @@ class Gate(ABC):
         """The test on the values so far (at least one); None without a baseline."""
 
     @abstractmethod
-    def _with_values(self, verdict: Verdict) -> Verdict:
-        """The verdict with the values so far, of which there is at least one."""
+    def _values(self) -> dict[str, Any]:
+        """The verdict's value, baseline and windows, by name, from at least one value."""
 
     @abstractmethod
     def _cause(self, look: Look) -> str:
@@ -124,9 +125,8 @@ class Gate(ABC):
             change=self._changed(look.change) if look else None,
             interval=self._around(look.change, NORMAL_95 * look.variance**0.5) if look else None,
             trace=tuple(self._trace),
+            **(self._values() if self._logs else {}),
         )
-        if self._logs:
-            verdict = self._with_values(verdict)
         remedy = QUIETER if outcome == "invalid" else self._remedy()
         reason = sentence(verdict, self.against, self.counted, cause, remedy)
         self.verdict = replace(verdict, reason=reason)
@@ -159,7 +159,10 @@ class _AgainstBaseline(Gate):
         assert self._spread is not None
         usual, counted = math.sqrt(self._spread.sw2), self.counted
         if look.outcome == "invalid":
-            return noisier(len(self._logs), counted, look.noise or 0.0, usual)
+            return (
+                f"noisier than the baseline: {len(self._logs)} {counted} vary by "
+                f"{rounded(look.noise or 0.0)}, the baseline's by {rounded(usual)}"
+            )
         if look.exhausted or self._spread.assumed:
             return f"{spread_in_words(self._spread)}, so more {counted} cannot decide"
         return not_enough(len(self._logs), counted, f"at a noise of {rounded(usual)}")
@@ -211,13 +214,12 @@ class SequentialGate(_AgainstBaseline):
         """Take one window's energy, in `unit`; None asks for one more."""
         return self._observe(self._logarithm("joules_per_token", joules_per_token))
 
-    def _with_values(self, verdict: Verdict) -> Verdict:
-        return replace(
-            verdict,
-            value=math.exp(fmean(self._logs)),
-            baseline=math.exp(self._spread.centre) if self._spread else None,
-            windows=tuple(map(math.exp, self._logs)),
-        )
+    def _values(self) -> dict[str, Any]:
+        return {
+            "value": math.exp(fmean(self._logs)),
+            "baseline": math.exp(self._spread.centre) if self._spread else None,
+            "windows": tuple(map(math.exp, self._logs)),
+        }
 
 
 class SavingsGate(_AgainstBaseline):
@@ -260,13 +262,12 @@ class SavingsGate(_AgainstBaseline):
     def _changed(self, log_change: float) -> float:
         return -self._spent * relative(log_change)
 
-    def _with_values(self, verdict: Verdict) -> Verdict:
-        return replace(
-            verdict,
-            value=-math.expm1(fmean(self._logs)),
-            baseline=1 - self._spent if self._spread else None,
-            windows=tuple(-math.expm1(log) for log in self._logs),
-        )
+    def _values(self) -> dict[str, Any]:
+        return {
+            "value": -math.expm1(fmean(self._logs)),
+            "baseline": 1 - self._spent if self._spread else None,
+            "windows": tuple(-math.expm1(log) for log in self._logs),
+        }
 
 
 class PairedGate(Gate):
@@ -313,17 +314,16 @@ class PairedGate(Gate):
     def _look(self) -> Look:
         return look_at_pairs(self._logs, self._spread, self._test, self._most)
 
-    def _with_values(self, verdict: Verdict) -> Verdict:
+    def _values(self) -> dict[str, Any]:
         drift = pair_drift(self._logs, self._base_first)
         base, head = zip(*self._pairs, strict=True)
-        return replace(
-            verdict,
-            value=math.exp(fmean(head)),
-            baseline=math.exp(fmean(base)),
-            windows=tuple(map(math.exp, head)),
-            reference_windows=tuple(map(math.exp, base)),
-            drift=None if drift is None else math.expm1(drift),
-        )
+        return {
+            "value": math.exp(fmean(head)),
+            "baseline": math.exp(fmean(base)),
+            "windows": tuple(map(math.exp, head)),
+            "reference_windows": tuple(map(math.exp, base)),
+            "drift": None if drift is None else math.expm1(drift),
+        }
 
     def _cause(self, look: Look) -> str:
         noise = rounded(look.noise or 0.0)
