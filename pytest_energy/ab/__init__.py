@@ -22,8 +22,8 @@ from pytest_energy.ab.targets import (
     lend_package,
 )
 from pytest_energy.ab.worktree import Worktree
+from pytest_energy.checks import Settings
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.checks.settings import Settings
 from pytest_energy.meters import Meter
 from pytest_energy.results import VerdictRecord
 

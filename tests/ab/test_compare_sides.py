@@ -19,8 +19,8 @@ from pytest_energy.ab.same_work import (
 )
 from pytest_energy.ab.side_place import SidePlace, import_path, passed_on, side_arguments
 from pytest_energy.baselines.store import BaselineStore
+from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.checks.policy import MISSED, CheckContext
-from pytest_energy.checks.settings import Settings, TestSettings
 from pytest_energy.child_process import tail_of
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_session import DeviceSession
