@@ -197,7 +197,7 @@ def test_savings_below_zero_are_a_figure_like_any_other() -> None:
 
 
 def test_pairs_without_any_order_decide_nothing_and_break_nothing() -> None:
-    stored = [PairStats(mean=0.5, sd=5.0, pairs=4), PairStats(mean=0.5, sd=5.0, pairs=4)]
+    stored = 2 * [PairStats(0.5, 5.0, 4)]
     gate = SavingsGate(stored, max_pairs=3)
 
     for baseline, candidate in ((1.0, 1e-9), (1e-9, 1.0), (1.0, 1e-9)):
