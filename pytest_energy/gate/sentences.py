@@ -24,9 +24,6 @@ QUIETER = "stop other work on the device, let it warm up, and run again"
 THE_BASELINE = "the baseline"
 THE_BASE = "the base"
 """The other side of pairs; nothing is stored of it, so that there is nothing to update."""
-RECORD = "on an idle machine record one with `--energy-update=new`"
-NO_BASELINE = f"there is no baseline to compare with: {RECORD}."
-"""The whole sentence of `missing`."""
 _ADVICE: Mapping[tuple[Outcome, bool], str] = {
     ("improvement", False): LOCK_IN,
     ("improvement", True): "nothing to do",
@@ -43,7 +40,10 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
     settles that; they count if it is `inconclusive` or `invalid`.
     """
     if verdict.outcome == "missing":
-        return NO_BASELINE
+        return (
+            "there is no baseline to compare with: on an idle machine record one with "
+            "`--energy-update=new`."
+        )
     if verdict.outcome == "invalid" or verdict.interval is None:
         return f"{cause}; {remedy}."
     facts = _facts(verdict, against, counted, verdict.interval)
