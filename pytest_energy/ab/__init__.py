@@ -24,10 +24,10 @@ from pytest_energy.ab.side_place import (
     side_arguments,
 )
 from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.checks import Settings
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.runner import BaselineRunner
-from pytest_energy.checks.settings import Settings
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering.hardware import Budget
 from pytest_energy.meters import Meter

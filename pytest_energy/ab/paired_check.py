@@ -28,7 +28,7 @@ from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.gate.gates import PairedGate
 from pytest_energy.gate.sentences import LOCK_IN, QUIETER_OR_MORE, THE_BASE, sentence
 from pytest_energy.metering import Window
-from pytest_energy.results import Comparison, Side, VerdictRecord
+from pytest_energy.results import Side, VerdictRecord
 from pytest_energy.units import FRACTION
 
 _MUST_AGREE = ("task", "model", "architecture", "data", "seed", "lora")
@@ -133,7 +133,7 @@ class PairedCheck(ABC):
         """The record with both sides beside each other; `run` is whose figures they are."""
         old, new = (self._side(which, run) for which in (BASE, HEAD))
         turns = self.sides.turns
-        comparison = Comparison(
+        comparison = ComparisonRecord(
             reference=self._target.label,
             kind=self._target.kind,
             base=old,

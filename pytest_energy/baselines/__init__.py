@@ -106,6 +106,10 @@ class Reference:
     entry: Entry
     local: bool
 
+    def environment_of(self, row: StoredSession) -> Mapping[str, str]:
+        """What one of its sessions ran in, by name; empty if the file does not say."""
+        return self.baseline.environments.get(row.environment or "", {})
+
 
 def session_stats(entry: Entry) -> list[SessionStats]:
     """The sessions of a J/token entry."""

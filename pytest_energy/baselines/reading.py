@@ -33,11 +33,15 @@ def known_hardware(folder: Path) -> dict[str, tuple[str, ...]]:
 
 def read(path: Path) -> Baseline:
     """Read a baseline file; raises `BaselineError` naming the file and the place."""
+    return parse(text_of(path), path)
+
+
+def text_of(path: Path) -> str:
+    """The text of a baseline file; raises `BaselineError` if it is empty or unreadable."""
     try:
-        text = read_text(path, "the TOML of a baseline")
+        return read_text(path, "the TOML of a baseline").replace("\r\n", "\n")
     except DataError as error:
         raise BaselineError(f"{error}; mend or remove the file") from error
-    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> Baseline:

@@ -12,7 +12,7 @@ from typing import Any
 from pytest_energy import baselines
 from pytest_energy.baselines import Baseline, Reference, UpdateMode
 from pytest_energy.baselines.calibration import Calibration, device_key
-from pytest_energy.baselines.reading import parse, read
+from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import Header, Recording, updated
 from pytest_energy.errors import BaselineError
 from pytest_energy.files import unified_diff, write_atomically
@@ -156,7 +156,7 @@ class BaselineStore:
 
 def _write(path: Path, header: Header, items: list[Recording], mode: UpdateMode) -> str:
     try:
-        old = path.read_text(encoding="utf-8") if path.is_file() else None
+        old = text_of(path) if path.is_file() else None
         new = updated(old, header, items, mode)
         parse(new, path)  # what cannot be read back is not written
         write_atomically(path, new)

@@ -1,1 +1,65 @@
-"""From a run to the record of its verdict, against a baseline."""
+"""From a run to the record of its verdict; here what a run and a single test ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pytest_energy.baselines import UpdateMode
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the run was asked for; fractions are fractions (0.02), not percent.
+
+    `wall` and `history` are absolute paths, or URLs.
+    """
+
+    root: Path
+    baselines: Path
+    hw: str = "auto"
+    update: UpdateMode | None = None
+    tolerance: float | None = None
+    detect: float | None = None
+    tokens: int | None = None
+    max_windows: int | None = None
+    meter: str = "auto"
+    data: str = "synthetic"
+    models: Path | None = None
+    improvement: Literal["fail", "pass"] = "fail"
+    strict: bool = False
+    region: str | None = None
+    lock_timeout_seconds: float = 600.0
+    idle_seconds: float = 2.0
+    json: Path | None = None
+    markdown: Path | None = None
+    html: Path | None = None
+    wall: str | None = None
+    history: str | None = None
+    settle: str | None = None
+    compare: str | None = None
+    side_timeout_seconds: float = 600.0
+    allow_ci_update: bool = False
+    ci: bool = False
+    parallel: bool = False
+    """Whether this process is one of several pytest-xdist workers."""
+
+    @property
+    def demands_baseline(self) -> bool:
+        """Whether a figure without a baseline fails: a hardware was named, or this is CI."""
+        return self.hw != "auto" or self.ci
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """What a test's own marker asks for; levels are fractions, None leaves it to the run."""
+
+    __test__ = False
+
+    max_joules: float | None = None
+    tolerance: float | None = None
+    detect: float | None = None
+    tokens: int | None = None
+    max_windows: int | None = None

@@ -14,7 +14,7 @@ from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import BaselineRecorder
 from pytest_energy.errors import BaselineError, raised_elsewhere
 from pytest_energy.gate import Verdict
-from pytest_energy.gate.resolution import gap_warning
+from pytest_energy.gate.sentences import gap_warning
 from pytest_energy.metering import Window
 from pytest_energy.meters.protocol import FOREIGN
 from pytest_energy.results import VerdictRecord
@@ -58,11 +58,13 @@ class Check(ABC):
         if self._refusal is not None:
             # Other work than the baseline's is an error, wherever the test runs.
             return replace(self._ended("invalid", str(self._refusal)), fails=True)
-        recorded = self.recorder.wants(self.reference)
+        context, recorded = self.context, self.recorder.wants(self.reference)
         if not recorded and self.reference is None:
             return self._missing()
         try:
-            self._require_comparable()
+            if self.reference is not None and context.settings.update != "replace":
+                comparability.require_same_conditions(self.reference, context.hardware)
+            comparability.require_undisturbed(context.settings, context.hardware)
             for sampler in self._samplers():
                 self._warm_up(sampler)
             if recorded or self.reference is None:
@@ -125,12 +127,6 @@ class Check(ABC):
         if outside is not None:
             return outside
         return self.recorder.keep(record, summary, values, self.reference, padding_overhead)
-
-    def _require_comparable(self) -> None:
-        context = self.context
-        if self.reference is not None and context.settings.update != "replace":
-            comparability.require_same_conditions(self.reference, context.hardware)
-        comparability.require_undisturbed(context.settings, context.hardware)
 
     def _warm_up(self, sampler: Sampler) -> None:
         """Warm a run up; one that does not become steady is never recorded."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from statistics import fmean
 
 from pytest_energy.baselines import Reference, StoredSession
+from pytest_energy.checks import Settings
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.checks.settings import Settings
 from pytest_energy.errors import BaselineError
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.metering.hardware import Hardware
@@ -73,7 +73,7 @@ def explanation(
     stored = rows[-1].padding_overhead if padding_overhead else None
     old = Operating(fmean(watts), fmean(speeds), stored)
     new = Operating(summary.mean_watts, summary.tokens_per_second, padding_overhead)
-    environment = _environment(found, rows[-1])
+    environment = found.environment_of(rows[-1])
     # What the baseline did not note may or may not have changed; it is no difference.
     current = {k: v for k, v in hardware.environment.items() if k in environment}
     return explain(old, new, environment, current).sentence
@@ -85,16 +85,8 @@ def changed_environment(
     """What differs from the newest session's environment, by name: (then, now)."""
     if found is None:
         return {}
-    environment = _environment(found, _own_rows(found, hardware)[-1])
-    return {
-        name: (then, hardware.environment.get(name))
-        for name, then in environment.items()
-        if then != hardware.environment.get(name)
-    }
-
-
-def _environment(found: Reference, row: StoredSession) -> dict[str, str]:
-    return dict(found.baseline.environments.get(row.environment or "", {}))
+    then, now = found.environment_of(_own_rows(found, hardware)[-1]), hardware.environment
+    return {name: (old, now.get(name)) for name, old in then.items() if old != now.get(name)}
 
 
 def _own_rows(found: Reference, hardware: Hardware) -> tuple[StoredSession, ...]:
@@ -119,7 +111,7 @@ def _differing(found: Reference, hardware: Hardware) -> str | None:
     """The first condition that any session's environment and today's do not share."""
     conditions = _CPU_CONDITIONS if hardware.key == "cpu" else _CONDITIONS
     for row in found.entry.sessions:
-        stored = found.baseline.environments.get(row.environment or "", {})
+        stored = found.environment_of(row)
         for name, title in conditions.items():
             old, new = stored.get(name), hardware.environment.get(name)
             if old is not None and new is not None and old != new:

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_energy.baselines import Entry, Reference, StoredSession, pooled_of, session_stats
 from pytest_energy.checks import comparability
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.measuring import Run, Sampler, require_run, summarise
+from pytest_energy.checks.measuring import Run, Sampler, summarise
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import raised_elsewhere
 from pytest_energy.gate.gates import SequentialGate
@@ -23,23 +23,19 @@ PADDING_DIFFERS = 1e-3
 """Relative difference of padding overheads, which are exact, beyond rounding in the file."""
 
 
-def check_joules_per_token(context: CheckContext, run: Run, name: str | None) -> VerdictRecord:
-    """The record of a run's J/token, measured until it is sure; `name` stands for the run's id."""
-    require_run(run)
-    parameters = getattr(run, "parameters", None)
-    base = VerdictRecord(
-        id=name or run.id,
-        metric="joules_per_token",
-        workload=run.digest,
-        tokens=getattr(run, "tokens", None),
-        # On a module of torch it is a method.
-        parameters=parameters if isinstance(parameters, tuple) else None,
-    )
-    return _JoulesPerToken(context, base, run).verdict()
+class JoulesPerToken(Check):
+    """The check of a run's J/token; `name` stands for the run's id."""
 
-
-class _JoulesPerToken(Check):
-    def __init__(self, context: CheckContext, base: VerdictRecord, run: Run) -> None:
+    def __init__(self, context: CheckContext, run: Run, name: str | None) -> None:
+        parameters = getattr(run, "parameters", None)
+        base = VerdictRecord(
+            id=name or run.id,
+            metric="joules_per_token",
+            workload=run.digest,
+            tokens=getattr(run, "tokens", None),
+            # On a module of torch it is a method.
+            parameters=parameters if isinstance(parameters, tuple) else None,
+        )
         super().__init__(context, base)
         self._sampler = Sampler(run, context.on_window)
         self._overhead = run.padding_overhead

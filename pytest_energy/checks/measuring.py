@@ -10,7 +10,8 @@ from typing import Protocol
 
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window
-from pytest_energy.stats.steadiness import autocorrelation, is_stationary
+from pytest_energy.stats.distributions import NORMAL_95
+from pytest_energy.stats.noise import autocorrelation, is_stationary
 
 __tracebackhide__ = raised_elsewhere
 
@@ -138,14 +139,13 @@ class Summary:
 def summarise(windows: Sequence[Window]) -> Summary:
     """Sum up windows of one run, in J/token; the half-width joins spread and meter uncertainty."""
     values = [window.joules_per_token for window in windows]
-    mean = fmean(values)
-    spread = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    mean, sd = fmean(values), stdev(values) if len(values) > 1 else 0.0
     meter = fmean(window.uncertainty_joules / window.tokens for window in windows)
     seconds = sum(window.seconds for window in windows)
     return Summary(
         mean=mean,
-        uncertainty=math.hypot(1.96 * spread, meter / math.sqrt(len(values))),
-        cv=stdev(values) / mean if len(values) > 1 else 0.0,
+        uncertainty=math.hypot(NORMAL_95 * sd, meter) / math.sqrt(len(values)),
+        cv=sd / mean,
         autocorrelation=autocorrelation(values),
         windows=len(values),
         mean_watts=sum(window.joules for window in windows) / seconds,
@@ -163,7 +163,7 @@ def summarise_pairs(pairs: Sequence[tuple[Window, Window]]) -> Summary:
     sd = stdev(ratios) if len(ratios) > 1 else 0.0
     return Summary(
         mean=1 - math.exp(theta),
-        uncertainty=math.exp(theta) * 1.96 * sd / math.sqrt(len(ratios)),
+        uncertainty=math.exp(theta) * NORMAL_95 * sd / math.sqrt(len(ratios)),
         cv=sd,
         autocorrelation=autocorrelation(ratios),
         windows=len(ratios),

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 from pytest_energy.baselines import Baseline, Entry
 from pytest_energy.baselines.store import BaselineStore
-from pytest_energy.checks.settings import Settings, TestSettings
+from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.outcomes import MOVED, Method
 from pytest_energy.results import VerdictRecord
+from pytest_energy.stats.noise import WARM_UP_LIMIT
 from pytest_energy.stats.sequential import ErrorBudget
-from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 from pytest_energy.units import FRACTION, quantity
 
 MISSED = 0.03
@@ -115,8 +115,7 @@ def most_windows(record: VerdictRecord, context: CheckContext, *, pairs: bool = 
 
 def warm_up_limit(record: VerdictRecord, settings: Settings, *, pairs: bool = False) -> int:
     """The most windows that warming up may cost a run; `pairs` if it is one of two sides."""
-    matters = settings.strict or settings.update is not None or not is_advisory(record)
-    if matters:
+    if settings.strict or settings.update is not None or not is_advisory(record):
         return WARM_UP_LIMIT
     return (MOST_ADVISORY_PAIRS if pairs else MOST_ADVISORY_WINDOWS) // 2
 
@@ -176,11 +175,8 @@ def _fails(record: VerdictRecord, settings: Settings) -> bool:
         return settings.ci or settings.strict or settings.update is not None
     if record.outcome == "inconclusive":
         return settings.strict
-    if record.outcome == "improvement" and (settings.improvement == "pass" or _unstored(record)):
+    # Where a figure was only compared, no baseline has to be kept up.
+    compared = record.comparison is not None and not record.comparison.settles
+    if record.outcome == "improvement" and (settings.improvement == "pass" or compared):
         return False
     return record.outcome in MOVED and (settings.strict or not is_advisory(record))
-
-
-def _unstored(record: VerdictRecord) -> bool:
-    """Whether a figure was only compared, so that no baseline has to be kept up."""
-    return record.comparison is not None and not record.comparison.settles

@@ -13,7 +13,7 @@ from pytest_energy.checks import policy
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.results import VerdictRecord
-from pytest_energy.stats.steadiness import halves_agree
+from pytest_energy.stats.noise import halves_agree
 from pytest_energy.units import difference, percent
 
 COMMITTED_WINDOWS = 10
@@ -95,7 +95,7 @@ class BaselineRecorder:
         sessions = reference.entry.sessions
         small = abs(record.change or 0.0) <= (record.tolerance or 0.0)
         unmoved = small and record.outcome in ("within", "inconclusive")
-        same = self._context.hardware.is_named(sessions[0].environment)
+        same = reference.environment_of(sessions[0]) == self._context.hardware.environment
         if reference.local and unmoved and same and len(sessions) < LOCAL_SESSIONS:
             self._store(record, summary, padding_overhead, local=True, anew=False)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pytest_energy.checks.joules_per_token import check_joules_per_token
-from pytest_energy.checks.measuring import Run
+from pytest_energy.checks.joules_per_token import JoulesPerToken
+from pytest_energy.checks.measuring import Run, require_run
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.checks.savings import check_savings
+from pytest_energy.checks.savings import Savings
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.results import VerdictRecord
 
@@ -33,9 +33,11 @@ class BaselineRunner:
         self, context: CheckContext, metric: str, runs: Sequence[Run], name: str | None
     ) -> VerdictRecord:
         """The record of one check; recorded if there is no baseline to check against."""
+        for run in runs:
+            require_run(run)
         if metric == "savings":
-            return check_savings(context, runs[0], runs[1], name)
-        return check_joules_per_token(context, runs[0], name)
+            return Savings(context, runs[0], runs[1], name).verdict()
+        return JoulesPerToken(context, runs[0], name).verdict()
 
 
 def require_metric(metric: str, runs: Sequence[Run]) -> None:

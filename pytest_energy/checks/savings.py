@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pytest_energy.baselines import Reference, pair_stats, pooled_of
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.measuring import Run, Sampler, require_run, summarise_pairs
+from pytest_energy.checks.measuring import Run, Sampler, summarise_pairs
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import raised_elsewhere
 from pytest_energy.gate.gates import SavingsGate
@@ -15,25 +15,6 @@ from pytest_energy.results import VerdictRecord
 from pytest_energy.units import FRACTION
 
 __tracebackhide__ = raised_elsewhere
-
-
-def check_savings(
-    context: CheckContext, baseline: Run, candidate: Run, name: str | None
-) -> VerdictRecord:
-    """The record of the fraction of `baseline`'s J/token that `candidate` saves.
-
-    Pairs of windows are measured until it is sure; `name` stands for the ids of both.
-    """
-    for run in (baseline, candidate):
-        require_run(run)
-    base = VerdictRecord(
-        id=name or pair_id(baseline.id, candidate.id),
-        metric="savings",
-        unit=FRACTION,
-        workload=joined_digest([baseline.digest, candidate.digest]),
-        tokens=getattr(baseline, "tokens", None),
-    )
-    return _Savings(context, base, baseline, candidate).verdict()
 
 
 def pair_id(baseline: str, candidate: str) -> str:
@@ -46,10 +27,22 @@ def joined_digest(digests: Sequence[str | None]) -> str | None:
     return None if None in digests else "-".join(str(digest) for digest in digests)
 
 
-class _Savings(Check):
+class Savings(Check):
+    """The check of the fraction of `baseline`'s J/token that `candidate` saves.
+
+    `name` stands for the ids of both.
+    """
+
     def __init__(
-        self, context: CheckContext, base: VerdictRecord, baseline: Run, candidate: Run
+        self, context: CheckContext, baseline: Run, candidate: Run, name: str | None
     ) -> None:
+        base = VerdictRecord(
+            id=name or pair_id(baseline.id, candidate.id),
+            metric="savings",
+            unit=FRACTION,
+            workload=joined_digest([baseline.digest, candidate.digest]),
+            tokens=getattr(baseline, "tokens", None),
+        )
         super().__init__(context, base)
         self._pair = (Sampler(baseline, context.on_window), Sampler(candidate, context.on_window))
         self._pairs: list[tuple[Window, Window]] = []

@@ -14,7 +14,7 @@ from pytest_energy.baselines.writing import pruned
 from pytest_energy.checks.policy import DEFAULT_LEVELS, Levels
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.files import unified_diff, write_atomically
-from pytest_energy.gate.resolution import gap_warning, smallest_gap
+from pytest_energy.gate.sentences import gap_warning, smallest_gap
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
 from pytest_energy.units import FRACTION, difference, quantity

@@ -12,7 +12,7 @@ from pytest_energy.units import percent
 
 Cause = Literal["power", "throughput", "padding"]
 
-_SAME = 0.005
+_SAME = 0.005  # relative: a part that moved less is called the same
 _SHOWN = 4
 _NAMES: Mapping[Cause, str] = {
     "power": "power",
@@ -56,18 +56,8 @@ class Operating:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A change split into factors: (1 + power) * (1 + padding) / (1 + throughput) = 1 + change.
+    """What a change comes of; `differences` are all in the environment, likeliest first."""
 
-    All are relative; `padding` is None if only processed tokens count. `cause` is the factor
-    that moved J/token most, None if none moved it by 0.5 %; `differences` are all that differ
-    in the environment, likeliest first.
-    """
-
-    change: float
-    power: float
-    throughput: float
-    padding: float | None
-    cause: Cause | None
     differences: tuple[str, ...]
     sentence: str
 
@@ -78,7 +68,10 @@ def explain(
     old_environment: Mapping[str, Any],
     new_environment: Mapping[str, Any],
 ) -> Explanation:
-    """Say why J/token, or J/real token if both paddings are known, differs from the baseline."""
+    """Say why J/token, or J/real token if both paddings are known, differs from the baseline.
+
+    The factors multiply: 1 + change = (1 + power) * (1 + padding) / (1 + throughput).
+    """
     logs: dict[Cause, float] = {
         "power": math.log(current.mean_watts / baseline.mean_watts),
         "throughput": math.log(current.tokens_per_second / baseline.tokens_per_second),
@@ -87,31 +80,18 @@ def explain(
         logs["padding"] = math.log(current.padding_overhead / baseline.padding_overhead)
     change = math.expm1(logs["power"] - logs["throughput"] + logs.get("padding", 0.0))
     largest = max(logs, key=lambda name: abs(logs[name]))
-    cause = largest if _moved(logs[largest]) else None
     known = bool(old_environment and new_environment)
     differences = _differences(old_environment, new_environment, largest) if known else ()
     unit = "J/real token" if "padding" in logs else "J/token"
     parts = ", ".join(_part(name, moved) for name, moved in logs.items())
     around = _listed(differences) if known else "environment not recorded"
-    return Explanation(
-        change=change,
-        power=math.expm1(logs["power"]),
-        throughput=math.expm1(logs["throughput"]),
-        padding=math.expm1(logs["padding"]) if "padding" in logs else None,
-        cause=cause,
-        differences=differences,
-        sentence=f"{percent(change, signed=True)} {unit}: {parts}; {around}.",
-    )
-
-
-def _moved(log: float) -> bool:
-    return abs(math.expm1(log)) >= _SAME
+    return Explanation(differences, f"{percent(change, signed=True)} {unit}: {parts}; {around}.")
 
 
 def _part(name: Cause, log: float) -> str:
-    return (
-        f"{percent(math.expm1(log), signed=True)} {_NAMES[name]}" if _moved(log) else f"same {name}"
-    )
+    moved = math.expm1(log)
+    same = abs(moved) < _SAME
+    return f"same {name}" if same else f"{percent(moved, signed=True)} {_NAMES[name]}"
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], cause: Cause) -> tuple[str, ...]:

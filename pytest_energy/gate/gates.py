@@ -7,21 +7,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.gate import TracePoint, Verdict
-from pytest_energy.gate.resolution import gap_of, more_sessions, spread_in_words
 from pytest_energy.gate.sentences import (
     QUIETER,
     QUIETER_OR_MORE,
     SETTLE,
     THE_BASE,
     THE_BASELINE,
-    noisier,
+    gap_of,
+    more_sessions,
     not_enough,
     rounded,
     sentence,
+    spread_in_words,
 )
 from pytest_energy.outcomes import Outcome
 from pytest_energy.stats.distributions import NORMAL_95, relative
@@ -32,7 +33,6 @@ from pytest_energy.stats.sequential import (
     SequentialTest,
     look_at_pairs,
     look_at_session,
-    pair_drift,
 )
 from pytest_energy.units import FRACTION
 
@@ -51,29 +51,18 @@ class Gate(ABC):
             raise EnergyError(
                 f"`max_windows` is {most}, but nothing is decided before {LEAST_VALUES}; raise it"
             )
-        self._spread = spread
-        self._test = test
-        self._most = most
-        self._unit = unit
+        self._spread, self._test, self._most, self._unit = spread, test, most, unit
         self._logs: list[float] = []
         self._trace: list[TracePoint] = []
         self.verdict: Verdict | None = None
-
-    def stop(self, reason: str) -> Verdict:
-        """End as `inconclusive` before the gate is sure; `reason` says why no more follows."""
-        return self._end("inconclusive", reason)
-
-    def invalidate(self, reason: str) -> Verdict:
-        """End as `invalid`; `reason` says why the windows cannot be believed."""
-        return self._end("invalid", reason)
 
     @abstractmethod
     def _look(self) -> Look | None:
         """The test on the values so far (at least one); None without a baseline."""
 
     @abstractmethod
-    def _with_values(self, verdict: Verdict) -> Verdict:
-        """The verdict with the values so far, of which there is at least one."""
+    def _values(self) -> dict[str, Any]:
+        """The verdict's value, baseline and windows, by name."""
 
     @abstractmethod
     def _cause(self, look: Look) -> str:
@@ -103,18 +92,14 @@ class Gate(ABC):
         self._logs.append(log)
         look = self._look()
         if look is None:
-            return self._conclude("missing", None, "")
+            self.verdict = self._decided("missing", None)
+            return self.verdict
         self._trace.append(self._traced(look))
-        return self._conclude(look.outcome, look, self._cause(look)) if look.outcome else None
+        if look.outcome is not None:
+            self.verdict = self._decided(look.outcome, look)
+        return self.verdict
 
-    def _end(self, outcome: Outcome, cause: str) -> Verdict:
-        if self.verdict is not None:
-            raise EnergyError(f"the verdict is `{self.verdict.outcome}` already; make a new gate")
-        look = self._look() if self._logs else None
-        known = look is not None and math.isfinite(look.variance)
-        return self._conclude(outcome, look if known else None, cause)
-
-    def _conclude(self, outcome: Outcome, look: Look | None, cause: str) -> Verdict:
+    def _decided(self, outcome: Outcome, look: Look | None) -> Verdict:
         verdict = Verdict(
             outcome=outcome,
             reason="",
@@ -124,13 +109,12 @@ class Gate(ABC):
             change=self._changed(look.change) if look else None,
             interval=self._around(look.change, NORMAL_95 * look.variance**0.5) if look else None,
             trace=tuple(self._trace),
+            **self._values(),
         )
-        if self._logs:
-            verdict = self._with_values(verdict)
+        cause = self._cause(look) if look else ""
         remedy = QUIETER if outcome == "invalid" else self._remedy()
         reason = sentence(verdict, self.against, self.counted, cause, remedy)
-        self.verdict = replace(verdict, reason=reason)
-        return self.verdict
+        return replace(verdict, reason=reason)
 
     def _traced(self, look: Look) -> TracePoint:
         count, change = len(self._logs), self._changed(look.change)
@@ -159,7 +143,10 @@ class _AgainstBaseline(Gate):
         assert self._spread is not None
         usual, counted = math.sqrt(self._spread.sw2), self.counted
         if look.outcome == "invalid":
-            return noisier(len(self._logs), counted, look.noise or 0.0, usual)
+            return (
+                f"noisier than the baseline: {len(self._logs)} {counted} vary by "
+                f"{rounded(look.noise or 0.0)}, the baseline's by {rounded(usual)}"
+            )
         if look.exhausted or self._spread.assumed:
             return f"{spread_in_words(self._spread)}, so more {counted} cannot decide"
         return not_enough(len(self._logs), counted, f"at a noise of {rounded(usual)}")
@@ -211,13 +198,12 @@ class SequentialGate(_AgainstBaseline):
         """Take one window's energy, in `unit`; None asks for one more."""
         return self._observe(self._logarithm("joules_per_token", joules_per_token))
 
-    def _with_values(self, verdict: Verdict) -> Verdict:
-        return replace(
-            verdict,
-            value=math.exp(fmean(self._logs)),
-            baseline=math.exp(self._spread.centre) if self._spread else None,
-            windows=tuple(map(math.exp, self._logs)),
-        )
+    def _values(self) -> dict[str, Any]:
+        return {
+            "value": math.exp(fmean(self._logs)),
+            "baseline": math.exp(self._spread.centre) if self._spread else None,
+            "windows": tuple(map(math.exp, self._logs)),
+        }
 
 
 class SavingsGate(_AgainstBaseline):
@@ -260,21 +246,20 @@ class SavingsGate(_AgainstBaseline):
     def _changed(self, log_change: float) -> float:
         return -self._spent * relative(log_change)
 
-    def _with_values(self, verdict: Verdict) -> Verdict:
-        return replace(
-            verdict,
-            value=-math.expm1(fmean(self._logs)),
-            baseline=1 - self._spent if self._spread else None,
-            windows=tuple(-math.expm1(log) for log in self._logs),
-        )
+    def _values(self) -> dict[str, Any]:
+        return {
+            "value": -math.expm1(fmean(self._logs)),
+            "baseline": 1 - self._spent if self._spread else None,
+            "windows": tuple(-math.expm1(log) for log in self._logs),
+        }
 
 
 class PairedGate(Gate):
     """Interleaved windows of a base and a head in one session, where session noise cancels.
 
     With `sessions` the within-session variance starts from theirs; without, it is taken from the
-    pairs alone, from 4 of them on and with the tails that so few deserve. Pairs are taken to be
-    in the order ABBA: base first in the first, head first in the second, and so on.
+    pairs alone, from 4 of them on and with the tails that so few deserve. Pairs are in the order
+    ABBA: base first in the first, head first in the second, and so on.
     """
 
     counted, against = "interleaved pairs", THE_BASE
@@ -293,37 +278,27 @@ class PairedGate(Gate):
         test = SequentialTest.of(tolerance, detect, alpha, beta)
         super().__init__(_known(sessions), test, max_pairs, unit)
         self._pairs: list[tuple[float, float]] = []
-        self._base_first: list[bool] = []
 
-    def add(
-        self,
-        base_joules_per_token: float,
-        head_joules_per_token: float,
-        *,
-        base_first: bool | None = None,
-    ) -> Verdict | None:
-        """Take one pair, both in `unit`; `base_first` says its order if it is not ABBA."""
+    def add(self, base_joules_per_token: float, head_joules_per_token: float) -> Verdict | None:
+        """Take one pair, both in `unit`; None asks for one more."""
         base = self._logarithm("base_joules_per_token", base_joules_per_token)
         head = self._logarithm("head_joules_per_token", head_joules_per_token)
-        usual = len(self._pairs) % 2 == 0
         self._pairs.append((base, head))
-        self._base_first.append(usual if base_first is None else base_first)
         return self._observe(head - base)
 
     def _look(self) -> Look:
         return look_at_pairs(self._logs, self._spread, self._test, self._most)
 
-    def _with_values(self, verdict: Verdict) -> Verdict:
-        drift = pair_drift(self._logs, self._base_first)
+    def _values(self) -> dict[str, Any]:
         base, head = zip(*self._pairs, strict=True)
-        return replace(
-            verdict,
-            value=math.exp(fmean(head)),
-            baseline=math.exp(fmean(base)),
-            windows=tuple(map(math.exp, head)),
-            reference_windows=tuple(map(math.exp, base)),
-            drift=None if drift is None else math.expm1(drift),
-        )
+        base_first, head_first = self._logs[::2], self._logs[1::2]
+        return {
+            "value": math.exp(fmean(head)),
+            "baseline": math.exp(fmean(base)),
+            "windows": tuple(map(math.exp, head)),
+            "reference_windows": tuple(map(math.exp, base)),
+            "drift": math.expm1((fmean(base_first) - fmean(head_first)) / 2),
+        }
 
     def _cause(self, look: Look) -> str:
         noise = rounded(look.noise or 0.0)

@@ -1,14 +1,16 @@
-"""The sentences in which a person reads a verdict; pure."""
+"""The sentences of a verdict, and of what a baseline can resolve; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from pytest_energy.gate import Verdict
 from pytest_energy.outcomes import Outcome
+from pytest_energy.stats.distributions import relative
+from pytest_energy.stats.noise import LEAST_DEGREES, PairStats, Pooled, Session, Spread, spread
 from pytest_energy.units import FRACTION, difference, percent, quantity
 
-ACCEPT = "accept it with `--energy-update=replace`"
 LOCK_IN = (
     "lock it in with `--energy-update=replace`, or let improvements pass with "
     "`--energy-improvement=pass`"
@@ -22,13 +24,10 @@ QUIETER = "stop other work on the device, let it warm up, and run again"
 THE_BASELINE = "the baseline"
 THE_BASE = "the base"
 """The other side of pairs; nothing is stored of it, so that there is nothing to update."""
-RECORD = "on an idle machine record one with `--energy-update=new`"
-NO_BASELINE = f"there is no baseline to compare with: {RECORD}."
-"""The whole sentence of `missing`."""
 _ADVICE: Mapping[tuple[Outcome, bool], str] = {
     ("improvement", False): LOCK_IN,
     ("improvement", True): "nothing to do",
-    ("regression", False): f"undo what costs it, or {ACCEPT}",
+    ("regression", False): "undo what costs it, or accept it with `--energy-update=replace`",
     ("regression", True): "undo what costs it, or raise `--energy-tolerance`",
 }
 """By outcome, and whether it is against the base."""
@@ -41,7 +40,10 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
     settles that; they count if it is `inconclusive` or `invalid`.
     """
     if verdict.outcome == "missing":
-        return NO_BASELINE
+        return (
+            "there is no baseline to compare with: on an idle machine record one with "
+            "`--energy-update=new`."
+        )
     if verdict.outcome == "invalid" or verdict.interval is None:
         return f"{cause}; {remedy}."
     facts = _facts(verdict, against, counted, verdict.interval)
@@ -65,7 +67,6 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
 
 
 def _facts(verdict: Verdict, against: str, counted: str, interval: tuple[float, float]) -> str:
-    """The part that all decided sentences share: value, baseline, change, interval, windows."""
     unit = verdict.unit
     low, high = (difference(edge, unit) for edge in interval)
     saved = " saved" if unit == FRACTION else ""
@@ -77,14 +78,6 @@ def _facts(verdict: Verdict, against: str, counted: str, interval: tuple[float, 
     )
 
 
-def noisier(count: int, counted: str, noise: float, usual: float) -> str:
-    """Why windows cannot be believed that vary more (relative SD) than the baseline's do."""
-    return (
-        f"noisier than the baseline: {count} {counted} vary by {rounded(noise)}, the baseline's by "
-        f"{rounded(usual)}"
-    )
-
-
 def not_enough(count: int, counted: str, noise: str) -> str:
     """Why the most windows or pairs that are allowed decided nothing."""
     return f"{count} {counted}, the most allowed, were not enough {noise}"
@@ -93,3 +86,83 @@ def not_enough(count: int, counted: str, noise: str) -> str:
 def rounded(noise: float) -> str:
     """A relative SD in per cent, to a hundredth."""
     return percent(round(noise, 4))
+
+
+_GAP_FACTOR = 3.55  # 4.2 between-session standard deviations with the tails of 8 sessions
+_MOST_SESSIONS = 30
+
+
+def smallest_gap(
+    sessions: Sequence[Session],
+    pooled: Pooled | None = None,
+    device: str | None = None,
+    tolerance: float = 0.0,
+) -> float:
+    """Smallest gap between tolerance and detect that one session can resolve, in their unit.
+
+    About 4.2 between-session standard deviations times sqrt(1 + 1/S) for 8 sessions, more for
+    fewer. Relative; for savings points of the saved fraction above `tolerance`.
+    """
+    known = spread(sessions, pooled=pooled, device=device)
+    return _in_levels(sessions, known, tolerance) * gap_of(known.between)
+
+
+def gap_of(between: float) -> float:
+    """The gap resolved if this variance (B, log scale) stays, relative."""
+    return relative(_GAP_FACTOR * math.sqrt(between))
+
+
+def gap_warning(
+    sessions: Sequence[Session],
+    tolerance: float,
+    detect: float,
+    pooled: Pooled | None = None,
+    device: str | None = None,
+) -> str | None:
+    """A sentence if tolerance and detect are closer than the baseline resolves, else None."""
+    known = spread(sessions, pooled=pooled, device=device)
+    scale = _in_levels(sessions, known, tolerance)
+    asked, held = detect - tolerance, scale * gap_of(known.between)
+    if held <= asked:
+        return None
+    # Rounded up, so that following the advice silences the warning.
+    enough = math.ceil(1000 * (tolerance + held)) / 1000
+    unit = FRACTION if isinstance(sessions[0], PairStats) else ""
+    far, gap, near, told, up = (
+        difference(level, unit, signed=False) for level in (detect, asked, tolerance, held, enough)
+    )
+    return (
+        f"`detect` {far} is {gap} above `tolerance` {near}, but {spread_in_words(known)}: one "
+        f"session resolves {told}; {more_sessions(known, asked / scale)}raise `detect` to {up}, "
+        f"or settle it with `--energy-settle=auto`"
+    )
+
+
+def _in_levels(sessions: Sequence[Session], known: Spread, tolerance: float) -> float:
+    """What a gap of the logarithms' is in the unit of the levels: points are of what is spent."""
+    return math.exp(known.centre) + tolerance if isinstance(sessions[0], PairStats) else 1.0
+
+
+def spread_in_words(known: Spread) -> str:
+    """How many sessions there are and by how much they differ."""
+    count = f"{known.sessions} session{'' if known.sessions == 1 else 's'}"
+    if not known.device_known:
+        return "no session of the baseline is from this device, and devices differ"
+    if known.assumed:
+        return f"{count} cannot say how sessions differ"
+    return f"the baseline's {count} differ by {rounded(math.sqrt(known.tau2))}"
+
+
+def more_sessions(known: Spread, gap: float) -> str:
+    """The advice to record sessions until a relative gap is resolved, as the start of a list.
+
+    Empty if no number of them resolves it.
+    """
+    if not known.device_known:
+        return "record a session on this device with `--energy-update=append`, "
+    if known.assumed:
+        count = max(1, int(LEAST_DEGREES) + 1 - known.sessions)
+    else:
+        counts = range(1, _MOST_SESSIONS - known.sessions + 1)
+        count = next((more for more in counts if gap_of(known.between_with(more)) <= gap), 0)
+    return f"record {count} more with `--energy-update=append`, " if count else ""

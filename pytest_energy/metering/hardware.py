@@ -37,10 +37,6 @@ class Hardware:
         """Eight hex digits that name this environment in a baseline file."""
         return environment_id(self.environment)
 
-    def is_named(self, stored: str | None) -> bool:
-        """Whether a baseline file's id names this environment: once, ids had four digits."""
-        return stored is not None and self.environment_id.startswith(stored)
-
     @property
     def names(self) -> tuple[str, ...]:
         """Device names, each once."""

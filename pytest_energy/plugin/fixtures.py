@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_energy.checks.settings import TestSettings
+from pytest_energy.checks import TestSettings
 from pytest_energy.errors import EnergyError, raised_elsewhere
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_energy.checks.settings import Settings
+    from pytest_energy.checks import Settings
 
 _UNBOUNDED = 1e9
 
@@ -221,7 +221,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def settings_of(config: pytest.Config) -> Settings:
     """Options over ini over defaults; raises `pytest.UsageError` naming what is wrong."""
-    from pytest_energy.checks.settings import Settings
+    from pytest_energy.checks import Settings
 
     values = {option.field or option.ini[7:]: _value(option, config) for option in OPTIONS}
     settings = Settings(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_energy.checks.settings import Settings
+from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError
 from pytest_energy.plugin.fixtures import SESSION, asked_by, is_marked, is_metered
 from pytest_energy.plugin.options import (

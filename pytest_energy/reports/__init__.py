@@ -15,7 +15,7 @@ from pytest_energy.results import RunRecord, json_codec
 from pytest_energy.results.footprint import Footprint, footprint
 
 if TYPE_CHECKING:
-    from pytest_energy.checks.settings import Settings
+    from pytest_energy.checks import Settings
 
 
 def write_reports(

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from pytest_energy.gate import TracePoint
 from pytest_energy.metering import Window
-from pytest_energy.results import Comparison, VerdictRecord
+from pytest_energy.results import ComparisonRecord, VerdictRecord
 from pytest_energy.results.claims import Plot, Series
 from pytest_energy.units import FRACTION, difference, prefix
 
@@ -154,7 +154,7 @@ def power_chart(
     return Chart(key, "Power over the windows", tuple(data), shown, note)
 
 
-def pairs_chart(comparison: Comparison, unit: str, key: str) -> Chart:
+def pairs_chart(comparison: ComparisonRecord, unit: str, key: str) -> Chart:
     """Base and head of each pair, side by side; for savings what is spent of the larger's."""
     numbers = list(range(1, len(comparison.pairs) + 1))
     base = [pair[0] for pair in comparison.pairs]

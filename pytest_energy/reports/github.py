@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_energy.reports import wording
-from pytest_energy.results import Comparison, RunRecord, VerdictRecord
+from pytest_energy.results import ComparisonRecord, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 
 STEP_SUMMARY_BYTES = 1024 * 1024
@@ -137,6 +137,6 @@ def properties(record: VerdictRecord, names: Iterable[str]) -> list[tuple[str, o
     return [(prefix + name, value) for name, value in both if value is not None]
 
 
-def _of_sides(comparison: Comparison | None) -> list[tuple[str, object]]:
+def _of_sides(comparison: ComparisonRecord | None) -> list[tuple[str, object]]:
     sides = () if comparison is None else (comparison.base, comparison.head)
     return [(f"{side.name}_{name}", getattr(side, name)) for side in sides for name in _OF_SIDES]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_energy.metering import Window
-from pytest_energy.results import Comparison, RunRecord
+from pytest_energy.results import ComparisonRecord, RunRecord
 from pytest_energy.results.claims import Cell, ClaimRecord, Figure, Table
 from pytest_energy.units import percent, quantity
 
@@ -136,7 +136,7 @@ Row = tuple[str, str, str, str]
 SIDE_HEADINGS = ("", "base", "head", "change")
 
 
-def side_rows(comparison: Comparison) -> list[Row]:
+def side_rows(comparison: ComparisonRecord) -> list[Row]:
     """Name, base, head and change of each figure, then what differs in the environments."""
     base, head = comparison.base, comparison.head
     rows: list[Row] = [

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.reports import tables, wording
-from pytest_energy.results import Comparison, RunRecord, Side, VerdictRecord
+from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import footprint
 from pytest_energy.units import percent, quantity
@@ -24,7 +24,7 @@ MOST_PAIRS = 12
 """Pairs that one line shows; the JSON has them all."""
 
 
-def side_by_side(record: VerdictRecord, comparison: Comparison) -> list[str]:
+def side_by_side(record: VerdictRecord, comparison: ComparisonRecord) -> list[str]:
     """Lines with both sides' figures, the pairs' changes, and how they came about."""
     what = "settled against" if comparison.settles else "against"
     count = len(comparison.pairs)
@@ -38,7 +38,7 @@ def side_by_side(record: VerdictRecord, comparison: Comparison) -> list[str]:
     return lines
 
 
-def pair_changes(comparison: Comparison) -> str:
+def pair_changes(comparison: ComparisonRecord) -> str:
     """Each pair's head against its base, `+6.1 +5.8 … %`."""
     changes = [100 * (head / base - 1) for base, head in comparison.pairs]
     shown = " ".join(f"{round(change, 1) + 0.0:+.1f}" for change in changes[:MOST_PAIRS])

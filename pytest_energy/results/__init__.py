@@ -31,7 +31,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonRecord:
     """Base and head metered in turn in one session; `pairs` holds (base, head) of what is judged.
 
     That is in the verdict's unit; for savings it is what is spent, the smaller run's J/token over
@@ -92,7 +92,7 @@ class VerdictRecord:
     trace: tuple[TracePoint, ...] = ()
     """The gate after each window, or pair of them."""
     windows: tuple[Window, ...] = ()
-    comparison: Comparison | None = None
+    comparison: ComparisonRecord | None = None
     """Where base and head were metered in one session: `baseline` is then the base's value."""
 
     @property

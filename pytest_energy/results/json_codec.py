@@ -61,12 +61,13 @@ def _value(hint: Any, value: Any) -> Any:
         return None
     if isinstance(hint, type) and is_dataclass(hint):
         return from_json(hint, value)
-    if get_origin(hint) is tuple:
-        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        return tuple(_value(kind, part) for kind, part in zip(kinds, value, strict=True))
-    if get_origin(hint) is Mapping:
+    origin = get_origin(hint)
+    if origin in (tuple, list):
+        kinds = inner[:1] * len(value) if origin is list or inner[-1] is Ellipsis else inner
+        return origin(_value(kind, part) for kind, part in zip(kinds, value, strict=True))
+    if origin is Mapping:
         return {name: _value(inner[1], part) for name, part in value.items()}
-    return _value(inner[0], value) if get_origin(hint) in (Union, UnionType) else value
+    return _value(inner[0], value) if origin in (Union, UnionType) else value
 
 
 def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:

@@ -58,29 +58,20 @@ class RunResults:
 
     def as_payload(self) -> dict[str, Any]:
         """What a worker found, of builtin types alone."""
-        return {
-            "verdicts": [as_json(record) for record in self.verdicts],
-            "claims": [as_json(record) for record in self.claims],
-            "hardware": dict(self.hardware),
-            "environment": dict(self.environment),
-            "cost": asdict(self.cost),
-            "idle_watts": self.idle_watts,
-            "calibration": None if self.calibration is None else asdict(self.calibration),
-            "disturbance": self.disturbance,
-        }
+        payload: dict[str, Any] = as_json(self)
+        return payload
 
     def merge(self, payload: Mapping[str, Any]) -> None:
         """Take in what a worker sent; its windows held the same locks, so costs add up."""
-        self.verdicts += [from_json(VerdictRecord, record) for record in payload["verdicts"]]
-        self.claims += [from_json(ClaimRecord, record) for record in payload["claims"]]
-        if payload["hardware"]:
-            self.hardware, self.environment = payload["hardware"], payload["environment"]
-        self.cost += RunCost(**payload["cost"])
-        if self.idle_watts is None:
-            self.idle_watts = payload["idle_watts"]
-        if payload["calibration"] is not None:
-            self.calibration = Calibration(**payload["calibration"])
-        self.disturbance = self.disturbance or payload["disturbance"]
+        worker = from_json(RunResults, payload)
+        self.verdicts += worker.verdicts
+        self.claims += worker.claims
+        if worker.hardware:
+            self.hardware, self.environment = worker.hardware, worker.environment
+        self.cost += worker.cost
+        self.idle_watts = worker.idle_watts if self.idle_watts is None else self.idle_watts
+        self.calibration = worker.calibration or self.calibration
+        self.disturbance = self.disturbance or worker.disturbance
 
     def as_record(self) -> RunRecord:
         """All that reports are made of."""
@@ -107,14 +98,12 @@ def net_of_idle(
     Only for figures in joules that have none yet, and of windows over just the `domains` that drew
     `watts` (None: whatever they were over); the gated value stays gross.
     """
-    if domains is not None and any(
-        set(each.joules_by_domain) != set(domains) for each in record.windows
-    ):
+    windows = record.windows
+    gross, seconds = sum(each.joules for each in windows), sum(each.seconds for each in windows)
+    if watts is None or record.net_value is not None or record.value is None:
         return record
-    if watts is None or record.net_value is not None:
+    if gross <= 0 or not record.unit.startswith("J"):
         return record
-    gross = sum(each.joules for each in record.windows)
-    if record.value is None or not record.unit.startswith("J") or gross <= 0:
+    if domains is not None and any(set(each.joules_by_domain) != set(domains) for each in windows):
         return record
-    seconds = sum(each.seconds for each in record.windows)
     return replace(record, net_value=record.value * (1 - watts * seconds / gross))

@@ -1,1 +1,1 @@
-"""Numerics without I/O: distributions, noise, sequential tests, steadiness, change points."""
+"""Numerics without I/O: distributions, noise, sequential tests, change points."""

@@ -1,10 +1,11 @@
-"""The noise of a baseline: what is kept of each session, and what a new one will differ by."""
+"""The noise of windows and sessions: whether windows are steady, and what sessions differ by."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean, variance
 
 from pytest_energy.errors import EnergyError
@@ -14,26 +15,84 @@ from pytest_energy.stats.distributions import (
     variance_inflation,
 )
 
+STEADY = 0.01
+"""Relative step between windows below which they count as equal; sensors repeat no better."""
+
+WARM_UP_LIMIT = 8
+"""Warm-up windows after which measuring begins, steady or not; fewer if nothing can fail."""
+
+
+def autocorrelation(values: Sequence[float]) -> float:
+    """Lag-1 autocorrelation; 0 for fewer than 4 values or no spread."""
+    if len(values) < 4:
+        return 0.0
+    mean = fmean(values)
+    deviations = [value - mean for value in values]
+    total = sum(d * d for d in deviations)
+    if total == 0:
+        return 0.0
+    return sum(a * b for a, b in pairwise(deviations)) / total
+
+
+def halves_agree(values: Sequence[float], relative: float) -> bool:
+    """Whether the means of the first and second half differ by no more than a fraction."""
+    middle = len(values) // 2
+    first, second = fmean(values[:middle]), fmean(values[middle:])
+    return abs(math.log(second / first)) <= relative
+
+
+def is_stationary(values: Sequence[float]) -> bool:
+    """Whether warm-up windows, oldest first, have become steady in J/token.
+
+    They have when the last two differ by at most 1 % and the last three do not climb or fall by
+    more than that together, or when the last three turn back: noise does, warming up does not.
+    One value never suffices.
+    """
+    if len(values) < 2:
+        return False
+    logs = [math.log(value) for value in values[-3:]]
+    steps = [after - before for before, after in pairwise(logs)]
+    if len(steps) == 2 and steps[0] * steps[1] < 0:
+        return True
+    return abs(steps[-1]) <= STEADY and abs(sum(steps)) <= STEADY
+
 
 @dataclass(frozen=True)
-class SessionStats:
-    """One session of a baseline: `mean` in J/token, `cv` the windows' SD (n - 1) over the mean.
-
-    `autocorrelation` is that of the windows at lag 1, as estimated; `device` a UUID.
-    """
+class _Session:
+    """What is kept of `count` windows or pairs; `autocorrelation` is at lag 1, `device` a UUID."""
 
     mean: float
-    cv: float
-    windows: int
+    variation: float
+    count: int
     autocorrelation: float = 0.0
     device: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.variation) and self.variation >= 0):
+            raise EnergyError(
+                f"`cv` is {self.variation}, but must be 0 or more; record the session again"
+            )
+        if self.count < 1:
+            raise EnergyError(
+                f"a session of {self.count} windows says nothing; record at least one"
+            )
+        if not -1 <= self.autocorrelation <= 1:
+            raise EnergyError(
+                f"`autocorrelation` is {self.autocorrelation}, but lies between -1 and 1; record "
+                f"again"
+            )
+
+
+@dataclass(frozen=True)
+class SessionStats(_Session):
+    """A session of windows: `mean` in J/token, `variation` their SD (n - 1) over the mean."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.mean) and self.mean > 0):
             raise EnergyError(
                 f"`mean` is {self.mean}, but must be positive and finite; record it again"
             )
-        _check_session(self.cv, self.windows, self.autocorrelation)
+        super().__post_init__()
 
     @property
     def log_mean(self) -> float:
@@ -43,23 +102,12 @@ class SessionStats:
     @property
     def log_variance(self) -> float:
         """Variance of ln(J/token) within the session."""
-        return math.log1p(self.cv**2)
-
-    @property
-    def count(self) -> int:
-        """Values behind the mean."""
-        return self.windows
+        return math.log1p(self.variation**2)
 
 
 @dataclass(frozen=True)
-class PairStats:
-    """One session of savings: `mean` is the saved fraction, `sd` that of the pairs' log ratios."""
-
-    mean: float
-    sd: float
-    pairs: int
-    autocorrelation: float = 0.0
-    device: str | None = None
+class PairStats(_Session):
+    """A session of pairs: `mean` is the saved fraction, `variation` the SD of their log ratios."""
 
     def __post_init__(self) -> None:
         if not self.mean < 1.0 or not math.isfinite(self.mean):
@@ -67,7 +115,7 @@ class PairStats:
                 f"`mean` is {self.mean}, but a saved fraction is below 1; record savings as "
                 f"1 - E(other) / E(base)"
             )
-        _check_session(self.sd, self.pairs, self.autocorrelation)
+        super().__post_init__()
 
     @property
     def log_mean(self) -> float:
@@ -77,27 +125,10 @@ class PairStats:
     @property
     def log_variance(self) -> float:
         """Variance of the log ratios within the session."""
-        return self.sd**2
-
-    @property
-    def count(self) -> int:
-        """Pairs behind the mean."""
-        return self.pairs
+        return self.variation**2
 
 
 Session = SessionStats | PairStats
-
-
-def _check_session(variation: float, count: int, autocorrelation: float) -> None:
-    if not (math.isfinite(variation) and variation >= 0):
-        raise EnergyError(f"`cv` is {variation}, but must be 0 or more; record the session again")
-    if count < 1:
-        raise EnergyError(f"a session of {count} windows says nothing; record at least one")
-    if not -1 <= autocorrelation <= 1:
-        raise EnergyError(
-            f"`autocorrelation` is {autocorrelation}, but lies between -1 and 1; record again"
-        )
-
 
 POOLED_DEGREES = 8.0
 """What the other entries' spread is worth at most: they share card and sessions, so are not new."""

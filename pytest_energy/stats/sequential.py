@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import Outcome
@@ -194,16 +193,6 @@ def look_at_pairs(
     if last and outcome is None:
         outcome = "inconclusive"
     return Look(change, variance, evidence, outcome, noise=noise, height=height)
-
-
-def pair_drift(differences: Sequence[float], base_first: Sequence[bool]) -> float | None:
-    """How much the second window of a pair costs against the first, log scale.
-
-    None unless both orders occurred.
-    """
-    forth = [d for d, first in zip(differences, base_first, strict=True) if first]
-    back = [d for d, first in zip(differences, base_first, strict=True) if not first]
-    return (fmean(forth) - fmean(back)) / 2 if forth and back else None
 
 
 def _worth(spread: Spread) -> float:

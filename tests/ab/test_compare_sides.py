@@ -21,14 +21,14 @@ from pytest_energy.ab.protocol import (
 )
 from pytest_energy.ab.side_place import SidePlace, import_path, passed_on, side_arguments
 from pytest_energy.baselines.store import BaselineStore
+from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.checks.policy import MISSED, CheckContext
-from pytest_energy.checks.settings import Settings, TestSettings
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.meters import Meter
 from pytest_energy.processes import tail_of
 from pytest_energy.reports.terminal import pair_changes, side_by_side
-from pytest_energy.results import Comparison, Side, VerdictRecord
+from pytest_energy.results import ComparisonRecord, Side, VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
 from pytest_energy.stats.sequential import ErrorBudget
 
@@ -190,7 +190,7 @@ class Idle:
     devices = ()
 
 
-COMPARISON = Comparison(
+COMPARISON = ComparisonRecord(
     reference="main (3f2a1b9)",
     kind="revision",
     base=Side("base", "main (3f2a1b9)", 0.005, 500.0, 100_000.0, 3.0, {"torch": "2.13.0"}),

@@ -313,6 +313,32 @@ def test_a_local_baseline_learns_and_informs_but_fails_nothing(
     assert strict.ret == pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.mark.parametrize("suffix", ["", "-2"])
+def test_a_local_baseline_learns_where_its_environment_has_a_number(
+    gated: pytest.Pytester, suffix: str
+) -> None:
+    assert gated.runpytest().ret == 0
+    (path,) = gated.path.rglob("h200.toml")
+    (name,) = read(path).environments
+    path.write_text(path.read_text().replace(name, name + suffix))
+
+    assert gated.runpytest().ret == 0
+
+    (entry,) = read(path).entries.values()
+    assert len(entry.sessions) == 2
+
+
+def test_a_local_baseline_learns_nothing_in_another_environment(gated: pytest.Pytester) -> None:
+    assert gated.runpytest().ret == 0
+    (path,) = gated.path.rglob("h200.toml")
+    path.write_text(path.read_text().replace("python = ", 'python = "2.7" # '))
+
+    assert gated.runpytest().ret == 0
+
+    (entry,) = read(path).entries.values()
+    assert len(entry.sessions) == 1
+
+
 def test_the_same_verdicts_under_xdist(
     gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,22 +193,9 @@ def test_without_sessions_the_baseline_is_missing() -> None:
     assert "--energy-update=new" in verdict.reason
 
 
-def test_invalidated_and_stopped_from_outside() -> None:
-    gate = SequentialGate(sessions(8))
+def test_nothing_is_added_after_the_verdict() -> None:
+    gate = SequentialGate([])
     gate.add(LEVEL)
-    verdict = gate.invalidate("5 windows in a row were throttled")
-    assert verdict.outcome == "invalid"
-    assert verdict.reason.startswith("5 windows in a row were throttled; ")
-
-    gate = SequentialGate(sessions(8))
-    gate.add(LEVEL * 1.03)
-    verdict = gate.stop("the run ended after 1 window")
-    assert verdict.outcome == "inconclusive"
-    assert "the run ended after 1 window" in verdict.reason
-    assert verdict.change == pytest.approx(0.03, abs=0.001)
-
-    with pytest.raises(EnergyError, match="already"):
-        gate.stop("again")
     with pytest.raises(EnergyError, match="after the verdict"):
         gate.add(LEVEL)
 

@@ -74,15 +74,6 @@ def test_environments_are_not_mistaken_for_each_other() -> None:
     assert len(found) == 3000
 
 
-def test_an_environment_answers_to_its_id_of_four_digits_too() -> None:
-    hardware = Hardware("cpu", (), {"torch": "2.11"})
-
-    assert hardware.is_named(hardware.environment_id)
-    assert hardware.is_named(hardware.environment_id[:4])
-    assert not hardware.is_named(Hardware("cpu", (), {"torch": "2.12"}).environment_id)
-    assert not hardware.is_named(None)
-
-
 def test_devices_are_told_apart_by_uuid() -> None:
     two = (Device("gpu:0", "A", "GPU-1"), Device("gpu:1", "A", "GPU-2"))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.checks.settings import Settings, TestSettings
+from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.plugin.fixtures import asked_by, from_arguments
 from pytest_energy.plugin.options import OPTIONS, options_page, settings_of
 

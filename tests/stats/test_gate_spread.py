@@ -9,7 +9,7 @@ import pytest
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.gate.gates import SequentialGate
-from pytest_energy.gate.resolution import gap_warning, smallest_gap
+from pytest_energy.gate.sentences import gap_warning, smallest_gap
 from pytest_energy.stats.noise import PairStats, Pooled, SessionStats, pool, spread
 
 

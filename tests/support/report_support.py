@@ -13,7 +13,7 @@ from pytest_energy.history.series import Point
 from pytest_energy.history.series import Series as History
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
-from pytest_energy.results import Comparison, RunRecord, Side, VerdictRecord
+from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.results.json_codec import ReportedRun
@@ -68,7 +68,7 @@ def compared(name: str, change: float = 0.06) -> VerdictRecord:
         Side("base", "4f2a9c1", LEVEL, 500.0, 100_000.0, 3.0, {"torch": "2.13.0", "os": "Linux"}),
         Side("head", NASTY, 1.06 * LEVEL, 500.0, 94_000.0, 3.0, {"torch": "2.15.0", "os": "Linux"}),
     ]
-    comparison = Comparison("main", "revision", sides[0], sides[1], tuple(pairs))
+    comparison = ComparisonRecord("main", "revision", sides[0], sides[1], tuple(pairs))
     return replace(_record(name, gate.verdict, windows), comparison=comparison)
 
 
