@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import NoReturn
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.files import write_atomically
 
 USAGE_ERROR = 4
 """Exit code for bad input, as pytest's own."""
 
 COMMANDS = {
-    "doctor": "which meters work here, and what machine this is",
-    "baselines": "list, check, compare and tidy baselines",
-    "estimate": "kWh, gCO2e, money and hours of a full run",
-    "calibrate": "fit joules at the wall to the device's joules",
-    "export": "a run's figures for tools that keep them",
-    "drift": "which figures moved over the sessions of a history, since when and why",
-    "history": "list sessions, or compact them to Parquet",
-    "report": "a page of runs, and of what a history says of them over time",
+    "doctor": ("machine", "which meters work here, and what machine this is"),
+    "baselines": ("baselines", "list, check, compare and tidy baselines"),
+    "estimate": ("estimate", "kWh, gCO2e, money and hours of a full run"),
+    "calibrate": ("machine", "fit joules at the wall to the device's joules"),
+    "export": ("export", "a run's figures for tools that keep them"),
+    "drift": ("history", "which figures moved over the sessions of a history, since when and why"),
+    "history": ("history", "list sessions, or compact them to Parquet"),
+    "report": ("history", "a page of runs, and of what a history says of them over time"),
 }
-"""Each command is the module of its name, whose `add` registers its arguments and its `run`."""
+"""The module of each command, whose `add_NAME` registers its arguments and `run`; what it does."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="pytest-energy", description="Energy as a tested property.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for name, text in COMMANDS.items():
+    for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if given[:1] == [name]:  # the others need not be imported
-            import_module(f"{__name__}.{name}").add(command)
+            getattr(import_module(f"{__name__}.{module}"), f"add_{name}")(command)
     options = parser.parse_args(given)
     try:
         code: int = options.run(options)
@@ -59,3 +60,13 @@ def add_baselines_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baselines", type=Path, default=Path("baselines"), help="folder of the baseline files"
     )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's text; raises `EnergyError` that names the file."""
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise EnergyError(
+            f"`{path}` cannot be written ({error.strerror}); give a path that can"
+        ) from None

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_energy.cli import write_text
 from pytest_energy.errors import EnergyError
-from pytest_energy.files import write_atomically
-from pytest_energy.history.record import NO_EVIDENCE
+from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.json_codec import read_document
 
@@ -21,7 +21,7 @@ _LONGEST_NAME = 1024
 """Characters of a name that Bencher takes."""
 
 
-def add(parser: argparse.ArgumentParser) -> None:
+def add_export(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
     parser.add_argument("record", metavar="RECORD.json", type=Path, help="what --energy-json wrote")
     parser.add_argument("--format", required=True, choices=FORMATS, help="whose format")
@@ -40,7 +40,12 @@ def run(options: argparse.Namespace) -> int:
             f"run the tests until one is measured"
         )
     verdicts = _distinct([verdict for verdict in record.verdicts if _has_figure(verdict)])
-    _write(FORMATS[options.format](record, verdicts), options.output)
+    text = json.dumps(FORMATS[options.format](record, verdicts), indent=1) + "\n"
+    if options.output is None:
+        print(text, end="")
+    else:
+        write_text(options.output, text)
+        print(f"wrote {options.output}")
     if left_out:
         print(f"left out, without a figure: {left_out}", file=sys.stderr)
     return 0
@@ -48,20 +53,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _has_figure(verdict: VerdictRecord) -> bool:
     return verdict.outcome not in NO_EVIDENCE and verdict.value is not None
-
-
-def _write(document: object, output: Path | None) -> None:
-    text = json.dumps(document, indent=1) + "\n"
-    if output is None:
-        print(text, end="")
-        return
-    try:
-        write_atomically(output, text)
-    except OSError as error:
-        raise EnergyError(
-            f"`-o {output}` cannot be written ({error.strerror}); give a path that can"
-        ) from None
-    print(f"wrote {output}")
 
 
 def _distinct(verdicts: Sequence[VerdictRecord]) -> list[VerdictRecord]:

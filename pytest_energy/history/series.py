@@ -13,9 +13,9 @@ from sys import intern
 
 from pytest_energy.baselines import Baseline, Entry, baseline_path
 from pytest_energy.baselines.reading import read
-from pytest_energy.checks.policy import DEFAULT_LEVELS
-from pytest_energy.history.reading import Warn, read_measurements
+from pytest_energy.checks.policy import stored_levels
 from pytest_energy.history.record import Measurement, in_utc
+from pytest_energy.history.sessions import Warn, read_measurements
 from pytest_energy.history.store import open_store
 
 
@@ -200,7 +200,7 @@ def _accepted(series: Series, entry: Entry, *, real: bool) -> Series:
         begun(series, since),
         baseline=fmean(means) if known else None,
         baseline_sessions=len(rows),
-        tolerance=entry.tolerance or DEFAULT_LEVELS[entry.metric].tolerance,
+        tolerance=stored_levels(entry).tolerance,
     )
 
 

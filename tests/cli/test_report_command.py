@@ -11,7 +11,7 @@ import pytest
 
 from pytest_energy.cli import USAGE_ERROR, main
 from pytest_energy.history.record import Origin
-from pytest_energy.history.writing import append
+from pytest_energy.history.sessions import append
 from pytest_energy.results.json_codec import ReportedRun, as_document, read_document
 from report_support import LEVEL, full_run, gated, run
 
