@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -29,11 +28,6 @@ class Chart:
     data: tuple[Trace, ...]
     layout: dict[str, Any]
     note: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """What the page's script draws; figures that JSON has no word for become gaps."""
-        drawn: dict[str, Any] = _finite({"data": list(self.data), "layout": self.layout})
-        return drawn
 
 
 def colour(name: str, alpha: float = 1.0) -> str:
@@ -89,14 +83,6 @@ def dotted(y: float, shade: str) -> dict[str, Any]:
     """A dotted line at one height, across the plot."""
     across = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
     return {**across, "line": {"color": colour(shade), "width": 1, "dash": "dot"}}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def claim_chart(plot: Plot, key: str) -> Chart:

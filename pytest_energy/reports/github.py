@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import wording
 from pytest_energy.results import Comparison, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
@@ -37,7 +38,7 @@ def annotated(record: RunRecord) -> list[Annotation]:
     found += [
         _of_verdict(verdict)
         for verdict in wording.worst_first(record.verdicts)
-        if verdict.fails or verdict.outcome in wording.EXPLAINED
+        if verdict.fails or verdict.outcome in EXPLAINED
     ]
     return found
 

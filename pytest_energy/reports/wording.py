@@ -18,9 +18,6 @@ from pytest_energy.units import difference, quantity, quantity_with_uncertainty
 if TYPE_CHECKING:
     from pytest_energy.history.series import Series
 
-EXPLAINED = ("regression", "improvement", "inconclusive", "invalid", "missing")
-"""Outcomes whose reason a person needs to read."""
-
 
 @dataclass(frozen=True)
 class Look:
