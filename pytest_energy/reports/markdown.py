@@ -76,14 +76,8 @@ def _verdicts(record: RunRecord) -> str:
     if not ordered:
         return _warnings(record)
     rows = [
-        (
-            _marked(verdict.outcome, verdict.fails) + wording.caveat(verdict),
-            wording.name(verdict),
-            wording.value(verdict),
-            wording.baseline(verdict),
-            wording.change(verdict),
-        )
-        for verdict in ordered
+        (_marked(one.outcome, one.fails) + wording.caveat(one), *wording.cells(one))
+        for one in ordered
     ]
     headings = ("verdict", "benchmark", "value", "baseline", "change")
     verdicts = table(tables.TextTable(headings, rows, right=(2, 3, 4)))
@@ -129,17 +123,13 @@ def _environment(record: RunRecord) -> str:
     changed = tables.changed_environment(record)
     if changed.rows:
         parts += ["### What changed around it", table(changed)]
-    facts = {**_hardware(record), **record.environment}
-    if facts:
-        rows = [(name, str(value)) for name, value in facts.items()]
+    hardware = record.hardware
+    rows = [("hardware", str(hardware["key"]))] if "key" in hardware else []
+    rows += [(str(one["domain"]), str(one["name"])) for one in hardware.get("devices", ())]
+    rows += record.environment.items()
+    if rows:
         parts.append(folded("Environment", table(tables.TextTable(("", "now"), rows))))
     return "\n\n".join(parts)
-
-
-def _hardware(record: RunRecord) -> dict[str, str]:
-    devices = record.hardware.get("devices", ())
-    key = {"hardware": str(record.hardware["key"])} if "key" in record.hardware else {}
-    return key | {str(device["domain"]): str(device["name"]) for device in devices}
 
 
 def _cost(record: RunRecord, footprint: Footprint) -> str:

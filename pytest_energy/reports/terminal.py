@@ -96,7 +96,9 @@ def render(
         # A failed test has said its sentence above; what only informs says it here.
         explained = verdict.outcome in EXPLAINED or verdict.comparison is not None
         if verbose or (explained and not verdict.fails):
-            net = f" {_net(verdict)}" if verbose and verdict.net_value is not None else ""
+            net = ""
+            if verbose and verdict.net_value is not None:
+                net = f" (net of idle {wording.shown(verdict, verdict.net_value)})"
             say(f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}")
         if verdict.comparison is not None:
             say("\n".join(side_by_side(verdict, verdict.comparison)))
@@ -134,10 +136,7 @@ def _table(verdicts: Sequence[VerdictRecord]) -> Table:
     added = ["trained parameters"] if partly else []
     rows: list[tuple[str | Text, ...]] = [
         (
-            wording.name(verdict),
-            wording.value(verdict),
-            wording.baseline(verdict),
-            wording.change(verdict),
+            *wording.cells(verdict),
             *([wording.trained(verdict)] if partly else []),
             Text(verdict.outcome, style=wording.look(verdict.outcome).colour).append(
                 wording.caveat(verdict), style="default"
@@ -164,7 +163,3 @@ def _print_claim(console: Console, claim: ClaimRecord) -> None:
     for one in map(tables.noted, claim.tables):
         lines = [one.title, *tables.aligned(one.rows, one.headings, right=one.right), ""]
         console.print("\n".join(lines), markup=False, soft_wrap=True)
-
-
-def _net(verdict: VerdictRecord) -> str:
-    return f"(net of idle {wording.shown(verdict, verdict.net_value)})"

@@ -64,6 +64,11 @@ def change(verdict: VerdictRecord) -> str:
     return "" if verdict.change is None else difference(verdict.change, verdict.unit)
 
 
+def cells(verdict: VerdictRecord) -> tuple[str, str, str, str]:
+    """Name, value, baseline and change, as the row of a verdict shows them."""
+    return name(verdict), value(verdict), baseline(verdict), change(verdict)
+
+
 def shown(verdict: VerdictRecord, figure: float | None) -> str:
     """A figure in the verdict's unit."""
     return "" if figure is None else quantity(figure, verdict.unit)

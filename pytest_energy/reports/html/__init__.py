@@ -24,7 +24,7 @@ from pytest_energy.reports.markdown import sentence
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import ReportedRun
-from pytest_energy.units import difference, percent, quantity
+from pytest_energy.units import difference, percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -69,7 +69,7 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["sentence"] = _as_markup
-    called = (run_facts, verdict_facts, gauge, change_sentence, stale_sentence)
+    called = (change_sentence, difference, gauge, percent, stale_sentence)
     environment.globals.update(
         {each.__name__: each for each in called},
         explained=EXPLAINED,
@@ -171,42 +171,3 @@ def gauge(verdict: VerdictRecord) -> Gauge | None:
     half = min(50.0, 50 * tolerance / reach)
     at = 50 + 50 * max(-1.0, min(1.0, change / reach))
     return Gauge(round(50 - half, 2), round(2 * half, 2), round(at, 2))
-
-
-def run_facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
-    """Names and texts of what is to be known of a run."""
-    record = run.record
-    if "key" in record.hardware:
-        names = dict.fromkeys(str(each["name"]) for each in record.hardware.get("devices", ()))
-        yield "hardware", f"{record.hardware['key']} ({', '.join(names)})"
-    methods = dict.fromkeys(v.method for v in record.verdicts if v.method)
-    if methods:
-        yield "joules", ", ".join(methods)
-    if run.commit:
-        yield "commit", run.commit[:12]
-    yield "cost", f"{'' if record.cost.complete else 'at least '}{run.footprint.joules:,.0f} J"
-    if run.footprint.grams is not None:
-        yield "carbon", f"{run.footprint.grams:.2g} gCO2e"
-    yield "metered for", f"{record.cost.seconds:,.0f} s"
-
-
-def verdict_facts(verdict: VerdictRecord) -> Iterator[tuple[str, str | None]]:
-    """Names and texts of what is to be known of a verdict; what has no text is not known."""
-    unit, comparison = verdict.unit, verdict.comparison
-    yield from (("test", verdict.nodeid), ("metric", verdict.metric), ("joules", verdict.method))
-    if verdict.tolerance is not None and verdict.outcome not in ("measured", "recorded"):
-        yield "allowed", difference(verdict.tolerance, unit, signed=False)
-        if verdict.detect is not None:
-            yield "must be caught", difference(verdict.detect, unit, signed=False)
-    if verdict.net_value is not None:
-        yield "net of idle", quantity(verdict.net_value, unit)
-    yield "workload", verdict.workload
-    if verdict.parameters:
-        trained, total = verdict.parameters
-        yield "trains", f"{trained:,} of {total:,} parameters"
-    if comparison is not None:
-        yield "settled against" if comparison.settles else "compared with", comparison.reference
-        if comparison.within_pair_drift is not None:
-            yield "second window of a pair", percent(comparison.within_pair_drift, signed=True)
-        yield from (("note", note) for note in comparison.notes)
-    yield "warning", verdict.warning
