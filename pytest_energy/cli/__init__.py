@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=text)
         if given[:1] == [name]:  # the others need not be imported
             getattr(import_module(f"{__name__}.{module}"), f"add_{name}")(command)
-    options = parser.parse_args(given)
     try:
+        options = parser.parse_args(given)
         code: int = options.run(options)
     except EnergyError as error:
         print(f"pytest-energy: {error}", file=sys.stderr)
@@ -55,10 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def add_baselines_option(parser: argparse.ArgumentParser) -> None:
-    """Register `--baselines`, whose default is the folder `baselines` here."""
+def add_baselines_option(
+    parser: argparse.ArgumentParser, folder: Callable[[str], Path] = Path
+) -> None:
+    """Register `--baselines`, whose default is the folder `baselines` here, there or not."""
     parser.add_argument(
-        "--baselines", type=Path, default=Path("baselines"), help="folder of the baseline files"
+        "--baselines",
+        type=folder,
+        metavar="DIR",
+        default=Path("baselines"),
+        help="folder of the baseline files (baselines/)",
     )
 
 

@@ -8,10 +8,9 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
-from heapq import nlargest
 from pathlib import Path
 
-from pytest_energy.cli import Parser, write_text
+from pytest_energy.cli import Parser, add_baselines_option, write_text
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import drift_of
@@ -48,7 +47,7 @@ def add_drift(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy drift`."""
     parser.description = "Exit code: 0 no drift, 1 drift, 2 too few sessions to say, 4 bad input."
     _add_url(parser)
-    _add_baselines(parser)
+    add_baselines_option(parser, _existing)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the report as JSON, too")
     parser.add_argument("--hw", metavar="KEY", help="this hardware alone")
     parser.add_argument("--since", metavar="DATE", help="sessions from a date on (2026-11-24)")
@@ -68,7 +67,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         help="folder or URL of a history; without a RECORD.json its newest runs are shown as well "
         "(`energy_history` of the pytest configuration here)",
     )
-    _add_baselines(parser)
+    add_baselines_option(parser, _existing)
     parser.add_argument("-o", "--output", type=Path, default=_OUTPUT, help=f"the page ({_OUTPUT})")
     parser.set_defaults(run=run_report)
 
@@ -78,43 +77,44 @@ def _add_url(parser: argparse.ArgumentParser) -> None:
         "url",
         nargs="?",
         metavar="URL",
+        default=argparse.SUPPRESS,  # else it would undo `--history`
         help="folder or URL of the history (`energy_history` of the pytest configuration here)",
     )
-    parser.add_argument("--history", metavar="URL", dest="option_url", help="the same")
+    parser.add_argument("--history", metavar="URL", dest="url", help="the same")
 
 
-def _add_baselines(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--baselines", type=Path, metavar="DIR", help="folder of the baseline files (baselines/)"
-    )
+def _existing(folder: str) -> Path:
+    if not Path(folder).is_dir():
+        raise EnergyError(f"`--baselines={folder}` is no folder; give that of the baseline files")
+    return Path(folder)
 
 
 def run_list(options: argparse.Namespace) -> int:
     """Print the newest sessions, a line each, the newest at the end; always 0."""
-    url = _url_of(options)
+    url = options.url or _configured_url("its URL")
     if options.last < 1:
         raise EnergyError(f"`--last={options.last}` shows nothing; give 1 or more")
     store = _open_existing(url)
-    sessions: dict[str, tuple[str, str, str, str]] = {}
-    counts: Counter[str] = Counter()
-    for one in read_measurements(store, _warn, options.hw):
-        commit, branch = (one.commit or "")[:_COMMIT], one.branch or ""
-        sessions[one.session] = (one.date, one.hardware, commit, branch)
-        counts[one.session] += 1
-    if not sessions and (instead := _what_there_is(store, options.hw)):
+    figures = Counter(
+        (one.date, one.hardware, (one.commit or "")[:_COMMIT], one.branch or "", one.session)
+        for one in read_measurements(store, _warn, options.hw)
+    )
+    if not figures and (instead := _what_there_is(store, options.hw)):
         _warn(instead)
     rows = []
-    for session in reversed(nlargest(options.last, sessions, key=sessions.__getitem__)):
-        date, key, commit, branch = sessions[session]
-        rows.append((f"{date[:19]}Z", key, commit, counted(counts[session], "figure"), branch))
-    lines = [*aligned(rows), f"{counted(len(sessions), 'session')} with figures in {url}"]
+    for session in sorted(figures)[-options.last :]:
+        date, key, commit, branch, _ = session
+        rows.append((f"{date[:19]}Z", key, commit, counted(figures[session], "figure"), branch))
+    lines = [*aligned(rows), f"{counted(len(figures), 'session')} with figures in {url}"]
     print("\n".join(lines))
     return 0
 
 
 def run_compact(options: argparse.Namespace) -> int:
     """Write Parquet of the sessions that are JSON alone; always 0."""
-    done = compact(_open_existing(_url_of(options)), _warn, remove=options.remove)
+    done = compact(
+        _open_existing(options.url or _configured_url("its URL")), _warn, remove=options.remove
+    )
     for name in done.written:
         print(f"wrote {name}")
     print(f"{counted(done.sessions, 'session')} compacted")
@@ -125,7 +125,7 @@ def run_compact(options: argparse.Namespace) -> int:
 
 def run_drift(options: argparse.Namespace) -> int:
     """Print the report; 0 no drift, 1 drift, 2 too few sessions to say."""
-    url = _url_of(options)
+    url = options.url or _configured_url("its URL")
     try:
         since = in_utc(options.since) if options.since else None
     except ValueError:
@@ -133,8 +133,9 @@ def run_drift(options: argparse.Namespace) -> int:
     if options.json is not None:
         require_writable(options.json, "--json")
     store = _open_existing(url)
-    baselines = _baselines_folder(options.baselines)
-    found = drift_of(url, baselines, hardware=options.hw, since=since, branch=options.branch)
+    found = drift_of(
+        url, options.baselines, hardware=options.hw, since=since, branch=options.branch
+    )
     instead = None if found.series else _what_there_is(store, options.hw, options.branch)
     if instead:
         found = replace(found, warnings=(*found.warnings, instead))
@@ -154,7 +155,7 @@ def run_report(options: argparse.Namespace) -> int:
         url = _configured_url("a RECORD.json of `--energy-json` or `--history=URL`")
     if url is not None:
         store = _open_existing(url)
-        drift = drift_of(url, _baselines_folder(options.baselines))
+        drift = drift_of(url, options.baselines)
         runs = runs or _newest(store)
     write_text(options.output, render(runs, drift))
     print(f"wrote {options.output}: {headline(runs, drift)}")
@@ -174,11 +175,6 @@ def _newest(store: Store) -> list[ReportedRun]:
             with suppress(EnergyError):
                 found[hardware] = from_document(record.document, Path(name))
     return [found[hardware] for hardware in sorted(found)]
-
-
-def _url_of(options: argparse.Namespace) -> str:
-    given: str | None = options.url or options.option_url
-    return given or _configured_url("its URL")
 
 
 def _configured_url(wanted: str) -> str:
@@ -203,19 +199,12 @@ def _open_existing(url: str) -> Store:
     return open_store(url)
 
 
-def _baselines_folder(given: Path | None) -> Path:
-    """The folder of the baseline files: `baselines` if none was given, which need not be there."""
-    if given is not None and not given.is_dir():
-        raise EnergyError(f"`--baselines={given}` is no folder; give that of the baseline files")
-    return given or Path("baselines")
-
-
 def _what_there_is(store: Store, hardware: str | None, branch: str | None = None) -> str | None:
     """What a history has instead, if no session at all is of a hardware or a branch.
 
     To be called if nothing was found: it reads the history once more.
     """
-    seen = [(one.hardware, one.branch) for one in read_measurements(store, lambda _: None)]
+    seen = {(one.hardware, one.branch) for one in read_measurements(store, lambda _: None)}
     if not seen:
         return (
             f"`{store.url}` holds no session with figures; is it what `--energy-history` writes to?"

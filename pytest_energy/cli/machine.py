@@ -64,8 +64,7 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
 def run_doctor(options: argparse.Namespace) -> int:
     """Print each meter with its state, then the machine; 1 if no meter works."""
     probes = probe_meters()
-    states = [f"works, {probe.method}" if probe.works else "no" for probe in probes]
-    rows = [(probe.name, state, probe.detail) for probe, state in zip(probes, states, strict=True)]
+    rows = [(one.name, f"works, {one.method}" if one.works else "no", one.detail) for one in probes]
     print("meters")
     print("\n".join(aligned(rows, indent=2)))
     if not any(probe.works for probe in probes):

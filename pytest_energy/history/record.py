@@ -243,10 +243,9 @@ def _rates(windows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def _usable(value: object, unit: str) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return False
-    return value < 1 if unit == FRACTION else value > 0  # type: ignore[operator]
+    return value < 1 if unit == FRACTION else value > 0
 
 
 def _device(devices: Sequence[Mapping[str, Any]], host: object) -> str | None:

@@ -189,4 +189,4 @@ def test_the_baselines_folder_gives_the_band() -> None:
 
     assert main(["report", "--history", "history"]) == 0
 
-    assert '"y0": 10.0, "y1": 10.0' in Path("report.html").read_text(encoding="utf-8")
+    assert '"y0":10.0,"y1":10.0' in Path("report.html").read_text(encoding="utf-8")
