@@ -28,7 +28,7 @@ from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.gate.gates import PairedGate
 from pytest_energy.gate.sentences import LOCK_IN, QUIETER_OR_MORE, THE_BASE, sentence
 from pytest_energy.metering import Window
-from pytest_energy.results import Side, VerdictRecord
+from pytest_energy.results import ComparisonRecord, Side, VerdictRecord
 from pytest_energy.units import FRACTION
 
 _MUST_AGREE = ("task", "model", "architecture", "data", "seed", "lora")

@@ -59,7 +59,7 @@ class BaselineStore:
     @cached_property
     def budget(self) -> Budget:
         """Tokens of a window and at most so many a batch: option, else file, else default."""
-        default = CPU_BUDGET if self.device.hardware.key == "cpu" else GPU_BUDGET
+        default = default_budget(self.device.hardware.key)
         stored = self.baseline
         if stored is not None:
             default = Budget(
@@ -134,9 +134,7 @@ class BaselineStore:
         return baselines.baseline_path(folder, self.device.hardware.key)
 
     def _header(self) -> Header:
-        hardware, budget = self.device.hardware, self.budget
-        match = tuple(f"{name}*" for name in hardware.names)
-        return Header(hardware.key, match, budget.tokens, budget.max_tokens_per_batch)
+        return Header.of(self.device.hardware, self.budget)
 
     def _write_own(self) -> None:
         """An unreadable file of earlier runs is begun anew."""
@@ -152,6 +150,11 @@ class BaselineStore:
             _write(path, self._header(), again, "replace")
         if more:
             _write(path, self._header(), more, "append")
+
+
+def default_budget(key: str) -> Budget:
+    """What a window costs on a hardware unless its file or an option says otherwise."""
+    return CPU_BUDGET if key == "cpu" else GPU_BUDGET
 
 
 def _write(path: Path, header: Header, items: list[Recording], mode: UpdateMode) -> str:

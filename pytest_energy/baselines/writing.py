@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
     from tomlkit.items import InlineTable, Table
 
+    from pytest_energy.metering.hardware import Budget, Hardware
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -40,6 +42,12 @@ class Header:
     match: tuple[str, ...]
     tokens_per_window: int
     max_tokens_per_batch: int | None = None
+
+    @classmethod
+    def of(cls, hardware: Hardware, budget: Budget) -> Header:
+        """The table of a hardware whose windows have a budget."""
+        match = tuple(f"{name}*" for name in hardware.names)
+        return cls(hardware.key, match, budget.tokens, budget.max_tokens_per_batch)
 
 
 def updated(

@@ -81,6 +81,12 @@ class Levels:
 DEFAULT_LEVELS = {"joules_per_token": Levels(0.02, 0.05), "savings": Levels(0.01, 0.03)}
 
 
+def stored_levels(entry: Entry) -> Levels:
+    """What a baseline's entry says, the default where it says nothing."""
+    default = DEFAULT_LEVELS[entry.metric]
+    return Levels(entry.tolerance or default.tolerance, entry.detect or default.detect)
+
+
 def levels(
     metric: str, asked: TestSettings, settings: Settings | None, entry: Entry | None
 ) -> Levels:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.files import write_atomically
 
 USAGE_ERROR = 4
 """Exit code for bad input, as pytest's own."""
 
 COMMANDS = {
-    "doctor": "which meters work here, and what machine this is",
-    "baselines": "list, check, compare and tidy baselines",
-    "estimate": "kWh, gCO2e, money and hours of a full run",
-    "calibrate": "fit joules at the wall to the device's joules",
-    "export": "a run's figures for tools that keep them",
-    "drift": "which figures moved over the sessions of a history, since when and why",
-    "history": "list sessions, or compact them to Parquet",
-    "report": "a page of runs, and of what a history says of them over time",
+    "doctor": ("machine", "which meters work here, and what machine this is"),
+    "baselines": ("baselines", "list, check, compare and tidy baselines"),
+    "estimate": ("estimate", "kWh, gCO2e, money and hours of a full run"),
+    "calibrate": ("machine", "fit joules at the wall to the device's joules"),
+    "export": ("export", "a run's figures for tools that keep them"),
+    "drift": ("history", "which figures moved over the sessions of a history, since when and why"),
+    "history": ("history", "list sessions, or compact them to Parquet"),
+    "report": ("history", "a page of runs, and of what a history says of them over time"),
 }
-"""Each command is the module of its name, whose `add` registers its arguments and its `run`."""
+"""The module of each command, whose `add_NAME` registers its arguments and `run`; what it does."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="pytest-energy", description="Energy as a tested property.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for name, text in COMMANDS.items():
+    for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if given[:1] == [name]:  # the others need not be imported
-            import_module(f"{__name__}.{name}").add(command)
-    options = parser.parse_args(given)
+            getattr(import_module(f"{__name__}.{module}"), f"add_{name}")(command)
     try:
+        options = parser.parse_args(given)
         code: int = options.run(options)
     except EnergyError as error:
         print(f"pytest-energy: {error}", file=sys.stderr)
@@ -54,8 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def add_baselines_option(parser: argparse.ArgumentParser) -> None:
-    """Register `--baselines`, whose default is the folder `baselines` here."""
+def add_baselines_option(
+    parser: argparse.ArgumentParser, folder: Callable[[str], Path] = Path
+) -> None:
+    """Register `--baselines`, whose default is the folder `baselines` here, there or not."""
     parser.add_argument(
-        "--baselines", type=Path, default=Path("baselines"), help="folder of the baseline files"
+        "--baselines",
+        type=folder,
+        metavar="DIR",
+        default=Path("baselines"),
+        help="folder of the baseline files (baselines/)",
     )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's text; raises `EnergyError` that names the file."""
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise EnergyError(
+            f"`{path}` cannot be written ({error.strerror}); give a path that can"
+        ) from None

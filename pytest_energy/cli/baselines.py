@@ -11,16 +11,17 @@ from statistics import fmean
 from pytest_energy.baselines import Band, Baseline, Entry, pooled_of, sessions_of
 from pytest_energy.baselines.reading import read
 from pytest_energy.baselines.writing import pruned
-from pytest_energy.checks.policy import DEFAULT_LEVELS, Levels
+from pytest_energy.checks.policy import stored_levels
+from pytest_energy.cli import write_text
 from pytest_energy.errors import BaselineError, EnergyError
-from pytest_energy.files import unified_diff, write_atomically
+from pytest_energy.files import unified_diff
 from pytest_energy.gate.sentences import gap_warning, smallest_gap
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
 from pytest_energy.units import FRACTION, difference, quantity
 
 
-def add(parser: argparse.ArgumentParser) -> None:
+def add_baselines(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
     parser.add_argument(
         "paths",
@@ -119,7 +120,7 @@ def prune(paths: Sequence[Path]) -> int:
         if new == old:
             print(f"{path}: nothing to remove")
             continue
-        write_atomically(path, new)
+        write_text(path, new)
         print(unified_diff(old, new, path.name))
     return 0
 
@@ -133,7 +134,7 @@ def _row(stored: Baseline, entry: Entry) -> list[str]:
     if mean is None:
         return [entry.metric, entry.id, "no sessions", "", "", ""]
     unit = _unit(entry.metric)
-    pooled, tolerance = pooled_of(stored, entry), _levels(entry).tolerance
+    pooled, tolerance = pooled_of(stored, entry), stored_levels(entry).tolerance
     gap = smallest_gap(sessions_of(entry), pooled=pooled, tolerance=tolerance)
     told = difference(gap, unit, signed=False) if math.isfinite(gap) else "nothing yet"
     return [
@@ -153,15 +154,10 @@ def _claim(name: str, key: str, claim: Band) -> list[str]:
     return [name, key, band, kind, f"source: {claim.source}"]
 
 
-def _levels(entry: Entry) -> Levels:
-    default = DEFAULT_LEVELS[entry.metric]
-    return Levels(entry.tolerance or default.tolerance, entry.detect or default.detect)
-
-
 def _warning(stored: Baseline, entry: Entry) -> str | None:
     if not entry.sessions:
         return None
-    levels, pooled = _levels(entry), pooled_of(stored, entry)
+    levels, pooled = stored_levels(entry), pooled_of(stored, entry)
     return gap_warning(sessions_of(entry), levels.tolerance, levels.detect, pooled=pooled)
 
 
@@ -169,7 +165,7 @@ def _faults(stored: Baseline) -> Iterator[str]:
     named = set()
     for entry in stored.entries.values():
         where = f'{entry.metric}."{entry.id}"'
-        levels = _levels(entry)
+        levels = stored_levels(entry)
         if not entry.sessions:
             yield f"`{where}` has no sessions; record one, or `pytest-energy baselines --prune`"
         if levels.detect <= levels.tolerance:

@@ -26,7 +26,7 @@ from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
 _NO_GRID = "install `codecarbon` for gCO2e"
 
 
-def add(parser: argparse.ArgumentParser) -> None:
+def add_estimate(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
     parser.add_argument("task", metavar="TASK", help="a task such as `sst2`, or `all`")
     parser.add_argument("--hw", metavar="KEY", required=True, help="hardware with a baseline")

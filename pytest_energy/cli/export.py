@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_energy.cli import write_text
 from pytest_energy.errors import EnergyError
-from pytest_energy.files import write_atomically
-from pytest_energy.history.record import NO_EVIDENCE
+from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.json_codec import read_document
 
@@ -21,7 +21,7 @@ _LONGEST_NAME = 1024
 """Characters of a name that Bencher takes."""
 
 
-def add(parser: argparse.ArgumentParser) -> None:
+def add_export(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
     parser.add_argument("record", metavar="RECORD.json", type=Path, help="what --energy-json wrote")
     parser.add_argument("--format", required=True, choices=FORMATS, help="whose format")
@@ -32,36 +32,28 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the figures of a `--energy-json` document; what has none is named on stderr."""
     record = read_document(options.record).record
-    without = [verdict for verdict in record.verdicts if not _has_figure(verdict)]
+    measured = [
+        verdict
+        for verdict in record.verdicts
+        if verdict.outcome not in NO_EVIDENCE and verdict.value is not None
+    ]
+    without = [verdict for verdict in record.verdicts if verdict not in measured]
     left_out = ", ".join(f"{verdict.id} ({verdict.outcome})" for verdict in without)
-    if len(without) == len(record.verdicts):
+    if not measured:
         raise EnergyError(
             f"`{options.record}` holds no figure to export: {left_out or 'nothing was metered'}; "
             f"run the tests until one is measured"
         )
-    verdicts = _distinct([verdict for verdict in record.verdicts if _has_figure(verdict)])
-    _write(FORMATS[options.format](record, verdicts), options.output)
+    verdicts = _distinct(measured)
+    text = json.dumps(FORMATS[options.format](record, verdicts), indent=1) + "\n"
+    if options.output is None:
+        print(text, end="")
+    else:
+        write_text(options.output, text)
+        print(f"wrote {options.output}")
     if left_out:
         print(f"left out, without a figure: {left_out}", file=sys.stderr)
     return 0
-
-
-def _has_figure(verdict: VerdictRecord) -> bool:
-    return verdict.outcome not in NO_EVIDENCE and verdict.value is not None
-
-
-def _write(document: object, output: Path | None) -> None:
-    text = json.dumps(document, indent=1) + "\n"
-    if output is None:
-        print(text, end="")
-        return
-    try:
-        write_atomically(output, text)
-    except OSError as error:
-        raise EnergyError(
-            f"`-o {output}` cannot be written ({error.strerror}); give a path that can"
-        ) from None
-    print(f"wrote {output}")
 
 
 def _distinct(verdicts: Sequence[VerdictRecord]) -> list[VerdictRecord]:
@@ -70,11 +62,10 @@ def _distinct(verdicts: Sequence[VerdictRecord]) -> list[VerdictRecord]:
     seen: Counter[tuple[str, str]] = Counter()
     found = []
     for verdict in verdicts:
-        name, metric = verdict.id, verdict.metric
-        if names[name, metric] > 1:
-            name = f"{name} ({verdict.nodeid})"
-        seen[name, metric] += 1
-        number = seen[name, metric]
+        alone = names[verdict.id, verdict.metric] == 1
+        name = verdict.id if alone else f"{verdict.id} ({verdict.nodeid})"
+        seen[name, verdict.metric] += 1
+        number = seen[name, verdict.metric]
         found.append(replace(verdict, id=name if number == 1 else f"{name} ({number})"))
     return found
 
@@ -83,22 +74,13 @@ def bencher(_record: RunRecord, verdicts: Sequence[VerdictRecord]) -> dict[str, 
     """Measures by benchmark; the hardware is Bencher's test bed, which its command line names."""
     found: dict[str, dict[str, Any]] = {}
     for verdict in verdicts:
-        measures = found.setdefault(verdict.id[-_LONGEST_NAME:], {})
-        measures[_measure(verdict)] = _bounded(verdict)
+        slug = verdict.metric.replace("_", "-")
+        # Modelled joules are a measure of their own.
+        measure = f"{slug}-modelled" if verdict.method == "modelled" else slug
+        value, half = verdict.value or 0.0, verdict.uncertainty
+        bounds = {} if half is None else {"lower_value": value - half, "upper_value": value + half}
+        found.setdefault(verdict.id[-_LONGEST_NAME:], {})[measure] = {"value": value, **bounds}
     return found
-
-
-def _measure(verdict: VerdictRecord) -> str:
-    """A slug of the measure; modelled joules are a measure of their own."""
-    slug = verdict.metric.replace("_", "-")
-    return f"{slug}-modelled" if verdict.method == "modelled" else slug
-
-
-def _bounded(verdict: VerdictRecord) -> dict[str, float | None]:
-    value, half = verdict.value or 0.0, verdict.uncertainty
-    if half is None:
-        return {"value": value}
-    return {"value": value, "lower_value": value - half, "upper_value": value + half}
 
 
 def github_action_benchmark(

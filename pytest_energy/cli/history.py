@@ -1,57 +1,183 @@
-"""`pytest-energy history`: list and compact sessions; which history a command is given."""
+"""`pytest-energy history`, `drift` and `report`: what a history holds, and what it says."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from heapq import nlargest
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from pytest_energy.cli import Parser
+from pytest_energy.cli import Parser, add_baselines_option, write_text
 from pytest_energy.errors import EnergyError
-from pytest_energy.history.reading import read_measurements
+from pytest_energy.files import require_writable
+from pytest_energy.history.drift import drift_of
+from pytest_energy.history.record import in_utc
+from pytest_energy.history.sessions import compact, read_measurements, read_records, record_names
 from pytest_energy.history.store import HistoryError, Store, is_local, local_path, open_store
-from pytest_energy.history.writing import compact
+from pytest_energy.reports.drift import as_document, as_text
+from pytest_energy.reports.html import headline, render, require_page_libraries
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
+from pytest_energy.results.json_codec import ReportedRun, from_document, read_document
 
 _COMMIT = 10
+_OUTPUT = Path("report.html")
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Register the arguments."""
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments of `pytest-energy history`."""
     what = parser.add_subparsers(required=True, metavar="WHAT", parser_class=Parser)
     listing = what.add_parser("list", help="one line a session")
-    add_url(listing)
+    _add_url(listing)
     listing.add_argument("--hw", metavar="KEY", help="this hardware alone")
     listing.add_argument("--last", metavar="N", type=int, default=20, help="newest shown (20)")
     listing.set_defaults(run=run_list)
     packing = what.add_parser("compact", help="write Parquet of what is still single JSON files")
-    add_url(packing)
+    _add_url(packing)
     packing.add_argument(
         "--remove", action="store_true", help="delete the JSON that a Parquet file holds in full"
     )
     packing.set_defaults(run=run_compact)
 
 
-def add_url(parser: argparse.ArgumentParser) -> None:
-    """Register the arguments that name a history."""
+def add_drift(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments of `pytest-energy drift`."""
+    parser.description = "Exit code: 0 no drift, 1 drift, 2 too few sessions to say, 4 bad input."
+    _add_url(parser)
+    add_baselines_option(parser, _existing)
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the report as JSON, too")
+    parser.add_argument("--hw", metavar="KEY", help="this hardware alone")
+    parser.add_argument("--since", metavar="DATE", help="sessions from a date on (2026-11-24)")
+    parser.add_argument("--branch", metavar="NAME", help="sessions of a branch alone, as `main`")
+    parser.set_defaults(run=run_drift)
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments of `pytest-energy report`."""
+    parser.description = "Writes one HTML file that fetches nothing."
+    parser.add_argument(
+        "records", nargs="*", type=Path, metavar="RECORD.json", help="files of `--energy-json`"
+    )
+    parser.add_argument(
+        "--history",
+        metavar="URL",
+        help="folder or URL of a history; without a RECORD.json its newest runs are shown as well "
+        "(`energy_history` of the pytest configuration here)",
+    )
+    add_baselines_option(parser, _existing)
+    parser.add_argument("-o", "--output", type=Path, default=_OUTPUT, help=f"the page ({_OUTPUT})")
+    parser.set_defaults(run=run_report)
+
+
+def _add_url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "url",
         nargs="?",
         metavar="URL",
+        default=argparse.SUPPRESS,  # else it would undo `--history`
         help="folder or URL of the history (`energy_history` of the pytest configuration here)",
     )
-    parser.add_argument("--history", metavar="URL", dest="option_url", help="the same")
+    parser.add_argument("--history", metavar="URL", dest="url", help="the same")
 
 
-def url_of(options: argparse.Namespace) -> str:
-    """The history that was given, else the configured one; raises `HistoryError` without."""
-    given: str | None = options.url or options.option_url
-    return given or configured_url("its URL")
+def _existing(folder: str) -> Path:
+    if not Path(folder).is_dir():
+        raise EnergyError(f"`--baselines={folder}` is no folder; give that of the baseline files")
+    return Path(folder)
 
 
-def configured_url(wanted: str) -> str:
+def run_list(options: argparse.Namespace) -> int:
+    """Print the newest sessions, a line each, the newest at the end; always 0."""
+    url = options.url or _configured_url("its URL")
+    if options.last < 1:
+        raise EnergyError(f"`--last={options.last}` shows nothing; give 1 or more")
+    store = _open_existing(url)
+    figures = Counter(
+        (one.date, one.hardware, (one.commit or "")[:_COMMIT], one.branch or "", one.session)
+        for one in read_measurements(store, _warn, options.hw)
+    )
+    if not figures and (instead := _what_there_is(store, options.hw)):
+        _warn(instead)
+    rows = []
+    for session in sorted(figures)[-options.last :]:
+        date, key, commit, branch, _ = session
+        rows.append((f"{date[:19]}Z", key, commit, counted(figures[session], "figure"), branch))
+    lines = [*aligned(rows), f"{counted(len(figures), 'session')} with figures in {url}"]
+    print("\n".join(lines))
+    return 0
+
+
+def run_compact(options: argparse.Namespace) -> int:
+    """Write Parquet of the sessions that are JSON alone; always 0."""
+    done = compact(
+        _open_existing(options.url or _configured_url("its URL")), _warn, remove=options.remove
+    )
+    for name in done.written:
+        print(f"wrote {name}")
+    print(f"{counted(done.sessions, 'session')} compacted")
+    if options.remove:
+        print(f"{done.removed} JSON files removed; Parquet holds all that was in them")
+    return 0
+
+
+def run_drift(options: argparse.Namespace) -> int:
+    """Print the report; 0 no drift, 1 drift, 2 too few sessions to say."""
+    url = options.url or _configured_url("its URL")
+    try:
+        since = in_utc(options.since) if options.since else None
+    except ValueError:
+        raise EnergyError(f"`--since={options.since}` is no date; write it as 2026-11-24") from None
+    if options.json is not None:
+        require_writable(options.json, "--json")
+    store = _open_existing(url)
+    found = drift_of(
+        url, options.baselines, hardware=options.hw, since=since, branch=options.branch
+    )
+    instead = None if found.series else _what_there_is(store, options.hw, options.branch)
+    if instead:
+        found = replace(found, warnings=(*found.warnings, instead))
+    print(as_text(found))
+    if options.json is not None:
+        write_text(options.json, json.dumps(as_document(found), indent=1) + "\n")
+    return found.exit_code
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Write the page and say what is in it; always 0."""
+    require_page_libraries("pytest-energy report")
+    require_writable(options.output, "--output")
+    runs = [read_document(path) for path in options.records]
+    url, drift = options.history, None
+    if url is None and not runs:
+        url = _configured_url("a RECORD.json of `--energy-json` or `--history=URL`")
+    if url is not None:
+        store = _open_existing(url)
+        drift = drift_of(url, options.baselines)
+        runs = runs or _newest(store)
+    write_text(options.output, render(runs, drift))
+    print(f"wrote {options.output}: {headline(runs, drift)}")
+    return 0
+
+
+def _newest(store: Store) -> list[ReportedRun]:
+    """The newest run of each hardware whose record can be read."""
+    found: dict[str, ReportedRun] = {}
+    # Names of records begin with their time.
+    for name in sorted(record_names(store), key=lambda name: name.rpartition("/")[2], reverse=True):
+        hardware = name.partition("/")[0]
+        if hardware in found:
+            continue
+        # What cannot be read was warned of when the series were.
+        for record in read_records(store, [name], lambda _: None):
+            with suppress(EnergyError):
+                found[hardware] = from_document(record.document, Path(name))
+    return [found[hardware] for hardware in sorted(found)]
+
+
+def _configured_url(wanted: str) -> str:
     """The history that pytest is configured with here; without, an error asks for `wanted`."""
     from pytest_energy.plugin.configured import configured  # pytest is slow to import
 
@@ -64,7 +190,7 @@ def configured_url(wanted: str) -> str:
     return url
 
 
-def open_existing(url: str) -> Store:
+def _open_existing(url: str) -> Store:
     """The store of a history; a local one must be there, else its name is misspelt."""
     if is_local(url) and not local_path(url).is_dir():
         raise HistoryError(
@@ -73,19 +199,12 @@ def open_existing(url: str) -> Store:
     return open_store(url)
 
 
-def baselines_folder(given: Path | None) -> Path:
-    """The folder of the baseline files: `baselines` if none was given, which need not be there."""
-    if given is not None and not given.is_dir():
-        raise EnergyError(f"`--baselines={given}` is no folder; give that of the baseline files")
-    return given or Path("baselines")
-
-
-def what_there_is(store: Store, hardware: str | None, branch: str | None = None) -> str | None:
+def _what_there_is(store: Store, hardware: str | None, branch: str | None = None) -> str | None:
     """What a history has instead, if no session at all is of a hardware or a branch.
 
     To be called if nothing was found: it reads the history once more.
     """
-    seen = [(one.hardware, one.branch) for one in read_measurements(store, lambda _: None)]
+    seen = {(one.hardware, one.branch) for one in read_measurements(store, lambda _: None)}
     if not seen:
         return (
             f"`{store.url}` holds no session with figures; is it what `--energy-history` writes to?"
@@ -98,41 +217,6 @@ def what_there_is(store: Store, hardware: str | None, branch: str | None = None)
         if value is not None and value not in known and names:
             return f"`{option}={value}`: no session is of it; there are those of {names}"
     return None
-
-
-def run_list(options: argparse.Namespace) -> int:
-    """Print the newest sessions, a line each, the newest at the end; always 0."""
-    url = url_of(options)
-    if options.last < 1:
-        raise EnergyError(f"`--last={options.last}` shows nothing; give 1 or more")
-    store = open_existing(url)
-    sessions: dict[str, tuple[str, str, str, str]] = {}
-    counts: dict[str, int] = {}
-    for one in read_measurements(store, _warn, options.hw):
-        commit, branch = (one.commit or "")[:_COMMIT], one.branch or ""
-        sessions[one.session] = (one.date, one.hardware, commit, branch)
-        counts[one.session] = counts.get(one.session, 0) + 1
-    if not sessions and (instead := what_there_is(store, options.hw)):
-        _warn(instead)
-    newest = nlargest(options.last, sessions, key=sessions.__getitem__)
-    rows = []
-    for session in reversed(newest):
-        date, key, commit, branch = sessions[session]
-        rows.append((f"{date[:19]}Z", key, commit, counted(counts[session], "figure"), branch))
-    lines = [*aligned(rows), f"{counted(len(sessions), 'session')} with figures in {url}"]
-    print("\n".join(lines))
-    return 0
-
-
-def run_compact(options: argparse.Namespace) -> int:
-    """Write Parquet of the sessions that are JSON alone; always 0."""
-    done = compact(open_existing(url_of(options)), _warn, remove=options.remove)
-    for name in done.written:
-        print(f"wrote {name}")
-    print(f"{counted(done.sessions, 'session')} compacted")
-    if options.remove:
-        print(f"{done.removed} JSON files removed; Parquet holds all that was in them")
-    return 0
 
 
 def _warn(text: str) -> None:

@@ -8,13 +8,14 @@ import os
 import socket
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.units import FRACTION
 
 
@@ -131,10 +132,6 @@ def _safe(key: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in key).lstrip(".") or "unknown"
 
 
-NO_EVIDENCE = ("invalid", "missing")
-"""Outcomes without a figure to keep."""
-
-
 class ForeignRecordError(ValueError):
     """A file is no record of a session that this version reads; says why."""
 
@@ -186,25 +183,20 @@ def parse(content: bytes) -> dict[str, Any]:
 def measurements_of(document: Mapping[str, Any]) -> list[Measurement]:
     """All measurements of a record; raises `ForeignRecordError` if the record is damaged."""
     try:
-        return list(_measurements(document))
+        hardware, environment = document["hardware"], document["environment"]
+        shared = {
+            "session": str(document["session"]),
+            "date": in_utc(_text(document["date"])),
+            "hardware": _text(hardware["key"]),
+            "device": _device(hardware["devices"], document.get("host")),
+            "commit": document.get("commit"),
+            "branch": document.get("branch"),
+            "environment": json.dumps(dict(sorted(environment.items()))),
+        }
+        found = (_measurement(verdict, shared) for verdict in document["verdicts"])
+        return [one for one in found if one is not None]
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ForeignRecordError(f"damaged ({type(error).__name__}: {error})") from None
-
-
-def _measurements(document: Mapping[str, Any]) -> Iterator[Measurement]:
-    hardware, environment = document["hardware"], document["environment"]
-    shared = {
-        "session": str(document["session"]),
-        "date": in_utc(_text(document["date"])),
-        "hardware": _text(hardware["key"]),
-        "device": _device(hardware["devices"], document.get("host")),
-        "commit": document.get("commit"),
-        "branch": document.get("branch"),
-        "environment": json.dumps(dict(sorted(environment.items()))),
-    }
-    for verdict in document["verdicts"]:
-        if measurement := _measurement(verdict, shared):
-            yield measurement
 
 
 def _measurement(verdict: Mapping[str, Any], shared: Mapping[str, Any]) -> Measurement | None:
@@ -251,10 +243,9 @@ def _rates(windows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def _usable(value: object, unit: str) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return False
-    return value < 1 if unit == FRACTION else value > 0  # type: ignore[operator]
+    return value < 1 if unit == FRACTION else value > 0
 
 
 def _device(devices: Sequence[Mapping[str, Any]], host: object) -> str | None:

@@ -13,9 +13,9 @@ from sys import intern
 
 from pytest_energy.baselines import Baseline, Entry, baseline_path
 from pytest_energy.baselines.reading import read
-from pytest_energy.checks.policy import DEFAULT_LEVELS
-from pytest_energy.history.reading import Warn, read_measurements
+from pytest_energy.checks.policy import stored_levels
 from pytest_energy.history.record import Measurement, in_utc
+from pytest_energy.history.sessions import Warn, read_measurements
 from pytest_energy.history.store import open_store
 
 
@@ -155,9 +155,8 @@ def _series(latest: Measurement, points: list[Point]) -> list[Series]:
         method=latest.method,
     )
     paddings = [point.padding_overhead for point in points if point.padding_overhead]
-    if latest.metric != "joules_per_token" or len(paddings) < len(points):
-        return [one]
-    if max(paddings) / min(paddings) - 1 <= PADDING_VARIES:
+    known = latest.metric == "joules_per_token" and len(paddings) == len(points)
+    if not known or max(paddings) / min(paddings) - 1 <= PADDING_VARIES:
         return [one]
     real = tuple(replace(p, value=p.value * (p.padding_overhead or 1.0)) for p in points)
     other = replace(
@@ -177,17 +176,14 @@ def with_baselines(series: Iterable[Series], folder: Path) -> Iterator[Series]:
         real = one.metric == "joules_per_real_token"
         name = "joules_per_token" if real else one.metric
         entry = stored.entries.get((name, one.id)) if stored else None
-        yield _accepted(one, entry, real=real) if entry and _same_work(one, entry) else one
+        same_work = entry and entry.sessions and one.workload in (None, entry.workload)
+        yield _accepted(one, entry, real=real) if entry and same_work else one
 
 
 def begun(series: Series, since: str) -> Series:
     """The series without its sessions before a date (ISO, UTC)."""
     points = tuple(point for point in series.points if point.date >= since)
     return replace(series, points=points, since=since)
-
-
-def _same_work(series: Series, entry: Entry) -> bool:
-    return bool(entry.sessions) and series.workload in (None, entry.workload)
 
 
 def _accepted(series: Series, entry: Entry, *, real: bool) -> Series:
@@ -200,7 +196,7 @@ def _accepted(series: Series, entry: Entry, *, real: bool) -> Series:
         begun(series, since),
         baseline=fmean(means) if known else None,
         baseline_sessions=len(rows),
-        tolerance=entry.tolerance or DEFAULT_LEVELS[entry.metric].tolerance,
+        tolerance=stored_levels(entry).tolerance,
     )
 
 

@@ -120,7 +120,16 @@ class RemoteStore:
 
     def names(self) -> Iterator[str]:
         """All files, as of a local folder."""
-        yield from self._below(self._root)
+        folders = [self._root]
+        while folders:
+            for entry in self._listed(folders.pop()):
+                path = str(entry["name"])
+                if PurePosixPath(path).name.startswith("."):
+                    continue
+                if entry["type"] == "directory":
+                    folders.append(path)
+                else:
+                    yield path.strip("/").removeprefix(self._root.strip("/")).strip("/")
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Content]]:
         """Names and contents as of a local folder, fetched some hundred at a time."""
@@ -147,16 +156,6 @@ class RemoteStore:
         """Delete files."""
         for name in names:
             self._files.rm_file(self._path(name))
-
-    def _below(self, folder: str) -> Iterator[str]:
-        for entry in self._listed(folder):
-            path = str(entry["name"])
-            if PurePosixPath(path).name.startswith("."):
-                continue
-            if entry["type"] == "directory":
-                yield from self._below(path)
-            else:
-                yield path.strip("/").removeprefix(self._root.strip("/")).strip("/")
 
     def _listed(self, folder: str) -> list[dict[str, Any]]:
         try:

@@ -266,7 +266,7 @@ class EnergyPlugin:
         settings = self._settings
         if settings.history is None or not record.figures or self._origin is None:
             return
-        from pytest_energy.history.writing import append
+        from pytest_energy.history.sessions import append
         from pytest_energy.results.json_codec import as_document
 
         document = as_document(record, settings.region)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pytest_energy.gate import TracePoint
 from pytest_energy.metering import Window
+from pytest_energy.outcomes import MOVED
 from pytest_energy.results import ComparisonRecord, VerdictRecord
 from pytest_energy.results.claims import Plot, Series
 from pytest_energy.units import FRACTION, difference, prefix
@@ -22,18 +22,16 @@ PALETTE = ("series-1", "series-2", "series-3", "series-4", "series-5", "series-6
 
 @dataclass(frozen=True)
 class Chart:
-    """One plot with its caption; `data` and `layout` are Plotly's, `key` is unique in a page."""
+    """One plot with its caption; `data` and `layout` are Plotly's, `key` is unique in a page.
+
+    The page's script adds to a layout what all charts share.
+    """
 
     key: str
     title: str
     data: tuple[Trace, ...]
     layout: dict[str, Any]
     note: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """What the page's script draws; figures that JSON has no word for become gaps."""
-        drawn: dict[str, Any] = _finite({"data": list(self.data), "layout": self.layout})
-        return drawn
 
 
 def colour(name: str, alpha: float = 1.0) -> str:
@@ -50,11 +48,6 @@ def plain(text: str) -> str:
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """An axis that a finger on a phone scrolls past instead of zooming."""
     return {"title": {"text": title}, "fixedrange": True, "zeroline": False, **more}
-
-
-def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A layout of two axes; the page's script adds what all charts share."""
-    return {"xaxis": x, "yaxis": y, **more}
 
 
 def line(name: str, x: Sequence[Any], y: Sequence[Any], shade: str, **more: Any) -> Trace:
@@ -91,22 +84,14 @@ def dotted(y: float, shade: str) -> dict[str, Any]:
     return {**across, "line": {"color": colour(shade), "width": 1, "dash": "dot"}}
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def claim_chart(plot: Plot, key: str) -> Chart:
     """A plot of a claim; lines without marks, points as marks."""
     kind = {"type": "log"} if plot.logarithmic else {}
-    shown = layout(
-        axis(plain(plot.x_name), **kind),
-        axis(plain(plot.y_name), **kind),
-        showlegend=len(plot.series) > 1,
-    )
+    shown = {
+        "xaxis": axis(plain(plot.x_name), **kind),
+        "yaxis": axis(plain(plot.y_name), **kind),
+        "showlegend": len(plot.series) > 1,
+    }
     data = (_trace(series, number) for number, series in enumerate(plot.series))
     return Chart(key, plot.title, tuple(data), shown)
 
@@ -132,24 +117,33 @@ def power_chart(
     first = min(window.started for window in sampled)
     names = dict.fromkeys((window.name, d) for window in sampled for d in window.power_by_domain)
     alone = len({name for name, _ in names}) == 1
-    data = [
-        _power_line(
-            domain if alone else f"{name}, {domain}",
-            [window for window in sampled if window.name == name],
-            domain,
-            first,
-            PALETTE[number % len(PALETTE)],
-        )
-        for number, (name, domain) in enumerate(names)
-    ]
+    data = []
+    for number, (name, domain) in enumerate(names):
+        x: list[float | None] = []
+        y: list[float | None] = []
+        for window in sampled:
+            if window.name == name:
+                points = window.power_by_domain.get(domain, ())
+                x += [round(window.started - first + at, 4) for at, _ in points] + [None]
+                y += [watts for _, watts in points] + [None]
+        shade = PALETTE[number % len(PALETTE)]
+        data.append(
+            line(
+                domain if alone else f"{name}, {domain}", x, y, shade,
+                line={"color": colour(shade), "width": 1.5},
+                marker={"color": colour(shade), "size": 4},
+                showlegend=True,
+                hovertemplate="%{x:.2f} s: %{y:.1f} W<extra></extra>",
+            )
+        )  # fmt: skip
     highest = max(watts for trace in data for watts in trace["y"] if watts is not None)
     limits = [float(each["power_limit_watts"]) for each in devices if each.get("power_limit_watts")]
     near = [limit for limit in dict.fromkeys(limits) if limit <= _LIMIT_NEARBY * highest]
-    shown = layout(
-        axis("seconds since the first window"),
-        axis("W", rangemode="tozero"),
-        shapes=[dotted(limit, "muted") for limit in near],
-    )
+    shown = {
+        "xaxis": axis("seconds since the first window"),
+        "yaxis": axis("W", rangemode="tozero"),
+        "shapes": [dotted(limit, "muted") for limit in near],
+    }
     note = f"The dotted line is the power limit, {max(near):g} W." if near else ""
     return Chart(key, "Power over the windows", tuple(data), shown, note)
 
@@ -173,25 +167,8 @@ def pairs_chart(comparison: ComparisonRecord, unit: str, key: str) -> Chart:
         marks("head", numbers, [value / scale for value in head], "series-1", hovertemplate=hover),
     )  # fmt: skip
     x = axis("pair", dtick=max(1, round(len(numbers) / 8)), range=[0.4, len(numbers) + 0.6])
-    return Chart(key, "Base and head, pair by pair", data, layout(x, axis(plain(title))))
-
-
-def _power_line(
-    name: str, windows: Sequence[Window], domain: str, first: float, shade: str
-) -> Trace:
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for window in windows:
-        points = window.power_by_domain.get(domain, ())
-        x += [round(window.started - first + seconds, 4) for seconds, _ in points] + [None]
-        y += [watts for _, watts in points] + [None]
-    return line(
-        name, x, y, shade,
-        line={"color": colour(shade), "width": 1.5},
-        marker={"color": colour(shade), "size": 4},
-        showlegend=True,
-        hovertemplate="%{x:.2f} s: %{y:.1f} W<extra></extra>",
-    )  # fmt: skip
+    axes = {"xaxis": x, "yaxis": axis(plain(title))}
+    return Chart(key, "Base and head, pair by pair", data, axes)
 
 
 _FARTHEST = 4.0
@@ -203,12 +180,29 @@ def gate_chart(verdict: VerdictRecord, key: str) -> Chart | None:
     trace = verdict.trace
     if not trace or not any(point.changed for point in trace):
         return None
-    reach = _reach(verdict, trace)
-    count = "pair" if _in_pairs(verdict) else "window"
+    changes = window_changes(verdict)
+    reach = _reach(verdict, changes)
+    count = "pair" if verdict.metric == "savings" or verdict.comparison else "window"
+    outside = [
+        (point.windows, low, high)
+        for point in trace
+        if point.changed is not None
+        for low, high in ((-reach, point.changed[0]), (point.changed[1], reach))
+        if low < high
+    ]
+    alone = changes[: len(trace)]
+    inside = [(point.windows, *point.within) for point in trace if point.within is not None]
     data = [
-        *_zones("changed", "regression", _outside(trace, reach)),
-        *_zones("within", "within", _inside(trace)),
-        _single(verdict, count),
+        *_zones("changed", "regression", outside),
+        *_zones("within", "within", inside),
+        marks(
+            count,
+            list(range(1, len(alone) + 1)),
+            [100 * change for change in alone],
+            "muted",
+            marker={"color": colour("muted", 0.7), "size": 6, "symbol": "circle-open"},
+            hovertemplate=f"{count} %{{x}} alone: %{{y:+.2f}}<extra></extra>",
+        ),
         line(
             "mean so far",
             [point.windows for point in trace],
@@ -219,14 +213,14 @@ def gate_chart(verdict: VerdictRecord, key: str) -> Chart | None:
     ]
     against = "the baseline" if verdict.comparison is None else "the base"
     unit = "points" if verdict.unit == FRACTION else "%"
-    shown = layout(
-        axis(count, dtick=max(1, round(len(trace) / 8)), range=[0.4, len(trace) + 0.6]),
-        axis(f"change, {unit}", range=[-reach, reach], zeroline=True),
-        bargap=0,
-        barmode="overlay",
-    )
-    return Chart(key, f"Change against {against}, {count} by {count}", tuple(data), shown,
-                 _note(verdict, trace[-1], count))  # fmt: skip
+    shown = {
+        "xaxis": axis(count, dtick=max(1, round(len(trace) / 8)), range=[0.4, len(trace) + 0.6]),
+        "yaxis": axis(f"change, {unit}", range=[-100 * reach, 100 * reach], zeroline=True),
+        "bargap": 0,
+        "barmode": "overlay",
+    }
+    note = _note(verdict, trace[-1], count)
+    return Chart(key, f"Change against {against}, {count} by {count}", tuple(data), shown, note)
 
 
 def window_changes(verdict: VerdictRecord) -> list[float]:
@@ -242,68 +236,34 @@ def window_changes(verdict: VerdictRecord) -> list[float]:
     if verdict.metric == "savings":
         both = zip(verdict.windows[::2], verdict.windows[1::2], strict=False)
         return [1 - b.joules_per_token / a.joules_per_token - base for a, b in both]
-    return [_value(verdict, window) / base - 1 for window in verdict.windows if window.tokens]
-
-
-def _value(verdict: VerdictRecord, window: Window) -> float:
-    real = verdict.metric == "joules_per_real_token" and window.real_tokens
-    return window.joules_per_real_token if real else window.joules_per_token
-
-
-def _in_pairs(verdict: VerdictRecord) -> bool:
-    return verdict.metric == "savings" or verdict.comparison is not None
-
-
-def _single(verdict: VerdictRecord, count: str) -> Trace:
-    changes = window_changes(verdict)[: len(verdict.trace)]
-    return marks(
-        count,
-        list(range(1, len(changes) + 1)),
-        [100 * change for change in changes],
-        "muted",
-        marker={"color": colour("muted", 0.7), "size": 6, "symbol": "circle-open"},
-        hovertemplate=f"{count} %{{x}} alone: %{{y:+.2f}}<extra></extra>",
+    real = verdict.metric == "joules_per_real_token"
+    values = (
+        window.joules_per_real_token if real and window.real_tokens else window.joules_per_token
+        for window in verdict.windows
+        if window.tokens
     )
+    return [value / base - 1 for value in values]
 
 
-def _reach(verdict: VerdictRecord, trace: Sequence[TracePoint]) -> float:
-    """Half the height of the plot, in per cent or points."""
-    farthest = max(abs(point.change) for point in trace)
-    bounds = [max(map(abs, point.changed)) for point in trace if point.changed]
+def _reach(verdict: VerdictRecord, changes: Sequence[float]) -> float:
+    """Half the height of the plot, as a fraction."""
+    farthest = max(abs(point.change) for point in verdict.trace)
+    bounds = [max(map(abs, point.changed)) for point in verdict.trace if point.changed]
     seen = min(max(bounds), _FARTHEST * (verdict.detect or farthest))
-    return 100 * 1.2 * max(farthest, seen, *map(abs, window_changes(verdict)))
+    return 1.2 * max(farthest, seen, *map(abs, changes))
 
 
-_Bar = tuple[int, float, float]
-
-
-def _inside(trace: Sequence[TracePoint]) -> Iterable[_Bar]:
-    for point in trace:
-        if point.within is not None:
-            yield point.windows, 100 * point.within[0], 100 * point.within[1]
-
-
-def _outside(trace: Sequence[TracePoint], reach: float) -> Iterable[_Bar]:
-    for point in trace:
-        if point.changed is not None:
-            low, high = (100 * edge for edge in point.changed)
-            if low > -reach:
-                yield point.windows, -reach, low
-            if high < reach:
-                yield point.windows, high, reach
-
-
-def _zones(name: str, shade: str, bars: Iterable[_Bar]) -> list[Trace]:
-    found = list(bars)
-    if not found:
+def _zones(name: str, shade: str, bars: Sequence[tuple[int, float, float]]) -> list[Trace]:
+    """Bars at windows, from a low to a high change; no trace without any."""
+    if not bars:
         return []
     return [
         {
             "type": "bar",
             "name": name,
-            "x": [number for number, _, _ in found],
-            "base": [low for _, low, _ in found],
-            "y": [high - low for _, low, high in found],
+            "x": [number for number, _, _ in bars],
+            "base": [100 * low for _, low, _ in bars],
+            "y": [100 * (high - low) for _, low, high in bars],
             "width": 1,
             "marker": {"color": colour(shade, 0.22), "line": {"width": 0}},
             "hoverinfo": "skip",
@@ -312,14 +272,11 @@ def _zones(name: str, shade: str, bars: Iterable[_Bar]) -> list[Trace]:
 
 
 def _note(verdict: VerdictRecord, last: TracePoint, count: str) -> str:
-    crossed = {
-        "within": "came into the zone in which nothing has changed",
-        "regression": "crossed into the zone of a change",
-        "improvement": "crossed into the zone of a change",
-    }.get(verdict.outcome)
-    change = difference(last.change, verdict.unit)
+    after, change = f"After {last.windows} {count}s", difference(last.change, verdict.unit)
     if verdict.outcome == "invalid":
-        return f"After {last.windows} {count}s, {change}: they cannot be believed."
-    if crossed is None:
-        return f"After {last.windows} {count}s, {change}, it lay between the zones."
-    return f"After {last.windows} {count}s, at {change}, it {crossed}."
+        return f"{after}, {change}: they cannot be believed."
+    if verdict.outcome == "within":
+        return f"{after}, at {change}, it came into the zone in which nothing has changed."
+    if verdict.outcome in MOVED:
+        return f"{after}, at {change}, it crossed into the zone of a change."
+    return f"{after}, {change}, it lay between the zones."

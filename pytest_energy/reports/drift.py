@@ -82,12 +82,7 @@ def _series(one: SeriesDrift) -> Iterator[str]:
     for change in one.change_points:
         yield from _change(change, series.unit)
     if one.stale:
-        stale = one.stale
-        yield (
-            f"  baseline stale: the newest sessions are at {quantity(stale.level, series.unit)}, "
-            f"{difference(stale.change, series.unit)} from its "
-            f"{quantity(stale.baseline, series.unit)}"
-        )
+        yield f"  baseline stale: the newest sessions are {_off(one.stale, series.unit)}"
 
 
 def _change(change: ChangePoint, unit: str) -> Iterator[str]:
@@ -154,18 +149,23 @@ def drift_chart(drift: SeriesDrift, key: str) -> charts.Chart | None:
         ),
         *_levels(drift, dates, scale),
     ]  # fmt: skip
-    shapes = _band(drift, scale) + [_change_line(point.date) for point in drift.change_points]
+    dashed = {"color": charts.colour("regression"), "width": 1, "dash": "dash"}
+    lines = [
+        {"type": "line", "x0": point.date, "x1": point.date, "yref": "paper", "y0": 0, "y1": 1,
+         "line": dashed}
+        for point in drift.change_points
+    ]  # fmt: skip
     notes = [
         {"x": point.date, "yref": "paper", "y": 1, "yanchor": "top", "xanchor": "right",
          "showarrow": False, "text": str(number)}
         for number, point in enumerate(drift.change_points, start=1)
     ]  # fmt: skip
-    shown = charts.layout(
-        charts.axis("", type="date"),
-        charts.axis(charts.plain(unit)),
-        shapes=shapes,
-        annotations=notes,
-    )
+    shown = {
+        "xaxis": charts.axis("", type="date"),
+        "yaxis": charts.axis(charts.plain(unit)),
+        "shapes": _band(drift, scale) + lines,
+        "annotations": notes,
+    }
     return charts.Chart(key, f"{unit} over time", tuple(data), shown, _note(drift))
 
 
@@ -178,11 +178,10 @@ def _levels(drift: SeriesDrift, dates: list[str], scale: float) -> list[charts.T
     y: list[float | None] = []
     start = dates[0]
     for point in points:
-        x += [start, point.date]
-        y += [point.before / scale] * 2
-        if point.until is None:  # a step: the line breaks; a ramp goes on to its new level
-            x.append(None)
-            y.append(None)
+        # At a step the line breaks; a ramp goes on to its new level.
+        gap = [None] if point.until is None else []
+        x += [start, point.date, *gap]
+        y += [point.before / scale, point.before / scale, *gap]
         start = point.until or point.date
     x += [start, dates[-1]]
     y += [points[-1].after / scale] * 2
@@ -195,17 +194,10 @@ def _band(drift: SeriesDrift, scale: float) -> list[dict[str, Any]]:
         return []
     half = series.tolerance if series.unit == FRACTION else series.tolerance * series.baseline
     low, high = (series.baseline - half) / scale, (series.baseline + half) / scale
-    band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "layer": "below", "y0": low,
-            "y1": high, "line": {"width": 0},
+    band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "layer": "below",
+            "y0": low, "y1": high, "line": {"width": 0},
             "fillcolor": charts.colour("within", 0.16)}  # fmt: skip
     return [band, {**charts.dotted(series.baseline / scale, "within"), "layer": "below"}]
-
-
-def _change_line(date: str) -> dict[str, Any]:
-    return {
-        "type": "line", "x0": date, "x1": date, "yref": "paper", "y0": 0, "y1": 1,
-        "line": {"color": charts.colour("regression"), "width": 1, "dash": "dash"},
-    }  # fmt: skip
 
 
 def _note(drift: SeriesDrift) -> str:
@@ -236,8 +228,9 @@ def change_sentence(point: ChangePoint, unit: str) -> str:
 
 def stale_sentence(stale: Stale, unit: str) -> str:
     """How far the newest sessions are from the baseline, as the page tells it."""
+    return f"The baseline is stale: the last sessions are {_off(stale, unit)}."
+
+
+def _off(stale: Stale, unit: str) -> str:
     newest, accepted = quantity(stale.level, unit), quantity(stale.baseline, unit)
-    change = difference(stale.change, unit)
-    return (
-        f"The baseline is stale: the last sessions are at {newest}, {change} from its {accepted}."
-    )
+    return f"at {newest}, {difference(stale.change, unit)} from its {accepted}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import wording
-from pytest_energy.results import ComparisonRecord, RunRecord, VerdictRecord
-from pytest_energy.results.claims import ClaimRecord
+from pytest_energy.results import RunRecord, VerdictRecord
 
 STEP_SUMMARY_BYTES = 1024 * 1024
 """GitHub takes so much of a step's summary, or nothing of it."""
@@ -33,28 +33,43 @@ class Annotation:
 
 def annotated(record: RunRecord) -> list[Annotation]:
     """What a person must see beside the code, the worst first."""
-    found = [_of_claim(claim) for claim in record.claims if claim.outcome == "fails"]
+    found = [
+        Annotation(
+            "error",
+            "energy claim fails",
+            f"{claim.claim} Not here: {claim.reason}",
+            *(claim.location or ()),
+        )
+        for claim in record.claims
+        if claim.outcome == "fails"
+    ]
     found += [
-        _of_verdict(verdict)
+        Annotation(
+            "error" if verdict.fails else "warning",
+            f"energy {verdict.outcome}: {wording.name(verdict)}",
+            wording.reason(verdict),
+            *(verdict.location or ()),
+        )
         for verdict in wording.worst_first(record.verdicts)
-        if verdict.fails or verdict.outcome in wording.EXPLAINED
+        if verdict.fails or verdict.outcome in EXPLAINED
     ]
     return found
 
 
 def commands(
-    found: Iterable[Annotation], root: Path, environ: Mapping[str, str] = os.environ
+    found: Sequence[Annotation], root: Path, environ: Mapping[str, str] = os.environ
 ) -> list[str]:
     """Annotations as workflow commands, one line each; the last of a kind counts what is hidden."""
     workspace = Path(environ.get("GITHUB_WORKSPACE") or root)
-    kinds: dict[str, list[Annotation]] = {"error": [], "warning": []}
-    for annotation in found:
-        kinds[annotation.kind].append(annotation)
-    return [
-        _command(annotation, root, workspace)
-        for group in kinds.values()
-        for annotation in _shown(group)
-    ]
+    lines = []
+    for kind in ("error", "warning"):
+        group = [one for one in found if one.kind == kind]
+        if len(group) > MOST_OF_A_KIND:
+            title = f"energy: {len(group) - (MOST_OF_A_KIND - 1)} more"
+            more = Annotation(group[0].kind, title, "GitHub shows no more of them; see the summary")
+            group = [*group[: MOST_OF_A_KIND - 1], more]
+        lines += [_command(annotation, root, workspace) for annotation in group]
+    return lines
 
 
 def room_in(path: Path) -> int:
@@ -66,30 +81,6 @@ def append_summary(path: Path, text: str) -> None:
     """Append to the step's summary, which other steps' programs write to as well."""
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{text}\n")
-
-
-def _of_verdict(verdict: VerdictRecord) -> Annotation:
-    return Annotation(
-        "error" if verdict.fails else "warning",
-        f"energy {verdict.outcome}: {wording.name(verdict)}",
-        wording.reason(verdict),
-        *(verdict.location or (None, None)),
-    )
-
-
-def _of_claim(claim: ClaimRecord) -> Annotation:
-    message = f"{claim.claim} Not here: {claim.reason}"
-    return Annotation("error", "energy claim fails", message, *(claim.location or (None, None)))
-
-
-def _shown(group: list[Annotation]) -> list[Annotation]:
-    if len(group) <= MOST_OF_A_KIND:
-        return group
-    hidden = len(group) - (MOST_OF_A_KIND - 1)
-    more = Annotation(
-        group[0].kind, f"energy: {hidden} more", "GitHub shows no more of them; see the summary"
-    )
-    return [*group[: MOST_OF_A_KIND - 1], more]
 
 
 def _command(annotation: Annotation, root: Path, workspace: Path) -> str:
@@ -111,16 +102,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-_NAMES = (
-    "id",
-    "metric",
-    "outcome",
-    "value",
-    "uncertainty",
-    "baseline",
-    "change",
-    "unit",
-)
+_NAMES = ("id", "metric", "outcome", "value", "uncertainty", "baseline", "change", "unit")
 _OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
 _FIRST = re.compile(r"energy_(\d+_)?id")
 
@@ -132,11 +114,8 @@ def properties(record: VerdictRecord, names: Iterable[str]) -> list[tuple[str, o
     """
     number = 1 + sum(_FIRST.fullmatch(name) is not None for name in names)
     prefix = "energy_" if number == 1 else f"energy_{number}_"
-    known = ((name, getattr(record, name)) for name in _NAMES)
-    both = [*known, *_of_sides(record.comparison)]
-    return [(prefix + name, value) for name, value in both if value is not None]
-
-
-def _of_sides(comparison: ComparisonRecord | None) -> list[tuple[str, object]]:
-    sides = () if comparison is None else (comparison.base, comparison.head)
-    return [(f"{side.name}_{name}", getattr(side, name)) for side in sides for name in _OF_SIDES]
+    known = [(name, getattr(record, name)) for name in _NAMES]
+    if record.comparison is not None:
+        for side in (record.comparison.base, record.comparison.head):
+            known += [(f"{side.name}_{name}", getattr(side, name)) for name in _OF_SIDES]
+    return [(prefix + name, value) for name, value in known if value is not None]

@@ -6,9 +6,10 @@ import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
 from pytest_energy.results import RunRecord, VerdictRecord
-from pytest_energy.results.claims import ClaimRecord, Table
+from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import Footprint
 
 _BLANKS = re.compile(r"\s+")
@@ -32,10 +33,11 @@ def sentence(text: str, escape: Callable[[str], str] = escaped) -> str:
     )
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """A Markdown table of texts, which are escaped; `right` names columns of numbers."""
-    rules = ["---:" if number in right else "---" for number in range(len(headings))]
-    lines = ([escaped(text) for text in row] for row in (headings, *rows))
+def table(shown: tables.TextTable) -> str:
+    """A Markdown table, whose texts are escaped."""
+    columns = range(len(shown.headings))
+    rules = ["---:" if number in shown.right else "---" for number in columns]
+    lines = ([escaped(text) for text in row] for row in (shown.headings, *shown.rows))
     first, *others = (f"| {' | '.join(cells)} |" for cells in lines)
     return "\n".join([first, f"| {' | '.join(rules)} |", *others])
 
@@ -74,17 +76,12 @@ def _verdicts(record: RunRecord) -> str:
     if not ordered:
         return _warnings(record)
     rows = [
-        (
-            _marked(verdict.outcome, verdict.fails) + wording.caveat(verdict),
-            wording.name(verdict),
-            wording.value(verdict),
-            wording.baseline(verdict),
-            wording.change(verdict),
-        )
-        for verdict in ordered
+        (_marked(one.outcome, one.fails) + wording.caveat(one), *wording.cells(one))
+        for one in ordered
     ]
     headings = ("verdict", "benchmark", "value", "baseline", "change")
-    parts = [table(headings, rows, right=(2, 3, 4)), _reasons(ordered), _warnings(record)]
+    verdicts = table(tables.TextTable(headings, rows, right=(2, 3, 4)))
+    parts = [verdicts, _reasons(ordered), _warnings(record)]
     if following := wording.next_command(record):
         parts.append(f"Next: <code>{escaped(following)}</code>")
     return "\n\n".join(part for part in parts if part)
@@ -94,7 +91,7 @@ def _reasons(verdicts: Sequence[VerdictRecord]) -> str:
     return "\n".join(
         f"- **{escaped(wording.name(verdict))}**: {sentence(wording.reason(verdict))}"
         for verdict in verdicts
-        if verdict.outcome in wording.EXPLAINED
+        if verdict.outcome in EXPLAINED
     )
 
 
@@ -105,10 +102,8 @@ def _warnings(record: RunRecord) -> str:
 def _comparisons(record: RunRecord) -> Iterator[str]:
     for verdict in record.verdicts:
         if verdict.comparison is not None:
-            body = table(
-                tables.SIDE_HEADINGS, tables.side_rows(verdict.comparison), right=(1, 2, 3)
-            )
-            yield folded(f"{escaped(wording.name(verdict))}: base and head", body)
+            title = f"{escaped(wording.name(verdict))}: base and head"
+            yield folded(title, table(tables.sides(verdict.comparison)))
 
 
 def _claim(claim: ClaimRecord) -> str:
@@ -118,32 +113,23 @@ def _claim(claim: ClaimRecord) -> str:
     if claim.reason:
         parts.append(sentence(claim.reason))
     if claim.figures:
-        parts.append(table(tables.FIGURE_HEADINGS, tables.figure_rows(claim), right=(1,)))
-    parts += [folded(escaped(one.title), _table(one)) for one in claim.tables]
+        parts.append(table(tables.figures(claim)))
+    parts += [folded(escaped(one.title), table(tables.noted(one))) for one in claim.tables]
     return "\n\n".join(parts)
-
-
-def _table(one: Table) -> str:
-    rows = [[tables.cell(content) for content in row] for row in one.rows]
-    right = [i for i in range(len(one.columns)) if tables.is_numeric(one.rows, i)]
-    return table(one.columns, rows, right)
 
 
 def _environment(record: RunRecord) -> str:
     parts = []
-    if changed := tables.environment_rows(record):
-        parts += ["### What changed around it", table(("", "baseline", "now"), changed)]
-    facts = {**_hardware(record), **record.environment}
-    if facts:
-        rows = [(name, str(value)) for name, value in facts.items()]
-        parts.append(folded("Environment", table(("", "now"), rows)))
+    changed = tables.changed_environment(record)
+    if changed.rows:
+        parts += ["### What changed around it", table(changed)]
+    hardware = record.hardware
+    rows = [("hardware", str(hardware["key"]))] if "key" in hardware else []
+    rows += [(str(one["domain"]), str(one["name"])) for one in hardware.get("devices", ())]
+    rows += record.environment.items()
+    if rows:
+        parts.append(folded("Environment", table(tables.TextTable(("", "now"), rows))))
     return "\n\n".join(parts)
-
-
-def _hardware(record: RunRecord) -> dict[str, str]:
-    devices = record.hardware.get("devices", ())
-    key = {"hardware": str(record.hardware["key"])} if "key" in record.hardware else {}
-    return key | {str(device["domain"]): str(device["name"]) for device in devices}
 
 
 def _cost(record: RunRecord, footprint: Footprint) -> str:

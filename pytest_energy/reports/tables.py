@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_energy.metering import Window
@@ -75,15 +76,23 @@ def aligned(
     return [" " * indent + line.rstrip() for line in captured.get().splitlines()]
 
 
-FIGURE_HEADINGS = ("figure", "value", "claimed", "paper", "outcome")
+@dataclass(frozen=True)
+class TextTable:
+    """A table of texts for any report; `right` are the columns of numbers."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    right: Collection[int] = ()
+    title: str = ""
 
 
-def figure_rows(claim: ClaimRecord) -> list[tuple[str, str, str, str, str]]:
+def figures(claim: ClaimRecord) -> TextTable:
     """For each figure its name, value, bounds, the paper's figure, and whether it holds."""
-    return [
+    rows = [
         (figure.name, value(figure), bounds(figure), figure.paper or "", _OUTCOMES[figure.holds])
         for figure in claim.figures
     ]
+    return TextTable(("figure", "value", "claimed", "paper", "outcome"), rows, right=(1, 2))
 
 
 def value(figure: Figure) -> str:
@@ -119,24 +128,21 @@ def cell(content: Cell) -> str:
     return f"{content:,.0f}" if whole else f"{content:.4g}"
 
 
-def table_text(table: Table) -> str:
-    """A table in plain characters: texts to the left, numbers to the right."""
+def noted(table: Table) -> TextTable:
+    """A table that a claim has noted; columns with a number in them are columns of numbers."""
     rows = [[cell(content) for content in row] for row in table.rows]
-    right = [i for i in range(len(table.columns)) if is_numeric(table.rows, i)]
-    return "\n".join([table.title, *aligned(rows, table.columns, right=right)])
-
-
-def is_numeric(rows: Sequence[Sequence[Cell]], column: int) -> bool:
-    """Whether a column holds numbers."""
-    return any(not isinstance(row[column], (str, type(None))) for row in rows)
+    right = [
+        number
+        for number in range(len(table.columns))
+        if any(not isinstance(row[number], (str, type(None))) for row in table.rows)
+    ]
+    return TextTable(table.columns, rows, right, table.title)
 
 
 Row = tuple[str, str, str, str]
 
-SIDE_HEADINGS = ("", "base", "head", "change")
 
-
-def side_rows(comparison: ComparisonRecord) -> list[Row]:
+def sides(comparison: ComparisonRecord) -> TextTable:
     """Name, base, head and change of each figure, then what differs in the environments."""
     base, head = comparison.base, comparison.head
     rows: list[Row] = [
@@ -158,7 +164,7 @@ def side_rows(comparison: ComparisonRecord) -> list[Row]:
         for name in names
         if base.environment.get(name) != head.environment.get(name)
     ]
-    return rows
+    return TextTable(("", "base", "head", "change"), rows, (1, 2, 3), "Base and head")
 
 
 def _row(name: str, base: float, head: float, unit: str) -> Row:
@@ -169,8 +175,8 @@ def _moved(base: float, head: float) -> str:
     return percent(head / base - 1, signed=True) if base else ""
 
 
-def window_rows(windows: Sequence[Window]) -> list[tuple[str, ...]]:
-    """Headings and a row for each window; named if there are several names."""
+def each_window(windows: Sequence[Window]) -> TextTable:
+    """A row for each window; named if there are several names."""
     several = len({window.name for window in windows}) > 1
     rows = [
         (
@@ -187,14 +193,15 @@ def window_rows(windows: Sequence[Window]) -> list[tuple[str, ...]]:
     ]
     columns = 8 if any(row[-1] for row in rows) else 7
     headings = ("window", "J", "± J", "s", "W", "mJ/token", "tokens/s", "")
-    return [row[:columns] for row in (headings, *rows)]
+    shown = [row[:columns] for row in rows]
+    return TextTable(headings[:columns], shown, range(1, 7), "Windows")
 
 
-def environment_rows(record: RunRecord) -> list[tuple[str, str, str]]:
+def changed_environment(record: RunRecord) -> TextTable:
     """What differs from the baselines' environments: name, then and now, each once."""
     rows = (
         (name, then or "none", now or "none")
         for verdict in record.verdicts
         for name, (then, now) in verdict.changed_environment.items()
     )
-    return list(dict.fromkeys(rows))
+    return TextTable(("", "baseline", "now"), list(dict.fromkeys(rows)))

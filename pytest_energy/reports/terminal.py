@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
 from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
@@ -93,9 +94,11 @@ def render(
         _print_claim(console, claim)
     for verdict in record.verdicts:
         # A failed test has said its sentence above; what only informs says it here.
-        explained = verdict.outcome in wording.EXPLAINED or verdict.comparison is not None
+        explained = verdict.outcome in EXPLAINED or verdict.comparison is not None
         if verbose or (explained and not verdict.fails):
-            net = f" {_net(verdict)}" if verbose and verdict.net_value is not None else ""
+            net = ""
+            if verbose and verdict.net_value is not None:
+                net = f" (net of idle {wording.shown(verdict, verdict.net_value)})"
             say(f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}")
         if verdict.comparison is not None:
             say("\n".join(side_by_side(verdict, verdict.comparison)))
@@ -122,8 +125,8 @@ def sentence(record: VerdictRecord) -> str:
 
 def windows_table(record: VerdictRecord) -> str:
     """The windows of a verdict, one line each."""
-    headings, *rows = tables.window_rows(record.windows)
-    return "\n".join(tables.aligned(rows, headings, right=range(1, 7), indent=2))
+    shown = tables.each_window(record.windows)
+    return "\n".join(tables.aligned(shown.rows, shown.headings, right=shown.right, indent=2))
 
 
 def _table(verdicts: Sequence[VerdictRecord]) -> Table:
@@ -133,10 +136,7 @@ def _table(verdicts: Sequence[VerdictRecord]) -> Table:
     added = ["trained parameters"] if partly else []
     rows: list[tuple[str | Text, ...]] = [
         (
-            wording.name(verdict),
-            wording.value(verdict),
-            wording.baseline(verdict),
-            wording.change(verdict),
+            *wording.cells(verdict),
             *([wording.trained(verdict)] if partly else []),
             Text(verdict.outcome, style=wording.look(verdict.outcome).colour).append(
                 wording.caveat(verdict), style="default"
@@ -153,15 +153,13 @@ def _print_claim(console: Console, claim: ClaimRecord) -> None:
 
     modelled = " (modelled)" if claim.method == "modelled" else ""
     console.print(f"{claim.claim}{modelled}", markup=False, soft_wrap=True)
+    figures = tables.figures(claim)
     rows: list[tuple[str | Text, ...]] = [
         (*cells, Text(outcome, style=wording.look(outcome).colour))
-        for *cells, outcome in tables.figure_rows(claim)
+        for *cells, outcome in figures.rows
     ]
     if rows:
-        console.print(tables.rich_table(tables.FIGURE_HEADINGS, rows, fold=range(5), ruled=True))
-    for one in claim.tables:
-        console.print(f"{tables.table_text(one)}\n", markup=False, soft_wrap=True)
-
-
-def _net(verdict: VerdictRecord) -> str:
-    return f"(net of idle {wording.shown(verdict, verdict.net_value)})"
+        console.print(tables.rich_table(figures.headings, rows, fold=range(5), ruled=True))
+    for one in map(tables.noted, claim.tables):
+        lines = [one.title, *tables.aligned(one.rows, one.headings, right=one.right), ""]
+        console.print("\n".join(lines), markup=False, soft_wrap=True)

@@ -18,9 +18,6 @@ from pytest_energy.units import difference, quantity, quantity_with_uncertainty
 if TYPE_CHECKING:
     from pytest_energy.history.series import Series
 
-EXPLAINED = ("regression", "improvement", "inconclusive", "invalid", "missing")
-"""Outcomes whose reason a person needs to read."""
-
 
 @dataclass(frozen=True)
 class Look:
@@ -65,6 +62,11 @@ def baseline(verdict: VerdictRecord) -> str:
 def change(verdict: VerdictRecord) -> str:
     """The change against the baseline: per cent, or points of a saved fraction."""
     return "" if verdict.change is None else difference(verdict.change, verdict.unit)
+
+
+def cells(verdict: VerdictRecord) -> tuple[str, str, str, str]:
+    """Name, value, baseline and change, as the row of a verdict shows them."""
+    return name(verdict), value(verdict), baseline(verdict), change(verdict)
 
 
 def shown(verdict: VerdictRecord, figure: float | None) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_energy.cli import USAGE_ERROR, main
 from pytest_energy.history.record import Origin
-from pytest_energy.history.writing import append
+from pytest_energy.history.sessions import append
 from pytest_energy.results.json_codec import ReportedRun, as_document, read_document
 from report_support import LEVEL, full_run, gated, run
 
@@ -189,4 +189,4 @@ def test_the_baselines_folder_gives_the_band() -> None:
 
     assert main(["report", "--history", "history"]) == 0
 
-    assert '"y0": 10.0, "y1": 10.0' in Path("report.html").read_text(encoding="utf-8")
+    assert '"y0":10.0,"y1":10.0' in Path("report.html").read_text(encoding="utf-8")

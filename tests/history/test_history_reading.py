@@ -18,8 +18,8 @@ from pytest_energy.files import write_atomically
 from pytest_energy.history.drift import analyse
 from pytest_energy.history.record import Record
 from pytest_energy.history.series import Series, read_series
+from pytest_energy.history.sessions import compact
 from pytest_energy.history.store import HistoryError, LocalStore, open_store
-from pytest_energy.history.writing import compact
 
 
 def _keep(folder: Path, kept: Iterator[Record]) -> Path:

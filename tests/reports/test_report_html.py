@@ -13,7 +13,6 @@ import pytest
 from pytest_energy.history.drift import DriftReport
 from pytest_energy.reports.charts import (
     Chart,
-    claim_chart,
     gate_chart,
     pairs_chart,
     power_chart,
@@ -220,10 +219,8 @@ def test_a_ramp_rises_without_a_break() -> None:
     assert level["x"][2] == until
 
 
-def test_figures_that_json_has_no_word_for_are_gaps() -> None:
-    plot = full_run().record.claims[0].plots[0]
-
-    chart = claim_chart(plot, "k").as_json()
+def test_figures_that_json_has_no_word_for_are_gaps(page: Page) -> None:
+    chart = page.charts["r0-c0-0"]
 
     assert chart["data"][0]["y"] == [5.0, None, 20.0]
     assert chart["layout"]["xaxis"]["type"] == "log"

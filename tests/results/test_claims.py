@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.reports.tables import figure_rows, table_text
+from pytest_energy.reports.tables import aligned, figures, noted
 from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
 from pytest_energy.results.json_codec import as_json, from_json
 
@@ -112,7 +112,7 @@ def test_bounds(value: float, at_least: float | None, at_most: float | None, out
 
     assert claim.record.outcome == outcome
     assert bool(claim.record.reason) == (outcome == "fails")
-    assert figure_rows(claim.record)[0][-1] == outcome
+    assert figures(claim.record).rows[0][-1] == outcome
 
 
 def test_names_are_noted_once_and_rows_are_complete() -> None:
@@ -132,8 +132,9 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
     claim.table("t", ("task", "J"), ("sst2", 1.0), ("squad_v1", 1234567.0))
     claim.plot(Plot("p", "x", "y", (Series("s", ((1.0, 2.0),), line=True),), logarithmic=True))
 
-    assert table_text(claim.record.tables[0]).splitlines() == [
-        "t",
+    shown = noted(claim.record.tables[0])
+    assert shown.title == "t"
+    assert aligned(shown.rows, shown.headings, right=shown.right) == [
         "task              J",
         "sst2              1",
         "squad_v1  1,234,567",

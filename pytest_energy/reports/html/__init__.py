@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
 from pytest_energy.reports.charts import Chart, claim_chart, gate_chart, pairs_chart, power_chart
 from pytest_energy.reports.drift import (
@@ -21,16 +22,14 @@ from pytest_energy.reports.drift import (
 )
 from pytest_energy.reports.markdown import sentence
 from pytest_energy.results import RunRecord, VerdictRecord
-from pytest_energy.results.claims import ClaimRecord, Table
+from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import ReportedRun
-from pytest_energy.units import difference, percent, quantity
+from pytest_energy.units import difference, percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
     from pytest_energy.history.drift import DriftReport, SeriesDrift
-
-Found = TypeVar("Found", VerdictRecord, ClaimRecord, "SeriesDrift")
 
 LIBRARIES = ("jinja2", "plotly")
 
@@ -52,22 +51,31 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
     """
     require_page_libraries("the page")
     from jinja2 import Environment, StrictUndefined
+    from plotly.io.json import to_json_plotly
     from plotly.offline import get_plotlyjs
 
-    shown = [_run_view(run, f"r{number}") for number, run in enumerate(runs)]
-    ordered = worst_first(drift) if drift is not None else []
-    series = [_drift_view(one, f"d{number}") for number, one in enumerate(ordered)]
-    charts = [chart for run in shown for verdict in run.verdicts for chart in verdict.charts]
-    charts += [chart for run in shown for claim in run.claims for chart in claim.charts]
-    charts += [chart for one in series for chart in one.charts]
+    shown = [
+        (run, list(_verdicts(run.record, f"r{number}")), list(_claims(run.record, f"r{number}")))
+        for number, run in enumerate(runs)
+    ]
+    series = list(_over_time(drift)) if drift is not None else []
+    drawn = [one for _, verdicts, claims in shown for one in (*verdicts, *claims)] + series
+    charts = {
+        chart.key: {"data": chart.data, "layout": chart.layout}
+        for one in drawn
+        for chart in one.charts
+    }
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["sentence"] = _as_markup
-    called = (run_facts, verdict_facts, gauge, figures_table, changes_table, change_sentence,
-              stale_sentence)  # fmt: skip
+    called = (change_sentence, difference, gauge, percent, stale_sentence)
     environment.globals.update(
-        {each.__name__: each for each in called}, wording=wording, states=STATES
+        {each.__name__: each for each in called},
+        explained=EXPLAINED,
+        states=STATES,
+        tables=tables,
+        wording=wording,
     )
     return environment.from_string(_resource("page.html")).render(
         headline=headline(runs, drift),
@@ -77,7 +85,8 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
         warnings=drift.warnings if drift is not None else (),
         style=_resource("page.css"),
         script=_resource("page.js"),
-        charts={chart.key: chart.as_json() for chart in charts},
+        # For a script: without `<`, and with gaps for figures that JSON has no word for.
+        charts=to_json_plotly(charts, engine="json"),
         plotly=get_plotlyjs() if charts else "",
     )
 
@@ -108,95 +117,36 @@ def _resource(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class TableView:
-    """A table; `numeric` says of each column whether its cells are aligned as numbers."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numeric: Sequence[bool]
-
-
-@dataclass(frozen=True)
-class FoundView(Generic[Found]):
-    """A verdict, claim or series, with its charts and tables; `key` is unique in a page."""
+class Drawn:
+    """A verdict, claim or series with its charts; `key` is unique in a page."""
 
     key: str
-    record: Found
+    record: VerdictRecord | ClaimRecord | SeriesDrift
     charts: Sequence[Chart]
-    tables: Sequence[TableView]
 
 
-@dataclass(frozen=True)
-class RunView:
-    """One run, its verdicts the worst first."""
-
-    run: ReportedRun
-    verdicts: Sequence[FoundView[VerdictRecord]]
-    claims: Sequence[FoundView[ClaimRecord]]
-
-    @property
-    def failing(self) -> bool:
-        """Whether anything in it fails."""
-        record = self.run.record
-        return any(verdict.fails for verdict in record.verdicts) or any(
-            claim.outcome == "fails" for claim in record.claims
-        )
-
-
-def _run_view(run: ReportedRun, key: str) -> RunView:
-    record = run.record
+def _verdicts(record: RunRecord, key: str) -> Iterator[Drawn]:
     devices = record.hardware.get("devices", ())
-    verdicts = enumerate(wording.worst_first(record.verdicts))
-    return RunView(
-        run=run,
-        verdicts=[_verdict_view(one, devices, f"{key}-v{i}") for i, one in verdicts],
-        claims=[_claim_view(one, f"{key}-c{i}") for i, one in enumerate(record.claims)],
-    )
+    for number, verdict in enumerate(wording.worst_first(record.verdicts)):
+        own = f"{key}-v{number}"
+        charts = [gate_chart(verdict, f"{own}-gate")]
+        if verdict.comparison is not None:
+            charts.append(pairs_chart(verdict.comparison, verdict.unit, f"{own}-pairs"))
+        charts.append(power_chart(verdict.windows, devices, f"{own}-power"))
+        yield Drawn(own, verdict, [chart for chart in charts if chart is not None])
 
 
-def _verdict_view(
-    verdict: VerdictRecord, devices: Sequence[Any], key: str
-) -> FoundView[VerdictRecord]:
-    charts, shown = [gate_chart(verdict, f"{key}-gate")], []
-    if (comparison := verdict.comparison) is not None:
-        charts.append(pairs_chart(comparison, verdict.unit, f"{key}-pairs"))
-        sides, numeric = tables.side_rows(comparison), (False, True, True, True)
-        shown.append(TableView("Base and head", tables.SIDE_HEADINGS, sides, numeric))
-    charts.append(power_chart(verdict.windows, devices, f"{key}-power"))
-    if verdict.windows:
-        headings, *rows = tables.window_rows(verdict.windows)
-        shown.append(TableView("Windows", headings, rows, (False, *[True] * 6, False)))
-    return FoundView(key, verdict, [chart for chart in charts if chart is not None], shown)
+def _claims(record: RunRecord, key: str) -> Iterator[Drawn]:
+    for number, claim in enumerate(record.claims):
+        own = f"{key}-c{number}"
+        charts = [claim_chart(plot, f"{own}-{i}") for i, plot in enumerate(claim.plots)]
+        yield Drawn(own, claim, charts)
 
 
-def _claim_view(claim: ClaimRecord, key: str) -> FoundView[ClaimRecord]:
-    charts = [claim_chart(plot, f"{key}-{i}") for i, plot in enumerate(claim.plots)]
-    return FoundView(key, claim, charts, [_table(one) for one in claim.tables])
-
-
-def _drift_view(drift: SeriesDrift, key: str) -> FoundView[SeriesDrift]:
-    chart = drift_chart(drift, key)
-    return FoundView(key, drift, [chart] if chart else [], [])
-
-
-def _table(one: Table) -> TableView:
-    rows = [[tables.cell(content) for content in row] for row in one.rows]
-    numeric = [tables.is_numeric(one.rows, i) for i in range(len(one.columns))]
-    return TableView(one.title, one.columns, rows, numeric)
-
-
-def figures_table(claim: ClaimRecord) -> TableView | None:
-    """The figures of a claim, None without any."""
-    numeric = (False, True, True, False, False)
-    rows = tables.figure_rows(claim)
-    return TableView("", tables.FIGURE_HEADINGS, rows, numeric) if rows else None
-
-
-def changes_table(record: RunRecord) -> TableView | None:
-    """What differs from the baselines' environments, None if nothing does."""
-    rows = tables.environment_rows(record)
-    return TableView("", ("", "baseline", "now"), rows, [False] * 3) if rows else None
+def _over_time(drift: DriftReport) -> Iterator[Drawn]:
+    for number, series in enumerate(worst_first(drift)):
+        chart = drift_chart(series, f"d{number}")
+        yield Drawn(f"d{number}", series, [chart] if chart else [])
 
 
 @dataclass(frozen=True)
@@ -221,42 +171,3 @@ def gauge(verdict: VerdictRecord) -> Gauge | None:
     half = min(50.0, 50 * tolerance / reach)
     at = 50 + 50 * max(-1.0, min(1.0, change / reach))
     return Gauge(round(50 - half, 2), round(2 * half, 2), round(at, 2))
-
-
-def run_facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
-    """Names and texts of what is to be known of a run."""
-    record = run.record
-    if "key" in record.hardware:
-        names = dict.fromkeys(str(each["name"]) for each in record.hardware.get("devices", ()))
-        yield "hardware", f"{record.hardware['key']} ({', '.join(names)})"
-    methods = dict.fromkeys(v.method for v in record.verdicts if v.method)
-    if methods:
-        yield "joules", ", ".join(methods)
-    if run.commit:
-        yield "commit", run.commit[:12]
-    yield "cost", f"{'' if record.cost.complete else 'at least '}{run.footprint.joules:,.0f} J"
-    if run.footprint.grams is not None:
-        yield "carbon", f"{run.footprint.grams:.2g} gCO2e"
-    yield "metered for", f"{record.cost.seconds:,.0f} s"
-
-
-def verdict_facts(verdict: VerdictRecord) -> Iterator[tuple[str, str | None]]:
-    """Names and texts of what is to be known of a verdict; what has no text is not known."""
-    unit, comparison = verdict.unit, verdict.comparison
-    yield from (("test", verdict.nodeid), ("metric", verdict.metric), ("joules", verdict.method))
-    if verdict.tolerance is not None and verdict.outcome not in ("measured", "recorded"):
-        yield "allowed", difference(verdict.tolerance, unit, signed=False)
-        if verdict.detect is not None:
-            yield "must be caught", difference(verdict.detect, unit, signed=False)
-    if verdict.net_value is not None:
-        yield "net of idle", quantity(verdict.net_value, unit)
-    yield "workload", verdict.workload
-    if verdict.parameters:
-        trained, total = verdict.parameters
-        yield "trains", f"{trained:,} of {total:,} parameters"
-    if comparison is not None:
-        yield "settled against" if comparison.settles else "compared with", comparison.reference
-        if comparison.within_pair_drift is not None:
-            yield "second window of a pair", percent(comparison.within_pair_drift, signed=True)
-        yield from (("note", note) for note in comparison.notes)
-    yield "warning", verdict.warning

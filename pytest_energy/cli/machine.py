@@ -1,4 +1,4 @@
-"""`pytest-energy calibrate`: from device joules to joules at the wall, by paired windows."""
+"""`pytest-energy doctor` and `calibrate`: which meters work here, and joules at the wall."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pytest_energy import baselines as baseline
-from pytest_energy.baselines import writing as recording
+from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.calibration import (
     LEAST_PAIRS,
     Calibration,
@@ -19,14 +18,17 @@ from pytest_energy.baselines.calibration import (
     device_key,
     fit,
 )
-from pytest_energy.cli import add_baselines_option
-from pytest_energy.cli.doctor import hardware_of
+from pytest_energy.baselines.reading import known_hardware
+from pytest_energy.baselines.store import default_budget
+from pytest_energy.baselines.writing import Header, calibrated
+from pytest_energy.cli import add_baselines_option, write_text
 from pytest_energy.errors import DataError, EnergyError
-from pytest_energy.files import require_writable, unified_diff, write_atomically
+from pytest_energy.files import require_writable, unified_diff
 from pytest_energy.metering.device_lock import device_lock
-from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET, Hardware
-from pytest_energy.meters import Meter, open_meter
+from pytest_energy.metering.hardware import Hardware, identify
+from pytest_energy.meters import Meter, open_meter, probe_meters
 from pytest_energy.meters.wall import WallMeter, open_wall
+from pytest_energy.reports.tables import aligned
 from pytest_energy.workloads.loads import SHARES, load_for, measure_pairs, settle_seconds
 
 LOCK_TIMEOUT_SECONDS = 600.0
@@ -38,8 +40,14 @@ _COARSE = 0.1  # half-width of the slope, relative, from which on a person is to
 Watts = tuple[float, float]
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Register the arguments."""
+def add_doctor(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments of `pytest-energy doctor`."""
+    add_baselines_option(parser)
+    parser.set_defaults(run=run_doctor)
+
+
+def add_calibrate(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments of `pytest-energy calibrate`."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--wall", metavar="SOURCE", help="log file, or http:// address of a plug")
     what.add_argument("--pairs", metavar="FILE", type=Path, help="CSV: device_watts,wall_watts")
@@ -50,16 +58,50 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", metavar="S", type=float, default=20.0, help="of each (20)")
     add_baselines_option(parser)
     parser.add_argument("--write", action="store_true", help="store it in the baseline file")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_calibrate)
 
 
-def run(options: argparse.Namespace) -> int:
+def run_doctor(options: argparse.Namespace) -> int:
+    """Print each meter with its state, then the machine; 1 if no meter works."""
+    probes = probe_meters()
+    rows = [(one.name, f"works, {one.method}" if one.works else "no", one.detail) for one in probes]
+    print("meters")
+    print("\n".join(aligned(rows, indent=2)))
+    if not any(probe.works for probe in probes):
+        print("\nno meter works here, so nothing can be measured")
+        return 1
+    with closing(open_meter("auto")) as meter:
+        hardware = _hardware_of(meter, options.baselines)
+        path = baseline_path(options.baselines, hardware.key)
+        print(f"\nhardware key: {hardware.key}")
+        print(f"  meter used by `auto`: {meter.name}, {meter.method}")
+        if meter.update_period_seconds:
+            print(f"  its update period: {1000 * meter.update_period_seconds:.0f} ms")
+    for device in hardware.devices:
+        limit = f"limit {device.power_limit_watts:g} W" if device.power_limit_watts else ""
+        parts = (f"{device.domain}: {device.name}", limit, device.uuid)
+        print("  " + "  ".join(part for part in parts if part))
+    print(f"  baseline file: {path}{'' if path.is_file() else ' (none yet)'}")
+    print("environment")
+    for name, value in hardware.environment.items():
+        print(f"  {name}: {value}")
+    return 0
+
+
+def _hardware_of(meter: Meter, folder: Path) -> Hardware:
+    """The machine behind a meter, named as a folder's baseline files name it."""
+    known = known_hardware(folder)
+    return identify(meter, {key: globs for key, globs in known.items() if key != "cpu"})
+
+
+def run_calibrate(options: argparse.Namespace) -> int:
     """Measure or read pairs, print the fit with its residuals, and store it if asked to."""
     hardware = None
     if options.pairs is not None:
         pairs, wall = read_pairs(options.pairs), options.pairs.name
         if options.write:
-            hardware = _identity(options.meter, options.baselines)
+            with closing(open_meter(options.meter)) as meter:
+                hardware = _hardware_of(meter, options.baselines)
     elif options.wall is not None:
         pairs, wall, hardware = _measured(options)
     else:
@@ -131,7 +173,7 @@ def _measured(options: argparse.Namespace) -> tuple[list[Watts], str, Hardware]:
             names = [device.uuid or device.domain for device in meter.devices]
             with device_lock(names, LOCK_TIMEOUT_SECONDS, print):
                 pairs = _pairs(meter, wall, options.windows, options.seconds)
-            return pairs, wall.devices[0].name, hardware_of(meter, options.baselines)
+            return pairs, wall.devices[0].name, _hardware_of(meter, options.baselines)
 
 
 def _pairs(meter: Meter, wall: WallMeter, windows: int, seconds: float) -> list[Watts]:
@@ -167,11 +209,6 @@ def _watts(path: Path, line: int, cells: Sequence[str | None]) -> Watts:
     return device, wall
 
 
-def _identity(name: str, folder: Path) -> Hardware:
-    with closing(open_meter(name)) as meter:
-        return hardware_of(meter, folder)
-
-
 def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> None:
     device = device_key(hardware)
     if device is None:
@@ -183,20 +220,14 @@ def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> 
             f"{high:.3g}); see that the wall meter is this machine's, and measure more or "
             "longer windows"
         )
-    budget = CPU_BUDGET if hardware.key == "cpu" else GPU_BUDGET
-    header = recording.Header(
-        key=hardware.key,
-        match=tuple(f"{name}*" for name in hardware.names),
-        tokens_per_window=budget.tokens,
-        max_tokens_per_batch=budget.max_tokens_per_batch,
-    )
-    path = baseline.baseline_path(folder, hardware.key)
+    header = Header.of(hardware, default_budget(hardware.key))
+    path = baseline_path(folder, hardware.key)
     require_writable(path, "--baselines")
     old = path.read_text(encoding="utf-8") if path.is_file() else None
     date = datetime.now(timezone.utc).replace(microsecond=0).isoformat()
     stored = StoredCalibration(fitted, date, wall)
-    new = recording.calibrated(old, header, device, stored)
-    write_atomically(path, new)
+    new = calibrated(old, header, device, stored)
+    write_text(path, new)
     print(f"\n{path} changed; read it, then commit it:")
     print(unified_diff(old, new, path.name))
 
