@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_energy.ab.paired_check import PairedCheck, PairedJoulesPerToken, PairedSavings
+from pytest_energy.ab.paired_check import PairedJoulesPerToken, PairedSavings
 from pytest_energy.ab.protocol import SideFaultError
 from pytest_energy.ab.revisions import Revision, Worktree, find_revision
 from pytest_energy.ab.rounds import BASE, HEAD, SidePair
@@ -29,19 +29,10 @@ from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.runner import BaselineRunner
 from pytest_energy.errors import EnergyError, raised_elsewhere
-from pytest_energy.metering.hardware import Budget
 from pytest_energy.meters import Meter
 from pytest_energy.results import VerdictRecord
 
 __tracebackhide__ = raised_elsewhere
-
-WORKING_TREE = "working tree"
-
-_CHECKS: dict[str, type[PairedCheck]] = {
-    "joules_per_token": PairedJoulesPerToken,
-    "savings": PairedSavings,
-}
-_NOTHING_TO_COMPARE = ("absent", "skipped")
 
 
 class SkippedInHeadError(EnergyError):
@@ -87,14 +78,15 @@ class Comparison:
     ) -> SidePair:
         """Both sides of one test, `earlier` being the verdicts on its checks so far."""
         settings, invocation = self._settings, self._invocation
-        stored = context.store.budget
-        budget = Budget(context.asked.tokens or stored.tokens, stored.max_tokens_per_batch)
+        ini = invocation.configuration
+        usual = context.store.budget
+        budget = replace(usual, tokens=context.asked.tokens or usual.tokens)
 
         def start(place: SidePlace) -> SideProcess:
             arguments = side_arguments(
                 context.test,
                 place.root,
-                self._configuration(place),
+                place.own(ini) if ini else None,
                 invocation.passed,
                 settings.data,
                 settings.models,
@@ -128,16 +120,7 @@ class Comparison:
         path, inside = import_path(root, top, tree), tree / target.inside
         base = SidePlace("base", target.label, own, tree, inside, path, ignored=top)
         path = import_path(root, top, top)
-        return base, SidePlace("head", WORKING_TREE, own, top, root, path)
-
-    def _configuration(self, place: SidePlace) -> Path | None:
-        """The side's own copy of the ini file in use; none if its tree has none."""
-        path = self._invocation.configuration
-        if path is None:
-            return None
-        top = self.target.toplevel if isinstance(self.target, Revision) else self._root
-        moved = place.moved(path, top)
-        return moved if moved.is_file() else None
+        return base, SidePlace("head", "working tree", own, top, root, path)
 
 
 class PairedRunner:
@@ -207,7 +190,7 @@ class PairedRunner:
         base = sides.come_to_check(BASE)
         if base is None or base.metric != head.metric:
             raise SideFaultError(sides.places[BASE], "absent", "it comes to no such check")
-        check = _CHECKS[head.metric]
+        check = PairedSavings if head.metric == "savings" else PairedJoulesPerToken
         return check(context, self._comparison.target, sides, (base, head), open_record).verdict()
 
 
@@ -238,18 +221,18 @@ def _faulted(
     if open_record is not None:
         reason = f"{open_record.reason} It could not be settled: {fault}."
         return replace(open_record, reason=reason)
-    record = VerdictRecord(
+    missing = fault.side == "base" and fault.kind in ("absent", "skipped")
+    reason = f"not compared: {fault}"
+    if missing:
+        reason = (
+            f"nothing to compare with: {fault}; a revision that has it, or a baseline, would do"
+        )
+    return VerdictRecord(
         id=context.test.rpartition("::")[2],
         metric="joules_per_token",
+        outcome="missing" if missing else "invalid",
+        reason=reason,
         nodeid=context.test,
         method=context.method,
+        fails=context.settings.strict or not missing,
     )
-    if fault.side == "base" and fault.kind in _NOTHING_TO_COMPARE:
-        return replace(
-            record,
-            outcome="missing",
-            reason=f"nothing to compare with: {fault}; a revision that has it, or a baseline, "
-            f"would do",
-            fails=context.settings.strict,
-        )
-    return replace(record, outcome="invalid", reason=f"not compared: {fault}", fails=True)

@@ -14,15 +14,9 @@ from pytest_energy.ab.side_place import Interpreter
 from pytest_energy.baselines import session_stats
 from pytest_energy.checks import policy
 from pytest_energy.checks.joules_per_token import PADDING_DIFFERS
-from pytest_energy.checks.measuring import (
-    InvalidEvidenceError,
-    Summary,
-    summarise,
-    summarise_pairs,
-)
+from pytest_energy.checks.measuring import InvalidEvidenceError, summarise, summarise_pairs
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.savings import joined_digest, pair_id
-from pytest_energy.errors import EnergyError
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.gate.gates import PairedGate
@@ -35,24 +29,21 @@ _MUST_AGREE = ("task", "model", "architecture", "data", "seed", "lora")
 """Where these differ nothing is left to compare; what else differs is what the change is about."""
 
 
-class OtherWorkError(EnergyError):
-    """The sides fine-tune another model, on another task or on other data."""
-
-
-def require_same_work(base: RunFacts, head: RunFacts) -> None:
-    """Raise `OtherWorkError` if task, model or data differ."""
+def other_work(base: RunFacts, head: RunFacts) -> str | None:
+    """Why a run cannot be compared, its task, model or data being another; None if it can."""
     if base.id != head.id:
-        raise OtherWorkError(
+        return (
             f"the base fine-tunes `{base.id}` and the head `{head.id}`: another task or model "
             f"cannot be compared; give both sides the same, or compare them as runs of one test"
         )
     for name in _MUST_AGREE:
         old, new = base.fields.get(name), head.fields.get(name)
         if base.fields and head.fields and old != new:
-            raise OtherWorkError(
+            return (
                 f"`{name}` of `{head.id}` is {old!r} in the base and {new!r} in the head: that is "
                 f"other work, which cannot be compared; give both sides the same"
             )
+    return None
 
 
 def changed_settings(base: RunFacts, head: RunFacts) -> tuple[dict[str, str], dict[str, str]]:
@@ -94,15 +85,18 @@ class PairedCheck(ABC):
 
     def verdict(self) -> VerdictRecord:
         """The record of the check; raises `SideFaultError` if a side cannot go on."""
-        self._require_open_work()
         settings = self.context.settings
+        opened, done = self._open and self._open.workload, _digest(self.ready[HEAD].runs)
+        if opened is not None and done is not None and opened != done:
+            # Nothing is settled by other work than the baseline left open.
+            text = f"`{done}`, where `{opened}` was gated"
+            raise SideFaultError(self.sides.places[HEAD], "other", text)
+        for old, new in zip(self.ready[BASE].runs, self.ready[HEAD].runs, strict=True):
+            if reason := other_work(old, new):
+                return replace(self.base, outcome="invalid", reason=reason, fails=True)
         try:
-            for old, new in zip(self.ready[BASE].runs, self.ready[HEAD].runs, strict=True):
-                require_same_work(old, new)
             steady = self.sampler.warm_up(policy.warm_up_limit(self.base, settings, pairs=True))
             record = self._measured()
-        except OtherWorkError as error:
-            return replace(self.base, outcome="invalid", reason=str(error), fails=True)
         except InvalidEvidenceError as error:
             windows = tuple(self.sampler.rejected())
             record = replace(self.base, outcome="invalid", reason=str(error), windows=windows)
@@ -163,10 +157,6 @@ class PairedCheck(ABC):
             reason += f" To guard it, {LOCK_IN}."
         return replace(record, reason=reason)
 
-    def summary(self, side: int, run: int = 0) -> Summary:
-        """What a side's windows of a run say together."""
-        return summarise(self.sampler.windows(side, run))
-
     def explained(self, run: int, *, padding: bool) -> str:
         """Why one run's J/token differs: power, throughput, the work and the environment."""
         old, new = (
@@ -187,7 +177,7 @@ class PairedCheck(ABC):
 
     def _side(self, which: int, run: int) -> Side:
         place, ready = self.sides.places[which], self.ready[which]
-        summary = self.summary(which, run)
+        summary = summarise(self.sampler.windows(which, run))
         return Side(
             name=place.name,
             reference=place.reference,
@@ -197,14 +187,6 @@ class PairedCheck(ABC):
             padding_overhead=ready.runs[run].padding_overhead,
             environment=dict(ready.environment),
         )
-
-    def _require_open_work(self) -> None:
-        """Settle nothing by other work than the baseline left open."""
-        opened = self._open.workload if self._open else None
-        done = _digest(self.ready[HEAD].runs)
-        if opened is not None and done is not None and opened != done:
-            text = f"`{done}`, where `{opened}` was gated"
-            raise SideFaultError(self.sides.places[HEAD], "other", text)
 
 
 def _base_record(
@@ -245,6 +227,7 @@ class PairedJoulesPerToken(PairedCheck):
         number, verdict = self.sampler.decide(gates)
         of_real_tokens = number > 0
         factor = (self.ready[HEAD].runs[0].padding_overhead if of_real_tokens else None) or 1.0
+        windows = tuple(self.sampler.windows(HEAD))
         return self.answered(
             verdict,
             gates[number][1],
@@ -253,8 +236,8 @@ class PairedJoulesPerToken(PairedCheck):
             unit="J/real token" if of_real_tokens else "J/token",
             explanation=self.explained(0, padding=of_real_tokens),
             value=verdict.value,  # the mean of logarithms, as the base's: their ratio is the change
-            uncertainty=self.summary(HEAD).uncertainty * factor,
-            windows=tuple(self.sampler.windows(HEAD)),
+            uncertainty=summarise(windows).uncertainty * factor,
+            windows=windows,
         )
 
     def _gates(self) -> list[tuple[PairedGate, Figure]]:

@@ -198,13 +198,8 @@ def _ask(channel: Channel, kind: str, **fields: Any) -> Message:
 
 def facts_of(meter: Meter) -> dict[str, Any]:
     """What a `RemoteMeter` is made of, of builtin types alone."""
-    return {
-        "name": meter.name,
-        "method": meter.method,
-        "devices": [asdict(device) for device in meter.devices],
-        "update_period_seconds": meter.update_period_seconds,
-        "resolution_joules": meter.resolution_joules,
-    }
+    names = ("name", "method", "devices", "update_period_seconds", "resolution_joules")
+    return {name: as_json(getattr(meter, name)) for name in names}
 
 
 class MeterServer:

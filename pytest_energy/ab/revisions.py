@@ -129,7 +129,15 @@ def _merge_target() -> tuple[str, str] | None:
 def _automatic(said: str, toplevel: Path) -> str:
     target = _merge_target()
     if target is not None:
-        return _of_target(said, toplevel, *target)
+        branch, sha = target
+        tip = (_commit(toplevel, sha) if sha else None) or _commit(toplevel, f"origin/{branch}")
+        if tip is None:
+            raise EnergyError(
+                f"{said} means `{branch}`, which this change goes into and which this clone "
+                f"lacks{_fetch(toplevel, sha or branch)}"
+            )
+        # In a shallow clone the ancestors are not there; the base itself is the next best.
+        return attempt(toplevel, "merge-base", "HEAD", tip) or tip
     for branch in DEFAULT_BRANCHES:
         tip = _commit(toplevel, branch)
         if tip is None:
@@ -159,17 +167,6 @@ def _before(said: str, toplevel: Path, base: str) -> str:
             f"fetch it with `git fetch --deepen=1`"
         )
     return parent or base
-
-
-def _of_target(said: str, toplevel: Path, branch: str, sha: str) -> str:
-    tip = (_commit(toplevel, sha) if sha else None) or _commit(toplevel, f"origin/{branch}")
-    if tip is None:
-        raise EnergyError(
-            f"{said} means `{branch}`, which this change goes into and which this clone "
-            f"lacks{_fetch(toplevel, sha or branch)}"
-        )
-    # In a shallow clone the ancestors are not there; the base itself is the next best.
-    return attempt(toplevel, "merge-base", "HEAD", tip) or tip
 
 
 def _commit(toplevel: Path, name: str) -> str | None:
@@ -223,43 +220,34 @@ class Worktree:
         self.path = self._folder / toplevel.name
         self._heeded: list[int] = []
         atexit.register(self.remove)
-        if on_signal is not None:
-            self._heed_signals(on_signal)
+        if on_signal is not None and threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, lambda found, _: on_signal(signal.Signals(found)))
+                    self._heeded.append(number)
         try:
             git(toplevel, "worktree", "add", "--detach", "--quiet", str(self.path), commit)
             _fill_submodules(toplevel, self.path)
-        except GitError as error:
+        except BaseException as error:
             self.remove()
+            if not isinstance(error, GitError):
+                raise
             raise EnergyError(
                 f"`git worktree add` of `{commit[:9]}` failed: {error}; mend that, or check the "
                 f"revision out by hand to see more"
             ) from None
-        except BaseException:
-            self.remove()
-            raise
 
     def remove(self) -> None:
         """Take the worktree away, from the disk and from git; a second call does nothing."""
         if not self._folder.exists():
             return
         _remove(self._toplevel, self.path)
-        self._restore_signals()
-        atexit.unregister(self.remove)
-
-    def _heed_signals(self, on_signal: Callable[[signal.Signals], None]) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in _SIGNALS:
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, lambda found, _: on_signal(signal.Signals(found)))
-                self._heeded.append(number)
-
-    def _restore_signals(self) -> None:
         # From a thread that may not set handlers, they stay.
         with contextlib.suppress(ValueError):
             while self._heeded:
                 signal.signal(self._heeded[-1], signal.SIG_DFL)
                 self._heeded.pop()
+        atexit.unregister(self.remove)
 
 
 def _remove(toplevel: Path, path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
@@ -27,7 +28,9 @@ worker = found["pytest_energy"] and find_spec("pytest_energy.ab") is not None
 print(json.dumps({"version": list(sys.version_info[:3]), "worker": worker, **found}))
 """
 
-_INSTALLED = ("site-packages", "dist-packages")
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders of what is installed, which belongs to no tree."""
+
 _QUIET = {"OMP_NUM_THREADS": "1", **engine.VARIABLES}
 """Modelled joules are CPU time. Threads that wait for each other spin, and memory that goes back to
 the kernel at each step is zeroed at each step: processes then differ by per cents."""
@@ -37,7 +40,8 @@ the kernel at each step is zeroed at each step: processes then differ by per cen
 class SidePlace:
     """One side's whereabouts; `root` is pytest's root there, `toplevel` the tree around it.
 
-    `import_path` comes first on the side's path; entries under `ignored` are taken off it.
+    `import_path` comes first on the side's path; entries under `ignored`, the user's tree where
+    the side has another, are taken off it.
     """
 
     name: str
@@ -48,12 +52,12 @@ class SidePlace:
     import_path: tuple[str, ...]
     ignored: Path | None = None
 
-    def moved(self, path: Path, source: Path) -> Path:
-        """What a path under another tree is here; one from elsewhere stays."""
+    def own(self, path: Path) -> Path | None:
+        """The side's own copy of a file, if that is in the user's tree; None if there is none."""
         path = path.resolve()
-        if not path.is_relative_to(source):
-            return path
-        return self.toplevel / path.relative_to(source)
+        if self.ignored is not None and path.is_relative_to(self.ignored):
+            path = self.toplevel / path.relative_to(self.ignored)
+        return path if path.is_file() else None
 
     def variables(self, method: str) -> dict[str, str]:
         """The environment of the side's process, whose joules a meter of that method reads."""
@@ -84,7 +88,7 @@ def import_path(root: Path, toplevel: Path, place: Path) -> tuple[str, ...]:
     own = [root, root / "src"]
     for path in (Path(entry or ".").resolve() for entry in sys.path):
         installed = path.is_relative_to(environment) and environment != toplevel
-        if path.is_relative_to(toplevel) and not installed and path.name not in _INSTALLED:
+        if path.is_relative_to(toplevel) and not installed and path.name not in INSTALLED:
             own.append(path)
     moved = [place / path.relative_to(toplevel) for path in own]
     return tuple(dict.fromkeys(str(path) for path in moved if path.is_dir()))
@@ -105,7 +109,7 @@ def foreign_module(
         file = getattr(module, "__file__", None)
         if not isinstance(file, str) or not file.startswith(below):
             continue
-        installed = any(part in _INSTALLED for part in file.split(os.sep))
+        installed = any(part in INSTALLED for part in file.split(os.sep))
         if not installed and not file.startswith(environment):
             return name, file
     return None
@@ -200,29 +204,25 @@ def passed_on(
 
     `value_options` are those of our options that take a value, such as `--energy-json`.
     """
-    files, kept, index = list(positional), [], 0
-    while index < len(arguments):
-        word, following = arguments[index], arguments[index + 1 : index + 2]
-        width = 1
+    files, kept, words = list(positional), [], iter(arguments)
+    for word in words:
         if word.startswith("--"):
             name, separate = word.partition("=")[0], "=" not in word
             if name in _DROPPED_WITH_VALUE or name in value_options:
-                width += separate
+                if separate:
+                    next(words, None)
             elif name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES):
                 kept.append(word)
         elif word.startswith("-") and len(word) > 1:
-            short = word[:2]
-            alone = len(word) == 2
+            short, alone = word[:2], len(word) == 2
             if short in _KEPT_SHORT:
-                width += alone
-                kept += [word, *following] if alone else [word]
-            else:
-                width += alone and short in _DROPPED_WITH_VALUE
+                kept += [word, *islice(words, 1 if alone else 0)]
+            elif alone and short in _DROPPED_WITH_VALUE:
+                next(words, None)
         elif word in files:
             files.remove(word)
         else:
             kept.append(word)  # the value of an option of the project's own
-        index += width
     return kept
 
 

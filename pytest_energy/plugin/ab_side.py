@@ -22,7 +22,7 @@ from pytest_energy.ab.protocol import (
     is_memory,
     last_error,
 )
-from pytest_energy.ab.side_place import foreign_module
+from pytest_energy.ab.side_place import INSTALLED, foreign_module
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError
@@ -208,12 +208,11 @@ def _ignore(folder: str | None) -> None:
     """Take another tree off the path, so that this side imports none of its code."""
     if folder is None:
         return
-    installed = ("site-packages", "dist-packages")
     sys.path[:] = [
         entry
         for entry in sys.path
         if not Path(entry or ".").resolve().is_relative_to(folder)
-        or any(part in installed for part in Path(entry).parts)
+        or any(part in INSTALLED for part in Path(entry).parts)
     ]
 
 

@@ -20,7 +20,7 @@ from pytest_energy.workloads.data.local import LocalSource
 from pytest_energy.workloads.distributed.rank_group import RankGroup
 from pytest_energy.workloads.engine import default_device
 from pytest_energy.workloads.finetune import SETTINGS, Workload, make_workload
-from pytest_energy.workloads.tasks import Task, get_task
+from pytest_energy.workloads.tasks import Task
 
 _SUREST_FIRST: tuple[Method, ...] = ("counter", "integrated", "external", "modelled")
 
@@ -84,9 +84,6 @@ def join(name: str, parts: Sequence[Part]) -> Window:
         loss=sum(part.loss for part in parts) / len(parts),
         notes=notes,
     )
-
-
-TIMEOUT_SECONDS = 600.0
 
 
 class DistributedFineTuning:
@@ -166,7 +163,7 @@ class RankGroups:
         tokens_per_window: int,
         processes: int = 0,
         nodes: int = 1,
-        timeout_seconds: float = TIMEOUT_SECONDS,
+        timeout_seconds: float = 600.0,
         max_tokens_per_batch: int | None = None,
         models: Path | None = None,
         **overrides: Any,
@@ -180,9 +177,6 @@ class RankGroups:
         check_places(processes, nodes, meter)
         for name in overrides:
             check_choice("setting of a workload", name, SETTINGS)
-        task = get_task(task)
-        if reason := data.missing(task):
-            raise EnergyError(reason)
         workload = make_workload(
             task,
             model,

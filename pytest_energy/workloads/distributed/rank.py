@@ -57,11 +57,6 @@ class RankPlace:
                 "docs/multi-gpu.md says"
             ) from None
 
-    @property
-    def leads(self) -> bool:
-        """Whether this rank meters its node."""
-        return self.local_rank == 0
-
 
 class Collective:
     """What ranks tell each other, over gloo; gradients go by accelerate's own group."""
@@ -158,16 +153,15 @@ class Rank:
         self._meter: Meter = NoMeter()
         self._runs: dict[int, Shard] = {}
 
-    def open(self, meter: str, lock_seconds: float) -> Message:
+    def open(self, meter: str, lock_seconds: float) -> None:
         """Open the node's meter, on its first rank."""
-        if self._place.leads:
+        if self._place.local_rank == 0:
             self._meter = open_meter(meter)
             self._held.callback(self._meter.close)
             names = [device.uuid or device.domain for device in self._meter.devices]
             say = partial(print, file=sys.stderr, flush=True)
             self._held.enter_context(device_lock(names, lock_seconds, say))
         self._collective.wait()
-        return {}
 
     def load(
         self, run: int, workload: dict[str, Any], tokens: int, data: str, models: str | None
@@ -192,11 +186,10 @@ class Rank:
             "parameters": shard.parameters,
         }
 
-    def warm_up(self, run: int) -> Message:
+    def warm_up(self, run: int) -> None:
         """One pass that no meter sees."""
         self._runs[run].train()
         self._collective.wait()
-        return {}
 
     def window(self, run: int, exchange: bool) -> Message:
         """One pass that every node meters from the same moment to the same moment."""
@@ -205,17 +198,16 @@ class Rank:
             self._collective.wait()  # meters begin on ticks of their own
             w.work_started()
             loss = shard.train(exchange=exchange)
-        metered = w.record if self._place.leads else None
+        metered = w.record if self._place.local_rank == 0 else None
         part = Part(self._place.node, shard.tokens, shard.real_tokens, shard.steps, loss, metered)
         parts = self._collective.to_first(part)
         if not exchange and self._place.ranks > 1:
             shard.adopt_first()
         return asdict(join(shard.id, parts)) if parts else {}
 
-    def drop(self, run: int) -> Message:
+    def drop(self, run: int) -> None:
         """Free a model."""
         self._runs.pop(run).close()
-        return {}
 
     def _together(self, shard: Shard) -> None:
         shard.synchronize()

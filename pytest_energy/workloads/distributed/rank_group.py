@@ -35,6 +35,8 @@ _ROOT_CAUSE = re.compile(
     r"Root Cause.*?rank\s*:\s*(?P<rank>\d+).*?exitcode\s*:\s*(?P<code>-?\d+)", re.DOTALL
 )
 
+_GIVE_MORE = "give more with `timeout_seconds`, or see what hangs"
+
 T = TypeVar("T")
 
 
@@ -88,14 +90,13 @@ class RankGroup:
         """Whether it can be called."""
         return self._channel is not None
 
-    def call(self, method: str, **arguments: Any) -> Message:
+    def call(self, method: str, **arguments: Any) -> Any:
         """Have all ranks run a method of `rank.Rank`; what it returns on rank 0."""
         if self._channel is None:
             raise EnergyError(f"the {self.processes} processes have ended: make the run again")
         late = (
             f"`{method}` of {self.processes} processes took longer than "
-            f"{self.timeout_seconds:g} s, so they were ended: give more with `timeout_seconds`, "
-            "or see what hangs"
+            f"{self.timeout_seconds:g} s, so they were ended: {_GIVE_MORE}"
         )
         try:
             self._channel.send(method, **arguments)
@@ -107,8 +108,7 @@ class RankGroup:
             raise
         if "returned" not in answer:
             raise self._failed(answer)
-        returned: Message = answer["returned"]
-        return returned
+        return answer["returned"]
 
     def close(self) -> None:
         """Let the ranks end, here and on other nodes; a second call does nothing."""
@@ -212,7 +212,7 @@ def variables(local_ranks: int, address: str) -> dict[str, str]:
 
 def _how_to_join(processes: int, nodes: int) -> str:
     if nodes == 1:
-        return "give more with `timeout_seconds`, or see what hangs"
+        return _GIVE_MORE
     return (
         "start on each of the others `torchrun --nnodes="
         f"{nodes} --node-rank=1 --nproc-per-node={processes // nodes} --master-addr=$MASTER_ADDR "
