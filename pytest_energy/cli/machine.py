@@ -96,14 +96,10 @@ def _hardware_of(meter: Meter, folder: Path) -> Hardware:
 
 def run_calibrate(options: argparse.Namespace) -> int:
     """Measure or read pairs, print the fit with its residuals, and store it if asked to."""
-    hardware = None
     if options.pairs is not None:
         pairs, wall = read_pairs(options.pairs), options.pairs.name
-        if options.write:
-            with closing(open_meter(options.meter)) as meter:
-                hardware = _hardware_of(meter, options.baselines)
     elif options.wall is not None:
-        pairs, wall, hardware = _measured(options)
+        pairs, wall = _measured(options)
     else:
         raise EnergyError(
             "`--wall` or `--pairs` is missing: give the log file or http:// address of a plug "
@@ -111,7 +107,9 @@ def run_calibrate(options: argparse.Namespace) -> int:
         )
     fitted = fit(pairs)
     print(described(fitted, pairs))
-    if options.write and hardware is not None:
+    if options.write:
+        with closing(open_meter(options.meter)) as meter:
+            hardware = _hardware_of(meter, options.baselines)
         _store(options.baselines, hardware, fitted, wall)
     else:
         print("\nnot stored; `--write` keeps it in the hardware's baseline file")
@@ -160,7 +158,8 @@ def _warning(fitted: Calibration) -> str:
     )
 
 
-def _measured(options: argparse.Namespace) -> tuple[list[Watts], str, Hardware]:
+def _measured(options: argparse.Namespace) -> tuple[list[Watts], str]:
+    """Pairs measured here, and the name of the wall meter."""
     if options.windows < LEAST_PAIRS:
         raise EnergyError(f"`--windows={options.windows}` is too few; give {LEAST_PAIRS} or more")
     if not 0 < options.seconds <= 3600:
@@ -173,7 +172,7 @@ def _measured(options: argparse.Namespace) -> tuple[list[Watts], str, Hardware]:
             names = [device.uuid or device.domain for device in meter.devices]
             with device_lock(names, LOCK_TIMEOUT_SECONDS, print):
                 pairs = _pairs(meter, wall, options.windows, options.seconds)
-            return pairs, wall.devices[0].name, _hardware_of(meter, options.baselines)
+            return pairs, wall.devices[0].name
 
 
 def _pairs(meter: Meter, wall: WallMeter, windows: int, seconds: float) -> list[Watts]:

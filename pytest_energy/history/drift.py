@@ -59,12 +59,11 @@ def _environments(
     before: Sequence[Point], after: Sequence[Point]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """What ran right before and right after; a little further off if those are the same."""
-    old, new = _surroundings(before[-1]), _surroundings(after[0])
-    for step in range(1, NEAR + 1):
-        if old != new:
-            break
+    for step in range(NEAR + 1):
         old = _surroundings(before[max(-1 - step, -len(before))])
         new = _surroundings(after[min(step, len(after) - 1)])
+        if old != new:
+            break
     return old, new
 
 

@@ -39,7 +39,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One figure of one hardware, oldest session first.
+    """One figure of one hardware, oldest session first; there is one at least.
 
     `unit` is as in `VerdictRecord`; `fraction` (savings) changes in points, all else relatively.
     `baseline` and `tolerance` are the accepted ones, None if none is known, and `since` the date
@@ -62,7 +62,7 @@ class Series:
     @property
     def device(self) -> str | None:
         """The card of the newest session."""
-        return self.points[-1].device if self.points else None
+        return self.points[-1].device
 
 
 PADDING_VARIES = 1e-3

@@ -114,9 +114,30 @@ class RemoteStore:
     """The same behind an fsspec file system, whose writes appear whole."""
 
     def __init__(self, url: str) -> None:
+        remote = _protocol(url) in _REMOTE
+        install = f"`pip install 'pytest-energy[{'remote' if remote else 'drift'}]'`"
+        try:
+            import fsspec
+        except ModuleNotFoundError:
+            raise EnergyError(
+                f"`{url}` needs fsspec, which is not installed: {install}; a local folder needs "
+                "nothing"
+            ) from None
+        try:
+            # Others write to it meanwhile, so that what was listed once does not stay true.
+            self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        except ImportError as error:
+            what = install if remote else error
+            raise EnergyError(f"`{url}` needs a package that is not installed: {what}") from None
+        except ValueError as error:
+            raise EnergyError(
+                f"`{url}` cannot be opened: {error}; give a folder, or a URL such as "
+                "`s3://bucket/path`"
+            ) from None
+        except Exception as error:  # every back end has errors of its own
+            raise EnergyError(f"`{url}` cannot be opened: {error}") from error
         self.url = url
-        self._files, root = _filesystem(url)
-        self._root = root.rstrip("/")
+        self._root = str(root).rstrip("/")
 
     def names(self) -> Iterator[str]:
         """All files, as of a local folder."""
@@ -171,28 +192,3 @@ class RemoteStore:
 
 
 Store = LocalStore | RemoteStore
-
-
-def _filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it; raises `EnergyError` by name."""
-    remote = _protocol(url) in _REMOTE
-    install = f"`pip install 'pytest-energy[{'remote' if remote else 'drift'}]'`"
-    try:
-        import fsspec
-    except ModuleNotFoundError:
-        raise EnergyError(
-            f"`{url}` needs fsspec, which is not installed: {install}; a local folder needs nothing"
-        ) from None
-    try:
-        # Other runners write to it meanwhile, so that what was listed once does not stay true.
-        filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
-    except ImportError as error:
-        what = install if remote else error
-        raise EnergyError(f"`{url}` needs a package that is not installed: {what}") from None
-    except ValueError as error:
-        raise EnergyError(
-            f"`{url}` cannot be opened: {error}; give a folder, or a URL such as `s3://bucket/path`"
-        ) from None
-    except Exception as error:  # every back end has errors of its own
-        raise EnergyError(f"`{url}` cannot be opened: {error}") from error
-    return filesystem, str(root)

@@ -46,13 +46,12 @@ def write_reports(
 def _page(record: RunRecord, cost: Footprint, settings: Settings) -> str:
     from pytest_energy.history.drift import drift_of
     from pytest_energy.reports.html import render
-    from pytest_energy.results.json_codec import ReportedRun
 
     drift = None
     if settings.history is not None:
         key = str(record.hardware.get("key", "")) or None
         drift = drift_of(settings.history, settings.baselines, hardware=key)
-    return render([ReportedRun(record, cost)], drift)
+    return render([json_codec.ReportedRun(record, cost)], drift)
 
 
 def annotation_lines(

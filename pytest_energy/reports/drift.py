@@ -57,8 +57,8 @@ def _document(one: SeriesDrift) -> dict[str, Any]:
         "state": one.state,
         "needed": one.needed,
         "sessions": len(series.points),
-        "first": series.points[0].date if series.points else None,
-        "last": series.points[-1].date if series.points else None,
+        "first": series.points[0].date,
+        "last": series.points[-1].date,
         "level": one.level,
         "baseline": series.baseline,
         "tolerance": series.tolerance,
@@ -129,11 +129,9 @@ def _conclusion(report: DriftReport) -> Iterator[str]:
         yield f"next: pytest --energy-hw={key} --energy-update=replace   # if the change is meant"
 
 
-def drift_chart(drift: SeriesDrift, key: str) -> charts.Chart | None:
-    """The series over time: sessions, levels between changes, tolerance band; None if empty."""
+def drift_chart(drift: SeriesDrift, key: str) -> charts.Chart:
+    """The series over time: sessions, levels between changes, tolerance band."""
     series = drift.series
-    if not series.points:
-        return None
     values = [point.value for point in series.points]
     scale, unit = charts.scaled(values, series.unit)
     dates = [point.date for point in series.points]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.meters.protocol import TOO_SHORT
+from pytest_energy.outcomes import MOVED
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.units import difference, quantity, quantity_with_uncertainty
@@ -92,7 +93,7 @@ def trained(verdict: VerdictRecord) -> str:
 
 def reason(verdict: VerdictRecord) -> str:
     """The verdict's sentences; says so if the outcome fails nothing."""
-    shown_only = verdict.outcome in ("regression", "improvement") and not verdict.fails
+    shown_only = verdict.outcome in MOVED and not verdict.fails
     return f"{verdict.text} (shown only, fails nothing)" if shown_only else verdict.text
 
 
@@ -203,7 +204,7 @@ def next_command(
         return "give each window more work" if short else "pytest-energy doctor"
     if "recorded" in outcomes and local:
         return "run it again: the next run is compared with what this one recorded"
-    if outcomes & {"regression", "improvement"} and not local:
+    if outcomes & set(MOVED) and not local:
         return f"{update}=replace   # if the change is meant"
     if local and outcomes <= {"within", "measured"}:
         return f"{update}=new   # to commit a baseline"

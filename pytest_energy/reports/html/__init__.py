@@ -145,8 +145,7 @@ def _claims(record: RunRecord, key: str) -> Iterator[Drawn]:
 
 def _over_time(drift: DriftReport) -> Iterator[Drawn]:
     for number, series in enumerate(worst_first(drift)):
-        chart = drift_chart(series, f"d{number}")
-        yield Drawn(f"d{number}", series, [chart] if chart else [])
+        yield Drawn(f"d{number}", series, [drift_chart(series, f"d{number}")])
 
 
 @dataclass(frozen=True)
