@@ -82,9 +82,10 @@ DEFAULT_LEVELS = {"joules_per_token": Levels(0.02, 0.05), "savings": Levels(0.01
 
 
 def stored_levels(entry: Entry) -> Levels:
-    """What a baseline's entry says, the default where it says nothing."""
+    """What a baseline's entry says, and the default for what it leaves out."""
     default = DEFAULT_LEVELS[entry.metric]
-    return Levels(entry.tolerance or default.tolerance, entry.detect or default.detect)
+    tolerance = entry.tolerance or default.tolerance
+    return Levels(tolerance, entry.detect or _detect(tolerance, default))
 
 
 def levels(
@@ -94,15 +95,12 @@ def levels(
 
     A tolerance given alone takes `detect` along in the default's proportion.
     """
-    default = DEFAULT_LEVELS[metric]
+    stored = stored_levels(entry) if entry else DEFAULT_LEVELS[metric]
     given = asked.tolerance or (settings.tolerance if settings else None)
-    tolerance = given or (entry.tolerance if entry else None) or default.tolerance
+    tolerance = given or stored.tolerance
     detect = asked.detect or (settings.detect if settings else None)
-    if detect is None and given is None and entry is not None:
-        detect = entry.detect
     if detect is None:
-        same = tolerance == default.tolerance
-        detect = default.detect if same else tolerance * default.detect / default.tolerance
+        detect = _detect(given, DEFAULT_LEVELS[metric]) if given else stored.detect
     if detect <= tolerance:
         raise EnergyError(
             f"`detect` of {detect:.3g} must be above `tolerance` of {tolerance:.3g}: what must be "
@@ -186,3 +184,8 @@ def _fails(record: VerdictRecord, settings: Settings) -> bool:
     if record.outcome == "improvement" and (settings.improvement == "pass" or compared):
         return False
     return record.outcome in MOVED and (settings.strict or not is_advisory(record))
+
+
+def _detect(tolerance: float, default: Levels) -> float:
+    """What must be caught if only what is allowed is said."""
+    return default.detect * (tolerance / default.tolerance)
