@@ -69,6 +69,17 @@ def test_checking_finds_faults(stored: Path, capsys: pytest.CaptureFixture[str])
     assert '`savings."rte"` has no sessions' in out
 
 
+def test_a_tolerance_alone_takes_detect_along_as_in_the_gate(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = stored.read_text().replace("detect = 0.05\n", "")
+    assert "detect" not in text
+    stored.write_text(text.replace("tolerance = 0.02", "tolerance = 0.06"))
+
+    assert main(["baselines", "--check", str(stored)]) == 0
+    assert "detect" not in capsys.readouterr().out
+
+
 def test_pruning_removes_what_the_check_named(
     stored: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
