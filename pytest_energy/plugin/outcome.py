@@ -6,6 +6,7 @@ stands.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,11 +20,15 @@ from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import DECIDED
 from pytest_energy.plugin.fixtures import CLAIM, session_of, user_errors
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.reports.github import properties
-from pytest_energy.reports.terminal import sentence, windows_table
+from pytest_energy.reports.tables import windows_table
+from pytest_energy.reports.wording import verdict_line
 from pytest_energy.results import VerdictRecord, measured
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.run_results import RunResults
+
+_NAMES = ("id", "metric", "outcome", "value", "uncertainty", "baseline", "change", "unit")
+_OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
+_FIRST = re.compile(r"energy_(\d+_)?id")
 
 _ENDED = pytest.StashKey[bool]()
 _PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()
@@ -36,10 +41,10 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
     """Keep a verdict, put its figures into JUnit, and end the test as it says."""
     record = _located(record, item)
     session.results.verdicts.append(record)
-    session.progress.done(record.id, sentence(record))
+    session.progress.done(record.id, verdict_line(record))
     _note(item, properties(record, [name for name, _ in item.user_properties]))
     if record.windows:
-        item.add_report_section("call", "energy windows", windows_table(record))
+        item.add_report_section("call", "energy windows", windows_table(record.windows))
     if record.fails:
         failure = f"{record.outcome}: {record.text}"
         if record.outcome in DECIDED:
@@ -126,6 +131,20 @@ def fail_again(item: pytest.Item) -> None:
 def end(item: pytest.Item) -> None:
     """After a test's call: whatever follows is another attempt."""
     item.stash[_ENDED] = True
+
+
+def properties(record: VerdictRecord, names: Iterable[str]) -> list[tuple[str, object]]:
+    """A verdict's figures by the names of JUnit properties; the test has those of `names` already.
+
+    A test's first check has `energy_value`, its second `energy_2_value`, and so on.
+    """
+    number = 1 + sum(_FIRST.fullmatch(name) is not None for name in names)
+    prefix = "energy_" if number == 1 else f"energy_{number}_"
+    known = [(name, getattr(record, name)) for name in _NAMES]
+    if record.comparison is not None:
+        for side in (record.comparison.base, record.comparison.head):
+            known += [(f"{side.name}_{name}", getattr(side, name)) for name in _OF_SIDES]
+    return [(prefix + name, value) for name, value in known if value is not None]
 
 
 def _note(item: pytest.Item, properties: Iterable[tuple[str, object]]) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import wording
-from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results import RunRecord
 
 STEP_SUMMARY_BYTES = 1024 * 1024
 """GitHub takes so much of a step's summary, or nothing of it."""
@@ -100,22 +99,3 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-_NAMES = ("id", "metric", "outcome", "value", "uncertainty", "baseline", "change", "unit")
-_OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
-_FIRST = re.compile(r"energy_(\d+_)?id")
-
-
-def properties(record: VerdictRecord, names: Iterable[str]) -> list[tuple[str, object]]:
-    """What is known of a record, by property name; `names` are those that the test has already.
-
-    A test's first check has `energy_value`, its second `energy_2_value`, and so on.
-    """
-    number = 1 + sum(_FIRST.fullmatch(name) is not None for name in names)
-    prefix = "energy_" if number == 1 else f"energy_{number}_"
-    known = [(name, getattr(record, name)) for name in _NAMES]
-    if record.comparison is not None:
-        for side in (record.comparison.base, record.comparison.head):
-            known += [(f"{side.name}_{name}", getattr(side, name)) for name in _OF_SIDES]
-    return [(prefix + name, value) for name, value in known if value is not None]

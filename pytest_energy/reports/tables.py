@@ -197,6 +197,12 @@ def each_window(windows: Sequence[Window]) -> TextTable:
     return TextTable(headings[:columns], shown, range(1, 7), "Windows")
 
 
+def windows_table(windows: Sequence[Window]) -> str:
+    """Windows as text, one line each."""
+    shown = each_window(windows)
+    return "\n".join(aligned(shown.rows, shown.headings, right=shown.right, indent=2))
+
+
 def changed_environment(record: RunRecord) -> TextTable:
     """What differs from the baselines' environments: name, then and now, each once."""
     rows = (

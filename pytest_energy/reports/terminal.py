@@ -117,18 +117,6 @@ def render(
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n")
 
 
-def sentence(record: VerdictRecord) -> str:
-    """A verdict in a few words, for a line of its own."""
-    parts = [wording.value(record), wording.change(record), record.outcome]
-    return "  ".join(part for part in parts if part)
-
-
-def windows_table(record: VerdictRecord) -> str:
-    """The windows of a verdict, one line each."""
-    shown = tables.each_window(record.windows)
-    return "\n".join(tables.aligned(shown.rows, shown.headings, right=shown.right, indent=2))
-
-
 def _table(verdicts: Sequence[VerdictRecord]) -> Table:
     from rich.text import Text
 

@@ -157,6 +157,12 @@ def began(record: RunRecord) -> str:
     return datetime.fromtimestamp(min(times), timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def verdict_line(record: VerdictRecord) -> str:
+    """A verdict in a few words, for a line of its own."""
+    parts = [value(record), change(record), record.outcome]
+    return "  ".join(part for part in parts if part)
+
+
 def sentence_case(text: str) -> str:
     """Text that begins with a capital letter."""
     return text[:1].upper() + text[1:]
