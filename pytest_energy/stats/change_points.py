@@ -11,9 +11,22 @@ from statistics import fmean, median
 from pytest_energy.stats.distributions import least_squares, moments
 from pytest_energy.stats.segments import CLIP, LEAST, REFERENCE, Noise, Segment, damping, scale
 
+THRESHOLD = 4.6
+"""Of the statistic; one series of 365 values of pure noise passes it in 2 to 6 % of years."""
 
-def _settled(values: Sequence[float], changes: list[int], limit: float) -> list[int]:
-    """Changes dated anew with what came after them; those that it took back are dropped."""
+
+def threshold(of: int) -> float:
+    """What the statistic must pass if `of` series share one budget of false alarms."""
+    return math.sqrt(THRESHOLD**2 + 2.0 * math.log(max(1, of)))
+
+
+def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
+    """Indices at which a new level begins; `values` on the scale on which noise is even.
+
+    All are dated with what came after them; those that it took back are dropped.
+    """
+    limit = threshold(of)
+    changes = list(replay(values, limit))
     while changes:
         changes = _dated(values, changes)
         edges = bounds(changes, len(values))
@@ -167,19 +180,16 @@ def _ramp(values: Sequence[float], edges: Sequence[int]) -> Shift | None:
     width = -(-(end - start) // _BLOCKS)
     blocks = [fmean(values[i : min(i + width, end)]) for i in range(start, end, width)]
     cuts = [max(1, round((edge - start) / width)) for edge in edges[1:-1]]
-    steps = _stepped(blocks, [0, *cuts, len(blocks)])
-    squares, first, last, low, high = min(_sloped(blocks, SHORTEST_RAMP // width or 2))
     count = len(blocks)
+    parts = [blocks[first:last] for first, last in pairwise([0, *cuts, count])]
+    steps = sum(moments(part)[1] for part in parts if part)
+    squares, first, last, low, high = min(_sloped(blocks, SHORTEST_RAMP // width or 2))
     if squares <= 0 or steps <= 0:
         return None
     gain = count * math.log(steps / squares)
     if gain <= (4 - (2 * len(cuts) + 1)) * math.log(count):
         return None
     return Shift(start + first * width, low, high, min(start + last * width, end - 1))
-
-
-def _stepped(values: Sequence[float], edges: Sequence[int]) -> float:
-    return sum(moments(values[start:end])[1] for start, end in pairwise(edges) if end > start)
 
 
 def _sloped(
@@ -202,21 +212,6 @@ def _line(values: Sequence[float], first: int, last: int) -> tuple[float, int, i
     rise, low = least_squares(u, values)
     squares = sum((b - low - rise * a) ** 2 for a, b in zip(u, values, strict=True))
     return squares, first, last, low, low + rise
-
-
-THRESHOLD = 4.6
-"""Of the statistic; one series of 365 values of pure noise passes it in 2 to 6 % of years."""
-
-
-def threshold(of: int) -> float:
-    """What the statistic must pass if `of` series share one budget of false alarms."""
-    return math.sqrt(THRESHOLD**2 + 2.0 * math.log(max(1, of)))
-
-
-def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
-    """Indices at which a new level begins; `values` on the scale on which noise is even."""
-    limit = threshold(of)
-    return _settled(values, list(replay(values, limit)), limit)
 
 
 def replay(values: Iterable[float], limit: float) -> Iterator[int]:
