@@ -29,7 +29,7 @@ def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
     changes = list(replay(values, limit))
     while changes:
         changes = _dated(values, changes)
-        edges = bounds(changes, len(values))
+        edges = [0, *changes, len(values)]
         tamed = clipped(values, edges)
         noise = noise_of(tamed, edges)
         parts = [tamed[start:end] for start, end in pairwise(edges)]
@@ -45,7 +45,7 @@ def _dated(values: Sequence[float], changes: list[int]) -> list[int]:
     """Each change where the two levels around it fit best, between its neighbours."""
     dated = list(changes)
     for index in range(len(dated)):
-        edges = bounds(dated, len(values))
+        edges = [0, *dated, len(values)]
         start, middle, end = edges[index : index + 3]
         dated[index] = start + _best_split(_reined(values[start:end], middle - start))
     return dated
@@ -68,11 +68,6 @@ def _best_split(values: Sequence[float]) -> int:
         if gain > best:
             best, chosen = gain, cut
     return chosen
-
-
-def bounds(changes: Sequence[int], count: int) -> list[int]:
-    """The edges of the segments that changes leave."""
-    return [0, *changes, count]
 
 
 def clipped(values: Sequence[float], edges: Sequence[int]) -> list[float]:
@@ -134,7 +129,7 @@ class Shift:
 
 def shifts(values: Sequence[float], changes: Sequence[int]) -> list[Shift]:
     """Each change as a step, and runs of changes in one direction as a ramp if that fits better."""
-    edges = bounds(changes, len(values))
+    edges = [0, *changes, len(values)]
     tamed = clipped(values, edges)
     levels = [fmean(tamed[start:end]) for start, end in pairwise(edges)]
     return [
