@@ -55,10 +55,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Band:
-    """A band that a figure must lie in, low and high, and whose figure it is.
-
-    A band of J/token has a `mean` too, and may have the watts drawn meanwhile.
-    """
+    """A band that a figure must lie in; one of J/token has a `mean`, and may have `mean_watts`."""
 
     low: float
     high: float

@@ -96,10 +96,7 @@ class StoredCalibration:
 
 
 def device_key(hardware: Hardware) -> str | None:
-    """What a calibration goes by: the devices' UUIDs; for a CPU, which has none, the host as well.
-
-    None if devices cannot be told apart.
-    """
+    """What a calibration goes by: the devices' UUIDs, of a CPU with its host; None without any."""
     if hardware.key == "cpu" and hardware.uuids:
         return f"{hardware.uuids}@{platform.node()}"
     return hardware.device

@@ -103,8 +103,7 @@ class BaselineStore:
     def write(self, note: Callable[[str], None]) -> list[tuple[Path, str]]:
         """Store what was recorded; each committed file and its diff.
 
-        Raises `BaselineError` if that fails; what this machine keeps for itself fails nothing, and
-        is noted.
+        Raises `BaselineError` if that fails; what this machine keeps for itself is noted instead.
         """
         written = []
         if self._committed:

@@ -146,10 +146,7 @@ def _record(document: TOMLDocument, header: Header, recording: Recording, mode: 
 
 
 def _environment(document: TOMLDocument, recording: Recording) -> str | None:
-    """The id of the session's environment in the file; a new environment is put there.
-
-    An id that the file gives to another environment gets a number behind it.
-    """
+    """The id of the session's environment, put into the file; numbered if another has it."""
     import tomlkit
 
     asked, environment = recording.session.environment, dict(recording.environment)

@@ -12,10 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the run was asked for; fractions are fractions (0.02), not percent.
-
-    `wall` and `history` are absolute paths, or URLs.
-    """
+    """What the run was asked for, in fractions (0.02); `wall` and `history` are paths or URLs."""
 
     root: Path
     baselines: Path

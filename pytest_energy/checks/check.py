@@ -9,9 +9,9 @@ from typing import Any
 
 from pytest_energy.baselines import Reference, pooled_of, sessions_of
 from pytest_energy.checks import comparability, policy
-from pytest_energy.checks.measuring import InvalidEvidenceError, Sampler, Summary
+from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler, Summary
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.checks.recording import BaselineRecorder
+from pytest_energy.checks.recording import is_to_record, keep_session
 from pytest_energy.errors import BaselineError, raised_elsewhere
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.sentences import gap_warning
@@ -29,7 +29,7 @@ class Check(ABC):
     fail what has not changed, and pass what must be caught.
     """
 
-    def __init__(self, context: CheckContext, base: VerdictRecord) -> None:
+    def __init__(self, context: CheckContext, base: VerdictRecord, *runs: Run) -> None:
         self.context = context
         self.reference: Reference | None = None
         self._refusal: BaselineError | None = None
@@ -48,7 +48,7 @@ class Check(ABC):
             local=self.reference is not None and self.reference.local,
             changed_environment=comparability.changed_environment(self.reference, context.hardware),
         )
-        self.recorder = BaselineRecorder(context)
+        self.samplers = tuple(Sampler(run, context.on_window) for run in runs)
         self.alpha, self.beta = context.alpha(), context.beta
         self.most_windows = policy.most_windows(self.base, context)
         self._unsteady = False
@@ -58,24 +58,27 @@ class Check(ABC):
         if self._refusal is not None:
             # Other work than the baseline's is an error, wherever the test runs.
             return replace(self._ended("invalid", str(self._refusal)), fails=True)
-        context, recorded = self.context, self.recorder.wants(self.reference)
+        context = self.context
+        recorded = is_to_record(context.settings, self.reference)
         if not recorded and self.reference is None:
             return self._missing()
         try:
             if self.reference is not None and context.settings.update != "replace":
                 comparability.require_same_conditions(self.reference, context.hardware)
             comparability.require_undisturbed(context.settings, context.hardware)
-            for sampler in self._samplers():
+            for sampler in self.samplers:
                 self._warm_up(sampler)
             if recorded or self.reference is None:
                 return self._recorded()
             return self._gated(self.reference)
         except InvalidEvidenceError as error:
-            return self._invalid(error, self._unusable())
-
-    @abstractmethod
-    def _samplers(self) -> Sequence[Sampler]:
-        """The samplers of the check's runs."""
+            reason = str(error)
+            if context.settings.parallel and FOREIGN in reason:
+                reason += (
+                    "; pytest-xdist's other workers keep the GPU that they have used: run what is "
+                    "metered with `-n 0`"
+                )
+            return self._ended("invalid", reason, self._unusable())
 
     @abstractmethod
     def _recorded(self) -> VerdictRecord:
@@ -117,16 +120,12 @@ class Check(ABC):
         padding_overhead: float | None = None,
     ) -> VerdictRecord:
         """The record of a session that is kept, unless it lies outside what is stated for it."""
-        record = replace(
-            self.base,
-            value=summary.mean,
-            uncertainty=summary.uncertainty,
-            windows=tuple(windows),
-        )
+        mean, half = summary.mean, summary.uncertainty
+        record = replace(self.base, value=mean, uncertainty=half, windows=tuple(windows))
         outside = policy.outside_band(record, self.context.store.baseline)
-        if outside is not None:
-            return outside
-        return self.recorder.keep(record, summary, values, self.reference, padding_overhead)
+        return outside or keep_session(
+            self.context, record, summary, values, self.reference, padding_overhead
+        )
 
     def _warm_up(self, sampler: Sampler) -> None:
         """Warm a run up; one that does not become steady is never recorded."""
@@ -141,23 +140,12 @@ class Check(ABC):
         self._unsteady = True
 
     def _missing(self) -> VerdictRecord:
-        """The record of a figure whose baseline is demanded and absent."""
         key, file = self.context.hardware.key, self.context.test.partition("::")[0]
         return self._ended(
             "missing",
             f"`{self.base.id}` has no {self.base.metric} baseline for `{key}`; record one "
             f"on an idle machine with `pytest {file} --energy-hw={key} --energy-update=new`",
         )
-
-    def _invalid(self, error: InvalidEvidenceError, windows: Sequence[Window]) -> VerdictRecord:
-        """The record of a figure whose windows cannot be believed or compared."""
-        reason = str(error)
-        if self.context.settings.parallel and FOREIGN in reason:
-            reason += (
-                "; pytest-xdist's other workers keep the GPU that they have used: run what is "
-                "metered with `-n 0`"
-            )
-        return self._ended("invalid", reason, windows)
 
     def _ended(self, outcome: str, reason: str, windows: Sequence[Window] = ()) -> VerdictRecord:
         record = replace(self.base, outcome=outcome, reason=reason, windows=tuple(windows))

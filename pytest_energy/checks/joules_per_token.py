@@ -9,8 +9,9 @@ from typing import Any
 from pytest_energy.baselines import Entry, Reference, StoredSession, pooled_of, session_stats
 from pytest_energy.checks import comparability
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.measuring import Run, Sampler, summarise
+from pytest_energy.checks.measuring import Run, summarise
 from pytest_energy.checks.policy import CheckContext
+from pytest_energy.checks.recording import extend_local, windows_to_record
 from pytest_energy.errors import raised_elsewhere
 from pytest_energy.gate.gates import SequentialGate
 from pytest_energy.metering import Window
@@ -36,18 +37,15 @@ class JoulesPerToken(Check):
             # On a module of torch it is a method.
             parameters=parameters if isinstance(parameters, tuple) else None,
         )
-        super().__init__(context, base)
-        self._sampler = Sampler(run, context.on_window)
+        super().__init__(context, base, run)
+        (self._sampler,) = self.samplers
         self._overhead = run.padding_overhead
-
-    def _samplers(self) -> Sequence[Sampler]:
-        return (self._sampler,)
 
     def _unusable(self) -> Sequence[Window]:
         return self._sampler.windows + self._sampler.rejected
 
     def _recorded(self) -> VerdictRecord:
-        for _ in range(self.recorder.windows):
+        for _ in range(windows_to_record(self.context.settings)):
             self._sampler.measure()
         windows = self._sampler.windows
         values = [window.joules_per_token for window in windows]
@@ -79,7 +77,7 @@ class JoulesPerToken(Check):
         record = self._decided(verdict, summary, self._sampler.windows, **known)
         # What is stored is J/token, whichever of the two was judged.
         stored = replace(record, metric=self.base.metric, unit=self.base.unit)
-        self.recorder.extend(stored, summary, reference, self._overhead)
+        extend_local(self.context, stored, summary, reference, self._overhead)
         return record
 
     def _gates(self, reference: Reference) -> list[tuple[float, SequentialGate]]:

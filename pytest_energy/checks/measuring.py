@@ -154,10 +154,7 @@ def summarise(windows: Sequence[Window]) -> Summary:
 
 
 def summarise_pairs(pairs: Sequence[tuple[Window, Window]]) -> Summary:
-    """Sum up interleaved pairs (base, other) as the fraction of J/token that the other saves.
-
-    `cv` is the SD of the pairs' log ratios, as the savings test takes it.
-    """
+    """What the other of pairs (base, other) saves; `cv` is the SD of the pairs' log ratios."""
     ratios = [math.log(b.joules_per_token / a.joules_per_token) for a, b in pairs]
     theta = fmean(ratios)
     sd = stdev(ratios) if len(ratios) > 1 else 0.0

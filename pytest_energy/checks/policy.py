@@ -37,8 +37,8 @@ FAR = 2.0
 class CheckContext:
     """What the checks of one test go by.
 
-    `on_window` is told of each window by its run's name and number (0: warm-up), `on_output` title
-    and text of what a process printed that failed.
+    `on_window` is told a run's name, number (0: warm-up) and window, `on_output` title and text of
+    what a process printed that failed.
     """
 
     test: str
@@ -138,17 +138,15 @@ def outside_band(record: VerdictRecord, stored: Baseline | None) -> VerdictRecor
     Savings must lie in the band of their kind of meter; J/token fails far outside its band alone,
     since near it only a baseline can tell.
     """
-    value = record.value
-    if stored is None or value is None:
+    value, fraction = record.value, record.unit == FRACTION
+    if stored is None or value is None or record.unit not in (FRACTION, "J/token"):
         return None
-    band = stored.band(record.id) if record.unit == "J/token" else None
-    if record.unit == FRACTION:
-        band = stored.claims.get(("savings", record.method))
-    factor = 1.0 if record.unit == FRACTION else FAR
+    claimed = stored.claims.get(("savings", record.method))
+    band, factor = (claimed, 1.0) if fraction else (stored.band(record.id), FAR)
     if band is None or band.low / factor <= value <= band.high * factor:
         return None
     above = value > band.high
-    if record.unit == FRACTION:
+    if fraction:
         reason = (
             f"saves {100 * value:.1f} % of J/token, {'above' if above else 'below'} the "
             f"band of {100 * band.low:.0f} to {100 * band.high:.0f} % ({band.source}) for "
@@ -162,8 +160,7 @@ def outside_band(record: VerdictRecord, stored: Baseline | None) -> VerdictRecor
             f"or the work, or correct the band in `{stored.path}`"
         )
     # More savings than stated are an improvement, and so are fewer joules.
-    better = above == (record.unit == FRACTION)
-    outcome = "improvement" if better else "regression"
+    outcome = "improvement" if above == fraction else "regression"
     return replace(record, outcome=outcome, reason=reason, fails=True)
 
 

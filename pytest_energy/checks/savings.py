@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from pytest_energy.baselines import Reference, pair_stats, pooled_of
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.measuring import Run, Sampler, summarise_pairs
+from pytest_energy.checks.measuring import Run, summarise_pairs
 from pytest_energy.checks.policy import CheckContext
+from pytest_energy.checks.recording import extend_local, windows_to_record
 from pytest_energy.errors import raised_elsewhere
 from pytest_energy.gate.gates import SavingsGate
 from pytest_energy.metering import Window
@@ -28,10 +29,7 @@ def joined_digest(digests: Sequence[str | None]) -> str | None:
 
 
 class Savings(Check):
-    """The check of the fraction of `baseline`'s J/token that `candidate` saves.
-
-    `name` stands for the ids of both.
-    """
+    """The check of what `candidate` saves of `baseline`'s J/token; `name` stands for both ids."""
 
     def __init__(
         self, context: CheckContext, baseline: Run, candidate: Run, name: str | None
@@ -43,18 +41,14 @@ class Savings(Check):
             workload=joined_digest([baseline.digest, candidate.digest]),
             tokens=getattr(baseline, "tokens", None),
         )
-        super().__init__(context, base)
-        self._pair = (Sampler(baseline, context.on_window), Sampler(candidate, context.on_window))
+        super().__init__(context, base, baseline, candidate)
         self._pairs: list[tuple[Window, Window]] = []
 
-    def _samplers(self) -> Sequence[Sampler]:
-        return self._pair
-
     def _unusable(self) -> Sequence[Window]:
-        return self._pair[0].rejected + self._pair[1].rejected
+        return [window for sampler in self.samplers for window in sampler.rejected]
 
     def _recorded(self) -> VerdictRecord:
-        for _ in range(self.recorder.windows):
+        for _ in range(windows_to_record(self.context.settings)):
             self._measure_pair()
         values = [other.joules_per_token / base.joules_per_token for base, other in self._pairs]
         return self._kept(summarise_pairs(self._pairs), self._windows(), values)
@@ -76,14 +70,15 @@ class Savings(Check):
             gate.add(base.joules_per_token, other.joules_per_token)
         summary = summarise_pairs(self._pairs)
         record = self._decided(gate.verdict, summary, self._windows())
-        self.recorder.extend(record, summary, reference)
+        extend_local(self.context, record, summary, reference)
         return record
 
     def _measure_pair(self) -> tuple[Window, Window]:
         # ABBA: what drifts with time weighs on both sides alike.
-        for sampler in self._pair if len(self._pairs) % 2 == 0 else reversed(self._pair):
+        base, other = self.samplers
+        for sampler in (base, other) if len(self._pairs) % 2 == 0 else (other, base):
             sampler.measure()
-        self._pairs.append((self._pair[0].windows[-1], self._pair[1].windows[-1]))
+        self._pairs.append((base.windows[-1], other.windows[-1]))
         return self._pairs[-1]
 
     def _windows(self) -> tuple[Window, ...]:

@@ -25,10 +25,9 @@ class TracePoint:
 class Verdict:
     """What the gate decided of one figure, and why.
 
-    `value`, `baseline`, `windows` and `reference_windows` (the base's side of pairs) are in
-    `unit`. `change`, the 95 % `interval`, `tolerance`, `detect` and `drift` (second window of a
-    pair against the first) are relative; of a `fraction` such as savings they are differences.
-    `trace` is how the gate came to it, window by window.
+    `value`, `baseline` and `windows` are in `unit`. `change`, the 95 % `interval`, `tolerance`,
+    `detect` and `drift` (second window of a pair against the first) are relative; of a `fraction`
+    such as savings they are differences. `trace` is how the gate came to it, window by window.
     """
 
     outcome: Outcome
@@ -41,6 +40,5 @@ class Verdict:
     change: float | None = None
     interval: tuple[float, float] | None = None
     windows: tuple[float, ...] = ()
-    reference_windows: tuple[float, ...] = ()
     trace: tuple[TracePoint, ...] = ()
     drift: float | None = None

@@ -190,7 +190,7 @@ class SequentialGate(_AgainstBaseline):
         local: bool = False,
         unit: str = "J/token",
     ) -> None:
-        test = SequentialTest.of(tolerance, detect, alpha, beta)
+        test = SequentialTest(tolerance, detect, alpha, beta)
         super().__init__(_known(sessions, pooled, device), test, max_windows, unit)
         self._local = local
 
@@ -231,7 +231,7 @@ class SavingsGate(_AgainstBaseline):
     ) -> None:
         known = _known(sessions, pooled, device)
         self._spent = math.exp(known.centre) if known else 1.0
-        test = SequentialTest.of(tolerance, detect, alpha, beta, base=self._spent)
+        test = SequentialTest(tolerance, detect, alpha, beta, base=self._spent)
         super().__init__(known, test, max_pairs, FRACTION)
         self._local = local
 
@@ -275,7 +275,7 @@ class PairedGate(Gate):
         *,
         unit: str = "J/token",
     ) -> None:
-        test = SequentialTest.of(tolerance, detect, alpha, beta)
+        test = SequentialTest(tolerance, detect, alpha, beta)
         super().__init__(_known(sessions), test, max_pairs, unit)
         self._pairs: list[tuple[float, float]] = []
 
@@ -296,7 +296,6 @@ class PairedGate(Gate):
             "value": math.exp(fmean(head)),
             "baseline": math.exp(fmean(base)),
             "windows": tuple(map(math.exp, head)),
-            "reference_windows": tuple(map(math.exp, base)),
             "drift": math.expm1((fmean(base_first) - fmean(head_first)) / 2),
         }
 

@@ -154,10 +154,7 @@ def spread_in_words(known: Spread) -> str:
 
 
 def more_sessions(known: Spread, gap: float) -> str:
-    """The advice to record sessions until a relative gap is resolved, as the start of a list.
-
-    Empty if no number of them resolves it.
-    """
+    """The advice to record sessions until a relative gap is resolved; empty if none would do."""
     if not known.device_known:
         return "record a session on this device with `--energy-update=append`, "
     if known.assumed:

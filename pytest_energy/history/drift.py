@@ -13,7 +13,6 @@ from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.history.series import Point, Series, read_series
 from pytest_energy.stats.change_points import (
     Shift,
-    bounds,
     clipped,
     find_changes,
     noise_of,
@@ -185,7 +184,7 @@ def analyse(series: Series, *, of: int = 1) -> SeriesDrift:
     scale = _Scale(series.unit)
     values = [scale.even(point.value) for point in points]
     changes = find_changes(values, of)
-    edges = bounds(changes, len(values))
+    edges = [0, *changes, len(values)]
     tamed = clipped(values, edges)
     found = shifts(values, changes)
     noise = noise_of(tamed, edges)

@@ -55,10 +55,9 @@ def footprint(joules: float, region: str | None) -> Footprint:
 
 
 def intensity(region: str | None) -> Grid | None:
-    """A grid's intensity from CodeCarbon's data files; None without CodeCarbon.
+    """A grid's intensity from CodeCarbon's data; None without it, `EnergyError` if not known.
 
-    The world's mean weighs each country by the electricity it generates. Raises `EnergyError`
-    for a region that the data do not know.
+    The world's mean weighs each country by the electricity it generates.
     """
     mix = _energy_mix()
     if mix is None:

@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.files import write_atomically as write_atomically
+from pytest_energy.files import write_atomically
 from pytest_energy.metering import Window
 from pytest_energy.results import JSON_SCHEMA, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
@@ -77,8 +77,8 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
         "schema": JSON_SCHEMA,
         "hardware": dict(record.hardware),
         "environment": dict(record.environment),
-        "verdicts": [as_json(verdict) for verdict in record.verdicts],
-        "claims": [as_json(claim) for claim in record.claims],
+        "verdicts": as_json(record.verdicts),
+        "claims": as_json(record.claims),
         "run": {
             "joules": record.cost.joules,
             "gco2e": cost.grams,
@@ -99,10 +99,7 @@ def write(path: Path, record: RunRecord, region: str | None) -> None:
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """One run; `source` names the file that it was read from, empty for the run itself.
-
-    `commit` is that of the code which ran, if a history's record says it.
-    """
+    """One run; `source` names its file (empty: the run itself), `commit` the code that ran."""
 
     record: RunRecord
     footprint: Footprint
@@ -136,17 +133,12 @@ def from_document(document: Any, path: Path) -> ReportedRun:
             f"read it with the version that wrote it"
         )
     try:
-        return _run(document, path.name)
+        run, commit = document["run"], document.get("commit")
+        record = from_json(RunRecord, {**document, **run, "cost": run})
+        footprint = Footprint(run["joules"], run["gco2e"], run["gco2e_source"])
+        return ReportedRun(record, footprint, path.name, None if commit is None else str(commit))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EnergyError(
             f"`{path}` is damaged ({type(error).__name__}: {error}); write it again with "
             f"`--energy-json`"
         ) from None
-
-
-def _run(document: Mapping[str, Any], source: str) -> ReportedRun:
-    run = document["run"]
-    record = from_json(RunRecord, {**document, **run, "cost": run})
-    footprint = Footprint(run["joules"], run["gco2e"], run["gco2e_source"])
-    commit = document.get("commit")
-    return ReportedRun(record, footprint, source, None if commit is None else str(commit))

@@ -11,12 +11,25 @@ from statistics import fmean, median
 from pytest_energy.stats.distributions import least_squares, moments
 from pytest_energy.stats.segments import CLIP, LEAST, REFERENCE, Noise, Segment, damping, scale
 
+THRESHOLD = 4.6
+"""Of the statistic; one series of 365 values of pure noise passes it in 2 to 6 % of years."""
 
-def _settled(values: Sequence[float], changes: list[int], limit: float) -> list[int]:
-    """Changes dated anew with what came after them; those that it took back are dropped."""
+
+def threshold(of: int) -> float:
+    """What the statistic must pass if `of` series share one budget of false alarms."""
+    return math.sqrt(THRESHOLD**2 + 2.0 * math.log(max(1, of)))
+
+
+def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
+    """Indices at which a new level begins; `values` on the scale on which noise is even.
+
+    All are dated with what came after them; those that it took back are dropped.
+    """
+    limit = threshold(of)
+    changes = list(replay(values, limit))
     while changes:
         changes = _dated(values, changes)
-        edges = bounds(changes, len(values))
+        edges = [0, *changes, len(values)]
         tamed = clipped(values, edges)
         noise = noise_of(tamed, edges)
         parts = [tamed[start:end] for start, end in pairwise(edges)]
@@ -32,7 +45,7 @@ def _dated(values: Sequence[float], changes: list[int]) -> list[int]:
     """Each change where the two levels around it fit best, between its neighbours."""
     dated = list(changes)
     for index in range(len(dated)):
-        edges = bounds(dated, len(values))
+        edges = [0, *dated, len(values)]
         start, middle, end = edges[index : index + 3]
         dated[index] = start + _best_split(_reined(values[start:end], middle - start))
     return dated
@@ -55,11 +68,6 @@ def _best_split(values: Sequence[float]) -> int:
         if gain > best:
             best, chosen = gain, cut
     return chosen
-
-
-def bounds(changes: Sequence[int], count: int) -> list[int]:
-    """The edges of the segments that changes leave."""
-    return [0, *changes, count]
 
 
 def clipped(values: Sequence[float], edges: Sequence[int]) -> list[float]:
@@ -121,7 +129,7 @@ class Shift:
 
 def shifts(values: Sequence[float], changes: Sequence[int]) -> list[Shift]:
     """Each change as a step, and runs of changes in one direction as a ramp if that fits better."""
-    edges = bounds(changes, len(values))
+    edges = [0, *changes, len(values)]
     tamed = clipped(values, edges)
     levels = [fmean(tamed[start:end]) for start, end in pairwise(edges)]
     return [
@@ -167,19 +175,16 @@ def _ramp(values: Sequence[float], edges: Sequence[int]) -> Shift | None:
     width = -(-(end - start) // _BLOCKS)
     blocks = [fmean(values[i : min(i + width, end)]) for i in range(start, end, width)]
     cuts = [max(1, round((edge - start) / width)) for edge in edges[1:-1]]
-    steps = _stepped(blocks, [0, *cuts, len(blocks)])
-    squares, first, last, low, high = min(_sloped(blocks, SHORTEST_RAMP // width or 2))
     count = len(blocks)
+    parts = [blocks[first:last] for first, last in pairwise([0, *cuts, count])]
+    steps = sum(moments(part)[1] for part in parts if part)
+    squares, first, last, low, high = min(_sloped(blocks, SHORTEST_RAMP // width or 2))
     if squares <= 0 or steps <= 0:
         return None
     gain = count * math.log(steps / squares)
     if gain <= (4 - (2 * len(cuts) + 1)) * math.log(count):
         return None
     return Shift(start + first * width, low, high, min(start + last * width, end - 1))
-
-
-def _stepped(values: Sequence[float], edges: Sequence[int]) -> float:
-    return sum(moments(values[start:end])[1] for start, end in pairwise(edges) if end > start)
 
 
 def _sloped(
@@ -202,21 +207,6 @@ def _line(values: Sequence[float], first: int, last: int) -> tuple[float, int, i
     rise, low = least_squares(u, values)
     squares = sum((b - low - rise * a) ** 2 for a, b in zip(u, values, strict=True))
     return squares, first, last, low, low + rise
-
-
-THRESHOLD = 4.6
-"""Of the statistic; one series of 365 values of pure noise passes it in 2 to 6 % of years."""
-
-
-def threshold(of: int) -> float:
-    """What the statistic must pass if `of` series share one budget of false alarms."""
-    return math.sqrt(THRESHOLD**2 + 2.0 * math.log(max(1, of)))
-
-
-def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
-    """Indices at which a new level begins; `values` on the scale on which noise is even."""
-    limit = threshold(of)
-    return _settled(values, list(replay(values, limit)), limit)
 
 
 def replay(values: Iterable[float], limit: float) -> Iterator[int]:

@@ -42,11 +42,10 @@ def halves_agree(values: Sequence[float], relative: float) -> bool:
 
 
 def is_stationary(values: Sequence[float]) -> bool:
-    """Whether warm-up windows, oldest first, have become steady in J/token.
+    """Whether warm-up windows, oldest first, have become steady in J/token; one never suffices.
 
     They have when the last two differ by at most 1 % and the last three do not climb or fall by
     more than that together, or when the last three turn back: noise does, warming up does not.
-    One value never suffices.
     """
     if len(values) < 2:
         return False

@@ -63,26 +63,16 @@ _USUAL_NOISE = 0.999
 _PATIENCE = 10  # windows before noise is held against a session: one outlier in three is chance
 
 
-@dataclass(frozen=True)
 class SequentialTest:
-    """Wald's sequential test of two levels, which are kept as asked and on the log scale.
+    """Wald's sequential test of two levels of change, relative to `base` and on the log scale.
 
     The evidence is the log likelihood ratio of `caught` against `allowed`; at `fails_at` or more
-    the figure has changed, at `passes_at` or less it has not.
+    the figure has changed, at `passes_at` or less it has not. `EnergyError` if levels make no test.
     """
 
-    tolerance: float
-    detect: float
-    allowed: float
-    caught: float
-    fails_at: float
-    passes_at: float
-
-    @classmethod
-    def of(
-        cls, tolerance: float, detect: float, alpha: float, beta: float, base: float = 1.0
-    ) -> SequentialTest:
-        """The test of changes relative to `base`; raises `EnergyError` if the levels make none."""
+    def __init__(
+        self, tolerance: float, detect: float, alpha: float, beta: float, base: float = 1.0
+    ) -> None:
         if not (math.isfinite(detect) and 0 <= tolerance < detect):
             raise EnergyError(
                 f"`detect` ({detect:g}) must be above `tolerance` ({tolerance:g}), and neither "
@@ -91,25 +81,18 @@ class SequentialTest:
         for name, budget in (("alpha", alpha), ("beta", beta)):
             if not 0 < budget < 0.5:
                 raise EnergyError(f"`{name}` is {budget:g}; choose an error rate from 0 to 0.5")
-        return cls(
-            tolerance,
-            detect,
-            allowed=math.log1p(tolerance / base),
-            caught=math.log1p(detect / base),
-            fails_at=math.log((1 - beta) / alpha),
-            passes_at=-math.log((1 - alpha) / beta),
-        )
+        self.tolerance, self.detect = tolerance, detect
+        self.allowed, self.caught = math.log1p(tolerance / base), math.log1p(detect / base)
+        self.fails_at = math.log((1 - beta) / alpha)
+        self.passes_at = -math.log((1 - alpha) / beta)
 
     def evidence(self, change: float, variance: float) -> float:
-        """Log likelihood ratio of `caught` against `allowed`, for a change in either direction."""
+        """The evidence of a change in either direction."""
         middle = (self.allowed + self.caught) / 2
         return (self.caught - self.allowed) * (abs(change) - middle) / variance
 
     def edges(self, variance: float, height: float = 1.0) -> tuple[float | None, float]:
-        """The changes, either way, up to which a figure is within and from which it has changed.
-
-        The first is None if so large a variance lets no change be called within.
-        """
+        """The changes up to which a figure is within (None: never), and from which it has moved."""
         middle, scale = (self.allowed + self.caught) / 2, variance / (self.caught - self.allowed)
         within = middle + height * self.passes_at * scale
         return within if within >= 0 else None, middle + height * self.fails_at * scale
@@ -123,10 +106,7 @@ class SequentialTest:
 
 @dataclass(frozen=True)
 class Look:
-    """The test after one more value: change and variance (log scale), and whether it is over.
-
-    `height` is that of the bounds at this look, as a share of the usual.
-    """
+    """The test after one more value, on the log scale; `height` is the bounds' share of usual."""
 
     change: float
     variance: float

@@ -79,10 +79,10 @@ def test_improvements_mirror_regressions_on_the_log_scale() -> None:
 
 
 def test_the_bounds_of_the_evidence_are_walds() -> None:
-    rule = SequentialTest.of(0.02, 0.05, alpha=0.01, beta=0.03)
+    rule = SequentialTest(0.02, 0.05, alpha=0.01, beta=0.03)
     assert rule.fails_at == pytest.approx(math.log(0.97 / 0.01))
     assert rule.passes_at == pytest.approx(-math.log(0.99 / 0.03))
-    shared = SequentialTest.of(0.02, 0.05, alpha=0.01 / 5, beta=0.03)
+    shared = SequentialTest(0.02, 0.05, alpha=0.01 / 5, beta=0.03)
     assert shared.fails_at - rule.fails_at == pytest.approx(math.log(5))
 
 
@@ -117,9 +117,7 @@ def test_evidence_follows_the_documented_formula() -> None:
     low, high = math.log(1.02), math.log(1.05)
     expected = (high - low) * (abs(mean - centre) - (low + high) / 2) / variance
 
-    look = look_at_session(
-        logs, spread_of(stored), SequentialTest.of(0.02, 0.05, 0.01, 0.03), most=30
-    )
+    look = look_at_session(logs, spread_of(stored), SequentialTest(0.02, 0.05, 0.01, 0.03), most=30)
     assert look.evidence == pytest.approx(expected, rel=1e-9)
 
 

@@ -53,7 +53,7 @@ def test_nothing_can_be_decided_of_two_windows() -> None:
 
 def test_zones_are_where_the_evidence_reaches_its_bounds() -> None:
     verdict = feed(SequentialGate(SESSIONS, alpha=0.002), [0.005 * 1.04, 0.005 * 1.03] * 15)
-    rule = SequentialTest.of(0.02, 0.05, alpha=0.002, beta=0.03)
+    rule = SequentialTest(0.02, 0.05, alpha=0.002, beta=0.03)
     logs = [math.log(value) for value in verdict.windows]
     look = look_at_session(logs, spread(SESSIONS), rule, most=30)
     last = verdict.trace[-1]
