@@ -9,7 +9,7 @@ from random import Random
 from pytest_energy import DataError, DataSource, get_task
 from pytest_energy.workloads.data import Record
 from pytest_energy.workloads.data.hub import HubSource
-from pytest_energy.workloads.data.local import LAYOUTS, LocalSource, find, read
+from pytest_energy.workloads.data.local import LAYOUTS, READERS, LocalSource, find
 
 _GLUE = ("dev.tsv", "validation.tsv")
 _SQUAD_V2 = ("dev-v2.0.json", "validation-v2.0.json")
@@ -52,4 +52,4 @@ def held_out(data: DataSource, name: str) -> Sequence[Record]:
             f"`{data.root}` has nothing to score `{name}` on: looked for {looked_for} beside what "
             "it trains on"
         )
-    return read(found, task)
+    return READERS[found.form](found.files, task)

@@ -194,7 +194,12 @@ def make_examples(
     if task.head == "sequence":
         tokenised = _texts(records, tokenizer, max_length)
     elif task.head == "qa":
-        tokenised = _questions(records, tokenizer, max_length, task.doc_stride or 0)
+        asked = question_parts(records, tokenizer, max_length, task.doc_stride or 0)
+        tokenised = (
+            Example(tuple(part.ids), tuple(part.type_ids), span=_span(part, question.answer))
+            for question, parts in asked
+            for part in parts
+        )
     elif task.head == "token":
         tokenised = _sentences(records, tokenizer, max_length, labels)
     else:
@@ -223,15 +228,6 @@ def _texts(records: Iterable[Record], tokenizer: Tokenizer, max_length: int) -> 
         )
         for text, encoding in zip(texts, encodings, strict=True):
             yield Example(tuple(encoding.ids), tuple(encoding.type_ids), label=text.label)
-
-
-def _questions(
-    records: Iterable[Record], tokenizer: Tokenizer, max_length: int, doc_stride: int
-) -> Iterator[Example]:
-    for record, parts in question_parts(records, tokenizer, max_length, doc_stride):
-        for part in parts:
-            span = _span(part, record.answer)
-            yield Example(tuple(part.ids), tuple(part.type_ids), span=span)
 
 
 def question_parts(

@@ -20,7 +20,7 @@ from pytest_energy.workloads.data import (
     Tagged,
     Text,
     passages,
-    shuffled_indices,
+    shuffled,
 )
 from pytest_energy.workloads.data.features import RecordSource
 from pytest_energy.workloads.data.readers import to_iob2
@@ -101,12 +101,11 @@ class HubSource(RecordSource):
         """The records of a split, in random order."""
         dataset = self._load(task, split)
         if task.head == "mlm":
-            pieces = list(passages(dataset["text"][:]))
-            yield from (pieces[index] for index in shuffled_indices(len(pieces), rng))
+            yield from shuffled(list(passages(dataset["text"][:])), rng)
             return
         names = self.labels(task)
-        for index in shuffled_indices(len(dataset), rng):
-            yield from _converted(dataset[index], task, names)
+        for row in shuffled(dataset, rng):
+            yield from _converted(row, task, names)
 
     def _load(self, task: Task, split: str) -> Dataset:
         if self._unreachable:  # the loader tries for half a minute; once is enough for a run
