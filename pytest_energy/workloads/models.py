@@ -1,8 +1,7 @@
 """Models with a task's head, and batches as each of them takes them.
 
-A model is known by name, or in a folder, or on the hub. Weights are drawn from a seed unless
-pretrained ones are asked for: what a token costs depends on the architecture, not on what the
-weights say.
+Weights are drawn from a seed unless pretrained ones are asked for: what a token costs depends on
+the architecture, not on what the weights say.
 """
 
 from __future__ import annotations

@@ -174,10 +174,7 @@ def _documents(folder: Path, pattern: str) -> tuple[Path, ...]:
 
 
 class LocalSource(RecordSource):
-    """Real examples from the files below `root`; what was read once is kept.
-
-    `models` is the folder of checkpoints, whose tokenizers come first.
-    """
+    """Real examples from the files below `root`; what was read once is kept."""
 
     kind: Literal["local"] = "local"
 
