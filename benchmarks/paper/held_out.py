@@ -9,10 +9,9 @@ from random import Random
 from pytest_energy import DataError, DataSource, get_task
 from pytest_energy.workloads.data import Record
 from pytest_energy.workloads.data.hub import HubSource
-from pytest_energy.workloads.data.local import LAYOUTS, LocalSource, find, read
+from pytest_energy.workloads.data.local import LAYOUTS, READERS, LocalSource, find
 
 _GLUE = ("dev.tsv", "validation.tsv")
-_SQUAD_V2 = ("dev-v2.0.json", "validation-v2.0.json")
 
 FILES: dict[str, tuple[tuple[str, ...], ...]] = {
     "rte": (_GLUE,),
@@ -21,7 +20,7 @@ FILES: dict[str, tuple[tuple[str, ...], ...]] = {
     "squad_v1": (("dev-v1.1.json", "dev.json", "validation-v1.1.json", "validation.json"),),
     "squad_v2": (
         ("dev-v2.0.json", "dev.json", "validation-v2.0.json", "validation.json"),
-        _SQUAD_V2,
+        ("dev-v2.0.json", "validation-v2.0.json"),
     ),
     "imdb": (("test",), ("*test*.csv", "*valid*.csv", "*dev*.csv"), ()),
     "conll2003": (("eng.testa", "*valid*.conll", "*dev*.conll", "valid.txt", "dev.txt"), ()),
@@ -52,4 +51,4 @@ def held_out(data: DataSource, name: str) -> Sequence[Record]:
             f"`{data.root}` has nothing to score `{name}` on: looked for {looked_for} beside what "
             "it trains on"
         )
-    return read(found, task)
+    return READERS[found.form](found.files, task)

@@ -169,10 +169,7 @@ _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
 _NEVER_TRIM = -1
 
-VARIABLES: Mapping[str, str] = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 36),
-}
+VARIABLES: Mapping[str, str] = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
 """What does the same to a process that is yet to start."""
 
 _CHOICES = (*VARIABLES, "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")

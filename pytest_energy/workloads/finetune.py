@@ -137,9 +137,6 @@ def _computes_in_bf16(device: str) -> bool:
     return bool(torch.cuda.get_device_capability(device) >= (8, 0))
 
 
-LARGEST_GRADIENT_NORM = 1.0
-
-
 class FineTuning(BatchRun):
     """A model in training; each window continues it over exactly the same batches.
 
@@ -251,7 +248,7 @@ class FineTuning(BatchRun):
         for batch in self.batches:
             loss = self._model(**batch).loss
             self._accelerator.backward(loss)
-            self._accelerator.clip_grad_norm_(self._model.parameters(), LARGEST_GRADIENT_NORM)
+            self._accelerator.clip_grad_norm_(self._model.parameters(), max_norm=1.0)
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
             # Never read here: that would make the host wait for the device at each step.

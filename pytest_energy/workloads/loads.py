@@ -137,10 +137,6 @@ SHARES = (0.0, 1.0, 0.5, 0.25, 0.75)
 INVALID_LIMIT = 3
 """Invalid windows in a row after which no more are measured."""
 
-_SETTLE_SHARE = 0.15
-_LONGEST_SETTLE_SECONDS = 3.0
-_SETTLE_PERIODS = 2.0
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -157,9 +153,11 @@ class Pair:
 
 
 def settle_seconds(wall: WallMeter, seconds: float) -> float:
-    """How long a load runs before its window begins: plug meters lag behind (s)."""
-    share = min(_SETTLE_SHARE * seconds, _LONGEST_SETTLE_SECONDS)
-    return max(share, _SETTLE_PERIODS * wall.update_period_seconds)
+    """How long a load runs before its window begins: plug meters lag behind (s).
+
+    15 % of the window and at most 3 s, but at least two of the meter's periods.
+    """
+    return max(min(0.15 * seconds, 3.0), 2 * wall.update_period_seconds)
 
 
 def measure_pairs(
@@ -170,7 +168,6 @@ def measure_pairs(
     Raises `EnergyError` once windows keep being invalid.
     """
     for share in islice(cycle(SHARES), windows):
-        reason = None
         for _ in range(INVALID_LIMIT):
             pair = _pair(meter, wall, load, share, seconds)
             reason = pair.device.invalid_reason or pair.wall.invalid_reason

@@ -1,8 +1,7 @@
 """Models with a task's head, and batches as each of them takes them.
 
-A model is known by name, or in a folder, or on the hub. Weights are drawn from a seed unless
-pretrained ones are asked for: what a token costs depends on the architecture, not on what the
-weights say.
+Weights are drawn from a seed unless pretrained ones are asked for: what a token costs depends on
+the architecture, not on what the weights say.
 """
 
 from __future__ import annotations
@@ -80,15 +79,8 @@ def build_model(
     model.config.pad_token_id = padding_id(config)
     if getattr(model.config, "use_cache", None):
         model.config.use_cache = False  # keys and values are for generating text
-    model = model.float()
-    model.train()
-    built: PreTrainedModel = model
+    built: PreTrainedModel = model.float().train()
     return built
-
-
-def is_causal(task: Task, config: PretrainedConfig) -> bool:
-    """Whether a model of this configuration learns `task` by predicting each next token."""
-    return task.head == "mlm" and not _knows(_MASKED[1], config)
 
 
 def padding_id(config: PretrainedConfig) -> int:
@@ -231,7 +223,7 @@ def converter(task: Task, model: PreTrainedModel, device: str) -> Callable[[Batc
     taken = set(inspect.signature(model.forward).parameters)
     if getattr(config, "type_vocab_size", 0) < 2:
         taken.discard("token_type_ids")
-    padding, causal = padding_id(config), is_causal(task, config)
+    padding, causal = padding_id(config), task.head == "mlm" and not _knows(_MASKED[1], config)
 
     def convert(batch: Batch) -> Batch:
         rows = dict(batch)

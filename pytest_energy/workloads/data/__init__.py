@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from pytest_energy.arguments import check_choice, check_count
 from pytest_energy.errors import EnergyError
@@ -18,6 +18,8 @@ from pytest_energy.workloads.tasks import Task
 if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +61,22 @@ class Passage:
 
 Record = Text | Question | Tagged | Passage
 
-PASSAGE_LINES = 32
-
 
 def passages(lines: Sequence[str]) -> Iterator[Passage]:
     """Running text in pieces of 32 lines that are not blank, so that it can be shuffled."""
     full = [line for line in lines if line.strip()]
-    for at in range(0, len(full), PASSAGE_LINES):
-        yield Passage("\n".join(full[at : at + PASSAGE_LINES]))
+    for at in range(0, len(full), 32):
+        yield Passage("\n".join(full[at : at + 32]))
 
 
-def shuffled_indices(count: int, rng: Random) -> list[int]:
-    """0 to `count` - 1 in random order, the same for a seed in each release of Python.
+def shuffled(items: Sequence[T], rng: Random) -> Iterator[T]:
+    """The items in random order, the same for a seed in each release of Python.
 
     `Random.shuffle` may change between releases, `Random.random` may not.
     """
-    keys = [rng.random() for _ in range(count)]
-    return sorted(range(count), key=keys.__getitem__)
+    keys = [rng.random() for _ in range(len(items))]
+    return map(items.__getitem__, sorted(range(len(items)), key=keys.__getitem__))
 
-
-Kind = Literal["synthetic", "hub", "local"]
 
 IGNORED = -100
 """The label of a token that the loss leaves out."""
@@ -104,8 +102,8 @@ class DataSource(Protocol):
     """Where examples come from; `open_data` finds the one that `--energy-data` names."""
 
     @property
-    def kind(self) -> Kind:
-        """Which of the three kinds it is."""
+    def kind(self) -> Literal["synthetic", "hub", "local"]:
+        """Which of the three it is."""
 
     def identity(self, task: Task | str, *, model: str) -> str:
         """What stands for the data in a workload's digest; `EnergyError` if the task is missing."""
@@ -292,24 +290,18 @@ def window_batches(
 ) -> Batches:
     """The batches of a task that one window of about `tokens` processed tokens trains on."""
     # Enough for the budget even without padding, if the data is as long as what was measured.
-    count = math.ceil(tokens / min(task.lengths.mean, max_length)) + ranks * batch_size
+    enough = math.ceil(tokens / min(task.lengths.mean, max_length)) + ranks * batch_size
     if padding == "grouped":
         pool = GROUPED_BATCHES * batch_size
-        count = pool * math.ceil(count / pool)
-    examples = data.examples(task, model=model, max_length=max_length, seed=seed, count=count)
+        enough = pool * math.ceil(enough / pool)
+    examples = data.examples(task, model=model, max_length=max_length, seed=seed, count=enough)
     return make_batches(examples, batch_size, padding, max_length, tokens, seed, ranks)
 
 
 def _groups(
     examples: Sequence[Example], batch_size: int, rng: Random
 ) -> Iterator[tuple[Example, ...]]:
-    def epochs() -> Iterator[Example]:
-        yield from examples
-        while True:
-            for index in shuffled_indices(len(examples), rng):
-                yield examples[index]
-
-    stream = epochs()
+    stream = chain(examples, (again for _ in count() for again in shuffled(examples, rng)))
     while True:
         yield tuple(islice(stream, batch_size))
 
@@ -324,5 +316,4 @@ def _by_length(
             tuple(pool[at : at + batch_size]) for at in range(0, len(pool), batch_size)
         ]
         # In random order, or the first batches would all be of the shortest examples.
-        for index in shuffled_indices(len(sorted_groups), rng):
-            yield sorted_groups[index]
+        yield from shuffled(sorted_groups, rng)

@@ -1,7 +1,7 @@
 """From records to examples: tokenizers, and what each head is asked of a text.
 
-The tokenizers are transformers' own. Masking, and the collating of batches, are done by hand on
-purpose: a baseline's digest stands for exact batches, which a library may change with any release.
+Masking is done by hand on purpose: a baseline's digest stands for exact batches, which a library
+may change with any release.
 """
 
 from __future__ import annotations
@@ -17,15 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import fault, read_lines, read_text
 from pytest_energy.workloads.architectures import folder_of, hub_name, known_architecture
-from pytest_energy.workloads.data import (
-    IGNORED,
-    Example,
-    Passage,
-    Question,
-    Record,
-    Tagged,
-    Text,
-)
+from pytest_energy.workloads.data import IGNORED, Example, Passage, Question, Record, Tagged, Text
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -90,11 +82,8 @@ def tokenizer_from(vocabulary: Path, *, lower_case: bool) -> Tokenizer:
     return tokenizer
 
 
-def tokenizer_for(model: str, root: Path | None = None, models: Path | None = None) -> Tokenizer:
-    """The tokenizer of `model`: its checkpoint's, the data folder's `root`, or the hub's.
-
-    `EnergyError` where none of them has it.
-    """
+def tokenizer_for(model: str, root: Path | None, models: Path | None) -> Tokenizer:
+    """The tokenizer of `model`, from its file or the hub; `EnergyError` where neither has it."""
     file = tokenizer_file(model, root, models)
     if file is not None and file.name == "vocab.txt":
         return tokenizer_from(file, lower_case=_lower_case(model, file.parent))
@@ -129,8 +118,7 @@ def _lower_case(model: str, folder: Path) -> bool:
 class RecordSource(ABC):
     """A source of records, tokenised by each model's own tokenizer.
 
-    `root` is its folder, if it has one; `models` is the folder of checkpoints, whose tokenizers
-    come first.
+    `root` is its folder, if it has one; `models` that of checkpoints, whose tokenizers come first.
     """
 
     def __init__(self, root: Path | None = None, models: Path | None = None) -> None:
@@ -194,7 +182,12 @@ def make_examples(
     if task.head == "sequence":
         tokenised = _texts(records, tokenizer, max_length)
     elif task.head == "qa":
-        tokenised = _questions(records, tokenizer, max_length, task.doc_stride or 0)
+        asked = question_parts(records, tokenizer, max_length, task.doc_stride or 0)
+        tokenised = (
+            Example(tuple(part.ids), tuple(part.type_ids), span=_span(part, question.answer))
+            for question, parts in asked
+            for part in parts
+        )
     elif task.head == "token":
         tokenised = _sentences(records, tokenizer, max_length, labels)
     else:
@@ -223,15 +216,6 @@ def _texts(records: Iterable[Record], tokenizer: Tokenizer, max_length: int) -> 
         )
         for text, encoding in zip(texts, encodings, strict=True):
             yield Example(tuple(encoding.ids), tuple(encoding.type_ids), label=text.label)
-
-
-def _questions(
-    records: Iterable[Record], tokenizer: Tokenizer, max_length: int, doc_stride: int
-) -> Iterator[Example]:
-    for record, parts in question_parts(records, tokenizer, max_length, doc_stride):
-        for part in parts:
-            span = _span(part, record.answer)
-            yield Example(tuple(part.ids), tuple(part.type_ids), span=span)
 
 
 def question_parts(

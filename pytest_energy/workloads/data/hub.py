@@ -1,8 +1,7 @@
 """Data sets of the Hugging Face hub, at pinned revisions, without remote code.
 
-CoNLL-2003 and CoNLL-2012 exist there as loading scripts alone; of these the hub keeps a conversion
-of its own to Parquet under the ref `refs/convert/parquet`, which is what is read. That ref can be
-moved by the hub, the others are commits.
+CoNLL-2003 and CoNLL-2012 exist there as loading scripts alone. What is read is the hub's own
+conversion of them to Parquet, under a ref that the hub can move; the others are commits.
 """
 
 from __future__ import annotations
@@ -14,14 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_energy.errors import DataError, EnergyError
-from pytest_energy.workloads.data import (
-    Question,
-    Record,
-    Tagged,
-    Text,
-    passages,
-    shuffled_indices,
-)
+from pytest_energy.workloads.data import Question, Record, Tagged, Text, passages, shuffled
 from pytest_energy.workloads.data.features import RecordSource
 from pytest_energy.workloads.data.readers import to_iob2
 from pytest_energy.workloads.tasks import Task, get_task
@@ -101,12 +93,9 @@ class HubSource(RecordSource):
         """The records of a split, in random order."""
         dataset = self._load(task, split)
         if task.head == "mlm":
-            pieces = list(passages(dataset["text"][:]))
-            yield from (pieces[index] for index in shuffled_indices(len(pieces), rng))
-            return
+            return shuffled(list(passages(dataset["text"][:])), rng)
         names = self.labels(task)
-        for index in shuffled_indices(len(dataset), rng):
-            yield from _converted(dataset[index], task, names)
+        return (record for row in shuffled(dataset, rng) for record in _converted(row, task, names))
 
     def _load(self, task: Task, split: str) -> Dataset:
         if self._unreachable:  # the loader tries for half a minute; once is enough for a run

@@ -12,15 +12,15 @@ from typing import Literal
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import files_digest
-from pytest_energy.workloads.data import Record, Tagged, shuffled_indices
+from pytest_energy.workloads.data import Record, Tagged, shuffled
 from pytest_energy.workloads.data.features import UNCASED, RecordSource, tokenizer_file
 from pytest_energy.workloads.data.readers import (
-    ReviewTree,
     label_set,
     read_columns,
     read_glue,
     read_ontonotes,
     read_review_table,
+    read_reviews,
     read_running_text,
     read_squad,
 )
@@ -174,17 +174,14 @@ def _documents(folder: Path, pattern: str) -> tuple[Path, ...]:
 
 
 class LocalSource(RecordSource):
-    """Real examples from the files below `root`; what was read once is kept.
-
-    `models` is the folder of checkpoints, whose tokenizers come first.
-    """
+    """Real examples from the files below `root`; what was read once is kept."""
 
     kind: Literal["local"] = "local"
 
     def __init__(self, root: Path, models: Path | None = None) -> None:
         super().__init__(root, models)
         self.root = root
-        self._found: dict[str, Found | None] = {}
+        self._found: dict[str, Found] = {}
         self._records: dict[str, Sequence[Record]] = {}
         self._identities: dict[tuple[Path, ...], str] = {}
 
@@ -217,38 +214,33 @@ class LocalSource(RecordSource):
     def records(self, task: Task, rng: Random) -> Iterator[Record]:
         """The records of the task's files, in random order."""
         # A file's head is nothing special, and may be all of one label.
-        records = self._read(task)
-        return (records[index] for index in shuffled_indices(len(records), rng))
+        return shuffled(self._read(task), rng)
 
     def found(self, task: Task) -> Found:
         """The files that training reads; `DataError` where there are none."""
         name = task.name
         if name not in self._found:
-            self._found[name] = find(self.root, LAYOUTS[name])
-        found = self._found[name]
-        if found is None:
-            raise DataError(
-                f"`{self.root}` has nothing for `{name}`: looked for {_LOOKED_FOR[name]}"
-            )
-        return found
+            found = find(self.root, LAYOUTS[name])
+            if found is None:
+                looked_for = _LOOKED_FOR[name]
+                raise DataError(f"`{self.root}` has nothing for `{name}`: looked for {looked_for}")
+            self._found[name] = found
+        return self._found[name]
 
     def _read(self, task: Task) -> Sequence[Record]:
         if task.name not in self._records:
-            self._records[task.name] = read(self.found(task), task)
+            found = self.found(task)
+            self._records[task.name] = READERS[found.form](found.files, task)
         return self._records[task.name]
 
 
-def read(found: Found, task: Task) -> Sequence[Record]:
-    """The records of a task's files; `DataError` where they are not of their form."""
-    return _READERS[found.form](found.files, task)
-
-
-_READERS: Mapping[Form, Callable[[tuple[Path, ...], Task], Sequence[Record]]] = {
+READERS: Mapping[Form, Callable[[tuple[Path, ...], Task], Sequence[Record]]] = {
     "glue": lambda files, task: read_glue(files[0], task),
     "squad": lambda files, task: read_squad(files[0], task),
-    "tree": lambda files, _: ReviewTree(files),
+    "tree": lambda files, _: read_reviews(files),
     "table": lambda files, task: read_review_table(files[0], task),
     "columns": lambda files, _: read_columns(files[0]),
     "ontonotes": lambda files, task: read_ontonotes(files, task.labels),
     "text": lambda files, _: read_running_text(files[0]),
 }
+"""What reads a task's files of each form; `DataError` where they are not of it."""

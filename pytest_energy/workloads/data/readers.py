@@ -9,35 +9,32 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import fault, read_lines, read_text
 from pytest_energy.workloads.data import Passage, Question, Tagged, Text, passages
 from pytest_energy.workloads.tasks import Task
 
-_GLUE_COLUMNS = {
+# Names of the columns with the first text, the second, and the label.
+_TEXT_COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "rte": (("sentence1",), ("sentence2",), ("label",)),
     "mnli": (("sentence1",), ("sentence2",), ("gold_label", "label")),
     "sst2": (("sentence",), (), ("label",)),
+    "imdb": (("text", "review", "sentence", "content"), (), ("label", "sentiment", "class")),
 }
-_REVIEW_COLUMNS = (
-    ("text", "review", "sentence", "content"),
-    (),
-    ("label", "sentiment", "class"),
-)
 _REVIEW_LABELS = {"neg": 0, "pos": 1}
 
 
 def read_glue(path: Path, task: Task) -> list[Text]:
     """A tab-separated file with a header; quotes mean nothing, labels are names or their ids."""
-    columns = _GLUE_COLUMNS[task.name]
-    expected = "a header with " + ", ".join(f"`{names[0]}`" for names in columns if names)
+    columns = (f"`{names[0]}`" for names in _TEXT_COLUMNS[task.name] if names)
+    expected = "a header with " + ", ".join(columns)
     lines = read_lines(path, expected)
     rows = enumerate((line.split("\t") for line in lines[1:]), start=2)
-    return _texts(path, lines[0].split("\t"), rows, columns, task)
+    return _texts(path, lines[0].split("\t"), rows, task)
 
 
 def read_review_table(path: Path, task: Task) -> list[Text]:
@@ -45,7 +42,7 @@ def read_review_table(path: Path, task: Task) -> list[Text]:
     expected = "a header with a column of texts (`text`, `review`) and one of labels (`label`)"
     rows = _csv(path, expected)
     header = [name.strip().lower() for name in next(rows)[1]]
-    return _texts(path, header, rows, _REVIEW_COLUMNS, task)
+    return _texts(path, header, rows, task)
 
 
 def _csv(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
@@ -59,14 +56,10 @@ def _csv(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _texts(
-    path: Path,
-    header: list[str],
-    rows: Iterable[tuple[int, list[str]]],
-    columns: Sequence[tuple[str, ...]],
-    task: Task,
+    path: Path, header: list[str], rows: Iterable[tuple[int, list[str]]], task: Task
 ) -> list[Text]:
-    """The texts of numbered rows; `columns` has the names of first text, second, and label."""
-    texts, pairs, labels = columns
+    """The texts of numbered rows."""
+    texts, pairs, labels = _TEXT_COLUMNS[task.name]
     first = _column(path, header, texts)
     second = _column(path, header, pairs) if pairs else None
     label = _column(path, header, labels)
@@ -83,24 +76,10 @@ def _texts(
     return records
 
 
-class ReviewTree(Sequence[Text]):
-    """The reviews of `pos/` and `neg/` folders, one a file, each read when it is asked for."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Text: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Text]: ...
-    def __getitem__(self, index: int | slice) -> Text | Sequence[Text]:
-        if isinstance(index, slice):
-            return ReviewTree(self._paths[index])
-        path = self._paths[index]
-        return Text(read_text(path, "a review"), None, _REVIEW_LABELS[path.parent.name.lower()])
+def read_reviews(paths: Iterable[Path]) -> list[Text]:
+    """The reviews of `pos/` and `neg/` folders, one a file."""
+    texts = ((read_text(path, "a review"), path.parent.name.lower()) for path in paths)
+    return [Text(text, None, _REVIEW_LABELS[folder]) for text, folder in texts]
 
 
 _SQUAD = (
