@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pytest_energy.stats.distributions import log_log, through_origin
     from pytest_energy.units import FRACTION, quantity
     from pytest_energy.workloads.architectures import brings_weights, checkpoint_names
-    from pytest_energy.workloads.data import (
+    from pytest_energy.workloads.data import open_data
+    from pytest_energy.workloads.data.examples import (
         GROUPED_BATCHES,
         PADDINGS,
         Batches,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         Question,
         Tagged,
         grouped,
-        open_data,
     )
     from pytest_energy.workloads.data.features import make_examples, question_parts
     from pytest_energy.workloads.distributed import DistributedFineTuning, visible_gpus
@@ -137,17 +137,17 @@ _HOMES = {
     "through_origin": "pytest_energy.stats.distributions",
     "FRACTION": "pytest_energy.units",
     "quantity": "pytest_energy.units",
-    "DataSource": "pytest_energy.workloads.data",
-    "Example": "pytest_energy.workloads.data",
+    "DataSource": "pytest_energy.workloads.data.examples",
+    "Example": "pytest_energy.workloads.data.examples",
     "open_data": "pytest_energy.workloads.data",
-    "GROUPED_BATCHES": "pytest_energy.workloads.data",
-    "PADDINGS": "pytest_energy.workloads.data",
-    "Batches": "pytest_energy.workloads.data",
-    "grouped": "pytest_energy.workloads.data",
+    "GROUPED_BATCHES": "pytest_energy.workloads.data.examples",
+    "PADDINGS": "pytest_energy.workloads.data.examples",
+    "Batches": "pytest_energy.workloads.data.examples",
+    "grouped": "pytest_energy.workloads.data.examples",
     "make_examples": "pytest_energy.workloads.data.features",
     "question_parts": "pytest_energy.workloads.data.features",
-    "Question": "pytest_energy.workloads.data",
-    "Tagged": "pytest_energy.workloads.data",
+    "Question": "pytest_energy.workloads.data.examples",
+    "Tagged": "pytest_energy.workloads.data.examples",
     "DistributedFineTuning": "pytest_energy.workloads.distributed",
     "visible_gpus": "pytest_energy.workloads.distributed",
     "FineTuning": "pytest_energy.workloads.finetune",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 
 from pytest_energy import DataError, DataSource, get_task
-from pytest_energy.workloads.data import Record
+from pytest_energy.workloads.data.examples import Record
 from pytest_energy.workloads.data.hub import HubSource
 from pytest_energy.workloads.data.local import LAYOUTS, READERS, LocalSource, find
 

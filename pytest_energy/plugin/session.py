@@ -28,7 +28,7 @@ from pytest_energy.stats.sequential import ErrorBudget
 from pytest_energy.units import quantity
 
 if TYPE_CHECKING:
-    from pytest_energy.workloads.data import DataSource
+    from pytest_energy.workloads.data.examples import DataSource
 
 Report = Callable[["EnergySession", pytest.Item, VerdictRecord], None]
 

@@ -15,7 +15,7 @@ from pytest_energy.arguments import check_choice, check_count, digest_of
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
-from pytest_energy.workloads.data import Batch, Batches, DataSource, window_batches
+from pytest_energy.workloads.data.examples import Batch, Batches, DataSource, window_batches
 from pytest_energy.workloads.tasks import Task, batch_settings, get_task
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pytest_energy.arguments import check_choice, check_count, digest_of
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.workloads.architectures import brings_weights
-from pytest_energy.workloads.data import PADDINGS, Batches, DataSource, window_batches
+from pytest_energy.workloads.data.examples import PADDINGS, Batches, DataSource, window_batches
 from pytest_energy.workloads.engine import FORMAT, BatchRun, accelerator, adamw, default_device
 from pytest_energy.workloads.models import (
     build_model,

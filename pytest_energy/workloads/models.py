@@ -23,7 +23,7 @@ from pytest_energy.workloads.architectures import (
     hub_name,
     known_architecture,
 )
-from pytest_energy.workloads.data import IGNORED, Batch, Batches
+from pytest_energy.workloads.data.examples import IGNORED, Batch, Batches
 from pytest_energy.workloads.tasks import Head, Task
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from paper.padding import (
     worst_ratio,
 )
 from pytest_energy import FINE_TUNING_TASKS, EnergyError, Example, Task, get_task
-from pytest_energy.workloads.data import make_batches
+from pytest_energy.workloads.data.examples import make_batches
 from pytest_energy.workloads.data.synthetic import SyntheticSource
 
 

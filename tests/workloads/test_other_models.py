@@ -10,7 +10,7 @@ import pytest
 from checkpoint_support import WORDS, small, write_configs
 from pytest_energy import EnergyError, Example, get_task
 from pytest_energy.workloads.architectures import ARCHITECTURES, architecture_digest
-from pytest_energy.workloads.data import IGNORED, collate
+from pytest_energy.workloads.data.examples import IGNORED, collate
 from pytest_energy.workloads.models import build_model, converter, padding_id, parameters
 
 torch = pytest.importorskip("torch")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pytest_energy import Batches, EnergyError, Example
-from pytest_energy.workloads.data import IGNORED
+from pytest_energy.workloads.data.examples import IGNORED
 
 pytest.importorskip("torch")
 
-from pytest_energy.workloads.data import collate, make_batches
+from pytest_energy.workloads.data.examples import collate, make_batches
 
 
 def example(length: int, label: int = 0) -> Example:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_energy import TASKS, EnergyError, Example
-from pytest_energy.workloads.data import IGNORED
+from pytest_energy.workloads.data.examples import IGNORED
 from pytest_energy.workloads.data.features import tokenizer_from
 from pytest_energy.workloads.data.hub import DATASETS, HubDataset, HubSource
 from workloads_support import ids, write_vocabulary

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_energy import TASKS, DataError, DataSource, EnergyError, Example, get_task, open_data
-from pytest_energy.workloads.data import IGNORED
+from pytest_energy.workloads.data.examples import IGNORED
 from pytest_energy.workloads.data.features import tokenizer_file
 from pytest_energy.workloads.data.local import LAYOUTS, LocalSource, find
 from workloads_support import PIECES, SAMPLES, ids, needs_samples, squad, write, write_vocabulary

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_energy import DataError, Question, Tagged, get_task
-from pytest_energy.workloads.data import Passage, Text
+from pytest_energy.workloads.data.examples import Passage, Text
 from pytest_energy.workloads.data.readers import (
     label_set,
     read_columns,

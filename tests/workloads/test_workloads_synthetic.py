@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_energy import FINE_TUNING_TASKS, TASKS, Example, get_task, open_data
-from pytest_energy.workloads.data import IGNORED, make_batches
+from pytest_energy.workloads.data.examples import IGNORED, make_batches
 from pytest_energy.workloads.data.synthetic import CLS, MASK, SEP
 
 VOCABULARY = 30522

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import fault, read_lines, read_text
 from pytest_energy.workloads.architectures import folder_of, hub_name, known_architecture
-from pytest_energy.workloads.data import IGNORED, Example, Passage, Question, Record, Tagged, Text
+from pytest_energy.workloads.data.examples import (
+    IGNORED,
+    Example,
+    Passage,
+    Question,
+    Record,
+    Tagged,
+    Text,
+)
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:

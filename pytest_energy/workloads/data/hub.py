@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_energy.errors import DataError, EnergyError
-from pytest_energy.workloads.data import Question, Record, Tagged, Text, passages, shuffled
+from pytest_energy.workloads.data.examples import Question, Record, Tagged, Text, passages, shuffled
 from pytest_energy.workloads.data.features import RecordSource
 from pytest_energy.workloads.data.readers import to_iob2
 from pytest_energy.workloads.tasks import Task, get_task

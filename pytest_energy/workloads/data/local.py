@@ -12,7 +12,7 @@ from typing import Literal
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import files_digest
-from pytest_energy.workloads.data import Record, Tagged, shuffled
+from pytest_energy.workloads.data.examples import Record, Tagged, shuffled
 from pytest_energy.workloads.data.features import UNCASED, RecordSource, tokenizer_file
 from pytest_energy.workloads.data.readers import (
     label_set,

@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import fault, read_lines, read_text
-from pytest_energy.workloads.data import Passage, Question, Tagged, Text, passages
+from pytest_energy.workloads.data.examples import Passage, Question, Tagged, Text, passages
 from pytest_energy.workloads.tasks import Task
 
 # Names of the columns with the first text, the second, and the label.

@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from pytest_energy.errors import DataError
-from pytest_energy.workloads.data import IGNORED, Example
+from pytest_energy.workloads.data.examples import IGNORED, Example
 from pytest_energy.workloads.data.features import masked_example
 from pytest_energy.workloads.tasks import Task, get_task
 

@@ -15,7 +15,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter, meter_names
 from pytest_energy.outcomes import Method
-from pytest_energy.workloads.data import DataSource
+from pytest_energy.workloads.data.examples import DataSource
 from pytest_energy.workloads.data.local import LocalSource
 from pytest_energy.workloads.distributed.rank_group import RankGroup
 from pytest_energy.workloads.engine import default_device
