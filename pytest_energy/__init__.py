@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_energy.arguments import digest_of
     from pytest_energy.checks.measuring import Sampler, Summary, summarise
     from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
     from pytest_energy.metering import OpenWindow, Window, window
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_energy.results.footprint import JOULES_PER_KWH, FullRun, full_run
     from pytest_energy.stats.distributions import log_log, through_origin
     from pytest_energy.units import FRACTION, quantity
+    from pytest_energy.workloads import digest_of
     from pytest_energy.workloads.architectures import brings_weights, checkpoint_names
     from pytest_energy.workloads.data import open_data
     from pytest_energy.workloads.data.examples import (
@@ -103,7 +103,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "digest_of": "pytest_energy.arguments",
+    "digest_of": "pytest_energy.workloads",
     "Sampler": "pytest_energy.checks.measuring",
     "Summary": "pytest_energy.checks.measuring",
     "summarise": "pytest_energy.checks.measuring",

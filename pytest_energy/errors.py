@@ -1,7 +1,12 @@
-"""Errors that a user can mend; each names the thing in backticks, what is wrong and what to do."""
+"""Errors that a user can mend, and what is refused with one.
+
+Each names the thing in backticks, what is wrong and what to do.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -23,6 +28,28 @@ class BaselineError(EnergyError):
 
 class DataError(EnergyError):
     """A data file is missing, empty or malformed; names the file, and the line if there is one."""
+
+
+def check_choice(what: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise `EnergyError` unless `value` is one of `allowed`, naming those and the closest one."""
+    known = tuple(allowed)
+    if value in known:
+        return
+    meant = did_you_mean(value, known)
+    article = "an" if what[0] in "aeio" else "a"
+    raise EnergyError(f"`{value}` is not {article} {what}: {meant}known are {', '.join(known)}")
+
+
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """A question after the name of `known` closest to `value`; empty if none is close."""
+    close = get_close_matches(str(value).lower(), tuple(known), n=1)
+    return f"did you mean `{close[0]}`? " if close else ""
+
+
+def check_count(what: str, value: object, least: int = 1) -> None:
+    """Raise `EnergyError` unless `value` is a whole number of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise EnergyError(f"`{what}` is {value!r}: give a whole number of at least {least}")
 
 
 def raised_elsewhere(excinfo: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal, get_args
 
 Outcome = Literal["within", "regression", "improvement", "inconclusive", "invalid", "missing"]
@@ -36,13 +35,3 @@ NO_EVIDENCE = ("invalid", "missing")
 
 MOVED = ("regression", "improvement")
 """Outcomes of a figure that has changed by more than is allowed."""
-
-
-def severity(outcome: str) -> int:
-    """Place of an outcome among all, 0 the worst."""
-    return WORST_FIRST.index(outcome)
-
-
-def worst(outcomes: Iterable[str]) -> str:
-    """The worst of some outcomes."""
-    return min(outcomes, key=severity)

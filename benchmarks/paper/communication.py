@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from pytest_energy.arguments import check_count
+from pytest_energy.errors import check_count
 from pytest_energy.workloads.distributed import DistributedFineTuning
 
 

@@ -11,9 +11,8 @@ from pytest_energy.ab.side_place import SidePlace
 from pytest_energy.ab.side_process import SideProcess
 from pytest_energy.checks.measuring import Sampler
 from pytest_energy.gate import Verdict
-from pytest_energy.gate.gates import PairedGate
+from pytest_energy.gate.gates import PairedGate, worst
 from pytest_energy.metering import Window
-from pytest_energy.outcomes import severity
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.noise import is_stationary
 
@@ -179,8 +178,8 @@ class PairedSampler:
                     gate.add(*self._pair(figure, index))
             index += 1
         verdicts = [gate.verdict for gate, _ in gates if gate.verdict is not None]
-        worst = min(verdicts, key=lambda v: (severity(v.outcome), -abs(v.change or 0.0)))
-        return verdicts.index(worst), worst
+        verdict = worst(verdicts)
+        return verdicts.index(verdict), verdict
 
     def _pair(self, figure: Figure, index: int) -> tuple[float, float]:
         return figure(BASE, self.round(BASE, index)), figure(HEAD, self.round(HEAD, index))

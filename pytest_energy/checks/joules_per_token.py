@@ -13,9 +13,9 @@ from pytest_energy.checks.measuring import Run, summarise
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import extend_local, windows_to_record
 from pytest_energy.errors import raised_elsewhere
-from pytest_energy.gate.gates import SequentialGate
+from pytest_energy.gate.gates import SequentialGate, worst
 from pytest_energy.metering import Window
-from pytest_energy.outcomes import MOVED, severity
+from pytest_energy.outcomes import MOVED
 from pytest_energy.results import VerdictRecord
 
 __tracebackhide__ = raised_elsewhere
@@ -59,7 +59,7 @@ class JoulesPerToken(Check):
                 if gate.verdict is None:
                     gate.add(value * factor)
         verdicts = [gate.verdict for _, gate in gates if gate.verdict is not None]
-        verdict = min(verdicts, key=lambda v: (severity(v.outcome), -abs(v.change or 0)))
+        verdict = worst(verdicts)
         summary = summarise(self._sampler.windows)
         overhead = None if verdict is verdicts[0] else self._overhead
         known: dict[str, Any] = {}

@@ -24,7 +24,7 @@ from pytest_energy.gate.sentences import (
     sentence,
     spread_in_words,
 )
-from pytest_energy.outcomes import Outcome
+from pytest_energy.outcomes import WORST_FIRST, Outcome
 from pytest_energy.stats.distributions import NORMAL_95, relative
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, Spread, spread
 from pytest_energy.stats.sequential import (
@@ -35,6 +35,11 @@ from pytest_energy.stats.sequential import (
     look_at_session,
 )
 from pytest_energy.units import FRACTION
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict that counts of several on one figure: the worst, then the largest change."""
+    return min(verdicts, key=lambda v: (WORST_FIRST.index(v.outcome), -abs(v.change or 0.0)))
 
 
 class Gate(ABC):

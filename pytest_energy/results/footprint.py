@@ -13,9 +13,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pytest_energy.arguments import check_count
 from pytest_energy.baselines import Baseline, Entry, pooled_of, session_stats
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import EnergyError, check_count
 from pytest_energy.stats.distributions import NORMAL_95
 from pytest_energy.stats.noise import spread
 from pytest_energy.workloads.tasks import Task

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_energy.arguments import did_you_mean
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import EnergyError, did_you_mean
 from pytest_energy.workloads.architectures import (
     ARCHITECTURES,
     architecture_digest,

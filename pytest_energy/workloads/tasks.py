@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Literal
 
-from pytest_energy.arguments import check_choice, check_count
+from pytest_energy.errors import check_choice, check_count
 
 _STEEPEST_TAIL = 32.0
 _STEPS = 2000

@@ -10,8 +10,7 @@ from itertools import chain, count, islice
 from random import Random
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-from pytest_energy.arguments import check_choice, check_count
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import EnergyError, check_choice, check_count
 from pytest_energy.workloads.tasks import Task
 
 if TYPE_CHECKING:

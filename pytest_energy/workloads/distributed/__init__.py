@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_energy.arguments import check_choice, check_count
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import EnergyError, check_choice, check_count
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter, meter_names
 from pytest_energy.outcomes import Method

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_energy.arguments import check_count
+from pytest_energy.errors import check_count
 from pytest_energy.metering import OpenWindow, Window, window
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.outcomes import Outcome
