@@ -25,9 +25,9 @@ from pytest_energy.ab.side_place import (
 )
 from pytest_energy.ab.side_process import SideProcess
 from pytest_energy.checks import Settings
+from pytest_energy.checks.figures import BaselineRunner
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.checks.runner import BaselineRunner
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.meters import Meter
 from pytest_energy.results import VerdictRecord

@@ -13,10 +13,9 @@ from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair
 from pytest_energy.ab.side_place import Interpreter
 from pytest_energy.baselines import session_stats
 from pytest_energy.checks import policy
-from pytest_energy.checks.joules_per_token import PADDING_DIFFERS
+from pytest_energy.checks.figures import PADDING_DIFFERS, joined_digest, pair_id
 from pytest_energy.checks.measuring import InvalidEvidenceError, summarise, summarise_pairs
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.checks.savings import joined_digest, pair_id
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.gate.gates import PairedGate

@@ -33,7 +33,7 @@ def add_estimate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="bert-base-uncased", help="(bert-base-uncased)")
     parser.add_argument("--epochs", metavar="N", type=int, help="(the task's standard)")
     parser.add_argument("--examples", metavar="N", type=int, help="(the task's training set)")
-    parser.add_argument("--batch-size", metavar="N", type=int, default=32, help="(32)")
+    parser.add_argument("--batch-size", metavar="N", type=int, help="(the task's standard)")
     parser.add_argument("--region", metavar="ISO3", help="country of the grid (world's mean)")
     parser.add_argument("--price", metavar="PER_KWH", type=float, help="what a kWh costs")
     add_baselines_option(parser)

@@ -99,7 +99,7 @@ class EnergyGate:
         return self._check(metric, [run] if other is None else [run, other], id)
 
     def _check(self, metric: str, runs: Sequence[Run], name: str | None) -> VerdictRecord:
-        from pytest_energy.checks.runner import require_metric
+        from pytest_energy.checks.figures import require_metric
 
         session, item = self._session, self._item
         with user_errors():

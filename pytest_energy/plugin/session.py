@@ -14,8 +14,8 @@ from pytest_energy.baselines.calibration import Calibration
 from pytest_energy.baselines.reading import known_hardware
 from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks import Settings, TestSettings
+from pytest_energy.checks.figures import BaselineRunner, GateRunner
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.checks.runner import BaselineRunner, GateRunner
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession

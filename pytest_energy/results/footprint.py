@@ -152,11 +152,16 @@ class Estimate:
 
 
 def full_run(
-    task: Task, *, examples: int | None = None, epochs: int | None = None, batch_size: int = 32
+    task: Task,
+    *,
+    examples: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
 ) -> FullRun:
-    """The run that is meant: the task's training set and standard epochs if none are given."""
+    """The run that is meant: the task's training set, epochs and batch if none are given."""
     examples = task.train_examples if examples is None else examples
     epochs = task.epochs if epochs is None else epochs
+    batch_size = task.batch_size if batch_size is None else batch_size
     for name, value in (("examples", examples), ("epochs", epochs), ("batch_size", batch_size)):
         check_count(name, value)
     return FullRun(task, examples, epochs, batch_size)

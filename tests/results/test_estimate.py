@@ -76,6 +76,7 @@ def test_tokens_are_examples_times_epochs_times_length_times_padding() -> None:
     task = get_task("sst2")
 
     assert full_run(task).tokens == pytest.approx(67_349 * 3 * 13.319 * 3.0119)
+    assert full_run(get_task("mlm")).batch_size == 256
     assert full_run(task, examples=10, epochs=2, batch_size=16).tokens == pytest.approx(
         10 * 2 * 13.319 * 2.6406
     )
