@@ -7,8 +7,6 @@ import pytest
 from checkpoint_support import small
 from flops import multiplying_weights, peak_flops, training_flops
 
-pytestmark = pytest.mark.realtime
-
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")

@@ -255,7 +255,7 @@ def test_passwords_are_sent_but_neither_shown_nor_stored() -> None:
     secret = "/cm?user=admin&password=hush&cmnd=Status%208"
     authorizations: list[str | None] = []
     with _plug({secret: _tasmota}, authorizations) as url:
-        meter = open_wall(url.replace("127", "admin:hu%73h@127") + secret, INTERVAL)
+        meter = open_wall(url.replace("127", "admin:hu%73h@127", 1) + secret, INTERVAL)
         meter.close()
     with pytest.raises(MeterUnavailableError) as caught:
         open_wall(url + secret)
