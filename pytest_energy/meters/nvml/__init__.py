@@ -9,7 +9,7 @@ from functools import partial
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
-from pytest_energy.meters.nvml.counter import Counter
+from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter
 from pytest_energy.meters.nvml.counter_span import (
     CardJoules,
     CounterSpan,
@@ -22,7 +22,7 @@ from pytest_energy.meters.nvml.power_integrator import (
     IntegratorSpan,
     PowerIntegrator,
 )
-from pytest_energy.meters.nvml.ticks import calibrate, observed_ticks, sharpen
+from pytest_energy.meters.nvml.ticks import calibrate
 from pytest_energy.meters.nvml.visible import initialised_driver, require_power, visible_cards
 from pytest_energy.meters.protocol import (
     Conditions,
@@ -107,9 +107,6 @@ class NvmlSpan:
         return list(dict.fromkeys([fault for fault in faults if fault is not None]))
 
 
-RESOLUTION_JOULES = 0.001
-
-
 class NvmlMeter:
     """Cumulative joules of every GPU that CUDA would see, one domain each."""
 
@@ -119,11 +116,10 @@ class NvmlMeter:
         self._nvml = initialised_driver()
         try:
             self._cards = visible_cards(self._nvml, environment)
-            self._counters = _ticking_counters([Counter(c) for c in self._cards if c.has_counter()])
+            self._counters = calibrate([Counter(c) for c in self._cards if c.has_counter()])
             counted = {counter.domain for counter in self._counters}
             uncounted = [card for card in self._cards if card.domain not in counted]
-            for card in uncounted:
-                require_power(card)
+            require_power(uncounted)
         except EnergyError as error:
             self._nvml.nvmlShutdown()
             if isinstance(error, DeviceLostError):
@@ -142,13 +138,12 @@ class NvmlMeter:
     def read(self) -> Reading:
         """Cumulative joules of each GPU since the meter was opened (J)."""
         self._check_open()
-        sources: dict[str, Counter | PowerIntegrator] = {c.domain: c for c in self._counters}
-        sources |= {integrator.domain: integrator for integrator in self._integrators}
-        joules = {card.domain: sources[card.domain].joules() for card in self._cards}
-        lost = [source.lost for source in sources.values() if source.lost is not None]
-        if lost:
-            raise DeviceLostError(lost[0])
-        return Reading(time.monotonic(), joules)
+        sources: tuple[Counter | PowerIntegrator, ...] = (*self._counters, *self._integrators)
+        found = {source.domain: source.joules() for source in sources}
+        for source in sources:
+            if source.lost is not None:
+                raise DeviceLostError(source.lost)
+        return Reading(time.monotonic(), {card.domain: found[card.domain] for card in self._cards})
 
     def conditions(self) -> Conditions:
         """What is wrong with the GPUs now, and their temperatures and clocks."""
@@ -183,20 +178,10 @@ def probe() -> tuple[Method, str]:
     try:
         cards = visible_cards(nvml, os.environ)
         uncounted = [card for card in cards if not card.has_counter()]
-        for card in uncounted:
-            require_power(card)
+        require_power(uncounted)
         names = ", ".join(f"{card.domain} {card.device.name}" for card in cards)
     finally:
         nvml.nvmlShutdown()
     if uncounted:
         return "integrated", f"power of {names}, integrated in the background"
     return "counter", f"energy counter of {names}"
-
-
-def _ticking_counters(counters: list[Counter]) -> list[Counter]:
-    """Those that were seen to move, calibrated."""
-    observed = observed_ticks(counters)
-    for counter in counters:
-        calibrate(counter, observed[counter.domain])
-    sharpen(counters)
-    return [counter for counter in counters if observed[counter.domain].ticks]

@@ -70,13 +70,11 @@ class Monitor:
 
     def look(self) -> None:
         """Look at every card now."""
-        for card in self._cards:
-            self._guarded(self._record, card)
+        self._each(self._cards, self._record)
 
     def glance(self) -> None:
         """Look at what can change at any moment: who computes on the cards, and throttling."""
-        for card in self._cards:
-            self._guarded(self._check, card)
+        self._each(self._cards, self._check)
 
     def faults_since(self, seconds: float) -> tuple[str, ...]:
         """What was wrong at any look since that time."""
@@ -109,8 +107,7 @@ class Monitor:
         looks = 0
         while not self._closed.wait(self._delay()):
             looks += 1
-            for counter in self._counters:
-                self._guarded(self._look_at_counter, counter)
+            self._each(self._counters, self._look_at_counter)
             if looks % COUNTER_LOOKS == 0:
                 self.look()
 
@@ -129,11 +126,12 @@ class Monitor:
         if (still := stands_still(counter)) is not None:
             self._found(still)
 
-    def _guarded(self, look_at: Callable[[Source], object], source: Source) -> None:
-        try:
-            look_at(source)
-        except DeviceLostError as error:
-            self._found(str(error))
+    def _each(self, sources: Iterable[Source], look_at: Callable[[Source], object]) -> None:
+        for source in sources:
+            try:
+                look_at(source)
+            except DeviceLostError as error:  # noqa: PERF203 - the others are looked at, too
+                self._found(str(error))
 
     def _check(self, card: Card) -> int | None:
         """Find throttling and foreign processes; the reasons for the clocks."""

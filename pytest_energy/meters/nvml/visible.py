@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_energy.errors import MeterRefusedError, MeterUnavailableError
@@ -62,20 +62,17 @@ def _card(nvml: Any, index: int) -> Card:
     return card
 
 
-def require_power(card: Card) -> None:
-    """Refuse a card without a counter whose power readings cannot be integrated over a window."""
-    if card.instant_watts() is not None:
-        return
-    if card.usage_watts() is None:
-        raise MeterRefusedError(
-            f"meter `nvml`: `{card.domain}` ({card.device.name}) has neither an energy counter "
-            "nor a power reading"
-        )
-    if card.usage_is_averaged():
-        raise MeterRefusedError(
-            f"meter `nvml`: `{card.domain}` ({card.device.name}) has no energy counter, and its "
-            "power reading is the mean of the last second, too slow to meter a window by"
-        )
+def require_power(cards: Iterable[Card]) -> None:
+    """Refuse cards without a counter whose power readings cannot be integrated over a window."""
+    for card in cards:
+        named = f"meter `nvml`: `{card.domain}` ({card.device.name}) has"
+        if card.sharpest_watts() is None:
+            raise MeterRefusedError(f"{named} neither an energy counter nor a power reading")
+        if card.instant_watts() is None and card.usage_is_averaged():
+            raise MeterRefusedError(
+                f"{named} no energy counter, and its power reading is the mean of the last "
+                "second, too slow to meter a window by"
+            )
 
 
 def visible_indices(
