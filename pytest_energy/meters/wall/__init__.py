@@ -66,7 +66,7 @@ class WallMeter:
         except EnergyError:
             self.close()
             raise
-        self._opened = self._trace.last or 0.0
+        self._opened = self._trace.last
 
     def joules_between(self, started: float, ended: float) -> WallJoules:
         """Joules from one Unix time to another (s); waits a while for a reading after `ended`.
@@ -74,7 +74,7 @@ class WallMeter:
         Raises `EnergyError` where the readings do not cover all of it.
         """
         self._refresh()
-        self._wait_until(lambda: (self._trace.last or 0.0) >= ended, self._patience)
+        self._wait_until(lambda: self._trace.last >= ended, self._patience)
         return self._covered(started, ended)
 
     def begin(self) -> WallSpan:
@@ -84,7 +84,7 @@ class WallMeter:
     def read(self) -> Reading:
         """Joules since the meter was opened, up to the last reading, with the time of that (s)."""
         self._refresh()
-        last = self._trace.last or 0.0
+        last = self._trace.last
         age = time.time() - last
         joules = self._covered(self._opened, last).joules
         return Reading(time.monotonic() - age, {DOMAIN: joules})
@@ -95,7 +95,7 @@ class WallMeter:
             self._refresh()
         except EnergyError as error:
             return Conditions((fault(READING_MISSING, str(error)),))
-        age = time.time() - (self._trace.last or 0.0)
+        age = time.time() - self._trace.last
         if age <= self._patience:
             return Conditions()
         return Conditions((str(self._missing(f"its last reading is {age:.3g} s old")),))

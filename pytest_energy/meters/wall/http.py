@@ -22,6 +22,7 @@ from pytest_energy.meters.wall.trace import (
     WallReading,
     WallTrace,
     figure,
+    first_figure,
     json_fields,
 )
 
@@ -100,17 +101,14 @@ class WallPlug:
         self._thread.join()
 
     def _poll(self) -> None:
-        due = time.monotonic()
-        while True:
-            due = max(due + self._interval, time.monotonic())
-            if self._stop.wait(due - time.monotonic()):
-                return
+        due = time.monotonic() + self._interval
+        while not self._stop.wait(due - time.monotonic()):
             try:
                 self._new.append(self._ask(self._url, self._form))
+                self.trouble = None
             except _PlugError as error:
                 self.trouble = str(error)
-            else:
-                self.trouble = None
+            due = max(due + self._interval, time.monotonic())
 
     def _found(self, url: str) -> tuple[str, Form, WallReading]:
         parts = urlsplit(url)
@@ -140,9 +138,7 @@ class WallPlug:
             raise _PlugError(f"says that its figures are not valid (`{form.good}`)")
         try:
             watts = figure(fields[form.watts])
-            joules = None
-            if form.energy in fields:
-                joules = figure(fields[form.energy], form.joules_a_unit)
+            joules = first_figure(fields, {form.energy: form.joules_a_unit})
         except KeyError:
             raise _PlugError(f"has no `{form.watts}` in its answer") from None
         except ValueError as error:

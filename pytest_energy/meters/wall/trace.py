@@ -54,7 +54,7 @@ def plain(name: str) -> str:
 def json_fields(text: str | bytes) -> dict[str, str]:
     """Figures, texts and truths of nested JSON objects, by their plain names joined with dots.
 
-    Raises `ValueError` for what is no JSON, `TypeError` for what is no object.
+    `ValueError` for what is no JSON, `TypeError` for what is no object.
     """
     # As they are written, since a figure's last digit says how fine it is.
     document = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
@@ -83,6 +83,11 @@ def figure(text: str, scale: float = 1.0) -> Figure:
     if not isinstance(exponent, int) or number < 0 or not math.isfinite(float(number)):
         raise ValueError(f"`{text.strip()}` is no number from 0")
     return Figure(float(number) * scale, 10.0 ** min(exponent, 0) * scale)
+
+
+def first_figure(fields: Mapping[str, str], scales: Mapping[str, float]) -> Figure | None:
+    """The figure of the first name that there is, in its unit times its scale."""
+    return next((figure(fields[name], scales[name]) for name in scales if name in fields), None)
 
 
 def moment(text: str) -> Figure:
@@ -219,10 +224,9 @@ class WallTrace:
         return max(len(self.watts.seconds), len(self.energy.seconds))
 
     @property
-    def last(self) -> float | None:
-        """Unix time of the last reading (s)."""
-        ends = [series.seconds[-1] for series in (self.watts, self.energy) if series.seconds]
-        return max(ends, default=None)
+    def last(self) -> float:
+        """Unix time of the last reading (s); 0 before there is one."""
+        return max([0.0, *self.watts.seconds[-1:], *self.energy.seconds[-1:]])
 
     @property
     def period_seconds(self) -> float:
