@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import re
 from collections.abc import Iterable, Mapping
@@ -12,6 +10,8 @@ from fnmatch import fnmatchcase
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pytest_energy.arguments import digest_of
 
 if TYPE_CHECKING:
     from pytest_energy.meters.protocol import Device, Meter
@@ -35,7 +35,7 @@ class Hardware:
     @property
     def environment_id(self) -> str:
         """Eight hex digits that name this environment in a baseline file."""
-        return environment_id(self.environment)
+        return digest_of(dict(self.environment))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,12 +123,6 @@ def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
 def _joined(values: Iterable[object]) -> str:
     """The values that there are, each once."""
     return "+".join(dict.fromkeys(str(value) for value in values if value))
-
-
-def environment_id(environment: Mapping[str, str]) -> str:
-    """Eight hex digits of a hash over the environment's names and values."""
-    text = json.dumps(dict(sorted(environment.items())), separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def cpu_name() -> str:
