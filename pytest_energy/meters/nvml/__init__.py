@@ -83,15 +83,11 @@ class NvmlSpan:
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
         seen = {
-            domain: [
-                (look.seconds, look.watts) for look in reversed(looks) if look.watts is not None
-            ]
+            domain: [(at, watts) for at, _, watts, *_ in reversed(looks) if watts is not None]
             for domain, looks in samples.items()
         }
         seen |= {span.domain: span.power() for span in self._integrated}
-        traces = {
-            domain: power_trace(points, self.started, ended) for domain, points in seen.items()
-        }
+        traces = {name: power_trace(points, self.started, ended) for name, points in seen.items()}
         return {domain: trace for domain, trace in traces.items() if trace}
 
     def _faults(

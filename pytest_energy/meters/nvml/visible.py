@@ -35,7 +35,7 @@ def visible_cards(nvml: Any, environment: Mapping[str, str]) -> list[Card]:
     known = [_identity(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
     if not known:
         raise MeterUnavailableError("meter `nvml`: the driver lists no GPU")
-    uuids, names = [uuid for uuid, _ in known], [name for _, name in known]
+    uuids, names = zip(*known, strict=True)
     return [_card(nvml, index) for index in visible_indices(uuids, names, environment)]
 
 
@@ -111,20 +111,16 @@ def _resolve(
     entry: str, uuids: Sequence[str], names: Sequence[str], environment: Mapping[str, str]
 ) -> int | None:
     if entry.isdecimal():
-        _check_order(entry, names, environment)
+        # CUDA's default order puts the fastest card first and is not documented further; among
+        # equal cards it is the PCI bus's, NVML's own.
+        if len(set(names)) > 1 and environment.get(ORDER) != "PCI_BUS_ID":
+            raise MeterRefusedError(
+                f"meter `nvml`: `{VARIABLE}` names card `{entry}` by index, and the cards differ, "
+                f"so CUDA may number them otherwise than the driver; set `{ORDER}=PCI_BUS_ID` or "
+                "name the card by its UUID"
+            )
         return int(entry) if int(entry) < len(uuids) else None
     if not entry.upper().startswith("GPU"):
         return None
     matching = [i for i, uuid in enumerate(uuids) if uuid.upper().startswith(entry.upper())]
     return matching[0] if len(matching) == 1 else None
-
-
-def _check_order(entry: str, names: Sequence[str], environment: Mapping[str, str]) -> None:
-    # CUDA's default order puts the fastest card first and is not documented further; among equal
-    # cards it is the PCI bus's, NVML's own.
-    if len(set(names)) > 1 and environment.get(ORDER) != "PCI_BUS_ID":
-        raise MeterRefusedError(
-            f"meter `nvml`: `{VARIABLE}` names card `{entry}` by index, and the cards differ, so "
-            f"CUDA may number them otherwise than the driver; set `{ORDER}=PCI_BUS_ID` or name "
-            "the card by its UUID"
-        )
