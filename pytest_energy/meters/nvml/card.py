@@ -67,7 +67,8 @@ class Card:
 
     def lost(self, code: int) -> DeviceLostError:
         """The error of a card that answered with this code of NVML's."""
-        return self._lost(self._error(code))
+        silent = f"`{self.domain}` no longer answers ({self._error(code)})"
+        return DeviceLostError(fault(DEVICE_LOST, silent))
 
     def has_counter(self) -> bool:
         """Whether the card answers for a total-energy counter."""
@@ -119,7 +120,7 @@ class Card:
             return None
         reasons = c_ulonglong()
         if code := self._read_reasons(self._handle, byref(reasons)):
-            self._refused(REASONS, self._error(code))
+            self._refused(REASONS, code)
             return None
         return reasons.value
 
@@ -157,20 +158,16 @@ class Card:
         try:
             return function(self._handle, *arguments)
         except self._error as error:
-            self._refused(what, error)
+            self._refused(what, error.value)
             return None
 
-    def _refused(self, what: str, error: Any) -> None:
-        if error.value in {
+    def _refused(self, what: str, code: int) -> None:
+        if code not in {
             self._nvml.NVML_ERROR_NOT_SUPPORTED,
             self._nvml.NVML_ERROR_FUNCTION_NOT_FOUND,
             self._nvml.NVML_ERROR_NO_PERMISSION,
             self._nvml.NVML_ERROR_INVALID_ARGUMENT,
             self._nvml.NVML_ERROR_NO_DATA,
         }:
-            self._unsupported.add(what)
-        else:
-            raise self._lost(error) from None
-
-    def _lost(self, error: Any) -> DeviceLostError:
-        return DeviceLostError(fault(DEVICE_LOST, f"`{self.domain}` no longer answers ({error})"))
+            raise self.lost(code) from None
+        self._unsupported.add(what)

@@ -153,8 +153,7 @@ class Counter:
         """Joules since the counter was opened (J); a lost card keeps its last figure."""
         # Read under the lock: of two threads around a tick, the later must not keep the older.
         with self._lock:
-            code = self._read()
-            if code:
+            if code := self._read():
                 self.lost = str(self.card.lost(code))
                 return self._joules
             raw = self._shown.value
@@ -194,10 +193,7 @@ def stands_still(counter: Counter) -> str | None:
     if counter.clock is None or counter.lost or seconds <= STILL_PERIODS * counter.period_seconds:
         return None
     watts = counter.card.sharpest_watts()
-    if watts is None or watts > 0:
-        return fault(
-            STANDS_STILL,
-            f"that of `{counter.domain}` ticked every {1000 * counter.period_seconds:.0f} ms, "
-            "and stopped while the card draws power",
-        )
-    return None
+    if watts is not None and watts <= 0:
+        return None
+    ticked = f"that of `{counter.domain}` ticked every {1000 * counter.period_seconds:.0f} ms"
+    return fault(STANDS_STILL, f"{ticked}, and stopped while the card draws power")

@@ -155,7 +155,7 @@ _NO_WAIT = Estimate(0.0, 0.0)
 
 
 class CardJoules(NamedTuple):
-    """Joules of one card over a window, how far they may be off (J), what is wrong with them."""
+    """Joules of one card, how far they may be off (J), and what is wrong with them."""
 
     joules: float
     uncertainty_joules: float
@@ -243,15 +243,9 @@ class CounterSpan:
         if tick is None:
             return
         self._total = tick.joules - self._start_joules
-        self._ending = Ending(
-            tick,
-            self._ended,
-            self._period,
-            self._jitter,
-            self._total,
-            self._load_watts(tick),
-            self.counter.idle_spread_watts,
-        )
+        load_watts, spread = self._load_watts(tick), self.counter.idle_spread_watts
+        period, jitter = self._period, self._jitter
+        self._ending = Ending(tick, self._ended, period, jitter, self._total, load_watts, spread)
         if len(samples) > 1:
             self.wait = self._ending.wait_by_readings(samples, self._idle_watts)
         else:
@@ -286,15 +280,12 @@ class CounterSpan:
         if counter.lost is not None:
             return counter.lost
         if counter.resets > self._resets:
-            return fault(
-                COUNTER_RESET, f"the counter of `{counter.domain}` fell back in the window"
-            )
+            fell = f"the counter of `{counter.domain}` fell back in the window"
+            return fault(COUNTER_RESET, fell)
         if counter.clock is None and not self._total:
             return no_update(self._period, self._ended - self.started)
-        if counter.clock is None or not ticks_missed:
-            return None
         try:
-            return stands_still(counter)
+            return stands_still(counter) if ticks_missed else None
         except DeviceLostError as error:
             return str(error)
 

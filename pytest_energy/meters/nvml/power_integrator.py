@@ -189,10 +189,9 @@ class IntegratorSpan:
                 silent = fault(DEVICE_LOST, f"`{self.domain}` gives no more power")
                 return CardJoules(0.0, 0.0, silent)
             time.sleep(SAMPLE_SECONDS)
-        if self._end.joules is None or self._begin.joules is None:
+        if self._end.joules is None:
             return CardJoules(0.0, 0.0, self._integrator.lost)
-        joules, doubt = between(self._begin, self._end, self._period)
-        return CardJoules(joules, doubt, self._integrator.lost)
+        return CardJoules(*between(self._begin, self._end, self._period), self._integrator.lost)
 
     def _mark(self, seconds: float) -> Mark:
         with self._integrator.lock:

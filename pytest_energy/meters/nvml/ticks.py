@@ -34,7 +34,7 @@ def wait_for_ticks(
 ) -> dict[str, Tick | None]:
     """Wait until each counter has ticked once; None where none came within three periods.
 
-    `read` are the counters' last readings (time, joules), which spare one if no tick has been due
+    `read` are the counters' last readings (time, joules), which spare one if no tick can have come
     since. The lists in `samples` are filled with power readings from now to the tick.
     """
     ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
@@ -68,8 +68,7 @@ class _Wait:
         self.tick: Tick | None = None
         self._clock = clock
         self._samples = samples
-        due = clock.following(read[0]) if read else 0.0
-        if read is None or time.monotonic() > due + clock.doubt(due):
+        if read is None or _may_tick(clock, read[0], time.monotonic()):
             read = counter.read_now()
         self._unchanged_at, self._joules = read
         following = clock.following(self._unchanged_at)
@@ -140,6 +139,13 @@ class _Wait:
         if not self._sure:
             self._clock.saw(seconds, half_width)
         return Tick(seconds, half_width, self._joules, joules)
+
+
+def _may_tick(clock: TickClock, start: float, end: float) -> bool:
+    """Whether a tick may come between two times, or has come so late that it does."""
+    due = clock.following(start)
+    doubt = clock.doubt(due)
+    return start < due - clock.period_seconds + doubt or end > due - doubt
 
 
 LONGEST_SECONDS = 2.0

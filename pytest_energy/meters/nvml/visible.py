@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,13 +31,13 @@ def initialised_driver() -> Any:
     return pynvml
 
 
-def visible_cards(nvml: Any, environment: Mapping[str, str]) -> list[Card]:
+def visible_cards(nvml: Any) -> list[Card]:
     """The cards that CUDA would use; MIG slices are refused, since the counter is the card's."""
     known = [_identity(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
     if not known:
         raise MeterUnavailableError("meter `nvml`: the driver lists no GPU")
     uuids, names = zip(*known, strict=True)
-    return [_card(nvml, index) for index in visible_indices(uuids, names, environment)]
+    return [_card(nvml, index) for index in visible_indices(uuids, names, os.environ)]
 
 
 def _identity(nvml: Any, index: int) -> tuple[str, str]:

@@ -96,9 +96,9 @@ class WallMeter:
         except EnergyError as error:
             return Conditions((fault(READING_MISSING, str(error)),))
         age = time.time() - self._trace.last
-        if age <= self._patience:
-            return Conditions()
-        return Conditions((str(self._missing(f"its last reading is {age:.3g} s old")),))
+        if age > self._patience:
+            return Conditions((str(self._missing(f"its last reading is {age:.3g} s old")),))
+        return Conditions()
 
     def close(self) -> None:
         """Let go of the log or the plug; reading afterwards is an error."""
@@ -160,8 +160,8 @@ class WallSpan:
         ahead = time.time() - time.monotonic()
         moved = ahead - self._ahead
         if abs(moved) > CLOCK_MOVED_SECONDS:
-            jump = fault(CLOCK_JUMP, f"the system's clock moved by {moved:+.3g} s in the window")
-            return Measured({DOMAIN: 0.0}, 0.0, (jump,))
+            jump = f"the system's clock moved by {moved:+.3g} s in the window"
+            return Measured({DOMAIN: 0.0}, 0.0, (fault(CLOCK_JUMP, jump),))
         found = self._meter.joules_between(self.started + self._ahead, ended + ahead)
         return Measured({DOMAIN: found.joules}, found.uncertainty_joules)
 

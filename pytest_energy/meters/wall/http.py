@@ -50,16 +50,11 @@ class Form:
     good: str = ""
 
 
+_SNS = "statussns.energy"
 FORMS = (
     Form("Shelly Gen2", "/rpc/Switch.GetStatus?id=0", "apower", "aenergy.total", WATT_HOUR),
     Form("Shelly Gen1", "/meter/0", "power", "total", WATT_MINUTE, good="is_valid"),
-    Form(
-        "Tasmota",
-        "/cm?cmnd=Status%208",
-        "statussns.energy.power",
-        "statussns.energy.total",
-        KILOWATT_HOUR,
-    ),
+    Form("Tasmota", "/cm?cmnd=Status%208", f"{_SNS}.power", f"{_SNS}.total", KILOWATT_HOUR),
 )
 
 
@@ -112,10 +107,10 @@ class WallPlug:
 
     def _found(self, url: str) -> tuple[str, Form, WallReading]:
         parts = urlsplit(url)
-        whole = parts.path not in ("", "/")
         reasons = []
         for form in FORMS:
-            where = url if whole else urlunsplit((*parts[:2], "", "", "")) + form.query
+            bare = parts.path in ("", "/")
+            where = f"{parts.scheme}://{parts.netloc}{form.query}" if bare else url
             try:
                 return where, form, self._ask(where, form)
             except _PlugError as error:

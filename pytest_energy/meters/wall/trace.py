@@ -185,16 +185,14 @@ class Series:
 
     def bracket(self, start: float, end: float) -> tuple[int, int]:
         """First and last reading around a stretch; raises `NotCoveredError` without both."""
+        late, short = self.seconds[0] - start, end - self.seconds[-1]
+        if late > 0:
+            raise NotCoveredError(f"its readings begin {late:.3g} s into the window")
+        if short > 0:
+            raise NotCoveredError(f"its readings end {short:.3g} s before the window does")
         first = bisect_right(self.seconds, start) - 1
         last = bisect_left(self.seconds, end)
-        if first < 0:
-            late = self.seconds[0] - start
-            raise NotCoveredError(f"its readings begin {late:.3g} s into the window")
-        if last >= len(self.seconds):
-            short = end - self.seconds[-1]
-            raise NotCoveredError(f"its readings end {short:.3g} s before the window does")
-        times = self.seconds[first : last + 1]
-        gap = max((b - a for a, b in pairwise(times)), default=0.0)
+        gap = max((b - a for a, b in pairwise(self.seconds[first : last + 1])), default=0.0)
         usual = self.period_seconds
         if gap > max(GAP_PERIODS * usual, LEAST_GAP_SECONDS) + self.seconds_digit:
             raise NotCoveredError(
@@ -265,12 +263,13 @@ def held(series: Series, start: float, end: float) -> WallJoules:
     adds the delay that holding means for a load that climbs, the time stamp's and the last digit.
     """
     first, last = series.bracket(start, end)
+    times, watts = series.seconds, series.values
     joules = squares = 0.0
     for i in range(first, last):
-        covered = min(series.seconds[i + 1], end) - max(series.seconds[i], start)
-        joules += series.values[i] * covered
-        squares += ((series.values[i + 1] - series.values[i]) * covered) ** 2
-    climb = abs(series.values[last] - series.values[first])
+        covered = min(times[i + 1], end) - max(times[i], start)
+        joules += watts[i] * covered
+        squares += ((watts[i + 1] - watts[i]) * covered) ** 2
+    climb = abs(watts[last] - watts[first])
     delay = series.period_seconds / 2 + series.seconds_digit
     rounding = series.digit / 2 * (end - start)
     return WallJoules(joules, _UNSEEN_CHANGES * math.sqrt(squares) + climb * delay + rounding)
