@@ -89,24 +89,19 @@ class Window:
 class OpenWindow:
     """A window while it runs; its figures can be read once the block has ended.
 
+    They are those of `Window`; `joules` and `joules_by_domain` (J) and `mean_watts` (W) raise
+    `EnergyError` where they cannot be believed.
     An exception in the block passes through and leaves no record. A device that is lost never
     interrupts the block: the window is invalid afterwards.
     """
 
     joules: float
-    """Joules of all domains together (J); `EnergyError` where they cannot be believed."""
     joules_by_domain: Mapping[str, float]
-    """Joules of each domain (J); `EnergyError` where they cannot be believed."""
     mean_watts: float
-    """Mean power (W); `EnergyError` where it cannot be believed."""
     seconds: float
-    """The work's own time (s)."""
     uncertainty_joules: float
-    """Half-width that covers the true energy 19 times in 20 (J)."""
     valid: bool
-    """Whether the joules can be used as evidence."""
     invalid_reason: str | None
-    """Why the joules cannot be used, if so."""
 
     def __init__(
         self, meter: Meter, name: str, synchronize: Callable[[], None] | None = None
@@ -157,8 +152,7 @@ class OpenWindow:
 
         Where the meter cannot, it stays in the window's joules and seconds.
         """
-        restart = getattr(self._span, "work_started", None)
-        if restart is not None:
+        if restart := getattr(self._span, "work_started", None):
             self._started = time.monotonic()
             restart(self._started)
 
@@ -239,16 +233,13 @@ class TwoReadings:
         joules = {d: last.joules[d] - self._first.joules.get(d, 0.0) for d in last.joules}
         watts = sum(joules.values()) / max(last.seconds - self._first.seconds, 1e-9)
         late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
-        doubt = watts * (self._meter.update_period_seconds + late + LATENCY_SECONDS)
+        period = self._meter.update_period_seconds
+        doubt = watts * (period + late + LATENCY_SECONDS)
         faults = dict.fromkeys((*self._faults, *conditions.faults))
-        if self._meter.update_period_seconds and not any(joules.values()):
-            faults[no_update(self._meter.update_period_seconds, ended - self.started)] = None
-        return Measured(
-            joules,
-            doubt + len(joules) * self._meter.resolution_joules,
-            tuple(faults),
-            conditions.notes,
-        )
+        if period and not any(joules.values()):
+            faults[no_update(period, ended - self.started)] = None
+        doubt += len(joules) * self._meter.resolution_joules
+        return Measured(joules, doubt, tuple(faults), conditions.notes)
 
 
 def begin_span(meter: Meter) -> Span:

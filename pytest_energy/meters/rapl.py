@@ -61,8 +61,8 @@ class RaplMeter:
     name = "rapl"
     method: Method = "counter"
 
-    def __init__(self, root: Path | None = None) -> None:
-        root = root or Path(os.environ.get(ROOT_VARIABLE) or POWERCAP)
+    def __init__(self) -> None:
+        root = Path(os.environ.get(ROOT_VARIABLE) or POWERCAP)
         self._zones = _zones(root)
         if not self._zones:
             raise MeterUnavailableError(
@@ -140,11 +140,11 @@ def _zones(root: Path) -> list[_Zone]:
     by_number = sorted(paths, key=lambda name: [int(digits) for digits in re.findall(r"\d+", name)])
     found = [(kind, paths[name]) for name in by_number if (kind := _kind(paths[name]))]
     kinds = [kind for kind, _ in found]
-    numbered = (
-        kind if kinds.count(kind) == 1 else f"{kind}:{kinds[:i].count(kind)}"
-        for i, kind in enumerate(kinds)
-    )
-    return [_Zone(domain, path, root) for domain, (_, path) in zip(numbered, found, strict=True)]
+    zones = []
+    for i, (kind, path) in enumerate(found):
+        domain = kind if kinds.count(kind) == 1 else f"{kind}:{kinds[:i].count(kind)}"
+        zones.append(_Zone(domain, path, root))
+    return zones
 
 
 def _kind(path: Path) -> str | None:

@@ -244,15 +244,15 @@ class WallTrace:
 
         Raises `NotCoveredError` where neither covers the whole stretch.
         """
-        found, reasons = [], ["it has no readings"]
+        found, reason = [], "it has no readings"
         for series, joules in ((self.watts, held), (self.energy, interpolated)):
             if series.seconds:
                 try:
                     found.append(joules(series, start, end))
                 except NotCoveredError as error:
-                    reasons.append(str(error))
+                    reason = str(error)
         if not found:
-            raise NotCoveredError(reasons[-1])
+            raise NotCoveredError(reason)
         return min(found, key=lambda each: each.uncertainty_joules)
 
 
