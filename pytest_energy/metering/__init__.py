@@ -89,24 +89,19 @@ class Window:
 class OpenWindow:
     """A window while it runs; its figures can be read once the block has ended.
 
+    They are those of `Window`; `joules` and `joules_by_domain` (J) and `mean_watts` (W) raise
+    `EnergyError` where they cannot be believed.
     An exception in the block passes through and leaves no record. A device that is lost never
     interrupts the block: the window is invalid afterwards.
     """
 
     joules: float
-    """Joules of all domains together (J); `EnergyError` where they cannot be believed."""
     joules_by_domain: Mapping[str, float]
-    """Joules of each domain (J); `EnergyError` where they cannot be believed."""
     mean_watts: float
-    """Mean power (W); `EnergyError` where it cannot be believed."""
     seconds: float
-    """The work's own time (s)."""
     uncertainty_joules: float
-    """Half-width that covers the true energy 19 times in 20 (J)."""
     valid: bool
-    """Whether the joules can be used as evidence."""
     invalid_reason: str | None
-    """Why the joules cannot be used, if so."""
 
     def __init__(
         self, meter: Meter, name: str, synchronize: Callable[[], None] | None = None
@@ -115,13 +110,13 @@ class OpenWindow:
         self._name = name
         self._synchronize = synchronize or _synchronize_cuda
         self._span: Span | None = None
-        self._failure: str | None = None
+        self._failure = ""
         self._record: Window | None = None
         self._power: Callable[[], Mapping[str, PowerTrace]] | None = None
         self._tokens = self._real_tokens = 0
 
     def __enter__(self) -> OpenWindow:
-        self._record, self._span, self._failure, self._power = None, None, None, None
+        self._record = self._span = self._power = None
         self._synchronize()
         self._unix_seconds = time.time()
         try:
@@ -146,13 +141,7 @@ class OpenWindow:
             seconds=seconds,
             uncertainty_joules=measured.uncertainty_joules,
             started=self._unix_seconds,
-            invalid_reason=first_fault(
-                measured.joules_by_domain,
-                seconds,
-                measured.uncertainty_joules,
-                self._meter.devices,
-                measured.faults,
-            ),
+            invalid_reason=first_fault(measured, seconds, self._meter.devices),
             tokens=self._tokens,
             real_tokens=self._real_tokens,
             notes=measured.notes,
@@ -163,19 +152,18 @@ class OpenWindow:
 
         Where the meter cannot, it stays in the window's joules and seconds.
         """
-        restart = getattr(self._span, "work_started", None)
-        if restart is not None:
+        if restart := getattr(self._span, "work_started", None):
             self._started = time.monotonic()
             restart(self._started)
 
     def _measured(self, ended: float) -> Measured:
-        failure = self._failure or "the window never began"
         if self._span is not None:
             try:
                 return self._span.end(ended)
             except EnergyError as error:
-                failure = str(error)
-        return Measured({device.domain: 0.0 for device in self._meter.devices}, 0.0, (failure,))
+                self._failure = str(error)
+        nothing = {device.domain: 0.0 for device in self._meter.devices}
+        return Measured(nothing, 0.0, (self._failure,))
 
     def count_tokens(self, processed: int, real: int) -> None:
         """Add tokens worked on in the block: all of them, and those that are not padding."""
@@ -245,16 +233,13 @@ class TwoReadings:
         joules = {d: last.joules[d] - self._first.joules.get(d, 0.0) for d in last.joules}
         watts = sum(joules.values()) / max(last.seconds - self._first.seconds, 1e-9)
         late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
-        doubt = watts * (self._meter.update_period_seconds + late + LATENCY_SECONDS)
+        period = self._meter.update_period_seconds
+        doubt = watts * (period + late + LATENCY_SECONDS)
         faults = dict.fromkeys((*self._faults, *conditions.faults))
-        if self._meter.update_period_seconds and not any(joules.values()):
-            faults[no_update(self._meter.update_period_seconds, ended - self.started)] = None
-        return Measured(
-            joules,
-            doubt + len(joules) * self._meter.resolution_joules,
-            tuple(faults),
-            conditions.notes,
-        )
+        if period and not any(joules.values()):
+            faults[no_update(period, ended - self.started)] = None
+        doubt += len(joules) * self._meter.resolution_joules
+        return Measured(joules, doubt, tuple(faults), conditions.notes)
 
 
 def begin_span(meter: Meter) -> Span:
@@ -265,39 +250,31 @@ def begin_span(meter: Meter) -> Span:
     return span
 
 
-def first_fault(
-    joules_by_domain: Mapping[str, float],
-    seconds: float,
-    uncertainty_joules: float,
-    devices: Sequence[Device],
-    faults: Sequence[str] = (),
-) -> str | None:
+def first_fault(measured: Measured, seconds: float, devices: Sequence[Device]) -> str | None:
     """The reason why a window is invalid, or None: what the meter saw, then 0 < joules <= limit.
 
     The reason begins with the vocabulary's word: `device lost`, `throttled`, `too short`, …
     """
-    if faults:
-        return "; ".join(faults)
-    total = sum(joules_by_domain.values())
-    too_short = uncertainty_joules > WIDEST_SHARE * abs(total)
+    if measured.faults:
+        return "; ".join(measured.faults)
+    total, doubt = sum(measured.joules_by_domain.values()), measured.uncertainty_joules
+    too_short = doubt > WIDEST_SHARE * abs(total)
     for device in devices:
-        joules = joules_by_domain.get(device.domain, 0.0)
+        joules = measured.joules_by_domain.get(device.domain, 0.0)
         limit = device.power_limit_watts
-        unknown = too_short and abs(joules) <= uncertainty_joules
+        unknown = too_short and abs(joules) <= doubt
         if joules <= 0 and device.domain.startswith("gpu") and not unknown:
             return fault(IMPLAUSIBLE, f"`{device.domain}` shows {joules:.3g} J in {seconds:.3g} s")
-        if limit and joules - uncertainty_joules > LIMIT_MARGIN * limit * seconds:
-            watts = f"{joules / seconds:.0f} W over {seconds:.3g} s"
-            return fault(
-                IMPLAUSIBLE, f"`{device.domain}` shows {watts}, and its limit is {limit:.0f} W"
-            )
-    unknown = too_short and abs(total) <= uncertainty_joules
-    if not math.isfinite(total + uncertainty_joules) or (total <= 0 and not unknown):
+        if limit and joules - doubt > LIMIT_MARGIN * limit * seconds:
+            shown = f"`{device.domain}` shows {joules / seconds:.0f} W over {seconds:.3g} s"
+            return fault(IMPLAUSIBLE, f"{shown}, and its limit is {limit:.0f} W")
+    unknown = too_short and abs(total) <= doubt
+    if not math.isfinite(total + doubt) or (total <= 0 and not unknown):
         return fault(IMPLAUSIBLE, f"{total:.3g} J in {seconds:.3g} s")
     if too_short:
         return fault(
             TOO_SHORT,
-            f"{total:.3g} J in {seconds:.3g} s may be off by {uncertainty_joules:.2g} J "
+            f"{total:.3g} J in {seconds:.3g} s may be off by {doubt:.2g} J "
             f"(more than {100 * WIDEST_SHARE:.0f} %); give the window more work",
         )
     return None

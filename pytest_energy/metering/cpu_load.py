@@ -76,10 +76,9 @@ def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
     total = after.seconds - before.seconds
     if total <= 0:
         return 0.0, []
-    nobody = Process("", 0, 0.0)
     used, ours = {}, 0.0
     for pid, process in after.processes.items():
-        known = before.processes.get(pid, nobody)
+        known = before.processes.get(pid, Process("", 0, 0.0))
         seconds = process.seconds - known.seconds
         if own in _line(pid, after.processes):
             ours += seconds + process.ended_seconds - known.ended_seconds

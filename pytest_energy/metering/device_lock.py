@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import sys
@@ -10,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,17 +57,15 @@ def device_lock(
             path = folder / (re.sub(r"[^\w.-]", "_", uuid) + ".lock")
             told = False
             while not _taken(path, uuid):
-                who = _who(path)
+                who, most = _who(path), f"{timeout_seconds:g} s"
                 if time.monotonic() >= give_up:
                     raise EnergyError(
-                        f"device `{uuid}` is being metered by {who}: waited {timeout_seconds:g} s; "
-                        "run again when it has ended, stop it, or wait longer "
-                        "(`--energy-lock-timeout`)"
+                        f"device `{uuid}` is being metered by {who}: waited {most}; run again when "
+                        "it has ended, stop it, or wait longer (`--energy-lock-timeout`)"
                     )
                 if not told:
                     on_wait(
-                        f"device `{uuid}`: waiting for {who} to stop metering it, "
-                        f"{timeout_seconds:g} s at most"
+                        f"device `{uuid}`: waiting for {who} to stop metering it, {most} at most"
                     )
                     told = True
                 time.sleep(max(0.0, min(POLL_SECONDS, give_up - time.monotonic())))
@@ -99,10 +96,7 @@ def _taken(path: Path, uuid: str) -> bool:
         except Timeout:
             return False
         except OSError as error:
-            raise EnergyError(
-                f"lock file `{path}` cannot be used ({error.strerror}): "
-                f"set `{FOLDER_VARIABLE}` to a folder that everyone may write to"
-            ) from None
+            raise _unusable(f"lock file `{path}` cannot be used", error) from None
         if held.lock.lock_counter == 1:
             _locks[path] = held
             _sign(path)
@@ -116,7 +110,7 @@ def _let_go(path: Path) -> None:
             return
         if held.lock.lock_counter == 1:
             del _locks[path]
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 _holder(path).unlink()
         held.lock.release()
 
@@ -128,13 +122,15 @@ def _folder() -> Path:
     try:
         folder.mkdir(mode=0o777, exist_ok=True)
     except OSError as error:
-        raise EnergyError(
-            f"lock folder `{folder}` cannot be made ({error.strerror}): "
-            f"set `{FOLDER_VARIABLE}` to a folder that everyone may write to"
-        ) from None
-    with contextlib.suppress(PermissionError):
+        raise _unusable(f"lock folder `{folder}` cannot be made", error) from None
+    with suppress(PermissionError):
         folder.chmod(0o777)
     return folder
+
+
+def _unusable(what: str, error: OSError) -> EnergyError:
+    mend = f"set `{FOLDER_VARIABLE}` to a folder that everyone may write to"
+    return EnergyError(f"{what} ({error.strerror}): {mend}")
 
 
 def _holder(path: Path) -> Path:
@@ -146,7 +142,7 @@ def _sign(path: Path) -> None:
     command = " ".join(Path(part).name if i == 0 else part for i, part in enumerate(sys.orig_argv))
     draft = path.with_suffix(f".{os.getpid()}")
     # Only a courtesy to those who wait; the lock itself is the kernel's.
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         draft.write_text(f"process {os.getpid()} ({command[:200]})", encoding="utf-8")
         draft.replace(_holder(path))
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import window
 from pytest_energy.metering.device_lock import device_lock
-from pytest_energy.metering.hardware import Hardware, identify, matching_key
+from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter
 from pytest_energy.meters.protocol import IMPLAUSIBLE, TOO_SHORT
 
@@ -97,12 +97,8 @@ class DeviceSession:
     def hardware(self) -> Hardware:
         """What is measured on; its key is the one asked for if that file fits the devices."""
         known = self._known()
-        found = identify(self.meter, {k: globs for k, globs in known.items() if k != "cpu"})
-        names = [device.name for device in found.devices]
-        if found.key != "cpu" and self._asked in known:
-            own = {self._asked: known[self._asked]}
-            found = replace(found, key=matching_key(names, own) or found.key)
-        return found
+        keys = [self._asked, *(key for key in known if key != "cpu")]
+        return identify(self.meter, {key: known[key] for key in keys if key in known})
 
     @property
     def identified(self) -> Hardware | None:

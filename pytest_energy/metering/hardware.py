@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pytest_energy.arguments import digest_of
 
 if TYPE_CHECKING:
     from pytest_energy.meters.protocol import Device, Meter
@@ -35,7 +36,7 @@ class Hardware:
     @property
     def environment_id(self) -> str:
         """Eight hex digits that name this environment in a baseline file."""
-        return environment_id(self.environment)
+        return digest_of(dict(self.environment))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
     found = {package: _version(package) for package in _PACKAGES} | {
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()}",
-        "cpu": cpu_name(),
+        "cpu": _cpu_name(),
         "meter": meter_name,
         "gpu": _joined(counts[name] + name for name in names),
         "driver": _joined(gpu.driver for gpu in gpus),
@@ -125,20 +126,12 @@ def _joined(values: Iterable[object]) -> str:
     return "+".join(dict.fromkeys(str(value) for value in values if value))
 
 
-def environment_id(environment: Mapping[str, str]) -> str:
-    """Eight hex digits of a hash over the environment's names and values."""
-    text = json.dumps(dict(sorted(environment.items())), separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def cpu_name() -> str:
+def _cpu_name() -> str:
     """The processor's model name, from the kernel where it says one."""
-    try:
+    with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.lower().startswith("model name"):
                 return line.partition(":")[2].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 
@@ -152,8 +145,8 @@ def _version(package: str) -> str | None:
 def _cuda_of_torch() -> str:
     # From the file that says it: importing torch takes seconds.
     spec = util.find_spec("torch")
-    if spec is None or spec.origin is None:
-        return "none"
-    text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
-    found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
+    found = None
+    if spec is not None and spec.origin is not None:
+        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+        found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
     return found[1] if found else "none"

@@ -59,10 +59,8 @@ def open_meter(name: str = "auto") -> Meter:
     """
     if name == "auto":
         return _first_that_works()
-    if name in AUTO:
-        return _open_built_in(name)
-    if name in _installed():
-        return _open_installed(name)
+    if name in meter_names():
+        return _open(name)
     known = ", ".join(f"`{each}`" for each in ("auto", *meter_names()))
     raise EnergyError(f"meter `{name}` is not known: choose one of {known}")
 
@@ -77,7 +75,7 @@ def _probe(name: str) -> MeterProbe:
         if name in _BUILT_IN:
             method, detail = import_module(_BUILT_IN[name][0]).probe()
         else:
-            meter = _open_installed(name)
+            meter = _open(name)
             method = meter.method
             detail = ", ".join(f"{device.domain} {device.name}" for device in meter.devices)
             meter.close()
@@ -90,7 +88,7 @@ def _first_that_works() -> Meter:
     reasons = ["no meter works here:"]
     for name in AUTO:
         try:
-            return _open_built_in(name)
+            return _open(name)
         except MeterRefusedError as error:  # noqa: PERF203 - three meters at most
             raise MeterRefusedError(
                 f"{error}; or name what to meter in its stead, such as `--energy-meter=codecarbon`"
@@ -100,20 +98,18 @@ def _first_that_works() -> Meter:
     raise MeterUnavailableError("\n".join(reasons))
 
 
-def _open_built_in(name: str) -> Meter:
-    module, meter = _BUILT_IN[name]
-    opened: Meter = getattr(import_module(module), meter)()
-    return opened
-
-
 def _installed() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points
 
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
-def _open_installed(name: str) -> Meter:
-    """Call the factory of an installed meter; what it raises that is no `EnergyError` is named."""
+def _open(name: str) -> Meter:
+    """Open a known meter; what an installed one raises that is no `EnergyError` is named."""
+    if name in _BUILT_IN:
+        module, built_in = _BUILT_IN[name]
+        opened: Meter = getattr(import_module(module), built_in)()
+        return opened
     point = _installed()[name]
     try:
         meter = point.load()()

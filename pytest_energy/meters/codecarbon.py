@@ -6,8 +6,7 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -35,9 +34,11 @@ class CodeCarbonMeter:
     method: Method = "modelled"
 
     def __init__(self) -> None:
+        logger = logging.getLogger("codecarbon")
+        # Its log lines stay out of the terminal, and the user's own logging stays as it is.
+        disabled, logger.disabled = logger.disabled, True
         try:
-            with _silent():
-                model, tdp_watts, cpus, ram_watts = _model()
+            model, tdp_watts, cpus, ram_watts = _model()
         except ImportError:
             raise MeterUnavailableError(NOT_INSTALLED) from None
         except Exception as error:  # it asks programs of the machine, which may be missing or odd
@@ -45,6 +46,8 @@ class CodeCarbonMeter:
                 "meter `codecarbon`: CodeCarbon finds no model of this machine "
                 f"({type(error).__name__}: {error})"
             ) from error
+        finally:
+            logger.disabled = disabled
         self.devices: tuple[Device, ...] = (
             Device("cpu", model, "cpu", power_limit_watts=tdp_watts),
             Device("dram", "memory", "dram", power_limit_watts=ram_watts),
@@ -120,15 +123,3 @@ def _cpu_seconds() -> float:
             "it to mean the process that meters"
         ) from None
     return seconds
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep CodeCarbon's log lines out of the terminal; the user's own logging stays as it is."""
-    logger = logging.getLogger("codecarbon")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = before

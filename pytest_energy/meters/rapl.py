@@ -6,9 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
@@ -31,14 +29,30 @@ MAX_PACKAGE_WATTS = 2000.0
 """More than any package or memory channel draws; bounds how soon a counter can wrap twice."""
 
 
-@dataclass(frozen=True)
-class Zone:
+class _Zone:
     """One RAPL counter: `domain` is `cpu` or `dram`, numbered where there are several."""
 
-    domain: str
-    name: str
-    path: Path
-    range_joules: float
+    def __init__(self, domain: str, path: Path, root: Path) -> None:
+        self.domain = domain
+        self.name = (path / "name").read_text().strip()
+        self.range_joules = int((path / "max_energy_range_uj").read_text()) * 1e-6
+        self.joules = 0.0
+        self.path = path
+        self.file = _open(path / "energy_uj", root)
+        self._raw = self._read_raw()
+
+    def read(self) -> None:
+        """Add what the counter has gone on by; wrap-around is undone."""
+        raw = self._read_raw()
+        step = raw - self._raw
+        self.joules += step if step >= 0 else step + self.range_joules
+        self._raw = raw
+
+    def _read_raw(self) -> float:
+        try:
+            return int(os.pread(self.file, 32, 0)) * 1e-6
+        except (OSError, ValueError) as error:
+            raise EnergyError(fault(DEVICE_LOST, f"`{self.path}` ({error})")) from None
 
 
 class RaplMeter:
@@ -47,9 +61,9 @@ class RaplMeter:
     name = "rapl"
     method: Method = "counter"
 
-    def __init__(self, root: Path | None = None) -> None:
-        root = root or Path(os.environ.get(ROOT_VARIABLE) or POWERCAP)
-        self._zones = tuple(_zones(root))
+    def __init__(self) -> None:
+        root = Path(os.environ.get(ROOT_VARIABLE) or POWERCAP)
+        self._zones = _zones(root)
         if not self._zones:
             raise MeterUnavailableError(
                 f"meter `rapl`: no CPU energy counter under `{root}`; it takes a Linux kernel with "
@@ -60,9 +74,6 @@ class RaplMeter:
         )
         self.update_period_seconds = UPDATE_PERIOD_SECONDS
         self.resolution_joules = RESOLUTION_JOULES
-        self._files = [_open(zone, root) for zone in self._zones]
-        self._raw = [self._read_raw(i) for i in range(len(self._zones))]
-        self._joules = [0.0] * len(self._zones)
         self._seconds = time.monotonic()
         self._faults: tuple[str, ...] = ()
         self._lock = threading.Lock()
@@ -77,49 +88,37 @@ class RaplMeter:
     def read(self) -> Reading:
         """Cumulative joules of each package and memory since the meter was opened (J)."""
         with self._lock:
-            return self._read()
-
-    def _read_on(self, every: float) -> None:
-        with suppress(EnergyError):  # the next reading that is asked for says so
-            while not self._closed.wait(every):
-                self.read()
-
-    def _read(self) -> Reading:
-        raw = [self._read_raw(i) for i in range(len(self._zones))]
-        now = time.monotonic()
-        passed = now - self._seconds
-        again = f"may have wrapped more than once in {passed:.0f} s; meter shorter windows"
-        self._faults = tuple(
-            fault(COUNTER_RESET, f"`{zone.domain}` {again}")
-            for zone in self._zones
-            if passed * MAX_PACKAGE_WATTS > zone.range_joules
-        )
-        for i, zone in enumerate(self._zones):
-            step = raw[i] - self._raw[i]
-            self._joules[i] += step if step >= 0 else step + zone.range_joules
-        self._raw, self._seconds = raw, now
-        return Reading(now, {zone.domain: self._joules[i] for i, zone in enumerate(self._zones)})
+            if self._closed.is_set():
+                raise EnergyError("meter `rapl` is closed: open another one")
+            for zone in self._zones:
+                zone.read()
+            now = time.monotonic()
+            passed, self._seconds = now - self._seconds, now
+            again = f"may have wrapped more than once in {passed:.0f} s; meter shorter windows"
+            self._faults = tuple(
+                fault(COUNTER_RESET, f"`{zone.domain}` {again}")
+                for zone in self._zones
+                if passed * MAX_PACKAGE_WATTS > zone.range_joules
+            )
+            return Reading(now, {zone.domain: zone.joules for zone in self._zones})
 
     def conditions(self) -> Conditions:
         """Whether the counters were read often enough to undo their wrap-around."""
         return Conditions(self._faults)
 
     def close(self) -> None:
-        """Close the counters' files."""
+        """Close the counters' files; a second call does nothing."""
+        if self._closed.is_set():
+            return
         self._closed.set()
         self._thread.join()
-        for file in self._files:
-            os.close(file)
-        self._files = []
+        for zone in self._zones:
+            os.close(zone.file)
 
-    def _read_raw(self, i: int) -> float:
-        if i >= len(self._files):
-            raise EnergyError("meter `rapl` is closed: open another one")
-        try:
-            return int(os.pread(self._files[i], 32, 0)) * 1e-6
-        except (OSError, ValueError) as error:
-            lost = fault(DEVICE_LOST, f"`{self._zones[i].path}` ({error})")
-            raise EnergyError(lost) from None
+    def _read_on(self, every: float) -> None:
+        with suppress(EnergyError):  # the next reading that is asked for says so
+            while not self._closed.wait(every):
+                self.read()
 
 
 def probe() -> tuple[Method, str]:
@@ -129,7 +128,7 @@ def probe() -> tuple[Method, str]:
     return meter.method, f"energy counter of {', '.join(d.domain for d in meter.devices)}"
 
 
-def _zones(root: Path) -> Iterator[Zone]:
+def _zones(root: Path) -> list[_Zone]:
     # One zone is listed flat, inside its parent, or both ways.
     patterns = (
         "intel-rapl/intel-rapl:*/intel-rapl:*",
@@ -138,14 +137,14 @@ def _zones(root: Path) -> Iterator[Zone]:
         "intel-rapl:*",
     )
     paths = {path.name: path for pattern in patterns for path in root.glob(pattern)}
-    found = [
-        (kind, paths[name]) for name in sorted(paths, key=_order) if (kind := _kind(paths[name]))
-    ]
+    by_number = sorted(paths, key=lambda name: [int(digits) for digits in re.findall(r"\d+", name)])
+    found = [(kind, paths[name]) for name in by_number if (kind := _kind(paths[name]))]
     kinds = [kind for kind, _ in found]
+    zones = []
     for i, (kind, path) in enumerate(found):
         domain = kind if kinds.count(kind) == 1 else f"{kind}:{kinds[:i].count(kind)}"
-        range_joules = int((path / "max_energy_range_uj").read_text()) * 1e-6
-        yield Zone(domain, (path / "name").read_text().strip(), path, range_joules)
+        zones.append(_Zone(domain, path, root))
+    return zones
 
 
 def _kind(path: Path) -> str | None:
@@ -159,12 +158,7 @@ def _kind(path: Path) -> str | None:
     return "dram" if name == "dram" else None
 
 
-def _order(name: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", name)]
-
-
-def _open(zone: Zone, root: Path) -> int:
-    path = zone.path / "energy_uj"
+def _open(path: Path, root: Path) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:

@@ -9,7 +9,6 @@ import pytest
 
 from pytest_energy.metering.hardware import (
     Hardware,
-    environment_id,
     fingerprint,
     matching_key,
     slug,
@@ -56,6 +55,10 @@ def test_the_fingerprint_holds_what_moves_energy() -> None:
     assert found["gpu"] == "2x NVIDIA H200"
     assert found["meter"] == "nvml (counter)"
     assert {"python", "os", "cpu"} <= found.keys()
+
+
+def environment_id(environment: dict[str, str]) -> str:
+    return Hardware("a", (), environment).environment_id
 
 
 def test_an_environment_is_named_by_its_content() -> None:

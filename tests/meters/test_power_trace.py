@@ -9,7 +9,7 @@ import pytest
 
 import sim
 from pytest_energy.metering import Window
-from pytest_energy.meters.nvml.power_integrator import CURVE_SECONDS, Trace, mean_powers
+from pytest_energy.meters.nvml.power_integrator import CURVE_SECONDS, Trace
 from pytest_energy.meters.protocol import MOST_POINTS, power_trace
 from pytest_energy.results.json_codec import as_json, from_json
 
@@ -40,7 +40,7 @@ def test_a_long_window_keeps_its_points_spread_over_it() -> None:
 
 def test_no_samples_are_no_trace() -> None:
     assert power_trace([], 0.0, 1.0) == ()
-    assert mean_powers([(1.0, 5.0)]) == []
+    assert Trace().powers(since=0.0) == []
 
 
 def test_the_integral_gives_back_the_powers_that_it_was_made_of() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
-from pytest_energy.meters.nvml.card import Card, DeviceLostError
-from pytest_energy.meters.nvml.counter import Counter
+from pytest_energy.meters.nvml.card import DeviceLostError
+from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter
 from pytest_energy.meters.nvml.counter_span import (
     CardJoules,
     CounterSpan,
@@ -22,7 +21,7 @@ from pytest_energy.meters.nvml.power_integrator import (
     IntegratorSpan,
     PowerIntegrator,
 )
-from pytest_energy.meters.nvml.ticks import calibrate, observed_ticks, sharpen
+from pytest_energy.meters.nvml.ticks import calibrate
 from pytest_energy.meters.nvml.visible import initialised_driver, require_power, visible_cards
 from pytest_energy.meters.protocol import (
     Conditions,
@@ -38,19 +37,12 @@ from pytest_energy.outcomes import Method
 class NvmlSpan:
     """A window that has begun: everything is aligned and marked when this is made."""
 
-    def __init__(
-        self,
-        cards: Sequence[Card],
-        counters: Sequence[Counter],
-        integrators: Sequence[PowerIntegrator],
-        monitor: Monitor,
-    ) -> None:
-        self._cards = cards
-        self._monitor = monitor
+    def __init__(self, meter: NvmlMeter) -> None:
+        self._cards, self._monitor = meter.cards, meter.monitor
         # What the thread saw last counts as seen at the beginning.
         self._monitored_since = time.monotonic() - FRESH_SECONDS
-        self._counted = aligned_spans(counters)
-        self._integrated = [IntegratorSpan(integrator) for integrator in integrators]
+        self._counted = aligned_spans(meter.counters)
+        self._integrated = [IntegratorSpan(integrator) for integrator in meter.integrators]
         self._parts: tuple[CounterSpan | IntegratorSpan, ...] = (*self._counted, *self._integrated)
         self.work_started(time.monotonic())
 
@@ -83,15 +75,11 @@ class NvmlSpan:
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
         seen = {
-            domain: [
-                (look.seconds, look.watts) for look in reversed(looks) if look.watts is not None
-            ]
+            domain: [(at, watts) for at, _, watts, *_ in reversed(looks) if watts is not None]
             for domain, looks in samples.items()
         }
         seen |= {span.domain: span.power() for span in self._integrated}
-        traces = {
-            domain: power_trace(points, self.started, ended) for domain, points in seen.items()
-        }
+        traces = {name: power_trace(points, self.started, ended) for name, points in seen.items()}
         return {domain: trace for domain, trace in traces.items() if trace}
 
     def _faults(
@@ -107,68 +95,62 @@ class NvmlSpan:
         return list(dict.fromkeys([fault for fault in faults if fault is not None]))
 
 
-RESOLUTION_JOULES = 0.001
-
-
 class NvmlMeter:
     """Cumulative joules of every GPU that CUDA would see, one domain each."""
 
     name = "nvml"
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self) -> None:
         self._nvml = initialised_driver()
         try:
-            self._cards = visible_cards(self._nvml, environment)
-            self._counters = _ticking_counters([Counter(c) for c in self._cards if c.has_counter()])
-            counted = {counter.domain for counter in self._counters}
-            uncounted = [card for card in self._cards if card.domain not in counted]
-            for card in uncounted:
-                require_power(card)
+            self.cards = visible_cards(self._nvml)
+            self.counters = calibrate([Counter(c) for c in self.cards if c.has_counter()])
+            counted = {counter.domain for counter in self.counters}
+            uncounted = [card for card in self.cards if card.domain not in counted]
+            require_power(uncounted)
         except EnergyError as error:
             self._nvml.nvmlShutdown()
             if isinstance(error, DeviceLostError):
                 raise MeterUnavailableError(f"meter `nvml`: {error}") from None
             raise
-        self._integrators = [PowerIntegrator(card) for card in uncounted]
-        self.devices: tuple[Device, ...] = tuple(card.device for card in self._cards)
+        self.integrators = [PowerIntegrator(card) for card in uncounted]
+        self.devices: tuple[Device, ...] = tuple(card.device for card in self.cards)
         self.method: Method = "integrated" if uncounted else "counter"
-        self.update_period_seconds = max(
-            (counter.period_seconds for counter in self._counters), default=SAMPLE_SECONDS
-        )
+        periods = [counter.period_seconds for counter in self.counters]
+        self.update_period_seconds = max(periods, default=SAMPLE_SECONDS)
         self.resolution_joules = RESOLUTION_JOULES
-        self._monitor = Monitor(self._cards, self._counters)
+        self.monitor = Monitor(self.cards, self.counters)
         self._closed = False
 
     def read(self) -> Reading:
         """Cumulative joules of each GPU since the meter was opened (J)."""
         self._check_open()
-        sources: dict[str, Counter | PowerIntegrator] = {c.domain: c for c in self._counters}
-        sources |= {integrator.domain: integrator for integrator in self._integrators}
-        joules = {card.domain: sources[card.domain].joules() for card in self._cards}
-        lost = [source.lost for source in sources.values() if source.lost is not None]
-        if lost:
-            raise DeviceLostError(lost[0])
-        return Reading(time.monotonic(), joules)
+        sources: tuple[Counter | PowerIntegrator, ...] = (*self.counters, *self.integrators)
+        found = {source.domain: source.joules() for source in sources}
+        for source in sources:
+            if source.lost is not None:
+                raise DeviceLostError(source.lost)
+        return Reading(time.monotonic(), {card.domain: found[card.domain] for card in self.cards})
 
     def conditions(self) -> Conditions:
         """What is wrong with the GPUs now, and their temperatures and clocks."""
         self._check_open()
         now = time.monotonic()
-        self._monitor.look()
-        return Conditions(self._monitor.faults_since(now), self._monitor.notes())
+        self.monitor.look()
+        return Conditions(self.monitor.faults_since(now), self.monitor.notes())
 
     def begin(self) -> NvmlSpan:
         """Begin a window on the counters' next tick."""
         self._check_open()
-        return NvmlSpan(self._cards, self._counters, self._integrators, self._monitor)
+        return NvmlSpan(self)
 
     def close(self) -> None:
         """Stop the threads and release the driver; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        self._monitor.close()
-        for integrator in self._integrators:
+        self.monitor.close()
+        for integrator in self.integrators:
             integrator.close()
         self._nvml.nvmlShutdown()
 
@@ -181,22 +163,12 @@ def probe() -> tuple[Method, str]:
     """How the visible GPUs would be metered; `MeterUnavailableError` says why they cannot be."""
     nvml = initialised_driver()
     try:
-        cards = visible_cards(nvml, os.environ)
+        cards = visible_cards(nvml)
         uncounted = [card for card in cards if not card.has_counter()]
-        for card in uncounted:
-            require_power(card)
+        require_power(uncounted)
         names = ", ".join(f"{card.domain} {card.device.name}" for card in cards)
     finally:
         nvml.nvmlShutdown()
     if uncounted:
         return "integrated", f"power of {names}, integrated in the background"
     return "counter", f"energy counter of {names}"
-
-
-def _ticking_counters(counters: list[Counter]) -> list[Counter]:
-    """Those that were seen to move, calibrated."""
-    observed = observed_ticks(counters)
-    for counter in counters:
-        calibrate(counter, observed[counter.domain])
-    sharpen(counters)
-    return [counter for counter in counters if observed[counter.domain].ticks]

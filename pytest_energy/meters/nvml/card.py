@@ -22,6 +22,10 @@ FIELD_POWER_INSTANT: Final = 186
 CLOCK_SM: Final = 1
 PROCESSES: Final = "ComputeRunningProcesses"
 REASONS: Final = "CurrentClocksEventReasons"
+FIELDS: Final = "FieldValues"
+POWER_LIMIT: Final = "power limit (mW)"
+MAX_CLOCK: Final = "maximum SM clock (MHz)"
+APPLICATION_CLOCK: Final = "application SM clock (MHz)"
 
 
 class DeviceLostError(EnergyError):
@@ -36,7 +40,6 @@ class Card:
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
         self.domain = f"gpu:{index}"
         self._unsupported: set[str] = set()
-        self._read_fields = nvml.nvmlDeviceGetFieldValues
         self._error = nvml.NVMLError
         self._library = nvml.nvmlLib
         self._process_list = nvml.c_nvmlProcessInfo_v3_t * MOST_PROCESSES
@@ -45,15 +48,16 @@ class Card:
         if self._read_reasons is None:  # its name before driver 535
             old = "nvmlDeviceGetCurrentClocksThrottleReasons"
             self._read_reasons = getattr(self._library, old, None)
-        limit = self._ask("EnforcedPowerLimit")
+        limits = self.limits()
+        milliwatts = limits.get(POWER_LIMIT)
         self.device = Device(
             domain=self.domain,
             name=str(nvml.nvmlDeviceGetName(self._handle)),
             uuid=str(nvml.nvmlDeviceGetUUID(self._handle)),
-            power_limit_watts=None if limit is None else limit / 1000,
+            power_limit_watts=None if milliwatts is None else milliwatts / 1000,
             driver=str(nvml.nvmlSystemGetDriverVersion()),
-            max_sm_clock_mhz=self._ask("MaxClockInfo", CLOCK_SM),
-            application_sm_clock_mhz=self._ask("ApplicationsClock", CLOCK_SM),
+            max_sm_clock_mhz=limits.get(MAX_CLOCK),
+            application_sm_clock_mhz=limits.get(APPLICATION_CLOCK),
         )
 
     def energy_into(self, millijoules: c_ulonglong) -> Callable[[], int]:
@@ -63,7 +67,8 @@ class Card:
 
     def lost(self, code: int) -> DeviceLostError:
         """The error of a card that answered with this code of NVML's."""
-        return self._lost(self._error(code))
+        silent = f"`{self.domain}` no longer answers ({self._error(code)})"
+        return DeviceLostError(fault(DEVICE_LOST, silent))
 
     def has_counter(self) -> bool:
         """Whether the card answers for a total-energy counter."""
@@ -71,17 +76,13 @@ class Card:
 
     def instant_watts(self) -> float | None:
         """Power now, from the field that says so (W); None where the card has no such field."""
-        if "instant" in self._unsupported:
+        found = self._ask(FIELDS, [FIELD_POWER_INSTANT])
+        if found is None:
             return None
-        try:
-            value = self._read_fields(self._handle, [FIELD_POWER_INSTANT])[0]
-        except self._error as error:
-            self._refused("instant", error)
+        if found[0].nvmlReturn:
+            self._unsupported.add(FIELDS)
             return None
-        if value.nvmlReturn:
-            self._unsupported.add("instant")
-            return None
-        return float(value.value.uiVal) / 1000
+        return float(found[0].value.uiVal) / 1000
 
     def usage_watts(self) -> float | None:
         """`nvmlDeviceGetPowerUsage` (W): now, or the mean of the last second on newer cards."""
@@ -119,7 +120,7 @@ class Card:
             return None
         reasons = c_ulonglong()
         if code := self._read_reasons(self._handle, byref(reasons)):
-            self._refused(REASONS, self._error(code))
+            self._refused(REASONS, code)
             return None
         return reasons.value
 
@@ -131,9 +132,9 @@ class Card:
     def limits(self) -> dict[str, int]:
         """Settings that must not change in a window, by name with unit, as far as it has them."""
         asked = {
-            "power limit (mW)": self._ask("EnforcedPowerLimit"),
-            "maximum SM clock (MHz)": self._ask("MaxClockInfo", CLOCK_SM),
-            "application SM clock (MHz)": self._ask("ApplicationsClock", CLOCK_SM),
+            POWER_LIMIT: self._ask("EnforcedPowerLimit"),
+            MAX_CLOCK: self._ask("MaxClockInfo", CLOCK_SM),
+            APPLICATION_CLOCK: self._ask("ApplicationsClock", CLOCK_SM),
         }
         return {name: value for name, value in asked.items() if value is not None}
 
@@ -147,7 +148,7 @@ class Card:
         mode = self._ask("MigMode")
         return mode is not None and mode[0] == 1
 
-    def _ask(self, what: str, *arguments: int) -> Any:
+    def _ask(self, what: str, *arguments: object) -> Any:
         if what in self._unsupported:
             return None
         function = getattr(self._nvml, f"nvmlDeviceGet{what}", None)
@@ -157,20 +158,16 @@ class Card:
         try:
             return function(self._handle, *arguments)
         except self._error as error:
-            self._refused(what, error)
+            self._refused(what, error.value)
             return None
 
-    def _refused(self, what: str, error: Any) -> None:
-        if error.value in {
+    def _refused(self, what: str, code: int) -> None:
+        if code not in {
             self._nvml.NVML_ERROR_NOT_SUPPORTED,
             self._nvml.NVML_ERROR_FUNCTION_NOT_FOUND,
             self._nvml.NVML_ERROR_NO_PERMISSION,
             self._nvml.NVML_ERROR_INVALID_ARGUMENT,
             self._nvml.NVML_ERROR_NO_DATA,
         }:
-            self._unsupported.add(what)
-        else:
-            raise self._lost(error) from None
-
-    def _lost(self, error: Any) -> DeviceLostError:
-        return DeviceLostError(fault(DEVICE_LOST, f"`{self.domain}` no longer answers ({error})"))
+            raise self.lost(code) from None
+        self._unsupported.add(what)

@@ -44,15 +44,10 @@ class TickClock:
         for seconds, half_width in seen[-REMEMBERED:]:
             self.saw(seconds, half_width)
 
-    def expect(self, now: float) -> tuple[float, float]:
-        """When the first tick after `now` is due, and how far it may be off (s)."""
-        due = self.following(now)
-        return due, self.doubt(due)
-
     def following(self, now: float) -> float:
         """When the first tick after `now` is due (s)."""
         index = int((now - self._mean_seconds) / self.period_seconds + self._mean_index) + 1
-        due = self._mean_seconds + (index - self._mean_index) * self.period_seconds
+        due = self._due(index)
         # Where the division was rounded, the tick may be the one before.
         return due if due - self.period_seconds <= now else due - self.period_seconds
 
@@ -105,11 +100,8 @@ class TickClock:
         # What the line does not explain beyond the width of each look is the counter's own.
         excess = [(t.seconds - self._due(t.number)) ** 2 - t.half_width**2 for t in self._seen]
         squares = sum(w * max(0.0, e) for w, e in zip(weights, excess, strict=True))
-        self.jitter_seconds = sqrt(squares / self._weight * _small_sample(len(weights)))
-
-
-def _small_sample(count: int) -> float:
-    return count / max(1, count - 2)
+        small_sample = len(weights) / max(1, len(weights) - 2)
+        self.jitter_seconds = sqrt(squares / self._weight * small_sample)
 
 
 WRAP_BITS = 32
@@ -161,8 +153,7 @@ class Counter:
         """Joules since the counter was opened (J); a lost card keeps its last figure."""
         # Read under the lock: of two threads around a tick, the later must not keep the older.
         with self._lock:
-            code = self._read()
-            if code:
+            if code := self._read():
                 self.lost = str(self.card.lost(code))
                 return self._joules
             raw = self._shown.value
@@ -175,6 +166,11 @@ class Counter:
                 self._joules = self._millijoules / 1000
                 self._raw, self._since = raw, now
             return self._joules
+
+    def read_now(self) -> tuple[float, float]:
+        """The time after reading (s), and the joules read (J)."""
+        joules = self.joules()
+        return time.monotonic(), joules
 
     def still_seconds(self) -> float:
         """For how long the counter has shown the figure that it shows now (s)."""
@@ -197,10 +193,7 @@ def stands_still(counter: Counter) -> str | None:
     if counter.clock is None or counter.lost or seconds <= STILL_PERIODS * counter.period_seconds:
         return None
     watts = counter.card.sharpest_watts()
-    if watts is None or watts > 0:
-        return fault(
-            STANDS_STILL,
-            f"that of `{counter.domain}` ticked every {1000 * counter.period_seconds:.0f} ms, "
-            "and stopped while the card draws power",
-        )
-    return None
+    if watts is not None and watts <= 0:
+        return None
+    ticked = f"that of `{counter.domain}` ticked every {1000 * counter.period_seconds:.0f} ms"
+    return fault(STANDS_STILL, f"{ticked}, and stopped while the card draws power")

@@ -11,14 +11,13 @@ work's: they are estimated and left out, and what is not known of them goes into
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter, Tick, stands_still
-from pytest_energy.meters.nvml.ticks import Samples, punctual_tick, wait_for_ticks
+from pytest_energy.meters.nvml.ticks import Samples, wait_for_ticks
 from pytest_energy.meters.protocol import COUNTER_RESET, fault, no_update
 
 LATENCY_SECONDS = 0.00005
@@ -156,7 +155,7 @@ _NO_WAIT = Estimate(0.0, 0.0)
 
 
 class CardJoules(NamedTuple):
-    """Joules of one card over a window, how far they may be off (J), what is wrong with them."""
+    """Joules of one card, how far they may be off (J), and what is wrong with them."""
 
     joules: float
     uncertainty_joules: float
@@ -169,35 +168,25 @@ def aligned_spans(counters: Sequence[Counter]) -> list[CounterSpan]:
     All are made before the wait: after it, the work should start soon.
     """
     spans = [CounterSpan(counter) for counter in counters]
-    if len(spans) == 1 and spans[0].punctual_begin():
-        return spans
-    now = time.monotonic()
-    for span in spans:
-        span.begun(_just_now(span.counter, now, span.counter.joules()))
+    read = {span.domain: span.read for span in spans}
     for _ in range(ATTEMPTS):
         blurred = [s for s in spans if not s.aligned and s.counter.clock and not s.counter.lost]
-        if not blurred:
-            break
-        fresh = wait_for_ticks([span.counter for span in blurred])
+        fresh = wait_for_ticks([span.counter for span in blurred], read)
         for span in blurred:
-            if (tick := fresh[span.domain]) is not None:
-                span.begun(tick)
+            span.first = fresh[span.domain] or span.first
         if not any(fresh.values()):
             break
-    for span in spans:
-        if span.first is None:
-            span.begun(None)
+        read = {}
     return spans
 
 
 def wait_for_ends(spans: Sequence[CounterSpan]) -> None:
     """Wait for the counters' first ticks after the work, and for another where that helps."""
-    if len(spans) != 1 or not spans[0].punctual_end():
-        counters = [span.counter for span in spans]
-        samples: dict[str, Samples] = {c.domain: [] for c in counters if c.has_fresh_watts}
-        ticks = wait_for_ticks(counters, samples)
-        for span in spans:
-            span.ticked(ticks[span.domain], samples.get(span.domain, ()))
+    counters = [span.counter for span in spans]
+    samples: dict[str, Samples] = {c.domain: [] for c in counters if c.has_fresh_watts}
+    ticks = wait_for_ticks(counters, {span.domain: span.read for span in spans}, samples)
+    for span in spans:
+        span.ticked(ticks[span.domain], samples.get(span.domain, ()))
     unsettled = [span for span in spans if not span.wait.settled]
     following = wait_for_ticks([span.counter for span in unsettled])
     for span in unsettled:
@@ -205,13 +194,15 @@ def wait_for_ends(spans: Sequence[CounterSpan]) -> None:
 
 
 class CounterSpan:
-    """One counter's window, step by step: made, begun, work ended, ticked, perhaps ticked again."""
+    """One counter's window, step by step: made, aligned, ended, ticked, perhaps ticked again."""
 
     def __init__(self, counter: Counter) -> None:
         self.counter = counter
         self.domain = counter.domain
         self.started = self._ended = 0.0
-        self.first: Tick | None = None
+        self.read = counter.read_now()
+        """The last reading at the window's beginning, or its end, which a wait goes on from."""
+        self.first = _just_now(counter, *self.read)
         self.wait = _NO_WAIT
         """Joules between the end and the tick after it; not settled: another tick would help."""
         self._resets = counter.resets
@@ -219,20 +210,7 @@ class CounterSpan:
         self._jitter = 2 * counter.clock.jitter_seconds if counter.clock else 0.0
         self._idle_watts = self._total = 0.0
         self._ending: Ending | None = None
-        self._start_joules = self._end_joules = counter.joules()
-
-    def punctual_begin(self) -> bool:
-        """Take a tick just now, or wait for the next one by one look; False: that will not do."""
-        now, counter = time.monotonic(), self.counter
-        first = _just_now(counter, now, self._start_joules)
-        first = first or punctual_tick(counter, now, self._start_joules)
-        self.begun(first)
-        return first is not None
-
-    def begun(self, first: Tick | None) -> None:
-        """Begin on a tick; None: there was none."""
-        self.first = first
-        self._start_joules = self.counter.joules() if first is None else first.joules
+        self._start_joules = 0.0
 
     @property
     def aligned(self) -> bool:
@@ -251,20 +229,11 @@ class CounterSpan:
     def work_ended(self, ended: float) -> None:
         """Take the counter's figure at the end of the work; to be called at once."""
         self._ended = ended
-        self._end_joules = self.counter.joules()
+        self.read = self.counter.read_now()
         if self.first is not None:
             start = at_start(self.first, self.started, self._period)
             self._start_joules, self._idle_watts = start
-        self._total = self._end_joules - self._start_joules
-
-    def punctual_end(self) -> bool:
-        """Wait for the first tick after the work by one look; False: that will not do."""
-        if self.counter.has_fresh_watts:
-            return False
-        tick = punctual_tick(self.counter, self._ended, self._end_joules)
-        if tick is not None:
-            self.ticked(tick, ())
-        return tick is not None
+        self._total = self.read[1] - self._start_joules
 
     def ticked(self, tick: Tick | None, samples: Sequence[tuple[float, float]]) -> None:
         """Take the first tick after the work; None: there was none in time.
@@ -274,15 +243,9 @@ class CounterSpan:
         if tick is None:
             return
         self._total = tick.joules - self._start_joules
-        self._ending = Ending(
-            tick,
-            self._ended,
-            self._period,
-            self._jitter,
-            self._total,
-            self._load_watts(tick),
-            self.counter.idle_spread_watts,
-        )
+        load_watts, spread = self._load_watts(tick), self.counter.idle_spread_watts
+        period, jitter = self._period, self._jitter
+        self._ending = Ending(tick, self._ended, period, jitter, self._total, load_watts, spread)
         if len(samples) > 1:
             self.wait = self._ending.wait_by_readings(samples, self._idle_watts)
         else:
@@ -317,15 +280,12 @@ class CounterSpan:
         if counter.lost is not None:
             return counter.lost
         if counter.resets > self._resets:
-            return fault(
-                COUNTER_RESET, f"the counter of `{counter.domain}` fell back in the window"
-            )
+            fell = f"the counter of `{counter.domain}` fell back in the window"
+            return fault(COUNTER_RESET, fell)
         if counter.clock is None and not self._total:
             return no_update(self._period, self._ended - self.started)
-        if counter.clock is None or not ticks_missed:
-            return None
         try:
-            return stands_still(counter)
+            return stands_still(counter) if ticks_missed else None
         except DeviceLostError as error:
             return str(error)
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
@@ -29,7 +30,6 @@ SLOWDOWNS = {
     0x80: "power brake",
 }
 """NVML's clocks-event reasons that make joules incomparable."""
-ANY_SLOWDOWN = sum(SLOWDOWNS)
 SOFTWARE_POWER_CAP = 0x04
 NORMAL_SHARE_OF_LIMIT = 0.8
 """A card that the driver holds at its power limit draws about that; well below it, it is not."""
@@ -70,13 +70,11 @@ class Monitor:
 
     def look(self) -> None:
         """Look at every card now."""
-        for card in self._cards:
-            self._guarded(self._record, card)
+        self._each(self._cards, self._record)
 
     def glance(self) -> None:
         """Look at what can change at any moment: who computes on the cards, and throttling."""
-        for card in self._cards:
-            self._guarded(self._check, card)
+        self._each(self._cards, self._check)
 
     def faults_since(self, seconds: float) -> tuple[str, ...]:
         """What was wrong at any look since that time."""
@@ -87,13 +85,10 @@ class Monitor:
 
     def samples_since(self, seconds: float) -> dict[str, list[Sample]]:
         """Looks at each card since that time by its domain, the latest first."""
-        found: dict[str, list[Sample]] = {card.domain: [] for card in self._cards}
         with self._lock:
-            for sample in reversed(self._samples):
-                if sample.seconds < seconds:
-                    break
-                found[sample.domain].append(sample)
-        return found
+            latest = list(takewhile(lambda look: look.seconds >= seconds, reversed(self._samples)))
+        domains = [card.domain for card in self._cards]
+        return {domain: [look for look in latest if look.domain == domain] for domain in domains}
 
     def notes(self) -> dict[str, float]:
         """Temperatures and clocks as they were at the last looks, by name with unit."""
@@ -109,8 +104,7 @@ class Monitor:
         looks = 0
         while not self._closed.wait(self._delay()):
             looks += 1
-            for counter in self._counters:
-                self._guarded(self._look_at_counter, counter)
+            self._each(self._counters, self._look_at_counter)
             if looks % COUNTER_LOOKS == 0:
                 self.look()
 
@@ -126,33 +120,31 @@ class Monitor:
         return min(max(delay, INTERVAL_SECONDS / 2), INTERVAL_SECONDS * LONGEST_INTERVAL)
 
     def _look_at_counter(self, counter: Counter) -> None:
-        if (still := stands_still(counter)) is not None:
+        if still := stands_still(counter):
             self._found(still)
 
-    def _guarded(self, look_at: Callable[[Source], object], source: Source) -> None:
-        try:
-            look_at(source)
-        except DeviceLostError as error:
-            self._found(str(error))
+    def _each(self, sources: Iterable[Source], look_at: Callable[[Source], object]) -> None:
+        for source in sources:
+            try:
+                look_at(source)
+            except DeviceLostError as error:  # noqa: PERF203 - the others are looked at, too
+                self._found(str(error))
 
     def _check(self, card: Card) -> int | None:
         """Find throttling and foreign processes; the reasons for the clocks."""
         reasons = card.event_reasons()
-        if reasons and reasons & ANY_SLOWDOWN:
-            for bit, slowdown in SLOWDOWNS.items():
-                if reasons & bit:
-                    self._found(fault(THROTTLED, f"{slowdown} of `{card.domain}`"))
-        if pids := card.processes():
-            for pid in self._tree.foreign(pids):
-                self._found(fault(FOREIGN, f"{pid} computes on `{card.domain}`"))
+        for bit, slowdown in SLOWDOWNS.items():
+            if reasons and reasons & bit:
+                self._found(fault(THROTTLED, f"{slowdown} of `{card.domain}`"))
+        for pid in self._tree.foreign(card.processes() or ()):
+            self._found(fault(FOREIGN, f"{pid} computes on `{card.domain}`"))
         return reasons
 
     def _record(self, card: Card) -> None:
         reasons = self._check(card)
         limits = card.limits()
         for name, value in limits.items():
-            before = self._limits[card.domain].get(name, value)
-            if value != before:
+            if (before := self._limits[card.domain].get(name, value)) != value:
                 change = f"{name} of `{card.domain}` went from {before} to {value}"
                 self._found(fault(CLOCK_JUMP, change))
         self._limits[card.domain] = limits
@@ -173,21 +165,14 @@ class Monitor:
 
 
 def implausible(
-    samples: Iterable[Sample], domain: str, mean_watts: float, limit_watts: float | None
+    samples: Sequence[Sample], domain: str, mean_watts: float, limit_watts: float | None
 ) -> list[str]:
     """What the samples of a window say against its joules; `mean_watts` is the counter's figure."""
-    watts: list[float] = []
-    clocks: list[int] = []
-    capped = False
-    for _, _, sample_watts, reasons, sm_megahertz in samples:
-        if sample_watts is not None:
-            watts.append(sample_watts)
-        if reasons is None:
-            continue
-        capped = capped or reasons & SOFTWARE_POWER_CAP != 0
-        # Where no other reason is given, the clocks are where the settings put them.
-        if sm_megahertz and not reasons & ~APPLICATION_CLOCKS:
-            clocks.append(sm_megahertz)
+    watts = [look.watts for look in samples if look.watts is not None]
+    told = [(reasons, clock) for *_, reasons, clock in samples if reasons is not None]
+    capped = any(reasons & SOFTWARE_POWER_CAP for reasons, _ in told)
+    # Where no other reason is given, the clocks are where the settings put them.
+    clocks = [clock for reasons, clock in told if clock and not reasons & ~APPLICATION_CLOCKS]
     faults = []
     highest = max([mean_watts, *watts])
     if capped and limit_watts and highest < NORMAL_SHARE_OF_LIMIT * limit_watts:

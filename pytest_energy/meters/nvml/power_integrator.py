@@ -6,7 +6,6 @@ import threading
 import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
@@ -58,12 +57,15 @@ class Trace:
 
     def add(self, seconds: float, watts: float) -> None:
         """Take a reading (W) at a time (s)."""
-        if self._last is None:
-            self._last = (seconds, watts)
-        earlier, before = self._last
+        earlier, before = self._last or (seconds, watts)
+        halfway = (earlier + seconds) / 2
         for mark in self._marks:
             if mark.seconds <= seconds:
-                self._pass(mark, seconds, watts)
+                first = min(max(mark.seconds, earlier), halfway) - earlier
+                second = max(mark.seconds, halfway) - halfway
+                mark.joules = self.joules + before * first + watts * second
+                mark.watts = before if mark.seconds < halfway else watts
+                mark.variance = self._variance
         self._marks = [mark for mark in self._marks if mark.joules is None]
         self.joules += (before + watts) / 2 * (seconds - earlier)
         # Where between the two the power changed is unknown: evenly spread over the step.
@@ -76,10 +78,14 @@ class Trace:
             self._curve.append((seconds, self.joules))
 
     def powers(self, since: float) -> list[tuple[float, float]]:
-        """Mean powers (time in s, W) from about that time on, at most `CURVE_SECONDS` apart."""
+        """Mean powers (time in s, W) from about that time on, each of about `CURVE_SECONDS`."""
         curve = list(self._curve)
         first = max(bisect_left(curve, (since, 0.0)) - 1, 0)
-        return mean_powers(curve[first:])
+        return [
+            ((earlier + later) / 2, (after - before) / (later - earlier))
+            for (earlier, before), (later, after) in pairwise(curve[first:])
+            if later > earlier
+        ]
 
     def mark(self, seconds: float) -> Mark:
         """Ask for the integral at a moment that is not older than the last reading."""
@@ -94,25 +100,6 @@ class Trace:
         times = [seconds for seconds, _ in self._changes]
         step = median(b - a for a, b in pairwise(times))
         return step if FASTEST_SENSOR_SECONDS < step < SLOWEST_SENSOR_SECONDS else 0.0
-
-    def _pass(self, mark: Mark, seconds: float, watts: float) -> None:
-        assert self._last is not None
-        earlier, before = self._last
-        halfway = (earlier + seconds) / 2
-        first = min(max(mark.seconds, earlier), halfway) - earlier
-        second = max(mark.seconds, halfway) - halfway
-        mark.joules = self.joules + before * first + watts * second
-        mark.watts = before if mark.seconds < halfway else watts
-        mark.variance = self._variance
-
-
-def mean_powers(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The mean power (W) between points (time in s, cumulative J), each halfway between two."""
-    return [
-        ((earlier + later) / 2, (after - before) / (later - earlier))
-        for (earlier, before), (later, after) in pairwise(curve)
-        if later > earlier
-    ]
 
 
 def between(begin: Mark, end: Mark, sensor_period: float) -> tuple[float, float]:
@@ -202,10 +189,9 @@ class IntegratorSpan:
                 silent = fault(DEVICE_LOST, f"`{self.domain}` gives no more power")
                 return CardJoules(0.0, 0.0, silent)
             time.sleep(SAMPLE_SECONDS)
-        if self._end.joules is None or self._begin.joules is None:
+        if self._end.joules is None:
             return CardJoules(0.0, 0.0, self._integrator.lost)
-        joules, doubt = between(self._begin, self._end, self._period)
-        return CardJoules(joules, doubt, self._integrator.lost)
+        return CardJoules(*between(self._begin, self._end, self._period), self._integrator.lost)
 
     def _mark(self, seconds: float) -> Mark:
         with self._integrator.lock:

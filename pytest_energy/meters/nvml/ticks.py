@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
 
 Samples = list[tuple[float, float]]
 """Power readings as (time, watts)."""
+Ticks = list[tuple[float, float, float]]
+"""Ticks as (time, half-width, joules)."""
 
 PATIENCE_PERIODS = 3.0
 SURE_SECONDS = 0.0002
@@ -22,18 +24,25 @@ STEP_SECONDS = 0.0004
 OVERSLEEP_SECONDS = 0.0002
 SAMPLES_A_PERIOD = 8
 SHORTEST_SAMPLE_SECONDS = 0.005
-_NONE: Mapping[str, Samples] = {}
+_NONE: Mapping[str, Any] = {}
 
 
 def wait_for_ticks(
-    counters: Sequence[Counter], samples: Mapping[str, Samples] = _NONE
+    counters: Sequence[Counter],
+    read: Mapping[str, tuple[float, float]] = _NONE,
+    samples: Mapping[str, Samples] = _NONE,
 ) -> dict[str, Tick | None]:
     """Wait until each counter has ticked once; None where none came within three periods.
 
-    The lists in `samples` are filled with power readings from now to the tick.
+    `read` are the counters' last readings (time, joules), which spare one if no tick can have come
+    since. The lists in `samples` are filled with power readings from now to the tick.
     """
     ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
-    waits = [_Wait(c, c.clock, samples.get(c.domain)) for c in counters if c.clock is not None]
+    waits = [
+        _Wait(counter, counter.clock, read.get(counter.domain), samples.get(counter.domain))
+        for counter in counters
+        if counter.clock is not None
+    ]
     while waits:
         wait = min(waits, key=_Wait.next_look) if len(waits) > 1 else waits[0]
         delay = wait.next_look() - time.monotonic()
@@ -45,39 +54,23 @@ def wait_for_ticks(
     return ticks
 
 
-def punctual_tick(counter: Counter, since: float, joules: float) -> Tick | None:
-    """The first tick after `since`, when the counter stood at `joules`, by one sleep and one look.
-
-    None where it takes more: where ticks are not predictable enough, or this one has passed.
-    """
-    clock = counter.clock
-    if clock is None:
-        return None
-    due, doubt = clock.expect(since)
-    if doubt > SURE_SECONDS or since < due - clock.period_seconds + doubt:
-        return None
-    delay = due + doubt - time.monotonic()
-    if delay <= 0:
-        return None
-    time.sleep(delay)
-    after = counter.joules()
-    if after == joules:
-        return None
-    tick = counter.last_tick = Tick(due, doubt, joules, after)
-    return tick
-
-
 class _Wait:
     """One counter that is waited for: the next look, and what was seen at the last."""
 
-    def __init__(self, counter: Counter, clock: TickClock, samples: Samples | None) -> None:
-        _let_pass(clock)
+    def __init__(
+        self,
+        counter: Counter,
+        clock: TickClock,
+        read: tuple[float, float] | None,
+        samples: Samples | None,
+    ) -> None:
         self.counter = counter
         self.tick: Tick | None = None
         self._clock = clock
         self._samples = samples
-        self._joules = counter.joules()
-        self._unchanged_at = time.monotonic()
+        if read is None or _may_tick(clock, read[0], time.monotonic()):
+            read = counter.read_now()
+        self._unchanged_at, self._joules = read
         following = clock.following(self._unchanged_at)
         before = following - clock.period_seconds
         # The tick before may be late. Seen only at the next look, a whole period later, it would
@@ -96,8 +89,7 @@ class _Wait:
 
     def look(self) -> bool:
         """Read the counter; whether there is no more to wait for."""
-        joules = self.counter.joules()
-        now = time.monotonic()
+        now, joules = self.counter.read_now()
         if self._samples is not None and (now < self._tick_look or joules != self._joules):
             self._sample(self._samples)
         if joules != self._joules:
@@ -149,13 +141,11 @@ class _Wait:
         return Tick(seconds, half_width, self._joules, joules)
 
 
-def _let_pass(clock: TickClock) -> None:
-    """Wait until a tick that was due a moment ago has surely been shown: it must not be missed."""
-    now = time.monotonic()
-    due = clock.following(now) - clock.period_seconds
-    sure = due + clock.doubt(due)
-    if now < sure < due + SPIN_SECONDS:
-        time.sleep(sure - now)
+def _may_tick(clock: TickClock, start: float, end: float) -> bool:
+    """Whether a tick may come between two times, or has come so late that it does."""
+    due = clock.following(start)
+    doubt = clock.doubt(due)
+    return start < due - clock.period_seconds + doubt or end > due - doubt
 
 
 LONGEST_SECONDS = 2.0
@@ -172,83 +162,79 @@ FRESH_SECONDS = 0.005
 """A reading that follows the counter within this time is trusted at a window's end."""
 
 
-@dataclass
-class Observed:
-    """What was seen of one card: ticks as (time, half-width, joules), samples as (time, watts)."""
+def calibrate(counters: Sequence[Counter]) -> list[Counter]:
+    """Find each counter's clock or how coarse it is, and whether watts are fresh.
 
-    ticks: list[tuple[float, float, float]] = field(default_factory=list)
-    samples: list[tuple[float, float]] = field(default_factory=list)
+    Returns those that were seen to move.
+    """
+    ticks, samples = _observed(counters)
+    for counter in counters:
+        _keep(counter, ticks[counter.domain], samples[counter.domain])
+    # A few more ticks are looked at from closer by, now that it is known when they are due.
+    for _ in range(CALIBRATION_TICKS):
+        wait_for_ticks(counters)
+    return [counter for counter in counters if ticks[counter.domain]]
 
 
-def observed_ticks(counters: Sequence[Counter]) -> dict[str, Observed]:
+def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
     """Look at the counters until each has ticked six times, half a second at least."""
-    seen = {counter.domain: Observed() for counter in counters}
-    last = {counter.domain: (time.monotonic(), counter.joules()) for counter in counters}
+    ticks: dict[str, Ticks] = {counter.domain: [] for counter in counters}
+    samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
+    last = {counter.domain: counter.read_now() for counter in counters}
     start = next_sample = time.monotonic()
-    while not _enough(seen.values(), time.monotonic() - start):
+    while not _enough(ticks.values(), time.monotonic() - start):
         sample = time.monotonic() >= next_sample
         next_sample += SAMPLE_SECONDS if sample else 0.0
         for counter in counters:
-            joules, now = counter.joules(), time.monotonic()
+            now, joules = counter.read_now()
             before, joules_before = last[counter.domain]
             if joules != joules_before:
-                tick = ((before + now) / 2, (now - before) / 2, joules)
-                seen[counter.domain].ticks.append(tick)
+                ticks[counter.domain].append(((before + now) / 2, (now - before) / 2, joules))
             last[counter.domain] = (now, joules)
             watts = counter.card.sharpest_watts() if sample else None
             if watts is not None:
-                seen[counter.domain].samples.append((now, watts))
+                samples[counter.domain].append((now, watts))
         time.sleep(LOOK_SECONDS)
-    return seen
+    return ticks, samples
 
 
-def _enough(seen: Collection[Observed], seconds: float) -> bool:
-    fewest = min((len(observed.ticks) for observed in seen), default=0)
+def _enough(seen: Collection[Ticks], seconds: float) -> bool:
+    fewest = min(map(len, seen), default=0)
     if not seen or fewest >= TICKS:
         return not seen or seconds >= SHORTEST_SECONDS
     return seconds >= (SLOWEST_SECONDS if 0 < fewest < ENOUGH_TICKS else LONGEST_SECONDS)
 
 
-def calibrate(counter: Counter, observed: Observed) -> None:
-    """Keep what was seen: the counter's clock or how coarse it is, and whether watts are fresh."""
+def _keep(counter: Counter, ticks: Ticks, samples: Samples) -> None:
     counter.clock, counter.period_seconds = None, SLOWEST_SECONDS
-    if len(observed.ticks) < ENOUGH_TICKS:
+    if len(ticks) < ENOUGH_TICKS:
         return
-    clock = TickClock([(seconds, half_width) for seconds, half_width, _ in observed.ticks])
+    clock = TickClock([(seconds, half_width) for seconds, half_width, _ in ticks])
     if clock.period_seconds < SHORTEST_PERIOD_SECONDS:
         counter.period_seconds = SHORTEST_PERIOD_SECONDS
         return
     counter.clock, counter.period_seconds = clock, clock.period_seconds
-    counter.has_fresh_watts = is_fresh(observed)
-    powers = [
-        (after - before) / clock.period_seconds
-        for (_, _, before), (_, _, after) in pairwise(observed.ticks)
-    ]
-    counter.idle_spread_watts = max(powers) - min(powers)
+    counter.has_fresh_watts = _is_fresh(ticks, samples)
+    intervals = [after - before for (_, _, before), (_, _, after) in pairwise(ticks)]
+    counter.idle_spread_watts = (max(intervals) - min(intervals)) / clock.period_seconds
 
 
-def sharpen(counters: Sequence[Counter]) -> None:
-    """Look at a few more ticks from closer by, now that it is known when they are due."""
-    for _ in range(CALIBRATION_TICKS):
-        wait_for_ticks(counters)
-
-
-def is_fresh(observed: Observed) -> bool:
+def _is_fresh(ticks: Ticks, samples: Samples) -> bool:
     """Whether the power reading was seen to change and the counter agreed at once, tick by tick."""
     changed = False
-    for (start, _, before), (end, _, after) in pairwise(observed.ticks):
-        inside = [watts for seconds, watts in observed.samples if start <= seconds <= end]
+    for (start, _, before), (end, _, after) in pairwise(ticks):
+        inside = [watts for seconds, watts in samples if start <= seconds <= end]
         if len(inside) < 3:
             return False
         step = max(inside) - min(inside)
         changed = changed or step > 0.2 * max(inside)
-        off = abs(integral(observed.samples, start, end) - (after - before))
+        off = abs(_integral(samples, start, end) - (after - before))
         if off > step * FRESH_SECONDS + 0.03 * (after - before):
             return False
     return changed
 
 
-def integral(samples: Sequence[tuple[float, float]], start: float, end: float) -> float:
+def _integral(samples: Samples, start: float, end: float) -> float:
     """Joules between two times; the power changes halfway between two samples."""
     joules = 0.0
     for (earlier, watts), (later, next_watts) in pairwise(samples):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_energy.errors import MeterRefusedError, MeterUnavailableError
@@ -30,13 +31,13 @@ def initialised_driver() -> Any:
     return pynvml
 
 
-def visible_cards(nvml: Any, environment: Mapping[str, str]) -> list[Card]:
+def visible_cards(nvml: Any) -> list[Card]:
     """The cards that CUDA would use; MIG slices are refused, since the counter is the card's."""
     known = [_identity(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
     if not known:
         raise MeterUnavailableError("meter `nvml`: the driver lists no GPU")
-    uuids, names = [uuid for uuid, _ in known], [name for _, name in known]
-    return [_card(nvml, index) for index in visible_indices(uuids, names, environment)]
+    uuids, names = zip(*known, strict=True)
+    return [_card(nvml, index) for index in visible_indices(uuids, names, os.environ)]
 
 
 def _identity(nvml: Any, index: int) -> tuple[str, str]:
@@ -62,20 +63,17 @@ def _card(nvml: Any, index: int) -> Card:
     return card
 
 
-def require_power(card: Card) -> None:
-    """Refuse a card without a counter whose power readings cannot be integrated over a window."""
-    if card.instant_watts() is not None:
-        return
-    if card.usage_watts() is None:
-        raise MeterRefusedError(
-            f"meter `nvml`: `{card.domain}` ({card.device.name}) has neither an energy counter "
-            "nor a power reading"
-        )
-    if card.usage_is_averaged():
-        raise MeterRefusedError(
-            f"meter `nvml`: `{card.domain}` ({card.device.name}) has no energy counter, and its "
-            "power reading is the mean of the last second, too slow to meter a window by"
-        )
+def require_power(cards: Iterable[Card]) -> None:
+    """Refuse cards without a counter whose power readings cannot be integrated over a window."""
+    for card in cards:
+        named = f"meter `nvml`: `{card.domain}` ({card.device.name}) has"
+        if card.sharpest_watts() is None:
+            raise MeterRefusedError(f"{named} neither an energy counter nor a power reading")
+        if card.instant_watts() is None and card.usage_is_averaged():
+            raise MeterRefusedError(
+                f"{named} no energy counter, and its power reading is the mean of the last "
+                "second, too slow to meter a window by"
+            )
 
 
 def visible_indices(
@@ -114,20 +112,16 @@ def _resolve(
     entry: str, uuids: Sequence[str], names: Sequence[str], environment: Mapping[str, str]
 ) -> int | None:
     if entry.isdecimal():
-        _check_order(entry, names, environment)
+        # CUDA's default order puts the fastest card first and is not documented further; among
+        # equal cards it is the PCI bus's, NVML's own.
+        if len(set(names)) > 1 and environment.get(ORDER) != "PCI_BUS_ID":
+            raise MeterRefusedError(
+                f"meter `nvml`: `{VARIABLE}` names card `{entry}` by index, and the cards differ, "
+                f"so CUDA may number them otherwise than the driver; set `{ORDER}=PCI_BUS_ID` or "
+                "name the card by its UUID"
+            )
         return int(entry) if int(entry) < len(uuids) else None
     if not entry.upper().startswith("GPU"):
         return None
     matching = [i for i, uuid in enumerate(uuids) if uuid.upper().startswith(entry.upper())]
     return matching[0] if len(matching) == 1 else None
-
-
-def _check_order(entry: str, names: Sequence[str], environment: Mapping[str, str]) -> None:
-    # CUDA's default order puts the fastest card first and is not documented further; among equal
-    # cards it is the PCI bus's, NVML's own.
-    if len(set(names)) > 1 and environment.get(ORDER) != "PCI_BUS_ID":
-        raise MeterRefusedError(
-            f"meter `nvml`: `{VARIABLE}` names card `{entry}` by index, and the cards differ, so "
-            f"CUDA may number them otherwise than the driver; set `{ORDER}=PCI_BUS_ID` or name "
-            "the card by its UUID"
-        )

@@ -66,7 +66,7 @@ class WallMeter:
         except EnergyError:
             self.close()
             raise
-        self._opened = self._trace.last or 0.0
+        self._opened = self._trace.last
 
     def joules_between(self, started: float, ended: float) -> WallJoules:
         """Joules from one Unix time to another (s); waits a while for a reading after `ended`.
@@ -74,7 +74,7 @@ class WallMeter:
         Raises `EnergyError` where the readings do not cover all of it.
         """
         self._refresh()
-        self._wait_until(lambda: (self._trace.last or 0.0) >= ended, self._patience)
+        self._wait_until(lambda: self._trace.last >= ended, self._patience)
         return self._covered(started, ended)
 
     def begin(self) -> WallSpan:
@@ -84,7 +84,7 @@ class WallMeter:
     def read(self) -> Reading:
         """Joules since the meter was opened, up to the last reading, with the time of that (s)."""
         self._refresh()
-        last = self._trace.last or 0.0
+        last = self._trace.last
         age = time.time() - last
         joules = self._covered(self._opened, last).joules
         return Reading(time.monotonic() - age, {DOMAIN: joules})
@@ -95,10 +95,10 @@ class WallMeter:
             self._refresh()
         except EnergyError as error:
             return Conditions((fault(READING_MISSING, str(error)),))
-        age = time.time() - (self._trace.last or 0.0)
-        if age <= self._patience:
-            return Conditions()
-        return Conditions((str(self._missing(f"its last reading is {age:.3g} s old")),))
+        age = time.time() - self._trace.last
+        if age > self._patience:
+            return Conditions((str(self._missing(f"its last reading is {age:.3g} s old")),))
+        return Conditions()
 
     def close(self) -> None:
         """Let go of the log or the plug; reading afterwards is an error."""
@@ -160,8 +160,8 @@ class WallSpan:
         ahead = time.time() - time.monotonic()
         moved = ahead - self._ahead
         if abs(moved) > CLOCK_MOVED_SECONDS:
-            jump = fault(CLOCK_JUMP, f"the system's clock moved by {moved:+.3g} s in the window")
-            return Measured({DOMAIN: 0.0}, 0.0, (jump,))
+            jump = f"the system's clock moved by {moved:+.3g} s in the window"
+            return Measured({DOMAIN: 0.0}, 0.0, (fault(CLOCK_JUMP, jump),))
         found = self._meter.joules_between(self.started + self._ahead, ended + ahead)
         return Measured({DOMAIN: found.joules}, found.uncertainty_joules)
 

@@ -22,6 +22,7 @@ from pytest_energy.meters.wall.trace import (
     WallReading,
     WallTrace,
     figure,
+    first_figure,
     json_fields,
 )
 
@@ -49,16 +50,11 @@ class Form:
     good: str = ""
 
 
+_SNS = "statussns.energy"
 FORMS = (
     Form("Shelly Gen2", "/rpc/Switch.GetStatus?id=0", "apower", "aenergy.total", WATT_HOUR),
     Form("Shelly Gen1", "/meter/0", "power", "total", WATT_MINUTE, good="is_valid"),
-    Form(
-        "Tasmota",
-        "/cm?cmnd=Status%208",
-        "statussns.energy.power",
-        "statussns.energy.total",
-        KILOWATT_HOUR,
-    ),
+    Form("Tasmota", "/cm?cmnd=Status%208", f"{_SNS}.power", f"{_SNS}.total", KILOWATT_HOUR),
 )
 
 
@@ -100,24 +96,21 @@ class WallPlug:
         self._thread.join()
 
     def _poll(self) -> None:
-        due = time.monotonic()
-        while True:
-            due = max(due + self._interval, time.monotonic())
-            if self._stop.wait(due - time.monotonic()):
-                return
+        due = time.monotonic() + self._interval
+        while not self._stop.wait(due - time.monotonic()):
             try:
                 self._new.append(self._ask(self._url, self._form))
+                self.trouble = None
             except _PlugError as error:
                 self.trouble = str(error)
-            else:
-                self.trouble = None
+            due = max(due + self._interval, time.monotonic())
 
     def _found(self, url: str) -> tuple[str, Form, WallReading]:
         parts = urlsplit(url)
-        whole = parts.path not in ("", "/")
         reasons = []
         for form in FORMS:
-            where = url if whole else urlunsplit((*parts[:2], "", "", "")) + form.query
+            bare = parts.path in ("", "/")
+            where = f"{parts.scheme}://{parts.netloc}{form.query}" if bare else url
             try:
                 return where, form, self._ask(where, form)
             except _PlugError as error:
@@ -140,9 +133,7 @@ class WallPlug:
             raise _PlugError(f"says that its figures are not valid (`{form.good}`)")
         try:
             watts = figure(fields[form.watts])
-            joules = None
-            if form.energy in fields:
-                joules = figure(fields[form.energy], form.joules_a_unit)
+            joules = first_figure(fields, {form.energy: form.joules_a_unit})
         except KeyError:
             raise _PlugError(f"has no `{form.watts}` in its answer") from None
         except ValueError as error:

@@ -14,10 +14,9 @@ from pytest_energy.meters.wall.trace import (
     JOULES,
     TIMES,
     WATTS,
-    Figure,
     WallReading,
     WallTrace,
-    figure,
+    first_figure,
     json_fields,
     moment,
     plain,
@@ -39,11 +38,7 @@ class WallLog:
         self.shown = path.name
         self.trouble: str | None = None
         self._path = path
-        self._lines: deque[bytes] = deque()
-        self._columns: list[str] | None
-        self._file: BinaryIO
-        self._unread: bytes
-        self._number: int
+        self._unread, self._number = b"", 0
         try:
             self._begin(path.open("rb"))
         except OSError as error:
@@ -72,9 +67,10 @@ class WallLog:
 
     def _begin(self, file: BinaryIO) -> None:
         self._file = file
+        self._lines: deque[bytes] = deque()
         self._unread, self._number = b"", 0
-        self._lines.clear()
-        self._columns, self._header, self._delimiter = None, "", ","
+        self._columns: list[str] | None = None
+        self._header, self._delimiter = "", ","
 
     def _skip_history(self) -> None:
         size = os.fstat(self._file.fileno()).st_size
@@ -126,9 +122,7 @@ class WallLog:
         self._header = text
         self._delimiter = max(_DELIMITERS, key=text.count)
         columns = [plain(cell) for cell in self._cells(text)]
-        if not any(name in columns for name in TIMES) or not any(
-            name in columns for name in (*WATTS, *JOULES)
-        ):
+        if not {*TIMES}.intersection(columns) or not {*WATTS, *JOULES}.intersection(columns):
             raise self._error(f"{_NAMES}; found: {', '.join(columns)}")
         self._columns = columns
 
@@ -138,19 +132,16 @@ class WallLog:
         return cells if self._delimiter == "," else [cell.replace(",", ".") for cell in cells]
 
     def _of_fields(self, fields: Mapping[str, str]) -> WallReading:
+        when = next((fields[name] for name in TIMES if name in fields), None)
+        if "date" in fields and "time" in fields:
+            when = f"{fields['date'].strip()} {fields['time'].strip()}"
+        if when is None or not fields.keys() & {*WATTS, *JOULES}:
+            raise self._error(_NAMES)
         try:
-            if "date" in fields and "time" in fields:
-                seconds = moment(f"{fields['date'].strip()} {fields['time'].strip()}")
-            else:
-                seconds = moment(next(fields[name] for name in TIMES if name in fields))
-            watts, joules = _first(fields, WATTS), _first(fields, JOULES)
-        except StopIteration:
-            raise self._error(_NAMES) from None
+            seconds, watts = moment(when), first_figure(fields, WATTS)
+            return WallReading(seconds, watts, first_figure(fields, JOULES))
         except ValueError as error:
             raise self._error(str(error)) from None
-        if watts is None and joules is None:
-            raise self._error(_NAMES)
-        return WallReading(seconds, watts, joules)
 
     def _error(self, what: str) -> DataError:
         return DataError(
@@ -163,10 +154,3 @@ _NAMES = (
     "needs a time (`timestamp`, `time` or `date`) and power (`watts`, `power`, `apower`, …) or "
     "cumulative energy (`kwh`, `wh`, `aenergy.total`, …)"
 )
-
-
-def _first(fields: Mapping[str, str], names: Mapping[str, float]) -> Figure | None:
-    for name, scale in names.items():
-        if name in fields:
-            return figure(fields[name], scale)
-    return None

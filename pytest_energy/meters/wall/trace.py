@@ -54,7 +54,7 @@ def plain(name: str) -> str:
 def json_fields(text: str | bytes) -> dict[str, str]:
     """Figures, texts and truths of nested JSON objects, by their plain names joined with dots.
 
-    Raises `ValueError` for what is no JSON, `TypeError` for what is no object.
+    `ValueError` for what is no JSON, `TypeError` for what is no object.
     """
     # As they are written, since a figure's last digit says how fine it is.
     document = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
@@ -83,6 +83,11 @@ def figure(text: str, scale: float = 1.0) -> Figure:
     if not isinstance(exponent, int) or number < 0 or not math.isfinite(float(number)):
         raise ValueError(f"`{text.strip()}` is no number from 0")
     return Figure(float(number) * scale, 10.0 ** min(exponent, 0) * scale)
+
+
+def first_figure(fields: Mapping[str, str], scales: Mapping[str, float]) -> Figure | None:
+    """The figure of the first name that there is, in its unit times its scale."""
+    return next((figure(fields[name], scales[name]) for name in scales if name in fields), None)
 
 
 def moment(text: str) -> Figure:
@@ -180,16 +185,14 @@ class Series:
 
     def bracket(self, start: float, end: float) -> tuple[int, int]:
         """First and last reading around a stretch; raises `NotCoveredError` without both."""
+        late, short = self.seconds[0] - start, end - self.seconds[-1]
+        if late > 0:
+            raise NotCoveredError(f"its readings begin {late:.3g} s into the window")
+        if short > 0:
+            raise NotCoveredError(f"its readings end {short:.3g} s before the window does")
         first = bisect_right(self.seconds, start) - 1
         last = bisect_left(self.seconds, end)
-        if first < 0:
-            late = self.seconds[0] - start
-            raise NotCoveredError(f"its readings begin {late:.3g} s into the window")
-        if last >= len(self.seconds):
-            short = end - self.seconds[-1]
-            raise NotCoveredError(f"its readings end {short:.3g} s before the window does")
-        times = self.seconds[first : last + 1]
-        gap = max((b - a for a, b in pairwise(times)), default=0.0)
+        gap = max((b - a for a, b in pairwise(self.seconds[first : last + 1])), default=0.0)
         usual = self.period_seconds
         if gap > max(GAP_PERIODS * usual, LEAST_GAP_SECONDS) + self.seconds_digit:
             raise NotCoveredError(
@@ -219,10 +222,9 @@ class WallTrace:
         return max(len(self.watts.seconds), len(self.energy.seconds))
 
     @property
-    def last(self) -> float | None:
-        """Unix time of the last reading (s)."""
-        ends = [series.seconds[-1] for series in (self.watts, self.energy) if series.seconds]
-        return max(ends, default=None)
+    def last(self) -> float:
+        """Unix time of the last reading (s); 0 before there is one."""
+        return max([0.0, *self.watts.seconds[-1:], *self.energy.seconds[-1:]])
 
     @property
     def period_seconds(self) -> float:
@@ -242,15 +244,15 @@ class WallTrace:
 
         Raises `NotCoveredError` where neither covers the whole stretch.
         """
-        found, reasons = [], ["it has no readings"]
+        found, reason = [], "it has no readings"
         for series, joules in ((self.watts, held), (self.energy, interpolated)):
             if series.seconds:
                 try:
                     found.append(joules(series, start, end))
                 except NotCoveredError as error:
-                    reasons.append(str(error))
+                    reason = str(error)
         if not found:
-            raise NotCoveredError(reasons[-1])
+            raise NotCoveredError(reason)
         return min(found, key=lambda each: each.uncertainty_joules)
 
 
@@ -261,12 +263,13 @@ def held(series: Series, start: float, end: float) -> WallJoules:
     adds the delay that holding means for a load that climbs, the time stamp's and the last digit.
     """
     first, last = series.bracket(start, end)
+    times, watts = series.seconds, series.values
     joules = squares = 0.0
     for i in range(first, last):
-        covered = min(series.seconds[i + 1], end) - max(series.seconds[i], start)
-        joules += series.values[i] * covered
-        squares += ((series.values[i + 1] - series.values[i]) * covered) ** 2
-    climb = abs(series.values[last] - series.values[first])
+        covered = min(times[i + 1], end) - max(times[i], start)
+        joules += watts[i] * covered
+        squares += ((watts[i + 1] - watts[i]) * covered) ** 2
+    climb = abs(watts[last] - watts[first])
     delay = series.period_seconds / 2 + series.seconds_digit
     rounding = series.digit / 2 * (end - start)
     return WallJoules(joules, _UNSEEN_CHANGES * math.sqrt(squares) + climb * delay + rounding)

@@ -157,7 +157,7 @@ from pytest_energy import open_meter, window
 meter = open_meter("nvml")
 errors = []
 for _ in range(16):
-    clock = meter._counters[0].clock
+    clock = meter.counters[0].clock
     time.sleep(clock.following(time.monotonic()) + 0.0004 - time.monotonic())
     with window(meter, "work") as w:
         begin = time.monotonic()
