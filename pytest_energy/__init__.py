@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Sampler, Summary, summarise
     from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
+    from pytest_energy.files import digest_of
     from pytest_energy.metering import OpenWindow, Window, window
     from pytest_energy.meters import open_meter
     from pytest_energy.meters.protocol import Conditions, Device, Measured, Meter, Reading
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pytest_energy.results.footprint import JOULES_PER_KWH, FullRun, full_run
     from pytest_energy.stats.distributions import log_log, through_origin
     from pytest_energy.units import FRACTION, quantity
-    from pytest_energy.workloads import digest_of
     from pytest_energy.workloads.architectures import brings_weights, checkpoint_names
     from pytest_energy.workloads.data import open_data
     from pytest_energy.workloads.data.examples import (
@@ -103,7 +103,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "digest_of": "pytest_energy.workloads",
+    "digest_of": "pytest_energy.files",
     "Sampler": "pytest_energy.checks.measuring",
     "Summary": "pytest_energy.checks.measuring",
     "summarise": "pytest_energy.checks.measuring",

@@ -1,9 +1,10 @@
-"""Files: text read with its faults named by line, and text written whole or not at all."""
+"""Files: text read with its faults named by line, written whole or not at all, and digests."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterable
@@ -99,3 +100,14 @@ def files_digest(paths: Iterable[Path]) -> str:
     for path in paths:
         total.update(hashlib.sha256(read_bytes(path)).digest())
     return total.hexdigest()[:8]
+
+
+def digest_of(fields: object, separators: tuple[str, str] = (",", ":")) -> str:
+    """Eight hex digits of some fields, as their JSON with sorted keys; a text is taken as it is.
+
+    `separators` are those of `json.dumps`; other ones give other digits.
+    """
+    text = fields
+    if not isinstance(text, str):
+        text = json.dumps(fields, sort_keys=True, separators=separators, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

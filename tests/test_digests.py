@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from pytest_energy.workloads import digest_of
+from pytest_energy.files import digest_of
 
 
 def digits(text: str) -> str:

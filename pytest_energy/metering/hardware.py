@@ -12,7 +12,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_energy.arguments import digest_of
+from pytest_energy.files import digest_of
 
 if TYPE_CHECKING:
     from pytest_energy.meters.protocol import Device, Meter

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_energy.workloads import digest_of
+from pytest_energy.files import digest_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

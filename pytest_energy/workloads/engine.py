@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_energy.errors import EnergyError, check_choice, check_count, raised_elsewhere
+from pytest_energy.files import digest_of
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
-from pytest_energy.workloads import digest_of
 from pytest_energy.workloads.data.examples import Batch, Batches, DataSource, window_batches
 from pytest_energy.workloads.tasks import Task, batch_settings, get_task
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_energy.errors import EnergyError, check_choice, check_count
+from pytest_energy.files import digest_of
 from pytest_energy.meters.protocol import Meter
-from pytest_energy.workloads import digest_of
 from pytest_energy.workloads.architectures import brings_weights
 from pytest_energy.workloads.data.examples import PADDINGS, Batches, DataSource, window_batches
 from pytest_energy.workloads.engine import FORMAT, BatchRun, accelerator, adamw, default_device
