@@ -30,6 +30,10 @@ class DataError(EnergyError):
     """A data file is missing, empty or malformed; names the file, and the line if there is one."""
 
 
+class SkippedInHeadError(EnergyError):
+    """The head skips the test; nothing is left to compare."""
+
+
 def check_choice(what: str, value: object, allowed: Iterable[str]) -> None:
     """Raise `EnergyError` unless `value` is one of `allowed`, naming those and the closest one."""
     known = tuple(allowed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,15 +28,11 @@ from pytest_energy.checks import Settings
 from pytest_energy.checks.figures import BaselineRunner
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.errors import EnergyError, raised_elsewhere
+from pytest_energy.errors import EnergyError, SkippedInHeadError, raised_elsewhere
 from pytest_energy.meters import Meter
 from pytest_energy.results import VerdictRecord
 
 __tracebackhide__ = raised_elsewhere
-
-
-class SkippedInHeadError(EnergyError):
-    """The head skips the test, as a run without a comparison would; says why."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +154,7 @@ class PairedRunner:
             )
         return record
 
-    def compared(self, context: CheckContext) -> Iterator[VerdictRecord]:
+    def compared(self, context: CheckContext) -> Generator[VerdictRecord, None, None]:
         """The record of each check of a test that runs in its sides alone."""
         with closing(self._comparison.sides(context, self._meter())) as sides:
             while (record := self._next(context, sides, None)) is not None:
@@ -227,8 +223,9 @@ def _faulted(
         reason = (
             f"nothing to compare with: {fault}; a revision that has it, or a baseline, would do"
         )
+    function, bracket, parameters = context.test.partition("[")
     return VerdictRecord(
-        id=context.test.rpartition("::")[2],
+        id=function.rpartition("::")[2] + bracket + parameters,
         metric="joules_per_token",
         outcome="missing" if missing else "invalid",
         reason=reason,

@@ -1,4 +1,7 @@
-"""From a run to the record of its verdict; here what a run and a single test ask for."""
+"""From a run to the record of its verdict; here what a run and a single test ask for.
+
+PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from pytest_energy.baselines import Band, Baseline, Entry, pooled_of, sessions_of
-from pytest_energy.baselines.reading import read
+from pytest_energy.baselines.reading import read, text_of
 from pytest_energy.baselines.writing import pruned
 from pytest_energy.checks.policy import stored_levels
 from pytest_energy.cli import write_text
@@ -115,7 +115,7 @@ def prune(paths: Sequence[Path]) -> int:
     """Remove environments that no session names and entries without sessions; shows the diffs."""
     for path in files(paths):
         read(path)  # a broken file is named before anything is written
-        old = path.read_text(encoding="utf-8")
+        old = text_of(path)
         new = pruned(old)
         if new == old:
             print(f"{path}: nothing to remove")

@@ -18,7 +18,7 @@ from pytest_energy.baselines.calibration import (
     device_key,
     fit,
 )
-from pytest_energy.baselines.reading import known_hardware
+from pytest_energy.baselines.reading import known_hardware, text_of
 from pytest_energy.baselines.store import default_budget
 from pytest_energy.baselines.writing import Header, calibrated
 from pytest_energy.cli import add_baselines_option, write_text
@@ -96,24 +96,31 @@ def _hardware_of(meter: Meter, folder: Path) -> Hardware:
 
 def run_calibrate(options: argparse.Namespace) -> int:
     """Measure or read pairs, print the fit with its residuals, and store it if asked to."""
-    if options.pairs is not None:
-        pairs, wall = read_pairs(options.pairs), options.pairs.name
-    elif options.wall is not None:
-        pairs, wall = _measured(options)
-    else:
+    if options.pairs is None and options.wall is None:
         raise EnergyError(
             "`--wall` or `--pairs` is missing: give the log file or http:// address of a plug "
             "meter, or a CSV of what was measured elsewhere"
         )
+    hardware = _to_store_for(options) if options.write else None
+    if options.pairs is not None:
+        pairs, wall = read_pairs(options.pairs), options.pairs.name
+    else:
+        pairs, wall = _measured(options)
     fitted = fit(pairs)
     print(described(fitted, pairs))
-    if options.write:
-        with closing(open_meter(options.meter)) as meter:
-            hardware = _hardware_of(meter, options.baselines)
+    if hardware is not None:
         _store(options.baselines, hardware, fitted, wall)
     else:
         print("\nnot stored; `--write` keeps it in the hardware's baseline file")
     return 0
+
+
+def _to_store_for(options: argparse.Namespace) -> Hardware:
+    """The machine whose file takes the fit, which can be written: else nothing is measured."""
+    with closing(open_meter(options.meter)) as meter:
+        hardware = _hardware_of(meter, options.baselines)
+    require_writable(baseline_path(options.baselines, hardware.key), "--baselines")
+    return hardware
 
 
 def read_pairs(path: Path) -> list[Watts]:
@@ -221,8 +228,7 @@ def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> 
         )
     header = Header.of(hardware, default_budget(hardware.key))
     path = baseline_path(folder, hardware.key)
-    require_writable(path, "--baselines")
-    old = path.read_text(encoding="utf-8") if path.is_file() else None
+    old = text_of(path) if path.is_file() else None
     date = datetime.now(timezone.utc).replace(microsecond=0).isoformat()
     stored = StoredCalibration(fitted, date, wall)
     new = calibrated(old, header, device, stored)

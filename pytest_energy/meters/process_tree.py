@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 from pytest_energy.errors import EnergyError
 
 ROOT_VARIABLE = "PYTEST_ENERGY_PROCESS_ROOT"
@@ -47,6 +45,8 @@ class ProcessTree:
         In a container with process ids of its own, a driver may give the host's. Such numbers
         name nobody here; as many of them as processes of ours use CUDA are taken for ours.
         """
+        import psutil
+
         strangers = [pid for pid in pids if pid not in self._ours and not self._is_descendant(pid)]
         if not strangers or not self._has_own_pid_namespace():
             return tuple(strangers)
@@ -64,6 +64,8 @@ class ProcessTree:
         return True
 
     def _has_own_pid_namespace(self) -> bool:
+        import psutil
+
         try:
             namespace = os.readlink(f"{psutil.PROCFS_PATH}/{self._own}/ns/pid")
         except OSError:
@@ -73,6 +75,8 @@ class ProcessTree:
 
 def _ancestors(pid: int) -> list[int]:
     """What the process is descended from, its parent first, without the first of all."""
+    import psutil
+
     found: list[int] = []
     # Not psutil's `parents`, which leaves out those that are hidden from us.
     with suppress(psutil.Error):
@@ -82,6 +86,8 @@ def _ancestors(pid: int) -> list[int]:
 
 
 def _uses_cuda(pid: int) -> bool:
+    import psutil
+
     # psutil's `open_files` leaves devices out.
     try:
         files = list(Path(f"{psutil.PROCFS_PATH}/{pid}/fd").iterdir())

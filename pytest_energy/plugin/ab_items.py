@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from pytest_energy.ab import (
     Invocation,
     PairedRunner,
     SettlingRunner,
-    SkippedInHeadError,
 )
 from pytest_energy.ab.side_place import passed_on
 from pytest_energy.plugin.fixtures import asked_by, session_of, user_errors
@@ -48,11 +48,10 @@ class ComparedItem(pytest.Item):
             session = session_of(self)
         assert isinstance(session.runner, PairedRunner), "collection has chosen it"
         with user_errors(), session.metered():
-            try:
-                for record in session.runner.compared(session.context(self, asked_by(self))):
+            context = session.context(self, asked_by(self))
+            with closing(session.runner.compared(context)) as records:
+                for record in records:
                     session.report(session, self, record)
-            except SkippedInHeadError as skipped:
-                pytest.skip(str(skipped))
 
     def reportinfo(self) -> Any:
         """Where the test is."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_energy.checks import TestSettings
-from pytest_energy.errors import EnergyError, raised_elsewhere
+from pytest_energy.errors import EnergyError, SkippedInHeadError, raised_elsewhere
 
 if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Run
@@ -257,6 +257,13 @@ def from_arguments(arguments: Mapping[str, Any], test: str) -> TestSettings:
                 f"`{name}={value!r}` on `{test}` is no positive number; "
                 f"give joules, percent or a count above 0"
             )
+    from pytest_energy.stats.sequential import LEAST_VALUES
+
+    if arguments.get("max_windows", LEAST_VALUES) < LEAST_VALUES:
+        raise pytest.UsageError(
+            f"`max_windows={arguments['max_windows']}` on `{test}` is too few: nothing is decided "
+            f"before {LEAST_VALUES} windows; give at least as many"
+        )
     percent = {k: arguments[k] / 100 for k in ("tolerance", "detect") if k in arguments}
     counts = {k: int(arguments[k]) for k in ("tokens", "max_windows") if k in arguments}
     return TestSettings(**{**arguments, **percent, **counts})
@@ -268,6 +275,8 @@ def user_errors() -> Iterator[None]:
     try:
         yield
         return
+    except SkippedInHeadError as skipped:
+        pytest.skip(str(skipped))
     except EnergyError as error:
         text = str(error)
     # Without what it was raised from, which says the same.

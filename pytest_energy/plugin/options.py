@@ -265,8 +265,7 @@ def figures_asked_for(config: pytest.Config) -> bool:
 
 def compares(config: pytest.Config) -> bool:
     """Whether figures are compared with a base instead of a baseline."""
-    given: object = config.getoption("energy_compare")
-    return bool(config.getini("energy_compare") if given is None else given)
+    return value_of("compare", config) is not None
 
 
 def options_page() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -66,9 +67,10 @@ def aligned(
 
     if not rows and not headings:
         return []
-    console = Console(width=_UNWRAPPED, color_system=None)
+    # Not the terminal's own: a dumb one would have 80 columns, and what is longer would be cut.
+    console = Console(file=io.StringIO(), force_terminal=False, width=_UNWRAPPED, color_system=None)
     headings, *rest = (
-        [" ".join(text.splitlines()) for text in row]
+        [" ".join(text.replace("\t", " ").splitlines()) for text in row]
         for row in (headings or [""] * len(rows[0]), *rows)
     )
     with console.capture() as captured:

@@ -84,7 +84,7 @@ class RunResults:
             tuple(net_of_idle(record, self.idle_watts, domains) for record in self.verdicts),
             cost,
             self.idle_watts,
-            fit.wall_joules(cost.joules, cost.seconds) if fit else None,
+            fit.wall_joules(cost.joules, cost.seconds) if fit and cost.seconds else None,
             tuple(self.claims),
             self.disturbance,
         )

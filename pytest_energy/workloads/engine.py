@@ -96,12 +96,22 @@ questions, `start_positions` and `end_positions`. What it returns is not looked 
 
 
 class Stepping(BatchRun):
-    """A step in training; each window calls it with exactly the same batches, one after another."""
+    """A step in training; each window calls it with exactly the same batches, one after another.
+
+    `settings` say what work it is; the run's digest is theirs.
+    """
 
     def __init__(
-        self, step: Step, name: str, digest: str, meter: Meter, batches: Batches, device: str
+        self,
+        step: Step,
+        name: str,
+        settings: Mapping[str, Any],
+        meter: Meter,
+        batches: Batches,
+        device: str,
     ) -> None:
-        super().__init__(name, digest, meter)
+        super().__init__(name, digest_of({"format": FORMAT, **settings}), meter)
+        self.settings = settings
         self._step = step
         self._give(batches, lambda batch: {name: rows.to(device) for name, rows in batch.items()})
 
@@ -148,7 +158,7 @@ def drive(
     return Stepping(
         step,
         f"{task.name}/{step_name(step)}",
-        digest_of({"format": FORMAT, **settings}),
+        settings,
         meter,
         window_batches(task, data, tokens=tokens_per_window, **fields),
         device or default_device(),

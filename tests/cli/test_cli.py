@@ -92,6 +92,24 @@ def test_pruning_removes_what_the_check_named(
     assert "[environment.a41b]" in stored.read_text()
 
 
+def test_a_byte_order_mark_is_no_trouble(stored: Path) -> None:
+    text = stored.read_text()
+    stored.write_text(f"\ufeff{text}\n[environment.ffff]\ntorch = '1'\n", encoding="utf-8")
+
+    assert main(["baselines", "--prune", str(stored)]) == 0
+    assert "ffff" not in stored.read_text()
+
+
+def test_a_dumb_terminal_cuts_no_table(
+    stored: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+
+    assert main(["baselines", str(stored)]) == 0
+    assert "one session tells" in capsys.readouterr().out
+
+
 def test_comparing_two_files(
     stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_energy.checks import Settings, TestSettings
-from pytest_energy.plugin.fixtures import asked_by, from_arguments
-from pytest_energy.plugin.options import OPTIONS, options_page, settings_of
+from pytest_energy.errors import SkippedInHeadError
+from pytest_energy.plugin.fixtures import asked_by, from_arguments, user_errors
+from pytest_energy.plugin.options import OPTIONS, compares, options_page, settings_of
 
 
 def _parse(pytester: pytest.Pytester, *arguments: str) -> Settings:
@@ -163,6 +164,7 @@ def test_marker_values_become_fractions_and_counts() -> None:
         ("max_joules=0", "*`max_joules=0`*no positive number*"),
         ("max_joules=True", "*`max_joules=True`*no positive number*"),
         ("500", "*takes arguments by name only*`max_joules=500`*"),
+        ("max_windows=2", "*`max_windows=2` on `test_*` is too few*before 3 windows*"),
     ],
 )
 def test_bad_marker_arguments_end_the_run_before_it_starts(
@@ -219,3 +221,13 @@ def test_the_page_of_options_is_what_the_table_says() -> None:
     page = Path(__file__).parents[2] / "docs" / "options.md"
 
     assert page.read_text(encoding="utf-8") == options_page(), "write it anew with `make docs`"
+
+
+def test_an_empty_base_compares_nothing(pytester: pytest.Pytester) -> None:
+    assert not compares(pytester.parseconfig("--energy-compare= "))
+    assert compares(pytester.parseconfig("--energy-compare=HEAD~1"))
+
+
+def test_what_the_head_skips_is_skipped() -> None:
+    with pytest.raises(pytest.skip.Exception, match="no GPU"), user_errors():
+        raise SkippedInHeadError("no GPU")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pytest_energy.ab.paired_check import changed_settings, other_work
+from pytest_energy.ab.protocol import RunFacts
 from pytest_energy.baselines.reading import read
 
 pytest.importorskip("torch")
@@ -223,6 +225,16 @@ def test_the_digest_names_the_step_and_the_batches_but_not_the_code() -> None:
     assert driven(code).digest == base
     assert len({base, *(run.digest for run in changed)}) == 1 + len(changed)
     assert changed[0].id == "sst2/other"
+
+
+def test_sides_of_an_ab_see_that_a_step_does_other_work() -> None:
+    def step(batch: object) -> None: ...
+
+    facts = [RunFacts.of(driven(step, seed=seed)) for seed in (0, 1)]
+
+    assert "`seed` of `sst2/step` is 0 in the base and 1" in (other_work(*facts) or "")
+    padded = RunFacts.of(driven(step, padding="fixed"))
+    assert changed_settings(facts[0], padded) == ({"padding": "dynamic"}, {"padding": "fixed"})
 
 
 def test_the_names_of_steps() -> None:
