@@ -334,10 +334,13 @@ def test_two_nodes_add_up_to_the_known_joules(
     for window in verdict["windows"]:
         # Two processes, so one card a node: the second card here is nobody's.
         joules, seconds = window["joules_by_domain"], window["seconds"]
-        assert joules == {
-            "node0/gpu:0": pytest.approx(300 * seconds, abs=window["uncertainty_joules"]),
-            "node1/gpu:0": pytest.approx(100 * seconds, abs=window["uncertainty_joules"]),
-        }
+        doubt = window["uncertainty_joules"]
+        assert set(joules) == {"node0/gpu:0", "node1/gpu:0"}
+        for node, watts in (("node0/gpu:0", 300), ("node1/gpu:0", 100)):
+            # The seconds are the slower node's; the other ends a little earlier on a busy machine.
+            assert 0.7 * watts * seconds - doubt < joules[node] < watts * seconds + doubt
+        slower = max(joules["node0/gpu:0"] / 300, joules["node1/gpu:0"] / 100)
+        assert slower == pytest.approx(seconds, abs=doubt / 100)
         assert window["uncertainty_joules"] < 0.1 * window["joules"]
 
 
