@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Sampler, Summary, summarise
     from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
     from pytest_energy.files import digest_of
+    from pytest_energy.gate.gates import SequentialGate
     from pytest_energy.metering import OpenWindow, Window, window
     from pytest_energy.meters import open_meter
     from pytest_energy.meters.protocol import Conditions, Device, Measured, Meter, Reading
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_energy.results.claims import Cell, EnergyClaim, Plot, Series, Table
     from pytest_energy.results.footprint import JOULES_PER_KWH, FullRun, full_run
     from pytest_energy.stats.distributions import log_log, through_origin
+    from pytest_energy.stats.noise import SessionStats
     from pytest_energy.units import FRACTION, quantity
     from pytest_energy.workloads.architectures import brings_weights, checkpoint_names
     from pytest_energy.workloads.data import open_data
@@ -73,7 +75,9 @@ __all__ = [
     "Question",
     "Reading",
     "Sampler",
+    "SequentialGate",
     "Series",
+    "SessionStats",
     "Summary",
     "Table",
     "Tagged",
@@ -133,6 +137,8 @@ _HOMES = {
     "JOULES_PER_KWH": "pytest_energy.results.footprint",
     "FullRun": "pytest_energy.results.footprint",
     "full_run": "pytest_energy.results.footprint",
+    "SequentialGate": "pytest_energy.gate.gates",
+    "SessionStats": "pytest_energy.stats.noise",
     "log_log": "pytest_energy.stats.distributions",
     "through_origin": "pytest_energy.stats.distributions",
     "FRACTION": "pytest_energy.units",
