@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_energy.errors import EnergyError, check_choice, check_count
 from pytest_energy.metering import Window
@@ -16,10 +16,12 @@ from pytest_energy.meters import Meter, meter_names
 from pytest_energy.outcomes import Method
 from pytest_energy.workloads.data.examples import DataSource
 from pytest_energy.workloads.data.local import LocalSource
-from pytest_energy.workloads.distributed.rank_group import RankGroup
 from pytest_energy.workloads.engine import default_device
 from pytest_energy.workloads.finetune import SETTINGS, Workload, make_workload
 from pytest_energy.workloads.tasks import Task
+
+if TYPE_CHECKING:
+    from pytest_energy.workloads.distributed.rank_group import RankGroup
 
 _SUREST_FIRST: tuple[Method, ...] = ("counter", "integrated", "external", "modelled")
 
@@ -205,6 +207,8 @@ class RankGroups:
             group.close()
 
     def _group(self, *key: Any) -> RankGroup:
+        from pytest_energy.workloads.distributed.rank_group import RankGroup
+
         known = self._groups.get(key)
         if known is None or not known.alive:
             for group in self._groups.values():
