@@ -331,17 +331,20 @@ def test_two_nodes_add_up_to_the_known_joules(
     (verdict,) = json.loads((pytester.path / "run.json").read_text())["verdicts"]
     assert verdict["id"] == "sst2/bert-tiny/x2n2"
     assert verdict["windows"]
+    exact = 0
     for window in verdict["windows"]:
         # Two processes, so one card a node: the second card here is nobody's.
         joules, seconds = window["joules_by_domain"], window["seconds"]
         doubt = window["uncertainty_joules"]
         assert set(joules) == {"node0/gpu:0", "node1/gpu:0"}
-        for node, watts in (("node0/gpu:0", 300), ("node1/gpu:0", 100)):
-            # The seconds are the slower node's; the other ends a little earlier on a busy machine.
-            assert 0.7 * watts * seconds - doubt < joules[node] < watts * seconds + doubt
+        known = {"node0/gpu:0": 300 * seconds, "node1/gpu:0": 100 * seconds}
+        # The seconds are the slower node's; the other ends earlier if its machine is kept busy.
+        assert all(joules[node] < known[node] + doubt for node in known)
+        exact += joules == pytest.approx(known, abs=doubt)
         slower = max(joules["node0/gpu:0"] / 300, joules["node1/gpu:0"] / 100)
         assert slower == pytest.approx(seconds, abs=doubt / 100)
         assert window["uncertainty_joules"] < 0.1 * window["joules"]
+    assert exact > len(verdict["windows"]) / 2
 
 
 BAD = """
