@@ -6,27 +6,61 @@ import difflib
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_energy.errors import BaselineError, DataError
 
+LARGEST_BYTES = 1 << 30
+"""The most that is read of one file unless a reader says less."""
+
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's text in one step, so that a reader sees the old or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Replace a file's text in one step, so that a reader sees the old or the new one, whole.
+
+    A link is followed: its target is replaced, and the link stays. What is no regular file (a
+    pipe, a device) or belongs to another user is written into, since a new file in its place would
+    be another thing. An `OSError` names the path.
+    """
+    target = Path(os.path.realpath(path))
+    with _naming(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        found = target.stat() if target.exists() else None
+        if found is not None and not _is_replaceable(found):
+            target.write_text(text, encoding="utf-8")
+            return
+        _replace(target, text, 0o666 & ~_umask() if found is None else found.st_mode & 0o7777)
+
+
+def _is_replaceable(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()
+
+
+def _replace(target: Path, text: str, mode: int) -> None:
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
         os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A failed write on a descriptor has no file name (`OSError.filename`): it gets `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
         raise
 
 
@@ -61,12 +95,27 @@ def fault(path: Path, line: int | None, wrong: str, expected: str) -> DataError:
     return DataError(f"{where}: {wrong}; expected {expected}")
 
 
-def read_bytes(path: Path) -> bytes:
-    """What the file holds; `DataError` if it can't be opened."""
+def read_bytes(path: Path, limit: int = LARGEST_BYTES) -> bytes:
+    """What a regular file of at most `limit` bytes holds; `DataError` for anything else.
+
+    A pipe, a device or a socket is refused without waiting for it.
+    """
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"`{path}` cannot be read: {error.strerror or error}") from error
+        # Without a wait for the other end of a pipe; a terminal does not become ours.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        with os.fdopen(handle, "rb") as file:
+            found = os.fstat(handle)
+            if stat.S_ISDIR(found.st_mode):
+                raise DataError(f"`{path}` is a folder: give a file")
+            if not stat.S_ISREG(found.st_mode):
+                raise DataError(f"`{path}` is no regular file (a pipe or a device): give a file")
+            data = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"`{path}` cannot be read: {why}") from error
+    if len(data) > limit:
+        raise DataError(f"`{path}` is larger than {limit:,} bytes, the most that is read of it")
+    return data
 
 
 def read_text(path: Path, expected: str) -> str:
