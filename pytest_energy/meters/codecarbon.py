@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from importlib import import_module
 from importlib.util import find_spec
@@ -59,17 +60,19 @@ class CodeCarbonMeter:
         self._opened = self._seconds = self._seconds_before = time.monotonic()
         self._cpu_time = CpuTime(tree_root())
         self._faults = FaultLog()
+        self._lock = threading.Lock()
         self._closed = False
 
     def read(self) -> Reading:
         """Modelled joules of CPU and memory since the meter was opened (J)."""
         if self._closed:
             raise EnergyError("meter `codecarbon` is closed: open another one")
-        now = time.monotonic()
-        cpu_seconds, wrong = self._cpu_time.read()
-        self._seconds_before, self._seconds = self._seconds, now
-        for each in wrong:
-            self._faults.add(now, each)
+        with self._lock:
+            now = time.monotonic()
+            cpu_seconds, wrong = self._cpu_time.read()
+            self._seconds_before, self._seconds = self._seconds, now
+            for each in wrong:
+                self._faults.add(now, each)
         joules = {
             "cpu": cpu_seconds * self._joules_per_cpu_second,
             "dram": (now - self._opened) * self._ram_watts,

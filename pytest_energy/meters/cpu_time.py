@@ -24,14 +24,16 @@ UNSEEN_SHARE = 0.01
 class Seen(NamedTuple):
     """A process at one look: CPU seconds of its own, and of children that it waited for.
 
-    `adopts`: it is handed processes whose parent has ended.
+    `adopts`: it is handed processes whose parent has ended. `group`: its process group, which
+    those keep; 0 if it is not known.
     """
 
-    born: float
-    parent: int
-    seconds: float
-    ended_seconds: float
+    born: float = 0.0
+    parent: int = 0
+    seconds: float = 0.0
+    ended_seconds: float = 0.0
     adopts: bool = False
+    group: int = 0
 
 
 class CpuTime:
@@ -46,14 +48,16 @@ class CpuTime:
     def __init__(self, root: int) -> None:
         self._root = root
         self._seconds = self.orphans_seconds = 0.0
+        self._cost, self._began = 0.0, time.thread_time()
         self._ours: set[int] = set()
         self._seen = self._look()
-        self._ours = self._tree(self._seen)
+        self._ours = self._tree(self._seen, self._seen)
 
     def read(self) -> tuple[float, tuple[str, ...]]:
         """CPU seconds so far (s), and what of the stretch since the last call is unknown."""
+        self._began = time.thread_time()
         before, now = self._seen, self._look()
-        tree = self._tree(now)
+        tree = self._tree(now, before)
         gone = [pid for pid, process in before.items() if not _is_same(process, now.get(pid))]
         heirs = {pid: _heir(pid, before, gone) for pid in gone}
         handed = dict.fromkeys(now, 0.0)
@@ -62,7 +66,7 @@ class CpuTime:
                 handed[heir] += before[pid].seconds + before[pid].ended_seconds
         further, unseen = 0.0, {}
         for pid, process in now.items():
-            old = Seen(0, 0, 0.0, 0.0) if pid in gone else before.get(pid, Seen(0, 0, 0.0, 0.0))
+            old = Seen() if pid in gone else before.get(pid, Seen())
             # Of children that it was handed: what they spent after they were looked at last.
             unseen[pid] = process.ended_seconds - old.ended_seconds - handed[pid]
             if pid in tree:
@@ -70,11 +74,15 @@ class CpuTime:
         of_ours = {heirs[pid] for pid in self._ours if pid in heirs}
         most = max(UNSEEN_SECONDS, UNSEEN_SHARE * further)
         faults = [*self._ignored(of_ours & tree), *_unknown(of_ours, tree, unseen, most)]
-        adopting = [pid for pid, process in now.items() if process.adopts and pid not in tree]
-        orphans = sum(max(0.0, unseen[pid]) for pid in adopting if pid not in of_ours)
+        adopting = {pid for pid, process in now.items() if process.adopts} - tree
+        orphans = sum(max(0.0, unseen[pid]) for pid in adopting - of_ours)
+        for pid, process in now.items():
+            if process.parent in adopting and pid not in tree and pid not in before:
+                orphans += process.seconds + process.ended_seconds
         self.orphans_seconds = orphans if orphans > most else 0.0
         self._seen, self._ours = now, tree
         self._seconds += further
+        self._cost += time.thread_time() - self._began
         return self._seconds, tuple(faults)
 
     def _ignored(self, parents: Iterable[int]) -> Iterator[str]:
@@ -86,19 +94,20 @@ class CpuTime:
                     "lost when they end; set that signal to its default",
                 )
 
-    def _tree(self, processes: Mapping[int, Seen]) -> set[int]:
+    def _tree(self, now: Mapping[int, Seen], before: Mapping[int, Seen]) -> set[int]:
         """The root, what was ours and still lives, and what is descended from them."""
-        known = {pid for pid in self._ours if _is_same(self._seen[pid], processes.get(pid))}
-        tree = known | {self._root}
-        children: dict[int, list[int]] = {}
-        for pid, process in processes.items():
-            children.setdefault(process.parent, []).append(pid)
-        left = list(tree)
-        while left:
-            born = [pid for pid in children.get(left.pop(), ()) if pid not in tree]
-            tree.update(born)
-            left += born
-        return tree
+        known = {pid for pid in self._ours if _is_same(before[pid], now.get(pid))}
+        tree = _with_descendants(known | {self._root}, now)
+        groups = {now[pid].group for pid in tree} - {0}
+        adopting = {pid for pid, process in now.items() if process.adopts} - tree
+        orphans = {
+            pid
+            for pid, process in now.items()
+            if process.parent in adopting
+            and process.group in groups
+            and not (pid in before and _is_same(before[pid], process))
+        }
+        return _with_descendants(tree | orphans, now)
 
     def _look(self) -> dict[int, Seen]:
         found = _processes()
@@ -109,8 +118,10 @@ class CpuTime:
             )
         if self._root == os.getpid():  # of itself a process knows more digits
             ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+            looking = self._cost + time.thread_time() - self._began
             found[self._root] = found[self._root]._replace(
-                seconds=time.process_time(), ended_seconds=ended.ru_utime + ended.ru_stime
+                seconds=time.process_time() - looking,
+                ended_seconds=ended.ru_utime + ended.ru_stime,
             )
         return found
 
@@ -130,6 +141,18 @@ def _unknown(
                 "a process of ours ended, and nobody of ours was told its CPU time; let each "
                 "process wait for those that it starts",
             )
+
+
+def _with_descendants(pids: set[int], processes: Mapping[int, Seen]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for pid, process in processes.items():
+        children.setdefault(process.parent, []).append(pid)
+    found, left = set(pids), list(pids)
+    while left:
+        born = [pid for pid in children.get(left.pop(), ()) if pid not in found]
+        found.update(born)
+        left += born
+    return found
 
 
 def _is_same(process: Seen, later: Seen | None) -> bool:
@@ -165,16 +188,20 @@ def _processes() -> dict[int, Seen]:
 
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_STAT_BYTES = 4096
 
 
 def _of_stat(pid: int, path: str) -> Seen:
-    with open(path, "rb") as file:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         # The name may hold anything, parentheses and blanks included.
-        begin, _, rest = file.read().rpartition(b")")
-    fields = rest.split()
+        begin, _, rest = os.read(handle, _STAT_BYTES).rpartition(b")")
+    finally:
+        os.close(handle)
+    fields = rest.split(None, 21)
     own, ended = (sum(map(int, fields[i : i + 2])) / _TICKS for i in (11, 13))
     adopts = pid == 1 or begin.partition(b"(")[2] == b"systemd"
-    return Seen(float(fields[19]), int(fields[1]), own, ended, adopts)
+    return Seen(float(fields[19]), int(fields[1]), own, ended, adopts, int(fields[2]))
 
 
 def _ignores_children(pid: int) -> bool:

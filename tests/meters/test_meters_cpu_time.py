@@ -102,20 +102,59 @@ def test_a_child_that_nobody_may_wait_for_is_a_fault_and_takes_nothing_back() ->
     assert faults[1].startswith("unseen work: a process of ours ended, and nobody of ours was told")
 
 
-def test_an_orphan_that_was_never_looked_at_is_noted_if_somebody_was_told_its_time() -> None:
+def burnt_orphan(parent: subprocess.Popen[str]) -> int:
+    """The process id of an orphan that has burnt its time and goes on living."""
+    orphan = int(line(parent))
+    parent.wait()
+    assert line(parent) == "burnt"
+    return orphan
+
+
+def test_one_that_has_lost_its_parent_before_anybody_looked_counts() -> None:
     tree = CpuTime(os.getpid())
+    with child(f"{ORPHAN}{BURN}print('burnt', flush=True)\ntime.sleep(60)") as parent:
+        orphan = burnt_orphan(parent)
+        seconds, faults = tree.read()
+        os.kill(orphan, signal.SIGKILL)
+    assert BURNT - 0.05 <= seconds < 3 * BURNT
+    assert faults == ()
+
+
+def test_one_that_has_left_its_group_as_well_is_noted() -> None:
+    tree = CpuTime(os.getpid())
+    code = f"{ORPHAN}os.setsid()\n{BURN}print('burnt', flush=True)\ntime.sleep(60)"
+    with child(code) as parent:
+        orphan = burnt_orphan(parent)
+        tree.read()
+        os.kill(orphan, signal.SIGKILL)
+    assert tree.orphans_seconds >= BURNT - 0.05
+
+
+def told_first() -> list[bytes]:
+    """CPU time of ended children that the first of all processes was told."""
     with open("/proc/1/stat", "rb") as file:
-        first = file.read().rpartition(b")")[2].split()[13:15]
-    with child(ORPHAN + BURN) as parent:
+        return file.read().rpartition(b")")[2].split()[13:15]
+
+
+def test_one_that_began_and_ended_between_looks_is_noted() -> None:
+    tree = CpuTime(os.getpid())
+    before = told_first()
+    with child(f"{ORPHAN}{BURN}") as parent:
         orphan = int(line(parent))
         parent.wait()
         wait_until_gone(orphan)
-    with open("/proc/1/stat", "rb") as file:
-        told = file.read().rpartition(b")")[2].split()[13:15] != first
     tree.read()
-    if not told:
+    if told_first() == before:
         pytest.skip("another process adopts here")
     assert tree.orphans_seconds >= BURNT / 2
+
+
+def test_what_looking_costs_does_not_count() -> None:
+    tree = CpuTime(os.getpid())
+    spent = time.process_time()
+    for _ in range(30):
+        seconds, _ = tree.read()
+    assert seconds < 0.2 * (time.process_time() - spent)
 
 
 def test_a_root_that_is_no_process() -> None:
