@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
+from urllib.parse import urljoin
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.text import masked, one_line
@@ -65,13 +66,22 @@ def get(address: Address, seconds: float) -> bytes:
     except ValueError:  # of an address that cannot be sent, whose text may be secret
         raise PlugError("does not answer (its address cannot be asked for)", silent=True) from None
     if 300 <= status < 400 and place:
-        elsewhere = one_line(masked(place))
-        raise PlugError(f"sends on to `{elsewhere}`; give that address if it is your plug's")
+        elsewhere = _shown_place(address, place)
+        raise PlugError(f"sends on to {elsewhere}; give that address if it is your plug's")
     if status != 200:
         raise PlugError(f"answers HTTP {status}{_HINTS.get(status, '')}")
     if len(body) > MOST_BYTES:
         raise PlugError(f"answers with more than {MOST_BYTES:,} bytes")
     return body
+
+
+def _shown_place(address: Address, place: str) -> str:
+    """Where an answer sends on to, without what may be secret in it."""
+    try:
+        whole = urljoin(f"{address.scheme}://{address.shown}/", place)
+    except ValueError:
+        return "what is no address"
+    return f"`{one_line(masked(whole))}`"
 
 
 _HINTS = {401: ": it wants a user and a password in its address, http://user:password@…"}

@@ -322,6 +322,8 @@ def test_a_plug_that_sends_a_byte_at_a_time_is_given_up(head: str) -> None:
         ),
         (lambda file: file.write(b"HTTP/1.0 200 OK\r\n" + b"a: b\r\n" * 500), "is no HTTP"),
         (Redirect("http://u:hush@else\x1bwhere/x?token=hush"), "sends on to `http://***@else"),
+        (Redirect("/x?token=hush"), "/x?***`; give that address"),
+        (Redirect("http://[hush/"), "sends on to what is no address"),
     ],
 )
 def test_whatever_a_plug_sends_it_is_polled_on(later: Any, trouble: str) -> None:
