@@ -22,6 +22,7 @@ LEAST_WATTS = 0.001
 LEAST_R_SQUARED = 0.9
 COARSEST_SLOPE = 0.5
 """The widest half-width of a slope, relative, that is still one."""
+LARGEST_FIGURE = 1e9
 MOST_SLOPE = 2.0
 """Of a watt of a device, no supply and no fans that turn with its load lose another one."""
 
@@ -150,6 +151,11 @@ def from_table(values: Mapping[str, Any]) -> StoredCalibration:
     missing = [name for name in NAMES if name not in values and name != "note"]
     if missing:
         raise ValueError(f"has no `{missing[0]}`; fit it anew, or remove the table")
+    for name, kind in NAMES.items():
+        if kind is float and not abs(values[name]) <= LARGEST_FIGURE:
+            raise ValueError(
+                f"has a `{name}` that no machine has; fit it anew, or remove the table"
+            )
     offset, slope = (
         (values[f"{name}_low"], values[f"{name}_high"]) for name in ("offset_watts", "slope")
     )
