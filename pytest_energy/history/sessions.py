@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from datetime import datetime, timezone
 from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable, write_atomically
 from pytest_energy.history.record import (
@@ -194,7 +194,7 @@ def compact(store: Store, warn: Warn, *, remove: bool = False) -> Compaction:
     records = _new_records(store, held, warn)
     for first in records:
         content = _parquet_of(islice(chain([first], records), MOST_SESSIONS))
-        now = datetime.now(timezone.utc)
+        now = real_time.utc()
         written.append(f"{FOLDER}/{now:%Y%m%dT%H%M%S}Z-{uuid.uuid4()}.parquet")
         store.create(written[-1], content)
     sessions, spare = len(held) - before, []

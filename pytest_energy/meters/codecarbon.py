@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import resource
-import time
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
 from pytest_energy.meters.protocol import Conditions, Device, Reading
@@ -56,7 +56,7 @@ class CodeCarbonMeter:
         self._joules_per_cpu_second = tdp_watts / cpus
         self._ram_watts = ram_watts
         self.resolution_joules = self._joules_per_cpu_second / os.sysconf("SC_CLK_TCK")
-        self._opened = time.monotonic()
+        self._opened = real_time.monotonic()
         self._cpu_seconds_at_opening = _cpu_seconds()
         self._closed = False
 
@@ -65,7 +65,7 @@ class CodeCarbonMeter:
         if self._closed:
             raise EnergyError("meter `codecarbon` is closed: open another one")
         cpu_seconds = _cpu_seconds() - self._cpu_seconds_at_opening
-        now = time.monotonic()
+        now = real_time.monotonic()
         joules = {
             "cpu": cpu_seconds * self._joules_per_cpu_second,
             "dram": (now - self._opened) * self._ram_watts,
@@ -111,7 +111,7 @@ def _cpu_seconds() -> float:
         top = psutil.Process(root)
         if root == os.getpid():  # of itself a process knows more digits
             finished = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds = time.process_time() + finished.ru_utime + finished.ru_stime
+            seconds = real_time.process_seconds() + finished.ru_utime + finished.ru_stime
         else:
             seconds = sum(top.cpu_times()[:4])
         for child in top.children(recursive=True):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import (
     COUNTER_RESET,
@@ -74,7 +74,7 @@ class RaplMeter:
         )
         self.update_period_seconds = UPDATE_PERIOD_SECONDS
         self.resolution_joules = RESOLUTION_JOULES
-        self._seconds = time.monotonic()
+        self._seconds = real_time.monotonic()
         self._faults: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -92,7 +92,7 @@ class RaplMeter:
                 raise EnergyError("meter `rapl` is closed: open another one")
             for zone in self._zones:
                 zone.read()
-            now = time.monotonic()
+            now = real_time.monotonic()
             passed, self._seconds = now - self._seconds, now
             again = f"may have wrapped more than once in {passed:.0f} s; meter shorter windows"
             self._faults = tuple(

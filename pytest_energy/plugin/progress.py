@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
+
+from pytest_energy.clocks import real_time
 
 
 class Progress:
@@ -17,7 +18,7 @@ class Progress:
     def __init__(self, write: Callable[[str], None] | None = None, *, live: bool = False) -> None:
         self._write = write
         self._live = live
-        self._started = time.monotonic()
+        self._started = real_time.monotonic()
         self._done = 0
         self._total = 0
         self._shown = False
@@ -25,7 +26,7 @@ class Progress:
     def expect(self, total: int) -> None:
         """Say how many tests the run will meter, for the time left."""
         self._total = total
-        self._started = time.monotonic()
+        self._started = real_time.monotonic()
 
     def window(self, identifier: str, number: int, text: str) -> None:
         """Show one more window of a figure; number 0 is warm-up."""
@@ -68,7 +69,7 @@ class Progress:
         left = self._total - done
         if not done or left <= 0:
             return ""
-        seconds = (time.monotonic() - self._started) / done * left
+        seconds = (real_time.monotonic() - self._started) / done * left
         return f"  ETA {seconds / 60:.0f} min" if seconds >= 60 else f"  ETA {seconds:.0f} s"
 
 

@@ -6,15 +6,16 @@ import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.footprint import Footprint
-from pytest_energy.units import difference, quantity, quantity_with_uncertainty
+from pytest_energy.units import difference, duration, quantity, quantity_with_uncertainty
 
 if TYPE_CHECKING:
     from pytest_energy.history.series import Series
@@ -133,7 +134,7 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
     least = "" if record.cost.complete else "at least "
     return (
         f"this run cost {least}{footprint.joules:,.0f} J{' (modelled)' if modelled(record) else ''}"
-        f", {1000 * footprint.kwh:.3g} Wh, {carbon}, in {record.cost.seconds:,.0f} s of metering"
+        f", {1000 * footprint.kwh:.3g} Wh, {carbon}, in {duration(record.cost.seconds)} of metering"
     )
 
 
@@ -154,7 +155,7 @@ def began(record: RunRecord) -> str:
     times = [window.started for verdict in record.verdicts for window in verdict.windows]
     if not times:
         return ""
-    return datetime.fromtimestamp(min(times), timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return real_time.moment.fromtimestamp(min(times), timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def verdict_line(record: VerdictRecord) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import ProxyHandler, build_opener
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.wall.trace import (
     KILOWATT_HOUR,
@@ -96,14 +96,14 @@ class WallPlug:
         self._thread.join()
 
     def _poll(self) -> None:
-        due = time.monotonic() + self._interval
-        while not self._stop.wait(due - time.monotonic()):
+        due = real_time.monotonic() + self._interval
+        while not self._stop.wait(due - real_time.monotonic()):
             try:
                 self._new.append(self._ask(self._url, self._form))
                 self.trouble = None
             except _PlugError as error:
                 self.trouble = str(error)
-            due = max(due + self._interval, time.monotonic())
+            due = max(due + self._interval, real_time.monotonic())
 
     def _found(self, url: str) -> tuple[str, Form, WallReading]:
         parts = urlsplit(url)
@@ -126,9 +126,9 @@ class WallPlug:
         )
 
     def _ask(self, url: str, form: Form) -> WallReading:
-        began = time.time()
+        began = real_time.unix_seconds()
         fields = self._get(url)
-        ended = time.time()
+        ended = real_time.unix_seconds()
         if form.good and fields.get(form.good) == str(False):
             raise _PlugError(f"says that its figures are not valid (`{form.good}`)")
         try:
