@@ -23,7 +23,8 @@ def check_input(session: EnergySession) -> None:
     _check_hardware(session)
     _check_budget(session)
     _check_paths(session)
-    intensity(session.settings.region)
+    if session.settings.region is not None:
+        intensity(session.settings.region)
     if session.settings.update and session.hardware.key == "cpu":
         require_quiet_cpu()
 

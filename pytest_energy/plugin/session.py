@@ -17,7 +17,7 @@ from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.checks.figures import BaselineRunner, GateRunner
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering import Window
+from pytest_energy.metering import OpenWindow, Window, window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget, Hardware
 from pytest_energy.meters import Meter
@@ -71,6 +71,8 @@ class EnergySession:
         self.error_budget = ErrorBudget()
         self.runner: GateRunner = BaselineRunner()
         self.bad_input: str | None = None
+        self.came: Callable[[EnergySession], None] = lambda _: None
+        self._windows_open = 0
         self._budget = budget
         self._owned: list[Callable[[], None]] = [self.device.close]
 
@@ -120,6 +122,22 @@ class EnergySession:
             raise EnergyError(self.bad_input)
         with self.device.metered():
             yield
+
+    @contextmanager
+    def window(self, name: str) -> Iterator[OpenWindow]:
+        """Meter the block as a part of a test; nests."""
+        self._windows_open += 1
+        try:
+            with window(self.meter, name) as opened:
+                yield opened
+        finally:
+            self._windows_open -= 1
+
+    def keep(self, record: VerdictRecord) -> None:
+        """Add a record to the results, and to what a run that is killed leaves behind."""
+        self.results.verdicts.append(record)
+        if not self._windows_open:  # whose joules would be those of writing
+            self.came(self)
 
     def context(self, item: pytest.Item, asked: TestSettings) -> CheckContext:
         """What the checks of a test go by."""
