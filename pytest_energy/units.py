@@ -37,6 +37,8 @@ def quantity_with_uncertainty(value: float, uncertainty: float, unit: str) -> st
 
 def duration(seconds: float) -> str:
     """Seconds in two digits or whole, such as `0.05 s` or `12 s`; minutes from two on."""
+    if seconds < 0.001:
+        return "0 s"
     if seconds >= 120:
         return f"{seconds / 60:,.0f} min"
     return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.2g} s"

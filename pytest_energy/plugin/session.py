@@ -149,6 +149,7 @@ class EnergySession:
             method=self.meter.method,
             store=self.store,
             error_budget=self.error_budget,
+            on_begin=self.progress.begin,
             on_window=self._show,
             on_output=partial(item.add_report_section, "call"),
         )
@@ -165,4 +166,7 @@ class EnergySession:
     def _show(self, identifier: str, number: int, window: Window) -> None:
         figure = quantity(window.joules_per_token, "J/token")
         text = f"{figure}  {window.tokens_per_second:,.0f} tokens/s"
-        self.progress.window(identifier, number, text)
+        self.progress.window(identifier, number, text, window.seconds)
+        stored = self.store.baseline
+        if stored is None or not stored.entries:  # else the budget is the baseline's
+            self.progress.propose(window.tokens, window.seconds)

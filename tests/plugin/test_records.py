@@ -191,17 +191,13 @@ def test_a_run_that_stops_at_its_last_test_is_complete(
     assert (whole["complete"], whole["interrupted"], whole["not_measured"]) == (True, None, [])
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_an_earlier_document_is_not_taken_for_this_run(
-    pytester: pytest.Pytester, spending: Path, workers: tuple[str, ...]
+    pytester: pytest.Pytester, spending: Path
 ) -> None:
     (pytester.path / "run.json").write_text("of yesterday")
-    _project(pytester, "pass")
-    pytester.makepyfile(
-        test_a="import os\ndef test_before(energy): pass\ndef test_kills(): os._exit(1)\n"
-    )
+    pytester.makepyfile("import os\ndef test_kills(): os._exit(1)\ndef test_after(energy): pass\n")
 
-    pytester.runpytest_subprocess("--energy-json=run.json", "-p", "no:randomly", *workers)
+    pytester.runpytest_subprocess("--energy-json=run.json")
 
     assert _document(pytester)["run"]["complete"] is False
 
@@ -249,7 +245,9 @@ def test_what_only_informs_ends_no_run(
     monkeypatch.setenv("PYTHONPATH", str(broken), prepend=":")
     _project(pytester, "pass")
 
-    result = pytester.runpytest_subprocess("--energy-json=run.json", "--energy-history=past")
+    result = pytester.runpytest_subprocess(
+        "--energy-json=run.json", "--energy-history=past", "-p", "no:benchmark"
+    )
 
     result.assert_outcomes(passed=4)
     assert len(_names(_document(pytester))) == 4
