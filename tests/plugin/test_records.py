@@ -233,16 +233,16 @@ def test_what_only_informs_ends_no_run(
     pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path))  # a folder
-    broken = pytester.mkdir("broken")
-    (broken / "codecarbon" / "data" / "private_infra").mkdir(parents=True)
-    (broken / "codecarbon" / "__init__.py").touch()
-    data = broken / "codecarbon" / "data" / "private_infra" / "global_energy_mix.json"
+    unsound = pytester.mkdir("unsound")
+    (unsound / "codecarbon" / "data" / "private_infra").mkdir(parents=True)
+    (unsound / "codecarbon" / "__init__.py").touch()
+    data = unsound / "codecarbon" / "data" / "private_infra" / "global_energy_mix.json"
     data.write_text('{"DEU": 3}')
-    git = broken / "git"
+    git = unsound / "git"
     git.write_text("#!/bin/sh\nprintf '\\377 # branch.oid \\377'\n")
     git.chmod(0o755)
-    monkeypatch.setenv("PATH", str(broken), prepend=":")
-    monkeypatch.setenv("PYTHONPATH", str(broken), prepend=":")
+    monkeypatch.setenv("PATH", str(unsound), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(unsound), prepend=":")
     _project(pytester, "pass")
 
     result = pytester.runpytest_subprocess(
