@@ -93,7 +93,10 @@ class RunRecords:
         """Write baselines, history and reports; if one fails, the others are written."""
         from pytest_energy.reports import write_reports
 
-        record = self._record(session, self._why_early(run))
+        why = self._why_early(run)
+        if self._stopped is not None and (left := self._left()):
+            session.keep_unfinished(left[0])
+        record = self._record(session, why)
         with informing("baselines were not stored", self.errors.append):
             self.written = session.store.write(session.progress.note)
         with informing("", self.errors.append):

@@ -73,6 +73,7 @@ class EnergySession:
         self.bad_input: str | None = None
         self.came: Callable[[EnergySession], None] = lambda _: None
         self._windows_open = 0
+        self._measuring: list[Window] = []
         self._budget = budget
         self._owned: list[Callable[[], None]] = [self.device.close]
 
@@ -135,12 +136,26 @@ class EnergySession:
 
     def keep(self, record: VerdictRecord) -> None:
         """Add a record to the results, and to what a run that is killed leaves behind."""
+        self._measuring.clear()
         self.results.verdicts.append(record)
         if not self._windows_open:  # whose joules would be those of writing
             self.came(self)
 
+    def keep_unfinished(self, test: str) -> None:
+        """Add the windows of a figure that an interrupt has left without its verdict."""
+        windows, count = tuple(self._measuring), len(self._measuring)
+        if windows:
+            reason = f"interrupted before its verdict, after {count} windows with its warm-up"
+            name, method = windows[0].name, windows[0].method
+            self.keep(
+                VerdictRecord(
+                    name, "joules_per_token", test, reason=reason, method=method, windows=windows
+                )
+            )
+
     def context(self, item: pytest.Item, asked: TestSettings) -> CheckContext:
         """What the checks of a test go by."""
+        self._measuring.clear()
         return CheckContext(
             test=item.nodeid,
             asked=asked,
@@ -164,6 +179,7 @@ class EnergySession:
             close()
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
+        self._measuring.append(window)
         figure = quantity(window.joules_per_token, "J/token")
         text = f"{figure}  {window.tokens_per_second:,.0f} tokens/s"
         self.progress.window(identifier, number, text, window.seconds)

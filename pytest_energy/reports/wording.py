@@ -138,7 +138,7 @@ def interruption(record: RunRecord) -> str:
     if record.interrupted is None:
         return ""
     text = f"this run has not come to its end: {one_line(record.interrupted)}"
-    tests = record.not_measured
+    tests = record.unfinished
     if not tests:
         return text
     more = len(tests) - MOST_TESTS

@@ -89,7 +89,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "wall_joules": record.wall_joules,
             "disturbance": record.disturbance,
             "interrupted": record.interrupted,
-            "not_measured": list(record.not_measured),
+            "unfinished": list(record.unfinished),
         },
     }
 

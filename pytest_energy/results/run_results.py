@@ -88,7 +88,7 @@ class RunResults:
         self.disturbance = self.disturbance or worker.disturbance
 
     def as_record(
-        self, interrupted: str | None = None, not_measured: Sequence[str] = ()
+        self, interrupted: str | None = None, unfinished: Sequence[str] = ()
     ) -> RunRecord:
         """All that reports are made of; a run that was `interrupted` has cost that or more."""
         fit, cost = self.calibration, self.cost
@@ -105,7 +105,7 @@ class RunResults:
             tuple(self.claims),
             self.disturbance,
             interrupted,
-            tuple(not_measured),
+            tuple(unfinished),
         )
 
 

@@ -64,7 +64,7 @@ def _names(document: Any) -> list[str]:
 
 
 def _tests(document: Any) -> list[str]:
-    return [test.rpartition("::")[2] for test in document["run"]["not_measured"]]
+    return [test.rpartition("::")[2] for test in document["run"]["unfinished"]]
 
 
 @pytest.mark.parametrize("how", [KILLED, "os._exit(1)"], ids=["killed", "exited"])
@@ -188,7 +188,7 @@ def test_a_run_that_stops_at_its_last_test_is_complete(
     pytester.runpytest_subprocess("--energy-json=run.json", "--maxfail=1")
     whole = _document(pytester)["run"]
 
-    assert (whole["complete"], whole["interrupted"], whole["not_measured"]) == (True, None, [])
+    assert (whole["complete"], whole["interrupted"], whole["unfinished"]) == (True, None, [])
 
 
 def test_an_earlier_document_is_not_taken_for_this_run(
@@ -252,3 +252,40 @@ def test_what_only_informs_ends_no_run(
     result.assert_outcomes(passed=4)
     assert len(_names(_document(pytester))) == 4
     assert list((pytester.path / "past").rglob("*.json"))
+
+
+def test_an_interrupt_keeps_the_windows_of_the_figure_at_hand(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        from gated import Run
+
+        class Interrupted(Run):
+            count = 0
+
+            def window(self):
+                self.count += 1
+                if self.count == 9:
+                    raise KeyboardInterrupt
+                return super().window()
+
+        def test_gated(energy_gate):
+            energy_gate.check("joules_per_token", Interrupted("mine/model"))
+        """
+    )
+
+    result = pytester.runpytest_subprocess(
+        *("--energy-json=run.json", "--energy-update=new", "--energy-tokens=1000")
+    )
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    document = _document(pytester)
+    (verdict,) = document["verdicts"]
+    assert (verdict["id"], verdict["verdict"], len(verdict["windows"])) == (
+        *("mine/model", "invalid"),
+        8,
+    )
+    assert "interrupted before its verdict" in verdict["reason"]
+    assert _tests(document) == ["test_gated"]
+    assert not (pytester.path / "baselines").exists()
