@@ -41,7 +41,7 @@ SUITES: Mapping[str, Suite] = {
     "pytest-xdist": Suite(("testing",), ("filelock", "psutil", "setproctitle")),
     "pytest-asyncio": Suite(("tests",), ("hypothesis",)),
     "pytest-timeout": Suite(("test_pytest_timeout.py",), ("pexpect",)),
-    "syrupy": Suite(("tests",), ("pytest-xdist",)),
+    "syrupy": Suite(("tests",), ("attrs", "hypothesis", "pydantic", "pytest-xdist")),
     # Its whole suite takes long; these hold what a plugin may upset.
     "pytest": Suite(
         ("testing/test_terminal.py", "testing/test_junitxml.py"),

@@ -70,13 +70,20 @@ def _why(error: Exception) -> str:
 
 
 @contextmanager
-def informing(what: str, tell: Callable[[str], None] = _unheard) -> Iterator[None]:
+def informing(
+    what: str,
+    tell: Callable[[str], None] = _unheard,
+    passing: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
     """Go on whatever the block raises: it only informs, and nothing that does may end a run.
 
     `tell` is given a sentence of what went wrong, which begins with `what` if that is given.
+    Only errors that are `passing` go on.
     """
     try:
         yield
+    except passing:
+        raise
     except Exception as error:  # whatever it is
         tell(f"{what}: {_why(error)}" if what else _why(error))
 

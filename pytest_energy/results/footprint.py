@@ -48,7 +48,8 @@ class Footprint:
 def footprint(joules: float, region: str | None) -> Footprint:
     """Grams of CO2e for some joules in a region (ISO 3166 alpha-3, None: the world's mean)."""
     grid, why = None, ["install `codecarbon` for gCO2e"]
-    with informing("no gCO2e, CodeCarbon's data cannot be used", why.append):
+    what = "no gCO2e, CodeCarbon's data cannot be used"
+    with informing(what, why.append, passing=(EnergyError,)):
         grid = intensity(region)
     if grid is None:
         return Footprint(joules, None, why[-1])
