@@ -7,7 +7,6 @@ import csv
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_energy.baselines import baseline_path
@@ -23,6 +22,7 @@ from pytest_energy.baselines.reading import known_hardware, text_of
 from pytest_energy.baselines.store import default_budget
 from pytest_energy.baselines.writing import Header, calibrated
 from pytest_energy.cli import add_baselines_option, write_text
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import read_lines, require_writable, unified_diff
 from pytest_energy.metering.device_lock import device_lock
@@ -247,7 +247,7 @@ def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> 
     header = Header.of(hardware, default_budget(hardware.key))
     path = baseline_path(folder, hardware.key)
     old = text_of(path) if path.is_file() else None
-    date = datetime.now(timezone.utc).replace(microsecond=0).isoformat()
+    date = real_time.utc().replace(microsecond=0).isoformat()
     stored = StoredCalibration(fitted, date, wall)
     new = calibrated(old, header, device, stored)
     write_text(path, new)

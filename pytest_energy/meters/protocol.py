@@ -145,7 +145,7 @@ class Measured:
 
 
 class Span(Protocol):
-    """A window that a meter has begun; `started` is `time.monotonic()` when its work began.
+    """A window that a meter has begun; `started` is `real_time.monotonic()` when its work began.
 
     It may have `work_started(seconds)`, to be told that work began only then, which is now.
     """
