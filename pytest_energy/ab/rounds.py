@@ -8,7 +8,7 @@ from functools import partial
 
 from pytest_energy.ab.protocol import Ready, SideFaultError
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.ab.side_process import SideProcess, stop_sides
 from pytest_energy.checks.measuring import Sampler
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import PairedGate, worst
@@ -75,10 +75,8 @@ class SidePair:
 
     def close(self) -> None:
         """End what still runs."""
-        for process in self._live.values():
-            process.dismiss()
-        while self._live:
-            self._live.popitem()[1].stop()
+        live, self._live = [*self._live.values()], {}
+        stop_sides(live)
 
     def _up(self, side: int) -> SideProcess:
         if side not in self._live:
