@@ -132,12 +132,11 @@ def _leave_to_the_parent() -> None:
     """Close a forked process's copies, which would keep locks after their holder's end."""
     for held in _locks.values():
         held.kept.close()
+    _guard.release()
 
 
 os.register_at_fork(
-    before=_guard.acquire,
-    after_in_parent=_guard.release,
-    after_in_child=lambda: (_leave_to_the_parent(), _guard.release()),
+    before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_leave_to_the_parent
 )
 
 
