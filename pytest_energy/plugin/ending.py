@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from types import FrameType
+from typing import NoReturn
 
 import pytest
 
@@ -19,28 +20,51 @@ def end_in_order_on_signals(config: pytest.Config) -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread may
-    ender = _Ender()
+    taken = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _end)
+    if taken:
+        config.add_cleanup(_give_back)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
+
+
+def _give_back() -> None:
     for number in _SIGNALS:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, ender)
-    config.add_cleanup(ender.leave)
+        if signal.getsignal(number) is _end:
+            signal.signal(number, signal.SIG_DFL)
 
 
-class _Ender:
-    """The handler of one process; in those that it forks, signals do what they always do."""
+class _Fork:
+    """What a process forks is not the run: there the signals do what they always do.
+
+    They wait meanwhile, since Python forgets those that reach a fork before it is ready.
+    """
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._mask: set[signal.Signals | int] | None = None
 
-    def __call__(self, number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        if os.getpid() != self._pid:
-            os.kill(os.getpid(), number)
-            return
-        pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
+    def before(self) -> None:
+        if any(signal.getsignal(number) is _end for number in _SIGNALS):
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
-    def leave(self) -> None:
-        """Let signals do again what they always do."""
-        for number in _SIGNALS:
-            if signal.getsignal(number) is self:
-                signal.signal(number, signal.SIG_DFL)
+    def after_in_parent(self) -> None:
+        if self._mask is not None:
+            mask, self._mask = self._mask, None
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def after_in_child(self) -> None:
+        if self._mask is not None and threading.current_thread() is threading.main_thread():
+            _give_back()
+        self.after_in_parent()
+
+
+_fork = _Fork()
+os.register_at_fork(
+    before=_fork.before,
+    after_in_parent=_fork.after_in_parent,
+    after_in_child=_fork.after_in_child,
+)
