@@ -1,7 +1,8 @@
 """Many windows in one process: what memory, descriptors and threads have grown by. Asserts nothing.
 
 The card is simulated, so that every call of a real run is made; the CPU's meter is the modelled
-one, with a tenth of the windows, since each waits for the kernel's clock of CPU time. The first tenth of the windows warms up; what is printed is the change after it.
+one, with a tenth of the windows, since each waits for the kernel's clock of CPU time. The first
+tenth warms up; what is printed is the change after it.
 """
 
 from __future__ import annotations
