@@ -224,7 +224,7 @@ class ChildProcess:
 
     def stop(self, grace_seconds: float = 0.0) -> None:
         """End it and all that it started, as `stop_all` does."""
-        stop_all([self], grace_seconds)
+        stop_all([self], grace_seconds, grace_seconds / 2)
 
     def _descendants(self) -> set[psutil.Process]:
         """What it has started that runs now, in sessions of their own, too."""
@@ -239,19 +239,21 @@ class ChildProcess:
             os.killpg(self._process.pid, number)
 
 
-def stop_all(children: Iterable[ChildProcess], grace_seconds: float = 0.0) -> None:
+def stop_all(
+    children: Iterable[ChildProcess], grace_seconds: float = 0.0, ending_seconds: float = 0.0
+) -> None:
     """End processes and all that they started, by force if they do not follow.
 
-    Together they have `grace_seconds` to end by themselves, and half as long again after SIGTERM.
-    Those that were stopped already are left alone.
+    Together they have `grace_seconds` to end by themselves, and `ending_seconds` more after
+    SIGTERM. Those that were stopped already are left alone.
     """
     live = [child for child in children if child.folder.exists()]
     started = {each for child in live for each in child._descendants()}
     try:
-        if grace_seconds and not _end_within(grace_seconds, live):
+        if ending_seconds and not _end_within(grace_seconds, live):
             for child in live:
                 child._signal(signal.SIGTERM)
-            _end_within(grace_seconds / 2, live)
+            _end_within(ending_seconds, live)
     finally:
         started |= {each for child in live for each in child._descendants()}
         for child in live:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -143,7 +143,7 @@ class PairedRunner:
     def settled(self, context: CheckContext, open_record: VerdictRecord | None) -> VerdictRecord:
         """The record of the next check of a test; `open_record` is what a baseline left open."""
         gated = [v for v in self._earlier(context.test) if v.metric != "joules"]
-        with closing(self._comparison.sides(context, self._meter(), gated)) as sides:
+        with self._comparison.sides(context, self._meter(), gated) as sides:
             record = self._next(context, sides, open_record)
         if record is None:
             raise EnergyError(
@@ -154,7 +154,7 @@ class PairedRunner:
 
     def compared(self, context: CheckContext) -> Generator[VerdictRecord, None, None]:
         """The record of each check of a test that runs in its sides alone."""
-        with closing(self._comparison.sides(context, self._meter())) as sides:
+        with self._comparison.sides(context, self._meter()) as sides:
             while (record := self._next(context, sides, None)) is not None:
                 yield record
                 sides.answer(record)

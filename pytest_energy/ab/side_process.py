@@ -42,6 +42,8 @@ from pytest_energy.results.json_codec import as_json, from_json
 PROGRAM = ("-m", "pytest_energy.plugin.ab_side")
 GRACE_SECONDS = 2.0
 """How long a side that is not needed any more may take to end by itself before it is made to."""
+ENDING_SECONDS = 1.0
+"""How long a side may take that is made to end, before it is killed."""
 EXIT_SECONDS = 5.0
 """How long a side that has failed may take to print why, and to end."""
 POLL_SECONDS = 0.5
@@ -190,10 +192,10 @@ class SideProcess:
         return SideFaultError(self.place, kind, text, tail_of(self._child.output))
 
 
-def stop_sides(sides: Sequence[SideProcess]) -> None:
+def stop_sides(sides: Sequence[SideProcess], grace_seconds: float = GRACE_SECONDS) -> None:
     """End sides' processes and what they started, all at the same time."""
     for side in sides:
         side.dismiss()
-    stop_all([side._child for side in sides], GRACE_SECONDS)
+    stop_all([side._child for side in sides], grace_seconds, ENDING_SECONDS)
     for side in sides:
         side._folder.remove()
