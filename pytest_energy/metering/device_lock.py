@@ -75,8 +75,9 @@ def device_lock(
             name = _name(folder, uuid)
             told = False
             while not _taken(name, folder, uuid):
+                late = time.monotonic() >= give_up
                 who, most = _who(name), f"{timeout_seconds:g} s"
-                if time.monotonic() >= give_up:
+                if late:
                     raise EnergyError(
                         f"device `{uuid}` is being metered by {who}: waited {most}; run again when "
                         "it has ended, stop it, or wait longer (`--energy-lock-timeout`)"
