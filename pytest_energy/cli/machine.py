@@ -25,7 +25,7 @@ from pytest_energy.cli import add_baselines_option, write_text
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import read_lines, require_writable, unified_diff
-from pytest_energy.metering.device_lock import device_lock
+from pytest_energy.metering.device_lock import device_lock, lock_place
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter, probe_meters
 from pytest_energy.meters.wall import WallMeter, open_wall
@@ -89,10 +89,18 @@ def run_doctor(options: argparse.Namespace) -> int:
         parts = (f"{device.domain}: {device.name}", limit, device.uuid)
         print("  " + "  ".join(part for part in parts if part))
     print(f"  baseline file: {path}{'' if path.is_file() else ' (none yet)'}")
+    print(f"  device locks: {_lock_place()}")
     print("environment")
     for name, value in hardware.environment.items():
         print(f"  {name}: {value}")
     return 0
+
+
+def _lock_place() -> str:
+    try:
+        return lock_place()
+    except EnergyError as error:
+        return str(error)
 
 
 def _hardware_of(meter: Meter, folder: Path) -> Hardware:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 from contextlib import closing
 from typing import Any
 
@@ -85,9 +84,4 @@ def invocation_of(config: pytest.Config) -> Invocation:
         configuration=config.inipath,
         passed=tuple(passed_on(arguments, files, VALUE_FLAGS)),
         emptied=tuple(option.flag for option in OPTIONS if option.name in _EMPTIED),
-        end=_end_in_order,
     )
-
-
-def _end_in_order(number: signal.Signals) -> None:
-    pytest.exit(f"ended by {number.name}", returncode=128 + number)

@@ -221,9 +221,11 @@ class EnergyPlugin:
     def begin(self, metered: Sequence[pytest.Item]) -> None:
         """Open the session for the tests that need it; bad input ends the run with exit code 4."""
         from pytest_energy.metering.cpu_load import cpu_use
+        from pytest_energy.plugin.ending import end_in_order_on_signals
         from pytest_energy.plugin.preflight import check_input
         from pytest_energy.stats.sequential import ErrorBudget
 
+        end_in_order_on_signals(self._config)
         session = self._opened()
         gated = ("energy_gate" in getattr(item, "fixturenames", ()) for item in metered)
         session.error_budget = ErrorBudget(sum(gated))
