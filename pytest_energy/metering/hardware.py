@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.files import digest_of
+from pytest_energy.text import decoded, one_line
 
 if TYPE_CHECKING:
     from pytest_energy.meters.protocol import Device, Meter
@@ -129,24 +130,25 @@ def _joined(values: Iterable[object]) -> str:
 def _cpu_name() -> str:
     """The processor's model name, from the kernel where it says one."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        for line in decoded(Path("/proc/cpuinfo").read_bytes()).splitlines():
             if line.lower().startswith("model name"):
-                return line.partition(":")[2].strip()
+                return one_line(line.partition(":")[2].strip())
     return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    except (metadata.PackageNotFoundError, KeyError, ValueError, OSError):
+        return None  # not installed, or with metadata that nobody can read
 
 
 def _cuda_of_torch() -> str:
     # From the file that says it: importing torch takes seconds.
-    spec = util.find_spec("torch")
     found = None
-    if spec is not None and spec.origin is not None:
-        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
-        found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
+    with suppress(OSError, ValueError):
+        spec = util.find_spec("torch")
+        if spec is not None and spec.origin is not None:
+            text = decoded(Path(spec.origin).with_name("version.py").read_bytes())
+            found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
     return found[1] if found else "none"

@@ -14,8 +14,11 @@ COUNTER_RESET = "counter reset"
 DEVICE_LOST = "device lost"
 FOREIGN = "foreign process"
 IMPLAUSIBLE = "implausible"
+LIMIT_CHANGED = "power limit changed"
 NO_UPDATE = "no update"
+NOT_WATCHED = "not watched"
 READING_MISSING = "wall reading missing"
+SOURCES_DISAGREE = "sources disagree"
 STANDS_STILL = "counter stands still"
 THROTTLED = "throttled"
 TOO_SHORT = "too short"
@@ -77,7 +80,8 @@ class Conditions:
 class Meter(Protocol):
     """A source of joules. Implementations live one a module; third parties add entry points.
 
-    One that begins and ends windows on updates of its source has `begin() -> Span`, too.
+    One that begins and ends windows on updates of its source has `begin() -> Span`, too; one that
+    knows what a person should be told once of its figures has `remarks() -> tuple[str, ...]`.
     """
 
     name: str

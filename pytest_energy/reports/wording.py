@@ -140,7 +140,8 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
 def warnings(record: RunRecord) -> list[str]:
     """What a person should know beside the verdicts, each once."""
     found = [verdict.warning for verdict in record.verdicts]
-    return list(dict.fromkeys(text for text in (*found, record.disturbance) if text))
+    said = (*found, record.disturbance, *record.remarks)
+    return list(dict.fromkeys(text for text in said if text))
 
 
 def modelled(record: RunRecord) -> bool:

@@ -25,6 +25,7 @@ class RunResults:
     idle_watts: float | None = None
     calibration: Calibration | None = None
     disturbance: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def of(self, test: str) -> tuple[VerdictRecord, ...]:
         """The verdicts of a test so far, in their order."""
@@ -55,6 +56,7 @@ class RunResults:
         device.cost = RunCost()
         self.idle_watts = self.idle_watts if device.idle_watts is None else device.idle_watts
         self.calibration = self.calibration or calibration
+        self.remarks = tuple(dict.fromkeys((*self.remarks, *device.remarks)))
 
     def as_payload(self) -> dict[str, Any]:
         """What a worker found, of builtin types alone."""
@@ -72,6 +74,7 @@ class RunResults:
         self.idle_watts = worker.idle_watts if self.idle_watts is None else self.idle_watts
         self.calibration = worker.calibration or self.calibration
         self.disturbance = self.disturbance or worker.disturbance
+        self.remarks = tuple(dict.fromkeys((*self.remarks, *worker.remarks)))
 
     def as_record(self) -> RunRecord:
         """All that reports are made of."""
@@ -87,6 +90,7 @@ class RunResults:
             fit.wall_joules(cost.joules, cost.seconds) if fit and cost.seconds else None,
             tuple(self.claims),
             self.disturbance,
+            self.remarks,
         )
 
 
