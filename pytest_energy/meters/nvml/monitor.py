@@ -149,10 +149,11 @@ class Monitor:
             if looks % COUNTER_LOOKS == 0:
                 self.look()
                 now = time.monotonic()
-                if now - self._looked > STALLED_SECONDS:
-                    # A window that begins later than this was not held up for long.
+                blind = now - self._looked
+                if blind > STALLED_SECONDS:
+                    # A window that begins later than this was not blind for long.
                     since = now - STALLED_SECONDS
-                    self._unwatched(f"nobody looked for {now - self._looked:.0f} s", since)
+                    self._unwatched(f"nobody looked at the cards for {blind:.0f} s", since)
                 self._looked = now
 
     def _delay(self) -> float:
