@@ -90,9 +90,7 @@ def test_a_process_whose_name_is_no_text_changes_nothing(run: Run, tmp_path: Pat
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        result = run(
-            f"--energy-json={path}", gpu=SimulatedGpu(tick_seconds=0.05)
-        )
+        result = run(f"--energy-json={path}", gpu=SimulatedGpu(tick_seconds=0.05))
         process.kill()
 
     result.assert_outcomes(passed=1)
