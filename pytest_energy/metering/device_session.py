@@ -91,7 +91,10 @@ class DeviceSession:
     @cached_property
     def meter(self) -> Meter:
         """The run's one meter; raises `EnergyError` if none works."""
-        return open_meter(self._meter_name)
+        meter = open_meter(self._meter_name)
+        for remark in getattr(meter, "remarks", ()):
+            self._listener.note(remark)
+        return meter
 
     @cached_property
     def hardware(self) -> Hardware:
@@ -108,8 +111,7 @@ class DeviceSession:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a person should know of the meter's figures, if it is open and says so."""
-        told: tuple[str, ...] = getattr(self.__dict__.get("meter"), "remarks", tuple)()
-        return told
+        return tuple(getattr(self.__dict__.get("meter"), "remarks", ()))
 
     @contextmanager
     def metered(self) -> Iterator[None]:

@@ -43,7 +43,7 @@ for _ in range({windows}):
             "notes": dict(record.notes),
         }}
     )
-print(json.dumps({{"windows": results, "remarks": meter.remarks()}}))
+print(json.dumps({{"windows": results, "remarks": meter.remarks}}))
 meter.close()
 """
 

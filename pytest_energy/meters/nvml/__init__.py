@@ -192,6 +192,7 @@ class NvmlMeter:
             f"should be, so joules of this card may be wrong; {_CHECK}",
         )
 
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What a person should know of the figures: sources that differ, checks left out."""
         untold = [sentence for card in self.cards for sentence in card.untold()]

@@ -139,7 +139,7 @@ def test_a_query_that_fails_when_the_card_is_opened_costs_its_field_alone(
     code = """
 from pytest_energy import open_meter
 meter = open_meter("nvml")
-print(meter.method, meter.devices[0].name, meter.devices[0].uuid[:4], meter.remarks())
+print(meter.method, meter.devices[0].name, meter.devices[0].uuid[:4], meter.remarks)
 """
     lines = (f"error nvmlDeviceGet{query} 999",)
     variables = environment([SimulatedGpu(tick_seconds=0.02, lines=lines)], tmp_path)
