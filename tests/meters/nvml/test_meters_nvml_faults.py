@@ -92,10 +92,8 @@ def test_power_above_the_limit_is_not_believed(tmp_path: Path) -> None:
 def test_a_counter_that_disagrees_with_the_power_readings_is_not_believed(tmp_path: Path) -> None:
     gpu = SimulatedGpu(tick_seconds=0.05, lines=("speed 0.2",))
     (found,) = metered([gpu], tmp_path, "time.sleep(1.2)")
-    assert (
-        "sources disagree: in this window and at rest the counter of `gpu:0` says 60 W where"
-        in str(found.invalid_reason)
-    )
+    reason = str(found.invalid_reason)
+    assert reason.startswith("sources disagree: in this window and at rest the counter of `gpu:0`")
 
 
 def test_a_power_cap_at_the_limit_is_ordinary(tmp_path: Path) -> None:
