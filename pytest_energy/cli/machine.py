@@ -84,6 +84,8 @@ def run_doctor(options: argparse.Namespace) -> int:
         print(f"  meter used by `auto`: {meter.name}, {meter.method}")
         if meter.update_period_seconds:
             print(f"  its update period: {1000 * meter.update_period_seconds:.0f} ms")
+        for remark in getattr(meter, "remarks", ()):
+            print(f"  note: {remark}")
     for device in hardware.devices:
         limit = f"limit {device.power_limit_watts:g} W" if device.power_limit_watts else ""
         parts = (f"{device.domain}: {device.name}", limit, device.uuid)

@@ -108,6 +108,11 @@ class DeviceSession:
         """The hardware if the run has looked at it, else None."""
         return self.hardware if "hardware" in self.__dict__ else None
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of the meter's figures, if it is open and says so."""
+        return tuple(getattr(self.__dict__.get("meter"), "remarks", ()))
+
     @contextmanager
     def metered(self) -> Iterator[None]:
         """Hold the devices' locks, and count what is spent meanwhile; nests."""

@@ -139,15 +139,16 @@ def _cpu_name() -> str:
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    except (metadata.PackageNotFoundError, KeyError, ValueError, OSError):
+        return None  # not installed, or with metadata that nobody can read
 
 
 def _cuda_of_torch() -> str:
     # From the file that says it: importing torch takes seconds.
-    spec = util.find_spec("torch")
     found = None
-    if spec is not None and spec.origin is not None:
-        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
-        found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
+    with suppress(OSError, ValueError):
+        spec = util.find_spec("torch")
+        if spec is not None and spec.origin is not None:
+            text = decoded(Path(spec.origin).with_name("version.py").read_bytes())
+            found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
     return found[1] if found else "none"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.text import encodable, one_line
 
 ROOT_VARIABLE = "PYTEST_ENERGY_PROCESS_ROOT"
 """Process id whose tree counts as ours, where the meter runs in one of several workers."""
@@ -73,13 +74,23 @@ class ProcessTree:
         return namespace != INITIAL_PID_NAMESPACE
 
 
+def program_name(pid: int) -> str | None:
+    """The name of a process's program, on one line; None if no process of that id is seen here."""
+    import psutil
+
+    # A name is any bytes, and an id that a driver gives need not be one.
+    with suppress(psutil.Error, OSError, ValueError, OverflowError):
+        return one_line(encodable(psutil.Process(pid).name())) or None
+    return None
+
+
 def _ancestors(pid: int) -> list[int]:
     """What the process is descended from, its parent first, without the first of all."""
     import psutil
 
     found: list[int] = []
     # Not psutil's `parents`, which leaves out those that are hidden from us.
-    with suppress(psutil.Error):
+    with suppress(psutil.Error, OverflowError):
         while (pid := psutil.Process(pid).ppid()) > 1:
             found.append(pid)
     return found

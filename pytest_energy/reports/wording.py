@@ -161,8 +161,8 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
 def warnings(record: RunRecord) -> list[str]:
     """What a person should know beside the verdicts, each once."""
     found = [verdict.warning for verdict in record.verdicts]
-    texts = (interruption(record), *found, record.disturbance)
-    return list(dict.fromkeys(text for text in texts if text))
+    said = (interruption(record), *found, record.disturbance, *record.remarks)
+    return list(dict.fromkeys(text for text in said if text))
 
 
 def modelled(record: RunRecord) -> bool:

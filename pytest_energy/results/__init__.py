@@ -123,8 +123,9 @@ class RunRecord:
 
     `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
     hardware's calibration. Either is None if it is not known. `disturbance` says who else used
-    the CPU that was metered, if somebody did. `interrupted` says why the run has not come to its
-    end, if it has not; `unfinished` are the tests that were to measure something then.
+    the CPU that was metered, if somebody did; `remarks` are what the meter says of its figures.
+    `interrupted` says why the run has not come to its end, if it has not; `unfinished` are the
+    tests that were to measure something then.
     """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
@@ -137,6 +138,7 @@ class RunRecord:
     disturbance: str | None = None
     interrupted: str | None = None
     unfinished: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def figures(self) -> int:

@@ -90,6 +90,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "disturbance": record.disturbance,
             "interrupted": record.interrupted,
             "unfinished": list(record.unfinished),
+            "remarks": list(record.remarks),
         },
     }
 

@@ -25,6 +25,7 @@ class RunResults:
     idle_watts: float | None = None
     calibration: Calibration | None = None
     disturbance: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def of(self, test: str) -> tuple[VerdictRecord, ...]:
         """The verdicts of a test so far, in their order."""
@@ -55,6 +56,7 @@ class RunResults:
         device.cost = RunCost()
         self.idle_watts = self.idle_watts if device.idle_watts is None else device.idle_watts
         self.calibration = self.calibration or calibration
+        self.remarks = tuple(dict.fromkeys((*self.remarks, *device.remarks)))
 
     def as_payload(self, test: str | None = None) -> dict[str, Any]:
         """What a worker found, of builtin types alone: of one `test`, or of all of them."""
@@ -86,6 +88,7 @@ class RunResults:
         self.idle_watts = worker.idle_watts if self.idle_watts is None else self.idle_watts
         self.calibration = worker.calibration or self.calibration
         self.disturbance = self.disturbance or worker.disturbance
+        self.remarks = tuple(dict.fromkeys((*self.remarks, *worker.remarks)))
 
     def as_record(
         self, interrupted: str | None = None, unfinished: Sequence[str] = ()
@@ -106,6 +109,7 @@ class RunResults:
             self.disturbance,
             interrupted,
             tuple(unfinished),
+            self.remarks,
         )
 
 

@@ -91,7 +91,8 @@ def environment(
     directory.mkdir(parents=True, exist_ok=True)
     description = directory / "nvml_sim.txt"
     text = "".join(f"{line}\n" for line in library_lines) + "".join(gpu.text() for gpu in gpus)
-    description.write_text(text)
+    # A name with surrogates stands for bytes that are not UTF-8.
+    description.write_text(text, encoding="utf-8", errors="surrogateescape")
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "NVML_SIM"))}
     here = Path(__file__).parent
     paths = [str(here), str(here.parents[1]), variables.get("PYTHONPATH", "")]

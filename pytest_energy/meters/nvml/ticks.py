@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
+from pytest_energy.meters.nvml.two_powers import at_rest, integral
 
 Samples = list[tuple[float, float]]
 """Power readings as (time, watts)."""
@@ -120,13 +122,14 @@ class _Wait:
         self._tick_look = now + self._step
 
     def _sample(self, samples: Samples) -> None:
-        try:
+        watts = None
+        with suppress(DeviceLostError):  # of which the counter knows as well
             watts = self.counter.card.sharpest_watts()
-        except DeviceLostError as error:
-            self.counter.lost = str(error)
-            return
         if watts is not None:
             samples.append((real_time.monotonic(), watts))
+        else:  # those that there are would not show what came after them
+            samples.clear()
+            self._samples = None
 
     def _seen(self, joules: float, now: float) -> Tick:
         """The tick that came between the last two looks, and about when it was due."""
@@ -206,6 +209,9 @@ def _enough(seen: Collection[Ticks], seconds: float) -> bool:
 
 
 def _keep(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+    counter.at_rest = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
+    if counter.at_rest is not None and not counter.at_rest.agree:
+        counter.at_rest = counter.at_rest.closer(counter.card.mean_watts())
     counter.clock, counter.period_seconds = None, SLOWEST_SECONDS
     if len(ticks) < ENOUGH_TICKS:
         return
@@ -228,17 +234,7 @@ def _is_fresh(ticks: Ticks, samples: Samples) -> bool:
             return False
         step = max(inside) - min(inside)
         changed = changed or step > 0.2 * max(inside)
-        off = abs(_integral(samples, start, end) - (after - before))
+        off = abs(integral(samples, start, end) - (after - before))
         if off > step * FRESH_SECONDS + 0.03 * (after - before):
             return False
     return changed
-
-
-def _integral(samples: Samples, start: float, end: float) -> float:
-    """Joules between two times; the power changes halfway between two samples."""
-    joules = 0.0
-    for (earlier, watts), (later, next_watts) in pairwise(samples):
-        halfway = (earlier + later) / 2
-        joules += watts * max(0.0, min(halfway, end) - max(earlier, start))
-        joules += next_watts * max(0.0, min(later, end) - max(halfway, start))
-    return joules
