@@ -14,7 +14,14 @@ import pytest
 
 from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError
-from pytest_energy.plugin.fixtures import SESSION, asked_by, is_marked, is_metered
+from pytest_energy.plugin.fixtures import SESSION
+from pytest_energy.plugin.marker import (
+    asked_by,
+    is_gated,
+    is_marked,
+    is_metered,
+    is_metered_whole,
+)
 from pytest_energy.plugin.options import (
     NEEDS_GATES,
     compares,
@@ -73,33 +80,30 @@ class EnergyPlugin:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fail a test whose verdict stands; else meter one that has a limit."""
+        """Fail a test whose verdict stands; else meter one that is marked for it."""
         if self._session is not None:
             from pytest_energy.plugin.outcome import fail_again
 
             fail_again(item)
-        limited = is_marked(item) and not getattr(item, "compared", False)
-        limit = asked_by(item).max_joules if limited else None
-        if limit is None:
+        marked = is_marked(item) and not getattr(item, "compared", False)
+        limit = asked_by(item).max_joules if marked else None
+        if limit is None and not is_metered_whole(item):
             return (yield)
-        from pytest_energy.plugin.outcome import limited_to
+        from pytest_energy.plugin.outcome import metered_whole
 
-        with limited_to(limit, item):
+        with metered_whole(item, limit):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Take back what a test recorded that failed afterwards, and count it as done."""
+        """Take back what a test recorded that fails, and count it as done."""
         report = yield
-        session = self._session
-        if session is not None:
-            if report.failed:
-                session.store.discard(item.nodeid)
-                session.results.discard(item.nodeid)
-            if is_metered(item):
-                session.progress.reported(report.when, skipped=report.skipped)
+        if self._session is not None:
+            from pytest_energy.plugin.outcome import reported
+
+            reported(self._session, item, report)
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -205,8 +209,7 @@ class EnergyPlugin:
         from pytest_energy.stats.sequential import ErrorBudget
 
         session = self._opened()
-        gated = ("energy_gate" in getattr(item, "fixturenames", ()) for item in metered)
-        session.error_budget = ErrorBudget(sum(gated))
+        session.error_budget = ErrorBudget(sum(map(is_gated, metered)))
         session.progress.expect(len(metered))
         try:
             for item in metered:

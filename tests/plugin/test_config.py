@@ -8,7 +8,8 @@ import pytest
 
 from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.errors import SkippedInHeadError
-from pytest_energy.plugin.fixtures import asked_by, from_arguments, user_errors
+from pytest_energy.plugin.fixtures import user_errors
+from pytest_energy.plugin.marker import asked_by, from_arguments
 from pytest_energy.plugin.options import OPTIONS, compares, options_page, settings_of
 
 
