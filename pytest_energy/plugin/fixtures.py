@@ -213,8 +213,9 @@ def _runs_of(
     session: EnergySession, step: Step | None, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., object]]:
     """What makes the runs of a test or a module, which are closed after the block."""
+    from pytest_energy.workloads.device import require_metered
     from pytest_energy.workloads.distributed import RankGroups
-    from pytest_energy.workloads.engine import drive
+    from pytest_energy.workloads.engine import default_device, drive
     from pytest_energy.workloads.finetune import prepare
     from pytest_energy.workloads.tasks import get_task
 
@@ -245,6 +246,9 @@ def _runs_of(
                     several = "processes" in changes or "nodes" in changes
                     if several:
                         session.require_own_meter()
+                    else:
+                        device = changes.get("device") or default_device()
+                        require_metered(f"{task}/{model}", device, session.meter.devices)
                     start = groups.prepare if several else prepare
                     run = start(task, model, **{"models": session.settings.models, **settings})
             endings.callback(run.close)

@@ -29,6 +29,7 @@ from pytest_energy.plugin.options import (
     gates_asked_for,
     uses_xdist,
 )
+from pytest_energy.plugin.selection import Selection
 
 if TYPE_CHECKING:
     from pytest_energy.history.record import Origin
@@ -50,6 +51,8 @@ class EnergyPlugin:
         self._written: Sequence[tuple[Path, str]] = ()
         self._errors: list[str] = []
         self._undone: str | None = None
+        self._selection = Selection(config)
+        config.pluginmanager.register(self._selection)
 
     @property
     def _session(self) -> EnergySession | None:
@@ -66,7 +69,8 @@ class EnergyPlugin:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the session if a test needs it, and find bad input before energy is spent."""
         metered = [item for item in session.items if is_metered(item)]
-        wanted = metered or figures_asked_for(self._config)
+        all_stored = self._settings.require_all and self._selection.is_whole(session)
+        wanted = metered or figures_asked_for(self._config) or all_stored
         if wanted and not self._config.option.collectonly:
             self.begin(metered)
 
@@ -142,6 +146,7 @@ class EnergyPlugin:
         else:
             session.results.merge(payload["results"])
             session.store.merge(payload["store"])
+            self._selection.partial |= payload["partial"]
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -166,8 +171,12 @@ class EnergyPlugin:
             output["energy"] = {
                 "results": energy.results.as_payload(),
                 "store": energy.store.as_payload(),
+                "partial": self._selection.partial,
             }
             return
+        if self._selection.is_whole(session) and not compares(self._config):
+            with self._noting():
+                self._look_for_what_is_stored(energy)
         self._write(energy)
         # A run of which nothing could be collected, or that ran no test, has its own exit status.
         if self._errors and session.exitstatus in _SUCCESSES:
@@ -190,11 +199,11 @@ class EnergyPlugin:
         record = session.results.as_record()
         lines = [f"ERROR: {error}" for error in self._errors]
         lines += [self._undone] if self._undone is not None else []
-        if lines or record.figures:
+        if lines or record.figures or record.not_measured:
             reporter.section("energy")
         for line in lines:
             reporter.write_line(line)
-        if record.figures:
+        if record.figures or record.not_measured:
             self._show(record, reporter)
 
     def pytest_unconfigure(self) -> None:
@@ -244,6 +253,18 @@ class EnergyPlugin:
             self._origin = origin(config.rootpath)
         return session
 
+    def _look_for_what_is_stored(self, session: EnergySession) -> None:
+        """Note what the hardware's file has and the run did not measure."""
+        from pytest_energy.baselines import baseline_path
+        from pytest_energy.baselines.reading import read
+        from pytest_energy.checks.unmeasured import not_measured
+
+        results = session.results
+        # By its key: under xdist the workers have opened the meter, and this process has not.
+        path = baseline_path(self._settings.baselines, str(results.hardware.get("key", "")))
+        stored = read(path) if path.is_file() else None
+        results.not_measured = not_measured(stored, results.verdicts)
+
     def _write(self, session: EnergySession) -> None:
         """Write baselines, history and reports; if one fails, the others are written."""
         from pytest_energy.reports import write_reports
@@ -277,6 +298,13 @@ class EnergyPlugin:
 
     def _left_undone(self, record: RunRecord) -> str | None:
         """What the run was asked for and did not do, so that it is no success."""
+        if record.not_measured and self._settings.require_all:
+            missing = ", ".join(f"`{one.id}`" for one in record.not_measured)
+            return (
+                f"not all was measured that is stored, which is no success under "
+                f"`--energy-require-all`: {missing}; run their tests, or remove what is gone from "
+                "the baseline file"
+            )
         if not record.figures and self._settings.hw != "auto":
             return "nothing was metered, which is no success where a hardware is named"
         if all(verdict.metric == "joules" for verdict in record.verdicts):

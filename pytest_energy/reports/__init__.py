@@ -36,7 +36,7 @@ def write_reports(
     except OSError as error:
         raise EnergyError(f"`{error.filename}` cannot be written: {error.strerror}") from None
     summary = environ.get("GITHUB_STEP_SUMMARY")
-    if summary and record.figures:
+    if summary and (record.figures or record.not_measured):
         # Nobody asked for it, and the terminal says the same: no reason to fail a run.
         with suppress(OSError):
             room = github.room_in(Path(summary))

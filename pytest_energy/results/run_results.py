@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_energy.baselines.calibration import Calibration
 from pytest_energy.metering.device_session import DeviceSession, RunCost
-from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results import NotMeasured, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import as_json, from_json
 
@@ -25,6 +25,7 @@ class RunResults:
     idle_watts: float | None = None
     calibration: Calibration | None = None
     disturbance: str | None = None
+    not_measured: tuple[NotMeasured, ...] = ()
 
     def of(self, test: str) -> tuple[VerdictRecord, ...]:
         """The verdicts of a test so far, in their order."""
@@ -87,6 +88,7 @@ class RunResults:
             fit.wall_joules(cost.joules, cost.seconds) if fit and cost.seconds else None,
             tuple(self.claims),
             self.disturbance,
+            self.not_measured,
         )
 
 
