@@ -316,7 +316,7 @@ def _value(option: Option, config: pytest.Config) -> Any:
 def _from_ini(option: Option, config: pytest.Config) -> Any:
     try:
         return config.getini(option.ini)
-    except ValueError as error:  # of a switch that is neither true nor false
+    except (ValueError, TypeError, pytest.UsageError) as error:  # the text names no option
         raise pytest.UsageError(f"`{option.ini}` in the ini file: {error}") from None
 
 

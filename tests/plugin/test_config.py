@@ -212,10 +212,35 @@ def test_a_history_url_is_taken_as_it_is(pytester: pytest.Pytester) -> None:
 
 
 def test_the_command_line_turns_a_switch_of_the_ini_file_off(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\nenergy_strict = true\n")
+    switches = [option for option in OPTIONS if option.metavar is None]
+    lines = "".join(f"{option.ini} = true\n" for option in switches)
+    pytester.makeini(f"[pytest]\n{lines}")
 
-    assert _parse(pytester, "--no-energy-strict").strict is False
-    assert _parse(pytester, "--no-energy-strict", "--energy-strict").strict is True
+    assert {option.name for option in switches} >= {"strict", "require-all", "allow-ci-update"}
+    for option in switches:
+        off, name = f"--no-energy-{option.name}", option.ini.removeprefix("energy_")
+        assert getattr(_parse(pytester), name) is True
+        assert getattr(_parse(pytester, off), name) is False
+        assert getattr(_parse(pytester, off, option.flag), name) is True
+
+
+def test_an_empty_value_turns_an_option_of_the_ini_file_off(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_history = past\nenergy_hw = h200\nenergy_tolerance = 4\n")
+
+    settings = _parse(pytester, "--energy-history=", "--energy-hw=", "--energy-tolerance=")
+
+    assert (settings.history, settings.hw, settings.tolerance) == (None, "auto", None)
+
+
+def test_a_switch_of_the_ini_file_is_true_or_false(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_strict = maybe\n")
+    pytester.makepyfile("def test_nothing(): pass")
+
+    result = pytester.runpytest()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*`energy_strict` in the ini file*maybe*"])
+    result.stderr.no_fnmatch_line("*Traceback*")
 
 
 def test_the_page_of_options_is_what_the_table_says() -> None:

@@ -1,4 +1,4 @@
-"""Tests with several reports, and `unittest`'s, which raise nothing: a test's outcome is its own."""
+"""Tests with several reports, and `unittest`'s, which raise nothing: how such a test ended."""
 
 from __future__ import annotations
 
