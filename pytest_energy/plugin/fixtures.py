@@ -56,6 +56,7 @@ class Energy:
         with window(self._session.meter, name) as opened:
             yield opened
         self._session.results.verdicts.append(measured(self._nodeid, opened.record))
+        self._session.look_at(opened.record)
 
 
 class EnergyGate:

@@ -46,6 +46,8 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
     record = _located(record, item)
     session.results.verdicts.append(record)
     session.progress.done(record.id, verdict_line(record))
+    if record.windows and record.comparison is None:
+        session.look_at(record.windows[-1])
     _note(item, properties(record, [name for name, _ in item.user_properties]))
     if record.windows:
         item.add_report_section("call", "energy windows", windows_table(record.windows))
@@ -111,6 +113,7 @@ def metered_whole(item: pytest.Item, max_joules: float | None) -> Iterator[None]
         record = replace(measured(item.nodeid, opened.record), id=item.name)
         if max_joules is None:
             session.results.verdicts.append(_located(record, item))
+            session.look_at(opened.record)
             return
         record = _limited(record, opened.record, max_joules)
         record = policy.judged(record, session.settings)

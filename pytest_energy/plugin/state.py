@@ -181,10 +181,10 @@ class EnergyPlugin:
         # A run of which nothing could be collected, or that ran no test, has its own exit status.
         if self._errors and session.exitstatus in _SUCCESSES:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if session.exitstatus == 0:
+        if session.exitstatus in _SUCCESSES:
             self._undone = self._left_undone(energy.results.as_record())
-            if self._undone is not None:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self._undone is not None and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts, what the run cost, and the next command."""

@@ -140,7 +140,7 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
 def warnings(record: RunRecord) -> list[str]:
     """What a person should know beside the verdicts, each once."""
     found = [verdict.warning for verdict in record.verdicts]
-    found += [record.disturbance, *not_measured(record)]
+    found += [record.disturbance, *record.remarks, *not_measured(record)]
     return list(dict.fromkeys(text for text in found if text))
 
 

@@ -135,7 +135,8 @@ class RunRecord:
 
     `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
     hardware's calibration. Either is None if it is not known. `disturbance` says who else used
-    the CPU that was metered, if somebody did. `not_measured` is empty if only a part was run.
+    the CPU that was metered, if somebody did; `remarks` are what to know of what was metered.
+    `not_measured` is empty if only a part was run.
     """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
@@ -146,6 +147,7 @@ class RunRecord:
     wall_joules: float | None = None
     claims: tuple[ClaimRecord, ...] = ()
     disturbance: str | None = None
+    remarks: tuple[str, ...] = ()
     not_measured: tuple[NotMeasured, ...] = ()
 
     @property

@@ -89,6 +89,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "idle_watts": record.idle_watts,
             "wall_joules": record.wall_joules,
             "disturbance": record.disturbance,
+            "remarks": list(record.remarks),
         },
     }
 

@@ -25,6 +25,7 @@ class RunResults:
     idle_watts: float | None = None
     calibration: Calibration | None = None
     disturbance: str | None = None
+    remarks: tuple[str, ...] = ()
     not_measured: tuple[NotMeasured, ...] = ()
 
     def of(self, test: str) -> tuple[VerdictRecord, ...]:
@@ -73,6 +74,7 @@ class RunResults:
         self.idle_watts = worker.idle_watts if self.idle_watts is None else self.idle_watts
         self.calibration = worker.calibration or self.calibration
         self.disturbance = self.disturbance or worker.disturbance
+        self.remarks = tuple(dict.fromkeys((*self.remarks, *worker.remarks)))
 
     def as_record(self) -> RunRecord:
         """All that reports are made of."""
@@ -88,6 +90,7 @@ class RunResults:
             fit.wall_joules(cost.joules, cost.seconds) if fit and cost.seconds else None,
             tuple(self.claims),
             self.disturbance,
+            self.remarks,
             self.not_measured,
         )
 

@@ -110,8 +110,11 @@ def test_a_skipped_gate_fails_where_all_is_required(project: pytest.Pytester) ->
     (project.path / "tests" / "test_here.py").write_text(
         "import pytest\npytest.skip('no torch', allow_module_level=True)\n"
     )
+    nothing = project.runpytest("--energy-require-all")
+    (project.path / "tests" / "test_plain.py").write_text("def test_plain(): pass\n")
     result = project.runpytest("--energy-require-all", "--energy-json=run.json")
 
+    assert nothing.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert _not_measured(project) == ["a/here", "a/gone"]
     result.stdout.fnmatch_lines(
