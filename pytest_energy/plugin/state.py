@@ -51,6 +51,7 @@ class EnergyPlugin:
         self._written: Sequence[tuple[Path, str]] = ()
         self._errors: list[str] = []
         self._undone: str | None = None
+        self._running: str | None = None
         self._selection = Selection(config)
         config.pluginmanager.register(self._selection)
 
@@ -77,6 +78,7 @@ class EnergyPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of what an earlier attempt at the test reported."""
+        self._running = item.nodeid
         if self._session is not None:
             from pytest_energy.plugin.outcome import begin
 
@@ -108,6 +110,8 @@ class EnergyPlugin:
             from pytest_energy.plugin.outcome import reported
 
             reported(self._session, item, report)
+        if report.when == "teardown":
+            self._running = None
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -157,6 +161,9 @@ class EnergyPlugin:
         from pytest_energy.metering.cpu_load import disturbance
 
         energy.progress.clear()
+        if self._running is not None:  # an interrupt came before it could fail
+            energy.store.discard(self._running)
+            energy.results.discard(self._running)
         energy.results.disturbance = energy.results.disturbance or disturbance(self._cpu_use)
         output = getattr(self._config, "workeroutput", None)
         if energy.bad_input is not None:

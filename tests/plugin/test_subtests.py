@@ -195,3 +195,25 @@ def test_a_failed_subtest_of_unittest_keeps_its_reason_and_a_claim_is_not_judged
     assert (document["verdicts"], document["claims"]) == ([], [])
     assert result.parseoutcomes()["skipped"] == 1
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_nothing_is_recorded_of_a_test_that_was_interrupted(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        from gated import Run
+
+        def test_mine(energy_gate):
+            energy_gate.joules_per_token(Run("a/b"))
+            raise KeyboardInterrupt
+        """
+    )
+
+    result = pytester.runpytest(
+        "--energy-update=new", "--energy-tokens=1000", "--energy-json=run.json"
+    )
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert not (pytester.path / "baselines").exists()
+    assert _records(pytester) == [("a/b", "invalid")]
