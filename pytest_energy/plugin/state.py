@@ -181,9 +181,9 @@ class EnergyPlugin:
                 "partial": self._selection.partial,
             }
             return
-        if self._selection.is_whole(session) and not compares(self._config):
+        if not compares(self._config):
             with self._noting():
-                self._look_for_what_is_stored(energy)
+                self._look_for_what_is_stored(energy, whole=self._selection.is_whole(session))
         self._write(energy)
         # A run of which nothing could be collected, or that ran no test, has its own exit status.
         if self._errors and session.exitstatus in _SUCCESSES:
@@ -260,13 +260,19 @@ class EnergyPlugin:
             self._origin = origin(config.rootpath)
         return session
 
-    def _look_for_what_is_stored(self, session: EnergySession) -> None:
-        """Note what the hardware's file has and the run did not measure."""
+    def _look_for_what_is_stored(self, session: EnergySession, *, whole: bool) -> None:
+        """Note what the hardware's file has and a run of the whole suite did not measure."""
         from pytest_energy.baselines import baseline_path
         from pytest_energy.baselines.reading import read
         from pytest_energy.checks.unmeasured import not_measured
 
         results = session.results
+        if not whole:
+            if self._settings.require_all:
+                results.remarks += (
+                    "`--energy-require-all` was not looked at, since only a part of the suite ran",
+                )
+            return
         # By its key: under xdist the workers have opened the meter, and this process has not.
         path = baseline_path(self._settings.baselines, str(results.hardware.get("key", "")))
         stored = read(path) if path.is_file() else None

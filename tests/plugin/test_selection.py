@@ -79,6 +79,7 @@ def test_a_part_of_the_suite_lists_nothing_and_fails_nothing(
     result = project.runpytest("--energy-require-all", "--energy-json=run.json", *arguments)
 
     assert _not_measured(project) == (["a/gone"] if whole else [])
+    assert ("only a part of the suite ran" in result.stdout.str()) != whole
     assert result.ret == (pytest.ExitCode.TESTS_FAILED if whole else pytest.ExitCode.OK)
 
 

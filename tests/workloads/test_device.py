@@ -127,7 +127,9 @@ class cuda:
 def test_finetune_refuses_before_anything_is_loaded(
     pytester: pytest.Pytester, spending: Path, sees: bool, metered: str
 ) -> None:
-    (spending / "torch.py").write_text(FAKE.format(sees))
+    (spending / "torch").mkdir()
+    (spending / "torch" / "__init__.py").write_text(FAKE.format(sees))
+    (spending / "torch" / "version.py").write_text("")
     meter = spending / "spending.py"
     meter.write_text(meter.read_text().replace('"gpu:0"', metered))
     pytester.makepyfile(
