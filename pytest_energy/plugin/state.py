@@ -22,13 +22,7 @@ from pytest_energy.plugin.marker import (
     is_metered,
     is_metered_whole,
 )
-from pytest_energy.plugin.options import (
-    NEEDS_GATES,
-    compares,
-    figures_asked_for,
-    gates_asked_for,
-    uses_xdist,
-)
+from pytest_energy.plugin.options import compares, figures_asked_for, uses_xdist
 from pytest_energy.plugin.selection import Selection
 
 if TYPE_CHECKING:
@@ -181,15 +175,19 @@ class EnergyPlugin:
                 "partial": self._selection.partial,
             }
             return
+        from pytest_energy.plugin.undone import left_undone, look_for_what_is_stored
+
         if not compares(self._config):
+            whole = self._selection.is_whole(session)
             with self._noting():
-                self._look_for_what_is_stored(energy, whole=self._selection.is_whole(session))
+                look_for_what_is_stored(energy.results, self._settings, whole=whole)
         self._write(energy)
         # A run of which nothing could be collected, or that ran no test, has its own exit status.
         if self._errors and session.exitstatus in _SUCCESSES:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if session.exitstatus in _SUCCESSES:
-            self._undone = self._left_undone(energy.results.as_record())
+            record = energy.results.as_record()
+            self._undone = left_undone(record, self._settings, self._config)
         if self._undone is not None and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -260,24 +258,6 @@ class EnergyPlugin:
             self._origin = origin(config.rootpath)
         return session
 
-    def _look_for_what_is_stored(self, session: EnergySession, *, whole: bool) -> None:
-        """Note what the hardware's file has and a run of the whole suite did not measure."""
-        from pytest_energy.baselines import baseline_path
-        from pytest_energy.baselines.reading import read
-        from pytest_energy.checks.unmeasured import not_measured
-
-        results = session.results
-        if not whole:
-            if self._settings.require_all:
-                results.remarks += (
-                    "`--energy-require-all` was not looked at, since only a part of the suite ran",
-                )
-            return
-        # By its key: under xdist the workers have opened the meter, and this process has not.
-        path = baseline_path(self._settings.baselines, str(results.hardware.get("key", "")))
-        stored = read(path) if path.is_file() else None
-        results.not_measured = not_measured(stored, results.verdicts)
-
     def _write(self, session: EnergySession) -> None:
         """Write baselines, history and reports; if one fails, the others are written."""
         from pytest_energy.reports import write_reports
@@ -308,25 +288,6 @@ class EnergyPlugin:
 
         document = as_document(record, settings.region)
         append(settings.history, document, self._origin, spare=_cache(self._config) / "unsent")
-
-    def _left_undone(self, record: RunRecord) -> str | None:
-        """What the run was asked for and did not do, so that it is no success."""
-        if record.not_measured and self._settings.require_all:
-            missing = ", ".join(f"`{one.id}`" for one in record.not_measured)
-            return (
-                f"not all was measured that is stored, which is no success under "
-                f"`--energy-require-all`: {missing}; run their tests, or remove what is gone from "
-                "the baseline file"
-            )
-        if not record.figures and self._settings.hw != "auto":
-            return "nothing was metered, which is no success where a hardware is named"
-        if all(verdict.metric == "joules" for verdict in record.verdicts):
-            for name in gates_asked_for(self._config):
-                return (
-                    f"nothing was {NEEDS_GATES[name]}, which is no success under "
-                    f"`--energy-{name}`: no test that ran has an `energy_gate`"
-                )
-        return None
 
     def _show(self, record: RunRecord, reporter: pytest.TerminalReporter) -> None:
         from pytest_energy.reports import annotation_lines, terminal
