@@ -240,16 +240,18 @@ def _runs_of(
                     "max_tokens_per_batch": session.budget.max_tokens_per_batch,
                     **changes,
                 }
+                several = step is None and not changes.keys().isdisjoint(("processes", "nodes"))
+                if several:
+                    session.require_own_meter()
+                else:
+                    device = changes.get("device") or default_device()
+                    # A step of one's own may take its batches from the CPU to anywhere.
+                    if step is None or device != "cpu":
+                        require_metered(f"{task}/{model}", device, session.meter.devices)
                 run: Any
                 if step is not None:
                     run = drive(step, task, model, **settings)
                 else:
-                    several = "processes" in changes or "nodes" in changes
-                    if several:
-                        session.require_own_meter()
-                    else:
-                        device = changes.get("device") or default_device()
-                        require_metered(f"{task}/{model}", device, session.meter.devices)
                     start = groups.prepare if several else prepare
                     run = start(task, model, **{"models": session.settings.models, **settings})
             endings.callback(run.close)

@@ -143,9 +143,23 @@ def test_finetune_refuses_before_anything_is_loaded(
         """
     )
 
+    if sees:  # its batches are on the GPU
+        pytester.makepyfile(
+            test_step="""
+            import pytest
+
+            @pytest.fixture
+            def energy_workload():
+                return len
+
+            def test_step(finetune):
+                finetune("sst2")
+            """
+        )
+
     result = pytester.runpytest_subprocess("--energy-json=run.json")
 
-    result.assert_outcomes(failed=1, passed=1)
+    result.assert_outcomes(failed=1 + sees, passed=1)
     where = "cuda" if sees else "the CPU"
     result.stdout.fnmatch_lines([f"*`sst2/bert-base-uncased` computes on *{where}*"])
     result.stdout.no_fnmatch_line("*Traceback*")
