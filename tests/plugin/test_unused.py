@@ -14,17 +14,20 @@ TEST = """
     import time
     import pytest
 
+    def work():
+        until = time.monotonic() + 0.3
+        while WORKING and time.monotonic() < until:
+            pass
+        time.sleep(max(0.0, until - time.monotonic()))
+
     @pytest.mark.parametrize("n", [1, 2])
     def test_mine(energy, n):
         with energy.window("train"):
-            until = time.monotonic() + 0.3
-            while WORKING and time.monotonic() < until:
-                pass
-            time.sleep(max(0.0, until - time.monotonic()))
+            work()
 
     @pytest.mark.energy(max_joules=1000)
     def test_limited():
-        time.sleep(0.2)
+        work()
 """
 
 RESTING = sim.SimulatedGpu("constant 60", 0.02)
