@@ -5,6 +5,8 @@ Each names the thing in backticks, what is wrong and what to do.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -33,6 +35,18 @@ class DataError(EnergyError):
 
 class SkippedInHeadError(EnergyError):
     """The head skips the test; nothing is left to compare."""
+
+
+class EnergyWarning(UserWarning):
+    """Something that a person should know of what was measured, and that ends nothing."""
+
+
+def warn(text: str) -> None:
+    """Warn of something; if warnings are errors here, print it: what only informs ends no run."""
+    try:
+        warnings.warn(text, EnergyWarning, stacklevel=3)
+    except EnergyWarning:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def check_choice(what: str, value: object, allowed: Iterable[str]) -> None:

@@ -26,7 +26,8 @@ from pytest_energy.meters.protocol import (
     no_update,
 )
 from pytest_energy.outcomes import Method
-from pytest_energy.units import ratio
+from pytest_energy.text import one_line
+from pytest_energy.units import quantity_with_uncertainty, ratio
 
 MOST_WATTS_OF_MANY = 100_000.0
 """More than what is behind one domain draws that is no card, processor or memory: a rack."""
@@ -59,7 +60,7 @@ class Window:
     steps: int = 0
     loss: float | None = None
     notes: Mapping[str, float] = field(default_factory=dict)
-    power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict)
+    power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict, repr=False)
     """Power (W) over the window where the meter samples it, else empty; nothing is gated on it."""
 
     @property
@@ -118,12 +119,14 @@ class OpenWindow:
         self._synchronize = synchronize or _synchronize_cuda
         self._span: Span | None = None
         self._failure = ""
+        self._raised = ""
         self._record: Window | None = None
         self._power: Callable[[], Mapping[str, PowerTrace]] | None = None
         self._tokens = self._real_tokens = 0
 
     def __enter__(self) -> OpenWindow:
         self._record = self._span = self._power = None
+        self._raised = ""
         self._synchronize()
         self._unix_seconds = real_time.unix_seconds()
         try:
@@ -135,6 +138,8 @@ class OpenWindow:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is not None:
+            name = getattr(kind, "__name__", str(kind))
+            self._raised = one_line(f"{name}: {error}" if str(error) else name)
             return
         self._synchronize()
         ended = real_time.monotonic()
@@ -201,7 +206,20 @@ class OpenWindow:
             )
         return getattr(finished, name)
 
+    def __repr__(self) -> str:
+        done = self._record
+        if done is None:
+            state = f"its block raised {self._raised}" if self._raised else "not ended"
+            return f"<window `{self._name}`: {state}>"
+        joules = quantity_with_uncertainty(done.joules, done.uncertainty_joules, "J")
+        invalid = f"; invalid: {done.invalid_reason}" if done.invalid_reason else ""
+        return f"<window `{self._name}`: {joules} in {done.seconds:.3g} s{invalid}>"
+
     def _finished(self) -> Window:
+        if self._record is None and self._raised:
+            raise EnergyError(
+                f"window `{self._name}` has no figures, because its block raised {self._raised}"
+            )
         if self._record is None:
             raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
         return self._record

@@ -10,11 +10,11 @@ from typing import Protocol
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering import window
+from pytest_energy.metering import Window, window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter
-from pytest_energy.meters.protocol import IMPLAUSIBLE, TOO_SHORT
+from pytest_energy.meters.protocol import IMPLAUSIBLE, TOO_SHORT, Device
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class DeviceSession:
     ) -> None:
         self.cost = RunCost()
         self.idle_watts: float | None = None
+        self._idle: Window | None = None
         self._meter_name, self._listener = meter, listener
         self._asked, self._known = asked, known
         self._lock_timeout_seconds, self._idle_seconds = lock_timeout_seconds, idle_seconds
@@ -132,6 +133,25 @@ class DeviceSession:
                 self._depth -= 1
                 self.cost += self._spent_since(before, real_time.monotonic() - started)
 
+    def unused_in(self, done: Window) -> tuple[Device, ...]:
+        """The GPUs that a window of now metered while they rested, and no process of ours computed.
+
+        Both must be known: idle power was measured, and the meter tells who computes.
+        """
+        idle, unused = self._idle, getattr(self.meter, "unused", None)
+        if idle is None or unused is None or not done.valid:
+            return ()
+        resting = [
+            device
+            for device in self.meter.devices
+            if _watts(done, device) <= RESTING * _watts(idle, device)
+        ]
+        try:
+            domains = unused() if resting else ()
+        except EnergyError:
+            return ()
+        return tuple(device for device in resting if device.domain in domains)
+
     def close(self) -> None:
         """Close the meter if it was opened; a second call does nothing."""
         meter = self.__dict__.pop("meter", None)
@@ -143,7 +163,8 @@ class DeviceSession:
         seconds, self._idle_seconds = self._idle_seconds, 0.0
         if seconds and self.meter.method != "modelled":
             try:
-                self.idle_watts = idle_watts(self.meter, seconds)
+                self._idle = idle_window(self.meter, seconds)
+                self.idle_watts = self._idle.mean_watts
             except EnergyError as error:
                 self._listener.note(str(error))
 
@@ -160,8 +181,21 @@ class DeviceSession:
         return RunCost(after - before, seconds)
 
 
+RESTING = 1.1
+"""Times its idle power up to which a device is taken to rest."""
+
+
+def _watts(window: Window, device: Device) -> float:
+    return window.joules_by_domain.get(device.domain, 0.0) / max(window.seconds, 1e-9)
+
+
 def idle_watts(meter: Meter, seconds: float) -> float:
-    """Mean power (W) of a metered stretch in which this process does nothing.
+    """Mean power (W) of a metered stretch in which this process does nothing."""
+    return idle_window(meter, seconds).mean_watts
+
+
+def idle_window(meter: Meter, seconds: float) -> Window:
+    """A metered stretch in which this process does nothing.
 
     A meter that shows no joules in it is at 0 W. Raises `EnergyError` if it was disturbed.
     """
@@ -172,5 +206,5 @@ def idle_watts(meter: Meter, seconds: float) -> float:
     nothing = record.joules == 0 and (reason or "").startswith(IMPLAUSIBLE)
     # So small a power may be known coarsely only, which is known well enough to be taken off.
     if reason is None or nothing or reason.startswith(TOO_SHORT):
-        return record.mean_watts
+        return record
     raise EnergyError(f"idle power is not known: {reason}")

@@ -52,10 +52,20 @@ class ProcessTree:
         if not strangers or not self._has_own_pid_namespace():
             return tuple(strangers)
         here = psutil.pids()
-        ours = [pid for pid in here if pid == self._own or self._is_descendant(pid)]
         nameless = [pid for pid in strangers if pid not in here]
-        excused = nameless[: sum(map(_uses_cuda, ours))]
+        excused = nameless[: self.cuda_users()]
         return tuple(pid for pid in strangers if pid not in excused)
+
+    def has_any(self, pids: Iterable[int]) -> bool:
+        """Whether one of the processes is ours."""
+        return any(pid in self._ours or self._is_descendant(pid) for pid in pids)
+
+    def cuda_users(self) -> int:
+        """How many processes of ours use CUDA, by whatever ids a driver lists them."""
+        import psutil
+
+        ours = [pid for pid in psutil.pids() if pid == self._own or self._is_descendant(pid)]
+        return sum(map(_uses_cuda, ours))
 
     def _is_descendant(self, pid: int) -> bool:
         if self._root not in _ancestors(pid):

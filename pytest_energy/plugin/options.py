@@ -157,6 +157,11 @@ OPTIONS = (
         "joules, or against a local baseline",
     ),
     Option(
+        "require-all", None, _text, False,
+        "a run of the whole suite fails if it does not measure all that is stored for this "
+        "hardware",
+    ),
+    Option(
         "region", "ISO3", _text, None,
         "country whose grid turns joules into gCO2e (default: the world's mean)",
     ),
@@ -260,7 +265,8 @@ def gates_asked_for(config: pytest.Config) -> list[str]:
 
 def figures_asked_for(config: pytest.Config) -> bool:
     """Whether the command line asks for what a run without a metered test cannot give."""
-    return config.getoption("energy_hw") not in (None, "auto") or bool(gates_asked_for(config))
+    named = (config.getoption("energy_hw") or "").strip() not in ("", "auto")
+    return named or bool(gates_asked_for(config))
 
 
 def compares(config: pytest.Config) -> bool:
@@ -281,7 +287,8 @@ def options_page() -> str:
             "",
             "Each option can also be set in pytest's ini file, by the name in the second column.",
             "The command line wins. A switch that the ini file turns on is turned off with",
-            "`--no-energy-…`.",
+            "`--no-energy-…`, and an option that takes a value with an empty one",
+            "(`--energy-history=`).",
             "Paths on the command line start from the current folder, those of the ini file from",
             "pytest's root.",
             "",
@@ -298,12 +305,19 @@ def _value(option: Option, config: pytest.Config) -> Any:
     given: Any = config.getoption(option.ini)
     folder = config.invocation_params.dir
     if given is None:
-        given, folder = config.getini(option.ini), config.rootpath
+        given, folder = _from_ini(option, config), config.rootpath
     if option.metavar is None:
         return bool(given)
     if given is None or not str(given).strip():
         return option.default
     return option.parse(Given(option.flag, str(given), folder))
+
+
+def _from_ini(option: Option, config: pytest.Config) -> Any:
+    try:
+        return config.getini(option.ini)
+    except (ValueError, TypeError, pytest.UsageError) as error:  # the text names no option
+        raise pytest.UsageError(f"`{option.ini}` in the ini file: {error}") from None
 
 
 def _check_update(config: pytest.Config, settings: Settings) -> None:

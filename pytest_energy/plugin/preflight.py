@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.baselines import baseline_path
+from pytest_energy.baselines.reading import read
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.metering.cpu_load import require_quiet_cpu
@@ -35,7 +36,9 @@ def _check_hardware(session: EnergySession) -> None:
     path = baseline_path(session.settings.baselines, asked)
     names = ", ".join(f"`{name}`" for name in found.names)
     files = sorted(p.stem for p in session.settings.baselines.glob("*.toml"))
-    file = "" if path.is_file() else f"has no baseline file `{path}` and "
+    file = f"has no baseline file `{path}` and "
+    if path.is_file():
+        file = f"(`match` of `{path}`: {', '.join(read(path).match) or 'none'}) "
     known = f"; there are baselines for {', '.join(files)}" if files else ""
     raise EnergyError(
         f"`--energy-hw={asked}` {file}is not this machine, which is `{found.key}` ({names}); "

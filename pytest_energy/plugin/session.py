@@ -75,6 +75,7 @@ class EnergySession:
         self._windows_open = 0
         self._measuring: list[Window] = []
         self._budget = budget
+        self._remarked = False
         self._owned: list[Callable[[], None]] = [self.device.close]
 
     @property
@@ -167,6 +168,19 @@ class EnergySession:
             on_begin=self.progress.begin,
             on_window=self._show,
             on_output=partial(item.add_report_section, "call"),
+        )
+
+    def look_at(self, done: Window) -> None:
+        """Remark once on GPUs that a window metered and on which nothing of this run computed."""
+        unused = () if self._remarked else self.device.unused_in(done)
+        if not unused:
+            return
+        self._remarked = True
+        names = ", ".join(f"`{device.domain}` ({device.name})" for device in unused)
+        self.results.remarks += (
+            f"{names} drew no more than when idle in `{done.name}`, and no process of this run "
+            "computed there: joules of it are not the work's; meter what computes, by "
+            "`CUDA_VISIBLE_DEVICES` or `--energy-meter`",
         )
 
     def close_later(self, close: Callable[[], None]) -> None:

@@ -13,15 +13,17 @@ import pytest
 
 from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError, informing
-from pytest_energy.plugin.fixtures import SESSION, asked_by, is_marked, is_metered
-from pytest_energy.plugin.options import (
-    NEEDS_GATES,
-    compares,
-    figures_asked_for,
-    gates_asked_for,
-    uses_xdist,
+from pytest_energy.plugin.fixtures import SESSION
+from pytest_energy.plugin.marker import (
+    asked_by,
+    is_gated,
+    is_marked,
+    is_metered,
+    is_metered_whole,
 )
+from pytest_energy.plugin.options import compares, figures_asked_for, uses_xdist
 from pytest_energy.plugin.records import RunRecords, why_stopped
+from pytest_energy.plugin.selection import Selection
 
 if TYPE_CHECKING:
     from pytest_energy.metering.cpu_load import CpuUse
@@ -38,6 +40,9 @@ class EnergyPlugin:
         self._records = RunRecords(config, settings, _cache(config))
         self._record: RunRecord | None = None
         self._undone: str | None = None
+        self._running: str | None = None
+        self._selection = Selection(config)
+        config.pluginmanager.register(self._selection)
 
     @property
     def _session(self) -> EnergySession | None:
@@ -54,13 +59,15 @@ class EnergyPlugin:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the session if a test needs it, and find bad input before energy is spent."""
         metered = [item for item in session.items if is_metered(item)]
-        wanted = metered or figures_asked_for(self._config)
+        all_stored = self._settings.require_all and self._selection.is_whole(session)
+        wanted = metered or figures_asked_for(self._config) or all_stored
         if wanted and not self._config.option.collectonly:
             self.begin(metered)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of what an earlier attempt at the test reported."""
+        self._running = item.nodeid
         if self._session is not None:
             from pytest_energy.plugin.outcome import begin
 
@@ -68,37 +75,37 @@ class EnergyPlugin:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fail a test whose verdict stands; else meter one that has a limit."""
+        """Fail a test whose verdict stands; else meter one that is marked for it."""
         if self._session is not None:
             from pytest_energy.plugin.outcome import fail_again
 
             fail_again(item)
-        limited = is_marked(item) and not getattr(item, "compared", False)
-        limit = asked_by(item).max_joules if limited else None
-        if limit is None:
+        marked = is_marked(item) and not getattr(item, "compared", False)
+        limit = asked_by(item).max_joules if marked else None
+        if limit is None and not is_metered_whole(item):
             return (yield)
-        from pytest_energy.plugin.outcome import limited_to
+        from pytest_energy.plugin.outcome import metered_whole
 
-        with limited_to(limit, item):
+        with metered_whole(item, limit):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Take back what a test recorded that failed afterwards, and count it as done."""
+        """Take back what a test recorded that fails, and count it as done."""
         report = yield
         session = self._session
         if session is not None:
-            if report.failed:
-                session.store.discard(item.nodeid)
-                session.results.discard(item.nodeid)
-            if is_metered(item):
-                session.progress.reported(report.when, skipped=report.skipped)
+            from pytest_energy.plugin.outcome import reported
+
+            reported(session, item, report)
             if report.when == "teardown" and self._records.is_worker:
                 vars(report)[SENT] = self._records.to_send(session, item.nodeid)
             elif report.when == "teardown" and is_metered(item):
                 self._records.came(session)
+        if report.when == "teardown":
+            self._running = None
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -155,6 +162,7 @@ class EnergyPlugin:
         else:
             self._records.receive_all(session, node.gateway.id, payload["results"])
             session.store.merge(payload["store"])
+            self._selection.partial |= payload["partial"]
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -165,6 +173,9 @@ class EnergyPlugin:
         from pytest_energy.metering.cpu_load import disturbance
 
         energy.progress.clear()
+        if self._running is not None:  # an interrupt came before it could fail
+            energy.store.discard(self._running)
+            energy.results.discard(self._running)
         with informing("what else used the CPU", energy.progress.note):
             energy.results.disturbance = energy.results.disturbance or disturbance(self._cpu_use)
         output = getattr(self._config, "workeroutput", None)
@@ -180,16 +191,23 @@ class EnergyPlugin:
             output["energy"] = {
                 "results": energy.results.as_payload(),
                 "store": energy.store.as_payload(),
+                "partial": self._selection.partial,
             }
             return
+        from pytest_energy.plugin.undone import left_undone, look_for_what_is_stored
+
+        if not compares(self._config):
+            whole = self._selection.is_whole(session)
+            with informing("what is stored", self._records.errors.append):
+                look_for_what_is_stored(energy.results, self._settings, whole=whole)
         self._record = self._records.finish(energy, session)
         # A run of which nothing could be collected, or that ran no test, has its own exit status.
         if self._records.errors and session.exitstatus in _SUCCESSES:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if session.exitstatus == 0:
-            self._undone = self._left_undone(self._record)
-            if self._undone is not None:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if session.exitstatus in _SUCCESSES:
+            self._undone = left_undone(self._record, self._settings, self._config)
+        if self._undone is not None and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts, what the run cost, and the next command."""
@@ -204,7 +222,7 @@ class EnergyPlugin:
         record = self._record or session.results.as_record()
         lines = [f"ERROR: {error}" for error in self._records.errors]
         lines += [self._undone] if self._undone is not None else []
-        shown = record.figures or record.interrupted is not None
+        shown = record.figures or record.not_measured or record.interrupted is not None
         if lines or shown:
             reporter.section("energy")
         for line in lines:
@@ -227,8 +245,7 @@ class EnergyPlugin:
 
         end_in_order_on_signals(self._config)
         session = self._opened()
-        gated = ("energy_gate" in getattr(item, "fixturenames", ()) for item in metered)
-        session.error_budget = ErrorBudget(sum(gated))
+        session.error_budget = ErrorBudget(sum(map(is_gated, metered)))
         session.progress.expect(len(metered))
         self._records.expect(item.nodeid for item in metered)
         try:
@@ -264,18 +281,6 @@ class EnergyPlugin:
         config.stash[SESSION] = session
         self._records.open()
         return session
-
-    def _left_undone(self, record: RunRecord) -> str | None:
-        """What the run was asked for and did not do, so that it is no success."""
-        if not record.figures and self._settings.hw != "auto":
-            return "nothing was metered, which is no success where a hardware is named"
-        if all(verdict.metric == "joules" for verdict in record.verdicts):
-            for name in gates_asked_for(self._config):
-                return (
-                    f"nothing was {NEEDS_GATES[name]}, which is no success under "
-                    f"`--energy-{name}`: no test that ran has an `energy_gate`"
-                )
-        return None
 
     def _show(self, record: RunRecord, reporter: pytest.TerminalReporter) -> None:
         from pytest_energy.reports import annotation_lines, terminal

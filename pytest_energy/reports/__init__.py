@@ -39,7 +39,7 @@ def write_reports(
     page = partial(_page, record, cost, settings)
     write("html", settings.html, lambda at: write_atomically(at, page()))
     summary = environ.get("GITHUB_STEP_SUMMARY")
-    if summary and (record.figures or record.interrupted):
+    if summary and (record.figures or record.not_measured or record.interrupted):
         # Nobody asked for it, and the terminal says the same: no reason to fail a run.
         with informing("the summary"):
             room = github.room_in(Path(summary))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import MOVED
-from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results import NotMeasured, RunRecord, VerdictRecord
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.text import one_line
 from pytest_energy.units import difference, duration, quantity, quantity_with_uncertainty
@@ -48,7 +48,7 @@ LOOKS = {
 """Outcomes of verdicts and claims, the worst first."""
 
 
-def name(figure: VerdictRecord | Series) -> str:
+def name(figure: VerdictRecord | Series | NotMeasured) -> str:
     """What the row of a verdict, or of a figure over time, is called."""
     return f"{figure.id} savings" if figure.metric == "savings" else figure.id
 
@@ -160,9 +160,26 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
 
 def warnings(record: RunRecord) -> list[str]:
     """What a person should know beside the verdicts, each once."""
-    found = [verdict.warning for verdict in record.verdicts]
-    said = (interruption(record), *found, record.disturbance, *record.remarks)
-    return list(dict.fromkeys(text for text in said if text))
+    found = [interruption(record), *(verdict.warning for verdict in record.verdicts)]
+    found += [record.disturbance, *record.remarks, *not_measured(record)]
+    return list(dict.fromkeys(text for text in found if text))
+
+
+MOST_NAMED = 10
+"""Figures that one sentence names; the JSON has them all."""
+
+
+def not_measured(record: RunRecord) -> list[str]:
+    """What is stored for this hardware and was not measured, in a sentence or several."""
+    gone = [f"`{name(one)}`" for one in record.not_measured if one.renamed is None]
+    more = f" and {len(gone) - MOST_NAMED} more" if len(gone) > MOST_NAMED else ""
+    lines = [f"stored and not measured: {', '.join(gone[:MOST_NAMED])}{more}"] if gone else []
+    return lines + [
+        f"`{name(one)}` is stored and not measured; `{one.renamed}` is measured and not stored: "
+        "renamed?"
+        for one in record.not_measured
+        if one.renamed is not None
+    ]
 
 
 def modelled(record: RunRecord) -> bool:

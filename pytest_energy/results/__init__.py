@@ -118,14 +118,26 @@ def measured(nodeid: str, window: Window) -> VerdictRecord:
 
 
 @dataclass(frozen=True)
+class NotMeasured:
+    """A stored figure that a run of the whole suite did not measure.
+
+    `renamed` is the id of one that was measured and is not stored, and may be the same.
+    """
+
+    metric: str
+    id: str
+    renamed: str | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """All that one session reports; `hardware` is empty if nothing was metered.
 
     `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
     hardware's calibration. Either is None if it is not known. `disturbance` says who else used
-    the CPU that was metered, if somebody did; `remarks` are what the meter says of its figures.
+    the CPU that was metered, if somebody did; `remarks` are what to know of what was metered.
     `interrupted` says why the run has not come to its end, if it has not; `unfinished` are the
-    tests that were to measure something then.
+    tests that were to measure something then. `not_measured` is empty if only a part was run.
     """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
@@ -139,6 +151,7 @@ class RunRecord:
     interrupted: str | None = None
     unfinished: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    not_measured: tuple[NotMeasured, ...] = ()
 
     @property
     def figures(self) -> int:

@@ -79,6 +79,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
         "environment": dict(record.environment),
         "verdicts": as_json(record.verdicts),
         "claims": as_json(record.claims),
+        "not_measured": as_json(record.not_measured),
         "run": {
             "joules": record.cost.joules,
             "gco2e": cost.grams,

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_energy.baselines.calibration import Calibration
 from pytest_energy.metering.device_session import DeviceSession, RunCost
-from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results import NotMeasured, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import as_json, from_json
 
@@ -26,6 +26,7 @@ class RunResults:
     calibration: Calibration | None = None
     disturbance: str | None = None
     remarks: tuple[str, ...] = ()
+    not_measured: tuple[NotMeasured, ...] = ()
 
     def of(self, test: str) -> tuple[VerdictRecord, ...]:
         """The verdicts of a test so far, in their order."""
@@ -110,6 +111,7 @@ class RunResults:
             interrupted,
             tuple(unfinished),
             self.remarks,
+            self.not_measured,
         )
 
 

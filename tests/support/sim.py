@@ -19,6 +19,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+FINETUNE = """
+import pytest
+from pytest_energy import prepare
+
+
+@pytest.fixture
+def finetune(energy_session):
+    def make(task, model="bert-base-uncased", **changes):
+        settings = {
+            "data": energy_session.data,
+            "meter": energy_session.meter,
+            "tokens_per_window": energy_session.budget.tokens,
+            "max_tokens_per_batch": energy_session.budget.max_tokens_per_batch,
+        }
+        return prepare(task, model, **{**settings, **changes})
+
+    return make
+"""
+"""For a project's conftest: train on the CPU, in whose stead a simulated card is metered."""
+
 SOURCE = Path(__file__).parents[1] / "nvml_sim" / "nvml_sim.c"
 LIBRARY = "libnvidia-ml.so.1"
 

@@ -181,6 +181,11 @@ class NvmlMeter:
         self.monitor.look()
         return Conditions(self.monitor.faults_since(now), self.monitor.notes())
 
+    def unused(self) -> tuple[str, ...]:
+        """Domains of the GPUs on which no process of ours computes now, if that can be told."""
+        self._check_open()
+        return self.monitor.unused()
+
     def begin(self) -> NvmlSpan:
         """Begin a window on the counters' next tick."""
         self._check_open()

@@ -125,6 +125,14 @@ class Monitor:
             latest = takewhile(lambda look: look.seconds >= start, reversed(self._looks[domain]))
             return [look for look in latest if look.seconds <= end][::-1]
 
+    def unused(self) -> tuple[str, ...]:
+        """Domains of the cards on which no process of ours computes now, if that can be told."""
+        listed = {card.domain: card.processes() for card in self._cards}
+        used = {domain for domain, pids in listed.items() if self._tree.has_any(pids or ())}
+        # A driver that lists other ids than ours, or none, may hide us.
+        hidden = None in listed.values() or (not used and self._tree.cuda_users() > 0)
+        return () if hidden else tuple(domain for domain in listed if domain not in used)
+
     def notes(self) -> dict[str, float]:
         """Temperatures and clocks as they were at the last looks, by name with unit."""
         with self._lock:
