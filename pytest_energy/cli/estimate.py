@@ -7,7 +7,7 @@ import math
 
 from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.reading import read
-from pytest_energy.cli import add_baselines_option
+from pytest_energy.cli import add_baselines_option, describe
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
@@ -28,6 +28,12 @@ _NO_GRID = "install `codecarbon` for gCO2e"
 
 def add_estimate(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
+    describe(
+        parser,
+        "Estimate what full fine-tuning runs cost on a hardware with a baseline: kWh, gCO2e, hours "
+        "and money.",
+        "pytest-energy estimate sst2 --hw h200 --region DEU --price 0.30",
+    )
     parser.add_argument("task", metavar="TASK", help="a task such as `sst2`, or `all`")
     parser.add_argument("--hw", metavar="KEY", required=True, help="hardware with a baseline")
     parser.add_argument("--model", default="bert-base-uncased", help="(bert-base-uncased)")

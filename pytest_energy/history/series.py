@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +13,12 @@ from sys import intern
 from pytest_energy.baselines import Baseline, Entry, baseline_path
 from pytest_energy.baselines.reading import read
 from pytest_energy.checks.policy import stored_levels
-from pytest_energy.history.record import Measurement, in_utc
+from pytest_energy.history.measurement import (
+    Measurement,
+    environment_of,
+    first_in_place,
+    in_utc,
+)
 from pytest_energy.history.sessions import Warn, read_measurements
 from pytest_energy.history.store import open_store
 
@@ -78,31 +82,34 @@ class _Gathered:
     points: list[Point] = field(default_factory=list)
 
 
-def collect(measurements: Iterable[Measurement]) -> list[Series]:
+def collect(measurements: Iterable[Measurement], warn: Warn = lambda _: None) -> list[Series]:
     """The series of all measurements, oldest session first; of each figure the newest work alone.
 
     A card that begins where another has ended continues its series, so that a change of cards is
-    seen; cards that are in use at the same time have a series each.
+    seen; cards that are in use at the same time have a series each. Sessions that are dated far
+    before the others are left out, and `warn` is told.
     """
-    environment_of: Callable[[str], Mapping[str, str]] = cache(json.loads)
+    dates: defaultdict[str, dict[str, str]] = defaultdict(dict)
     gathered: dict[tuple[object, ...], _Gathered] = {}
     for one in measurements:
         key = (one.hardware, one.metric, one.id, one.workload, one.tokens)
         entry = gathered.setdefault(key, _Gathered(one))
         if entry.session == one.session:
             continue  # a session counts once, however many of its tests measured the same
-        entry.session = one.session
-        entry.points.append(_point(one, environment_of))
+        entry.session = dates[one.hardware][one.date] = one.session
+        entry.points.append(_point(one))
         if one.date >= entry.latest.date:
             entry.latest = one
+    first = {key: first_in_place(key, seen, warn) for key, seen in dates.items()}
     found: list[Series] = []
     for entry in _newest_work(gathered.values()):
-        for chain in _chains(entry.points):
+        points = [point for point in entry.points if point.date >= first[entry.latest.hardware]]
+        for chain in _chains(points):
             found += _series(entry.latest, chain)
     return sorted(found, key=lambda one: (one.hardware, one.id, one.metric, one.device or ""))
 
 
-def _point(measurement: Measurement, environment_of: Callable[[str], Mapping[str, str]]) -> Point:
+def _point(measurement: Measurement) -> Point:
     # Texts and environments repeat in every session: one object does for all that are equal.
     return Point(
         date=measurement.date,
@@ -215,7 +222,7 @@ def read_series(
     files that are no records. Raises `EnergyError` for what cannot be opened.
     """
     measurements = read_measurements(open_store(url), warn, hardware)
-    found = collect(one for one in measurements if branch in (None, one.branch))
+    found = collect((one for one in measurements if branch in (None, one.branch)), warn)
     for one in with_baselines(found, baselines) if baselines else found:
         kept = begun(one, max(since, one.since or "")) if since else one
         if kept.points:

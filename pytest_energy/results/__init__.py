@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_energy.documents import Count, named
 from pytest_energy.gate import TracePoint
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
@@ -64,7 +65,7 @@ class VerdictRecord:
     id: str
     metric: str
     nodeid: str = ""
-    outcome: str = "invalid"
+    outcome: str = field(default="invalid", metadata=named("verdict"))
     reason: str = ""
     unit: str = "J/token"
     value: float | None = None
@@ -78,14 +79,14 @@ class VerdictRecord:
     local: bool = False
     method: str = ""
     workload: str | None = None
-    tokens: int | None = None
+    tokens: Count | None = None
     """Processed tokens of a window, if the run says so."""
-    parameters: tuple[int, int] | None = None
+    parameters: tuple[Count, Count] | None = None
     """How many parameters the run trains, and how many its model has."""
     explanation: str | None = None
     warning: str | None = None
     """Where the levels are closer than the baseline can tell apart."""
-    location: tuple[str, int] | None = None
+    location: tuple[str, Count] | None = None
     """The test's file, relative to pytest's root, and its line, from 1."""
     changed_environment: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     """What differs from the baseline's environment, by name: (then, now)."""

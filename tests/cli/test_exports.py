@@ -151,11 +151,11 @@ def test_a_run_without_figures_has_nothing_to_export(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "`run.json` cannot be read (No such file or directory)"),
-        ("{", "`run.json` is no JSON"),
+        (None, "`run.json` cannot be read: No such file or directory"),
+        ("{", "`run.json` is not valid JSON"),
         ("[1]", "`run.json` is no record of a run; give a file that `--energy-json` wrote"),
         ('{"schema": 99, "verdicts": []}', "`run.json` has schema 99, but this version reads 1"),
-        ('{"schema": 1, "verdicts": [{}]}', "`run.json` is damaged (KeyError: "),
+        ('{"schema": 1, "verdicts": [{}]}', "`run.json` is damaged: has no `hardware`;"),
     ],
 )
 def test_a_file_of_another_kind_is_bad_input(

@@ -1,0 +1,364 @@
+"""Documents from outside: JSON and TOML parsed within limits, made into records by their types.
+
+Code behind `converted` never meets a wrong type, a number that arithmetic chokes on or a text of
+megabytes. By hand, since an interpreter that is compared with this one is lent our package, but
+no other.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, dataclass, fields
+from datetime import date
+from functools import cache
+from itertools import repeat
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from pytest_energy.text import encodable, one_line
+
+LONGEST_TEXT = 100_000
+"""Characters of a text, and of a line of TOML (whose parser is slow with long dotted keys)."""
+MOST_ITEMS = 100_000
+"""Entries of a list or a table."""
+LARGEST = 1e18
+"""No number is farther from 0, so that products of a few stay finite."""
+SMALLEST = 1e-18
+"""What must be above 0 is at least so much, so that quotients stay finite."""
+
+_SHOWN = 40
+_Kind = TypeVar("_Kind")
+_Reader = Callable[[Any], Any]
+
+
+class FaultyDocumentError(ValueError):
+    """A document, or a value at a `place` in it, is not what it should be; says how."""
+
+    def __init__(self, wrong: str) -> None:
+        super().__init__(wrong)
+        self.wrong, self.place = wrong, ""
+
+    def __str__(self) -> str:
+        return f"`{one_line(self.place.lstrip('.'))}` {self.wrong}" if self.place else self.wrong
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number may be, both ends included; nan and infinity only if it is not `finite`."""
+
+    low: float = -LARGEST
+    high: float = LARGEST
+    finite: bool = True
+
+    def __str__(self) -> str:
+        if self.high < LARGEST:
+            return f"from {self.low:g} to {self.high:g}"
+        words = {0.0: "0 or more", SMALLEST: "above 0", 1.0: "1 or more"}
+        return words.get(self.low, f"a number up to {LARGEST:g}")
+
+
+AnyFloat = Annotated[float, Range(-sys.float_info.max, sys.float_info.max, finite=False)]
+"""A float that may be nan or infinite, since it is only shown."""
+NotNegative = Annotated[float, Range(0.0)]
+Positive = Annotated[float, Range(SMALLEST)]
+Moment = Annotated[float, Range(0.0, 4e9)]
+"""Unix time (s), at most of the year 2096."""
+Count = Annotated[int, Range(0.0)]
+PositiveCount = Annotated[int, Range(1.0)]
+
+
+def parse_json(data: bytes) -> Any:
+    """The value that JSON states; raises `FaultyDocumentError`."""
+    if not data.strip():
+        raise FaultyDocumentError("is empty")
+    with _parsing("JSON"):
+        return json.loads(data)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The document that TOML states; raises `FaultyDocumentError`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) > LONGEST_TEXT:
+            raise FaultyDocumentError(
+                f"is not valid TOML: line {number} has more than {LONGEST_TEXT:,} characters"
+            )
+    with _parsing("TOML"):
+        return tomllib.loads(text)
+
+
+@contextmanager
+def _parsing(form: str) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise FaultyDocumentError(f"is not valid {form}: it is nested too deeply") from None
+    except ValueError as error:
+        why = one_line(str(error).partition("; use sys.")[0])
+        raise FaultyDocumentError(f"is not valid {form}: {why}") from None
+
+
+def converted(kind: type[_Kind], value: Any) -> _Kind:
+    """`value`, of builtin types, as a `kind`: a dataclass, a `TypedDict` or a builtin type.
+
+    A field may have another name in documents, as its metadata say (`named`); names that a kind
+    does not have are passed over. Raises `FaultyDocumentError` with the place.
+    """
+    wanted: Any = kind
+    found: _Kind = _reader(wanted)(value)
+    return found
+
+
+def checked(value: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a table by name, each of its kind in `kinds`; other names are refused."""
+    found = {}
+    for name, part in _table(value).items():
+        with _at(f".{name}"):
+            if name not in kinds:
+                raise FaultyDocumentError(f"is not known; it may be {', '.join(kinds)}")
+            found[name] = _reader(kinds[name])(part)
+    return found
+
+
+def named(name: str) -> dict[str, str]:
+    """The metadata of a dataclass's field that documents call `name`; it must be in them."""
+    return {_NAME: name}
+
+
+def name_in_documents(field: Field[Any]) -> str:
+    """What a dataclass's field is called in documents."""
+    name: str = field.metadata.get(_NAME, field.name)
+    return name
+
+
+_NAME = "name in documents"
+
+
+def shown(value: object) -> str:
+    """A value from outside in a few characters, whatever it is."""
+    if isinstance(value, str):
+        return f"{one_line(value, _SHOWN)!r}"
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a number of about {value.bit_length() * 3 // 10} digits"
+    if isinstance(value, (int, float)):
+        return f"{value!r}"
+    return "a table" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Put a place before that of a fault."""
+    try:
+        yield
+    except FaultyDocumentError as error:
+        error.place = place + error.place
+        raise
+
+
+def _wrong(value: object, what: str) -> FaultyDocumentError:
+    return FaultyDocumentError(f"is {shown(value)}, not {what}")
+
+
+def _few(value: Any) -> Any:
+    if len(value) > MOST_ITEMS:
+        raise FaultyDocumentError(f"has more than {MOST_ITEMS:,} entries")
+    return value
+
+
+@cache
+def _reader(kind: Any) -> _Reader:
+    """What makes a `kind` of a value; made once for each, which spares looking at types again."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return lambda value: value
+    if kind in (int, float):
+        return lambda value: _number(kind, Range(), value)
+    if origin is Annotated:
+        return lambda value: _number(inner[0], inner[1], value)
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]
+    if origin in (Union, UnionType):
+        return _either(inner)
+    if origin is Literal:
+        return lambda value: _one_of(inner, value)
+    if origin in (tuple, list, Sequence):
+        return _sequence(origin, inner)
+    if origin in (dict, Mapping):
+        return _mapping(_reader(inner[1]))
+    return _typed_dict(kind) if is_typeddict(kind) else _record(kind)
+
+
+def _number(kind: type, limits: Range, value: Any) -> Any:
+    whole = kind is int
+    if type(value) is not kind:
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not fits or (whole and not float(value).is_integer()):
+            raise _wrong(value, "a whole number" if whole else "a number")
+    if limits.low <= value <= limits.high:
+        return kind(value)
+    if not limits.finite and isinstance(value, float):
+        return value
+    raise FaultyDocumentError(f"is {shown(value)}, but must be {limits}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, date):  # TOML has dates
+        value = value.isoformat()
+    if not isinstance(value, str):
+        raise _wrong(value, "a text")
+    if len(value) > LONGEST_TEXT:
+        raise FaultyDocumentError(f"has more than {LONGEST_TEXT:,} characters")
+    return value if value.isascii() else encodable(value)
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _wrong(value, "true or false")
+
+
+def _nothing(value: Any) -> None:
+    if value is not None:
+        raise _wrong(value, "null")
+
+
+_SIMPLE: dict[Any, _Reader] = {str: _text, bool: _truth, NoneType: _nothing}
+
+
+def _either(kinds: Sequence[Any]) -> _Reader:
+    """The kind that is the value's own type comes first: 5.0 stays a float beside int."""
+    readers = [(_plain(kind), _reader(kind)) for kind in kinds]
+
+    def read(value: Any) -> Any:
+        own = [reader for kind, reader in readers if kind is type(value)]
+        fitting = [reader for _, reader in readers if _fits(reader, value)]
+        return (own or fitting or [readers[0][1]])[0](value)
+
+    optional = [reader for kind, reader in readers if kind is not NoneType]
+    if len(optional) == 1 < len(readers):
+        return lambda value: None if value is None else optional[0](value)
+    return read
+
+
+def _fits(reader: _Reader, value: Any) -> bool:
+    try:
+        reader(value)
+    except FaultyDocumentError:
+        return False
+    return True
+
+
+def _plain(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _one_of(words: Sequence[Any], value: Any) -> Any:
+    if value in words:
+        return value
+    raise _wrong(value, f"one of {', '.join(map(str, words))}")
+
+
+def _sequence(origin: Any, inner: Sequence[Any]) -> _Reader:
+    build = list if origin is list else tuple
+    if len(inner) == 1 or inner[-1] is Ellipsis:
+        return lambda value: build(_parts(_list(value), repeat(_reader(inner[0]))))
+    readers = [_reader(kind) for kind in inner]
+
+    def read(value: Any) -> Any:
+        if len(_list(value)) != len(readers):
+            raise FaultyDocumentError(f"has {len(value)} entries, not {len(readers)}")
+        return build(_parts(value, readers))
+
+    return read
+
+
+def _parts(values: Sequence[Any], readers: Iterable[_Reader]) -> Iterator[Any]:
+    number = -1
+    try:
+        for value, reader in zip(values, readers, strict=False):
+            number += 1
+            yield reader(value)
+    except FaultyDocumentError as error:
+        error.place = f"[{number}]{error.place}"
+        raise
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise _wrong(value, "a list")
+    found: Sequence[Any] = _few(value)
+    return found
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(value, "a table")
+    found: Mapping[str, Any] = _few(value)
+    return found
+
+
+def _mapping(reader: _Reader) -> _Reader:
+    def read(value: Any) -> dict[str, Any]:
+        found = {}
+        for name, part in _table(value).items():
+            with _at(f".{one_line(name, _SHOWN)}"):
+                found[_text(name)] = reader(part)
+        return found
+
+    return read
+
+
+def _typed_dict(kind: Any) -> _Reader:
+    hints = get_type_hints(kind, include_extras=True)
+    readers = {name: _reader(hint) for name, hint in hints.items()}
+    return lambda value: _named(value, readers, kind.__required_keys__)
+
+
+def _record(kind: Any) -> _Reader:
+    hints = get_type_hints(kind, include_extras=True)
+    own = {name_in_documents(each): each.name for each in fields(kind)}
+    readers = {name: _reader(hints[field]) for name, field in own.items()}
+    needed = [
+        name_in_documents(each)
+        for each in fields(kind)
+        if each.metadata.get(_NAME) or (each.default is MISSING and each.default_factory is MISSING)
+    ]
+
+    def read(value: Any) -> Any:
+        found = _named(value, readers, needed)
+        return kind(**{own[name]: part for name, part in found.items()})
+
+    return read
+
+
+def _named(value: Any, readers: Mapping[str, _Reader], needed: Iterable[str]) -> dict[str, Any]:
+    row, found = _table(value), {}
+    for name in needed:
+        if name not in row:
+            raise FaultyDocumentError(f"has no `{name}`")
+    try:
+        for name, reader in readers.items():
+            if name in row:
+                found[name] = reader(row[name])
+    except FaultyDocumentError as error:
+        error.place = f".{name}{error.place}"
+        raise
+    return found
