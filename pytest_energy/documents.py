@@ -62,8 +62,11 @@ class Range:
     low: float = -LARGEST
     high: float = LARGEST
     finite: bool = True
+    words: str = ""
 
     def __str__(self) -> str:
+        if self.words:
+            return self.words
         if self.high < LARGEST:
             return f"from {self.low:g} to {self.high:g}"
         words = {0.0: "0 or more", SMALLEST: "above 0", 1.0: "1 or more"}
@@ -134,6 +137,18 @@ def checked(value: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
                 raise FaultyDocumentError(f"is not known; it may be {', '.join(kinds)}")
             found[name] = _reader(kinds[name])(part)
     return found
+
+
+def kinds_of(record: type) -> dict[str, Any]:
+    """The kinds of a dataclass's fields by name; null, which TOML does not have, is left out."""
+    hints = get_type_hints(record, include_extras=True)
+    return {name: _present(hint) for name, hint in hints.items()}
+
+
+def _present(kind: Any) -> Any:
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    return next(inner for inner in get_args(kind) if inner is not NoneType)
 
 
 def named(name: str) -> dict[str, str]:

@@ -118,12 +118,12 @@ def read_bytes(path: Path, limit: int = LARGEST_BYTES) -> bytes:
     return data
 
 
-def read_text(path: Path, expected: str) -> str:
+def read_text(path: Path, expected: str, limit: int = LARGEST_BYTES) -> str:
     """The file as UTF-8 (a byte order mark is dropped); `DataError` if empty or undecodable.
 
     `expected` says for the error what should have been there.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, limit)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy.documents import Positive, PositiveCount
 from pytest_energy.errors import EnergyError
 from pytest_energy.stats.distributions import line
 
@@ -71,15 +72,15 @@ def fit(pairs: Sequence[tuple[float, float]]) -> Calibration:
     )
 
 
-NAMES: dict[str, type] = {
+KINDS: dict[str, Any] = {
     "offset_watts": float,
     "offset_watts_low": float,
     "offset_watts_high": float,
-    "slope": float,
+    "slope": Positive,
     "slope_low": float,
     "slope_high": float,
     "r_squared": float,
-    "pairs": int,
+    "pairs": PositiveCount,
     "date": str,
     "wall": str,
     "note": str,
@@ -103,8 +104,8 @@ def device_key(hardware: Hardware) -> str | None:
 
 
 def from_table(values: Mapping[str, Any]) -> StoredCalibration:
-    """The calibration that a table of `NAMES` states; `ValueError` says what is wrong with it."""
-    missing = [name for name in NAMES if name not in values and name != "note"]
+    """The calibration that a table of `KINDS` states; `ValueError` says what is wrong with it."""
+    missing = [name for name in KINDS if name not in values and name != "note"]
     if missing:
         raise ValueError(f"has no `{missing[0]}`; fit it anew, or remove the table")
     offset, slope = (
@@ -113,8 +114,6 @@ def from_table(values: Mapping[str, Any]) -> StoredCalibration:
     for name, (low, high) in (("offset_watts", offset), ("slope", slope)):
         if not low <= values[name] <= high:
             raise ValueError(f"has its `{name}` outside `{name}_low` to `{name}_high`; fit it anew")
-    if not 0 < values["slope"] < float("inf"):
-        raise ValueError("needs a `slope` above 0; fit it anew")
     fit = Calibration(
         values["offset_watts"], values["slope"], offset, slope, values["r_squared"], values["pairs"]
     )
@@ -122,8 +121,8 @@ def from_table(values: Mapping[str, Any]) -> StoredCalibration:
 
 
 def as_table(stored: StoredCalibration) -> dict[str, Any]:
-    """The figures in the order of `NAMES`, to six digits; the date is still text."""
+    """The figures in the order of `KINDS`, to six digits; the date is still text."""
     fit = stored.fit
     figures = (fit.offset_watts, *fit.offset_interval, fit.slope, *fit.slope_interval)
     rounded = [float(f"{figure:.6g}") for figure in (*figures, fit.r_squared)]
-    return dict(zip(NAMES, (*rounded, fit.count, stored.date, stored.wall), strict=False))
+    return dict(zip(KINDS, (*rounded, fit.count, stored.date, stored.wall), strict=False))
