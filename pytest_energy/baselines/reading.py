@@ -106,11 +106,14 @@ class Reader:
 
     def baseline(self, document: Mapping[str, Any]) -> Baseline:
         """The document as a `Baseline`; raises `BaselineError` naming the place and the file."""
-        schema = document.get("schema")
+        if "schema" not in document:
+            raise self._error("schema", f"is missing; write `schema = {SCHEMA}`")
+        schema = document["schema"]
         if schema != SCHEMA:
             raise self._error(
                 "schema",
-                f"is {shown(schema)}, this version reads {SCHEMA}; write that, or upgrade pytest-energy",
+                f"is {shown(schema)}, this version reads {SCHEMA}; write that, or upgrade "
+                "pytest-energy",
             )
         tables = ("schema", "hardware", "environment", "claims", "calibration", *METRICS)
         for name in document:
@@ -156,8 +159,8 @@ class Reader:
         if values.get("source", "measured") != "measured":
             raise self._error(
                 f"{where}.source",
-                f"is {shown(values['source'])}, but what has sessions is measured; state a band from "
-                f"elsewhere under `[claims.{metric}]`",
+                f"is {shown(values['source'])}, but what has sessions is measured; state a band "
+                f"from elsewhere under `[claims.{metric}]`",
             )
         sessions = tuple(
             self._session(row, f"{where}.sessions[{index}]", paired=metric == "savings")

@@ -61,7 +61,7 @@ def files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found += sorted(path.glob("*.toml"))
-        elif path.is_file():
+        elif path.exists():
             found.append(path)
         else:
             raise BaselineError(

@@ -178,7 +178,7 @@ def with_baselines(series: Iterable[Series], folder: Path) -> Iterator[Series]:
     for one in series:
         if one.hardware not in files:
             path = baseline_path(folder, one.hardware)
-            files[one.hardware] = read(path) if path.is_file() else None
+            files[one.hardware] = read(path) if path.exists() else None
         stored = files[one.hardware]
         real = one.metric == "joules_per_real_token"
         name = "joules_per_token" if real else one.metric
