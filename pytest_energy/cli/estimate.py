@@ -23,6 +23,7 @@ from pytest_energy.results.footprint import (
 )
 from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
 
+_MOST = 10**12
 _NO_GRID = "install `codecarbon` for gCO2e"
 
 
@@ -51,6 +52,9 @@ def run(options: argparse.Namespace) -> int:
     price = options.price
     if price is not None and not 0 <= price < math.inf:
         raise EnergyError(f"`--price` is {price:g}: give what a kWh costs, 0 or more")
+    for name in ("examples", "epochs", "batch_size"):
+        if (getattr(options, name) or 0) > _MOST:
+            raise EnergyError(f"`--{name.replace('_', '-')}` is too large; give at most {_MOST:,}")
     grid = intensity(options.region)
     place = f"{options.model} on {options.hw}"
     if options.task == "all":

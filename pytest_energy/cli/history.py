@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pytest_energy.cli import SUBCOMMANDS, Parser, add_baselines_option, describ
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import drift_of
-from pytest_energy.history.measurement import in_utc
+from pytest_energy.history.measurement import first_in_place, in_utc
 from pytest_energy.history.sessions import compact, read_measurements, read_records, record_names
 from pytest_energy.history.store import HistoryError, Store, is_local, local_path, open_store
 from pytest_energy.reports.drift import as_document, as_text
@@ -131,13 +132,22 @@ def run_list(options: argparse.Namespace) -> int:
     )
     if not figures and (instead := _what_there_is(store, options.hw)):
         _warn(instead)
+    first = _first_in_place(figures)
     rows = []
-    for session in sorted(figures)[-options.last :]:
+    for session in sorted(one for one in figures if one[0] >= first[one[1]])[-options.last :]:
         date, key, commit, branch, _ = session
         rows.append((f"{date[:19]}Z", key, commit, counted(figures[session], "figure"), branch))
     lines = [*aligned(rows), f"{counted(len(figures), 'session')} with figures in {url}"]
     print("\n".join(lines))
     return 0
+
+
+def _first_in_place(sessions: Iterable[tuple[str, str, str, str, str]]) -> dict[str, str]:
+    """By hardware the date from which its sessions count; those before it are warned of."""
+    seen: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for date, key, _, _, session in sessions:
+        seen[key][date] = session
+    return {key: first_in_place(key, dates, _warn) for key, dates in seen.items()}
 
 
 def run_compact(options: argparse.Namespace) -> int:

@@ -7,11 +7,13 @@ import os
 import socket
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from pytest_energy.text import decoded, one_line
 
 # By CI: GitHub, GitLab, Azure, Buildkite, CircleCI, Jenkins.
 _COMMIT = ("GITHUB_SHA", "CI_COMMIT_SHA", "BUILD_SOURCEVERSION", "BUILDKITE_COMMIT", "CIRCLE_SHA1",
@@ -21,6 +23,7 @@ _BRANCH = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME", "BUILD_SO
 _RUNNER = ("RUNNER_NAME", "CI_RUNNER_DESCRIPTION", "AGENT_NAME", "BUILDKITE_AGENT_NAME",
            "NODE_NAME")  # fmt: skip
 _PATIENCE_SECONDS = 20
+_UNKNOWN = "the history takes commit and branch from the CI's variables, if there are any"
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,16 @@ class Origin:
     runner: str
 
 
-def origin(folder: Path, variables: Mapping[str, str] = os.environ) -> Origin:
-    """Where the code in a folder comes from: what is checked out, then what the CI says."""
-    commit, branch, dirty = _git(folder)
+def origin(
+    folder: Path,
+    variables: Mapping[str, str] = os.environ,
+    note: Callable[[str], None] = lambda _: None,
+) -> Origin:
+    """Where the code in a folder comes from: what is checked out, then what the CI says.
+
+    `note` is told if there is a repository that git refuses to look into.
+    """
+    commit, branch, dirty = _git(folder, note)
     host = socket.gethostname()
     return Origin(
         commit=commit or _first(_COMMIT, variables),
@@ -51,18 +61,33 @@ def origin(folder: Path, variables: Mapping[str, str] = os.environ) -> Origin:
     )
 
 
-def _git(folder: Path) -> tuple[str | None, str | None, bool | None]:
+def _git(folder: Path, note: Callable[[str], None]) -> tuple[str | None, str | None, bool | None]:
     command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch",
                "--untracked-files=no"]  # fmt: skip
     try:
-        output = subprocess.check_output(
-            command, cwd=folder, stderr=subprocess.DEVNULL, text=True, timeout=_PATIENCE_SECONDS
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE_SECONDS,
+            check=False,
         )
-    except (OSError, subprocess.SubprocessError):
+    except OSError:  # there is no git
         return None, None, None
-    lines = output.splitlines()
-    said = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
-    commit, branch = said.get("branch.oid"), said.get("branch.head")
+    except subprocess.TimeoutExpired:
+        note(f"git did not answer within {_PATIENCE_SECONDS} s in `{folder}`; {_UNKNOWN}")
+        return None, None, None
+    if done.returncode:
+        said = decoded(done.stderr)
+        if "not a git repository" not in said:
+            why = one_line(" ".join(said.split()))
+            note(f"git refuses to look into `{folder}`: {why}; {_UNKNOWN}")
+        return None, None, None
+    lines = decoded(done.stdout).splitlines()
+    facts = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
+    commit, branch = facts.get("branch.oid"), facts.get("branch.head")
     dirty = any(not line.startswith("#") for line in lines)
     known = None if commit == "(initial)" else commit
     return known, None if branch == "(detached)" else branch, dirty

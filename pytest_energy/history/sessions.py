@@ -279,10 +279,10 @@ def _rows(content: Content, names: list[str], reader: str) -> Iterator[tuple[Any
     read = _bytes_of(content)
     pa, parquet = _pyarrow(reader)
     try:
+        _require_history(parquet.ParquetFile(pa.BufferReader(read)), names, pa)
         # Texts that repeat stay a dictionary and numbers, however many rows repeat them.
         texts = [name for name in names if name not in (*_NUMBERS, "tokens")]
         file = parquet.ParquetFile(pa.BufferReader(read), read_dictionary=texts)
-        _require_history(file, names, pa)
         for batch in file.iter_batches(
             batch_size=_FEW if "record" in names else _ROWS, columns=names
         ):
@@ -290,7 +290,9 @@ def _rows(content: Content, names: list[str], reader: str) -> Iterator[tuple[Any
             for name, column in zip(names, columns, strict=True):
                 _require_short_texts(name, column, pa)
             yield from zip(*(column.to_pylist() for column in columns), strict=True)
-    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
+    except ForeignRecordError:
+        raise
+    except Exception as error:  # pyarrow has errors of many kinds for bytes that it cannot read
         raise ForeignRecordError(f"no Parquet that can be read ({one_line(error)})") from None
 
 

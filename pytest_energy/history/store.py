@@ -45,7 +45,7 @@ def is_local(url: str) -> bool:
 
 def local_path(url: str) -> Path:
     """The folder that a local URL names."""
-    return Path(url.partition("://")[2] if "://" in url else url).expanduser()
+    return Path(os.path.expanduser(url.partition("://")[2] if "://" in url else url))
 
 
 def open_store(url: str) -> LocalStore | RemoteStore:

@@ -238,7 +238,7 @@ class EnergyPlugin:
             from pytest_energy.history.record import origin
 
             # Before anything runs: what is committed or recorded meanwhile was not measured.
-            self._origin = origin(config.rootpath)
+            self._origin = origin(config.rootpath, note=session.progress.note)
         return session
 
     def _write(self, session: EnergySession) -> None:

@@ -175,5 +175,5 @@ def test_a_slope_that_is_none_is_refused() -> None:
     flat = replace(STORED.fit, slope=0.0, slope_interval=(-1.0, 1.0))
     text = recording.calibrated(None, HEADER, "GPU-5f", replace(STORED, fit=flat))
 
-    with pytest.raises(BaselineError, match="slope` in .* is 0.0, but must be above 0"):
+    with pytest.raises(BaselineError, match=r"slope` in .* is 0.0, but must be above 0"):
         _read(text)
