@@ -109,11 +109,12 @@ def read_bytes(path: Path, limit: int = LARGEST_BYTES) -> bytes:
                 raise DataError(f"`{path}` is a folder: give a file")
             if not stat.S_ISREG(found.st_mode):
                 raise DataError(f"`{path}` is no regular file (a pipe or a device): give a file")
-            data = file.read(limit + 1)
+            # What says that it is too large is not read for it.
+            data = b"" if found.st_size > limit else file.read(limit + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"`{path}` cannot be read: {why}") from error
-    if len(data) > limit:
+    if max(len(data), found.st_size) > limit:
         raise DataError(f"`{path}` is larger than {limit:,} bytes, the most that is read of it")
     return data
 
