@@ -344,7 +344,8 @@ def _mapping(reader: _Reader) -> _Reader:
 def _typed_dict(kind: Any) -> _Reader:
     hints = get_type_hints(kind, include_extras=True)
     readers = {name: _reader(hint) for name, hint in hints.items()}
-    return lambda value: _named(value, readers, kind.__required_keys__)
+    needed = [name for name in readers if name in kind.__required_keys__]
+    return lambda value: _named(value, readers, needed)
 
 
 def _record(kind: Any) -> _Reader:

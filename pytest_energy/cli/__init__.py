@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _unexpected(error: Exception) -> str:
-    trace = "".join(traceback.format_exception(error))
+    trace = "".join(traceback.format_exception(error)).rstrip()
     return (
         f"pytest-energy: unexpected error ({type(error).__name__}), so there is no result: "
         f"please report it with the lines below at {_ISSUES}\n{trace}"

@@ -160,6 +160,7 @@ def from_document(document: Any, path: Path) -> ReportedRun:
         cost = converted(_Cost, rest.run)
         _require_plausible(record)
     except FaultyDocumentError as error:
+        error.place = error.place.replace(".cost.", ".run.", 1)  # as the document calls it
         raise EnergyError(
             f"`{path}` is damaged: {error}; write it again with `--energy-json`"
         ) from None
