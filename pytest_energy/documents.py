@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from datetime import date
 from functools import cache
 from itertools import repeat
@@ -205,9 +205,9 @@ def _reader(kind: Any) -> _Reader:
     if kind is Any:
         return lambda value: value
     if kind in (int, float):
-        return lambda value: _number(kind, Range(), value)
+        return _number(kind, Range())
     if origin is Annotated:
-        return lambda value: _number(inner[0], inner[1], value)
+        return _number(inner[0], inner[1])
     if kind in _SIMPLE:
         return _SIMPLE[kind]
     if origin in (Union, UnionType):
@@ -218,10 +218,24 @@ def _reader(kind: Any) -> _Reader:
         return _sequence(origin, inner)
     if origin in (dict, Mapping):
         return _mapping(_reader(inner[1]))
-    return _typed_dict(kind) if is_typeddict(kind) else _record(kind)
+    if is_typeddict(kind):
+        return _typed_dict(kind)
+    return _record(kind) if is_dataclass(kind) else _nothing  # such as of a function
 
 
-def _number(kind: type, limits: Range, value: Any) -> Any:
+def _number(kind: Any, limits: Range) -> _Reader:
+    low, high = limits.low, limits.high
+
+    def read(value: Any) -> Any:
+        # As nearly all are.
+        if type(value) is kind and low <= value <= high:
+            return value
+        return _other_number(kind, limits, value)
+
+    return read
+
+
+def _other_number(kind: type, limits: Range, value: Any) -> Any:
     whole = kind is int
     if type(value) is not kind:
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -235,13 +249,15 @@ def _number(kind: type, limits: Range, value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
+    if type(value) is str and value.isascii() and len(value) <= LONGEST_TEXT:
+        return value
     if isinstance(value, date):  # TOML has dates
         value = value.isoformat()
     if not isinstance(value, str):
         raise _wrong(value, "a text")
     if len(value) > LONGEST_TEXT:
         raise FaultyDocumentError(f"has more than {LONGEST_TEXT:,} characters")
-    return value if value.isascii() else encodable(value)
+    return encodable(value)
 
 
 def _truth(value: Any) -> bool:
@@ -332,10 +348,13 @@ def _table(value: Any) -> Mapping[str, Any]:
 
 def _mapping(reader: _Reader) -> _Reader:
     def read(value: Any) -> dict[str, Any]:
-        found = {}
-        for name, part in _table(value).items():
-            with _at(f".{one_line(name, _SHOWN)}"):
+        found, name, row = {}, "", _table(value)
+        try:
+            for name, part in row.items():
                 found[_text(name)] = reader(part)
+        except FaultyDocumentError as error:
+            error.place = f".{name}{error.place}"
+            raise
         return found
 
     return read
