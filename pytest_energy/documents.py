@@ -340,7 +340,7 @@ def _list(value: Any) -> Sequence[Any]:
 
 
 def _table(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise _wrong(value, "a table")
     found: Mapping[str, Any] = _few(value)
     return found
@@ -362,37 +362,36 @@ def _mapping(reader: _Reader) -> _Reader:
 
 def _typed_dict(kind: Any) -> _Reader:
     hints = get_type_hints(kind, include_extras=True)
-    readers = {name: _reader(hint) for name, hint in hints.items()}
-    needed = [name for name in readers if name in kind.__required_keys__]
+    readers = [(name, name, _reader(hint)) for name, hint in hints.items()]
+    needed = [name for name in hints if name in kind.__required_keys__]
     return lambda value: _named(value, readers, needed)
 
 
 def _record(kind: Any) -> _Reader:
     hints = get_type_hints(kind, include_extras=True)
-    own = {name_in_documents(each): each.name for each in fields(kind)}
-    readers = {name: _reader(hints[field]) for name, field in own.items()}
+    readers = [
+        (name_in_documents(each), each.name, _reader(hints[each.name])) for each in fields(kind)
+    ]
     needed = [
         name_in_documents(each)
         for each in fields(kind)
         if each.metadata.get(_NAME) or (each.default is MISSING and each.default_factory is MISSING)
     ]
-
-    def read(value: Any) -> Any:
-        found = _named(value, readers, needed)
-        return kind(**{own[name]: part for name, part in found.items()})
-
-    return read
+    return lambda value: kind(**_named(value, readers, needed))
 
 
-def _named(value: Any, readers: Mapping[str, _Reader], needed: Iterable[str]) -> dict[str, Any]:
+def _named(
+    value: Any, readers: Iterable[tuple[str, str, _Reader]], needed: Iterable[str]
+) -> dict[str, Any]:
+    """What a table has of the names in documents, by what records call them."""
     row, found = _table(value), {}
     for name in needed:
         if name not in row:
             raise FaultyDocumentError(f"has no `{name}`")
     try:
-        for name, reader in readers.items():
+        for name, own, reader in readers:
             if name in row:
-                found[name] = reader(row[name])
+                found[own] = reader(row[name])
     except FaultyDocumentError as error:
         error.place = f".{name}{error.place}"
         raise

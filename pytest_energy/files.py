@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pytest_energy.errors import BaselineError, DataError
 
@@ -110,13 +111,25 @@ def read_bytes(path: Path, limit: int = LARGEST_BYTES) -> bytes:
             if not stat.S_ISREG(found.st_mode):
                 raise DataError(f"`{path}` is no regular file (a pipe or a device): give a file")
             # What says that it is too large is not read for it.
-            data = b"" if found.st_size > limit else file.read(limit + 1)
+            data = b"" if found.st_size > limit else _at_most(file, limit, found.st_size)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"`{path}` cannot be read: {why}") from error
     if max(len(data), found.st_size) > limit:
         raise DataError(f"`{path}` is larger than {limit:,} bytes, the most that is read of it")
     return data
+
+
+def _at_most(file: BinaryIO, limit: int, size: int) -> bytes:
+    """All of a file, or a little more than `limit` bytes; what is no file on a disk has size 0.
+
+    Memory for `limit` bytes is not asked for at once: that takes longer than to read a small file.
+    """
+    parts, left = list[bytes](), limit + 1
+    while left > 0 and (part := file.read(min(left, max(size + 1, 1 << 16)))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def read_text(path: Path, expected: str, limit: int = LARGEST_BYTES) -> str:

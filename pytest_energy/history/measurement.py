@@ -110,13 +110,13 @@ class _DeviceFacts(_Device, total=False):
     uuid: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Hardware:
     key: str
     devices: tuple[_DeviceFacts, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Window:
     """What a measurement needs of a window."""
 
@@ -127,7 +127,7 @@ class _Window:
     real_tokens: Count
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Verdict:
     """What a measurement needs of a verdict."""
 
@@ -146,7 +146,7 @@ class _Verdict:
     comparison: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Session:
     """What measurements need of a record."""
 
