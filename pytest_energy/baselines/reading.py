@@ -25,12 +25,10 @@ from pytest_energy.documents import (
     FaultyDocumentError,
     Positive,
     PositiveCount,
-    checked,
-    converted,
-    kinds_of,
     parse_toml,
     shown,
 )
+from pytest_energy.documents.records import checked, converted, kinds_of
 from pytest_energy.errors import BaselineError, DataError
 from pytest_energy.files import read_text
 from pytest_energy.outcomes import Method

@@ -18,11 +18,10 @@ from pytest_energy.documents import (
     Count,
     FaultyDocumentError,
     NotNegative,
-    converted,
-    named,
     parse_json,
     shown,
 )
+from pytest_energy.documents.records import converted, named
 from pytest_energy.history.record import RECORD_SCHEMA
 from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.units import FRACTION

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pytest_energy.documents import Count, named
+from pytest_energy.documents import Count
+from pytest_energy.documents.records import named
 from pytest_energy.gate import TracePoint
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost

@@ -8,15 +8,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
-from pytest_energy.documents import (
-    Count,
-    FaultyDocumentError,
-    NotNegative,
-    converted,
-    name_in_documents,
-    parse_json,
-    shown,
-)
+from pytest_energy.documents import Count, FaultyDocumentError, NotNegative, parse_json, shown
+from pytest_energy.documents.records import converted, name_in_documents
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import read_bytes, write_atomically
 from pytest_energy.metering import Window

@@ -17,12 +17,10 @@ from pytest_energy.documents import (
     Count,
     FaultyDocumentError,
     Positive,
-    checked,
-    converted,
-    named,
     parse_json,
     parse_toml,
 )
+from pytest_energy.documents.records import checked, converted, named
 
 
 class Card(TypedDict, total=False):
