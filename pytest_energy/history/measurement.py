@@ -217,17 +217,17 @@ def past(text: str) -> str:
         date = in_utc(text)
     except ValueError:
         raise ForeignRecordError(f"damaged: `date` is {shown(text)}, not a date") from None
-    if date > _latest():
+    if is_to_come(date):
         raise ForeignRecordError(
             f"dated {date[:10]}, which is still to come: set the clock of the machine that wrote it"
         )
     return date
 
 
-def _latest() -> str:
-    """The latest date that a clock may show which is not set badly."""
-    moment = datetime.now(timezone.utc) + CLOCKS_DIFFER
-    return moment.isoformat(timespec="milliseconds")
+def is_to_come(date: str) -> bool:
+    """Whether a date as of `in_utc` is later than any clock shows that is not set badly."""
+    latest = datetime.now(timezone.utc) + CLOCKS_DIFFER
+    return date > latest.isoformat(timespec="milliseconds")
 
 
 def _measurement(verdict: _Verdict, shared: Mapping[str, Any]) -> Measurement | None:

@@ -18,9 +18,11 @@ from pytest_energy.history.measurement import (
     environment_of,
     first_in_place,
     in_utc,
+    is_to_come,
 )
 from pytest_energy.history.sessions import Warn, read_measurements
 from pytest_energy.history.store import open_store
+from pytest_energy.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ def _series(latest: Measurement, points: list[Point]) -> list[Series]:
     return [one, other]
 
 
-def with_baselines(series: Iterable[Series], folder: Path) -> Iterator[Series]:
+def with_baselines(series: Iterable[Series], folder: Path, warn: Warn) -> Iterator[Series]:
     """The series with their accepted baselines, and without the sessions before those."""
     files: dict[str, Baseline | None] = {}
     for one in series:
@@ -184,7 +186,7 @@ def with_baselines(series: Iterable[Series], folder: Path) -> Iterator[Series]:
         name = "joules_per_token" if real else one.metric
         entry = stored.entries.get((name, one.id)) if stored else None
         same_work = entry and entry.sessions and one.workload in (None, entry.workload)
-        yield _accepted(one, entry, real=real) if entry and same_work else one
+        yield _accepted(one, entry, real=real, warn=warn) if entry and same_work else one
 
 
 def begun(series: Series, since: str) -> Series:
@@ -193,14 +195,19 @@ def begun(series: Series, since: str) -> Series:
     return replace(series, points=points, since=since)
 
 
-def _accepted(series: Series, entry: Entry, *, real: bool) -> Series:
+def _accepted(series: Series, entry: Entry, *, real: bool, warn: Warn) -> Series:
     own = [row for row in entry.sessions if row.device and row.device == series.device]
     rows = own or list(entry.sessions)
     means = [row.mean * (row.padding_overhead or 1.0) if real else row.mean for row in rows]
     known = not real or all(row.padding_overhead for row in rows)
     since = min(in_utc(row.date) for row in entry.sessions)
+    if is_to_come(since):
+        warn(
+            f"the baseline of `{one_line(series.id)}` for `{one_line(series.hardware)}` is dated "
+            f"{since[:10]}, which is still to come: all sessions count; mend the dates in its file"
+        )
     return replace(
-        begun(series, since),
+        series if is_to_come(since) else begun(series, since),
         baseline=fmean(means) if known else None,
         baseline_sessions=len(rows),
         tolerance=stored_levels(entry).tolerance,
@@ -223,7 +230,7 @@ def read_series(
     """
     measurements = read_measurements(open_store(url), warn, hardware)
     found = collect((one for one in measurements if branch in (None, one.branch)), warn)
-    for one in with_baselines(found, baselines) if baselines else found:
+    for one in with_baselines(found, baselines, warn) if baselines else found:
         kept = begun(one, max(since, one.since or "")) if since else one
         if kept.points:
             yield kept

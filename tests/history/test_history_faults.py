@@ -180,6 +180,23 @@ def test_a_page_shows_no_run_of_the_future(past: Path) -> None:
     assert text.count("2099-") == 1
 
 
+def test_a_baseline_of_the_future_hides_no_session(
+    past: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("baselines").mkdir()
+    Path("baselines/h200.toml").write_text(
+        'schema = 1\n[hardware]\nkey = "h200"\ntokens_per_window = 250000\n'
+        '[joules_per_token."sst2/bert"]\nworkload = "3f9a1c20"\n'
+        "sessions = [{ date = 2099-01-01, windows = 10, mean = 0.005, cv = 0.003 }]\n"
+    )
+
+    assert main(["drift", "past"]) == 0
+
+    said = capsys.readouterr().out
+    assert "warning: the baseline of `sst2/bert` for `h200` is dated 2099-01-01" in said
+    assert "30 sessions from 2026-01-01" in said
+
+
 def test_a_clock_that_is_hours_ahead_counts(past: Path) -> None:
     from datetime import datetime, timedelta, timezone
 
