@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pytest_energy.documents import Count
+from pytest_energy.documents import Count, Positive
 from pytest_energy.documents.records import named
 from pytest_energy.gate import TracePoint
 from pytest_energy.metering import Window
@@ -46,7 +46,7 @@ class ComparisonRecord:
     kind: Literal["revision", "interpreter"]
     base: Side
     head: Side
-    pairs: tuple[tuple[float, float], ...]
+    pairs: tuple[tuple[Positive, Positive], ...]
     within_pair_drift: float | None = None
     settles: bool = False
     turns: bool = False

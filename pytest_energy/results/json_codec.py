@@ -162,7 +162,12 @@ def from_document(document: Any, path: Path) -> ReportedRun:
 
 
 def _require_plausible(record: RunRecord) -> None:
-    """Raise `FaultyDocumentError` for figures that no valid window can have."""
+    """Raise `FaultyDocumentError` for figures that no valid window has, and for ragged tables."""
+    for table in (table for claim in record.claims for table in claim.tables):
+        if any(len(row) != len(table.columns) for row in table.rows):
+            raise FaultyDocumentError(
+                f"the table `{one_line(table.title)}` has rows of other lengths than its columns"
+            )
     for verdict in record.verdicts:
         joules = [window.joules for window in verdict.windows if window.valid]
         if verdict.outcome not in NO_EVIDENCE and verdict.unit.startswith("J"):

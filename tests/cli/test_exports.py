@@ -206,6 +206,17 @@ def test_a_figure_that_is_better_the_larger_it_is_goes_to_no_tool_for_smaller_on
         (("verdicts", 0, "id"), None, "`verdicts[0].id` is null, not a text"),
         (("verdicts", 0, "windows", 1, "started"), 1e300, "started` is 1e+300, but must be from 0"),
         (("verdicts", 0, "windows", 1, "joules_by_domain"), {"gpu:0": -3}, "has -3 J where only"),
+        (
+            ("claims",),
+            [
+                {
+                    "claim": "c",
+                    "nodeid": "",
+                    "tables": [{"title": "t", "columns": ["a"], "rows": [[]]}],
+                }
+            ],
+            "the table `t` has rows of other lengths than its columns",
+        ),
         (("verdicts", 0, "windows", 0, "method"), "felt", "method` is 'felt', not one of counter"),
     ],
 )

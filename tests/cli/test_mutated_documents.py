@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,16 @@ from pytest_energy.gate.gates import SequentialGate
 from pytest_energy.gate.sentences import gap_warning
 from pytest_energy.history.store import LocalStore
 from pytest_energy.results.json_codec import as_document
-from report_support import full_run
+from report_support import full_run, gated
 
 FOLDER = Path("mutated")
-RUN: dict[str, Any] = json.loads(json.dumps(as_document(full_run().record, None)))
+_WHOLE = full_run().record
+_SAVINGS = replace(
+    gated("sst2"), metric="savings", unit="fraction", value=0.5, baseline=0.49, uncertainty=0.01
+)
+RUN: dict[str, Any] = json.loads(
+    json.dumps(as_document(replace(_WHOLE, verdicts=(*_WHOLE.verdicts, _SAVINGS)), None))
+)
 BASELINE: dict[str, Any] = {
     "schema": 1,
     "hardware": {"key": "h200", "match": ["NVIDIA H200*"], "tokens_per_window": 250_000},
