@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import textwrap
@@ -54,6 +55,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
+    _print_what_it_can()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(given)
@@ -124,6 +126,13 @@ def describe(parser: argparse.ArgumentParser, what: str, *examples: str) -> None
     parser.description = textwrap.fill(what, _HELP_WIDTH)
     lines = [f"  {example}" for example in examples]
     parser.epilog = "\n".join(["example:" if len(lines) == 1 else "examples:", *lines])
+
+
+def _print_what_it_can() -> None:
+    """Let a terminal that cannot show a character show a question mark instead of ending us."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def add_baselines_option(

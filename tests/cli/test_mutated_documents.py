@@ -16,7 +16,7 @@ pytest.importorskip("hypothesis", reason="hypothesis is of the extra `dev`")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mutations import TOML, as_text, cut, fuzzed, mutated, with_raw
+from document_mutations import TOML, as_text, cut, fuzzed, mutated, with_raw
 from planted import days, document, records
 from pytest_energy.baselines import pooled_of, session_stats, sessions_of
 from pytest_energy.baselines.reading import known_hardware, read
