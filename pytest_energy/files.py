@@ -119,12 +119,26 @@ def read_bytes(path: Path, limit: int = LARGEST_BYTES) -> bytes:
     """What a regular file of at most `limit` bytes holds; `DataError` for anything else."""
     with open_regular(path) as file:
         try:
-            data = file.read(limit + 1)
+            size = os.fstat(file.fileno()).st_size
+            # What says that it is too large is not read for it.
+            data = b"" if size > limit else _at_most(file, limit, size)
         except OSError as error:
             raise _unreadable(path, error) from error
-    if len(data) > limit:
+    if max(size, len(data)) > limit:
         raise DataError(f"`{path}` is larger than {limit:,} bytes, the most that is read of it")
     return data
+
+
+def _at_most(file: BinaryIO, limit: int, size: int) -> bytes:
+    """All of a file, or a little more than `limit` bytes; what is no file on a disk has size 0.
+
+    Memory for `limit` bytes is not asked for at once: that takes longer than to read a small file.
+    """
+    parts, left = list[bytes](), limit + 1
+    while left > 0 and (part := file.read(min(left, max(size + 1, 1 << 16)))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import shutil
 import subprocess
@@ -12,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pytest_energy.documents import parse_json
 from pytest_energy.errors import EnergyError
+from pytest_energy.files import read_bytes
 from pytest_energy.private_folders import PrivateFolder, is_abandoned
 
 AUTO = "auto"
@@ -109,12 +110,12 @@ def _merge_target() -> tuple[str, str] | None:
     if not path:
         return None
     try:
-        event = json.loads(Path(path).read_text(encoding="utf-8"))
+        event = parse_json(read_bytes(Path(path)))
         if not branch:
             group = event["merge_group"]
             return str(group["base_ref"]).removeprefix("refs/heads/"), str(group["base_sha"])
         return branch, str(event["pull_request"]["base"]["sha"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (EnergyError, ValueError, KeyError, TypeError):
         return (branch, "") if branch else None
 
 

@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pytest_energy.baselines.calibration import StoredCalibration
+from pytest_energy.documents import SMALLEST, Positive, PositiveCount, Range
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
 
 SCHEMA = 1
 METRICS = ("joules_per_token", "savings")
 LARGEST_LEVEL = 10.0
 """Tolerances and detects are fractions; ten times is beyond any use."""
+_LEVEL = "a fraction such as 0.02, above 0 and at most 10"
+Level = Annotated[float, Range(SMALLEST, LARGEST_LEVEL, words=_LEVEL)]
+Spread = Annotated[float, Range(0.0, LARGEST_LEVEL)]
+Correlation = Annotated[float, Range(-1.0, 1.0)]
 Source = Literal["measured", "paper"]
 UpdateMode = Literal["new", "append", "replace"]
 """What becomes of an entry that has sessions: it stays, gets one more, or starts anew."""
@@ -28,16 +33,16 @@ class StoredSession:
     """
 
     date: str
-    windows: int
+    windows: PositiveCount
     mean: float
-    cv: float
-    autocorrelation: float = 0.0
+    cv: Spread
+    autocorrelation: Correlation = 0.0
     device: str | None = None
-    padding_overhead: float | None = None
-    mean_watts: float | None = None
-    tokens_per_second: float | None = None
+    padding_overhead: Positive | None = None
+    mean_watts: Positive | None = None
+    tokens_per_second: Positive | None = None
     environment: str | None = None
-    tokens: int | None = None
+    tokens: PositiveCount | None = None
     """Processed tokens of each window; other batches cannot be compared."""
 
 

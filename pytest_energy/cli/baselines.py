@@ -12,7 +12,7 @@ from pytest_energy.baselines import Band, Baseline, Entry, pooled_of, sessions_o
 from pytest_energy.baselines.reading import read, text_of
 from pytest_energy.baselines.writing import pruned
 from pytest_energy.checks.policy import stored_levels
-from pytest_energy.cli import write_text
+from pytest_energy.cli import describe, write_text
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.files import unified_diff
 from pytest_energy.gate.sentences import gap_warning, smallest_gap
@@ -23,6 +23,13 @@ from pytest_energy.units import FRACTION, difference, quantity
 
 def add_baselines(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
+    describe(
+        parser,
+        "List baseline files with the smallest change that one session can tell, or check, compare "
+        "or tidy them.",
+        "pytest-energy baselines",
+        "pytest-energy baselines --check baselines/h200.toml",
+    )
     parser.add_argument(
         "paths",
         nargs="*",
@@ -54,7 +61,7 @@ def files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found += sorted(path.glob("*.toml"))
-        elif path.is_file():
+        elif path.exists():
             found.append(path)
         else:
             raise BaselineError(

@@ -21,7 +21,7 @@ from pytest_energy.baselines.calibration import (
 from pytest_energy.baselines.reading import known_hardware, text_of
 from pytest_energy.baselines.store import default_budget
 from pytest_energy.baselines.writing import Header, calibrated
-from pytest_energy.cli import add_baselines_option, write_text
+from pytest_energy.cli import add_baselines_option, describe, write_text
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import read_lines, require_writable, unified_diff
@@ -49,12 +49,25 @@ Watts = tuple[float, float]
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy doctor`."""
+    describe(
+        parser,
+        "Show which meters work here, the hardware key and what figures depend on. Exit code: 1 if "
+        "no meter works.",
+        "pytest-energy doctor",
+    )
     add_baselines_option(parser)
     parser.set_defaults(run=run_doctor)
 
 
 def add_calibrate(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy calibrate`."""
+    describe(
+        parser,
+        "Fit joules at the wall to the device's joules, from pairs measured here or read from a "
+        "file.",
+        "pytest-energy calibrate --wall http://192.168.1.20 --write",
+        "pytest-energy calibrate --pairs pairs.csv",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--wall", metavar="SOURCE", help="log file, or http:// address of a plug")
     what.add_argument("--pairs", metavar="FILE", type=Path, help="CSV: device_watts,wall_watts")

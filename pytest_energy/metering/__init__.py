@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_energy.clocks import real_time
+from pytest_energy.documents import AnyFloat, Count, Moment, NotNegative
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import (
     IMPLAUSIBLE,
@@ -50,16 +51,16 @@ class Window:
     name: str
     method: Method
     joules_by_domain: Mapping[str, float]
-    seconds: float
+    seconds: NotNegative
     uncertainty_joules: float
-    started: float
+    started: Moment
     """Unix time (s) at which the window began."""
     invalid_reason: str | None = None
-    tokens: int = 0
-    real_tokens: int = 0
-    steps: int = 0
-    loss: float | None = None
-    notes: Mapping[str, float] = field(default_factory=dict)
+    tokens: Count = 0
+    real_tokens: Count = 0
+    steps: Count = 0
+    loss: AnyFloat | None = None
+    notes: Mapping[str, AnyFloat] = field(default_factory=dict)
     power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict, repr=False)
     """Power (W) over the window where the meter samples it, else empty; nothing is gated on it."""
 

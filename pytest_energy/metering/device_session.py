@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Protocol
 
 from pytest_energy.clocks import real_time
+from pytest_energy.documents import NotNegative
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window, window
 from pytest_energy.metering.device_lock import device_lock
@@ -24,8 +25,8 @@ class RunCost:
     `complete` is False if a device was lost, so that the joules are a lower bound.
     """
 
-    joules: float = 0.0
-    seconds: float = 0.0
+    joules: NotNegative = 0.0
+    seconds: NotNegative = 0.0
     complete: bool = True
 
     def __add__(self, other: RunCost) -> RunCost:

@@ -5,7 +5,7 @@ PYTEST_DONT_REWRITE.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ class RunRecords:
         """Whether this process is one of pytest-xdist's workers."""
         return hasattr(self._config, "workerinput")
 
-    def open(self) -> None:
+    def open(self, note: Callable[[str], None]) -> None:
         """Find out where the code comes from, before anything runs that may change it."""
         if self._settings.history is None or self.is_worker:
             return
@@ -62,7 +62,7 @@ class RunRecords:
 
         known = Origin(None, None, None, "", "")
         with informing("it is not known where the code is from", self.errors.append):
-            known = origin(self._config.rootpath)
+            known = origin(self._config.rootpath, note=note)
         self._history = RunningSession(self._settings.history, known, self._cache / "unsent")
 
     def expect(self, tests: Iterable[str]) -> None:

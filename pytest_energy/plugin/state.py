@@ -279,7 +279,7 @@ class EnergyPlugin:
         config, settings = self._config, self._settings
         session = EnergySession(settings, _cache(config), progress_of(config), report)
         config.stash[SESSION] = session
-        self._records.open()
+        self._records.open(session.progress.note)
         return session
 
     def _show(self, record: RunRecord, reporter: pytest.TerminalReporter) -> None:

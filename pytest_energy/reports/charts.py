@@ -235,7 +235,8 @@ def window_changes(verdict: VerdictRecord) -> list[float]:
         return [then - now if saved else ratio(now, then) - 1 for then, now in pairs]
     if verdict.metric == "savings":
         both = zip(verdict.windows[::2], verdict.windows[1::2], strict=False)
-        return [1 - ratio(b.joules_per_token, a.joules_per_token) - base for a, b in both]
+        whole = [(a, b) for a, b in both if a.tokens and b.tokens and a.joules]
+        return [1 - b.joules_per_token / a.joules_per_token - base for a, b in whole]
     real = verdict.metric == "joules_per_real_token"
     values = (
         window.joules_per_real_token if real and window.real_tokens else window.joules_per_token

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_energy.documents import Count, Positive
+from pytest_energy.documents.records import named
 from pytest_energy.gate import TracePoint
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
@@ -44,7 +46,7 @@ class ComparisonRecord:
     kind: Literal["revision", "interpreter"]
     base: Side
     head: Side
-    pairs: tuple[tuple[float, float], ...]
+    pairs: tuple[tuple[Positive, Positive], ...]
     within_pair_drift: float | None = None
     settles: bool = False
     turns: bool = False
@@ -64,7 +66,7 @@ class VerdictRecord:
     id: str
     metric: str
     nodeid: str = ""
-    outcome: str = "invalid"
+    outcome: str = field(default="invalid", metadata=named("verdict"))
     reason: str = ""
     unit: str = "J/token"
     value: float | None = None
@@ -78,14 +80,14 @@ class VerdictRecord:
     local: bool = False
     method: str = ""
     workload: str | None = None
-    tokens: int | None = None
+    tokens: Count | None = None
     """Processed tokens of a window, if the run says so."""
-    parameters: tuple[int, int] | None = None
+    parameters: tuple[Count, Count] | None = None
     """How many parameters the run trains, and how many its model has."""
     explanation: str | None = None
     warning: str | None = None
     """Where the levels are closer than the baseline can tell apart."""
-    location: tuple[str, int] | None = None
+    location: tuple[str, Count] | None = None
     """The test's file, relative to pytest's root, and its line, from 1."""
     changed_environment: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     """What differs from the baseline's environment, by name: (then, now)."""

@@ -129,11 +129,11 @@ def test_the_configured_history_is_taken_where_nothing_is_named() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "`x.json` cannot be read (No such file or directory); give a file that"),
-        ("{", "`x.json` is no JSON ("),
+        (None, "`x.json` cannot be read: No such file or directory; give a file that"),
+        ("{", "`x.json` is not valid JSON: "),
         ("[1]", "`x.json` is no record of a run; give a file that `--energy-json` wrote"),
         ('{"schema": 9, "verdicts": []}', "`x.json` has schema 9, but this version reads 1"),
-        ('{"schema": 1, "verdicts": [{}]}', "`x.json` is damaged (KeyError: 'run')"),
+        ('{"schema": 1, "verdicts": [{}]}', "`x.json` is damaged: has no `hardware`;"),
     ],
 )
 def test_what_is_no_document_is_refused_by_name(
