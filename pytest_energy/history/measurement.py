@@ -11,6 +11,7 @@ from functools import cache
 from statistics import fmean
 from typing import Any, TypedDict
 
+from pytest_energy.clocks import real_time
 from pytest_energy.documents import (
     LARGEST,
     SMALLEST,
