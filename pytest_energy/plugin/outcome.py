@@ -16,9 +16,10 @@ import pytest
 
 from pytest_energy.checks import policy
 from pytest_energy.metering import Window, window
+from pytest_energy.metering.cpu_load import disturbance
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import DECIDED
-from pytest_energy.plugin.fixtures import CLAIM, session_of, user_errors
+from pytest_energy.plugin.fixtures import CLAIM, CPU_USE, session_of, user_errors
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.reports.tables import windows_table
 from pytest_energy.reports.wording import verdict_line
@@ -57,14 +58,26 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
 
 
 def conclude(item: pytest.Item) -> None:
-    """Keep what a test noted of its claim, and fail it if a figure is out of bounds."""
-    record = _located(item.stash[CLAIM].record, item)
-    session_of(item).results.claims.append(record)
-    _note(item, [(f"energy_{figure.name}", figure.value) for figure in record.figures])
+    """Keep what a test noted of its claim, and fail it if a figure is out of bounds.
+
+    What cannot be tested here skips it; as with invalid windows, CI wants evidence.
+    """
+    session, claim = session_of(item), item.stash[CLAIM]
+    if reason := disturbance(item.stash[CPU_USE]):
+        claim.disturbed(reason)
+    record = _located(claim.record, item)
+    session.results.claims.append(record)
+    known = [figure for figure in record.figures if figure.value is not None]
+    _note(item, [(f"energy_{figure.name}", figure.value) for figure in known])
     if record.outcome == "fails":
         failure = f"{record.claim} Not here: {record.reason}"
         _stand(item, failure)
         pytest.fail(failure, pytrace=False)
+    if record.outcome == "not testable":
+        failure = f"{record.claim} Not testable here: {record.reason}"
+        if session.settings.ci or session.settings.strict:
+            pytest.fail(failure, pytrace=False)
+        pytest.skip(failure)
 
 
 @contextmanager

@@ -115,6 +115,74 @@ def test_bounds(value: float, at_least: float | None, at_most: float | None, out
     assert figures(claim.record).rows[0][-1] == outcome
 
 
+def test_a_bound_within_the_interval_is_luck() -> None:
+    claim = EnergyClaim("c", "n", "counter")
+
+    claim.figure("x", 0.1, "fraction", interval=(-0.05, 0.25), at_least=0.0)
+    claim.figure("y", 0.1, "fraction", interval=(0.05, 0.15), at_least=0.0)
+
+    assert [figure.outcome for figure in claim.record.figures] == ["not testable", "holds"]
+    assert claim.record.outcome == "not testable"
+    assert claim.record.reason == (
+        "`x` is 10.0 %: its bound of 0.0 % lies within its 95 % interval, -5.0 % to 25.0 %"
+    )
+    claim.figure("z", 3.0, at_most=2.0)
+    assert claim.record.outcome == "fails"
+
+
+def test_a_disturbance_takes_back_what_it_can_have_moved() -> None:
+    claim = EnergyClaim("c", "n", "modelled")
+    claim.figure("joules", 1.0, "J", at_most=2.0)
+    claim.figure("score", 0.9, at_least=0.5, exact=True)
+    claim.figure("shown", 3.0)
+
+    claim.disturbed("other processes used 40 % of the CPU")
+
+    outcomes = [figure.outcome for figure in claim.record.figures]
+    assert outcomes == ["not testable", "holds", "measured"]
+    assert claim.record.outcome == "not testable"
+
+
+def test_without_a_value_there_is_a_doubt() -> None:
+    claim = EnergyClaim("c", "n", "counter")
+    with pytest.raises(EnergyError, match="`x` has no value"):
+        claim.figure("x", None)
+    claim.figure("x", None, at_least=0.5, doubt="nothing was learnt")
+    assert figures(claim.record).rows == [("x", "-", ">= 0.5000", "", "not testable")]
+    assert from_json(ClaimRecord, as_json(claim.record)) == claim.record
+
+
+_UNTESTABLE = """
+def test_it(energy_claim):
+    energy_claim.figure("kept", 0.9, at_least=0.75, doubt="`bert` did not learn the task")
+"""
+
+
+def test_what_cannot_be_tested_is_skipped_here_and_fails_in_ci(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(_UNTESTABLE)
+
+    here = pytester.runpytest("-rs", "--energy-json=run.json", "--energy-markdown=run.md")
+    strict = pytester.runpytest("--energy-strict")
+    monkeypatch.setenv("CI", "true")
+    in_ci = pytester.runpytest()
+
+    here.assert_outcomes(skipped=1)
+    here.stdout.fnmatch_lines(
+        [
+            "SKIPPED*Not testable here: `kept` is 0.9000: `bert` did not learn the task",
+            "kept*not testable*",
+        ]
+    )
+    assert json.loads((pytester.path / "run.json").read_text())["claims"][0]["outcome"] == (
+        "not testable"
+    )
+    assert "not testable" in (pytester.path / "run.md").read_text()
+    strict.assert_outcomes(failed=1)
+    in_ci.assert_outcomes(failed=1)
+
+
 def test_names_are_noted_once_and_rows_are_complete() -> None:
     claim = EnergyClaim("c", "n", "modelled")
     claim.figure("x", 1.0)
