@@ -123,7 +123,7 @@ class RunRecord:
 
     `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
     hardware's calibration. Either is None if it is not known. `disturbance` says who else used
-    the CPU that was metered, if somebody did.
+    the CPU that was metered, if somebody did; `data` which files were read, a sentence each.
     """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
@@ -134,6 +134,7 @@ class RunRecord:
     wall_joules: float | None = None
     claims: tuple[ClaimRecord, ...] = ()
     disturbance: str | None = None
+    data: tuple[str, ...] = ()
 
     @property
     def figures(self) -> int:

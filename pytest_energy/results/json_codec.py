@@ -88,6 +88,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "idle_watts": record.idle_watts,
             "wall_joules": record.wall_joules,
             "disturbance": record.disturbance,
+            "data": record.data,
         },
     }
 

@@ -25,6 +25,7 @@ class RunResults:
     idle_watts: float | None = None
     calibration: Calibration | None = None
     disturbance: str | None = None
+    data: tuple[str, ...] = ()
 
     def of(self, test: str) -> tuple[VerdictRecord, ...]:
         """The verdicts of a test so far, in their order."""
@@ -72,6 +73,7 @@ class RunResults:
         self.idle_watts = worker.idle_watts if self.idle_watts is None else self.idle_watts
         self.calibration = worker.calibration or self.calibration
         self.disturbance = self.disturbance or worker.disturbance
+        self.data = tuple(dict.fromkeys((*self.data, *worker.data)))
 
     def as_record(self) -> RunRecord:
         """All that reports are made of."""
@@ -87,6 +89,7 @@ class RunResults:
             fit.wall_joules(cost.joules, cost.seconds) if fit and cost.seconds else None,
             tuple(self.claims),
             self.disturbance,
+            self.data,
         )
 
 

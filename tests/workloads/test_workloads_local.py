@@ -402,3 +402,36 @@ def test_real_samples_are_as_long_as_was_measured(task: str) -> None:
     some = examples(samples, task, count=900, max_length=cap)
     mean = sum(len(example.ids) for example in some) / len(some)
     assert mean == pytest.approx(get_task(task).lengths.mean, rel=0.1)
+
+
+def test_the_report_says_which_data_it_was(pytester: pytest.Pytester, spending: Path) -> None:
+    pytest.importorskip("xdist")
+    rows = "good film\t1\nbad film\t0\n" * 20
+    write(pytester.path / "data" / "SST-2" / "train.tsv", "sentence\tlabel\n" + rows)
+    write_vocabulary(pytester.path / "data")
+    pytester.makepyfile(
+        """
+        import pytest
+        import spending
+
+
+        @pytest.fixture
+        def energy_workload():
+            return lambda batch: spending.spend(1.0)
+
+
+        def test_it(finetune, energy_gate):
+            energy_gate.joules_per_token(finetune("sst2"))
+        """
+    )
+
+    # By way of a worker, whose report comes to the controller.
+    result = pytester.runpytest_subprocess(
+        "--energy-data=data", "--energy-tokens=64", "--energy-json=run.json", "-n", "1"
+    )
+
+    first, second = json.loads((pytester.path / "run.json").read_text())["run"]["data"]
+    assert first == "`sst2` is 40 examples of `SST-2/train.tsv`"
+    assert second.startswith("text for `bert-base-uncased` is cut by ")
+    assert second.endswith("data/vocab.txt`")
+    result.stdout.fnmatch_lines([f"data: {first}", f"data: {second}"])

@@ -223,7 +223,7 @@ RTE = "index\tsentence1\tsentence2\tlabel\n"
         (
             glue("rte"),
             "index\tsentence1\tlabel\n0\ta\tentailment\n",
-            r"line 1: no column `sentence2` or `hypothesis`; the columns are `index`, `sentence1`, ",
+            r"line 1: no column `sentence2` or `hypothesis`; the columns are `index`, `sent",
         ),
         (
             glue("mnli"),
