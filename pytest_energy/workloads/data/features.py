@@ -27,6 +27,7 @@ from pytest_energy.workloads.data.examples import (
     Tagged,
     Text,
 )
+from pytest_energy.workloads.hub_lookup import require_on_hub
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -98,13 +99,20 @@ def tokenizer_for(model: str, root: Path | None, models: Path | None) -> Tokeniz
     file = tokenizer_file(model, root, models)
     if file is not None and file.name == "vocab.txt":
         return tokenizer_from(file, lower_case=_lower_case(model, file.parent))
+    name, revision = hub_name(model) if file is None else (str(file.parent), None)
+    where = f"put its vocab.txt into `{root}`, or " if root else ""
+    try:
+        require_on_hub(model, name, revision)
+    except EnergyError as error:
+        raise EnergyError(
+            f"no tokenizer for `{model}`: {where}put its files into its folder of "
+            f"`--energy-models`, or use `--energy-data=synthetic`; {error}"
+        ) from error
     from transformers import AutoTokenizer
 
-    name, revision = hub_name(model) if file is None else (str(file.parent), None)
     try:
         loaded = AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
     except Exception as error:  # the loader raises whatever its transport raises
-        where = f"put its vocab.txt into `{root}`, or " if root else ""
         raise EnergyError(
             f"no tokenizer for `{model}`: the hub can't be reached or does not have it "
             f"({type(error).__name__}); {where}put its files into its folder of `--energy-models`, "
