@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.metering.cpu_load import MOST_SHARE
 from pytest_energy.reports.tables import aligned, figures, noted
 from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
 from pytest_energy.results.json_codec import as_json, from_json
@@ -208,3 +212,38 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
         "squad_v1  1,234,567",
     ]
     assert from_json(ClaimRecord, as_json(claim.record)) == claim.record
+
+
+@pytest.mark.realtime
+def test_on_a_busy_cpu_joules_claim_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("codecarbon")
+    monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(pytester.path / "locks"))
+    pytester.makepyfile(
+        """
+        import time
+
+        def test_it(energy_claim):
+            time.sleep(0.5)
+            energy_claim.figure("joules saved", 0.9, at_least=0.0)
+            energy_claim.figure("score", 0.9, at_least=0.0, exact=True)
+        """
+    )
+    count = int((os.cpu_count() or 1) * 3 * MOST_SHARE) + 1
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        result = pytester.runpytest_subprocess("--energy-meter=codecarbon", "-rs")
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*Not testable here: `joules saved` is 0.9000: other processes*used * % of this*",
+            "joules saved*not testable",
+            "score*holds",
+        ]
+    )
