@@ -112,6 +112,7 @@ def test_accuracy_tradeoff(
         FRACTION,
         interval=(1 - high, 1 - low),
         at_least=0.0,
+        by_interval=True,
         paper=PAPER_SAVINGS if {larger.model, smaller.model} == {BERT, DISTILBERT} else None,
     )
     _tabulate(energy_claim, task, outcomes)
@@ -205,6 +206,7 @@ def _note_kept(claim: EnergyClaim, task: str, larger: Outcome, smaller: Outcome)
         FRACTION,
         interval=interval,
         at_least=LEAST_KEPT,
+        by_interval=True,
         doubt=doubt,
         exact=True,
     )

@@ -31,6 +31,7 @@ def test_savings(
         record.value,
         record.unit,
         interval=(record.value - half, record.value + half),
+        by_interval=True,
         at_least=band.low,
         at_most=band.high,
         paper=PAPER_SAVINGS,

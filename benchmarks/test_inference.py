@@ -53,6 +53,7 @@ def test_inference(
         f"{task}: one by one over fine-tuning",
         ratio,
         interval=interval,
+        by_interval=True,
         at_least=1 / order,
         at_most=order,
         paper="0.21 to 3.1 (derived)",

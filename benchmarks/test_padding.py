@@ -58,9 +58,17 @@ def test_joules(
     energy_claim.figure("J/processed token, most over least", spread(costs[:3]), at_most=most)
     dynamic, fixed, grouped = ([w.joules / w.real_tokens for w in each] for each in measured[2:])
     ratio, interval = paired_ratio(fixed, dynamic)
-    energy_claim.figure("J/real token, fixed over dynamic", ratio, interval=interval, at_least=1.0)
+    energy_claim.figure(
+        "J/real token, fixed over dynamic", ratio, interval=interval, at_least=1.0, by_interval=True
+    )
     ratio, interval = paired_ratio(grouped, dynamic)
-    energy_claim.figure("J/real token, grouped over dynamic", ratio, interval=interval, at_most=1.0)
+    energy_claim.figure(
+        "J/real token, grouped over dynamic",
+        ratio,
+        interval=interval,
+        at_most=1.0,
+        by_interval=True,
+    )
     energy_claim.table(f"Padding of {TASK}", COLUMNS, *(cost.row for cost in costs))
     title = "mJ/real token, were a processed one as above under dynamic padding"
     rows = by_task(overheads_by_task(energy_session.data), 1e3 * costs[2].joules_per_token)

@@ -133,11 +133,12 @@ class EnergyClaim:
         paper: str | None = None,
         doubt: str | None = None,
         exact: bool = False,
+        by_interval: bool = False,
     ) -> Figure:
         """Note a figure in `unit` with its 95 % interval and the bounds that it must keep.
 
-        It is not testable if there is a `doubt`, or if a bound lies within the interval. Only a
-        figure with a `doubt` may have no value.
+        It is not testable if there is a `doubt` or, `by_interval`, if a bound lies within the
+        interval, so that chance decides. Only a figure with a `doubt` may have no value.
         """
         if value is None and doubt is None:
             raise EnergyError(f"`{name}` has no value: give one, or say why not in `doubt`")
@@ -146,7 +147,8 @@ class EnergyClaim:
         low, high = interval or (None, None)
         found = None if value is None else float(value)
         noted = Figure(name, found, unit, low, high, at_least, at_most, paper, doubt, exact)
-        noted = replace(noted, doubt=doubt or _straddled(noted))
+        if by_interval and doubt is None:
+            noted = replace(noted, doubt=_straddled(noted))
         self.record = replace(self.record, figures=(*self.record.figures, noted))
         return noted
 

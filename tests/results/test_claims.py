@@ -122,14 +122,16 @@ def test_bounds(value: float, at_least: float | None, at_most: float | None, out
 def test_a_bound_within_the_interval_is_luck() -> None:
     claim = EnergyClaim("c", "n", "counter")
 
-    claim.figure("x", 0.1, "fraction", interval=(-0.05, 0.25), at_least=0.0)
-    claim.figure("y", 0.1, "fraction", interval=(0.05, 0.15), at_least=0.0)
+    claim.figure("x", 0.1, "fraction", interval=(-0.05, 0.25), at_least=0.0, by_interval=True)
+    claim.figure("y", 0.1, "fraction", interval=(0.05, 0.15), at_least=0.0, by_interval=True)
 
     assert [figure.outcome for figure in claim.record.figures] == ["not testable", "holds"]
     assert claim.record.outcome == "not testable"
     assert claim.record.reason == (
         "`x` is 10.0 %: its bound of 0.0 % lies within its 95 % interval, -5.0 % to 25.0 %"
     )
+    claim.figure("value", 1.9, interval=(1.8, 2.1), at_most=2.0)
+    assert claim.record.figures[-1].outcome == "holds"
     claim.figure("z", 3.0, at_most=2.0)
     assert claim.record.outcome == "fails"
 
@@ -175,8 +177,8 @@ def test_what_cannot_be_tested_is_skipped_here_and_fails_in_ci(
     here.assert_outcomes(skipped=1)
     here.stdout.fnmatch_lines(
         [
-            "SKIPPED*Not testable here: `kept` is 0.9000: `bert` did not learn the task",
             "kept*not testable*",
+            "SKIPPED*Not testable here: `kept` is 0.9000: `bert` did not learn the task",
         ]
     )
     assert json.loads((pytester.path / "run.json").read_text())["claims"][0]["outcome"] == (
@@ -242,8 +244,8 @@ def test_on_a_busy_cpu_joules_claim_nothing(
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(
         [
-            "*Not testable here: `joules saved` is 0.9000: other processes*used * % of this*",
             "joules saved*not testable",
             "score*holds",
+            "*Not testable here: `joules saved` is 0.9000: other processes*used * % of this*",
         ]
     )
