@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from paper.epochs import in_turn
 from paper.models import by_size
 from workloads_support import write, write_vocabulary
 
-# Before any inner run: those forget what they import, and torch bears that once only.
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 for library in ("accelerate", "datasets", "torchmetrics.text", "seqeval.metrics"):
@@ -52,8 +52,9 @@ def finetune(finetune):
 
 
 @pytest.fixture
-def models(pytester: pytest.Pytester, spending: Path) -> Path:
+def models(pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two copies of a tiny model, with data on which both learn."""
+    monkeypatch.setenv("PYTHONPATH", str(MODULE.parent), prepend=os.pathsep)
     folder = pytester.path / "models"
     config = transformers.BertConfig(
         vocab_size=64,
@@ -77,7 +78,8 @@ def models(pytester: pytest.Pytester, spending: Path) -> Path:
 
 def claim_of(pytester: pytest.Pytester, cost: str) -> dict[str, Any]:
     pytester.makeconftest(f"COST = {cost}\n{PLANTED}")
-    pytester.runpytest(
+    # A process of its own: what runs inside forgets its imports, and torch bears that once only.
+    pytester.runpytest_subprocess(
         "-k=sst2",
         "--energy-models=models",
         "--energy-data=data",
