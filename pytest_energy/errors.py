@@ -5,7 +5,8 @@ Each names the thing in backticks, what is wrong and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -54,6 +55,37 @@ def check_count(what: str, value: object, least: int = 1) -> None:
     """Raise `EnergyError` unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise EnergyError(f"`{what}` is {value!r}: give a whole number of at least {least}")
+
+
+def _unheard(sentence: str) -> None:
+    """Where nobody is to be told."""
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, EnergyError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def informing(
+    what: str,
+    tell: Callable[[str], None] = _unheard,
+    passing: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Go on whatever the block raises: it only informs, and nothing that does may end a run.
+
+    `tell` is given a sentence of what went wrong, which begins with `what` if that is given.
+    Only errors that are `passing` go on.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except Exception as error:  # whatever it is
+        tell(f"{what}: {_why(error)}" if what else _why(error))
 
 
 def raised_elsewhere(excinfo: Any) -> bool:

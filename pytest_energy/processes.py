@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
 import struct
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ TAIL_LINES = 25
 TAIL_BYTES = 20_000
 KILL_SECONDS = 5.0
 """How long processes may take to be gone once they are killed."""
+LOOK_SECONDS = 0.02
+"""Between two looks at whether a process has ended."""
 
 Message = dict[str, Any]
 
@@ -74,7 +77,7 @@ class Channel:
         """
         message = None
         try:
-            if not self._connection.poll(timeout_seconds):
+            if not _has_something(self._connection, timeout_seconds):
                 return None
             message = json.loads(self._connection.recv_bytes(MAX_BYTES))
         except (BlockingIOError, ValueError, RecursionError):
@@ -90,6 +93,13 @@ class Channel:
     def close(self) -> None:
         """Close this end; a second call does nothing."""
         self._connection.close()
+
+
+def _has_something(connection: Connection, timeout_seconds: float | None) -> bool:
+    """As its own `poll`, whose deadline goes by a clock that a test may have stopped."""
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(None if timeout_seconds is None else 1000 * timeout_seconds))
 
 
 class Listener:
@@ -164,10 +174,11 @@ class ChildProcess:
 
     def wait(self, seconds: float = 0.0) -> int | None:
         """Its exit code; None if it has not ended by itself within `seconds`."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        give_up = real_time.monotonic() + seconds
+        # Not by the process's own `wait`, whose deadline goes by a clock that tests may stop.
+        while (exit_code := self._process.poll()) is None and real_time.monotonic() < give_up:
+            real_time.sleep(LOOK_SECONDS)
+        return exit_code
 
     def kill(self) -> None:
         """Kill its whole session at once, so that a later `stop` need not wait for it."""
@@ -230,9 +241,9 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.Error):
             process.kill()
-    give_up = time.monotonic() + KILL_SECONDS
-    while any(map(_is_alive, processes)) and time.monotonic() < give_up:
-        time.sleep(0.02)
+    give_up = real_time.monotonic() + KILL_SECONDS
+    while any(map(_is_alive, processes)) and real_time.monotonic() < give_up:
+        real_time.sleep(LOOK_SECONDS)
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
@@ -23,6 +22,7 @@ from pytest_energy.ab.protocol import (
     last_error,
 )
 from pytest_energy.ab.side_place import SidePlace
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.hardware import Budget
@@ -142,8 +142,8 @@ class SideProcess:
 
     def _next(self, hanging: str) -> Message:
         """The next message that is not for the meter."""
-        give_up = time.monotonic() + self._timeout
-        while time.monotonic() < give_up:
+        give_up = real_time.monotonic() + self._timeout
+        while real_time.monotonic() < give_up:
             try:
                 message = self._channel.receive(POLL_SECONDS)
                 if message is not None and message["kind"] in CALLS:

@@ -15,13 +15,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.units import FRACTION
 
 
 def in_utc(text: str) -> str:
     """An ISO date or time as UTC in one form, which sorts as text; raises `ValueError`."""
-    moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    moment = real_time.moment.fromisoformat(text.strip().replace("Z", "+00:00"))
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
@@ -108,7 +109,7 @@ def make_record(
 ) -> Record:
     """The record of a session that has just ended; its name is unique and sorts by time."""
     session = session or uuid.uuid4()
-    now = (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    now = (now or real_time.utc()).astimezone(timezone.utc)
     key = str(document.get("hardware", {}).get("key") or "unknown")
     content = {
         "history": RECORD_SCHEMA,

@@ -8,14 +8,15 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from datetime import datetime, timezone
+from datetime import datetime
 from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable, write_atomically
 from pytest_energy.history.record import (
@@ -54,16 +55,37 @@ def check_destination(url: str) -> None:
         raise HistoryError(f"`--energy-history`: {error}") from error
 
 
-def append(url: str, document: Mapping[str, Any], origin: Origin, *, spare: Path) -> Record:
-    """Add a session; where that fails, `HistoryError` says where in `spare` the record is kept."""
-    record = make_record(document, origin)
-    try:
-        open_store(url).create(record.name, record.text.encode())
-    except EnergyError as error:
-        raise HistoryError(
-            f"the session was not added to the history: {error}; {_kept(record, spare, url)}"
-        ) from error
-    return record
+class RunningSession:
+    """A session on its way into a history: its record is in the folder `spare` until it ends.
+
+    So a run that is killed, or whose history cannot be written to, keeps what it has measured.
+    """
+
+    def __init__(self, url: str, origin: Origin, spare: Path) -> None:
+        self._url, self._origin, self._spare = url, origin, spare
+        self._session, self._began = uuid.uuid4(), real_time.utc()
+
+    def keep(self, document: Mapping[str, Any]) -> None:
+        """Write the record so far; `OSError` if it cannot be."""
+        record = self._record(document, self._began)
+        write_atomically(self._spare / record.name, record.text)
+
+    def append(self, document: Mapping[str, Any]) -> None:
+        """Add the session; where that fails, `HistoryError` says where its record is kept."""
+        record = self._record(document, real_time.utc())
+        so_far = self._spare / self._record(document, self._began).name
+        with suppress(OSError):
+            so_far.unlink(missing_ok=True)
+        try:
+            open_store(self._url).create(record.name, record.text.encode())
+        except EnergyError as error:
+            kept = _kept(record, self._spare, self._url)
+            raise HistoryError(
+                f"the session was not added to the history: {error}; {kept}"
+            ) from error
+
+    def _record(self, document: Mapping[str, Any], now: datetime) -> Record:
+        return make_record(document, self._origin, session=self._session, now=now)
 
 
 def _kept(record: Record, spare: Path, url: str) -> str:
@@ -194,7 +216,7 @@ def compact(store: Store, warn: Warn, *, remove: bool = False) -> Compaction:
     records = _new_records(store, held, warn)
     for first in records:
         content = _parquet_of(islice(chain([first], records), MOST_SESSIONS))
-        now = datetime.now(timezone.utc)
+        now = real_time.utc()
         written.append(f"{FOLDER}/{now:%Y%m%dT%H%M%S}Z-{uuid.uuid4()}.parquet")
         store.create(written[-1], content)
     sessions, spare = len(held) - before, []

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import (
     IMPLAUSIBLE,
+    LAG_SECONDS,
+    LIMIT_MARGIN,
+    MOST_WATTS,
     TOO_SHORT,
     Device,
     Measured,
     Meter,
     PowerTrace,
+    Reading,
     Span,
     fault,
     no_update,
 )
 from pytest_energy.outcomes import Method
+from pytest_energy.units import ratio
 
-LIMIT_MARGIN = 1.1
-"""A card overshoots its power limit for moments, never by this factor over a window."""
+MOST_WATTS_OF_MANY = 100_000.0
+"""More than what is behind one domain draws that is no card, processor or memory: a rack."""
 WIDEST_SHARE = 0.1
 """A window whose joules may be off by more than this share is too short for the meter."""
 LATENCY_SECONDS = 0.0001
 """Between a reading and its time stamp."""
+STALE_SECONDS = 3600.0
+"""Nothing that a meter dates is older, unless it goes by a clock that a test has patched."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +75,22 @@ class Window:
     @property
     def mean_watts(self) -> float:
         """Mean power over the window (W)."""
-        return self.joules / self.seconds
+        return ratio(self.joules, self.seconds)
 
     @property
     def joules_per_token(self) -> float:
         """Joules a processed token, padding included (J/token)."""
-        return self.joules / self.tokens
+        return ratio(self.joules, self.tokens)
 
     @property
     def joules_per_real_token(self) -> float:
         """Joules a token that is not padding (J/token)."""
-        return self.joules / self.real_tokens
+        return ratio(self.joules, self.real_tokens)
 
     @property
     def tokens_per_second(self) -> float:
         """Processed tokens a second (1/s)."""
-        return self.tokens / self.seconds
+        return ratio(self.tokens, self.seconds)
 
 
 class OpenWindow:
@@ -118,19 +125,19 @@ class OpenWindow:
     def __enter__(self) -> OpenWindow:
         self._record = self._span = self._power = None
         self._synchronize()
-        self._unix_seconds = time.time()
+        self._unix_seconds = real_time.unix_seconds()
         try:
             self._span = begin_span(self._meter)
         except EnergyError as error:
             self._failure = str(error)
-        self._started = self._span.started if self._span else time.monotonic()
+        self._started = _by_our_clock(self._span.started) if self._span else real_time.monotonic()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is not None:
             return
         self._synchronize()
-        ended = time.monotonic()
+        ended = real_time.monotonic()
         measured = self._measured(ended)
         self._power = measured.power
         seconds = ended - self._started
@@ -153,7 +160,7 @@ class OpenWindow:
         Where the meter cannot, it stays in the window's joules and seconds.
         """
         if restart := getattr(self._span, "work_started", None):
-            self._started = time.monotonic()
+            self._started = real_time.monotonic()
             restart(self._started)
 
     def _measured(self, ended: float) -> Measured:
@@ -218,28 +225,41 @@ class TwoReadings:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         meter.read()  # what lies before the window says nothing about it
-        self._first = meter.read()
+        self._first = _reading(meter)
         self._faults = meter.conditions().faults
-        self.started = time.monotonic()
+        self.started = real_time.monotonic()
 
     def work_started(self, started: float) -> None:
         """Begin anew: a source that answers at once loses nothing by it."""
-        self._first, self.started = self._meter.read(), started
+        self._first, self.started = _reading(self._meter), started
 
     def end(self, ended: float) -> Measured:
         """Joules between the readings; `ended` is when the work did (s)."""
-        last = self._meter.read()
+        last = _reading(self._meter)
         conditions = self._meter.conditions()
         joules = {d: last.joules[d] - self._first.joules.get(d, 0.0) for d in last.joules}
         watts = sum(joules.values()) / max(last.seconds - self._first.seconds, 1e-9)
         late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
         period = self._meter.update_period_seconds
         doubt = watts * (period + late + LATENCY_SECONDS)
-        faults = dict.fromkeys((*self._faults, *conditions.faults))
-        if period and not any(joules.values()):
+        faults_since = getattr(self._meter, "faults_since", lambda _: ())
+        found = (*self._faults, *conditions.faults, *faults_since(self._first.seconds))
+        faults = dict.fromkeys(found)
+        if period and not faults and not any(joules.values()):
             faults[no_update(period, ended - self.started)] = None
         doubt += len(joules) * self._meter.resolution_joules
         return Measured(joules, doubt, tuple(faults), conditions.notes)
+
+
+def _reading(meter: Meter) -> Reading:
+    reading = meter.read()
+    return replace(reading, seconds=_by_our_clock(reading.seconds))
+
+
+def _by_our_clock(seconds: float) -> float:
+    """When a meter says that something was just now; now, if it goes by another clock than ours."""
+    now = real_time.monotonic()
+    return seconds if 0 <= now - seconds <= STALE_SECONDS else now
 
 
 def begin_span(meter: Meter) -> Span:
@@ -259,15 +279,15 @@ def first_fault(measured: Measured, seconds: float, devices: Sequence[Device]) -
         return "; ".join(measured.faults)
     total, doubt = sum(measured.joules_by_domain.values()), measured.uncertainty_joules
     too_short = doubt > WIDEST_SHARE * abs(total)
-    for device in devices:
-        joules = measured.joules_by_domain.get(device.domain, 0.0)
-        limit = device.power_limit_watts
+    domains = dict.fromkeys((*(device.domain for device in devices), *measured.joules_by_domain))
+    limits = {device.domain: device.power_limit_watts for device in devices}
+    for domain in domains:
+        joules = measured.joules_by_domain.get(domain, 0.0)
         unknown = too_short and abs(joules) <= doubt
-        if joules <= 0 and device.domain.startswith("gpu") and not unknown:
-            return fault(IMPLAUSIBLE, f"`{device.domain}` shows {joules:.3g} J in {seconds:.3g} s")
-        if limit and joules - doubt > LIMIT_MARGIN * limit * seconds:
-            shown = f"`{device.domain}` shows {joules / seconds:.0f} W over {seconds:.3g} s"
-            return fault(IMPLAUSIBLE, f"{shown}, and its limit is {limit:.0f} W")
+        if (joules < 0 or (joules == 0 and domain.startswith("gpu"))) and not unknown:
+            return fault(IMPLAUSIBLE, f"`{domain}` shows {joules:.3g} J in {seconds:.3g} s")
+        if too_many := _more_than_it_draws(domain, limits.get(domain), joules - doubt, seconds):
+            return fault(IMPLAUSIBLE, f"`{domain}` shows {too_many}")
     unknown = too_short and abs(total) <= doubt
     if not math.isfinite(total + doubt) or (total <= 0 and not unknown):
         return fault(IMPLAUSIBLE, f"{total:.3g} J in {seconds:.3g} s")
@@ -278,6 +298,20 @@ def first_fault(measured: Measured, seconds: float, devices: Sequence[Device]) -
             f"(more than {100 * WIDEST_SHARE:.0f} %); give the window more work",
         )
     return None
+
+
+def _more_than_it_draws(
+    domain: str, limit_watts: float | None, joules: float, seconds: float
+) -> str | None:
+    """The power of so many joules (J) if the device does not draw that much, else None."""
+    shown = f"{joules / max(seconds, LATENCY_SECONDS):.0f} W over {seconds:.3g} s"
+    if limit_watts:
+        too_many = joules > LIMIT_MARGIN * limit_watts * seconds
+        return f"{shown}, and its limit is {limit_watts:.0f} W" if too_many else None
+    is_one = domain.startswith(("gpu", "cpu", "dram"))
+    most = MOST_WATTS if is_one else MOST_WATTS_OF_MANY
+    too_many = joules > LIMIT_MARGIN * most * (seconds + LAG_SECONDS)
+    return f"{shown}, and nothing of its kind draws {most:.0f} W" if too_many else None
 
 
 def _synchronize_cuda() -> None:

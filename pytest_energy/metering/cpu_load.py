@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 
 MOST_SHARE = 0.1
@@ -41,7 +41,7 @@ def require_quiet_cpu(seconds: float = SECONDS) -> None:
     Where the kernel does not tell, nothing is refused.
     """
     before = cpu_use()
-    time.sleep(seconds)
+    real_time.sleep(seconds)
     share, busiest = _others_since(before)
     if share > MOST_SHARE:
         raise EnergyError(

@@ -7,12 +7,12 @@ import re
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def device_lock(
     `on_wait` is told once a device whom it waits for. Raises `EnergyError` where a device is
     still held after `timeout_seconds` in all. The kernel frees the locks of a process that dies.
     """
-    give_up = time.monotonic() + timeout_seconds
+    give_up = real_time.monotonic() + timeout_seconds
     folder = _folder()
     ours = set(uuids) - set(os.environ.get(HELD_VARIABLE, "").splitlines())
     with ExitStack() as held:
@@ -58,7 +58,7 @@ def device_lock(
             told = False
             while not _taken(path, uuid):
                 who, most = _who(path), f"{timeout_seconds:g} s"
-                if time.monotonic() >= give_up:
+                if real_time.monotonic() >= give_up:
                     raise EnergyError(
                         f"device `{uuid}` is being metered by {who}: waited {most}; run again when "
                         "it has ended, stop it, or wait longer (`--energy-lock-timeout`)"
@@ -68,7 +68,7 @@ def device_lock(
                         f"device `{uuid}`: waiting for {who} to stop metering it, {most} at most"
                     )
                     told = True
-                time.sleep(max(0.0, min(POLL_SECONDS, give_up - time.monotonic())))
+                real_time.sleep(max(0.0, min(POLL_SECONDS, give_up - real_time.monotonic())))
             held.callback(_let_go, path)
         yield
 
@@ -92,7 +92,7 @@ def _taken(path: Path, uuid: str) -> bool:
         if held.pid != os.getpid():
             return True
         try:
-            held.lock.acquire(timeout=0)
+            held.lock.acquire(blocking=False)
         except Timeout:
             return False
         except OSError as error:

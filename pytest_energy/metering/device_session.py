@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import window
 from pytest_energy.metering.device_lock import device_lock
@@ -91,7 +91,10 @@ class DeviceSession:
     @cached_property
     def meter(self) -> Meter:
         """The run's one meter; raises `EnergyError` if none works."""
-        return open_meter(self._meter_name)
+        meter = open_meter(self._meter_name)
+        for remark in getattr(meter, "remarks", ()):
+            self._listener.note(remark)
+        return meter
 
     @cached_property
     def hardware(self) -> Hardware:
@@ -112,17 +115,17 @@ class DeviceSession:
             yield
             return
         names = [device.uuid or device.domain for device in self.meter.devices]
-        asked = time.monotonic()
+        asked = real_time.monotonic()
         with device_lock(names, self._lock_timeout_seconds, self._listener.note):
             self._depth += 1
-            started, before = time.monotonic(), self._joules()
+            started, before = real_time.monotonic(), self._joules()
             self._listener.waited(started - asked)
             try:
                 self._measure_idle()
                 yield
             finally:
                 self._depth -= 1
-                self.cost += self._spent_since(before, time.monotonic() - started)
+                self.cost += self._spent_since(before, real_time.monotonic() - started)
 
     def close(self) -> None:
         """Close the meter if it was opened; a second call does nothing."""
@@ -158,7 +161,7 @@ def idle_watts(meter: Meter, seconds: float) -> float:
     A meter that shows no joules in it is at 0 W. Raises `EnergyError` if it was disturbed.
     """
     with window(meter, "idle") as opened:
-        time.sleep(seconds)
+        real_time.sleep(seconds)
     record = opened.record
     reason = record.invalid_reason
     nothing = record.joules == 0 and (reason or "").startswith(IMPLAUSIBLE)

@@ -57,12 +57,11 @@ class Energy:
     @contextmanager
     def window(self, name: str = "window") -> Iterator[OpenWindow]:
         """Meter the block; figures are there after it, and a row in the run's table."""
-        from pytest_energy.metering import window
         from pytest_energy.results import measured
 
-        with window(self._session.meter, name) as opened:
+        with self._session.window(name) as opened:
             yield opened
-        self._session.results.verdicts.append(measured(self._nodeid, opened.record))
+        self._session.keep(measured(self._nodeid, opened.record))
 
 
 class EnergyGate:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 from pytest_energy.checks import policy
-from pytest_energy.metering import Window, window
+from pytest_energy.metering import Window
 from pytest_energy.metering.cpu_load import disturbance
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import DECIDED
@@ -41,7 +41,7 @@ Record = TypeVar("Record", VerdictRecord, ClaimRecord)
 def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> None:
     """Keep a verdict, put its figures into JUnit, and end the test as it says."""
     record = _located(record, item)
-    session.results.verdicts.append(record)
+    session.keep(record)
     session.progress.done(record.id, verdict_line(record))
     _note(item, properties(record, [name for name, _ in item.user_properties]))
     if record.windows:
@@ -86,7 +86,7 @@ def limited_to(max_joules: float, item: pytest.Item) -> Iterator[None]:
     with user_errors():
         session = session_of(item)
     with user_errors(), session.metered():
-        with window(session.meter, item.name) as opened:
+        with session.window(item.name) as opened:
             yield
         used = opened.record
         outcome = judge(used, max_joules)

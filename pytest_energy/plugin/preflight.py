@@ -10,7 +10,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.metering.cpu_load import require_quiet_cpu
 from pytest_energy.reports.html import require_page_libraries
-from pytest_energy.results.footprint import intensity
+from pytest_energy.results.footprint import footprint
 from pytest_energy.workloads.architectures import checkpoint_names
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def check_input(session: EnergySession) -> None:
     _check_hardware(session)
     _check_budget(session)
     _check_paths(session)
-    intensity(session.settings.region)
+    footprint(0.0, session.settings.region)
     if session.settings.update and session.hardware.key == "cpu":
         require_quiet_cpu()
 

@@ -123,7 +123,9 @@ class RunRecord:
 
     `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
     hardware's calibration. Either is None if it is not known. `disturbance` says who else used
-    the CPU that was metered, if somebody did; `data` which files were read, a sentence each.
+    the CPU that was metered, if somebody did. `interrupted` says why the run has not come to its
+    end, if it has not; `unfinished` are the tests that were to measure something then.
+    `data` says which files were read, a sentence each.
     """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
@@ -134,6 +136,8 @@ class RunRecord:
     wall_joules: float | None = None
     claims: tuple[ClaimRecord, ...] = ()
     disturbance: str | None = None
+    interrupted: str | None = None
+    unfinished: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
 
     @property

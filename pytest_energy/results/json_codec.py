@@ -88,6 +88,8 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "idle_watts": record.idle_watts,
             "wall_joules": record.wall_joules,
             "disturbance": record.disturbance,
+            "interrupted": record.interrupted,
+            "unfinished": list(record.unfinished),
             "data": record.data,
         },
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -57,14 +57,28 @@ class RunResults:
         self.idle_watts = self.idle_watts if device.idle_watts is None else device.idle_watts
         self.calibration = self.calibration or calibration
 
-    def as_payload(self) -> dict[str, Any]:
-        """What a worker found, of builtin types alone."""
-        payload: dict[str, Any] = as_json(self)
+    def as_payload(self, test: str | None = None) -> dict[str, Any]:
+        """What a worker found, of builtin types alone: of one `test`, or of all of them."""
+        found = self
+        if test is not None:
+            claims = [record for record in self.claims if record.nodeid == test]
+            found = replace(self, verdicts=list(self.of(test)), claims=claims)
+        payload: dict[str, Any] = as_json(found)
         return payload
 
-    def merge(self, payload: Mapping[str, Any]) -> None:
-        """Take in what a worker sent; its windows held the same locks, so costs add up."""
-        worker = from_json(RunResults, payload)
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> RunResults:
+        """What `as_payload` has made a payload of."""
+        return from_json(cls, payload)
+
+    def update(self, sent: RunResults, test: str) -> None:
+        """Take in what the same worker has sent of a test; its cost is what it spent so far."""
+        self.forget(test)
+        self.cost = RunCost()
+        self.merge(sent)
+
+    def merge(self, worker: RunResults) -> None:
+        """Take in what a worker found; its windows held the same locks, so costs add up."""
         self.verdicts += worker.verdicts
         self.claims += worker.claims
         if worker.hardware:
@@ -75,9 +89,12 @@ class RunResults:
         self.disturbance = self.disturbance or worker.disturbance
         self.data = tuple(dict.fromkeys((*self.data, *worker.data)))
 
-    def as_record(self) -> RunRecord:
-        """All that reports are made of."""
+    def as_record(
+        self, interrupted: str | None = None, unfinished: Sequence[str] = ()
+    ) -> RunRecord:
+        """All that reports are made of; a run that was `interrupted` has cost that or more."""
         fit, cost = self.calibration, self.cost
+        cost = replace(cost, complete=cost.complete and interrupted is None)
         # Ranks meter the GPUs they use, which need not be all that were idle.
         domains = [device["domain"] for device in self.hardware.get("devices", ())]
         return RunRecord(
@@ -89,6 +106,8 @@ class RunResults:
             fit.wall_joules(cost.joules, cost.seconds) if fit and cost.seconds else None,
             tuple(self.claims),
             self.disturbance,
+            interrupted,
+            tuple(unfinished),
             self.data,
         )
 

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_energy.cli import USAGE_ERROR, main
 from pytest_energy.history.record import Origin
-from pytest_energy.history.sessions import append
+from pytest_energy.history.sessions import RunningSession
 from pytest_energy.results.json_codec import ReportedRun, as_document, read_document
 from report_support import LEVEL, full_run, gated, run
 
@@ -43,7 +43,8 @@ def written(name: str, reported: ReportedRun) -> Path:
 def kept(count: int) -> str:
     """A history of so many sessions."""
     for number in range(count):
-        append("history", document(run(gated(f"sst2/{number}"))), ORIGIN, spare=Path("spare"))
+        session = RunningSession("history", ORIGIN, Path("spare"))
+        session.append(document(run(gated(f"sst2/{number}"))))
     return "history"
 
 

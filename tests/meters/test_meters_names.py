@@ -143,8 +143,10 @@ def test_no_driver_is_a_sentence() -> None:
         open_meter("nvml")
 
 
-def test_public_names() -> None:
-    assert {"open_meter", "window"} <= set(dir(pytest_energy))
+def test_public_names_are_loaded_when_they_are_asked_for_alone() -> None:
+    code = "import sys, pytest_energy as e; [getattr(e, n) for n in dir(e)]; print(*sys.modules)"
+    loaded = run_python(code, {}).split()
+    assert not {"torch", "pytest_energy.workloads"} & set(loaded)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         pytest_energy.nothing  # type: ignore[attr-defined]  # noqa: B018
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import partial
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter
@@ -40,11 +40,11 @@ class NvmlSpan:
     def __init__(self, meter: NvmlMeter) -> None:
         self._cards, self._monitor = meter.cards, meter.monitor
         # What the thread saw last counts as seen at the beginning.
-        self._monitored_since = time.monotonic() - FRESH_SECONDS
+        self._monitored_since = real_time.monotonic() - FRESH_SECONDS
         self._counted = aligned_spans(meter.counters)
         self._integrated = [IntegratorSpan(integrator) for integrator in meter.integrators]
         self._parts: tuple[CounterSpan | IntegratorSpan, ...] = (*self._counted, *self._integrated)
-        self.work_started(time.monotonic())
+        self.work_started(real_time.monotonic())
 
     def work_started(self, started: float) -> None:
         """Leave out what lies before `started`, which is now; the ticks stay those that were."""
@@ -60,7 +60,7 @@ class NvmlSpan:
         wait_for_ends(self._counted)
         found = {part.domain: part.result() for part in self._parts}
         notes = self._monitor.notes()
-        notes["waited_seconds"] = time.monotonic() - ended
+        notes["waited_seconds"] = real_time.monotonic() - ended
         if self._counted:
             periods = [span.counter.period_seconds for span in self._counted]
             notes["update_period_seconds"] = max(periods)
@@ -130,12 +130,14 @@ class NvmlMeter:
         for source in sources:
             if source.lost is not None:
                 raise DeviceLostError(source.lost)
-        return Reading(time.monotonic(), {card.domain: found[card.domain] for card in self.cards})
+        return Reading(
+            real_time.monotonic(), {card.domain: found[card.domain] for card in self.cards}
+        )
 
     def conditions(self) -> Conditions:
         """What is wrong with the GPUs now, and their temperatures and clocks."""
         self._check_open()
-        now = time.monotonic()
+        now = real_time.monotonic()
         self.monitor.look()
         return Conditions(self.monitor.faults_since(now), self.monitor.notes())
 

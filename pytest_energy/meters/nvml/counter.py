@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from ctypes import c_ulonglong
@@ -12,6 +11,7 @@ from math import sqrt
 from statistics import median
 from typing import NamedTuple
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.protocol import STANDS_STILL, fault
 
@@ -145,7 +145,7 @@ class Counter:
         if code := self._read():
             raise card.lost(code)
         self._raw = self._shown.value
-        self._since = time.monotonic()
+        self._since = real_time.monotonic()
         self._millijoules = 0
         self._joules = 0.0
 
@@ -158,7 +158,7 @@ class Counter:
                 return self._joules
             raw = self._shown.value
             if raw != self._raw:
-                now = time.monotonic()
+                now = real_time.monotonic()
                 further = raw - self._raw
                 if further < 0:
                     further = self._after_fall(raw, now - self._since)
@@ -170,12 +170,12 @@ class Counter:
     def read_now(self) -> tuple[float, float]:
         """The time after reading (s), and the joules read (J)."""
         joules = self.joules()
-        return time.monotonic(), joules
+        return real_time.monotonic(), joules
 
     def still_seconds(self) -> float:
         """For how long the counter has shown the figure that it shows now (s)."""
         self.joules()
-        return time.monotonic() - self._since
+        return real_time.monotonic() - self._since
 
     def _after_fall(self, raw: int, seconds: float) -> int:
         wrapped = raw + (1 << WRAP_BITS) - self._raw

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, stands_still
 from pytest_energy.meters.process_tree import ProcessTree
@@ -113,7 +113,7 @@ class Monitor:
         clock = self._counters[0].clock if self._counters else None
         if clock is None or clock.period_seconds > INTERVAL_SECONDS * LONGEST_INTERVAL:
             return INTERVAL_SECONDS
-        now = time.monotonic()
+        now = real_time.monotonic()
         # Nothing guards the clock: one that is being redrawn may tell a wrong time for once.
         due = clock.following(now + INTERVAL_SECONDS - 0.5 * clock.period_seconds)
         delay = due + AFTER_TICK * clock.period_seconds - now
@@ -149,7 +149,11 @@ class Monitor:
                 self._found(fault(CLOCK_JUMP, change))
         self._limits[card.domain] = limits
         sample = Sample(
-            time.monotonic(), card.domain, card.instant_watts(), reasons, card.sm_clock_megahertz()
+            real_time.monotonic(),
+            card.domain,
+            card.instant_watts(),
+            reasons,
+            card.sm_clock_megahertz(),
         )
         noted = {
             f"{card.domain} temperature_celsius": card.temperature_celsius(),
@@ -161,7 +165,7 @@ class Monitor:
 
     def _found(self, text: str) -> None:
         with self._lock:
-            self._faults[text] = time.monotonic()
+            self._faults[text] = real_time.monotonic()
 
 
 def implausible(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from itertools import pairwise
 from math import sqrt
 from statistics import median
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter_span import CardJoules
 from pytest_energy.meters.protocol import DEVICE_LOST, fault
@@ -138,7 +138,7 @@ class PowerIntegrator:
             if watts is None:
                 self.lost = fault(DEVICE_LOST, f"`{self.domain}` no longer gives its power")
             else:
-                self.trace.add(time.monotonic(), watts)
+                self.trace.add(real_time.monotonic(), watts)
 
     def joules(self) -> float:
         """Joules from opening to now (J)."""
@@ -183,12 +183,12 @@ class IntegratorSpan:
 
     def result(self) -> CardJoules:
         """The joules of the work alone; waits for as long as the sensor lags."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
+        give_up = real_time.monotonic() + PATIENCE_SECONDS
         while self._end.joules is None and self._integrator.lost is None:
-            if time.monotonic() > give_up:
+            if real_time.monotonic() > give_up:
                 silent = fault(DEVICE_LOST, f"`{self.domain}` gives no more power")
                 return CardJoules(0.0, 0.0, silent)
-            time.sleep(SAMPLE_SECONDS)
+            real_time.sleep(SAMPLE_SECONDS)
         if self._end.joules is None:
             return CardJoules(0.0, 0.0, self._integrator.lost)
         return CardJoules(*between(self._begin, self._end, self._period), self._integrator.lost)

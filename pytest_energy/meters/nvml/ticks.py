@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
 
@@ -45,9 +45,9 @@ def wait_for_ticks(
     ]
     while waits:
         wait = min(waits, key=_Wait.next_look) if len(waits) > 1 else waits[0]
-        delay = wait.next_look() - time.monotonic()
+        delay = wait.next_look() - real_time.monotonic()
         if delay > 0:
-            time.sleep(delay)
+            real_time.sleep(delay)
         if wait.look():
             waits.remove(wait)
             ticks[wait.counter.domain] = wait.tick
@@ -68,7 +68,7 @@ class _Wait:
         self.tick: Tick | None = None
         self._clock = clock
         self._samples = samples
-        if read is None or _may_tick(clock, read[0], time.monotonic()):
+        if read is None or _may_tick(clock, read[0], real_time.monotonic()):
             read = counter.read_now()
         self._unchanged_at, self._joules = read
         following = clock.following(self._unchanged_at)
@@ -126,7 +126,7 @@ class _Wait:
             self.counter.lost = str(error)
             return
         if watts is not None:
-            samples.append((time.monotonic(), watts))
+            samples.append((real_time.monotonic(), watts))
 
     def _seen(self, joules: float, now: float) -> Tick:
         """The tick that came between the last two looks, and about when it was due."""
@@ -181,9 +181,9 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
     ticks: dict[str, Ticks] = {counter.domain: [] for counter in counters}
     samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
     last = {counter.domain: counter.read_now() for counter in counters}
-    start = next_sample = time.monotonic()
-    while not _enough(ticks.values(), time.monotonic() - start):
-        sample = time.monotonic() >= next_sample
+    start = next_sample = real_time.monotonic()
+    while not _enough(ticks.values(), real_time.monotonic() - start):
+        sample = real_time.monotonic() >= next_sample
         next_sample += SAMPLE_SECONDS if sample else 0.0
         for counter in counters:
             now, joules = counter.read_now()
@@ -194,7 +194,7 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
             watts = counter.card.sharpest_watts() if sample else None
             if watts is not None:
                 samples[counter.domain].append((now, watts))
-        time.sleep(LOOK_SECONDS)
+        real_time.sleep(LOOK_SECONDS)
     return ticks, samples
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import (
     CLOCK_JUMP,
@@ -19,6 +19,7 @@ from pytest_energy.meters.protocol import (
 )
 from pytest_energy.meters.wall.trace import NotCoveredError, WallJoules, WallTrace
 from pytest_energy.outcomes import Method
+from pytest_energy.text import one_line
 
 DOMAIN = "wall"
 PATIENCE_PERIODS = 3.0
@@ -27,6 +28,12 @@ PATIENCE_SECONDS = 1.0
 
 CLOCK_MOVED_SECONDS = 0.05
 """A step of the system's clock in a window that readings, which go by it, do not survive."""
+
+LONGEST_PERIOD_SECONDS = 120.0
+"""Nothing waits for readings that come more seldom."""
+
+AHEAD_SECONDS = 5.0
+"""Readings dated so far after now come from a clock that is wrong: all of them are misplaced."""
 
 _LEAST_READINGS = 2
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.005, 0.25
@@ -75,6 +82,8 @@ class WallMeter:
         """
         self._refresh()
         self._wait_until(lambda: self._trace.last >= ended, self._patience)
+        if ahead := self._ahead():
+            raise self._missing(ahead)
         return self._covered(started, ended)
 
     def begin(self) -> WallSpan:
@@ -85,9 +94,9 @@ class WallMeter:
         """Joules since the meter was opened, up to the last reading, with the time of that (s)."""
         self._refresh()
         last = self._trace.last
-        age = time.time() - last
+        age = real_time.unix_seconds() - last
         joules = self._covered(self._opened, last).joules
-        return Reading(time.monotonic() - age, {DOMAIN: joules})
+        return Reading(real_time.monotonic() - age, {DOMAIN: joules})
 
     def conditions(self) -> Conditions:
         """Whether readings still come."""
@@ -95,10 +104,10 @@ class WallMeter:
             self._refresh()
         except EnergyError as error:
             return Conditions((fault(READING_MISSING, str(error)),))
-        age = time.time() - self._trace.last
-        if age > self._patience:
-            return Conditions((str(self._missing(f"its last reading is {age:.3g} s old")),))
-        return Conditions()
+        age = real_time.unix_seconds() - self._trace.last
+        old = f"its last reading is {age:.3g} s old" if age > self._patience else None
+        wrong = old or self._ahead()
+        return Conditions((str(self._missing(wrong)),) if wrong else ())
 
     def close(self) -> None:
         """Let go of the log or the plug; reading afterwards is an error."""
@@ -121,11 +130,11 @@ class WallMeter:
 
     def _wait_until(self, ready: Callable[[], bool], seconds: float) -> bool:
         """Take readings in until it is ready; False: it is not after so long."""
-        give_up = time.monotonic() + seconds
+        give_up = real_time.monotonic() + seconds
         while not ready():
-            if time.monotonic() >= give_up:
+            if real_time.monotonic() >= give_up:
                 return False
-            time.sleep(min(max(self.update_period_seconds / 4, _SHORTEST_LOOK), _LONGEST_LOOK))
+            real_time.sleep(min(max(self.update_period_seconds / 4, _SHORTEST_LOOK), _LONGEST_LOOK))
             self._refresh()
         return True
 
@@ -139,8 +148,14 @@ class WallMeter:
         if self._closed:
             raise EnergyError("meter `wall` is closed: open another one")
         self._source.refresh(self._trace)
-        self.update_period_seconds = self._trace.period_seconds
+        self.update_period_seconds = min(self._trace.period_seconds, LONGEST_PERIOD_SECONDS)
         self.resolution_joules = self._trace.resolution_joules
+
+    def _ahead(self) -> str | None:
+        ahead = self._trace.last - real_time.unix_seconds()
+        if ahead <= AHEAD_SECONDS:
+            return None
+        return f"its last reading is dated {ahead:.3g} s after now; set both clocks by NTP"
 
     def _missing(self, what: str) -> EnergyError:
         trouble = f" (it {self._source.trouble})" if self._source.trouble else ""
@@ -152,12 +167,12 @@ class WallSpan:
 
     def __init__(self, meter: WallMeter) -> None:
         self._meter = meter
-        self.started = time.monotonic()
-        self._ahead = time.time() - self.started
+        self.started = real_time.monotonic()
+        self._ahead = real_time.unix_seconds() - self.started
 
     def end(self, ended: float) -> Measured:
-        """Joules from `started` to `ended` (`time.monotonic()`), once a reading has come after."""
-        ahead = time.time() - time.monotonic()
+        """Joules from `started` to `ended` (`real_time.monotonic`), once a reading came after."""
+        ahead = real_time.unix_seconds() - real_time.monotonic()
         moved = ahead - self._ahead
         if abs(moved) > CLOCK_MOVED_SECONDS:
             jump = f"the system's clock moved by {moved:+.3g} s in the window"
@@ -172,7 +187,13 @@ def open_wall(source: str, interval_seconds: float | None = None) -> WallMeter:
     `interval_seconds` is that between polls of a plug (default 1 s). Raises
     `MeterUnavailableError` where nothing is reported, `DataError` for a log that is malformed.
     """
-    if source.startswith(("http://", "https://")):
+    scheme, is_address, _ = source.partition("://")
+    if is_address and "/" not in scheme:
+        if scheme.lower() not in ("http", "https"):
+            known = "give an http:// address, or the path of a log file"
+            raise MeterUnavailableError(
+                f"meter `wall`: `{one_line(scheme)}://` is not known: {known}"
+            )
         from pytest_energy.meters.wall.http import INTERVAL_SECONDS, WallPlug
 
         return WallMeter(WallPlug(source, interval_seconds or INTERVAL_SECONDS))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 import traceback
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext, suppress
@@ -15,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import window
 from pytest_energy.metering.device_lock import device_lock
@@ -133,7 +133,7 @@ class NoMeter:
 
     def read(self) -> Reading:
         """Nothing."""
-        return Reading(time.monotonic(), {})
+        return Reading(real_time.monotonic(), {})
 
     def conditions(self) -> Conditions:
         """Nothing to see."""
@@ -281,7 +281,7 @@ def _fail(rank: int, error: Exception, channel: Channel | None) -> None:
     if channel is not None:
         with suppress(ClosedError):
             channel.send("failed", rank=first, error=words)
-    time.sleep(LINGER_SECONDS)
+    real_time.sleep(LINGER_SECONDS)
     os._exit(1)  # what a broken group leaves behind may block an orderly end
 
 

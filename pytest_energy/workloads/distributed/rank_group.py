@@ -6,12 +6,12 @@ import os
 import re
 import sys
 import tempfile
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
 from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
@@ -129,8 +129,8 @@ class RankGroup:
 
         `ClosedError` if torchrun has ended.
         """
-        give_up = time.monotonic() + self.timeout_seconds
-        while time.monotonic() < give_up:
+        give_up = real_time.monotonic() + self.timeout_seconds
+        while real_time.monotonic() < give_up:
             found = attempt(POLL_SECONDS)
             if found is not None:
                 return found

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_energy import window
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
 from pytest_energy.meters import Meter
 from pytest_energy.meters.wall import WallMeter, open_wall
@@ -152,9 +153,41 @@ def test_a_clock_that_is_set_in_a_window_makes_it_invalid(
         time.sleep(0.05)
     with window(meter, "moved") as moved:
         time.sleep(0.05)
-        monkeypatch.setattr(time, "time", lambda: right() + by)
+        monkeypatch.setattr(real_time, "unix_seconds", lambda: right() + by)
     meter.close()
 
     assert before.valid, before.invalid_reason
     assert moved.invalid_reason is not None
     assert moved.invalid_reason.startswith("clock jump: the system's clock moved by ")
+
+
+def test_a_clock_of_the_logger_that_is_ahead_misplaces_all_readings(log: Path) -> None:
+    now = time.time()
+    rows = "".join(f"{now + 3600 - t:.3f},250\n" for t in range(4000, 0, -1))
+    log.write_text(f"timestamp,watts\n{rows}")
+    meter = open_wall(str(log))
+
+    with window(meter, "work") as w:
+        time.sleep(0.05)
+    faults = meter.conditions().faults
+    meter.close()
+
+    ahead = "wall reading missing: `plug.csv`: its last reading is dated 3.6e+03 s after now"
+    assert str(w.invalid_reason).startswith(ahead)
+    assert faults[0].startswith(ahead)
+
+
+def test_more_than_a_rack_draws_is_no_reading(log: Path) -> None:
+    with logging_watts(log, lambda: 1e9):
+        meter = open_wall(str(log))
+        with window(meter, "work") as w:
+            time.sleep(0.1)
+        meter.close()
+
+    assert str(w.invalid_reason).startswith("implausible: `wall` shows ")
+
+
+def test_an_address_of_another_kind_is_no_log() -> None:
+    with pytest.raises(MeterUnavailableError, match="`ftp://` is not known") as caught:
+        open_wall("ftp://admin:hush@plug/log")
+    assert "hush" not in str(caught.value)
