@@ -21,6 +21,17 @@ for library in ("accelerate", "datasets", "torchmetrics.text", "seqeval.metrics"
 
 MODULE = Path(__file__).parents[2] / "benchmarks" / "test_accuracy_tradeoff.py"
 
+config = transformers.BertConfig(
+    vocab_size=64,
+    num_hidden_layers=1,
+    hidden_size=16,
+    num_attention_heads=2,
+    intermediate_size=32,
+)
+with torch.random.fork_rng(devices=[]):
+    torch.manual_seed(0)
+    MODEL = transformers.BertForSequenceClassification(config)
+
 # A machine that is dear while it is cold: at first a token costs four times as much.
 PLANTED = """
 import math
@@ -56,18 +67,8 @@ def models(pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.Monkey
     """Two copies of a tiny model, with data on which both learn."""
     monkeypatch.setenv("PYTHONPATH", str(MODULE.parent), prepend=os.pathsep)
     folder = pytester.path / "models"
-    config = transformers.BertConfig(
-        vocab_size=64,
-        num_hidden_layers=1,
-        hidden_size=16,
-        num_attention_heads=2,
-        intermediate_size=32,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = transformers.BertForSequenceClassification(config)
     for name in ("bert-base-uncased", "distilbert-base-uncased"):
-        model.save_pretrained(folder / name)
+        MODEL.save_pretrained(folder / name)
     rows = "very good film\t1\nvery bad film\t0\n" * 100
     for split in ("train", "dev"):
         write(pytester.path / "data" / "SST-2" / f"{split}.tsv", "sentence\tlabel\n" + rows)
