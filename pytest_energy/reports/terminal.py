@@ -104,6 +104,8 @@ def render(
             say("\n".join(side_by_side(verdict, verdict.comparison)))
     for warning in wording.warnings(record):
         say(f"warning: {warning}")
+    for text in record.data:
+        say(f"data: {text}")
     for path, diff in written:
         if diff:
             say(f"\n{os.path.relpath(path)} changed; read it, then commit it:\n{diff}")

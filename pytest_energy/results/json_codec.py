@@ -72,6 +72,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "interrupted": record.interrupted,
             "unfinished": list(record.unfinished),
             "remarks": list(record.remarks),
+            "data": record.data,
         },
     }
 
