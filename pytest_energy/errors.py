@@ -9,17 +9,17 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from pytest_energy.text import message
+from pytest_energy.text import safe_lines
 
 
 class EnergyError(Exception):
     """Something the user can mend: an option, a file, a missing meter; shown as one sentence.
 
-    Its text is made safe to show (`text.message`), whatever names and addresses are in it.
+    Its text is made safe to show (`text.safe_lines`), whatever names and addresses are in it.
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(message(text))
+        super().__init__(safe_lines(text))
 
 
 class MeterUnavailableError(EnergyError):

@@ -2,7 +2,7 @@
 
 What another program, another user or a file says is data. It is decoded with replacement
 characters, shown on one line without control characters and commands of a CI, and without the
-secrets of URLs. `shown` does all of that for one line of output.
+secrets of URLs. `safe_line` does all of that for one line of output.
 """
 
 from __future__ import annotations
@@ -75,16 +75,16 @@ def url(text: str) -> str:
     return _ENDS_URL.sub(lambda found: quote(found[0]), text)
 
 
-def shown(text: object) -> str:
+def safe_line(text: object) -> str:
     """One whole line of output: printable, secrets masked, and nothing that a CI would obey."""
     line = one_line(masked(text if isinstance(text, str) else str(text)), limit=None)
     return _COMMAND.sub(lambda found: f"{found['blanks'] or ''}\\x{ord(found[0][-1]):02x}", line)
 
 
-def message(text: str) -> str:
-    """What a person is told, perhaps in several lines: each is `shown`, all but one indented."""
-    first, *more = text.split("\n")
-    return "\n".join([shown(first), *(f"  {shown(line.strip())}".rstrip() for line in more)])
+def safe_lines(text: str) -> str:
+    """What a person is told, perhaps in several lines: each a `safe_line`, all but one indented."""
+    first, *more = (safe_line(line.expandtabs()) for line in text.split("\n"))
+    return "\n".join([first, *(line if line[:2].isspace() else f"  {line}" for line in more)])
 
 
 def _visible(letter: str) -> str:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_energy.checks import TestSettings
-from pytest_energy.errors import EnergyError, SkippedInHeadError, raised_elsewhere
+from pytest_energy.errors import (
+    EnergyError,
+    SkippedInHeadError,
+    did_you_mean,
+    raised_elsewhere,
+)
+from pytest_energy.plugin.options import usage_error
+from pytest_energy.text import safe_line
 
 if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Run
@@ -179,7 +186,7 @@ def finetune(
         with user_errors():
             missing = data.missing(get_task(task))
             if missing is not None:
-                pytest.skip(missing)
+                pytest.skip(safe_line(missing))
             settings: dict[str, Any] = {
                 "data": data,
                 "meter": session.meter,
@@ -233,7 +240,7 @@ def asked_by(item: pytest.Item) -> TestSettings:
     arguments: dict[str, Any] = {}
     for marker in reversed(list(item.iter_markers("energy"))):
         if marker.args:
-            raise pytest.UsageError(
+            raise usage_error(
                 f"`@pytest.mark.energy` on `{item.nodeid}` takes arguments by name only; "
                 f"write `max_joules={marker.args[0]!r}`"
             )
@@ -246,21 +253,21 @@ def from_arguments(arguments: Mapping[str, Any], test: str) -> TestSettings:
     known = [field.name for field in fields(TestSettings)]
     for name, value in arguments.items():
         if name not in known:
-            raise pytest.UsageError(
+            raise usage_error(
                 f"`{name}` on `{test}` is no argument of `@pytest.mark.energy`; "
-                f"it knows {', '.join(f'`{k}`' for k in known)}"
+                f"{did_you_mean(name, known)}it knows {', '.join(f'`{k}`' for k in known)}"
             )
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         least = 1 if name in ("tokens", "max_windows") else 0
         if not number or not least <= value < float("inf") or value == 0:
-            raise pytest.UsageError(
+            raise usage_error(
                 f"`{name}={value!r}` on `{test}` is no positive number; "
                 f"give joules, percent or a count above 0"
             )
     from pytest_energy.stats.sequential import LEAST_VALUES
 
     if arguments.get("max_windows", LEAST_VALUES) < LEAST_VALUES:
-        raise pytest.UsageError(
+        raise usage_error(
             f"`max_windows={arguments['max_windows']}` on `{test}` is too few: nothing is decided "
             f"before {LEAST_VALUES} windows; give at least as many"
         )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_energy.text import masked_argument, safe_lines, url
+
 if TYPE_CHECKING:
     from pytest_energy.checks import Settings
 
@@ -29,7 +31,7 @@ class Given:
 
     def error(self, problem: str) -> pytest.UsageError:
         """The error that names option and value."""
-        return pytest.UsageError(f"`{self.flag}={self.text}` {problem}")
+        return usage_error(f"`{self.flag}={masked_argument(self.text)}` {problem}")
 
 
 Parser = Callable[[Given], Any]
@@ -60,6 +62,11 @@ class Option:
         return f"--energy-{self.name}"
 
 
+def usage_error(text: str) -> pytest.UsageError:
+    """An error that ends the run before it begins, with a text that is safe to show."""
+    return pytest.UsageError(safe_lines(text))
+
+
 def _text(given: Given) -> str:
     return given.text
 
@@ -70,7 +77,8 @@ def _path(given: Given) -> Path:
 
 def _location(given: Given) -> str:
     """A URL as it is, a path made absolute."""
-    return given.text if "://" in given.text or "::" in given.text else str(_path(given))
+    address = "://" in given.text or "::" in given.text
+    return url(given.text) if address else str(_path(given))
 
 
 def _data(given: Given) -> str:
@@ -234,7 +242,7 @@ def settings_of(config: pytest.Config) -> Settings:
     _check_comparison(config, settings)
     tolerance, detect = settings.tolerance, settings.detect
     if tolerance is not None and detect is not None and detect <= tolerance:
-        raise pytest.UsageError(
+        raise usage_error(
             f"`--energy-detect={100 * detect:g}` must be above `--energy-tolerance="
             f"{100 * tolerance:g}`: what must be caught lies beyond what is allowed"
         )
@@ -308,12 +316,12 @@ def _value(option: Option, config: pytest.Config) -> Any:
 
 def _check_update(config: pytest.Config, settings: Settings) -> None:
     if settings.update and settings.ci and not settings.allow_ci_update:
-        raise pytest.UsageError(
+        raise usage_error(
             "`--energy-update` in CI would let a change move its own baseline; record on the "
             "runner by hand, or add `--energy-allow-ci-update` if a person reviews the diff"
         )
     if settings.update and uses_xdist(config):
-        raise pytest.UsageError(
+        raise usage_error(
             "`--energy-update` cannot record under pytest-xdist, whose workers disturb each "
             "other's windows; run it with `-n 0`"
         )
@@ -322,23 +330,23 @@ def _check_update(config: pytest.Config, settings: Settings) -> None:
 def _check_comparison(config: pytest.Config, settings: Settings) -> None:
     settle, compare = settings.settle, settings.compare
     if settle and compare:
-        raise pytest.UsageError(
+        raise usage_error(
             "`--energy-compare` compares every figure, so that nothing is left for "
             "`--energy-settle`; give one of them"
         )
     if settle and settle.startswith("python:"):
-        raise pytest.UsageError(
+        raise usage_error(
             f"`--energy-settle={settle}` settles against a git revision; compare interpreters with "
             f"`--energy-compare={settle}`"
         )
     if compare and settings.update:
-        raise pytest.UsageError(
+        raise usage_error(
             "`--energy-update` records baselines, and `--energy-compare` does without; give one of "
             "them"
         )
     if (settle or compare) and uses_xdist(config):
         name = "--energy-compare" if compare else "--energy-settle"
-        raise pytest.UsageError(
+        raise usage_error(
             f"`{name}` cannot compare under pytest-xdist, whose workers disturb each other's "
             f"windows; run it with `-n 0`"
         )

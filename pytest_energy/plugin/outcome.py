@@ -25,8 +25,12 @@ from pytest_energy.reports.wording import verdict_line
 from pytest_energy.results import VerdictRecord, measured
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.run_results import RunResults
+from pytest_energy.text import safe_line
 
-_NAMES = ("id", "metric", "outcome", "value", "uncertainty", "baseline", "change", "unit")
+_NAMES = (
+    *("id", "metric", "outcome", "method"),
+    *("value", "uncertainty", "baseline", "change", "unit"),
+)
 _OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
 _FIRST = re.compile(r"energy_(\d+_)?id")
 
@@ -46,14 +50,14 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
     if record.windows:
         item.add_report_section("call", "energy windows", windows_table(record.windows))
     if record.fails:
-        failure = f"{record.outcome}: {record.text}"
+        failure = safe_line(f"{record.outcome}: {record.text}")
         if record.outcome in DECIDED:
             _stand(item, failure)
         pytest.fail(failure, pytrace=False)
     if record.outcome == "invalid":
-        pytest.skip(f"invalid, so not a pass: {record.reason}")
+        pytest.skip(safe_line(f"invalid, so not a pass: {record.reason}"))
     if record.outcome == "missing":
-        pytest.skip(record.reason)
+        pytest.skip(safe_line(record.reason))
 
 
 def conclude(item: pytest.Item) -> None:
@@ -62,7 +66,7 @@ def conclude(item: pytest.Item) -> None:
     session_of(item).results.claims.append(record)
     _note(item, [(f"energy_{figure.name}", figure.value) for figure in record.figures])
     if record.outcome == "fails":
-        failure = f"{record.claim} Not here: {record.reason}"
+        failure = safe_line(f"{record.claim} Not here: {record.reason}")
         _stand(item, failure)
         pytest.fail(failure, pytrace=False)
 

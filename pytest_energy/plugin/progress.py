@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pytest_energy.text import safe_line, safe_lines
+
 
 class Progress:
     """Shows windows as they are measured; `write` reaches the person past pytest's capturing.
@@ -32,13 +34,13 @@ class Progress:
         if self._live and self._write:
             self._shown = True
             what = f"window {number}" if number else "warm-up"
-            self._write(f"\r\x1b[2K{identifier}  {what}  {text}{self._remaining()}")
+            self._write(f"\r\x1b[2K{safe_line(identifier)}  {what}  {text}{self._remaining()}")
 
     def done(self, identifier: str, text: str) -> None:
         """Say that a figure is finished."""
         self.clear()
         if not self._live and self._write:
-            self._write(f"\n{identifier}  {text}{self._remaining(finishing=1)}\n")
+            self._write(f"\n{safe_line(identifier)}  {text}{self._remaining(finishing=1)}\n")
 
     def reported(self, when: str, *, skipped: bool) -> None:
         """Count a phase of a metered test: one that is skipped takes no time, nor does it tell."""
@@ -51,7 +53,7 @@ class Progress:
         """Say something a person must know now, such as whom the run waits for."""
         self.clear()
         if self._write:
-            self._write(f"\n{text}\n")
+            self._write(f"\n{safe_lines(text)}\n")
 
     def waited(self, seconds: float) -> None:
         """Leave time that was no work out of the estimate of what is left."""

@@ -22,6 +22,7 @@ from pytest_energy.plugin.options import (
     gates_asked_for,
     uses_xdist,
 )
+from pytest_energy.text import safe_lines
 
 if TYPE_CHECKING:
     from pytest_energy.history.record import Origin
@@ -181,7 +182,7 @@ class EnergyPlugin:
         if session.bad_input is not None:
             if uses_xdist(self._config):  # else pytest has said it
                 reporter.section("energy")
-                reporter.write_line(f"ERROR: {session.bad_input}")
+                reporter.write_line(safe_lines(f"ERROR: {session.bad_input}"))
             return
         record = session.results.as_record()
         lines = [f"ERROR: {error}" for error in self._errors]
@@ -189,7 +190,7 @@ class EnergyPlugin:
         if lines or record.figures:
             reporter.section("energy")
         for line in lines:
-            reporter.write_line(line)
+            reporter.write_line(safe_lines(line))
         if record.figures:
             self._show(record, reporter)
 

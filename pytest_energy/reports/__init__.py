@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.files import write_atomically
+from pytest_energy.files import append, write_atomically
 from pytest_energy.reports import github, markdown
 from pytest_energy.results import RunRecord, json_codec
 from pytest_energy.results.footprint import Footprint, footprint
@@ -40,7 +40,7 @@ def write_reports(
         # Nobody asked for it, and the terminal says the same: no reason to fail a run.
         with suppress(OSError):
             room = github.room_in(Path(summary))
-            github.append_summary(Path(summary), markdown.render(record, cost, room))
+            append(Path(summary), f"{markdown.render(record, cost, room)}\n")
 
 
 def _page(record: RunRecord, cost: Footprint, settings: Settings) -> str:
