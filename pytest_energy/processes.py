@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.text import decoded
 
 if TYPE_CHECKING:
     import psutil
@@ -217,7 +218,7 @@ def signal_name(exit_code: int) -> str | None:
 def tail_of(path: Path, lines: int = TAIL_LINES) -> str:
     """The last lines of a file, without what cannot be decoded; empty if there is no file."""
     try:
-        text = path.read_bytes()[-TAIL_BYTES:].decode("utf-8", "replace").strip()
+        text = decoded(path.read_bytes()[-TAIL_BYTES:]).strip()
     except OSError:
         return ""
     return "\n".join(line.rstrip() for line in text.splitlines()[-lines:])

@@ -48,7 +48,7 @@ def one_line(text: object, limit: int | None = SHOWN) -> str:
     Ends of lines, control characters and marks of direction are shown as their escapes, such as
     `\\x1b`; a longer text ends with `…`. None sets no limit.
     """
-    whole = text if isinstance(text, str) else str(text)
+    whole = str(text)
     part = whole if limit is None else whole[: limit + 1]
     line = part if part.isprintable() else "".join(map(_visible, part))
     return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}…"
@@ -77,13 +77,13 @@ def url(text: str) -> str:
 
 def safe_line(text: object) -> str:
     """One whole line of output: printable, secrets masked, and nothing that a CI would obey."""
-    line = one_line(masked(text if isinstance(text, str) else str(text)), limit=None)
+    line = one_line(masked(str(text)).expandtabs(4), limit=None)
     return _COMMAND.sub(lambda found: f"{found['blanks'] or ''}\\x{ord(found[0][-1]):02x}", line)
 
 
 def safe_lines(text: str) -> str:
     """What a person is told, perhaps in several lines: each a `safe_line`, all but one indented."""
-    first, *more = (safe_line(line.expandtabs()) for line in text.split("\n"))
+    first, *more = map(safe_line, text.split("\n"))
     return "\n".join([first, *(line if line[:2].isspace() else f"  {line}" for line in more)])
 
 

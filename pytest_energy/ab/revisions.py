@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import DataError, EnergyError
+from pytest_energy.files import read_bytes
+from pytest_energy.text import decoded
 
 AUTO = "auto"
 DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
@@ -50,14 +53,13 @@ def git(folder: Path, *arguments: str) -> str:
         env={**variables, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        encoding="utf-8",
-        errors="replace",
         check=False,
     )
     if done.returncode:
-        said = done.stderr.strip()
+        said = decoded(done.stderr).strip()
         raise GitError(said or f"`git {arguments[0]}` ended with code {done.returncode}")
-    return done.stdout.strip()
+    # As file names are: a path that is no UTF-8 is still that path.
+    return os.fsdecode(done.stdout).strip()
 
 
 def attempt(folder: Path, *arguments: str) -> str | None:
@@ -117,12 +119,12 @@ def _merge_target() -> tuple[str, str] | None:
     if not path:
         return None
     try:
-        event = json.loads(Path(path).read_text(encoding="utf-8"))
+        event = json.loads(read_bytes(Path(path)))
         if not branch:
             group = event["merge_group"]
             return str(group["base_ref"]).removeprefix("refs/heads/"), str(group["base_sha"])
         return branch, str(event["pull_request"]["base"]["sha"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DataError, ValueError, KeyError, TypeError):
         return (branch, "") if branch else None
 
 
@@ -169,6 +171,30 @@ def _before(said: str, toplevel: Path, base: str) -> str:
     return parent or base
 
 
+def text_at(revision: str, path: Path) -> str | None:
+    """What a file held as of a git revision; None if that had no such file.
+
+    Raises `EnergyError` if the file's folder is in no repository, or knows no such revision.
+    """
+    folder = path.resolve().parent
+    while not folder.is_dir():
+        folder = folder.parent
+    try:
+        toplevel = Path(git(folder, "rev-parse", "--show-toplevel"))
+    except GitError as error:
+        raise EnergyError(
+            f"`{revision}` is no file; taken for a git revision of `{path}` it needs a repository: "
+            f"{error}"
+        ) from None
+    commit = _commit(toplevel, revision)
+    if commit is None:
+        raise EnergyError(
+            f"`{revision}` is no file, and no revision of `{toplevel}`{_fetch(toplevel, revision)}"
+        )
+    inside = path.resolve().relative_to(toplevel.resolve()).as_posix()
+    return attempt(toplevel, "cat-file", "blob", f"{commit}:{inside}")
+
+
 def _commit(toplevel: Path, name: str) -> str | None:
     if name.startswith("-"):
         return None
@@ -177,12 +203,13 @@ def _commit(toplevel: Path, name: str) -> str | None:
 
 def _fetch(toplevel: Path, name: str) -> str:
     """What to do about a commit that is not there, as the end of a sentence."""
+    typed = shlex.quote(name)
     if _is_shallow(toplevel):
         return (
-            f": the clone is shallow; fetch it with `git fetch --depth=1 origin {name}`, or all of "
-            f"its history with `git fetch --unshallow`"
+            f": the clone is shallow; fetch it with `git fetch --depth=1 origin {typed}`, or all "
+            f"of its history with `git fetch --unshallow`"
         )
-    return f"; fetch it with `git fetch origin {name}`, or give another revision"
+    return f"; fetch it with `git fetch origin {typed}`, or give another revision"
 
 
 def _is_shallow(toplevel: Path) -> bool:
@@ -287,7 +314,7 @@ def _fill_submodules(source: Path, target: Path) -> None:
         except GitError:
             raise EnergyError(
                 f"submodule `{name}` lacks commit `{commit[:9]}`, which the base has; fetch it "
-                f"with `git -C {name} fetch origin {commit[:9]}`"
+                f"with `git -C {shlex.quote(name)} fetch origin {commit[:9]}`"
             ) from None
         with tarfile.open(archive) as files:
             files.extraction_filter = getattr(tarfile, "tar_filter", None)

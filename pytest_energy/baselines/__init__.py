@@ -13,8 +13,6 @@ from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, 
 
 SCHEMA = 1
 METRICS = ("joules_per_token", "savings")
-LARGEST_LEVEL = 10.0
-"""Tolerances and detects are fractions; ten times is beyond any use."""
 Source = Literal["measured", "paper"]
 UpdateMode = Literal["new", "append", "replace"]
 """What becomes of an entry that has sessions: it stays, gets one more, or starts anew."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from pytest_energy.baselines import (
-    LARGEST_LEVEL,
     METRICS,
     SCHEMA,
     Band,
@@ -21,9 +20,10 @@ from pytest_energy.baselines import (
 )
 from pytest_energy.baselines import calibration as stored_calibration
 from pytest_energy.baselines.calibration import StoredCalibration
-from pytest_energy.errors import BaselineError, DataError
+from pytest_energy.errors import BaselineError, DataError, did_you_mean
 from pytest_energy.files import read_text
 from pytest_energy.outcomes import Method
+from pytest_energy.units import LARGEST_LEVELS
 
 
 def known_hardware(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -44,8 +44,11 @@ def text_of(path: Path) -> str:
         raise BaselineError(f"{error}; mend or remove the file") from error
 
 
-def parse(text: str, path: Path) -> Baseline:
-    """Parse the text of a baseline file; `path` is what errors name."""
+def parse(text: str, path: Path, *, any_name: bool = False) -> Baseline:
+    """Parse the text of a baseline file; `path` is what errors name.
+
+    Its name must be the hardware's key unless it may have `any_name`, such as a copy.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -57,7 +60,7 @@ def parse(text: str, path: Path) -> Baseline:
             f"`{path}` is not valid TOML: {error}; mend that line, or restore the file from git"
         ) from error
 
-    return Reader(path).baseline(document)
+    return Reader(path, any_name=any_name).baseline(document)
 
 
 def _type(hint: Any) -> type:
@@ -92,8 +95,8 @@ _HARDWARE_NAMES = {
 class Reader:
     """Turns a parsed document into a `Baseline`, refusing what it does not know by name."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, any_name: bool = False) -> None:
+        self._path, self._any_name = path, any_name
 
     def baseline(self, document: Mapping[str, Any]) -> Baseline:
         """The document as a `Baseline`; raises `BaselineError` naming the place and the file."""
@@ -106,10 +109,13 @@ class Reader:
         tables = ("schema", "hardware", "environment", "claims", "calibration", *METRICS)
         for name in document:
             if name not in tables:
-                raise self._error(name, f"is not known; a baseline file has {', '.join(tables)}")
+                meant = did_you_mean(name, tables)
+                raise self._error(
+                    name, f"is not known; {meant}a baseline file has {', '.join(tables)}"
+                )
         hardware = self._checked(document.get("hardware", {}), _HARDWARE_NAMES, "hardware")
         key = hardware.get("key", self._path.stem)
-        if key != self._path.stem:
+        if key != self._path.stem and not self._any_name:
             raise self._error(
                 "hardware.key", f"is {key!r} but the file is `{self._path.name}`; make them agree"
             )
@@ -154,8 +160,8 @@ class Reader:
             for index, row in enumerate(values.get("sessions", []))
         )
         for name in ("tolerance", "detect"):
-            if name in values and not 0 < values[name] <= LARGEST_LEVEL:
-                raise self._error(f"{where}.{name}", "must be a fraction such as 0.02, above 0")
+            if name in values and not 0 < values[name] <= LARGEST_LEVELS[name]:
+                raise self._error(f"{where}.{name}", _no_level(values[name], LARGEST_LEVELS[name]))
         return Entry(
             metric=metric,
             id=identifier,
@@ -237,7 +243,10 @@ class Reader:
         checked: dict[str, Any] = {}
         for name, item in self._table(value, where).items():
             if name not in names:
-                raise self._error(f"{where}.{name}", f"is not known; it may be {', '.join(names)}")
+                meant = did_you_mean(name, names)
+                raise self._error(
+                    f"{where}.{name}", f"is not known; {meant}it may be {', '.join(names)}"
+                )
             wanted = names[name]
             if name == "date" and isinstance(item, date):
                 item = item.isoformat()
@@ -251,6 +260,12 @@ class Reader:
 
     def _error(self, where: str, what: str) -> BaselineError:
         return BaselineError(f"`{where}` in `{self._path}` {what}")
+
+
+def _no_level(value: float, most: float) -> str:
+    """What is wrong with a tolerance or detect; percent is what people mean by 2."""
+    meant = f"{value / 100:g} for {value:g} %" if most < value <= 100 else "0.02 for 2 %"
+    return f"is {value:g}; write a fraction above 0 and at most {most:g}, such as {meant}"
 
 
 def _is_number(value: object) -> bool:

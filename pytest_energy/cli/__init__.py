@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
+from pytest_energy.text import safe_line, safe_lines
 
 USAGE_ERROR = 4
 """Exit code for bad input, as pytest's own."""
@@ -34,11 +36,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and the message, and exit."""
         self.print_usage(sys.stderr)
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n")
+        self.exit(USAGE_ERROR, f"{self.prog}: {safe_lines(message)}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # what a terminal has no letter for ends nothing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="pytest-energy", description="Energy as a tested property.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
@@ -50,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(given)
         code: int = options.run(options)
     except EnergyError as error:
-        print(f"pytest-energy: {error}", file=sys.stderr)
+        say(*f"pytest-energy: {error}".split("\n"), to=sys.stderr)
         return USAGE_ERROR
     return code
 
@@ -66,6 +71,12 @@ def add_baselines_option(
         default=Path("baselines"),
         help="folder of the baseline files (baselines/)",
     )
+
+
+def say(*lines: str, to: TextIO | None = None) -> None:
+    """Print lines, each made safe to show; to the standard output unless told otherwise."""
+    for line in lines:
+        print(safe_line(line), file=to or sys.stdout, flush=True)
 
 
 def write_text(path: Path, text: str) -> None:

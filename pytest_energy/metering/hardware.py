@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.files import digest_of
+from pytest_energy.text import decoded, encodable
 
 if TYPE_CHECKING:
     from pytest_energy.meters.protocol import Device, Meter
@@ -118,7 +119,7 @@ def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
         "application_sm_clock_mhz": _joined(gpu.application_sm_clock_mhz for gpu in gpus),
         "cuda": _cuda_of_torch() if gpus and _version("torch") else None,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: encodable(value) for name, value in found.items() if value}
 
 
 def _joined(values: Iterable[object]) -> str:
@@ -129,7 +130,7 @@ def _joined(values: Iterable[object]) -> str:
 def _cpu_name() -> str:
     """The processor's model name, from the kernel where it says one."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        for line in decoded(Path("/proc/cpuinfo").read_bytes()).splitlines():
             if line.lower().startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -147,6 +148,6 @@ def _cuda_of_torch() -> str:
     spec = util.find_spec("torch")
     found = None
     if spec is not None and spec.origin is not None:
-        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+        text = decoded(Path(spec.origin).with_name("version.py").read_bytes())
         found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
     return found[1] if found else "none"

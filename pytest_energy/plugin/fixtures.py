@@ -19,7 +19,7 @@ from pytest_energy.errors import (
     did_you_mean,
     raised_elsewhere,
 )
-from pytest_energy.plugin.options import usage_error
+from pytest_energy.plugin.options import RANGES, check_levels, usage_error
 from pytest_energy.text import safe_line
 
 if TYPE_CHECKING:
@@ -258,22 +258,21 @@ def from_arguments(arguments: Mapping[str, Any], test: str) -> TestSettings:
                 f"{did_you_mean(name, known)}it knows {', '.join(f'`{k}`' for k in known)}"
             )
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        least = 1 if name in ("tokens", "max_windows") else 0
-        if not number or not least <= value < float("inf") or value == 0:
+        whole = name in ("tokens", "max_windows")
+        low, high = RANGES.get(name, (0.0, float("inf")))
+        fits = number and low <= value <= high and value not in (0, float("inf"))
+        if not fits or (whole and value != int(value)):
+            what = "a whole number" if whole else "joules" if name == "max_joules" else "percent"
+            most = f" and at most {high:g}" if high < float("inf") else ""
             raise usage_error(
-                f"`{name}={value!r}` on `{test}` is no positive number; "
-                f"give joules, percent or a count above 0"
+                f"`{name}={value!r}` on `{test}` is out of range; give {what} "
+                f"{f'from {low:g}' if low else 'above 0'}{most}"
             )
-    from pytest_energy.stats.sequential import LEAST_VALUES
-
-    if arguments.get("max_windows", LEAST_VALUES) < LEAST_VALUES:
-        raise usage_error(
-            f"`max_windows={arguments['max_windows']}` on `{test}` is too few: nothing is decided "
-            f"before {LEAST_VALUES} windows; give at least as many"
-        )
     percent = {k: arguments[k] / 100 for k in ("tolerance", "detect") if k in arguments}
     counts = {k: int(arguments[k]) for k in ("tokens", "max_windows") if k in arguments}
-    return TestSettings(**{**arguments, **percent, **counts})
+    asked = TestSettings(**{**arguments, **percent, **counts})
+    check_levels(("tolerance", asked.tolerance), ("detect", asked.detect), f" on `{test}`")
+    return asked
 
 
 @contextmanager

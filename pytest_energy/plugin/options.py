@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_energy.errors import did_you_mean
 from pytest_energy.text import masked_argument, safe_lines, url
+from pytest_energy.units import LARGEST_LEVELS
 
 if TYPE_CHECKING:
     from pytest_energy.checks import Settings
 
 _UNBOUNDED = 1e9
+RANGES = {
+    **{name: (0.0, 100 * largest) for name, largest in LARGEST_LEVELS.items()},
+    "tokens": (1, 1e12),
+    "max_windows": (3, 10_000),
+}
+"""What levels (percent, above 0) and budgets may be, as options and as a marker's arguments."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +105,18 @@ def _choice(*allowed: str) -> Parser:
 def _number(low: float, high: float = _UNBOUNDED, kind: Callable[[float], Any] = float) -> Parser:
     def parse(given: Given) -> Any:
         number = _read(given.text.replace("_", ""))
-        if not low <= number <= high:
+        if not low <= number <= high or kind(number) != number:
             most = f" and at most {high:g}" if high < _UNBOUNDED else ""
-            raise given.error(f"is out of range; give a number, at least {low:g}{most}")
+            what = "whole number" if kind is int else "number"
+            raise given.error(f"is out of range; give a {what}, at least {low:g}{most}")
         return kind(number)
 
     return parse
 
 
-def _percent(high: float) -> Parser:
+def _percent(name: str) -> Parser:
+    _, high = RANGES[name]
+
     def parse(given: Given) -> float:
         number = _read(given.text.rstrip("%"))
         if not 0 < number <= high:
@@ -135,11 +146,11 @@ OPTIONS = (
         "record baselines: `new`, `append` or `replace`",
     ),
     Option("allow-ci-update", None, _text, False, "let --energy-update work if CI is set"),
-    Option("tolerance", "PCT", _percent(100), None, "change that is allowed, in percent"),
-    Option("detect", "PCT", _percent(1000), None, "change that must be caught, in percent"),
-    Option("tokens", "N", _number(1, 1e12, int), None, "token budget of one window"),
+    Option("tolerance", "PCT", _percent("tolerance"), None, "change that is allowed, in percent"),
+    Option("detect", "PCT", _percent("detect"), None, "change that must be caught, in percent"),
+    Option("tokens", "N", _number(*RANGES["tokens"], int), None, "token budget of one window"),
     Option(
-        "max-windows", "N", _number(3, 10_000, int), None,
+        "max-windows", "N", _number(*RANGES["max_windows"], int), None,
         "the most windows, or pairs, of one verdict "
         "(default: 30; if it fails nothing 6, or 12 pairs)",
     ),
@@ -240,13 +251,35 @@ def settings_of(config: pytest.Config) -> Settings:
     )
     _check_update(config, settings)
     _check_comparison(config, settings)
-    tolerance, detect = settings.tolerance, settings.detect
-    if tolerance is not None and detect is not None and detect <= tolerance:
-        raise usage_error(
-            f"`--energy-detect={100 * detect:g}` must be above `--energy-tolerance="
-            f"{100 * tolerance:g}`: what must be caught lies beyond what is allowed"
-        )
+    _check_ini_names(config)
+    check_levels(
+        ("--energy-tolerance", settings.tolerance), ("--energy-detect", settings.detect), ""
+    )
     return settings
+
+
+def check_levels(
+    tolerance: tuple[str, float | None], detect: tuple[str, float | None], where: str
+) -> None:
+    """Refuse a detect (name and fraction) that is not above a tolerance, if both are given."""
+    (allowed_by, allowed), (caught_by, caught) = tolerance, detect
+    if allowed is not None and caught is not None and caught <= allowed:
+        raise usage_error(
+            f"`{caught_by}={100 * caught:g}`{where} must be above `{allowed_by}="
+            f"{100 * allowed:g}`: what must be caught lies beyond what is allowed"
+        )
+
+
+def _check_ini_names(config: pytest.Config) -> None:
+    """Refuse a name that begins as ours do and that nobody knows: pytest only warns of it."""
+    unknown = getattr(config, "_get_unknown_ini_keys", tuple)  # without it the warning is all
+    for name in unknown():
+        if name.startswith("energy_"):
+            known = [option.ini for option in OPTIONS]
+            raise usage_error(
+                f"`{name}` in the pytest configuration is not known; {did_you_mean(name, known)}"
+                f"known are {', '.join(known)}"
+            )
 
 
 def value_of(name: str, config: pytest.Config) -> Any:
@@ -305,6 +338,9 @@ def _value(option: Option, config: pytest.Config) -> Any:
     """An option's value: from the command line, else from the ini file, else its default."""
     given: Any = config.getoption(option.ini)
     folder = config.invocation_params.dir
+    # An option without a default of its own is turned off so, over the ini file.
+    if option.default and given is not None and not str(given).strip():
+        raise usage_error(f"`{option.flag}=` is empty; give a value, or leave the option out")
     if given is None:
         given, folder = config.getini(option.ini), config.rootpath
     if option.metavar is None:

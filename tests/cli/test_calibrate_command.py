@@ -176,7 +176,7 @@ def test_a_slope_that_may_be_nothing_is_not_stored(
         ("device_watts,wall_watts\n1,2\n3,x\n", "pairs.csv` line 3: '3' and 'x' are no watts"),
         ("device_watts,wall_watts\n1,2\n3\n", "pairs.csv` line 3"),
         ("device_watts,wall_watts\n1,2\n3,4\n", "2 pairs make no calibration"),
-        ("", "has no column `device_watts`"),
+        ("", "the file is empty; expected a CSV"),
     ],
 )
 def test_pairs_that_are_wrong_are_named(

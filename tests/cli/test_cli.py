@@ -129,7 +129,10 @@ def test_comparing_two_files(
     ("arguments", "message"),
     [
         (["baselines", "nowhere"], "`nowhere` does not exist"),
-        (["baselines", "--compare", "one.toml"], "`--compare` takes two"),
+        (
+            ["baselines", "--compare", "one.toml"],
+            "`--compare` takes an old baseline file or a git revision",
+        ),
     ],
 )
 def test_bad_input_is_exit_code_4(

@@ -9,7 +9,7 @@ import pytest
 from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.errors import SkippedInHeadError
 from pytest_energy.plugin.fixtures import asked_by, from_arguments, user_errors
-from pytest_energy.plugin.options import OPTIONS, compares, options_page, settings_of
+from pytest_energy.plugin.options import OPTIONS, Option, compares, options_page, settings_of
 
 
 def _parse(pytester: pytest.Pytester, *arguments: str) -> Settings:
@@ -160,11 +160,20 @@ def test_marker_values_become_fractions_and_counts() -> None:
     ("arguments", "message"),
     [
         ("max_joule=5", "*`max_joule` on `test_*` is no argument*`max_joules`*"),
-        ("max_joules='5'", "*`max_joules='5'`*no positive number*"),
-        ("max_joules=0", "*`max_joules=0`*no positive number*"),
-        ("max_joules=True", "*`max_joules=True`*no positive number*"),
+        ("max_joules='5'", "*`max_joules='5'`*is out of range; give joules above 0"),
+        ("max_joules=0", "*`max_joules=0`*is out of range; give joules above 0"),
+        ("max_joules=True", "*`max_joules=True`*is out of range; give joules above 0"),
         ("500", "*takes arguments by name only*`max_joules=500`*"),
-        ("max_windows=2", "*`max_windows=2` on `test_*` is too few*before 3 windows*"),
+        ("tokens=2.5", "*`tokens=2.5` on `test_*` is out of range; give a whole number from 1*"),
+        ("tolerance=200", "*`tolerance=200` on `test_*` * give percent above 0 and at most 100"),
+        ("detect=float('nan')", "*`detect=nan` on `test_*` * give percent above 0 and at most 300"),
+        ("max_joules=float('inf')", "*`max_joules=inf` on `test_*` * give joules above 0"),
+        ("tolerance=5, detect=4", "*`detect=4` on `test_*` must be above `tolerance=5`*"),
+        ("tolerence=5", "*`tolerence` on `test_*` * did you mean `tolerance`[?]*"),
+        (
+            "max_windows=2",
+            "*`max_windows=2` on `test_*` is out of range; give a whole number from 3*",
+        ),
     ],
 )
 def test_bad_marker_arguments_end_the_run_before_it_starts(
@@ -226,6 +235,35 @@ def test_the_page_of_options_is_what_the_table_says() -> None:
 def test_an_empty_base_compares_nothing(pytester: pytest.Pytester) -> None:
     assert not compares(pytester.parseconfig("--energy-compare= "))
     assert compares(pytester.parseconfig("--energy-compare=HEAD~1"))
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.default])
+def test_an_empty_value_on_the_command_line_is_refused(
+    option: Option, pytester: pytest.Pytester
+) -> None:
+    with pytest.raises(pytest.UsageError, match=f"^`{option.flag}=` is empty; give a value, or"):
+        settings_of(pytester.parseconfig(f"{option.flag}= "))
+
+
+def test_an_unknown_name_of_the_ini_file_is_refused_with_the_nearest(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeini("[pytest]\nenergy_tolerence = 3\nother = 1\n")
+
+    result = pytester.runpytest()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: `energy_tolerence` in the pytest conf*mean `energy_toler*"]
+    )
+
+
+def test_a_name_that_a_project_has_made_its_own_is_left_alone(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_budget = 3\n")
+    pytester.makeconftest("def pytest_addoption(parser): parser.addini('energy_budget', 'its own')")
+    pytester.makepyfile("def test_it(): pass")
+
+    pytester.runpytest().assert_outcomes(passed=1)
 
 
 def test_what_the_head_skips_is_skipped() -> None:
