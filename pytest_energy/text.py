@@ -22,7 +22,7 @@ _SCHEME = r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)"
 _USER = re.compile(rf"{_SCHEME}[^\s`]*@", re.IGNORECASE)
 # The same if the text is nothing but an argument: a password may hold blanks and backticks.
 _USER_OF_ARGUMENT = re.compile(rf"{_SCHEME}.*@", re.IGNORECASE | re.DOTALL)
-_QUERY = re.compile(r"(?P<url>\b[a-z][a-z0-9+.-]*://[^\s'\"`?#]*)[?#][^\s'\"`]+", re.IGNORECASE)
+_QUERY = re.compile(rf"(?P<url>{_SCHEME}[^\s`?#]*)[?#][^\s`]+", re.IGNORECASE)
 _QUERY_OF_ARGUMENT = re.compile(rf"(?P<url>{_SCHEME}[^?#]*)[?#].+", re.IGNORECASE | re.DOTALL)
 # What would end a URL in a sentence, and is as good if it is encoded.
 _ENDS_URL = re.compile(r"[\s'\"`\x00-\x1f\x7f]")

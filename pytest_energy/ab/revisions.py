@@ -295,7 +295,7 @@ def _remove_abandoned(toplevel: Path) -> None:
         if not line.startswith("worktree ") or not path.parent.name.startswith(_FOLDER_PREFIX):
             continue
         with contextlib.suppress(OSError, ValueError):
-            if not Path(f"/proc/{int(owner.read_text(encoding='utf-8'))}").exists():
+            if not Path(f"/proc/{int(owner.read_bytes())}").exists():
                 _remove(toplevel, path)
 
 

@@ -145,7 +145,6 @@ def find_interpreter(asked: str, root: Path) -> Interpreter:
             cwd=path.parent,  # not the tree, whose packages would answer for the interpreter's
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
             timeout=_PROBE_SECONDS,
             check=False,
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.text import encodable
 
 MOST_SHARE = 0.1
 """Share of all CPUs that processes other than this one's may use while a baseline is recorded."""
@@ -114,7 +115,7 @@ def _processes() -> Iterator[tuple[int, Process]]:
         found = process.info
         if times := found["cpu_times"]:
             # A name is any bytes: those that are no text could not be printed.
-            name = (found["name"] or "").encode(errors="replace").decode()
+            name = encodable(found["name"] or "")
             ended = times.children_user + times.children_system
             yield process.pid, Process(name, found["ppid"] or 0, times.user + times.system, ended)
 

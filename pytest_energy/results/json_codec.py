@@ -16,6 +16,7 @@ from pytest_energy.metering import Window
 from pytest_energy.results import JSON_SCHEMA, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import Footprint, footprint
+from pytest_energy.text import encodable
 
 _RENAMED: Mapping[type, Mapping[str, str]] = {VerdictRecord: {"outcome": "verdict"}}
 _Record = TypeVar("_Record")
@@ -29,7 +30,9 @@ def as_json(value: Any) -> Any:
         own = {names.get(each.name, each.name): getattr(value, each.name) for each in fields(value)}
         return {name: as_json(part) for name, part in (own | _derived(value)).items()}
     if isinstance(value, Mapping):
-        return {name: as_json(part) for name, part in value.items()}
+        return {as_json(name): as_json(part) for name, part in value.items()}
+    if isinstance(value, str):
+        return encodable(value)
     return tuple(map(as_json, value)) if isinstance(value, (tuple, list)) else value
 
 
@@ -75,8 +78,8 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
     cost = footprint(record.cost.joules, region)
     return {
         "schema": JSON_SCHEMA,
-        "hardware": dict(record.hardware),
-        "environment": dict(record.environment),
+        "hardware": as_json(record.hardware),
+        "environment": as_json(record.environment),
         "verdicts": as_json(record.verdicts),
         "claims": as_json(record.claims),
         "run": {
@@ -87,7 +90,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "complete": record.cost.complete,
             "idle_watts": record.idle_watts,
             "wall_joules": record.wall_joules,
-            "disturbance": record.disturbance,
+            "disturbance": as_json(record.disturbance),
         },
     }
 
