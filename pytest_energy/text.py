@@ -17,15 +17,17 @@ SHOWN = 300
 MASK = "***"
 """Stands for a secret."""
 
-_SCHEME = r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)"
+# With one slash as well: so many are left of an address that was taken for a path.
+_SCHEME = r"(?P<scheme>\b[a-z][a-z0-9+.-]*:/+)"
 # User information of a URL: up to the last `@` before a blank or the end of a name in backticks.
 _USER = re.compile(rf"{_SCHEME}[^\s`]*@", re.IGNORECASE)
 # The same if the text is nothing but an argument: a password may hold blanks and backticks.
 _USER_OF_ARGUMENT = re.compile(rf"{_SCHEME}.*@", re.IGNORECASE | re.DOTALL)
-_QUERY = re.compile(rf"(?P<url>{_SCHEME}[^\s`?#]*)[?#][^\s`]+", re.IGNORECASE)
+_QUERY = re.compile(rf"(?P<url>{_SCHEME}[^\s`?#]*)[?#][^\s`]*[^\s`'\").,;]", re.IGNORECASE)
 _QUERY_OF_ARGUMENT = re.compile(rf"(?P<url>{_SCHEME}[^?#]*)[?#].+", re.IGNORECASE | re.DOTALL)
 # What would end a URL in a sentence, and is as good if it is encoded.
 _ENDS_URL = re.compile(r"[\s'\"`\x00-\x1f\x7f]")
+_ENDS_PLACE = re.compile("[/?#]")
 # Control and format characters (such as marks of direction), surrogates, ends of lines.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # What a CI obeys in a log: GitHub's `::error::` at the start of a line, `##[group]` anywhere.
@@ -68,10 +70,17 @@ def masked_argument(text: str) -> str:
 def url(text: str) -> str:
     """An address as a person gave it, with what would end it in a sentence percent-encoded.
 
-    So a password with blanks or quotes is masked wherever the address is repeated.
+    So a password with blanks or quotes is masked wherever the address is repeated, and one with
+    `/`, `?` or `#` is not taken for the end of the place. The scheme gets small letters.
     """
-    if "://" not in text:
+    scheme, slashes, rest = text.partition("://")
+    if not slashes:
         return text
+    user, at, place = rest.rpartition("@")
+    first, colon, port = _ENDS_PLACE.split(rest, maxsplit=1)[0].partition(":")
+    if at and colon and "@" not in first + port and not port.isdigit():
+        rest = f"{quote(user, safe=':%')}@{place}"
+    text = f"{scheme.lower()}{slashes}{rest}"
     return _ENDS_URL.sub(lambda found: quote(found[0]), text)
 
 

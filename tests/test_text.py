@@ -70,6 +70,9 @@ def test_an_address_is_taken_so_that_a_sentence_can_hold_it() -> None:
     assert address == "http://user:p%20q%27%60@host"
     assert text.masked(f"`{address}` is gone") == "`http://***@host` is gone"
     assert text.url("logs/my plug.csv") == "logs/my plug.csv"
+    assert text.url("HTTP://u:p/q#r@h:80/x") == "http://u:p%2Fq%23r@h:80/x"
+    assert text.url("http://h:80/x?mail=a@b") == "http://h:80/x?mail=a@b"
+    assert text.url("http://u:p@h/x?mail=a@b") == "http://u:p@h/x?mail=a@b"
 
 
 def test_bytes_that_are_no_text_become_replacements() -> None:

@@ -270,6 +270,6 @@ def _pyarrow(reader: str) -> tuple[Any, Any]:
         import pyarrow.parquet
     except ModuleNotFoundError:
         raise HistoryError(
-            f"{reader} needs pyarrow, which is not installed: `pip install 'pytest-energy[drift]'`"
+            f"{reader} needs pyarrow, which is not installed: `pip install pyarrow`"
         ) from None
     return pyarrow, pyarrow.parquet

@@ -16,9 +16,7 @@ from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
 from pytest_energy.meters.protocol import Conditions, Device, Reading
 from pytest_energy.outcomes import Method
 
-NOT_INSTALLED = (
-    "meter `codecarbon`: CodeCarbon is not installed; `pip install 'pytest-energy[carbon]'`"
-)
+NOT_INSTALLED = "meter `codecarbon`: CodeCarbon is not installed; `pip install codecarbon`"
 FALLBACK_TDP_WATTS = 85.0
 """What CodeCarbon assumes where it cannot name the CPU."""
 

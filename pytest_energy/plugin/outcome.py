@@ -64,7 +64,8 @@ def conclude(item: pytest.Item) -> None:
     """Keep what a test noted of its claim, and fail it if a figure is out of bounds."""
     record = _located(item.stash[CLAIM].record, item)
     session_of(item).results.claims.append(record)
-    _note(item, [(f"energy_{figure.name}", figure.value) for figure in record.figures])
+    figures = [(f"energy_{figure.name}", figure.value) for figure in record.figures]
+    _note(item, [*figures, ("energy_method", record.method)])
     if record.outcome == "fails":
         failure = safe_line(f"{record.claim} Not here: {record.reason}")
         _stand(item, failure)
@@ -152,8 +153,11 @@ def properties(record: VerdictRecord, names: Iterable[str]) -> list[tuple[str, o
 
 
 def _note(item: pytest.Item, properties: Iterable[tuple[str, object]]) -> None:
-    """Put figures into JUnit, for this attempt."""
-    added = list(properties)
+    """Put figures into JUnit, for this attempt; XML has no word for some letters of texts."""
+    added = [
+        (safe_line(name), safe_line(value) if isinstance(value, str) else value)
+        for name, value in properties
+    ]
     item.user_properties += added
     item.stash.setdefault(_PROPERTIES, []).extend(added)
 

@@ -118,7 +118,9 @@ def poisoned_drift(text: str) -> drift.DriftReport:
                 one.series,
                 hardware=text,
                 id=text,
-                points=tuple(replace(point, commit=text, device=text) for point in one.series.points),
+                points=tuple(
+                    replace(point, commit=text, device=text) for point in one.series.points
+                ),
             ),
             change_points=tuple(
                 replace(change, commit=text, last_good=text, reason=text)

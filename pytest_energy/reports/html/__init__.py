@@ -41,7 +41,7 @@ def require_page_libraries(what: str) -> None:
     if missing:
         raise EnergyError(
             f"`{what}` needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
-            f"not installed: `pip install 'pytest-energy[report]'`"
+            f"not installed: `pip install {' '.join(missing)}`"
         )
 
 
