@@ -11,6 +11,7 @@ import pytest
 
 from hostile import HOSTILE, STARTS, faults, poisoned
 from pytest_energy.cli.export import FORMATS
+from pytest_energy.history.drift import DriftReport
 from pytest_energy.reports import drift, github, markdown, terminal
 from pytest_energy.results import RunRecord, json_codec
 from report_support import drift as drift_report
@@ -109,7 +110,7 @@ def test_json_and_what_is_exported_of_it(text: str, tmp_path: Path) -> None:
         json.dumps(form(again, again.verdicts), ensure_ascii=False).encode("utf-8")
 
 
-def poisoned_drift(text: str) -> drift.DriftReport:
+def poisoned_drift(text: str) -> DriftReport:
     report = drift_report()
     series = tuple(
         replace(
