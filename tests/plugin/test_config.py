@@ -269,3 +269,26 @@ def test_a_name_that_a_project_has_made_its_own_is_left_alone(pytester: pytest.P
 def test_what_the_head_skips_is_skipped() -> None:
     with pytest.raises(pytest.skip.Exception, match="no GPU"), user_errors():
         raise SkippedInHeadError("no GPU")
+
+
+def test_a_missing_baseline_names_where_it_was_looked_for_and_the_one_above(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        **{
+            "inner/test_it": "from gated import Run\n"
+            "def test_it(energy_gate): energy_gate.joules_per_token(Run('sst2'))\n"
+        }
+    )
+    inner = pytester.path / "inner"
+    (inner / "pytest.ini").write_text(
+        "[pytest]\nenergy_meter = spending\nenergy_idle_seconds = 0\n"
+    )
+    above = pytester.mkdir("baselines")
+    (above / "h200.toml").write_text("schema = 1\n[hardware]\nkey = 'h200'\nmatch = ['NVIDIA*']\n")
+
+    result = pytester.runpytest("--energy-hw=h200", f"--rootdir={inner}", "-c", "inner/pytest.ini")
+
+    result.stdout.fnmatch_lines(
+        [f"missing: *for `h200` in `{inner}/baselines/h200.toml`; use `{above}` with `--energy-b*"]
+    )
