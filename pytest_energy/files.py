@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pytest_energy.errors import BaselineError, DataError
 from pytest_energy.text import encodable
@@ -186,35 +187,47 @@ def fault(path: Path, line: int | None, wrong: str, expected: str) -> DataError:
     return DataError(f"{where}: {wrong}; expected {expected}")
 
 
-def read_bytes(path: Path, limit: int = LARGEST_BYTES) -> bytes:
-    """What a regular file of at most `limit` bytes holds; `DataError` for anything else.
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read; `DataError` for anything else.
 
     A pipe, a device or a socket is refused without waiting for it.
     """
     try:
         # Without a wait for the other end of a pipe; a terminal does not become ours.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        with os.fdopen(handle, "rb") as file:
-            found = os.fstat(handle)
-            if stat.S_ISDIR(found.st_mode):
-                raise DataError(f"`{path}` is a folder: give a file")
-            if not stat.S_ISREG(found.st_mode):
-                raise DataError(f"`{path}` is no regular file (a pipe or a device): give a file")
-            data = file.read(limit + 1)
+        found = os.fstat(handle)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"`{path}` cannot be read: {why}") from error
+        raise _unreadable(path, error) from error
+    if stat.S_ISREG(found.st_mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(found.st_mode):
+        raise DataError(f"`{path}` is a folder: give a file")
+    raise DataError(f"`{path}` is no regular file (a pipe or a device): give a file")
+
+
+def read_bytes(path: Path, limit: int = LARGEST_BYTES) -> bytes:
+    """What a regular file of at most `limit` bytes holds; `DataError` for anything else."""
+    with open_regular(path) as file:
+        try:
+            data = file.read(limit + 1)
+        except OSError as error:
+            raise _unreadable(path, error) from error
     if len(data) > limit:
         raise DataError(f"`{path}` is larger than {limit:,} bytes, the most that is read of it")
     return data
 
 
-def read_text(path: Path, expected: str) -> str:
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def read_text(path: Path, expected: str, limit: int = LARGEST_BYTES) -> str:
     """The file as UTF-8 (a byte order mark is dropped); `DataError` if empty or undecodable.
 
     `expected` says for the error what should have been there.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, limit)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -226,9 +239,9 @@ def read_text(path: Path, expected: str) -> str:
     return text
 
 
-def read_lines(path: Path, expected: str) -> list[str]:
+def read_lines(path: Path, expected: str, limit: int = LARGEST_BYTES) -> list[str]:
     """The lines of the file without their ends (`\\n` or `\\r\\n`, nothing else ends a line)."""
-    lines = read_text(path, expected).split("\n")
+    lines = read_text(path, expected, limit).split("\n")
     if not lines[-1]:
         lines.pop()
     return [line.removesuffix("\r") for line in lines]

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 LEAST_PAIRS = 3
 LEAST_SPREAD = 0.05
 """Device watts must range over this share of their largest, or a line through them says nothing."""
+LEAST_WATTS = 0.001
+LEAST_R_SQUARED = 0.9
+COARSEST_SLOPE = 0.5
+"""The widest half-width of a slope, relative, that is still one."""
+LARGEST_FIGURE = 1e9
+MOST_SLOPE = 2.0
+"""Of a watt of a device, no supply and no fans that turn with its load lose another one."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ def fit(pairs: Sequence[tuple[float, float]]) -> Calibration:
     if not all(math.isfinite(watts) and watts >= 0 for pair in pairs for watts in pair):
         raise EnergyError("`pairs` hold a figure that is no number of watts from 0; drop that pair")
     device, wall = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    if max(device) - min(device) <= LEAST_SPREAD * max(device):
+    if max(device) - min(device) <= max(LEAST_SPREAD * max(device), LEAST_WATTS):
         raise EnergyError(
             f"device watts have no spread ({min(device):.4g} to {max(device):.4g} W), so they fix "
             "no slope; pair windows from idle to full load"
@@ -69,6 +76,43 @@ def fit(pairs: Sequence[tuple[float, float]]) -> Calibration:
         count=len(pairs),
         residuals=found.residuals,
     )
+
+
+def require_plausible(fitted: Calibration) -> None:
+    """Raise `EnergyError` for a fit that no machine has; it says what to check."""
+    wrong = _implausible(fitted)
+    if wrong is not None:
+        raise EnergyError(f"not stored: {wrong}")
+
+
+def _implausible(fitted: Calibration) -> str | None:
+    slope, (low, high) = fitted.slope, fitted.slope_interval
+    if fitted.r_squared < LEAST_R_SQUARED or high - low > 2 * COARSEST_SLOPE * slope:
+        return (
+            f"wall watts do not surely rise with device watts: slope {slope:.3g} (95 %: {low:.3g} "
+            f"to {high:.3g}), R² {fitted.r_squared:.3f}; see that the wall meter is this "
+            "machine's, that both meters' clocks agree and that nothing else runs, and measure "
+            "more or longer windows"
+        )
+    if slope < 1:
+        return (
+            f"wall watts rise by {slope:.3g} of device watts, and what a device draws comes from "
+            "the wall: at least 1; see that all of this machine's power supplies are behind the "
+            "wall meter, that it reports watts, and that device watts are measured, not modelled"
+        )
+    if slope > MOST_SLOPE:
+        return (
+            f"wall watts rise by {slope:.3g} of device watts, and no power supply loses that "
+            f"much: at most {MOST_SLOPE:g}; see that the load runs on the metered devices alone, "
+            "and that nothing else is behind the wall meter"
+        )
+    if fitted.offset_interval[1] < 0:
+        return (
+            f"without the device the wall would give {fitted.offset_watts:.3g} W, surely below 0; "
+            "see that all of this machine's power supplies are behind the wall meter, and pair "
+            "windows from idle to full load"
+        )
+    return None
 
 
 NAMES: dict[str, type] = {
@@ -107,6 +151,11 @@ def from_table(values: Mapping[str, Any]) -> StoredCalibration:
     missing = [name for name in NAMES if name not in values and name != "note"]
     if missing:
         raise ValueError(f"has no `{missing[0]}`; fit it anew, or remove the table")
+    for name, kind in NAMES.items():
+        if kind is float and not abs(values[name]) <= LARGEST_FIGURE:
+            raise ValueError(
+                f"has a `{name}` that no machine has; fit it anew, or remove the table"
+            )
     offset, slope = (
         (values[f"{name}_low"], values[f"{name}_high"]) for name in ("offset_watts", "slope")
     )

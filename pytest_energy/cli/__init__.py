@@ -41,9 +41,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
-    for stream in (sys.stdout, sys.stderr):  # what a terminal has no letter for ends nothing
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    _print_what_it_can()
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(prog="pytest-energy", description="Energy as a tested property.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
@@ -58,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(*f"pytest-energy: {error}".split("\n"), to=sys.stderr)
         return USAGE_ERROR
     return code
+
+
+def _print_what_it_can() -> None:
+    """Let a terminal that cannot show a character show a question mark instead of ending us."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def add_baselines_option(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,24 +17,30 @@ from pytest_energy.baselines.calibration import (
     StoredCalibration,
     device_key,
     fit,
+    require_plausible,
 )
 from pytest_energy.baselines.reading import known_hardware, text_of
 from pytest_energy.baselines.store import default_budget
 from pytest_energy.baselines.writing import Header, calibrated
 from pytest_energy.cli import add_baselines_option, say, write_text
 from pytest_energy.errors import DataError, EnergyError
-from pytest_energy.files import read_text, require_writable, unified_diff
+from pytest_energy.files import read_lines, require_writable, unified_diff
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter, probe_meters
 from pytest_energy.meters.wall import WallMeter, open_wall
+from pytest_energy.meters.wall.trace import figure
 from pytest_energy.reports.tables import aligned
-from pytest_energy.text import url
+from pytest_energy.text import encodable, one_line, url
 from pytest_energy.workloads.loads import SHARES, load_for, measure_pairs, settle_seconds
 
 LOCK_TIMEOUT_SECONDS = 600.0
 
 _COLUMNS = ("device_watts", "wall_watts")
+_LARGEST_BYTES = 1 << 20
+_MOST_PAIRS = 10_000
+_MOST_WINDOWS = 1_000
+_LONGEST_LINE = 1_000
 _WIDEST = 100
 _COARSE = 0.1  # half-width of the slope, relative, from which on a person is told
 
@@ -109,11 +114,12 @@ def run_calibrate(options: argparse.Namespace) -> int:
         )
     hardware = _to_store_for(options) if options.write else None
     if options.pairs is not None:
-        pairs, wall = read_pairs(options.pairs), options.pairs.name
+        pairs, wall = read_pairs(options.pairs), one_line(encodable(options.pairs.name))
     else:
         pairs, wall = _measured(options)
     fitted = fit(pairs)
     say(*described(fitted, pairs).split("\n"))
+    require_plausible(fitted)
     if hardware is not None:
         _store(options.baselines, hardware, fitted, wall)
     else:
@@ -131,18 +137,30 @@ def _to_store_for(options: argparse.Namespace) -> Hardware:
 
 def read_pairs(path: Path) -> list[Watts]:
     """Pairs of mean watts from a CSV with columns `device_watts` and `wall_watts`."""
-    text = read_text(path, "a CSV file of watts")
+    expected = f"a CSV whose first line names `{_COLUMNS[0]}` and `{_COLUMNS[1]}`"
+    first, *lines = read_lines(path, expected, _LARGEST_BYTES)
+    if len(lines) > _MOST_PAIRS:
+        raise DataError(f"`{path}` has {len(lines):,} lines; give {_MOST_PAIRS:,} pairs at most")
+    names = [name.strip() for name in _cells(path, 1, first)]
+    missing = [name for name in _COLUMNS if name not in names]
+    if missing:
+        raise DataError(
+            f"`{path}` has no column `{missing[0]}`; its first line must name "
+            f"`{_COLUMNS[0]}` and `{_COLUMNS[1]}`"
+        )
+    where = [names.index(name) for name in _COLUMNS]
+    rows = [(number, line) for number, line in enumerate(lines, 2) if line.strip()]
+    return [_watts(path, number, _cells(path, number, line), where) for number, line in rows]
+
+
+def _cells(path: Path, number: int, line: str) -> list[str]:
+    if len(line) > _LONGEST_LINE:
+        what = f"is longer than {_LONGEST_LINE:,} characters"
+        raise DataError(f"`{path}` line {number}: {what}; mend or remove the line")
     try:
-        rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-        if missing:
-            raise DataError(
-                f"`{path}` has no column `{missing[0]}`; its first line must name "
-                f"`{_COLUMNS[0]}` and `{_COLUMNS[1]}`"
-            )
-        return [_watts(path, rows.line_num, [row[name] for name in _COLUMNS]) for row in rows]
+        return next(csv.reader([line], strict=True), [])
     except csv.Error as error:
-        raise DataError(f"`{path}` cannot be read: {error}; give a CSV file") from None
+        raise DataError(f"`{path}` line {number}: {error}; mend or remove the line") from None
 
 
 def described(fitted: Calibration, pairs: Sequence[Watts]) -> str:
@@ -175,6 +193,10 @@ def _measured(options: argparse.Namespace) -> tuple[list[Watts], str]:
     """Pairs measured here, and the name of the wall meter."""
     if options.windows < LEAST_PAIRS:
         raise EnergyError(f"`--windows={options.windows}` is too few; give {LEAST_PAIRS} or more")
+    if options.windows > _MOST_WINDOWS:
+        raise EnergyError(
+            f"`--windows={options.windows}` is too many; give {_MOST_WINDOWS} or fewer"
+        )
     if not 0 < options.seconds <= 3600:
         raise EnergyError(f"`--seconds={options.seconds:g}` is out of range; give 1 to 3600")
     with closing(open_wall(options.wall)) as wall:
@@ -210,28 +232,22 @@ def _pairs(meter: Meter, wall: WallMeter, windows: int, seconds: float) -> list[
     return pairs
 
 
-def _watts(path: Path, line: int, cells: Sequence[str | None]) -> Watts:
+def _watts(path: Path, number: int, cells: Sequence[str], where: Sequence[int]) -> Watts:
+    found = [cells[i].strip() if i < len(cells) else "" for i in where]
     try:
-        device, wall = (float(cell or "") for cell in cells)
+        device, wall = (figure(cell) for cell in found)
     except ValueError:
+        shown = " and ".join(f"'{one_line(cell, 40)}'" for cell in found)
         raise DataError(
-            f"`{path}` line {line}: {' and '.join(repr(cell) for cell in cells)} are no watts; "
-            "mend or remove the line"
+            f"`{path}` line {number}: {shown} are no watts; mend or remove the line"
         ) from None
-    return device, wall
+    return device.value, wall.value
 
 
 def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> None:
     device = device_key(hardware)
     if device is None:
         raise EnergyError("the devices have no UUID to store a calibration by; use another meter")
-    low, high = fitted.slope_interval
-    if low <= 0:
-        raise EnergyError(
-            f"not stored: wall watts do not surely rise with device watts (slope {low:.3g} to "
-            f"{high:.3g}); see that the wall meter is this machine's, and measure more or "
-            "longer windows"
-        )
     header = Header.of(hardware, default_budget(hardware.key))
     path = baseline_path(folder, hardware.key)
     old = text_of(path) if path.is_file() else None

@@ -12,6 +12,9 @@ from typing import Any
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import (
     IMPLAUSIBLE,
+    LAG_SECONDS,
+    LIMIT_MARGIN,
+    MOST_WATTS,
     TOO_SHORT,
     Device,
     Measured,
@@ -23,8 +26,8 @@ from pytest_energy.meters.protocol import (
 )
 from pytest_energy.outcomes import Method
 
-LIMIT_MARGIN = 1.1
-"""A card overshoots its power limit for moments, never by this factor over a window."""
+MOST_WATTS_OF_MANY = 100_000.0
+"""More than what is behind one domain draws that is no card, processor or memory: a rack."""
 WIDEST_SHARE = 0.1
 """A window whose joules may be off by more than this share is too short for the meter."""
 LATENCY_SECONDS = 0.0001
@@ -235,8 +238,10 @@ class TwoReadings:
         late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
         period = self._meter.update_period_seconds
         doubt = watts * (period + late + LATENCY_SECONDS)
-        faults = dict.fromkeys((*self._faults, *conditions.faults))
-        if period and not any(joules.values()):
+        faults_since = getattr(self._meter, "faults_since", lambda _: ())
+        found = (*self._faults, *conditions.faults, *faults_since(self._first.seconds))
+        faults = dict.fromkeys(found)
+        if period and not faults and not any(joules.values()):
             faults[no_update(period, ended - self.started)] = None
         doubt += len(joules) * self._meter.resolution_joules
         return Measured(joules, doubt, tuple(faults), conditions.notes)
@@ -259,15 +264,15 @@ def first_fault(measured: Measured, seconds: float, devices: Sequence[Device]) -
         return "; ".join(measured.faults)
     total, doubt = sum(measured.joules_by_domain.values()), measured.uncertainty_joules
     too_short = doubt > WIDEST_SHARE * abs(total)
-    for device in devices:
-        joules = measured.joules_by_domain.get(device.domain, 0.0)
-        limit = device.power_limit_watts
+    domains = dict.fromkeys((*(device.domain for device in devices), *measured.joules_by_domain))
+    limits = {device.domain: device.power_limit_watts for device in devices}
+    for domain in domains:
+        joules = measured.joules_by_domain.get(domain, 0.0)
         unknown = too_short and abs(joules) <= doubt
-        if joules <= 0 and device.domain.startswith("gpu") and not unknown:
-            return fault(IMPLAUSIBLE, f"`{device.domain}` shows {joules:.3g} J in {seconds:.3g} s")
-        if limit and joules - doubt > LIMIT_MARGIN * limit * seconds:
-            shown = f"`{device.domain}` shows {joules / seconds:.0f} W over {seconds:.3g} s"
-            return fault(IMPLAUSIBLE, f"{shown}, and its limit is {limit:.0f} W")
+        if (joules < 0 or (joules == 0 and domain.startswith("gpu"))) and not unknown:
+            return fault(IMPLAUSIBLE, f"`{domain}` shows {joules:.3g} J in {seconds:.3g} s")
+        if too_many := _more_than_it_draws(domain, limits.get(domain), joules - doubt, seconds):
+            return fault(IMPLAUSIBLE, f"`{domain}` shows {too_many}")
     unknown = too_short and abs(total) <= doubt
     if not math.isfinite(total + doubt) or (total <= 0 and not unknown):
         return fault(IMPLAUSIBLE, f"{total:.3g} J in {seconds:.3g} s")
@@ -278,6 +283,20 @@ def first_fault(measured: Measured, seconds: float, devices: Sequence[Device]) -
             f"(more than {100 * WIDEST_SHARE:.0f} %); give the window more work",
         )
     return None
+
+
+def _more_than_it_draws(
+    domain: str, limit_watts: float | None, joules: float, seconds: float
+) -> str | None:
+    """The power of so many joules (J) if the device does not draw that much, else None."""
+    shown = f"{joules / max(seconds, LATENCY_SECONDS):.0f} W over {seconds:.3g} s"
+    if limit_watts:
+        too_many = joules > LIMIT_MARGIN * limit_watts * seconds
+        return f"{shown}, and its limit is {limit_watts:.0f} W" if too_many else None
+    is_one = domain.startswith(("gpu", "cpu", "dram"))
+    most = MOST_WATTS if is_one else MOST_WATTS_OF_MANY
+    too_many = joules > LIMIT_MARGIN * most * (seconds + LAG_SECONDS)
+    return f"{shown}, and nothing of its kind draws {most:.0f} W" if too_many else None
 
 
 def _synchronize_cuda() -> None:

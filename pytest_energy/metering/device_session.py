@@ -91,7 +91,10 @@ class DeviceSession:
     @cached_property
     def meter(self) -> Meter:
         """The run's one meter; raises `EnergyError` if none works."""
-        return open_meter(self._meter_name)
+        meter = open_meter(self._meter_name)
+        for remark in getattr(meter, "remarks", ()):
+            self._listener.note(remark)
+        return meter
 
     @cached_property
     def hardware(self) -> Hardware:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.files import digest_of
-from pytest_energy.text import decoded, encodable
+from pytest_energy.text import decoded, encodable, one_line
 
 if TYPE_CHECKING:
     from pytest_energy.meters.protocol import Device, Meter
@@ -130,9 +130,9 @@ def _joined(values: Iterable[object]) -> str:
 def _cpu_name() -> str:
     """The processor's model name, from the kernel where it says one."""
     with suppress(OSError):
-        for line in decoded(Path("/proc/cpuinfo").read_bytes()).splitlines():
+        for line in decoded(Path("/proc/cpuinfo").read_bytes()).split("\n"):
             if line.lower().startswith("model name"):
-                return line.partition(":")[2].strip()
+                return one_line(line.partition(":")[2].strip())
     return platform.processor() or platform.machine()
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
+import threading
 import time
-from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
-from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
-from pytest_energy.meters.protocol import Conditions, Device, Reading
+from pytest_energy.meters.cpu_time import CpuTime
+from pytest_energy.meters.process_tree import tree_root
+from pytest_energy.meters.protocol import Conditions, Device, FaultLog, Reading
 from pytest_energy.outcomes import Method
+from pytest_energy.text import encodable, one_line
 
 NOT_INSTALLED = "meter `codecarbon`: CodeCarbon is not installed; `pip install codecarbon`"
 FALLBACK_TDP_WATTS = 85.0
@@ -47,23 +48,29 @@ class CodeCarbonMeter:
         finally:
             logger.disabled = disabled
         self.devices: tuple[Device, ...] = (
-            Device("cpu", model, "cpu", power_limit_watts=tdp_watts),
+            Device("cpu", one_line(encodable(model)), "cpu", power_limit_watts=tdp_watts),
             Device("dram", "memory", "dram", power_limit_watts=ram_watts),
         )
         self.update_period_seconds = 0.0
         self._joules_per_cpu_second = tdp_watts / cpus
         self._ram_watts = ram_watts
         self.resolution_joules = self._joules_per_cpu_second / os.sysconf("SC_CLK_TCK")
-        self._opened = time.monotonic()
-        self._cpu_seconds_at_opening = _cpu_seconds()
+        self._opened = self._seconds = self._seconds_before = time.monotonic()
+        self._cpu_time = CpuTime(tree_root())
+        self._faults = FaultLog()
+        self._lock = threading.Lock()
         self._closed = False
 
     def read(self) -> Reading:
         """Modelled joules of CPU and memory since the meter was opened (J)."""
         if self._closed:
             raise EnergyError("meter `codecarbon` is closed: open another one")
-        cpu_seconds = _cpu_seconds() - self._cpu_seconds_at_opening
-        now = time.monotonic()
+        with self._lock:
+            now = time.monotonic()
+            cpu_seconds, wrong = self._cpu_time.read()
+            self._seconds_before, self._seconds = self._seconds, now
+            for each in wrong:
+                self._faults.add(now, each)
         joules = {
             "cpu": cpu_seconds * self._joules_per_cpu_second,
             "dram": (now - self._opened) * self._ram_watts,
@@ -71,8 +78,14 @@ class CodeCarbonMeter:
         return Reading(now, joules)
 
     def conditions(self) -> Conditions:
-        """Nothing can invalidate a model."""
-        return Conditions()
+        """Whether the CPU time of all processes was seen up to the last reading."""
+        orphans = self._cpu_time.orphans_seconds
+        notes = {"orphans cpu_seconds": orphans} if orphans else {}
+        return Conditions(self.faults_since(self._seconds_before), notes)
+
+    def faults_since(self, seconds: float) -> tuple[str, ...]:
+        """What of our processes' work after that time was not seen."""
+        return self._faults.since(seconds)
 
     def close(self) -> None:
         """Nothing is held; reading afterwards is an error."""
@@ -99,25 +112,3 @@ def _model() -> tuple[str, float, int, float]:
         return str(tdp.model), watts, int(util.count_cpus()), float(ram.RAM().total_power().W)
     finally:
         util.SLURM_JOB_ID = job
-
-
-def _cpu_seconds() -> float:
-    """CPU time of our tree's root, its finished children and its living descendants (s)."""
-    psutil: Any = import_module("psutil")
-    root = tree_root()
-    try:
-        top = psutil.Process(root)
-        if root == os.getpid():  # of itself a process knows more digits
-            finished = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds = time.process_time() + finished.ru_utime + finished.ru_stime
-        else:
-            seconds = sum(top.cpu_times()[:4])
-        for child in top.children(recursive=True):
-            with suppress(psutil.Error):
-                seconds += sum(child.cpu_times()[:4])
-    except psutil.Error:
-        raise EnergyError(
-            f"`{ROOT_VARIABLE}={root}` is no process that runs here: name one that does, or unset "
-            "it to mean the process that meters"
-        ) from None
-    return seconds

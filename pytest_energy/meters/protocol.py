@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -15,15 +17,42 @@ DEVICE_LOST = "device lost"
 FOREIGN = "foreign process"
 IMPLAUSIBLE = "implausible"
 NO_UPDATE = "no update"
+NOT_WATCHED = "not watched"
 READING_MISSING = "wall reading missing"
 STANDS_STILL = "counter stands still"
 THROTTLED = "throttled"
 TOO_SHORT = "too short"
+UNSEEN_WORK = "unseen work"
+
+LIMIT_MARGIN = 1.1
+"""A device overshoots its power limit for moments, never by this factor over a window."""
+MOST_WATTS = 2000.0
+"""What a card, a processor or its memory draws at most if its limit is not known."""
+LAG_SECONDS = 0.1
+"""How much later than they were spent a source may show joules."""
 
 
 def fault(word: str, what: str) -> str:
     """The reason that a window is invalid: the vocabulary's word, then what was seen."""
     return f"{word}: {what}"
+
+
+class FaultLog:
+    """The last faults that were found, with their times (s)."""
+
+    def __init__(self) -> None:
+        self._found: deque[tuple[float, str]] = deque(maxlen=64)
+        self._lock = threading.Lock()
+
+    def add(self, seconds: float, reason: str) -> None:
+        """Keep what was wrong at that time."""
+        with self._lock:
+            self._found.append((seconds, reason))
+
+    def since(self, seconds: float) -> tuple[str, ...]:
+        """What was wrong after that time, each reason once."""
+        with self._lock:
+            return tuple(dict.fromkeys(reason for at, reason in self._found if at > seconds))
 
 
 def no_update(period_seconds: float, seconds: float) -> str:
@@ -77,7 +106,9 @@ class Conditions:
 class Meter(Protocol):
     """A source of joules. Implementations live one a module; third parties add entry points.
 
-    One that begins and ends windows on updates of its source has `begin() -> Span`, too.
+    One that begins and ends windows on updates of its source has `begin() -> Span`, too; one that
+    looks at it between readings has `faults_since(seconds)`: what was found wrong after a reading.
+    `remarks` are sentences on the source that a person should read once.
     """
 
     name: str

@@ -16,6 +16,7 @@ from pytest_energy.baselines.calibration import (
     StoredCalibration,
     device_key,
     fit,
+    require_plausible,
 )
 from pytest_energy.baselines.reading import parse
 from pytest_energy.baselines.writing import Header
@@ -158,6 +159,11 @@ def test_calibrating_again_keeps_comments_order_and_other_devices() -> None:
     ("old", "new", "message"),
     [
         ("pairs = 12\n", "", r'`calibration."GPU-5f"` .* has no `pairs`'),
+        ("offset_watts = 1", "offset_watts = 1e308 #", r"has a `offset_watts` that no machine has"),
+        (
+            "offset_watts_high = 1",
+            r"has a `offset_watts_high` that no",
+        ),
         ("slope_low = 1", "slope_low = 7", r"has its `slope` outside `slope_low` to `slope_high`"),
         ("r_squared", "r_sqared", r'`calibration."GPU-5f".r_sqared` .* is not known'),
         ("pairs = 12", "pairs = 'many'", r"pairs` .* must be of type int"),
@@ -177,3 +183,25 @@ def test_a_slope_that_is_none_is_refused() -> None:
 
     with pytest.raises(BaselineError, match="needs a `slope` above 0"):
         _read(text)
+
+
+def test_a_fit_of_a_machine_is_plausible() -> None:
+    require_plausible(fit(EXACT))
+    for seed in range(50):
+        require_plausible(fit(_noisy(random.Random(seed))))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([(x, 135.5 + 0.8 * x) for x, _ in EXACT], "rise by 0.8 of device watts"),
+        ([(x, 135.5 + 2.1 * x) for x, _ in EXACT], "rise by 2.1 of device watts"),
+        ([(x, 1.2 * x - 20) for x, _ in EXACT], "would give -20 W"),
+        ([(70.0, 200.0), (300.0, 200.0), (700.0, 200.0)], "do not surely rise"),
+    ],
+)
+def test_a_fit_that_no_machine_has_is_refused(
+    pairs: list[tuple[float, float]], message: str
+) -> None:
+    with pytest.raises(EnergyError, match=rf"not stored: .*{message}.*; see that "):
+        require_plausible(fit(pairs))

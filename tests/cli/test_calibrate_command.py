@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,10 +136,10 @@ def test_a_slope_that_is_hardly_known_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "pairs.csv"
-    path.write_text("device_watts,wall_watts\n70,300\n200,500\n400,450\n700,900\n")
+    path.write_text("device_watts,wall_watts\n70,260\n200,340\n400,640\n700,920\n")
 
     assert main(["calibrate", f"--pairs={path}"]) == 0
-    assert "the slope is known to ± 12" in capsys.readouterr().out
+    assert "the slope is known to ± 36 %" in capsys.readouterr().out
 
 
 def test_pairs_are_stored_beside_what_is_there(
@@ -176,7 +177,15 @@ def test_a_slope_that_may_be_nothing_is_not_stored(
         ("device_watts,wall_watts\n1,2\n3,x\n", "pairs.csv` line 3: '3' and 'x' are no watts"),
         ("device_watts,wall_watts\n1,2\n3\n", "pairs.csv` line 3"),
         ("device_watts,wall_watts\n1,2\n3,4\n", "2 pairs make no calibration"),
-        ("", "the file is empty; expected a CSV"),
+        ("", "pairs.csv`: the file is empty; expected a CSV whose first line names"),
+        ("device_watts,wall_watts\n1,2\n3,nan\n", "line 3: '3' and 'nan' are no watts"),
+        ("device_watts,wall_watts\n\n1,2\n\n-3,4\n", "line 5: '-3' and '4' are no watts"),
+        ("device_watts,wall_watts\n1,1e308\n", "line 2: '1' and '1e308' are no watts"),
+        ("device_watts,wall_watts\n" + "9" * 400 + ",2\n", "9…' and '2' are no watts"),
+        ('device_watts,wall_watts\n1,"2\n3,4\n5,6\n', "pairs.csv` line 2: unexpected end of data"),
+        ("device_watts,wall_watts\n1," + "2" * 2000, "line 2: is longer than 1,000 characters"),
+        ("device_watts,wall_watts\n" + "1,2\n" * 20_000, "has 20,000 lines; give 10,000 pairs"),
+        ("device_watts,wall_watts\n" + "1,2\n" * 300_000, "is larger than 1,048,576 bytes"),
     ],
 )
 def test_pairs_that_are_wrong_are_named(
@@ -192,6 +201,9 @@ def test_pairs_that_are_wrong_are_named(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--wall=nowhere.csv", "--windows=1001"], "`--windows=1001` is too many; give 1000 or"),
+        (["--pairs=/dev/zero"], "`/dev/zero` is no regular file"),
+        (["--wall=/dev/zero"], "`/dev/zero` is no regular file"),
         ([], "`--wall` or `--pairs` is missing"),
         (["--pairs=nowhere.csv"], "`nowhere.csv` cannot be read"),
         (["--wall=nowhere.csv"], "`nowhere.csv` cannot be read"),
@@ -205,6 +217,51 @@ def test_bad_input_is_exit_code_4(
 ) -> None:
     assert main(["calibrate", *arguments]) == 4
     assert message in capsys.readouterr().err
+
+
+def _line(offset: float, slope: float, wobble: float = 0.0) -> str:
+    loads = (70.0, 200.0, 400.0, 700.0, 550.0, 300.0)
+    rows = [f"{x},{offset + slope * x + wobble * (-1) ** i}" for i, x in enumerate(loads)]
+    return "\n".join(["device_watts,wall_watts", *rows])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_line(100, 0.8), "wall watts rise by 0.8 of device watts, and what a device draws comes"),
+        (_line(100, 0.97), "wall watts rise by 0.97 of device watts"),
+        (_line(100, 2.5), "wall watts rise by 2.5 of device watts, and no power supply loses that"),
+        (_line(-60, 1.4), "without the device the wall would give -60 W, surely below 0"),
+        (_line(300, -1.0 / 3), "wall watts do not surely rise with device watts: slope -0.333"),
+        (_line(200, 1.2, 150), "wall watts do not surely rise with device watts: slope 1.1"),
+    ],
+)
+def test_a_fit_that_no_machine_has_is_shown_and_refused(
+    rising: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    message: str,
+) -> None:
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text(text)
+
+    for write in ([], ["--write"]):
+        assert main(["calibrate", f"--pairs={pairs}", "--meter=rising", *write]) == 4
+        printed = capsys.readouterr()
+        assert "wall W less fit" in printed.out
+        assert f"not stored: {message}" in printed.err
+        assert "; see that " in printed.err
+    assert not (tmp_path / "baselines").exists()
+
+
+def test_a_pipe_of_pairs_is_refused_without_a_wait(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pairs")
+
+    assert main(["calibrate", f"--pairs={tmp_path / 'pairs'}"]) == 4
+    assert "is no regular file" in capsys.readouterr().err
 
 
 def test_the_cpu_load_keeps_cpus_busy_for_its_share_and_ends() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,9 @@ RECORDING = Recording(
     0.02,
     0.05,
 )
+
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -221,3 +225,35 @@ def test_a_copy_under_any_name_and_a_git_revision_are_compared_alike(
     assert by_revision == f"{stored.name}  since HEAD\n{by_copy}"
     assert main(["baselines", "--compare", "--", "nowhere", stored.name]) == 4
     assert "`nowhere` is no file, and no revision of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict", "latin-1"])
+def test_what_a_terminal_cannot_show_does_not_end_a_command(tmp_path: Path, encoding: str) -> None:
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("device_watts,wall_watts\n70,212.4\n200,355.7\n400,575.3\n")
+    zone = tmp_path / "intel-rapl:0"
+    zone.mkdir()
+    (zone / "name").write_bytes(b"package-\xc3\xa9\xff")
+    (zone / "energy_uj").write_text("1")
+    (zone / "max_energy_range_uj").write_text("262143328850")
+    folder = os.fsdecode(b"caf\xe9-\xe2\x82\xac")
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "cpu.toml").write_text('schema = 1\n[hardware]\nkey = "cpu"\n')
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTEST_ENERGY_POWERCAP"] = str(tmp_path)
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pytest_energy.cli import main"
+    script = (
+        f"{code}; print([main(c) for c in (['calibrate', '--pairs=pairs.csv'], "
+        "['doctor', f'--baselines={sys.argv[1]}'], ['baselines', sys.argv[1]])])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, folder],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+    )
+
+    assert done.stderr == b""
+    assert done.stdout.splitlines()[-1] == b"[0, 0, 0]"
+    assert b"over 3 pairs" in done.stdout

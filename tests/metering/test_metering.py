@@ -129,13 +129,44 @@ def test_a_lost_device_never_interrupts_the_work(when: str) -> None:
         ({"gpu:0": 5.0, "gpu:1": -40.0}, "implausible: `gpu:1` shows -40 J"),
         ({"gpu:0": 5.0, "gpu:1": float("nan")}, "implausible: nan J"),
         ({"gpu:0": 1e9, "gpu:1": 5.0}, "its limit is 1000000000 W"),
+        ({"gpu:0": 5.0, "gpu:1": 1e4}, "`gpu:1` shows "),
+        ({"gpu:0": 5.0, "gpu:1": 1e4}, ", and nothing of its kind draws 2000 W"),
+        ({"gpu:0": 5.0, "gpu:1": 5.0, "cpu": -0.1}, "implausible: `cpu` shows -0.1 J"),
+        ({"gpu:0": 5.0, "gpu:1": 5.0, "dram": 1e4}, "implausible: `dram` shows "),
+        ({"gpu:0": 5.0, "gpu:1": 5.0, "rack": 1e7}, ", and nothing of its kind draws 100000 W"),
     ],
 )
 def test_joules_that_cannot_be(joules: dict[str, float], reason: str) -> None:
     meter = HandMeter(resolution_joules=0.0)
+    meter.joules |= dict.fromkeys(joules.keys() - meter.joules.keys(), 100.0)
     with window(meter, "train") as w:
         meter.spend(joules)
     assert reason in str(w.invalid_reason)
+
+
+def test_a_domain_that_rests_is_no_fault() -> None:
+    meter = HandMeter()
+    meter.joules["dram"] = 0.0
+    with window(meter, "train") as w:
+        meter.spend({"gpu:0": 8.0, "gpu:1": 2.0})
+    assert w.valid, w.invalid_reason
+    assert w.joules_by_domain["dram"] == 0
+
+
+def test_what_a_meter_found_between_its_readings_counts() -> None:
+    class Watching(HandMeter):
+        def faults_since(self, seconds: float) -> tuple[str, ...]:
+            return tuple(fault for at, fault in found if at > seconds)
+
+    found = [(time.monotonic(), "counter reset: before the window")]
+    meter = Watching()
+    with window(meter, "before") as before:
+        meter.spend({"gpu:0": 8.0, "gpu:1": 2.0})
+    with window(meter, "within") as within:
+        found.append((time.monotonic(), "counter reset: in the window"))
+        meter.spend({"gpu:0": 8.0, "gpu:1": 2.0})
+    assert before.valid, before.invalid_reason
+    assert within.invalid_reason == "counter reset: in the window"
 
 
 def test_a_short_window_is_uncertain_but_its_joules_are_not_wrong() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -165,3 +166,19 @@ def test_a_share_of_a_machine_that_a_scheduler_granted_is_not_the_machine(tmp_pa
     printed = [process.communicate()[0] for process in resolutions]
     assert [process.returncode for process in resolutions] == [0, 0, 0]
     assert printed == [printed[0]] * 3
+
+
+def test_a_child_whose_time_is_lost_makes_its_window_invalid(meter: Meter) -> None:
+    code = BURN + "print('burnt', flush=True)\ntime.sleep(60)"
+    old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            with window(meter, "its end is seen by nobody") as w:
+                child.kill()
+                child.wait()
+    finally:
+        signal.signal(signal.SIGCHLD, old)
+    assert str(w.invalid_reason).startswith("unseen work: process ")
+    assert w.record.joules_by_domain["cpu"] >= 0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
+import shutil
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +15,8 @@ import pytest
 
 from pytest_energy import open_meter, window
 from pytest_energy.errors import EnergyError, MeterUnavailableError
-from pytest_energy.meters.rapl import RaplMeter
+from pytest_energy.meters import probe_meters
+from pytest_energy.meters.rapl import RaplMeter, probe
 
 RANGE = 262_143_328_850
 
@@ -28,6 +33,14 @@ class Powercap:
         (folder / "name").write_text(f"{name}\n")
         (folder / "energy_uj").write_text(f"{microjoules}\n")
         (folder / "max_energy_range_uj").write_text(f"{RANGE}\n")
+
+    def limit(self, zone: str, watts: float, what: str = "max_power") -> None:
+        """Let the kernel tell a power limit of a zone."""
+        (self.root / zone / f"constraint_0_{what}_uw").write_text(f"{int(watts * 1e6)}\n")
+
+    def show(self, zone: str, joules: float) -> None:
+        """Set a counter."""
+        (self.root / zone / "energy_uj").write_text(f"{round(joules * 1e6)}\n")
 
     def spend(self, zone: str, joules: float) -> None:
         counter = self.root / zone / "energy_uj"
@@ -84,14 +97,239 @@ def test_several_packages_are_numbered(powercap: Powercap) -> None:
 
 
 def test_wrap_around_is_undone_each_time(powercap: Powercap) -> None:
-    powercap.add("intel-rapl:0", "package-0", RANGE - 4_000_000)
+    powercap.add("intel-rapl:0", "package-0", 900_000_000)
+    (powercap.root / "intel-rapl:0" / "max_energy_range_uj").write_text("1000000000\n")
     meter = RaplMeter()
-    powercap.spend("intel-rapl:0", 10)
-    assert meter.read().joules["cpu"] == pytest.approx(10, abs=0.001)
-    powercap.spend("intel-rapl:0", RANGE * 1e-6 - 5)
-    assert meter.read().joules["cpu"] == pytest.approx(RANGE * 1e-6 + 5, abs=0.001)
+    for joules in range(150, 2500, 150):
+        powercap.show("intel-rapl:0", (900 + joules) % 1000)
+        assert meter.read().joules["cpu"] == pytest.approx(joules)
     assert meter.conditions().faults == ()
     meter.close()
+
+
+@pytest.mark.parametrize("shown", [0.001, 100_000 - 61e-6, 50_000.0])
+def test_a_counter_that_falls_further_than_a_wrap_explains_was_reset(
+    powercap: Powercap, shown: float
+) -> None:
+    powercap.add("intel-rapl:0", "package-0", 100_000_000_000)
+    powercap.add("intel-rapl:1", "package-1", 7_000_000)
+    meter = RaplMeter()
+    with window(meter, "work") as w:
+        powercap.spend("intel-rapl:1", 10)
+        powercap.show("intel-rapl:0", shown)
+    meter.close()
+    assert str(w.invalid_reason).startswith("counter reset: `cpu:0` fell from 100000.000000 to ")
+    assert w.record.joules == pytest.approx(10)
+
+
+def test_a_reset_within_a_window_counts_though_the_thread_saw_it(powercap: Powercap) -> None:
+    powercap.add("intel-rapl:0", "package-0", 100_000_000)
+    # The thread looks every 0.15 s.
+    (powercap.root / "intel-rapl:0" / "max_energy_range_uj").write_text("1000000000\n")
+    meter = RaplMeter()
+    with window(meter, "work") as w:
+        powercap.show("intel-rapl:0", 1)
+        time.sleep(0.5)
+        powercap.spend("intel-rapl:0", 20)
+    meter.close()
+    assert str(w.invalid_reason).startswith("counter reset: `cpu` fell from 100.000000 to 1.0")
+
+
+@pytest.mark.parametrize(
+    ("watts", "joules", "limit"),
+    [(None, 2_000, "2200 W"), (100.0, 150, "110 W"), (5_000.0, 2_000, "2200 W")],
+)
+def test_no_package_draws_more_than_its_limit(
+    powercap: Powercap, watts: float | None, joules: float, limit: str
+) -> None:
+    powercap.add("intel-rapl:0", "package-0", 9_000_000)
+    if watts:
+        powercap.limit("intel-rapl:0", watts)
+        powercap.limit("intel-rapl:0", watts / 2, "power_limit")
+    meter = RaplMeter()
+    with window(meter, "work") as w:
+        powercap.spend("intel-rapl:0", joules)
+    meter.close()
+    assert str(w.invalid_reason).startswith(f"implausible: `cpu` went on by {joules} J in ")
+    assert str(w.invalid_reason).endswith(f"more than {limit} give")
+    assert w.record.joules == 0
+
+
+def test_the_larger_of_its_limits_is_a_packages(powercap: Powercap) -> None:
+    powercap.add("intel-rapl:0", "package-0", 9_000_000)
+    powercap.limit("intel-rapl:0", 100.0)
+    powercap.limit("intel-rapl:0", 180.0, "power_limit")
+    (powercap.root / "intel-rapl:0" / "constraint_1_max_power_uw").write_text("none\n")
+    meter = RaplMeter()
+    with window(meter, "work") as w:
+        powercap.spend("intel-rapl:0", 0.18)
+        time.sleep(0.001)
+    meter.close()
+    assert meter.devices[0].power_limit_watts == 180
+    assert not str(w.invalid_reason).startswith("implausible")
+
+
+def test_dies_that_show_one_counter_are_counted_once(powercap: Powercap) -> None:
+    for die in (0, 1):
+        powercap.add(f"intel-rapl:{die}", f"package-0-die-{die}", 5_000_000)
+        powercap.add(f"intel-rapl:{die}:0", "dram", 3_000_000 + die)
+    meter = RaplMeter()
+    with window(meter, "work") as w:
+        for die, zone in ((0, "intel-rapl:0"), (1, "intel-rapl:1")):
+            powercap.spend(zone, 68)
+            powercap.spend(f"{zone}:0", 1 + die)
+        time.sleep(0.1)
+    meter.close()
+    assert w.valid, w.invalid_reason
+    assert dict(w.joules_by_domain) == pytest.approx(
+        {"cpu:0": 68, "cpu:1": 0, "dram:0": 1, "dram:1": 2}
+    )
+    assert probe() == (
+        "counter",
+        "energy counter of cpu:0, dram:0, cpu:1, dram:1; meter `rapl`: `package-0-die-1` "
+        "(`cpu:1`) shows the counts of `package-0-die-0` (`cpu:0`), which are counted once",
+    )
+
+
+def test_counters_that_begin_alike_and_differ_later_are_two(powercap: Powercap) -> None:
+    powercap.add("intel-rapl:0", "package-0")
+    powercap.add("intel-rapl:1", "package-1")
+    meter = RaplMeter()
+    powercap.spend("intel-rapl:0", 10)
+    powercap.spend("intel-rapl:1", 6)
+    assert sum(meter.read().joules.values()) == pytest.approx(16)
+    powercap.show("intel-rapl:1", 10)
+    assert sum(meter.read().joules.values()) == pytest.approx(20)
+    assert meter.remarks == []
+    meter.close()
+
+
+def test_a_memory_mapped_zone_is_read_where_there_is_no_other_of_its_package(
+    powercap: Powercap,
+) -> None:
+    powercap.add("intel-rapl:0", "package-0-die-0", 1)
+    powercap.add("intel-rapl-mmio:0", "package-0", 2)
+    powercap.add("intel-rapl-mmio:0:0", "dram", 3)
+    powercap.add("intel-rapl-mmio:1", "package-1", 4)
+    meter = RaplMeter()
+    meter.close()
+    assert [(device.domain, device.uuid) for device in meter.devices] == [
+        ("cpu:0", "rapl:intel-rapl:0"),
+        ("dram", "rapl:intel-rapl-mmio:0:0"),
+        ("cpu:1", "rapl:intel-rapl-mmio:1"),
+    ]
+
+
+BAD_FILES = [
+    ("energy_uj", b"", "holds `` and no whole number from 0"),
+    ("energy_uj", b"-5\n", "holds `-5` and no whole number from 0"),
+    ("energy_uj", b"\xff\x1b\n", r"holds `\ufffd\\x1b` and no whole number from 0"),
+    ("energy_uj", b"9" * 400, "is larger than 64 bytes"),
+    ("energy_uj", None, "cannot be read: No such file or directory"),
+    ("max_energy_range_uj", b"0\n", "holds `0` and no whole number from 1"),
+    ("max_energy_range_uj", b"many\n", "holds `many` and no whole number from 1"),
+    ("max_energy_range_uj", None, "cannot be read: No such file or directory"),
+]
+
+
+def spoil(file: Path, data: bytes | None) -> None:
+    file.unlink()
+    if data is not None:
+        file.write_bytes(data)
+
+
+@pytest.mark.parametrize(("file", "data", "reason"), BAD_FILES)
+def test_a_package_that_does_not_work_is_a_reason(
+    powercap: Powercap, file: str, data: bytes | None, reason: str
+) -> None:
+    powercap.add("intel-rapl:0", "package-0", 1)
+    powercap.add("intel-rapl:1", "package-1", 2)
+    spoil(powercap.root / "intel-rapl:1" / file, data)
+    threads = threading.active_count()
+    with pytest.raises(
+        MeterUnavailableError, match=f"meter `rapl`: `.*/intel-rapl:1/{file}` {reason}"
+    ):
+        RaplMeter()
+    assert threading.active_count() == threads
+    rapl = next(one for one in probe_meters() if one.name == "rapl")
+    assert not rapl.works
+    assert "intel-rapl:1" in rapl.detail
+
+
+@pytest.mark.parametrize(("file", "data", "reason"), BAD_FILES)
+def test_memory_that_does_not_work_costs_itself_alone_and_is_said(
+    powercap: Powercap, file: str, data: bytes | None, reason: str
+) -> None:
+    powercap.add("intel-rapl:0", "package-0", 1)
+    powercap.add("intel-rapl:0:0", "dram", 2)
+    spoil(powercap.root / "intel-rapl:0:0" / file, data)
+    meter = RaplMeter()
+    meter.close()
+    assert [device.domain for device in meter.devices] == ["cpu"]
+    assert re.search(
+        f"intel-rapl:0:0/{file}` {reason}.*; its joules are left out", meter.remarks[0]
+    )
+    rapl = next(one for one in probe_meters() if one.name == "rapl")
+    assert rapl.works
+    assert rapl.detail == f"energy counter of cpu; {meter.remarks[0]}"
+
+
+def test_names_that_are_no_text(powercap: Powercap) -> None:
+    powercap.add("intel-rapl:0", "package-0", 1)
+    (powercap.root / "intel-rapl:0" / "name").write_bytes(b"package-\xe9\x1b[31m\n")
+    powercap.add("intel-rapl:1", "odd", 1)
+    (powercap.root / "intel-rapl:1" / "name").write_bytes(b"\xff\xfe\n")
+    (powercap.root / "intel-rapl:2").mkdir()
+    meter = RaplMeter()
+    meter.close()
+    assert [device.name for device in meter.devices] == ["package-\ufffd\\x1b[31m"]
+
+
+def test_a_zone_that_is_removed_is_lost(powercap: Powercap) -> None:
+    powercap.add("intel-rapl:0", "package-0", 1)
+    powercap.add("intel-rapl:1", "package-1", 2)
+    meter = RaplMeter()
+    with window(meter, "work") as w:
+        powercap.spend("intel-rapl:0", 10)
+        shutil.rmtree(powercap.root / "intel-rapl:1")
+    meter.close()
+    assert re.fullmatch(r"device lost: `.*/intel-rapl:1` \(it was removed\)", str(w.invalid_reason))
+
+
+def ends(thread: threading.Thread) -> None:
+    """Let a thread end of an exception, as one does that nothing foresaw."""
+    identifier = ctypes.c_ulong(thread.ident or 0)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(identifier, ctypes.py_object(SystemExit))
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_without_its_thread_windows_are_invalid(powercap: Powercap) -> None:
+    powercap.add("intel-rapl:0", "package-0", 1)
+    (powercap.root / "intel-rapl:0" / "max_energy_range_uj").write_text("600000000\n")
+    meter = RaplMeter()
+    ends(next(each for each in threading.enumerate() if each.name == "pytest-energy-rapl"))
+    with window(meter, "work") as w:
+        powercap.spend("intel-rapl:0", 10)
+    meter.close()
+    assert w.invalid_reason == "not watched: the thread that reads the counters has ended"
+
+
+def test_the_thread_survives_a_counter_that_fails_for_a_while(powercap: Powercap) -> None:
+    powercap.add("intel-rapl:0", "package-0", 1_000_000)
+    (powercap.root / "intel-rapl:0" / "max_energy_range_uj").write_text("600000000\n")
+    meter = RaplMeter()
+    with window(meter, "work") as failing:
+        (powercap.root / "intel-rapl:0" / "energy_uj").write_text("busy")
+        time.sleep(0.3)
+        powercap.show("intel-rapl:0", 11)
+    with window(meter, "work") as w:
+        powercap.spend("intel-rapl:0", 10)
+        time.sleep(0.05)
+    meter.close()
+    assert "intel-rapl:0` (it shows `busy`)" in str(failing.invalid_reason)
+    assert w.valid, w.invalid_reason
 
 
 def test_a_counter_that_may_wrap_twice_between_readings_is_not_believed(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -23,10 +26,10 @@ pytestmark = pytest.mark.realtime
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTHS = (360, 1280)
+PATIENCE_SECONDS = 120
 
-# Frames of both widths; once all charts are there, or time is over, what was seen is noted.
+# Frames of both widths; once all charts are there, or it drew often enough, what was seen is sent.
 HARNESS = """<!doctype html><body style="margin:0">
-<pre id="seen"></pre>
 <script>
 function look(frame) {
   const page = frame.contentDocument, root = page.documentElement;
@@ -59,7 +62,7 @@ function step() {
     }
     const seen = frames.map(look);
     done = seen.every((one) => one.charts && one.drawn === one.charts) || ++rounds > 300;
-    if (done) document.getElementById("seen").textContent = JSON.stringify(seen);
+    if (done) fetch("seen", {method: "POST", body: JSON.stringify(seen)});
   }
   if (!done) requestAnimationFrame(step);
 }
@@ -83,20 +86,51 @@ def browser() -> str:
     return found
 
 
+class Server(ThreadingHTTPServer):
+    """Gives a folder's files to a browser on this machine and takes what was seen there."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), partial(Pages, directory=str(folder)))
+        self.seen: Queue[str] = Queue()
+
+
+class Pages(SimpleHTTPRequestHandler):
+    """Answers one request of the browser."""
+
+    server: Server
+
+    def do_POST(self) -> None:
+        """Take what the harness saw."""
+        self.server.seen.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 def visit(folder: Path, *arguments: str) -> Visit:
-    """Open the page that is in a folder."""
+    """Open the page that is in a folder, until it has told what was seen."""
     (folder / "harness.html").write_text(HARNESS.replace("WIDTHS", json.dumps(WIDTHS)))
-    command = [
-        browser(), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-        "--allow-file-access-from-files", f"--user-data-dir={folder / 'profile'}",
-        "--window-size=1400,24100", "--virtual-time-budget=60000", "--dump-dom", *arguments,
-        (folder / "harness.html").as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    match = re.search(r'<pre id="seen">(.+?)</pre>', done.stdout, re.DOTALL)
-    assert match is not None, done.stderr
-    seen = json.loads(html.unescape(match.group(1)))
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    profile = tempfile.mkdtemp(dir=folder)
+    log = Path(profile) / "log"
+    with Server(folder) as server, log.open("wb") as errors:
+        Thread(target=server.serve_forever, daemon=True).start()
+        command = [
+            browser(), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--no-first-run", f"--user-data-dir={profile}", "--window-size=1400,24100", *arguments,
+            "--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}/harness.html",
+        ]  # fmt: skip
+        with subprocess.Popen(command, stdout=errors, stderr=errors) as process:
+            try:
+                seen = json.loads(server.seen.get(timeout=PATIENCE_SECONDS))
+            except Empty:
+                pytest.fail(f"the page told nothing: {log.read_text(errors='replace')}")
+            finally:
+                process.terminate()
+        server.shutdown()
+    console = [line for line in log.read_text(errors="replace").splitlines() if "CONSOLE" in line]
     return Visit(dict(zip(WIDTHS, seen, strict=True)), console)
 
 

@@ -19,6 +19,7 @@ from pytest_energy.meters.protocol import (
 )
 from pytest_energy.meters.wall.trace import NotCoveredError, WallJoules, WallTrace
 from pytest_energy.outcomes import Method
+from pytest_energy.text import one_line
 
 DOMAIN = "wall"
 PATIENCE_PERIODS = 3.0
@@ -27,6 +28,12 @@ PATIENCE_SECONDS = 1.0
 
 CLOCK_MOVED_SECONDS = 0.05
 """A step of the system's clock in a window that readings, which go by it, do not survive."""
+
+LONGEST_PERIOD_SECONDS = 120.0
+"""Nothing waits for readings that come more seldom."""
+
+AHEAD_SECONDS = 5.0
+"""Readings dated so far after now come from a clock that is wrong: all of them are misplaced."""
 
 _LEAST_READINGS = 2
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.005, 0.25
@@ -75,6 +82,8 @@ class WallMeter:
         """
         self._refresh()
         self._wait_until(lambda: self._trace.last >= ended, self._patience)
+        if ahead := self._ahead():
+            raise self._missing(ahead)
         return self._covered(started, ended)
 
     def begin(self) -> WallSpan:
@@ -96,9 +105,9 @@ class WallMeter:
         except EnergyError as error:
             return Conditions((fault(READING_MISSING, str(error)),))
         age = time.time() - self._trace.last
-        if age > self._patience:
-            return Conditions((str(self._missing(f"its last reading is {age:.3g} s old")),))
-        return Conditions()
+        old = f"its last reading is {age:.3g} s old" if age > self._patience else None
+        wrong = old or self._ahead()
+        return Conditions((str(self._missing(wrong)),) if wrong else ())
 
     def close(self) -> None:
         """Let go of the log or the plug; reading afterwards is an error."""
@@ -139,8 +148,14 @@ class WallMeter:
         if self._closed:
             raise EnergyError("meter `wall` is closed: open another one")
         self._source.refresh(self._trace)
-        self.update_period_seconds = self._trace.period_seconds
+        self.update_period_seconds = min(self._trace.period_seconds, LONGEST_PERIOD_SECONDS)
         self.resolution_joules = self._trace.resolution_joules
+
+    def _ahead(self) -> str | None:
+        ahead = self._trace.last - time.time()
+        if ahead <= AHEAD_SECONDS:
+            return None
+        return f"its last reading is dated {ahead:.3g} s after now; set both clocks by NTP"
 
     def _missing(self, what: str) -> EnergyError:
         trouble = f" (it {self._source.trouble})" if self._source.trouble else ""
@@ -172,7 +187,13 @@ def open_wall(source: str, interval_seconds: float | None = None) -> WallMeter:
     `interval_seconds` is that between polls of a plug (default 1 s). Raises
     `MeterUnavailableError` where nothing is reported, `DataError` for a log that is malformed.
     """
-    if source.startswith(("http://", "https://")):
+    scheme, is_address, _ = source.partition("://")
+    if is_address and "/" not in scheme:
+        if scheme.lower() not in ("http", "https"):
+            known = "give an http:// address, or the path of a log file"
+            raise MeterUnavailableError(
+                f"meter `wall`: `{one_line(scheme)}://` is not known: {known}"
+            )
         from pytest_energy.meters.wall.http import INTERVAL_SECONDS, WallPlug
 
         return WallMeter(WallPlug(source, interval_seconds or INTERVAL_SECONDS))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from http.client import HTTPException
-from urllib.error import HTTPError
-from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import ProxyHandler, build_opener
+from dataclasses import dataclass, replace
+from urllib.parse import unquote, urlsplit
 
 from pytest_energy.errors import EnergyError, MeterUnavailableError
+from pytest_energy.meters.protocol import READING_MISSING, fault
+from pytest_energy.meters.wall.request import Address, PlugError, get
 from pytest_energy.meters.wall.trace import (
     KILOWATT_HOUR,
     WATT_HOUR,
@@ -25,14 +25,16 @@ from pytest_energy.meters.wall.trace import (
     first_figure,
     json_fields,
 )
+from pytest_energy.text import one_line
 
 INTERVAL_SECONDS = 1.0
 """Between polls; the plugs renew their power about once a second."""
 
 TIMEOUT_SECONDS = 2.0
-"""Of one request."""
+"""Of one whole request, whatever comes meanwhile."""
 
-_MOST_BYTES = 1 << 16
+_WAITING = 1 << 16
+"""So many readings wait for the next look."""
 
 
 @dataclass(frozen=True)
@@ -75,45 +77,46 @@ class WallPlug:
         self.trouble: str | None = None
         self._timeout = timeout_seconds
         self._interval = interval_seconds
-        self.shown, url, authorization = _taken_apart(url)
-        # Plugs are neighbours: a proxy that leads out of the house would not find them.
-        self._opener = build_opener(ProxyHandler({}))
-        self._opener.addheaders += authorization
-        self._url, self._form, first = self._found(url)
-        self._new: deque[WallReading] = deque([first])
+        address = _taken_apart(url)
+        self.shown = address.shown
+        self._address, self._form, first = self._found(address)
+        self._new: deque[WallReading] = deque([first], maxlen=_WAITING)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="wall plug", daemon=True)
         self._thread.start()
 
     def refresh(self, trace: WallTrace) -> None:
-        """Add the readings that came since the last call."""
+        """Add the readings that came since the last call; `EnergyError` if nobody polls."""
         while self._new:
             trace.add(self._new.popleft())
+        if not self._thread.is_alive():
+            ended = "the thread that polls it has ended"
+            raise EnergyError(fault(READING_MISSING, f"`{self.shown}`: {ended}"))
 
     def close(self) -> None:
-        """Stop polling."""
+        """Stop polling; a request that hangs is left to itself."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(self._timeout + 1.0)
 
     def _poll(self) -> None:
         due = time.monotonic() + self._interval
         while not self._stop.wait(due - time.monotonic()):
             try:
-                self._new.append(self._ask(self._url, self._form))
+                self._new.append(self._ask(self._address, self._form))
                 self.trouble = None
-            except _PlugError as error:
+            except PlugError as error:
                 self.trouble = str(error)
+            except Exception as error:  # whatever a plug sends, the next answer may be good
+                self.trouble = f"answers with what cannot be read ({type(error).__name__})"
             due = max(due + self._interval, time.monotonic())
 
-    def _found(self, url: str) -> tuple[str, Form, WallReading]:
-        parts = urlsplit(url)
+    def _found(self, address: Address) -> tuple[Address, Form, WallReading]:
         reasons = []
         for form in FORMS:
-            bare = parts.path in ("", "/")
-            where = f"{parts.scheme}://{parts.netloc}{form.query}" if bare else url
+            asked = address if address.path else replace(address, path=form.query)
             try:
-                return where, form, self._ask(where, form)
-            except _PlugError as error:
+                return asked, form, self._ask(asked, form)
+            except PlugError as error:
                 if error.silent:
                     raise MeterUnavailableError(
                         f"meter `wall`: the plug `{self.shown}` {error}; check its address, and "
@@ -125,62 +128,53 @@ class WallPlug:
             f"{'; '.join(reasons)}; give the whole address of its power status, or a log file of it"
         )
 
-    def _ask(self, url: str, form: Form) -> WallReading:
+    def _ask(self, address: Address, form: Form) -> WallReading:
         began = time.time()
-        fields = self._get(url)
+        fields = _fields(get(address, self._timeout))
         ended = time.time()
         if form.good and fields.get(form.good) == str(False):
-            raise _PlugError(f"says that its figures are not valid (`{form.good}`)")
+            raise PlugError(f"says that its figures are not valid (`{form.good}`)")
         try:
             watts = figure(fields[form.watts])
             joules = first_figure(fields, {form.energy: form.joules_a_unit})
         except KeyError:
-            raise _PlugError(f"has no `{form.watts}` in its answer") from None
+            raise PlugError(f"has no `{form.watts}` in its answer") from None
         except ValueError as error:
-            raise _PlugError(f"answers with a figure that is none: {error}") from None
+            raise PlugError(f"answers with a figure that is none: {error}") from None
         stamp = Figure((began + ended) / 2, max(ended - began, 0.0))
         return WallReading(stamp, watts, joules)
 
-    def _get(self, url: str) -> Mapping[str, str]:
-        try:
-            with self._opener.open(url, timeout=self._timeout) as response:
-                text = response.read(_MOST_BYTES)
-        except HTTPError as error:
-            error.close()
-            raise _PlugError(f"answers HTTP {error.code}") from None
-        except (OSError, HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise _PlugError(f"does not answer ({reason})", silent=True) from None
-        try:
-            return json_fields(text)
-        except ValueError:
-            raise _PlugError("answers with something that is no JSON") from None
-        except TypeError:
-            raise _PlugError("answers with no JSON object") from None
+
+def _fields(text: bytes) -> Mapping[str, str]:
+    try:
+        return json_fields(text)
+    except ValueError:
+        raise PlugError("answers with something that is no JSON") from None
+    except TypeError:
+        raise PlugError("answers with no JSON object") from None
 
 
-def _taken_apart(url: str) -> tuple[str, str, list[tuple[str, str]]]:
-    """Host and port alone, the address without user and password, and the header that has them.
-
-    What is shown and stored is the first: a query may hold a password, too.
-    """
+def _taken_apart(url: str) -> Address:
+    """Where a plug is asked; what is shown of it is host and port, since the rest may be secret."""
     try:
         parts = urlsplit(url)
-        host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    except ValueError as error:
+        port = parts.port
+        if not parts.hostname or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            raise ValueError
+    except ValueError:  # whose text may hold a part of a password
+        place = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2])[0]
         raise MeterUnavailableError(
-            f"meter `wall`: no address of a plug ({error}); give one such as http://192.168.1.20"
+            f"meter `wall`: no address of a plug (host or port of `{one_line(place)}`); give one "
+            "such as http://192.168.1.20, with `@`, `/`, `?`, `#` and `:` in a password as %40, "
+            "%2F, %3F, %23 and %3A"
         ) from None
-    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    if parts.username is None:
-        return host, bare, []
-    secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-    return host, bare, [("Authorization", f"Basic {b64encode(secret).decode()}")]
-
-
-class _PlugError(EnergyError):
-    """What is wrong with an answer; `silent` where there was none at all."""
-
-    def __init__(self, text: str, *, silent: bool = False) -> None:
-        super().__init__(text)
-        self.silent = silent
+    authorization = None
+    if parts.username is not None:
+        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        authorization = f"Basic {b64encode(secret).decode()}"
+    bare = parts.path in ("", "/") and not parts.query
+    path = "" if bare else f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+    host = one_line(parts.hostname)
+    return Address(
+        parts.scheme, parts.hostname, port, path, f"{host}:{port}" if port else host, authorization
+    )

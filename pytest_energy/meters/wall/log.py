@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from pytest_energy.errors import DataError, MeterUnavailableError
+from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
+from pytest_energy.files import open_regular
 from pytest_energy.meters.wall.trace import (
     JOULES,
     TIMES,
@@ -21,9 +22,16 @@ from pytest_energy.meters.wall.trace import (
     moment,
     plain,
 )
+from pytest_energy.text import encodable, one_line
 
 HISTORY_BYTES = 1 << 18
 """How much of a log that is there already is read; of what is older, lines are only counted."""
+LARGEST_BYTES = 1 << 30
+"""A log that is larger is refused: counting its lines would take long."""
+MOST_NEW_BYTES = 1 << 24
+"""No logger writes more between two looks."""
+LONGEST_LINE = 1 << 14
+"""Bytes of a line; a reading takes some dozens, a plug's whole status some hundreds."""
 
 _DELIMITERS = ",;\t"
 
@@ -35,23 +43,27 @@ class WallLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self.shown = path.name
+        self.shown = one_line(encodable(path.name))
         self.trouble: str | None = None
         self._path = path
         self._unread, self._number = b"", 0
         try:
-            self._begin(path.open("rb"))
-        except OSError as error:
+            self._begin(open_regular(path))
+        except DataError as error:
             raise MeterUnavailableError(
-                f"meter `wall`: `{path}` cannot be read ({error.strerror}); give a log file, or "
-                "the http:// address of a plug"
+                f"meter `wall`: the log cannot be read ({error}); give a log file, or the http:// "
+                "address of a plug"
             ) from None
-        self._skip_history()
+        try:
+            self._skip_history()
+        except EnergyError:
+            self.close()
+            raise
 
     def refresh(self, trace: WallTrace) -> None:
         """Add new readings; raises `DataError` with file and line, and goes on after that line."""
         self._follow()
-        self._unread += self._file.read()
+        self._unread += self._file.read(MOST_NEW_BYTES)
         whole, end, self._unread = self._unread.rpartition(b"\n")
         if end:
             self._lines.extend(whole.split(b"\n"))
@@ -60,6 +72,10 @@ class WallLog:
             reading = self._reading(self._lines.popleft())
             if reading is not None:
                 trace.add(reading)
+        self._end_unless_flooded()
+        if len(self._unread) > LONGEST_LINE:
+            self._unread = self._unread[: LONGEST_LINE + 1]  # it is said again until it ends
+            raise self._error(_TOO_LONG, self._number + 1)
 
     def close(self) -> None:
         """Close the file."""
@@ -76,8 +92,13 @@ class WallLog:
         size = os.fstat(self._file.fileno()).st_size
         if size <= HISTORY_BYTES:
             return
+        if size > LARGEST_BYTES:
+            raise MeterUnavailableError(
+                f"meter `wall`: `{self._path}` is larger than {LARGEST_BYTES:,} bytes; begin a new "
+                "log"
+            )
         while self._columns is None and self._file.tell() < size:
-            line = self._file.readline()
+            line = self._file.readline(LONGEST_LINE + 1)
             self._number += 1
             if line.strip().startswith(b"{"):
                 break
@@ -87,18 +108,31 @@ class WallLog:
         self._number += 1
         self._file.readline()
 
+    def _end_unless_flooded(self) -> None:
+        """More than can be read would never end, and its readings would come too late."""
+        here = os.fstat(self._file.fileno()).st_size
+        if here - self._file.tell() > MOST_NEW_BYTES:
+            self._file.seek(here)
+            self._unread = b""
+            raise DataError(
+                f"`{self._path}` grows by more than {MOST_NEW_BYTES:,} bytes between two looks, "
+                "which no plug meter reports; see what writes to it"
+            )
+
     def _follow(self) -> None:
         here = os.fstat(self._file.fileno())
         try:
             replaced = self._path.stat().st_ino != here.st_ino
             if replaced or here.st_size < self._file.tell():
-                fresh = self._path.open("rb")
+                fresh = open_regular(self._path)
                 self._file.close()
                 self._begin(fresh)
         except OSError:
             return  # between the old log and the new one
 
     def _reading(self, line: bytes) -> WallReading | None:
+        if len(line) > LONGEST_LINE:
+            raise self._error(_TOO_LONG)
         try:
             text = line.decode("utf-8-sig").strip()
         except UnicodeDecodeError:
@@ -123,11 +157,14 @@ class WallLog:
         self._delimiter = max(_DELIMITERS, key=text.count)
         columns = [plain(cell) for cell in self._cells(text)]
         if not {*TIMES}.intersection(columns) or not {*WATTS, *JOULES}.intersection(columns):
-            raise self._error(f"{_NAMES}; found: {', '.join(columns)}")
+            raise self._error(f"{_NAMES}; found: {one_line(', '.join(columns), 100)}")
         self._columns = columns
 
     def _cells(self, text: str) -> list[str]:
-        cells = next(csv.reader([text], delimiter=self._delimiter))
+        try:
+            cells = next(csv.reader([text], delimiter=self._delimiter))
+        except csv.Error as error:
+            raise self._error(f"is no CSV ({error})") from None
         # Where commas do not part columns they are decimal ones.
         return cells if self._delimiter == "," else [cell.replace(",", ".") for cell in cells]
 
@@ -143,13 +180,14 @@ class WallLog:
         except ValueError as error:
             raise self._error(str(error)) from None
 
-    def _error(self, what: str) -> DataError:
+    def _error(self, what: str, number: int | None = None) -> DataError:
         return DataError(
-            f"`{self._path}` line {self._number}: {what}; mend or remove the line, or begin a new "
-            "log"
+            f"`{self._path}` line {number or self._number}: {what}; mend or remove the line, or "
+            "begin a new log"
         )
 
 
+_TOO_LONG = f"is longer than {LONGEST_LINE:,} bytes"
 _NAMES = (
     "needs a time (`timestamp`, `time` or `date`) and power (`watts`, `power`, `apower`, …) or "
     "cumulative energy (`kwh`, `wh`, `aenergy.total`, …)"

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.text import one_line
 
 WATT_HOUR = 3600.0
 KILOWATT_HOUR = 3.6e6
@@ -44,6 +45,7 @@ JOULES = {name: scale for scale, names in _JOULES for name in names.split()}
 _FRACTION = re.compile(r"[.,](\d+)")
 _ZONE = re.compile(r"([+-]\d\d):?(\d\d)$")
 _MILLISECONDS_FROM = 1e11
+_LAST_SECONDS = 7.258e9
 
 
 def plain(name: str) -> str:
@@ -54,13 +56,16 @@ def plain(name: str) -> str:
 def json_fields(text: str | bytes) -> dict[str, str]:
     """Figures, texts and truths of nested JSON objects, by their plain names joined with dots.
 
-    `ValueError` for what is no JSON, `TypeError` for what is no object.
+    `ValueError` for what is no JSON or nested too deep, `TypeError` for what is no object.
     """
-    # As they are written, since a figure's last digit says how fine it is.
-    document = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
-    if not isinstance(document, dict):
-        raise TypeError("no JSON object")
-    return _flat(document)
+    try:
+        # As they are written, since a figure's last digit says how fine it is.
+        document = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+        if not isinstance(document, dict):
+            raise TypeError("no JSON object")
+        return _flat(document)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def _flat(document: Mapping[str, Any], above: str = "") -> dict[str, str]:
@@ -73,15 +78,22 @@ def _flat(document: Mapping[str, Any], above: str = "") -> dict[str, str]:
     return found
 
 
+MOST = 1e15
+"""No figure of power or energy, in whatever unit, nor time in milliseconds, is larger."""
+
+_SHOWN = 40
+
+
 def figure(text: str, scale: float = 1.0) -> Figure:
-    """A number from 0, in its unit times `scale`, with its last digit; `ValueError` otherwise."""
+    """A number from 0 to `MOST`, times `scale`, with its last digit; `ValueError` otherwise."""
+    shown = one_line(text.strip(), _SHOWN)
     try:
         number = Decimal(text.strip())
     except InvalidOperation:
-        raise ValueError(f"`{text.strip()}` is no number") from None
+        raise ValueError(f"`{shown}` is no number") from None
     exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or number < 0 or not math.isfinite(float(number)):
-        raise ValueError(f"`{text.strip()}` is no number from 0")
+    if not isinstance(exponent, int) or not 0 <= number <= MOST:
+        raise ValueError(f"`{shown}` is no number from 0 to {MOST:g}")
     return Figure(float(number) * scale, 10.0 ** min(exponent, 0) * scale)
 
 
@@ -99,9 +111,12 @@ def moment(text: str) -> Figure:
     try:
         number = figure(text)
     except ValueError:
-        return _iso(text)
-    if number.value >= _MILLISECONDS_FROM:
-        return Figure(number.value / 1000, number.digit / 1000)
+        number = _iso(text)
+    else:
+        if number.value >= _MILLISECONDS_FROM:
+            number = Figure(number.value / 1000, number.digit / 1000)
+    if not 0 <= number.value <= _LAST_SECONDS:
+        raise ValueError(f"`{one_line(text, _SHOWN)}` is no date from 1970 to 2199")
     return number
 
 
@@ -112,17 +127,20 @@ def _iso(text: str) -> Figure:
     tidy = _FRACTION.sub("." + digits[:6].ljust(6, "0"), text) if digits else text
     tidy = _ZONE.sub(r"\1:\2", re.sub(r"[zZ]$", "+00:00", tidy))
     if not re.search(r"\d[T ]\d", tidy):
-        raise ValueError(f"`{text}` is no date and time")
+        raise ValueError(f"`{one_line(text, _SHOWN)}` is no date and time")
     try:
         seconds = datetime.fromisoformat(tidy).timestamp()
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"`{text}` is no date and time") from None
+        raise ValueError(f"`{one_line(text, _SHOWN)}` is no date and time") from None
     return Figure(seconds, 10.0 ** -len(digits[:6]))
 
 
 GAP_PERIODS = 3.0
 LEAST_GAP_SECONDS = 1.0
 """Readings further apart than both of these leave a gap that no figure bridges."""
+
+MOST_READINGS = 1_000_000
+"""So many are kept, more than a week of a reading a second; then the older half is dropped."""
 
 _RECENT = 100  # readings that say what the usual period is
 _UNSEEN_CHANGES = 1.4  # half-width of a sum of held readings in sqrt(sum((step * seconds)**2))
@@ -171,6 +189,8 @@ class Series:
         if self.seconds and seconds.value < self.seconds[-1]:
             self.seconds.clear()
             self.values.clear()
+        if len(self.seconds) >= MOST_READINGS:
+            del self.seconds[: MOST_READINGS // 2], self.values[: MOST_READINGS // 2]
         self.seconds.append(seconds.value)
         self.values.append(value.value)
         # A trailing zero hides digits, so the finest reading tells what the source resolves.

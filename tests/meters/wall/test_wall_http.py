@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import math
+import re
 import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -24,7 +27,14 @@ from pytest_energy.meters.wall.trace import WallTrace
 INTERVAL = 0.02
 
 Answer = Callable[[], Any]
-"""What a path answers: an object sent as JSON, text sent as it is, or an exception to hang."""
+"""What a path answers: an object sent as JSON, text sent as it is, or a function that sends it."""
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """An answer that names another place."""
+
+    place: str
 
 
 def _gen2(watts: float = 150.5, watt_hours: float = 1000.125) -> dict[str, Any]:
@@ -61,6 +71,15 @@ def _plug(
                 self.send_error(404)
                 return
             answer = answers[self.path]()
+            if isinstance(answer, Redirect):
+                self.send_response(302)
+                self.send_header("Location", answer.place)
+                self.end_headers()
+                return
+            if callable(answer):
+                with suppress(OSError):
+                    answer(self.wfile)
+                return
             text = answer if isinstance(answer, str) else json.dumps(answer)
             self.send_response(200)
             self.end_headers()
@@ -247,7 +266,7 @@ def test_somebody_else_is_there() -> None:
 
 
 def test_an_address_that_is_none() -> None:
-    with pytest.raises(MeterUnavailableError, match=r"no address of a plug .*`?port"):
+    with pytest.raises(MeterUnavailableError, match=r"no address of a plug .*`plug:port`"):
         open_wall("http://plug:port")
 
 
@@ -263,3 +282,126 @@ def test_passwords_are_sent_but_neither_shown_nor_stored() -> None:
     assert authorizations[0] == f"Basic {b64encode(b'admin:hush').decode()}"
     assert "hush" not in repr(meter.devices)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("head", ["", "HTTP/1.0 200 OK\r\n", "HTTP/1.0 200 OK\r\n\r\n"])
+def test_a_plug_that_sends_a_byte_at_a_time_is_given_up(head: str) -> None:
+    now: list[Any] = [_gen2()]
+    ended = threading.Event()
+
+    def drip(file: Any) -> None:
+        file.write(head.encode())
+        while not ended.wait(0.01):
+            file.write(b" ")
+            file.flush()
+
+    with _plug({PATHS["Shelly Gen2"]: lambda: now[-1]}) as url:
+        meter = WallMeter(WallPlug(url, INTERVAL, timeout_seconds=0.3))
+        now.append(drip)
+        with window(meter, "work") as w:
+            time.sleep(0.05)
+        meter.close()
+        with pytest.raises(MeterUnavailableError, match=r"does not answer \(timed out"):
+            WallPlug(url, INTERVAL, timeout_seconds=0.3)
+        ended.set()
+
+    assert "does not answer (timed out)" in str(w.invalid_reason)
+
+
+@pytest.mark.parametrize(
+    ("later", "trouble"),
+    [
+        ('{"a":' * 10_000 + "1" + "}" * 10_000, "answers with something that is no JSON"),
+        ("[" * 60_000, "answers with something that is no JSON"),
+        ('{"apower": 1, "x": "' + "y" * 100_000 + '"}', "answers with more than 65,536 bytes"),
+        (_gen2(1e300), "answers with a figure that is none: `1e+300` is no number from 0 to 1e+15"),
+        ('{"apower": ' + "9" * 400 + "}", "answers with a figure that is none: `9999"),
+        (
+            lambda file: file.write(b"\x00\x1b[31m\r\n\r\n"),
+            "answers with something that is no HTTP",
+        ),
+        (lambda file: file.write(b"HTTP/1.0 200 OK\r\n" + b"a: b\r\n" * 500), "is no HTTP"),
+        (Redirect("http://u:hush@else\x1bwhere/x?token=hush"), "sends on to `http://***@else"),
+        (Redirect("/x?token=hush"), "/x?***`; give that address"),
+        (Redirect("http://[hush/"), "sends on to what is no address"),
+    ],
+)
+def test_whatever_a_plug_sends_it_is_polled_on(later: Any, trouble: str) -> None:
+    now: list[Any] = [_gen2()]
+    trace = WallTrace()
+    with _plug({PATHS["Shelly Gen2"]: lambda: now[-1]}) as url:
+        plug = WallPlug(url, INTERVAL)
+        now.append(later)
+        _until(lambda: plug.trouble is not None)
+        named = str(plug.trouble)
+        now.append(_gen2(77.0))
+        _until(lambda: plug.trouble is None)
+        plug.refresh(trace)
+        plug.close()
+
+    assert trouble in named
+    assert "hush" not in named
+    assert named.isprintable()
+    assert trace.watts.values[-1] == 77.0
+
+
+def test_nothing_is_sent_where_a_plug_sends_on_to() -> None:
+    asked: list[str | None] = []
+    with (
+        _plug({}, asked) as elsewhere,
+        _plug(
+            {path: lambda: Redirect(f"{elsewhere}/x?token=hush") for path in PATHS.values()}
+        ) as url,
+        pytest.raises(MeterUnavailableError) as caught,
+    ):
+        open_wall(url.replace("127", "admin:secret@127", 1))
+
+    assert asked == []
+    assert f"sends on to `{elsewhere}/x?***`; give that address" in str(caught.value)
+    assert "hush" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_has_ended_makes_windows_invalid() -> None:
+    with _plug({PATHS["Shelly Gen2"]: _gen2}) as url:
+        meter = open_wall(url, INTERVAL)
+        thread = next(each for each in threading.enumerate() if each.name == "wall plug")
+        identifier = ctypes.c_ulong(thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(identifier, ctypes.py_object(SystemExit))
+        thread.join(20)
+        with window(meter, "work") as w:
+            time.sleep(0.05)
+        meter.close()
+
+    assert re.fullmatch(
+        r"wall reading missing: `127\.0\.0\.1:\d+`: the thread that polls it has ended",
+        str(w.invalid_reason),
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "HTTP://admin:hush@127.0.0.1:1",
+        "Https://admin:hush@127.0.0.1:1/",
+        "http://admin:hu/sh@127.0.0.1:1",
+        "http://admin:hu?sh@127.0.0.1:1",
+        "http://admin:hu#sh@127.0.0.1:1",
+        "http://admin:hu@sh@127.0.0.1:1",
+        "http://admin:hu sh'`\"@127.0.0.1:1",
+        "http://admin:9/hush@127.0.0.1:port",
+        "http://127.0.0.1:1/cm?password=hush&cmnd=Status 8",
+        "http://127.0.0.1:1/cm?password=hush\n&cmnd=Status\xe9",
+        "http://[::1/?token=hush",
+        "http://hush@",
+    ],
+)
+def test_no_error_shows_what_may_be_a_password(address: str) -> None:
+    with pytest.raises(MeterUnavailableError) as caught:
+        open_wall(address)
+
+    text = str(caught.value)
+    assert "hu" not in text
+    assert "sh@" not in text
+    assert "give" in text or "check its address" in text

@@ -198,3 +198,79 @@ def test_of_a_long_json_log_too(follower: Follower) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
     with pytest.raises(MeterUnavailableError, match=r"cannot be read .*give a log file"):
         WallLog(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "/dev/tty"])
+def test_what_is_no_regular_file_is_refused_without_a_wait(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(MeterUnavailableError, match=r"cannot be read .*give a log file"):
+        WallLog(tmp_path / name)
+
+
+def test_a_log_that_becomes_a_pipe_is_no_longer_read(follower: Follower) -> None:
+    follower.begin("timestamp,watts\n1,10\n")
+    follower.path.unlink()
+    os.mkfifo(follower.path)
+
+    with pytest.raises(DataError, match="is no regular file"):
+        follower.read()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("3," + "9" * 400, "`9{39}…` is no number from 0"),
+        ("3,1e308", "`1e308` is no number from 0"),
+        ("3,inf", "`inf` is no number from 0"),
+        ("9" * 400 + ",3", "`9{39}…` is no date and time"),
+        ("1e11,3\r4,5", "is no CSV"),
+        ("99999999999,4", "`99999999999` is no date from 1970 to 2199"),
+        ("9999-12-31T23:59:59Z,4", "is no date from 1970 to 2199"),
+        ("0001-01-01T00:00:00Z,4", "is no date"),
+        ('{"a":' * 4000 + "1" + "}" * 4000, "is longer than 16,384 bytes"),
+        ('{"a":' * 2000 + "1" + "}" * 2000, "is no JSON object"),
+        ("x" * 20000, "is longer than 16,384 bytes"),
+    ],
+)
+def test_what_no_meter_writes_is_named_in_a_short_sentence(
+    follower: Follower, line: str, message: str
+) -> None:
+    follower.begin("timestamp,watts\n1,10\n")
+    follower.write(f"{line}\n5,50\n")
+
+    with pytest.raises(DataError, match=rf"plug\.log` line 3: .*{message}") as caught:
+        follower.read()
+    assert len(str(caught.value)) < 500
+    assert follower.read().watts.values == [10, 50]
+
+
+def test_a_line_without_an_end_is_not_kept(follower: Follower) -> None:
+    follower.begin("timestamp,watts\n1,10\n")
+    for _ in range(3):
+        follower.write("5" * 100_000)
+        with pytest.raises(DataError, match="line 3: is longer than 16,384 bytes"):
+            follower.read()
+    follower.write("\n6,60\n")
+    with pytest.raises(DataError, match="line 3: is longer than 16,384 bytes"):
+        follower.read()
+    assert follower.read().watts.values == [10, 60]
+
+
+def test_a_log_that_grows_faster_than_it_can_be_read(follower: Follower) -> None:
+    follower.begin("timestamp,watts\n1,10\n")
+    follower.write("#" * 9999 + "\n")
+    os.truncate(follower.path, 1 << 30)
+
+    with pytest.raises(DataError, match=r"plug\.log` grows by more than 16,777,216 bytes"):
+        follower.read()
+    follower.write("\n9,90\n")
+    assert follower.read().watts.values == [10, 90]
+
+
+def test_a_log_larger_than_any_is_refused(follower: Follower) -> None:
+    follower.write("timestamp,watts\n1,10\n")
+    os.truncate(follower.path, 1 << 40)
+
+    with pytest.raises(MeterUnavailableError, match="is larger than 1,073,741,824 bytes"):
+        WallLog(follower.path)

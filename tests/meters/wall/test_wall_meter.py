@@ -158,3 +158,35 @@ def test_a_clock_that_is_set_in_a_window_makes_it_invalid(
     assert before.valid, before.invalid_reason
     assert moved.invalid_reason is not None
     assert moved.invalid_reason.startswith("clock jump: the system's clock moved by ")
+
+
+def test_a_clock_of_the_logger_that_is_ahead_misplaces_all_readings(log: Path) -> None:
+    now = time.time()
+    rows = "".join(f"{now + 3600 - t:.3f},250\n" for t in range(4000, 0, -1))
+    log.write_text(f"timestamp,watts\n{rows}")
+    meter = open_wall(str(log))
+
+    with window(meter, "work") as w:
+        time.sleep(0.05)
+    faults = meter.conditions().faults
+    meter.close()
+
+    ahead = "wall reading missing: `plug.csv`: its last reading is dated 3.6e+03 s after now"
+    assert str(w.invalid_reason).startswith(ahead)
+    assert faults[0].startswith(ahead)
+
+
+def test_more_than_a_rack_draws_is_no_reading(log: Path) -> None:
+    with logging_watts(log, lambda: 1e9):
+        meter = open_wall(str(log))
+        with window(meter, "work") as w:
+            time.sleep(0.1)
+        meter.close()
+
+    assert str(w.invalid_reason).startswith("implausible: `wall` shows ")
+
+
+def test_an_address_of_another_kind_is_no_log() -> None:
+    with pytest.raises(MeterUnavailableError, match="`ftp://` is not known") as caught:
+        open_wall("ftp://admin:hush@plug/log")
+    assert "hush" not in str(caught.value)
