@@ -12,6 +12,8 @@ OWNERS = frozenset({"text.py", "files.py"})
 """Modules that have the functions."""
 
 READS = {
+    # Lines of a log, whose faults are named.
+    "meters/wall/log.py": "decode",
     # The package's own resources, or CodeCarbon's.
     "reports/html/__init__.py": "read_text",
     "results/footprint.py": "read_text",
@@ -22,8 +24,6 @@ READS = {
     # By readers of their own.
     "history/record.py": "check_output",
     "metering/device_lock.py": "read_text",
-    "meters/rapl.py": "read_text",
-    "meters/wall/log.py": "decode",
     "results/json_codec.py": "read_text",
     "workloads/distributed/rank_group.py": "read_text",
 }
