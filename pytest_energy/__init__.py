@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy import clocks as _clocks  # noqa: F401 - before a test can patch them
+
 if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Sampler, Summary, summarise
     from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
@@ -174,13 +176,12 @@ _HOMES = {
 if not TYPE_CHECKING:  # a name that is not there must be an error to a type checker
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first asked for, so that the plugin starts cheaply."""
+        """Import a public name when it is first asked for, so that the plugin starts cheaply.
+
+        `dir` does not list them: what looks at all of a module, as freezegun does, would load them.
+        """
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
         return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -5,11 +5,14 @@ Each names the thing in backticks, what is wrong and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
-from pytest_energy.text import safe_lines
+from pytest_energy.text import named, safe_lines
 
 
 class EnergyError(Exception):
@@ -42,6 +45,18 @@ class SkippedInHeadError(EnergyError):
     """The head skips the test; nothing is left to compare."""
 
 
+class EnergyWarning(UserWarning):
+    """Something that a person should know of what was measured, and that ends nothing."""
+
+
+def warn(text: str) -> None:
+    """Warn of something; if warnings are errors here, print it: what only informs ends no run."""
+    try:
+        warnings.warn(safe_lines(text), EnergyWarning, stacklevel=3)
+    except EnergyWarning:
+        print(safe_lines(f"warning: {text}"), file=sys.stderr)
+
+
 def check_choice(what: str, value: object, allowed: Iterable[str]) -> None:
     """Raise `EnergyError` unless `value` is one of `allowed`, naming those and the closest one."""
     known = tuple(allowed)
@@ -62,6 +77,37 @@ def check_count(what: str, value: object, least: int = 1) -> None:
     """Raise `EnergyError` unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise EnergyError(f"`{what}` is {value!r}: give a whole number of at least {least}")
+
+
+def _unheard(sentence: str) -> None:
+    """Where nobody is to be told."""
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, EnergyError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return named(error)
+
+
+@contextmanager
+def informing(
+    what: str,
+    tell: Callable[[str], None] = _unheard,
+    passing: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Go on whatever the block raises: it only informs, and nothing that does may end a run.
+
+    `tell` is given a sentence of what went wrong, which begins with `what` if that is given.
+    Only errors that are `passing` go on.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except Exception as error:  # whatever it is
+        tell(safe_lines(f"{what}: {_why(error)}" if what else _why(error)))
 
 
 def raised_elsewhere(excinfo: Any) -> bool:

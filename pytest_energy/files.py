@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,7 +37,7 @@ def write_atomically(path: Path, text: str) -> None:
         target = Path(os.path.realpath(path))
         if found is None:
             target.parent.mkdir(parents=True, exist_ok=True)
-        elif _is_stream(path) or not _is_replaceable(target, found):
+        elif is_stream(path) or not _is_replaceable(target, found):
             return _write_into(path, data)
         try:
             _replace(target, data, found)
@@ -65,6 +65,11 @@ def require_writable(path: Path, option: str) -> None:
             f"`{option}`: `{path}` cannot be written ({why}); give a file in a folder that you may "
             f"write to"
         )
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path leads to what a process has open, such as our own output."""
+    return os.path.abspath(path).startswith(_STREAMS) or _printed(_found(path)) is not None
 
 
 _PIPE_SECONDS = 10.0
@@ -127,21 +132,18 @@ def _replace(target: Path, data: bytes, old: os.stat_result | None) -> None:
         raise
 
 
-def _is_stream(path: Path) -> bool:
-    return os.path.abspath(path).startswith(_STREAMS)
-
-
 def _write_into(path: Path, data: bytes, flags: int | None = None) -> None:
     """Write into what is there; `OSError` for a pipe that nobody reads, a disk or a socket."""
     found = _found(path)
     if found is not None and (stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
         raise OSError(errno.EPERM, "it is a disk or a socket")
     if flags is None:
-        flags = os.O_APPEND if _is_stream(path) else os.O_TRUNC
+        flags = os.O_APPEND if is_stream(path) else os.O_TRUNC
+    printed = _printed(found)
     try:
         # Without a wait for the other end of a pipe; a terminal does not become ours.
         flags |= os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        handle = os.open(path, flags, 0o666)
+        handle = os.open(path, flags, 0o666) if printed is None else os.dup(printed)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise OSError(error.errno, "nobody reads this pipe", os.fspath(path)) from None
@@ -151,9 +153,21 @@ def _write_into(path: Path, data: bytes, flags: int | None = None) -> None:
         while left:
             if not select.select([], [handle], [], _PIPE_SECONDS)[1]:
                 raise TimeoutError(errno.ETIMEDOUT, "its reader does not read")
-            left = left[os.write(handle, left) :]
+            left = left[os.write(handle, left[: select.PIPE_BUF]) :]  # so much does not wait
     finally:
         os.close(handle)
+
+
+def _printed(found: os.stat_result | None) -> int | None:
+    """The descriptor of our output, or of our errors, if a file is that.
+
+    Opened anew it would have a place of its own, and what is printed later would be written over.
+    """
+    for number in (1, 2):
+        with suppress(OSError):
+            if found is not None and os.path.samestat(found, os.fstat(number)):
+                return number
+    return None
 
 
 @contextmanager
@@ -210,12 +224,26 @@ def read_bytes(path: Path, limit: int = LARGEST_BYTES) -> bytes:
     """What a regular file of at most `limit` bytes holds; `DataError` for anything else."""
     with open_regular(path) as file:
         try:
-            data = file.read(limit + 1)
+            size = os.fstat(file.fileno()).st_size
+            # What says that it is too large is not read for it.
+            data = b"" if size > limit else _at_most(file, limit, size)
         except OSError as error:
             raise _unreadable(path, error) from error
-    if len(data) > limit:
+    if max(size, len(data)) > limit:
         raise DataError(f"`{path}` is larger than {limit:,} bytes, the most that is read of it")
     return data
+
+
+def _at_most(file: BinaryIO, limit: int, size: int) -> bytes:
+    """All of a file, or a little more than `limit` bytes; what is no file on a disk has size 0.
+
+    Memory for `limit` bytes is not asked for at once: that takes longer than to read a small file.
+    """
+    parts, left = list[bytes](), limit + 1
+    while left > 0 and (part := file.read(min(left, max(size + 1, 1 << 16)))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

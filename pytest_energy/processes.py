@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
 import struct
 import subprocess
-import tempfile
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from multiprocessing.connection import Client, Connection
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
+from pytest_energy.private_folders import PrivateFolder
 from pytest_energy.text import decoded
 
 if TYPE_CHECKING:
@@ -32,12 +33,18 @@ ADDRESS_VARIABLE = "PYTEST_ENERGY_CHANNEL"
 
 MAX_BYTES = 1 << 26
 """A longer message is none: its length was read from bytes that mean something else."""
+CHUNK_BYTES = 1 << 15
 STALL_SECONDS = 10.0
+_LENGTH = struct.Struct("!i")  # as connections of `multiprocessing` send it
 
 TAIL_LINES = 25
 TAIL_BYTES = 20_000
+MOST_PRINTED_BYTES = 1 << 28
+FLOODS = f"it printed more than {MOST_PRINTED_BYTES >> 20} MiB, so it was ended"
 KILL_SECONDS = 5.0
 """How long processes may take to be gone once they are killed."""
+LOOK_SECONDS = 0.02
+"""Between two looks at whether a process has ended."""
 
 Message = dict[str, Any]
 
@@ -49,13 +56,14 @@ class ClosedError(EnergyError):
 class Channel:
     """One end of a conversation over a socket, which it owns and no child inherits.
 
-    `stall_seconds` is how long the other end may take to go on with a message, to send or read it,
-    once that has begun; a `Connection` alone would wait for ever.
+    `stall_seconds` is how long the other end may take for a whole message, to send or read it,
+    once that has begun.
     """
 
     def __init__(self, connection: Connection, stall_seconds: float = STALL_SECONDS) -> None:
-        self._connection = connection
+        self._connection, self._stall_seconds = connection, stall_seconds
         os.set_inheritable(connection.fileno(), False)
+        # The kernel bounds each call, and a clock the calls for one message together.
         stall = struct.pack("ll", *divmod(int(1e6 * stall_seconds), 1_000_000))  # a `timeval`
         with socket.socket(fileno=os.dup(connection.fileno())) as options:
             options.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stall)
@@ -63,8 +71,13 @@ class Channel:
 
     def send(self, kind: str, **fields: Any) -> None:
         """Send one message; raises `ClosedError` if nobody reads any more."""
+        text = json.dumps({"kind": kind, **fields}).encode()
+        left = memoryview(_LENGTH.pack(len(text)) + text)
+        give_up = real_time.monotonic() + self._stall_seconds
         try:
-            self._connection.send_bytes(json.dumps({"kind": kind, **fields}).encode())
+            while left:
+                left = left[os.write(self._connection.fileno(), left[:CHUNK_BYTES]) :]
+                _check(give_up)
         except OSError:
             raise ClosedError("the other process does not listen any more") from None
 
@@ -75,15 +88,16 @@ class Channel:
         """
         message = None
         try:
-            if not self._connection.poll(timeout_seconds):
+            if not _has_something(self._connection, timeout_seconds):
                 return None
-            message = json.loads(self._connection.recv_bytes(MAX_BYTES))
-        except (BlockingIOError, ValueError, RecursionError):
+            give_up = real_time.monotonic() + self._stall_seconds
+            (length,) = _LENGTH.unpack(self._bytes(_LENGTH.size, give_up))
+            if 0 <= length <= MAX_BYTES:
+                message = json.loads(self._bytes(length, give_up))
+        except (BlockingIOError, TimeoutError, ValueError, RecursionError):
             pass  # it did not go on, or is no JSON
         except (EOFError, OSError):
-            if self._connection.closed or self._connection.readable:
-                raise ClosedError("the other process has ended") from None
-            # Else its length was out of bounds.
+            raise ClosedError("the other process has ended") from None
         if not isinstance(message, dict) or "kind" not in message:
             raise EnergyError("a side sent what is no message; does its code write to our pipe?")
         return message
@@ -92,16 +106,41 @@ class Channel:
         """Close this end; a second call does nothing."""
         self._connection.close()
 
+    def _bytes(self, count: int, give_up: float) -> bytearray:
+        """The next bytes, all of them; `TimeoutError` if they are not there in time."""
+        data = bytearray()
+        while len(data) < count:
+            part = os.read(self._connection.fileno(), min(count - len(data), CHUNK_BYTES))
+            if not part:
+                raise EOFError
+            data += part
+            _check(give_up)
+        return data
+
+
+def _check(give_up: float) -> None:
+    """Raise `TimeoutError` after a moment: a byte now and then must not hold anybody up."""
+    if real_time.monotonic() > give_up:
+        raise TimeoutError
+
+
+def _has_something(connection: Connection, timeout_seconds: float | None) -> bool:
+    """As its own `poll`, whose deadline goes by a clock that a test may have stopped."""
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(None if timeout_seconds is None else 1000 * timeout_seconds))
+
 
 class Listener:
     """Where another process is to connect: a socket in a folder that only this user can enter."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pytest-energy-")
-        self.address = os.path.join(self._folder.name, "socket")
+        self._folder = PrivateFolder("channel")
+        self.address = str(self._folder.path / "socket")
         # That of `multiprocessing` waits for ever, even if who was to connect has died.
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(self.address)
+        with _short(self.address) as address:
+            self._socket.bind(address)
         self._socket.listen(1)
 
     def accept(self, timeout_seconds: float) -> Channel | None:
@@ -117,16 +156,28 @@ class Listener:
     def close(self) -> None:
         """Stop listening; channels stay open."""
         self._socket.close()
-        self._folder.cleanup()
+        self._folder.remove()
 
 
 def connect() -> Channel | None:
     """The channel to the process that started this one; None if there is none, or it is gone."""
-    address = os.environ.get(ADDRESS_VARIABLE)
-    try:
-        return Channel(Client(address, "AF_UNIX")) if address else None
-    except OSError:
+    path = os.environ.get(ADDRESS_VARIABLE)
+    if not path:
         return None
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as calling, _short(path) as address:
+        calling.connect(address)
+        return Channel(Connection(calling.detach()))
+    return None
+
+
+@contextmanager
+def _short(path: str) -> Iterator[str]:
+    """The same file by a path that is short enough for the address of a socket (107 bytes)."""
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+    finally:
+        os.close(folder)
 
 
 class ChildProcess:
@@ -165,33 +216,26 @@ class ChildProcess:
 
     def wait(self, seconds: float = 0.0) -> int | None:
         """Its exit code; None if it has not ended by itself within `seconds`."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        give_up = real_time.monotonic() + seconds
+        # Not by the process's own `wait`, whose deadline goes by a clock that tests may stop.
+        while (exit_code := self._process.poll()) is None and real_time.monotonic() < give_up:
+            real_time.sleep(LOOK_SECONDS)
+        return exit_code
+
+    @property
+    def floods(self) -> bool:
+        """Whether it has printed more than anybody will read, `MOST_PRINTED_BYTES`."""
+        with suppress(OSError):
+            return self.output.stat().st_size > MOST_PRINTED_BYTES
+        return False
 
     def kill(self) -> None:
         """Kill its whole session at once, so that a later `stop` need not wait for it."""
         self._signal(signal.SIGKILL)
 
     def stop(self, grace_seconds: float = 0.0) -> None:
-        """End it and all that it started, by force if it does not follow; again does nothing.
-
-        It has `grace_seconds` to end by itself, and as long again after SIGTERM.
-        """
-        if not self.folder.exists():
-            return
-        started = self._descendants()
-        try:
-            if self.wait(grace_seconds) is None and grace_seconds:
-                self._signal(signal.SIGTERM)
-                self.wait(grace_seconds)
-        finally:
-            started |= self._descendants()
-            self.kill()
-            self._process.wait()
-            _kill(started)
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """End it and all that it started, as `stop_all` does."""
+        stop_all([self], grace_seconds, grace_seconds / 2)
 
     def _descendants(self) -> set[psutil.Process]:
         """What it has started that runs now, in sessions of their own, too."""
@@ -206,6 +250,40 @@ class ChildProcess:
             os.killpg(self._process.pid, number)
 
 
+def stop_all(
+    children: Iterable[ChildProcess], grace_seconds: float = 0.0, ending_seconds: float = 0.0
+) -> None:
+    """End processes and all that they started, by force if they do not follow.
+
+    Together they have `grace_seconds` to end by themselves, and `ending_seconds` more after
+    SIGTERM. Those that were stopped already are left alone.
+    """
+    live = [child for child in children if child.folder.exists()]
+    started = {each for child in live for each in child._descendants()}
+    try:
+        if ending_seconds and not _end_within(grace_seconds, live):
+            for child in live:
+                child._signal(signal.SIGTERM)
+            _end_within(ending_seconds, live)
+    finally:
+        started |= {each for child in live for each in child._descendants()}
+        for child in live:
+            child.kill()
+        for child in live:
+            child._process.wait()
+        _kill(started)
+        for child in live:
+            shutil.rmtree(child.folder, ignore_errors=True)
+
+
+def _end_within(seconds: float, children: Iterable[ChildProcess]) -> bool:
+    """Whether all end by themselves."""
+    give_up = real_time.monotonic() + seconds
+    return all(
+        child.wait(max(0.0, give_up - real_time.monotonic())) is not None for child in children
+    )
+
+
 def signal_name(exit_code: int) -> str | None:
     """The signal that ended a process, such as `SIGKILL`; None if none did."""
     if exit_code >= 0:
@@ -216,9 +294,11 @@ def signal_name(exit_code: int) -> str | None:
 
 
 def tail_of(path: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines of a file, without what cannot be decoded; empty if there is no file."""
+    """The last lines of a file, what is not UTF-8 replaced; empty if there is no file."""
     try:
-        text = decoded(path.read_bytes()[-TAIL_BYTES:]).strip()
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            text = decoded(file.read(TAIL_BYTES)).strip()
     except OSError:
         return ""
     return "\n".join(line.rstrip() for line in text.splitlines()[-lines:])
@@ -231,9 +311,9 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.Error):
             process.kill()
-    give_up = time.monotonic() + KILL_SECONDS
-    while any(map(_is_alive, processes)) and time.monotonic() < give_up:
-        time.sleep(0.02)
+    give_up = real_time.monotonic() + KILL_SECONDS
+    while any(map(_is_alive, processes)) and real_time.monotonic() < give_up:
+        real_time.sleep(LOOK_SECONDS)
 
 
 def _is_alive(process: psutil.Process) -> bool:

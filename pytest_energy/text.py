@@ -56,6 +56,11 @@ def one_line(text: object, limit: int | None = SHOWN) -> str:
     return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}…"
 
 
+def named(error: BaseException) -> str:
+    """An exception of somebody else's code, by its kind and on one line."""
+    return one_line(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
 def masked(text: str) -> str:
     """`text` with the user information, queries and fragments of its URLs as `***`."""
     return _QUERY.sub(rf"\g<url>?{MASK}", _USER.sub(rf"\g<scheme>{MASK}@", text))

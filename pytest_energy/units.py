@@ -15,6 +15,11 @@ FRACTION = "fraction"
 """The unit of shares such as savings: shown in per cent, their changes in points."""
 
 
+def ratio(part: float, whole: float) -> float:
+    """`part / whole`; NaN, which every figure here can be, where there is no whole."""
+    return part / whole if whole else math.nan
+
+
 def quantity(value: float, unit: str) -> str:
     """`value` in four significant digits, such as `5.120 mJ/token`; a `fraction` in per cent."""
     if unit == FRACTION:
@@ -31,6 +36,15 @@ def quantity_with_uncertainty(value: float, uncertainty: float, unit: str) -> st
     shown = _digits(value / scale, 4)
     decimals = len(shown.partition(".")[2])
     return f"{shown} ± {uncertainty / scale:.{decimals}f} {letter}{unit}".rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Seconds in two digits or whole, such as `0.05 s` or `12 s`; minutes from two on."""
+    if seconds < 0.001:
+        return "0 s"
+    if seconds >= 120:
+        return f"{seconds / 60:,.0f} min"
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.2g} s"
 
 
 def percent(ratio: float, *, signed: bool = False) -> str:

@@ -121,3 +121,11 @@ def spending(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     pytester.makeini("[pytest]\nenergy_meter = spending\nenergy_idle_seconds = 0\n")
     return site
+
+
+@pytest.fixture
+def spending_cpu(spending: Path) -> Path:
+    """The same for models that torch trains here: the meter is one of the CPU."""
+    path = spending / "spending.py"
+    path.write_text(path.read_text().replace('"gpu:0"', '"cpu"'))
+    return spending

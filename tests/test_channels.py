@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+import tempfile
+import threading
 from collections.abc import Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +86,70 @@ def test_half_a_message_holds_nobody_up(raw: tuple[Channel, socket.socket], data
 
     with pytest.raises(EnergyError, match="no message"):
         channel.receive(5)
+
+
+def test_a_byte_now_and_then_holds_nobody_up(raw: tuple[Channel, socket.socket]) -> None:
+    channel, other = raw
+    other.sendall((1 << 20).to_bytes(4, "big") + b'{"kind":')
+    stopped = threading.Event()
+
+    def drip() -> None:
+        for _ in range(100):
+            other.sendall(b"\0")
+            if stopped.wait(0.02):
+                return
+        other.close()
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        with pytest.raises(EnergyError, match="no message"):
+            channel.receive(5)
+    finally:
+        stopped.set()
+        dripping.join()
+
+
+def test_an_end_that_reads_a_little_now_and_then_holds_nobody_up(
+    raw: tuple[Channel, socket.socket],
+) -> None:
+    channel, other = raw
+    stopped = threading.Event()
+
+    def sip() -> None:
+        for _ in range(100):
+            other.recv(40_000)
+            if stopped.wait(0.02):
+                return
+        while other.recv(1 << 20):
+            pass
+
+    sipping = threading.Thread(target=sip)
+    sipping.start()
+    try:
+        with pytest.raises(ClosedError, match="does not listen any more"):
+            channel.send("answer", text="x" * 10_000_000)
+    finally:
+        stopped.set()
+        channel.close()
+        sipping.join()
+
+
+def test_a_listener_s_path_may_be_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    listener = Listener()
+    monkeypatch.setenv(ADDRESS_VARIABLE, listener.address)
+
+    theirs, ours = connect(), listener.accept(1)
+
+    assert theirs is not None
+    assert ours is not None
+    ours.close()
+    theirs.close()
+    listener.close()
+    assert list(folder.iterdir()) == []
 
 
 def test_an_end_that_dies_within_a_message_is_gone(raw: tuple[Channel, socket.socket]) -> None:

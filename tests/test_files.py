@@ -110,14 +110,17 @@ def test_a_device_is_written_into() -> None:
     assert raised.value.filename == "/dev/full"
 
 
-def test_a_redirected_output_keeps_what_was_printed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["a", "w"])
+@pytest.mark.parametrize("name", ["/dev/stdout", "link"])
+def test_a_redirected_output_keeps_what_is_printed(name: str, mode: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
     code = (
         "from pathlib import Path; from pytest_energy.files import write_atomically;"
-        "print('before', flush=True); write_atomically(Path('/dev/stdout'), 'text\\n');"
+        f"print('before', flush=True); write_atomically(Path({name!r}), 'text\\n');"
         "print('after', flush=True)"
     )
-    with (tmp_path / "log").open("a") as log:
-        subprocess.run([sys.executable, "-c", code], stdout=log, check=True)
+    with (tmp_path / "log").open(mode) as log:
+        subprocess.run([sys.executable, "-c", code], stdout=log, check=True, cwd=tmp_path)
 
     assert (tmp_path / "log").read_text() == "before\ntext\nafter\n"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import tempfile
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +28,7 @@ from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError, SkippedInHeadError, raised_elsewhere
 from pytest_energy.meters import Meter
+from pytest_energy.private_folders import PrivateFolder
 from pytest_energy.results import VerdictRecord
 
 __tracebackhide__ = raised_elsewhere
@@ -40,14 +39,12 @@ class Invocation:
     """What of the run's own command line its sides need as well.
 
     `configuration` is the ini file in use, `passed` arguments that decide how tests run, `emptied`
-    are options that a side must not have from an ini file. `end` ends the run in order on a signal
-    that would end it at once.
+    are options that a side must not have from an ini file.
     """
 
     configuration: Path | None
     passed: tuple[str, ...]
     emptied: tuple[str, ...]
-    end: Callable[[signal.Signals], None]
 
 
 class Comparison:
@@ -105,12 +102,13 @@ class Comparison:
         if isinstance(target, Interpreter):
             path = lent = import_path(root, root, root)
             if target.lends:
-                folder = tempfile.TemporaryDirectory(prefix="pytest-energy-lent-")
-                lent = (*path, lend_package(Path(self._made.enter_context(folder))))
+                folder = PrivateFolder("lent")
+                self._made.callback(folder.remove)
+                lent = (*path, lend_package(folder.path))
             base = SidePlace("base", target.label, target.python, root, root, lent)
             return base, SidePlace("head", f"{PREFIX}{own}", own, root, root, path)
         top = target.toplevel
-        worktree = Worktree(top, target.commit, self._invocation.end)
+        worktree = Worktree(top, target.commit)
         self._made.callback(worktree.remove)
         tree = worktree.path
         path, inside = import_path(root, top, tree), tree / target.inside
@@ -145,7 +143,7 @@ class PairedRunner:
     def settled(self, context: CheckContext, open_record: VerdictRecord | None) -> VerdictRecord:
         """The record of the next check of a test; `open_record` is what a baseline left open."""
         gated = [v for v in self._earlier(context.test) if v.metric != "joules"]
-        with closing(self._comparison.sides(context, self._meter(), gated)) as sides:
+        with self._comparison.sides(context, self._meter(), gated) as sides:
             record = self._next(context, sides, open_record)
         if record is None:
             raise EnergyError(
@@ -156,7 +154,7 @@ class PairedRunner:
 
     def compared(self, context: CheckContext) -> Generator[VerdictRecord, None, None]:
         """The record of each check of a test that runs in its sides alone."""
-        with closing(self._comparison.sides(context, self._meter())) as sides:
+        with self._comparison.sides(context, self._meter()) as sides:
             while (record := self._next(context, sides, None)) is not None:
                 yield record
                 sides.answer(record)

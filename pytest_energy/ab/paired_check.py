@@ -94,7 +94,10 @@ class PairedCheck(ABC):
             if reason := other_work(old, new):
                 return replace(self.base, outcome="invalid", reason=reason, fails=True)
         try:
-            steady = self.sampler.warm_up(policy.warm_up_limit(self.base, settings, pairs=True))
+            limit = policy.warm_up_limit(self.base, settings, pairs=True)
+            pairs = limit + policy.most_windows(self.base, self.context, pairs=True)
+            self.context.on_begin(2 * len(self.ready[BASE].runs) * pairs)
+            steady = self.sampler.warm_up(limit)
             record = self._measured()
         except InvalidEvidenceError as error:
             windows = tuple(self.sampler.rejected())

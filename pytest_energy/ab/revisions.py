@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import tarfile
-import tempfile
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pytest_energy.errors import DataError, EnergyError
+from pytest_energy.documents import parse_json
+from pytest_energy.errors import EnergyError
 from pytest_energy.files import read_bytes
+from pytest_energy.private_folders import PrivateFolder, is_abandoned
 from pytest_energy.text import decoded
 
 AUTO = "auto"
 DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 # Variables by which a caller (a hook, for one) may point git at another repository.
 _MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
-
-_FOLDER_PREFIX = "pytest-energy-"
-_OWNER = "owner"
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class GitError(EnergyError):
@@ -119,12 +111,12 @@ def _merge_target() -> tuple[str, str] | None:
     if not path:
         return None
     try:
-        event = json.loads(read_bytes(Path(path)))
+        event = parse_json(read_bytes(Path(path)))
         if not branch:
             group = event["merge_group"]
             return str(group["base_ref"]).removeprefix("refs/heads/"), str(group["base_sha"])
         return branch, str(event["pull_request"]["base"]["sha"])
-    except (DataError, ValueError, KeyError, TypeError):
+    except (EnergyError, ValueError, KeyError, TypeError):
         return (branch, "") if branch else None
 
 
@@ -230,28 +222,15 @@ def _require_clean_submodules(said: str, toplevel: Path) -> None:
 class Worktree:
     """A detached checkout of `commit`, with the submodules that the user's checkout has.
 
-    The user's checkout, index, stash and refs stay as they are; hooks do not run. `on_signal` is
-    called for a signal that would end this process at once, to end it in order instead.
+    The user's checkout, index, stash and refs stay as they are; hooks do not run.
     """
 
-    def __init__(
-        self,
-        toplevel: Path,
-        commit: str,
-        on_signal: Callable[[signal.Signals], None] | None = None,
-    ) -> None:
+    def __init__(self, toplevel: Path, commit: str) -> None:
         self._toplevel = toplevel
         _remove_abandoned(toplevel)
-        self._folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX)).resolve()
-        (self._folder / _OWNER).write_text(str(os.getpid()), encoding="utf-8")
-        self.path = self._folder / toplevel.name
-        self._heeded: list[int] = []
+        self._folder = PrivateFolder("tree")
+        self.path = self._folder.path / toplevel.name
         atexit.register(self.remove)
-        if on_signal is not None and threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                if signal.getsignal(number) is signal.SIG_DFL:
-                    signal.signal(number, lambda found, _: on_signal(signal.Signals(found)))
-                    self._heeded.append(number)
         try:
             git(toplevel, "worktree", "add", "--detach", "--quiet", str(self.path), commit)
             _fill_submodules(toplevel, self.path)
@@ -266,14 +245,10 @@ class Worktree:
 
     def remove(self) -> None:
         """Take the worktree away, from the disk and from git; a second call does nothing."""
-        if not self._folder.exists():
+        if not self._folder.path.exists():
             return
         _remove(self._toplevel, self.path)
-        # From a thread that may not set handlers, they stay.
-        with contextlib.suppress(ValueError):
-            while self._heeded:
-                signal.signal(self._heeded[-1], signal.SIG_DFL)
-                self._heeded.pop()
+        self._folder.remove()
         atexit.unregister(self.remove)
 
 
@@ -291,12 +266,8 @@ def _remove_abandoned(toplevel: Path) -> None:
     """Take away what runs have left behind that were killed outright."""
     for line in git(toplevel, "worktree", "list", "--porcelain").splitlines():
         path = Path(line.removeprefix("worktree "))
-        owner = path.parent / _OWNER
-        if not line.startswith("worktree ") or not path.parent.name.startswith(_FOLDER_PREFIX):
-            continue
-        with contextlib.suppress(OSError, ValueError):
-            if not Path(f"/proc/{int(owner.read_bytes())}").exists():
-                _remove(toplevel, path)
+        if line.startswith("worktree ") and is_abandoned(path.parent):
+            _remove(toplevel, path)
 
 
 def _fill_submodules(source: Path, target: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
+from pytest_energy.private_folders import PrivateFolder
+from pytest_energy.processes import FLOODS, ChildProcess, tail_of
 from pytest_energy.workloads import engine
 
 PREFIX = "python:"
 LEAST = (3, 10)
 _PROBE_SECONDS = 120
+_POLL_SECONDS = 0.1
 _PROBE = """
 import json, sys
 from importlib.util import find_spec
@@ -140,24 +143,17 @@ def find_interpreter(asked: str, root: Path) -> Interpreter:
             f"`python:.venv-new/bin/python`"
         )
     try:
-        done = subprocess.run(
-            [str(path), "-c", _PROBE],
-            cwd=path.parent,  # not the tree, whose packages would answer for the interpreter's
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        answer = _answer_of(path)
+        version = tuple(map(int, answer["version"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise EnergyError(
             f"{option}: `{path}` does not answer as a Python interpreter ({error}); run it by "
             f"hand to see why"
         ) from None
-    if tuple(answer["version"][:2]) < LEAST:
-        version = ".".join(map(str, answer["version"]))
+    if version[:2] < LEAST:
+        found = ".".join(map(str, version))
         raise EnergyError(
-            f"{option} is Python {version}; a side needs {LEAST[0]}.{LEAST[1]} or newer"
+            f"{option} is Python {found}; a side needs {LEAST[0]}.{LEAST[1]} or newer"
         )
     # A side meters by us and stores nothing: of all that our package needs it imports no more.
     if not answer["pytest"]:
@@ -169,6 +165,30 @@ def find_interpreter(asked: str, root: Path) -> Interpreter:
             f"{option} has a pytest-energy that knows no A/B; upgrade or uninstall it there"
         )
     return Interpreter(str(path), lends=not answer["pytest_energy"])
+
+
+def _answer_of(python: Path) -> dict[str, Any]:
+    """What the probe prints; `ValueError` if that is nothing of the kind, or not in time."""
+    folder = PrivateFolder("probe")
+    child = ChildProcess(
+        [str(python), "-c", _PROBE],
+        folder.path,
+        environment=os.environ,
+        working_folder=python.parent,  # not the tree, whose packages would answer for its own
+    )
+    try:
+        give_up = real_time.monotonic() + _PROBE_SECONDS
+        while child.wait(_POLL_SECONDS) is None:
+            if child.floods:
+                raise ValueError(FLOODS)
+            if real_time.monotonic() > give_up:
+                raise ValueError(f"no answer in {_PROBE_SECONDS} s")
+        lines = [line for line in tail_of(child.output).splitlines() if line.startswith("{")]
+        answer: dict[str, Any] = json.loads(lines[-1] if lines else tail_of(child.output, 1))
+        return answer
+    finally:
+        child.stop()
+        folder.remove()
 
 
 def lend_package(folder: Path) -> str:

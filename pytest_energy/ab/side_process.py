@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
-from pathlib import Path
 from typing import Any
 
 from pytest_energy.ab.protocol import (
@@ -23,16 +20,20 @@ from pytest_energy.ab.protocol import (
     last_error,
 )
 from pytest_energy.ab.side_place import SidePlace
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.hardware import Budget
 from pytest_energy.meters import Meter
+from pytest_energy.private_folders import PrivateFolder
 from pytest_energy.processes import (
+    FLOODS,
     STALL_SECONDS,
     Channel,
     ChildProcess,
     ClosedError,
     Message,
+    stop_all,
     tail_of,
 )
 from pytest_energy.results import VerdictRecord
@@ -41,6 +42,8 @@ from pytest_energy.results.json_codec import as_json, from_json
 PROGRAM = ("-m", "pytest_energy.plugin.ab_side")
 GRACE_SECONDS = 2.0
 """How long a side that is not needed any more may take to end by itself before it is made to."""
+ENDING_SECONDS = 1.0
+"""How long a side may take that is made to end, before it is killed."""
 EXIT_SECONDS = 5.0
 """How long a side that has failed may take to print why, and to end."""
 POLL_SECONDS = 0.5
@@ -65,18 +68,20 @@ class SideProcess:
         self.ready: Ready | None = None
         self._decided = False
         self._timeout = timeout_seconds
+        self._folder = PrivateFolder("side")
         ours, theirs = Pipe()
         with theirs:
             try:
                 self._child = ChildProcess(
                     [place.python, *PROGRAM, str(theirs.fileno())],
-                    Path(tempfile.mkdtemp(prefix="pytest-energy-side-")),
+                    self._folder.path,
                     environment=place.variables(meter.method),
                     working_folder=place.root,
                     pass_fds=(theirs.fileno(),),
                 )
             except OSError as error:
                 ours.close()
+                self._folder.remove()
                 raise SideFaultError(place, "start", str(error)) from None
         self._channel = Channel(ours, min(timeout_seconds, STALL_SECONDS))
         self._calls = MeterServer(meter, self._channel)
@@ -131,8 +136,7 @@ class SideProcess:
 
     def stop(self) -> None:
         """End the process and what it started; a second call does nothing."""
-        self.dismiss()
-        self._child.stop(GRACE_SECONDS)
+        stop_sides([self])
 
     def _send(self, kind: str, **fields: Any) -> None:
         try:
@@ -142,8 +146,8 @@ class SideProcess:
 
     def _next(self, hanging: str) -> Message:
         """The next message that is not for the meter."""
-        give_up = time.monotonic() + self._timeout
-        while time.monotonic() < give_up:
+        give_up = real_time.monotonic() + self._timeout
+        while real_time.monotonic() < give_up:
             try:
                 message = self._channel.receive(POLL_SECONDS)
                 if message is not None and message["kind"] in CALLS:
@@ -155,6 +159,9 @@ class SideProcess:
                 # Its channel may be held open by a process that it has left behind.
                 if self._child.wait() is not None:
                     raise self._ended()
+                if self._child.floods:
+                    self._child.kill()
+                    raise self._fault("died", FLOODS)
             elif message["kind"] == "fault":
                 raise self._reported(message)
             else:
@@ -183,3 +190,12 @@ class SideProcess:
 
     def _fault(self, kind: Kind, text: str) -> SideFaultError:
         return SideFaultError(self.place, kind, text, tail_of(self._child.output))
+
+
+def stop_sides(sides: Sequence[SideProcess], grace_seconds: float = GRACE_SECONDS) -> None:
+    """End sides' processes and what they started, all at the same time."""
+    for side in sides:
+        side.dismiss()
+    stop_all([side._child for side in sides], grace_seconds, ENDING_SECONDS)
+    for side in sides:
+        side._folder.remove()

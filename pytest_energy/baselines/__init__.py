@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pytest_energy.baselines.calibration import StoredCalibration
+from pytest_energy.documents import Positive, PositiveCount, Range
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
 
 SCHEMA = 1
 METRICS = ("joules_per_token", "savings")
+Spread = Annotated[float, Range(0.0, 10.0)]
+"""A CV, or an SD of log ratios; ten is beyond any use."""
+Correlation = Annotated[float, Range(-1.0, 1.0)]
 Source = Literal["measured", "paper"]
 UpdateMode = Literal["new", "append", "replace"]
 """What becomes of an entry that has sessions: it stays, gets one more, or starts anew."""
@@ -26,16 +30,16 @@ class StoredSession:
     """
 
     date: str
-    windows: int
+    windows: PositiveCount
     mean: float
-    cv: float
-    autocorrelation: float = 0.0
+    cv: Spread
+    autocorrelation: Correlation = 0.0
     device: str | None = None
-    padding_overhead: float | None = None
-    mean_watts: float | None = None
-    tokens_per_second: float | None = None
+    padding_overhead: Positive | None = None
+    mean_watts: Positive | None = None
+    tokens_per_second: Positive | None = None
     environment: str | None = None
-    tokens: int | None = None
+    tokens: PositiveCount | None = None
     """Processed tokens of each window; other batches cannot be compared."""
 
 

@@ -6,8 +6,9 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pytest_energy.documents import SMALLEST, PositiveCount, Range
 from pytest_energy.errors import EnergyError
 from pytest_energy.stats.distributions import line
 
@@ -115,15 +116,17 @@ def _implausible(fitted: Calibration) -> str | None:
     return None
 
 
-NAMES: dict[str, type] = {
-    "offset_watts": float,
-    "offset_watts_low": float,
-    "offset_watts_high": float,
-    "slope": float,
-    "slope_low": float,
-    "slope_high": float,
-    "r_squared": float,
-    "pairs": int,
+_Figure = Annotated[float, Range(-LARGEST_FIGURE, LARGEST_FIGURE, words="what a machine can have")]
+
+KINDS: dict[str, Any] = {
+    "offset_watts": _Figure,
+    "offset_watts_low": _Figure,
+    "offset_watts_high": _Figure,
+    "slope": Annotated[float, Range(SMALLEST, LARGEST_FIGURE, words="above 0")],
+    "slope_low": _Figure,
+    "slope_high": _Figure,
+    "r_squared": _Figure,
+    "pairs": PositiveCount,
     "date": str,
     "wall": str,
     "note": str,
@@ -147,23 +150,16 @@ def device_key(hardware: Hardware) -> str | None:
 
 
 def from_table(values: Mapping[str, Any]) -> StoredCalibration:
-    """The calibration that a table of `NAMES` states; `ValueError` says what is wrong with it."""
-    missing = [name for name in NAMES if name not in values and name != "note"]
+    """The calibration that a table of `KINDS` states; `ValueError` says what is wrong with it."""
+    missing = [name for name in KINDS if name not in values and name != "note"]
     if missing:
         raise ValueError(f"has no `{missing[0]}`; fit it anew, or remove the table")
-    for name, kind in NAMES.items():
-        if kind is float and not abs(values[name]) <= LARGEST_FIGURE:
-            raise ValueError(
-                f"has a `{name}` that no machine has; fit it anew, or remove the table"
-            )
     offset, slope = (
         (values[f"{name}_low"], values[f"{name}_high"]) for name in ("offset_watts", "slope")
     )
     for name, (low, high) in (("offset_watts", offset), ("slope", slope)):
         if not low <= values[name] <= high:
             raise ValueError(f"has its `{name}` outside `{name}_low` to `{name}_high`; fit it anew")
-    if not 0 < values["slope"] < float("inf"):
-        raise ValueError("needs a `slope` above 0; fit it anew")
     fit = Calibration(
         values["offset_watts"], values["slope"], offset, slope, values["r_squared"], values["pairs"]
     )
@@ -171,8 +167,8 @@ def from_table(values: Mapping[str, Any]) -> StoredCalibration:
 
 
 def as_table(stored: StoredCalibration) -> dict[str, Any]:
-    """The figures in the order of `NAMES`, to six digits; the date is still text."""
+    """The figures in the order of `KINDS`, to six digits; the date is still text."""
     fit = stored.fit
     figures = (fit.offset_watts, *fit.offset_interval, fit.slope, *fit.slope_interval)
     rounded = [float(f"{figure:.6g}") for figure in (*figures, fit.r_squared)]
-    return dict(zip(NAMES, (*rounded, fit.count, stored.date, stored.wall), strict=False))
+    return dict(zip(KINDS, (*rounded, fit.count, stored.date, stored.wall), strict=False))

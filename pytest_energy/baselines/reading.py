@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Mapping
-from datetime import date
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args
 
 from pytest_energy.baselines import (
     METRICS,
@@ -16,14 +14,30 @@ from pytest_energy.baselines import (
     Baseline,
     Entry,
     Source,
+    Spread,
     StoredSession,
 )
 from pytest_energy.baselines import calibration as stored_calibration
 from pytest_energy.baselines.calibration import StoredCalibration
+from pytest_energy.documents import (
+    SMALLEST,
+    FaultyDocumentError,
+    Positive,
+    PositiveCount,
+    parse_toml,
+    shown,
+)
+from pytest_energy.documents.records import checked, converted, kinds_of
 from pytest_energy.errors import BaselineError, DataError, did_you_mean
 from pytest_energy.files import read_text
 from pytest_energy.outcomes import Method
+from pytest_energy.text import one_line
 from pytest_energy.units import LARGEST_LEVELS
+
+LARGEST_BYTES = 1 << 25
+"""The most that is read of a baseline file."""
+
+_Kind = TypeVar("_Kind")
 
 
 def known_hardware(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -39,9 +53,11 @@ def read(path: Path) -> Baseline:
 def text_of(path: Path) -> str:
     """The text of a baseline file; raises `BaselineError` if it is empty or unreadable."""
     try:
-        return read_text(path, "the TOML of a baseline").replace("\r\n", "\n")
+        text = read_text(path, "the TOML of a baseline", LARGEST_BYTES)
     except DataError as error:
-        raise BaselineError(f"{error}; mend or remove the file") from error
+        why = str(error).removesuffix(": give a file")
+        raise BaselineError(f"{why}; mend or remove the file") from error
+    return text.replace("\r\n", "\n")
 
 
 def parse(text: str, path: Path, *, any_name: bool = False) -> Baseline:
@@ -49,47 +65,37 @@ def parse(text: str, path: Path, *, any_name: bool = False) -> Baseline:
 
     Its name must be the hardware's key unless it may have `any_name`, such as a copy.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = parse_toml(text)
+    except FaultyDocumentError as error:
         raise BaselineError(
-            f"`{path}` is not valid TOML: {error}; mend that line, or restore the file from git"
+            f"`{path}` {error}; mend that line, or restore the file from git"
         ) from error
-
     return Reader(path, any_name=any_name).baseline(document)
 
 
-def _type(hint: Any) -> type:
-    kinds: tuple[type, ...] = (*get_args(hint), hint)
-    return next(kind for kind in kinds if kind is not type(None))
-
-
-_SESSION_NAMES = {
-    **{name: _type(hint) for name, hint in get_type_hints(StoredSession).items()},
-    "pairs": int,
-    "sd": float,
+_SESSION_KINDS = {
+    **kinds_of(StoredSession),
+    "pairs": PositiveCount,
+    "sd": Spread,
 }
-_ENTRY_NAMES = {
-    "tolerance": float,
-    "detect": float,
+_ENTRY_KINDS = {
+    **dict.fromkeys(LARGEST_LEVELS, float),
     "workload": str,
     "source": str,
     "note": str,
-    "sessions": list,
+    "sessions": list[Any],
 }
 _METHODS = get_args(Method)
-_BAND_NAMES = {"low": float, "mean": float, "high": float, "mean_watts": float}
-_HARDWARE_NAMES = {
+_BAND_KINDS = {"low": Positive, "mean": Positive, "high": Positive, "mean_watts": Positive}
+_HARDWARE_KINDS = {
     "key": str,
-    "match": list,
-    "tokens_per_window": int,
-    "max_tokens_per_batch": int,
+    "match": list[str],
+    "tokens_per_window": PositiveCount,
+    "max_tokens_per_batch": PositiveCount,
     "note": str,
 }
+_ENVIRONMENT = dict[str, str | bool | int | float]
 
 
 class Reader:
@@ -100,11 +106,14 @@ class Reader:
 
     def baseline(self, document: Mapping[str, Any]) -> Baseline:
         """The document as a `Baseline`; raises `BaselineError` naming the place and the file."""
-        schema = document.get("schema")
+        if "schema" not in document:
+            raise self._error("schema", f"is missing; write `schema = {SCHEMA}`")
+        schema = document["schema"]
         if schema != SCHEMA:
             raise self._error(
                 "schema",
-                f"is {schema!r}, this version reads {SCHEMA}; write that, or upgrade pytest-energy",
+                f"is {shown(schema)}, this version reads {SCHEMA}; write that, or upgrade "
+                "pytest-energy",
             )
         tables = ("schema", "hardware", "environment", "claims", "calibration", *METRICS)
         for name in document:
@@ -113,11 +122,12 @@ class Reader:
                 raise self._error(
                     name, f"is not known; {meant}a baseline file has {', '.join(tables)}"
                 )
-        hardware = self._checked(document.get("hardware", {}), _HARDWARE_NAMES, "hardware")
+        hardware = self._checked(document.get("hardware", {}), _HARDWARE_KINDS, "hardware")
         key = hardware.get("key", self._path.stem)
         if key != self._path.stem and not self._any_name:
             raise self._error(
-                "hardware.key", f"is {key!r} but the file is `{self._path.name}`; make them agree"
+                "hardware.key",
+                f"is {shown(key)} but the file is `{self._path.name}`; make them agree",
             )
         if "tokens_per_window" not in hardware and any(document.get(m) for m in METRICS):
             raise self._error(
@@ -131,13 +141,13 @@ class Reader:
         return Baseline(
             path=self._path,
             key=key,
-            match=tuple(str(glob) for glob in hardware.get("match", [])),
+            match=tuple(hardware.get("match", [])),
             tokens_per_window=hardware.get("tokens_per_window"),
             max_tokens_per_batch=hardware.get("max_tokens_per_batch"),
             entries=entries,
             claims=self._claims(self._tables(document, "claims")),
             environments={
-                name: {k: str(v) for k, v in self._table(values, f"environment.{name}").items()}
+                name: self._environment(values, f"environment.{name}")
                 for name, values in self._tables(document, "environment").items()
             },
             calibrations={
@@ -148,20 +158,20 @@ class Reader:
 
     def _entry(self, metric: str, identifier: str, table: Any) -> Entry:
         where = f'{metric}."{identifier}"'
-        values = self._checked(table, _ENTRY_NAMES, where)
+        values = self._checked(table, _ENTRY_KINDS, where)
         if values.get("source", "measured") != "measured":
             raise self._error(
                 f"{where}.source",
-                f"is {values['source']!r}, but what has sessions is measured; state a band from "
-                f"elsewhere under `[claims.{metric}]`",
+                f"is {shown(values['source'])}, but what has sessions is measured; state a band "
+                f"from elsewhere under `[claims.{metric}]`",
             )
         sessions = tuple(
             self._session(row, f"{where}.sessions[{index}]", paired=metric == "savings")
             for index, row in enumerate(values.get("sessions", []))
         )
-        for name in ("tolerance", "detect"):
-            if name in values and not 0 < values[name] <= LARGEST_LEVELS[name]:
-                raise self._error(f"{where}.{name}", _no_level(values[name], LARGEST_LEVELS[name]))
+        for name, most in LARGEST_LEVELS.items():
+            if name in values and not SMALLEST <= values[name] <= most:
+                raise self._error(f"{where}.{name}", _no_level(values[name], most))
         return Entry(
             metric=metric,
             id=identifier,
@@ -172,26 +182,33 @@ class Reader:
         )
 
     def _session(self, row: Any, where: str, *, paired: bool) -> StoredSession:
-        values = self._checked(row, _SESSION_NAMES, where)
-        if "pairs" in values:
-            values["windows"] = values.pop("pairs")
-        if "sd" in values:
-            values["cv"] = values.pop("sd")
+        values = self._checked(row, _SESSION_KINDS, where)
+        for own, name in (("pairs", "windows"), ("sd", "cv")):
+            if own in values:
+                values[name] = values.pop(own)
         for name in ("date", "windows", "mean", "cv"):
             if name not in values:
                 raise self._error(where, f"has no `{name}`; restore the row or remove it")
         mean = values["mean"]
-        if not (mean < 1 if paired else mean > 0):
+        if not (mean < 1 if paired else mean >= SMALLEST):
             raise self._error(where, f"needs `mean` {'below 1' if paired else 'above 0'}")
-        if not -1 <= values.get("autocorrelation", 0.0) <= 1 or values["cv"] < 0:
-            raise self._error(where, "needs `cv` from 0 and `autocorrelation` from -1 to 1")
-        for name in ("windows", "tokens", "padding_overhead", "mean_watts", "tokens_per_second"):
-            if values.get(name, 1) <= 0:
-                raise self._error(where, f"needs `{name}` above 0")
+        self._require_date(values["date"], where)
         return StoredSession(**values)
 
+    def _environment(self, table: Any, where: str) -> dict[str, str]:
+        values = self._converted(_ENVIRONMENT, table, where)
+        return {name: str(value) for name, value in values.items()}
+
+    def _require_date(self, date: str, where: str) -> None:
+        try:
+            datetime.fromisoformat(date.replace("Z", "+00:00")).astimezone(timezone.utc)
+        except (ValueError, OverflowError):
+            raise self._error(
+                where, f"has {shown(date)} for a `date`; write it as 2026-11-24T10:12:03Z"
+            ) from None
+
     def _calibration(self, table: Any, where: str) -> StoredCalibration:
-        values = self._checked(table, stored_calibration.NAMES, where)
+        values = self._checked(table, stored_calibration.KINDS, where)
         try:
             return stored_calibration.from_table(values)
         except ValueError as error:
@@ -205,7 +222,9 @@ class Reader:
                 raise self._error(where, f"is no claim; write {' or '.join(METRICS)}")
             source = self._table(bands, where).get("source", "measured")
             if source not in ("measured", "paper"):
-                raise self._error(f"{where}.source", f"is {source!r}; write `measured` or `paper`")
+                raise self._error(
+                    f"{where}.source", f"is {shown(source)}; write `measured` or `paper`"
+                )
             band_of = self._joules_band if name == "joules_per_token" else self._band
             for key, band in bands.items():
                 if key not in ("source", "note"):
@@ -215,15 +234,17 @@ class Reader:
         return claims
 
     def _band(self, band: Any, where: str, source: Source) -> Band:
-        numbers = isinstance(band, list) and all(map(_is_number, band))
-        if not (numbers and len(band) == 2 and band[0] < band[1]):
+        if not (isinstance(band, list) and len(band) == 2):
             raise self._error(where, "must be a band such as [0.4, 0.6]")
-        return Band(float(band[0]), float(band[1]), source)
+        low, high = self._converted(tuple[float, float], band, where)
+        if low >= high:
+            raise self._error(where, "must be a band such as [0.4, 0.6]")
+        return Band(low, high, source)
 
     def _joules_band(self, band: Any, where: str, source: Source) -> Band:
-        values = self._checked(band, _BAND_NAMES, where)
+        values = self._checked(band, _BAND_KINDS, where)
         low, mean, high = (values.get(name, 0.0) for name in ("low", "mean", "high"))
-        if not 0 < low <= mean <= high < float("inf") or values.get("mean_watts", 1.0) <= 0:
+        if not 0 < low <= mean <= high:
             raise self._error(
                 where,
                 "must be a band in J/token such as { low = 0.029, mean = 0.031, high = 0.036 }, "
@@ -235,39 +256,25 @@ class Reader:
         return self._table(document.get(name, {}), name)
 
     def _table(self, value: Any, where: str) -> Mapping[str, Any]:
-        if not isinstance(value, dict):
-            raise self._error(where, "must be a table")
-        return value
+        return self._converted(dict[str, Any], value, where)
 
-    def _checked(self, value: Any, names: Mapping[str, type], where: str) -> dict[str, Any]:
-        checked: dict[str, Any] = {}
-        for name, item in self._table(value, where).items():
-            if name not in names:
-                meant = did_you_mean(name, names)
-                raise self._error(
-                    f"{where}.{name}", f"is not known; {meant}it may be {', '.join(names)}"
-                )
-            wanted = names[name]
-            if name == "date" and isinstance(item, date):
-                item = item.isoformat()
-            fits = isinstance(item, wanted) and not isinstance(item, bool)
-            if not (_is_number(item) if wanted is float else fits):
-                raise self._error(f"{where}.{name}", f"must be of type {wanted.__name__}")
-            if wanted is int and item <= 0:
-                raise self._error(f"{where}.{name}", "must be above 0")
-            checked[name] = float(item) if wanted is float else item
-        return checked
+    def _converted(self, kind: type[_Kind], value: Any, where: str) -> _Kind:
+        try:
+            return converted(kind, value)
+        except FaultyDocumentError as error:
+            raise self._error(where + error.place, error.wrong) from None
+
+    def _checked(self, value: Any, kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
+        try:
+            return checked(value, kinds)
+        except FaultyDocumentError as error:
+            raise self._error(where + error.place, error.wrong) from None
 
     def _error(self, where: str, what: str) -> BaselineError:
-        return BaselineError(f"`{where}` in `{self._path}` {what}")
+        return BaselineError(f"`{one_line(where)}` in `{self._path}` {what}")
 
 
 def _no_level(value: float, most: float) -> str:
     """What is wrong with a tolerance or detect; percent is what people mean by 2."""
     meant = f"{value / 100:g} for {value:g} %" if most < value <= 100 else "0.02 for 2 %"
     return f"is {value:g}; write a fraction above 0 and at most {most:g}, such as {meant}"
-
-
-def _is_number(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ class BaselineStore:
     @cached_property
     def baseline(self) -> Baseline | None:
         """The hardware's file, or None if there is none."""
-        return read(self.path) if self.path.is_file() else None
+        return read(self.path) if self.path.exists() else None
 
     @cached_property
     def own(self) -> Baseline | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from glob import escape
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class Header:
     @classmethod
     def of(cls, hardware: Hardware, budget: Budget) -> Header:
         """The table of a hardware whose windows have a budget."""
-        match = tuple(f"{name}*" for name in hardware.names)
+        match = tuple(f"{escape(name)}*" for name in hardware.names)
         return cls(hardware.key, match, budget.tokens, budget.max_tokens_per_batch)
 
 

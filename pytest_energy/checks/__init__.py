@@ -30,6 +30,7 @@ class Settings:
     models: Path | None = None
     improvement: Literal["fail", "pass"] = "fail"
     strict: bool = False
+    require_all: bool = False
     region: str | None = None
     lock_timeout_seconds: float = 600.0
     idle_seconds: float = 2.0

@@ -12,7 +12,7 @@ from pytest_energy.baselines import Reference, pooled_of, sessions_of
 from pytest_energy.checks import comparability, policy
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler, Summary
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.checks.recording import is_to_record, keep_session
+from pytest_energy.checks.recording import is_to_record, keep_session, windows_to_record
 from pytest_energy.errors import BaselineError, raised_elsewhere
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.sentences import gap_warning
@@ -67,6 +67,7 @@ class Check(ABC):
             if self.reference is not None and context.settings.update != "replace":
                 comparability.require_same_conditions(self.reference, context.hardware)
             comparability.require_undisturbed(context.settings, context.hardware)
+            context.on_begin(self._most_in_all(recorded))
             for sampler in self.samplers:
                 self._warm_up(sampler)
             if recorded or self.reference is None:
@@ -127,6 +128,12 @@ class Check(ABC):
         return outside or keep_session(
             self.context, record, summary, values, self.reference, padding_overhead
         )
+
+    def _most_in_all(self, recorded: bool) -> int:
+        """The most windows of this figure: to warm up, and to be recorded or judged by."""
+        settings = self.context.settings
+        evidence = windows_to_record(settings) if recorded else self.most_windows
+        return len(self.samplers) * (policy.warm_up_limit(self.base, settings) + evidence)
 
     def _warm_up(self, sampler: Sampler) -> None:
         """Warm a run up; one that does not become steady is never recorded."""

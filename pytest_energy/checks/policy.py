@@ -37,8 +37,8 @@ FAR = 2.0
 class CheckContext:
     """What the checks of one test go by.
 
-    `on_window` is told a run's name, number (0: warm-up) and window, `on_output` title and text of
-    what a process printed that failed.
+    `on_begin` is told how many windows a figure takes at most, `on_window` a run's name, number
+    (0: warm-up) and window, `on_output` title and text of what a process printed that failed.
     """
 
     test: str
@@ -50,6 +50,7 @@ class CheckContext:
     error_budget: ErrorBudget
     on_window: Callable[[str, int, Window], None]
     on_output: Callable[[str, str], None]
+    on_begin: Callable[[int], None] = lambda _: None
 
     def alpha(self) -> float:
         """The next check's share of the false failures that one run allows itself."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from statistics import fmean
 
 from pytest_energy.baselines import Entry, Reference, StoredSession
@@ -12,6 +11,7 @@ from pytest_energy.baselines.writing import Recording
 from pytest_energy.checks import Settings, policy
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
 from pytest_energy.checks.policy import CheckContext
+from pytest_energy.clocks import real_time
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.noise import halves_agree
 from pytest_energy.units import difference, percent
@@ -120,7 +120,7 @@ def _store(
         id=record.id,
         workload=record.workload,
         session=StoredSession(
-            date=datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
+            date=real_time.utc().replace(microsecond=0).isoformat(),
             windows=summary.windows,
             mean=summary.mean,
             cv=summary.cv,

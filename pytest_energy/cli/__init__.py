@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
+import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +20,14 @@ from pytest_energy.text import safe_line, safe_lines
 USAGE_ERROR = 4
 """Exit code for bad input, as pytest's own."""
 
+UNEXPECTED_ERROR = 3
+"""Exit code for a fault of this package, as pytest's own; 1 is an answer, such as drift."""
+
+_CLOSED_PIPE = 128 + 13
+_INTERRUPTED = 128 + 2
+_HELP_WIDTH = 78
+_ISSUES = "https://github.com/pytest-energy/pytest-energy/issues"
+
 COMMANDS = {
     "doctor": ("machine", "which meters work here, and what machine this is"),
     "baselines": ("baselines", "list, check, compare and tidy baselines"),
@@ -28,6 +39,10 @@ COMMANDS = {
     "report": ("history", "a page of runs, and of what a history says of them over time"),
 }
 """The module of each command, whose `add_NAME` registers its arguments and `run`; what it does."""
+
+
+SUBCOMMANDS = {"history": ("list", "compact")}
+"""What commands do that do several things; the first is meant if none is named."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,19 +58,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
     _print_what_it_can()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = Parser(prog="pytest-energy", description="Energy as a tested property.")
+    try:
+        code = _run(given)
+        sys.stdout.flush()
+    except EnergyError as error:
+        say(*f"pytest-energy: {error}".split("\n"), to=sys.stderr)
+        return USAGE_ERROR
+    except BrokenPipeError:  # such as of `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED_PIPE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:
+        say(*_unexpected(error).split("\n"), to=sys.stderr)
+        return UNEXPECTED_ERROR
+    return code
+
+
+def _unexpected(error: Exception) -> str:
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return (
+        f"pytest-energy: unexpected error ({type(error).__name__}), so there is no result: "
+        f"please report it with the lines below at {_ISSUES}\n{trace}"
+    )
+
+
+def _run(given: list[str]) -> int:
+    parser = Parser(
+        prog="pytest-energy",
+        description="Energy as a tested property.",
+        epilog="Exit code: 3 for an unexpected error, 4 for bad input, else the command's own.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if given[:1] == [name]:  # the others need not be imported
             getattr(import_module(f"{__name__}.{module}"), f"add_{name}")(command)
-    try:
-        options = parser.parse_args(given)
-        code: int = options.run(options)
-    except EnergyError as error:
-        say(*f"pytest-energy: {error}".split("\n"), to=sys.stderr)
-        return USAGE_ERROR
+    options = parser.parse_args(_with_subcommand(given))
+    code: int = options.run(options)
     return code
+
+
+def _with_subcommand(given: list[str]) -> list[str]:
+    """The arguments with the first subcommand of a command that has some, if none is named."""
+    known = SUBCOMMANDS.get(given[0], ()) if given else ()
+    if not known or (given[1:2] and given[1] in (*known, "-h", "--help")):
+        return given
+    return [given[0], known[0], *given[1:]]
+
+
+class _Version(argparse.Action):
+    """Looks the version up if it is asked for: its import takes longer than all others here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            say(f"pytest-energy {version('pytest-energy')}")
+        except PackageNotFoundError:
+            say("pytest-energy, run from a checkout that is not installed")
+        parser.exit()
+
+
+def describe(parser: argparse.ArgumentParser, what: str, *examples: str) -> None:
+    """Say in a command's help what it does, and show how it is called."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = textwrap.fill(what, _HELP_WIDTH)
+    lines = [f"  {example}" for example in examples]
+    parser.epilog = "\n".join(["example:" if len(lines) == 1 else "examples:", *lines])
 
 
 def _print_what_it_can() -> None:

@@ -13,7 +13,7 @@ from pytest_energy.baselines import Band, Baseline, Entry, pooled_of, sessions_o
 from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import pruned
 from pytest_energy.checks.policy import stored_levels
-from pytest_energy.cli import say, write_text
+from pytest_energy.cli import describe, say, write_text
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.files import unified_diff
 from pytest_energy.gate.sentences import gap_warning, smallest_gap
@@ -26,6 +26,13 @@ _DEFAULT = Path("baselines")
 
 def add_baselines(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
+    describe(
+        parser,
+        "List baseline files with the smallest change that one session can tell, or check, compare "
+        "or tidy them.",
+        "pytest-energy baselines",
+        "pytest-energy baselines --check baselines/h200.toml",
+    )
     parser.add_argument(
         "paths",
         nargs="*",
@@ -66,7 +73,7 @@ def files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found += sorted(path.glob("*.toml"))
-        elif path.is_file():
+        elif path.exists():
             found.append(path)
         else:
             raise BaselineError(

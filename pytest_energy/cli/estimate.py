@@ -7,7 +7,7 @@ import math
 
 from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.reading import read
-from pytest_energy.cli import add_baselines_option, say
+from pytest_energy.cli import add_baselines_option, describe, say
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
@@ -23,11 +23,18 @@ from pytest_energy.results.footprint import (
 )
 from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, get_task
 
+_MOST = 10**12
 _NO_GRID = "install `codecarbon` for gCO2e"
 
 
 def add_estimate(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
+    describe(
+        parser,
+        "Estimate what full fine-tuning runs cost on a hardware with a baseline: kWh, gCO2e, hours "
+        "and money.",
+        "pytest-energy estimate sst2 --hw h200 --region DEU --price 0.30",
+    )
     parser.add_argument("task", metavar="TASK", help="a task such as `sst2`, or `all`")
     parser.add_argument("--hw", metavar="KEY", required=True, help="hardware with a baseline")
     parser.add_argument("--model", default="bert-base-uncased", help="(bert-base-uncased)")
@@ -45,6 +52,9 @@ def run(options: argparse.Namespace) -> int:
     price = options.price
     if price is not None and not 0 <= price < math.inf:
         raise EnergyError(f"`--price` is {price:g}: give what a kWh costs, 0 or more")
+    for name in ("examples", "epochs", "batch_size"):
+        if (getattr(options, name) or 0) > _MOST:
+            raise EnergyError(f"`--{name.replace('_', '-')}` is too large; give at most {_MOST:,}")
     grid = intensity(options.region)
     place = f"{options.model} on {options.hw}"
     if options.task == "all":

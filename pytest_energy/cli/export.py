@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_energy.cli import say, write_text
+from pytest_energy.cli import describe, say, write_text
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results.claims import ClaimRecord, Figure
 from pytest_energy.results.json_codec import read_document
+
+_CLAIM = "claim"
+"""The metric of figures that a test of a claim has noted."""
 
 _LONGEST_NAME = 1024
 """Characters of a name that Bencher takes."""
@@ -23,6 +28,11 @@ _LONGEST_NAME = 1024
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
+    describe(
+        parser,
+        "Write the figures of a run in the format of a tool that keeps them over time.",
+        "pytest-energy export run.json --format bencher -o bencher.json",
+    )
     parser.add_argument("record", metavar="RECORD.json", type=Path, help="what --energy-json wrote")
     parser.add_argument("--format", required=True, choices=FORMATS, help="whose format")
     parser.add_argument("-o", "--output", metavar="PATH", type=Path, help="(stdout)")
@@ -32,13 +42,16 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the figures of a `--energy-json` document; what has none is named on stderr."""
     record = read_document(options.record).record
+    figures = [*record.verdicts, *_claimed(record.claims, FORMATS[options.format])]
     measured = [
-        verdict
-        for verdict in record.verdicts
-        if verdict.outcome not in NO_EVIDENCE and verdict.value is not None
+        figure
+        for figure in figures
+        if figure.outcome not in NO_EVIDENCE
+        and _is_finite(figure.value)
+        and _is_finite(figure.uncertainty or 0.0)
     ]
-    without = [verdict for verdict in record.verdicts if verdict not in measured]
-    left_out = ", ".join(f"{verdict.id} ({verdict.outcome})" for verdict in without)
+    without = [figure for figure in figures if figure not in measured]
+    left_out = ", ".join(f"{figure.id} ({figure.outcome})" for figure in without)
     if not measured:
         raise EnergyError(
             f"`{options.record}` holds no figure to export: {left_out or 'nothing was metered'}; "
@@ -55,6 +68,33 @@ def run(options: argparse.Namespace) -> int:
     if left_out:
         say(f"left out, without a figure: {left_out}", to=sys.stderr)
     return 0
+
+
+def _claimed(claims: Sequence[ClaimRecord], form: object) -> Iterator[VerdictRecord]:
+    """The figures of claims as records; what a format would misread has no value."""
+    for claim in claims:
+        for figure in claim.figures:
+            misread = form is github_action_benchmark and not _smaller_is_better_of(figure)
+            ends = [end for end in (figure.low, figure.high) if end is not None]
+            yield VerdictRecord(
+                id=f"{claim.nodeid.rpartition('::')[2] or claim.claim}/{figure.name}",
+                metric=_CLAIM,
+                nodeid=claim.nodeid,
+                outcome="larger is better" if misread else claim.outcome,
+                unit=figure.unit or "1",
+                value=None if misread else figure.value,
+                uncertainty=max((abs(end - figure.value) for end in ends), default=None),
+                method=claim.method,
+            )
+
+
+def _smaller_is_better_of(figure: Figure) -> bool:
+    """Of joules, and of what must not rise above a bound."""
+    return figure.unit.startswith("J") or (figure.at_least is None and figure.at_most is not None)
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _distinct(verdicts: Sequence[VerdictRecord]) -> list[VerdictRecord]:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_energy.cli import Parser, add_baselines_option, say, write_text
+from pytest_energy.cli import (
+    SUBCOMMANDS,
+    Parser,
+    add_baselines_option,
+    describe,
+    say,
+    write_text,
+)
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import drift_of
-from pytest_energy.history.record import in_utc
+from pytest_energy.history.measurement import first_in_place, in_utc
 from pytest_energy.history.sessions import compact, read_measurements, read_records, record_names
 from pytest_energy.history.store import HistoryError, Store, is_local, local_path, open_store
 from pytest_energy.reports.drift import as_document, as_text
@@ -30,13 +38,32 @@ _OUTPUT = Path("report.html")
 
 def add_history(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy history`."""
+    describe(
+        parser,
+        "List the sessions of a history, or compact its JSON files to Parquet. Without `list` or "
+        "`compact` it lists.",
+        "pytest-energy history s3://team/energy",
+        "pytest-energy history list energy-history --hw h200 --last 5",
+        "pytest-energy history compact energy-history --remove",
+    )
     what = parser.add_subparsers(required=True, metavar="WHAT", parser_class=Parser)
-    listing = what.add_parser("list", help="one line a session")
+    first, second = SUBCOMMANDS["history"]
+    listing = what.add_parser(first, help="one line per session")
+    describe(
+        listing,
+        "Print one line per session, the newest last.",
+        "pytest-energy history list energy-history --hw h200 --last 5",
+    )
     _add_url(listing)
     listing.add_argument("--hw", metavar="KEY", help="this hardware alone")
     listing.add_argument("--last", metavar="N", type=int, default=20, help="newest shown (20)")
     listing.set_defaults(run=run_list)
-    packing = what.add_parser("compact", help="write Parquet of what is still single JSON files")
+    packing = what.add_parser(second, help="write Parquet of what is still single JSON files")
+    describe(
+        packing,
+        "Write one Parquet file of the sessions that are still JSON files of their own.",
+        "pytest-energy history compact energy-history --remove",
+    )
     _add_url(packing)
     packing.add_argument(
         "--remove", action="store_true", help="delete the JSON that a Parquet file holds in full"
@@ -46,7 +73,12 @@ def add_history(parser: argparse.ArgumentParser) -> None:
 
 def add_drift(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy drift`."""
-    parser.description = "Exit code: 0 no drift, 1 drift, 2 too few sessions to say, 4 bad input."
+    describe(
+        parser,
+        "Say which figures moved over the sessions of a history, since when and why. Exit code: 0 "
+        "no drift, 1 drift, 2 too few sessions to say, 3 unexpected error, 4 bad input.",
+        "pytest-energy drift energy-history --hw h200 --branch main",
+    )
     _add_url(parser)
     add_baselines_option(parser, _existing)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the report as JSON, too")
@@ -58,7 +90,13 @@ def add_drift(parser: argparse.ArgumentParser) -> None:
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy report`."""
-    parser.description = "Writes one HTML file that fetches nothing."
+    describe(
+        parser,
+        "Write a page of runs, of a history over time, or of both: one HTML file that fetches "
+        "nothing.",
+        "pytest-energy report run.json -o report.html",
+        "pytest-energy report --history energy-history",
+    )
     parser.add_argument(
         "records", nargs="*", type=Path, metavar="RECORD.json", help="files of `--energy-json`"
     )
@@ -104,13 +142,22 @@ def run_list(options: argparse.Namespace) -> int:
     )
     if not figures and (instead := _what_there_is(store, options.hw)):
         _warn(instead)
+    first = _first_in_place(figures)
     rows = []
-    for session in sorted(figures)[-options.last :]:
+    for session in sorted(one for one in figures if one[0] >= first[one[1]])[-options.last :]:
         date, key, commit, branch, _ = session
         rows.append((f"{date[:19]}Z", key, commit, counted(figures[session], "figure"), branch))
     lines = [*aligned(rows), f"{counted(len(figures), 'session')} with figures in {url}"]
     say(*lines)
     return 0
+
+
+def _first_in_place(sessions: Iterable[tuple[str, str, str, str, str]]) -> dict[str, str]:
+    """By hardware the date from which its sessions count; those before it are warned of."""
+    seen: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for date, key, _, _, session in sessions:
+        seen[key][date] = session
+    return {key: first_in_place(key, dates, _warn) for key, dates in seen.items()}
 
 
 def run_compact(options: argparse.Namespace) -> int:

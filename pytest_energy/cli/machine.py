@@ -7,7 +7,6 @@ import csv
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_energy.baselines import baseline_path
@@ -22,10 +21,11 @@ from pytest_energy.baselines.calibration import (
 from pytest_energy.baselines.reading import known_hardware, text_of
 from pytest_energy.baselines.store import default_budget
 from pytest_energy.baselines.writing import Header, calibrated
-from pytest_energy.cli import add_baselines_option, say, write_text
+from pytest_energy.cli import add_baselines_option, describe, say, write_text
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import read_lines, require_writable, unified_diff
-from pytest_energy.metering.device_lock import device_lock
+from pytest_energy.metering.device_lock import device_lock, lock_place
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter, probe_meters
 from pytest_energy.meters.wall import WallMeter, open_wall
@@ -49,12 +49,25 @@ Watts = tuple[float, float]
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy doctor`."""
+    describe(
+        parser,
+        "Show which meters work here, the hardware key and what figures depend on. Exit code: 1 if "
+        "no meter works.",
+        "pytest-energy doctor",
+    )
     add_baselines_option(parser)
     parser.set_defaults(run=run_doctor)
 
 
 def add_calibrate(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy calibrate`."""
+    describe(
+        parser,
+        "Fit joules at the wall to the device's joules, from pairs measured here or read from a "
+        "file.",
+        "pytest-energy calibrate --wall http://192.168.1.20 --write",
+        "pytest-energy calibrate --pairs pairs.csv",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--wall", metavar="SOURCE", type=url, help="log file, or http:// address of a plug"
@@ -88,15 +101,25 @@ def run_doctor(options: argparse.Namespace) -> int:
         say(f"  meter used by `auto`: {meter.name}, {meter.method}")
         if meter.update_period_seconds:
             say(f"  its update period: {1000 * meter.update_period_seconds:.0f} ms")
+        for remark in getattr(meter, "remarks", ()):
+            say(f"  note: {remark}")
     for device in hardware.devices:
         limit = f"limit {device.power_limit_watts:g} W" if device.power_limit_watts else ""
         parts = (f"{device.domain}: {device.name}", limit, device.uuid)
         say("  " + "  ".join(part for part in parts if part))
     say(f"  baseline file: {path}{'' if path.is_file() else ' (none yet)'}")
+    say(f"  device locks: {_lock_place()}")
     say("environment")
     for name, value in hardware.environment.items():
         say(f"  {name}: {value}")
     return 0
+
+
+def _lock_place() -> str:
+    try:
+        return lock_place()
+    except EnergyError as error:
+        return str(error)
 
 
 def _hardware_of(meter: Meter, folder: Path) -> Hardware:
@@ -251,7 +274,7 @@ def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> 
     header = Header.of(hardware, default_budget(hardware.key))
     path = baseline_path(folder, hardware.key)
     old = text_of(path) if path.is_file() else None
-    date = datetime.now(timezone.utc).replace(microsecond=0).isoformat()
+    date = real_time.utc().replace(microsecond=0).isoformat()
     stored = StoredCalibration(fitted, date, wall)
     new = calibrated(old, header, device, stored)
     write_text(path, new)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -14,9 +13,16 @@ from sys import intern
 from pytest_energy.baselines import Baseline, Entry, baseline_path
 from pytest_energy.baselines.reading import read
 from pytest_energy.checks.policy import stored_levels
-from pytest_energy.history.record import Measurement, in_utc
+from pytest_energy.history.measurement import (
+    Measurement,
+    environment_of,
+    first_in_place,
+    in_utc,
+    is_to_come,
+)
 from pytest_energy.history.sessions import Warn, read_measurements
 from pytest_energy.history.store import open_store
+from pytest_energy.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +84,34 @@ class _Gathered:
     points: list[Point] = field(default_factory=list)
 
 
-def collect(measurements: Iterable[Measurement]) -> list[Series]:
+def collect(measurements: Iterable[Measurement], warn: Warn = lambda _: None) -> list[Series]:
     """The series of all measurements, oldest session first; of each figure the newest work alone.
 
     A card that begins where another has ended continues its series, so that a change of cards is
-    seen; cards that are in use at the same time have a series each.
+    seen; cards that are in use at the same time have a series each. Sessions that are dated far
+    before the others are left out, and `warn` is told.
     """
-    environment_of: Callable[[str], Mapping[str, str]] = cache(json.loads)
+    dates: defaultdict[str, dict[str, str]] = defaultdict(dict)
     gathered: dict[tuple[object, ...], _Gathered] = {}
     for one in measurements:
         key = (one.hardware, one.metric, one.id, one.workload, one.tokens)
         entry = gathered.setdefault(key, _Gathered(one))
         if entry.session == one.session:
             continue  # a session counts once, however many of its tests measured the same
-        entry.session = one.session
-        entry.points.append(_point(one, environment_of))
+        entry.session = dates[one.hardware][one.date] = one.session
+        entry.points.append(_point(one))
         if one.date >= entry.latest.date:
             entry.latest = one
+    first = {key: first_in_place(key, seen, warn) for key, seen in dates.items()}
     found: list[Series] = []
     for entry in _newest_work(gathered.values()):
-        for chain in _chains(entry.points):
+        points = [point for point in entry.points if point.date >= first[entry.latest.hardware]]
+        for chain in _chains(points):
             found += _series(entry.latest, chain)
     return sorted(found, key=lambda one: (one.hardware, one.id, one.metric, one.device or ""))
 
 
-def _point(measurement: Measurement, environment_of: Callable[[str], Mapping[str, str]]) -> Point:
+def _point(measurement: Measurement) -> Point:
     # Texts and environments repeat in every session: one object does for all that are equal.
     return Point(
         date=measurement.date,
@@ -165,19 +174,19 @@ def _series(latest: Measurement, points: list[Point]) -> list[Series]:
     return [one, other]
 
 
-def with_baselines(series: Iterable[Series], folder: Path) -> Iterator[Series]:
+def with_baselines(series: Iterable[Series], folder: Path, warn: Warn) -> Iterator[Series]:
     """The series with their accepted baselines, and without the sessions before those."""
     files: dict[str, Baseline | None] = {}
     for one in series:
         if one.hardware not in files:
             path = baseline_path(folder, one.hardware)
-            files[one.hardware] = read(path) if path.is_file() else None
+            files[one.hardware] = read(path) if path.exists() else None
         stored = files[one.hardware]
         real = one.metric == "joules_per_real_token"
         name = "joules_per_token" if real else one.metric
         entry = stored.entries.get((name, one.id)) if stored else None
         same_work = entry and entry.sessions and one.workload in (None, entry.workload)
-        yield _accepted(one, entry, real=real) if entry and same_work else one
+        yield _accepted(one, entry, real=real, warn=warn) if entry and same_work else one
 
 
 def begun(series: Series, since: str) -> Series:
@@ -186,14 +195,19 @@ def begun(series: Series, since: str) -> Series:
     return replace(series, points=points, since=since)
 
 
-def _accepted(series: Series, entry: Entry, *, real: bool) -> Series:
+def _accepted(series: Series, entry: Entry, *, real: bool, warn: Warn) -> Series:
     own = [row for row in entry.sessions if row.device and row.device == series.device]
     rows = own or list(entry.sessions)
     means = [row.mean * (row.padding_overhead or 1.0) if real else row.mean for row in rows]
     known = not real or all(row.padding_overhead for row in rows)
     since = min(in_utc(row.date) for row in entry.sessions)
+    if is_to_come(since):
+        warn(
+            f"the baseline of `{one_line(series.id)}` for `{one_line(series.hardware)}` is dated "
+            f"{since[:10]}, which is still to come: all sessions count; mend the dates in its file"
+        )
     return replace(
-        begun(series, since),
+        series if is_to_come(since) else begun(series, since),
         baseline=fmean(means) if known else None,
         baseline_sessions=len(rows),
         tolerance=stored_levels(entry).tolerance,
@@ -215,8 +229,8 @@ def read_series(
     files that are no records. Raises `EnergyError` for what cannot be opened.
     """
     measurements = read_measurements(open_store(url), warn, hardware)
-    found = collect(one for one in measurements if branch in (None, one.branch))
-    for one in with_baselines(found, baselines) if baselines else found:
+    found = collect((one for one in measurements if branch in (None, one.branch)), warn)
+    for one in with_baselines(found, baselines, warn) if baselines else found:
         kept = begun(one, max(since, one.since or "")) if since else one
         if kept.points:
             yield kept

@@ -8,26 +8,25 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from datetime import datetime, timezone
+from datetime import datetime
 from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable, write_atomically
-from pytest_energy.history.record import (
+from pytest_energy.history.measurement import (
     ForeignRecordError,
     Measurement,
-    Origin,
-    Record,
-    make_record,
     measurements_of,
     parse,
-    session_of_name,
+    stored_measurement,
 )
+from pytest_energy.history.record import Origin, Record, make_record, session_of_name
 from pytest_energy.history.store import (
     Content,
     HistoryError,
@@ -36,6 +35,7 @@ from pytest_energy.history.store import (
     local_path,
     open_store,
 )
+from pytest_energy.text import decoded, one_line
 
 Warn = Callable[[str], None]
 
@@ -54,16 +54,37 @@ def check_destination(url: str) -> None:
         raise HistoryError(f"`--energy-history`: {error}") from error
 
 
-def append(url: str, document: Mapping[str, Any], origin: Origin, *, spare: Path) -> Record:
-    """Add a session; where that fails, `HistoryError` says where in `spare` the record is kept."""
-    record = make_record(document, origin)
-    try:
-        open_store(url).create(record.name, record.text.encode())
-    except EnergyError as error:
-        raise HistoryError(
-            f"the session was not added to the history: {error}; {_kept(record, spare, url)}"
-        ) from error
-    return record
+class RunningSession:
+    """A session on its way into a history: its record is in the folder `spare` until it ends.
+
+    So a run that is killed, or whose history cannot be written to, keeps what it has measured.
+    """
+
+    def __init__(self, url: str, origin: Origin, spare: Path) -> None:
+        self._url, self._origin, self._spare = url, origin, spare
+        self._session, self._began = uuid.uuid4(), real_time.utc()
+
+    def keep(self, document: Mapping[str, Any]) -> None:
+        """Write the record so far; `OSError` if it cannot be."""
+        record = self._record(document, self._began)
+        write_atomically(self._spare / record.name, record.text)
+
+    def append(self, document: Mapping[str, Any]) -> None:
+        """Add the session; where that fails, `HistoryError` says where its record is kept."""
+        record = self._record(document, real_time.utc())
+        so_far = self._spare / self._record(document, self._began).name
+        with suppress(OSError):
+            so_far.unlink(missing_ok=True)
+        try:
+            open_store(self._url).create(record.name, record.text.encode())
+        except EnergyError as error:
+            kept = _kept(record, self._spare, self._url)
+            raise HistoryError(
+                f"the session was not added to the history: {error}; {kept}"
+            ) from error
+
+    def _record(self, document: Mapping[str, Any], now: datetime) -> Record:
+        return make_record(document, self._origin, session=self._session, now=now)
 
 
 def _kept(record: Record, spare: Path, url: str) -> str:
@@ -98,7 +119,7 @@ def read_measurements(
         if name.endswith(".parquet"):
             yield from _compacted(store, name, warn, hardware, seen)
         elif not name.endswith(".json"):
-            warn(f"`{name}`: neither a record nor a Parquet file; skipped")
+            warn(f"`{one_line(name)}`: neither a record nor a Parquet file; skipped")
         else:
             records.append(name)
     unseen = (name for name in records if session_of_name(name) not in seen)
@@ -115,8 +136,7 @@ def read_records(store: Store, names: Iterable[str], warn: Warn) -> Iterator[Sto
             read = _bytes_of(content)
             document = parse(read)
             measurements = measurements_of(document)
-            text = read.decode("utf-8", "replace")
-            yield StoredRecord(document["session"], text, document, measurements)
+            yield StoredRecord(document["session"], decoded(read), document, measurements)
 
 
 def record_names(store: Store) -> Iterator[str]:
@@ -130,12 +150,12 @@ def _skipped(name: str, warn: Warn) -> Iterator[None]:
     try:
         yield
     except ForeignRecordError as error:
-        warn(f"`{name}`: {error}; skipped")
+        warn(f"`{one_line(name)}`: {error}; skipped")
 
 
 def _bytes_of(content: Content) -> bytes:
     if isinstance(content, Exception):
-        raise ForeignRecordError(f"cannot be read ({content})")
+        raise ForeignRecordError(f"cannot be read ({one_line(content)})")
     return content
 
 
@@ -144,17 +164,29 @@ def _compacted(
 ) -> Iterator[Measurement]:
     """The measurements of a Parquet file; the texts of its records stay unread."""
     ((_, content),) = store.read([name])
-    here: set[str] = set()
+    here, damaged = set[str](), list[str]()
     with _skipped(name, warn):
-        for values in _rows(content, _NAMES, f"`{name}`"):
-            one = Measurement(*values)
-            if one.session in seen:
+        for values in _rows(content, _NAMES, f"`{one_line(name)}`"):
+            row = dict(zip(_NAMES, values, strict=True))
+            session = row["session"]
+            if session in seen:
+                continue
+            # A session without measurements has a row of its own, with nothing else.
+            if isinstance(session, str) and not any(part is not None for part in values[1:]):
+                here.add(session)
+                continue
+            try:
+                one = stored_measurement(row)
+            except ForeignRecordError as error:
+                damaged.append(str(error) if not damaged else "")
                 continue
             here.add(one.session)
-            # A session without measurements has a row without a value.
-            if one.value is not None and hardware in (None, one.hardware):
+            if hardware in (None, one.hardware):
                 yield one
     seen |= here
+    if damaged:
+        rows = "1 row" if len(damaged) == 1 else f"{len(damaged)} rows"
+        warn(f"`{one_line(name)}`: {rows} left out, such as one {damaged[0]}")
 
 
 FOLDER = "compact"
@@ -163,9 +195,20 @@ COMPACT_SCHEMA = 1
 MOST_SESSIONS = 10_000
 """Sessions of one file, which is made in memory."""
 
+MOST_ROWS = 5_000_000
+"""Rows of a file that are looked at."""
+
+LARGEST_GROUP = 1 << 30
+"""Bytes of what is read of one row group, unfolded."""
+
+LONGEST_CELL = 20_000
+LONGEST_RECORD = 1 << 28
+"""Bytes of a text, and of a record's whole text."""
+
 _SCHEMA_NAME = b"pytest-energy-history"
 _SCHEMA_VALUE = str(COMPACT_SCHEMA).encode()
 _ROWS = 4096
+_FEW = 64
 _AT_ONCE = 1024
 _NAMES = [field.name for field in fields(Measurement)]
 _VALUES = attrgetter(*_NAMES)
@@ -194,23 +237,24 @@ def compact(store: Store, warn: Warn, *, remove: bool = False) -> Compaction:
     records = _new_records(store, held, warn)
     for first in records:
         content = _parquet_of(islice(chain([first], records), MOST_SESSIONS))
-        now = datetime.now(timezone.utc)
+        now = real_time.utc()
         written.append(f"{FOLDER}/{now:%Y%m%dT%H%M%S}Z-{uuid.uuid4()}.parquet")
         store.create(written[-1], content)
     sessions, spare = len(held) - before, []
     if remove:
-        held = _held_sessions(store, warn)
+        held = _held_sessions(store, warn, in_full=True)
         spare = [name for name in record_names(store) if session_of_name(name) in held]
     store.remove(spare)
     return Compaction(tuple(written), sessions, len(spare))
 
 
-def _held_sessions(store: Store, warn: Warn) -> set[str]:
-    """The sessions that Parquet files of a history hold."""
+def _held_sessions(store: Store, warn: Warn, *, in_full: bool = False) -> set[str]:
+    """The sessions that Parquet files of a history hold; `in_full`: with their record's text."""
     held: set[str] = set()
+    names = ["session", "record"] if in_full else ["session"]
     for name, content in store.read(n for n in store.names() if n.endswith(".parquet")):
         with _skipped(name, warn):
-            held |= {session for (session,) in _rows(content, ["session"], "compaction")}
+            held |= {row[0] for row in _rows(content, names, "compaction") if row[-1]}
     return held
 
 
@@ -250,17 +294,63 @@ def _rows_of(record: StoredRecord) -> Iterator[tuple[Any, ...]]:
 
 
 def _rows(content: Content, names: list[str], reader: str) -> Iterator[tuple[Any, ...]]:
-    """Columns of a Parquet file, row by row, some thousand rows in memory at once."""
+    """Columns of a Parquet file, row by row, some thousand rows in memory at once.
+
+    Raises `ForeignRecordError` for a file that is damaged, or that unfolds to more than a history.
+    """
     read = _bytes_of(content)
     pa, parquet = _pyarrow(reader)
     try:
-        file = parquet.ParquetFile(pa.BufferReader(read))
-        if (file.schema_arrow.metadata or {}).get(_SCHEMA_NAME) != _SCHEMA_VALUE:
-            raise ForeignRecordError(f"no history of schema {COMPACT_SCHEMA}")
-        for batch in file.iter_batches(batch_size=_ROWS, columns=names):
-            yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
-    except (pa.ArrowException, OSError) as error:
-        raise ForeignRecordError(f"no Parquet that can be read ({error})") from None
+        _require_history(parquet.ParquetFile(pa.BufferReader(read)), names, pa)
+        # Texts that repeat stay a dictionary and numbers, however many rows repeat them.
+        texts = [name for name in names if name not in (*_NUMBERS, "tokens")]
+        file = parquet.ParquetFile(pa.BufferReader(read), read_dictionary=texts)
+        for batch in file.iter_batches(
+            batch_size=_FEW if "record" in names else _ROWS, columns=names
+        ):
+            columns = [batch.column(name) for name in names]
+            for name, column in zip(names, columns, strict=True):
+                _require_short_texts(name, column, pa)
+            yield from zip(*(column.to_pylist() for column in columns), strict=True)
+    except ForeignRecordError:
+        raise
+    except Exception as error:  # pyarrow has errors of many kinds for bytes that it cannot read
+        raise ForeignRecordError(f"no Parquet that can be read ({one_line(error)})") from None
+
+
+def _require_history(file: Any, names: Iterable[str], pa: Any) -> None:
+    """Raise `ForeignRecordError` unless a file has a history's columns, and not too much in them.
+
+    What is in memory at once is a row group, so that its size counts, unfolded.
+    """
+    schema, facts = file.schema_arrow, file.metadata
+    if (schema.metadata or {}).get(_SCHEMA_NAME) != _SCHEMA_VALUE:
+        raise ForeignRecordError(f"no history of schema {COMPACT_SCHEMA}")
+    for name in names:
+        if schema.names.count(name) != 1:
+            raise ForeignRecordError(f"damaged: has no column `{name}`, or several")
+        kind = schema.field(name).type
+        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if pa.types.is_nested(plain):
+            raise ForeignRecordError(f"damaged: column `{name}` is a {one_line(plain)}")
+    if facts.num_rows > MOST_ROWS:
+        raise ForeignRecordError(f"has more than {MOST_ROWS:,} rows")
+    for number in range(facts.num_row_groups):
+        group = facts.row_group(number)
+        columns = (group.column(column) for column in range(group.num_columns))
+        read = (each for each in columns if each.path_in_schema in names)
+        if sum(each.total_uncompressed_size for each in read) > LARGEST_GROUP:
+            raise ForeignRecordError(f"unfolds to more than {LARGEST_GROUP:,} bytes at once")
+
+
+def _require_short_texts(name: str, column: Any, pa: Any) -> None:
+    from pyarrow import compute
+
+    words = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_string(words.type) or pa.types.is_large_string(words.type):
+        longest = compute.max(compute.binary_length(words)).as_py() or 0
+        if longest > (LONGEST_RECORD if name == "record" else LONGEST_CELL):
+            raise ForeignRecordError(f"damaged: `{name}` has a text of {longest:,} bytes")
 
 
 def _pyarrow(reader: str) -> tuple[Any, Any]:

@@ -14,13 +14,21 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import DataError, EnergyError
+from pytest_energy.files import LARGEST_BYTES, read_bytes
+from pytest_energy.text import one_line
 
 _REMOTE = ("s3", "s3a", "gs", "gcs")
 """Protocols whose packages are in the extra `remote`."""
 
 _AT_ONCE = 256
 """Remote files fetched together, so that as many waits become one."""
+
+LARGEST_RECORD = 1 << 28
+"""Bytes of a record that are read."""
+
+_SMALL = 1 << 20
+"""Bytes of a remote file that is fetched together with others."""
 
 Content = bytes | Exception
 """What a file holds, or why it cannot be read."""
@@ -37,7 +45,7 @@ def is_local(url: str) -> bool:
 
 def local_path(url: str) -> Path:
     """The folder that a local URL names."""
-    return Path(url.partition("://")[2] if "://" in url else url).expanduser()
+    return Path(os.path.expanduser(url.partition("://")[2] if "://" in url else url))
 
 
 def open_store(url: str) -> LocalStore | RemoteStore:
@@ -60,7 +68,7 @@ class LocalStore:
 
     def names(self) -> Iterator[str]:
         """All files, sorted within each folder, without hidden ones; none if there is no folder."""
-        for folder, folders, files in os.walk(self._root):
+        for folder, folders, files in os.walk(self._root, onerror=_cannot_list):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             inside = Path(folder).relative_to(self._root).as_posix()
             prefix = "" if inside == "." else f"{inside}/"
@@ -70,9 +78,8 @@ class LocalStore:
         """Names and contents in the order of the names; what failed as its exception."""
         for name in names:
             try:
-                with open(os.path.join(self._root, name), "rb") as file:
-                    content: Content = file.read()
-            except OSError as error:
+                content: Content = read_bytes(self._root / name, most_bytes(name))
+            except DataError as error:
                 content = error
             yield name, content
 
@@ -95,8 +102,24 @@ class LocalStore:
 
     def remove(self, names: Sequence[str]) -> None:
         """Delete files; one that is gone already is no fault."""
-        for name in names:
-            (self._root / name).unlink(missing_ok=True)
+        name = ""
+        try:
+            for name in names:
+                (self._root / name).unlink(missing_ok=True)
+        except OSError as error:
+            why = error.strerror or error
+            raise HistoryError(f"`{self._root / name}` cannot be deleted: {why}") from error
+
+
+def most_bytes(name: str) -> int:
+    """The most that is read of a file: of a record, or of a Parquet file of many."""
+    return LARGEST_BYTES if name.endswith(".parquet") else LARGEST_RECORD
+
+
+def _cannot_list(error: OSError) -> None:
+    """A folder that cannot be looked into is no empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise HistoryError(f"`{error.filename}` cannot be listed: {error.strerror}") from error
 
 
 def _move_without_replacing(temporary: Path, path: Path) -> None:
@@ -139,6 +162,7 @@ class RemoteStore:
             raise EnergyError(f"`{url}` cannot be opened: {error}") from error
         self.url = url
         self._root = str(root).rstrip("/")
+        self._sizes: dict[str, int] = {}
 
     def names(self) -> Iterator[str]:
         """All files, as of a local folder."""
@@ -151,17 +175,45 @@ class RemoteStore:
                 if entry["type"] == "directory":
                     folders.append(path)
                 else:
+                    self._sizes[path.strip("/")] = entry.get("size") or 0
                     yield path.strip("/").removeprefix(self._root.strip("/")).strip("/")
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Content]]:
         """Names and contents as of a local folder, fetched some hundred at a time."""
         rest = iter(names)
         while batch := list(islice(rest, _AT_ONCE)):
-            paths = {name: self._path(name) for name in batch}
-            found = self._files.cat(list(paths.values()), on_error="return")
-            by_path = {str(path).strip("/"): content for path, content in found.items()}
-            for name, path in paths.items():
-                yield name, by_path.get(path.strip("/"), FileNotFoundError(path))
+            sizes = {name: self._size(name) for name in batch}
+            fitting = [name for name in batch if sizes[name] <= most_bytes(name)]
+            few = [name for name in fitting if sizes[name] <= _SMALL]
+            together = self._fetched(few)
+            for name in batch:
+                if name in together:
+                    yield name, together[name]
+                elif name in fitting:
+                    yield name, self._fetched([name])[name]
+                else:
+                    why = f"larger than {most_bytes(name):,} bytes, the most that is read of it"
+                    yield name, DataError(why)
+
+    def _size(self, name: str) -> int:
+        """Bytes of a file as it was listed, else as it says itself; 0 if nobody knows."""
+        path = self._path(name).strip("/")
+        if path not in self._sizes:
+            try:
+                self._sizes[path] = self._files.info(self._path(name)).get("size") or 0
+            except Exception:  # every back end has errors of its own; reading says what is wrong
+                return 0
+        return self._sizes[path]
+
+    def _fetched(self, names: Sequence[str]) -> dict[str, Content]:
+        paths = {name: self._path(name) for name in names}
+        try:
+            found = self._files.cat(list(paths.values()), on_error="return") if paths else {}
+        except Exception as error:  # every back end has errors of its own
+            raise HistoryError(f"`{self.url}` cannot be read: {one_line(error)}") from error
+        by_path = {str(path).strip("/"): content for path, content in found.items()}
+        missing = FileNotFoundError("no such file")
+        return {name: by_path.get(path.strip("/"), missing) for name, path in paths.items()}
 
     def create(self, name: str, content: bytes) -> None:
         """Write in one call, which object stores make visible at its end."""
@@ -176,8 +228,12 @@ class RemoteStore:
 
     def remove(self, names: Sequence[str]) -> None:
         """Delete files."""
-        for name in names:
-            self._files.rm_file(self._path(name))
+        try:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    self._files.rm_file(self._path(name))
+        except Exception as error:  # every back end has errors of its own
+            raise HistoryError(f"files of `{self.url}` cannot be deleted: {error}") from error
 
     def _listed(self, folder: str) -> list[dict[str, Any]]:
         try:

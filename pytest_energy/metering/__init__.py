@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pytest_energy.clocks import real_time
+from pytest_energy.documents import AnyFloat, Count, Moment, NotNegative
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import (
     IMPLAUSIBLE,
@@ -20,11 +21,14 @@ from pytest_energy.meters.protocol import (
     Measured,
     Meter,
     PowerTrace,
+    Reading,
     Span,
     fault,
     no_update,
 )
 from pytest_energy.outcomes import Method
+from pytest_energy.text import one_line
+from pytest_energy.units import quantity_with_uncertainty, ratio
 
 MOST_WATTS_OF_MANY = 100_000.0
 """More than what is behind one domain draws that is no card, processor or memory: a rack."""
@@ -32,6 +36,8 @@ WIDEST_SHARE = 0.1
 """A window whose joules may be off by more than this share is too short for the meter."""
 LATENCY_SECONDS = 0.0001
 """Between a reading and its time stamp."""
+STALE_SECONDS = 3600.0
+"""Nothing that a meter dates is older, unless it goes by a clock that a test has patched."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +51,17 @@ class Window:
     name: str
     method: Method
     joules_by_domain: Mapping[str, float]
-    seconds: float
+    seconds: NotNegative
     uncertainty_joules: float
-    started: float
+    started: Moment
     """Unix time (s) at which the window began."""
     invalid_reason: str | None = None
-    tokens: int = 0
-    real_tokens: int = 0
-    steps: int = 0
-    loss: float | None = None
-    notes: Mapping[str, float] = field(default_factory=dict)
-    power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict)
+    tokens: Count = 0
+    real_tokens: Count = 0
+    steps: Count = 0
+    loss: AnyFloat | None = None
+    notes: Mapping[str, AnyFloat] = field(default_factory=dict)
+    power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict, repr=False)
     """Power (W) over the window where the meter samples it, else empty; nothing is gated on it."""
 
     @property
@@ -71,22 +77,22 @@ class Window:
     @property
     def mean_watts(self) -> float:
         """Mean power over the window (W)."""
-        return self.joules / self.seconds
+        return ratio(self.joules, self.seconds)
 
     @property
     def joules_per_token(self) -> float:
         """Joules a processed token, padding included (J/token)."""
-        return self.joules / self.tokens
+        return ratio(self.joules, self.tokens)
 
     @property
     def joules_per_real_token(self) -> float:
         """Joules a token that is not padding (J/token)."""
-        return self.joules / self.real_tokens
+        return ratio(self.joules, self.real_tokens)
 
     @property
     def tokens_per_second(self) -> float:
         """Processed tokens a second (1/s)."""
-        return self.tokens / self.seconds
+        return ratio(self.tokens, self.seconds)
 
 
 class OpenWindow:
@@ -114,26 +120,30 @@ class OpenWindow:
         self._synchronize = synchronize or _synchronize_cuda
         self._span: Span | None = None
         self._failure = ""
+        self._raised = ""
         self._record: Window | None = None
         self._power: Callable[[], Mapping[str, PowerTrace]] | None = None
         self._tokens = self._real_tokens = 0
 
     def __enter__(self) -> OpenWindow:
         self._record = self._span = self._power = None
+        self._raised = ""
         self._synchronize()
-        self._unix_seconds = time.time()
+        self._unix_seconds = real_time.unix_seconds()
         try:
             self._span = begin_span(self._meter)
         except EnergyError as error:
             self._failure = str(error)
-        self._started = self._span.started if self._span else time.monotonic()
+        self._started = _by_our_clock(self._span.started) if self._span else real_time.monotonic()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is not None:
+            name = getattr(kind, "__name__", str(kind))
+            self._raised = one_line(f"{name}: {error}" if str(error) else name)
             return
         self._synchronize()
-        ended = time.monotonic()
+        ended = real_time.monotonic()
         measured = self._measured(ended)
         self._power = measured.power
         seconds = ended - self._started
@@ -156,7 +166,7 @@ class OpenWindow:
         Where the meter cannot, it stays in the window's joules and seconds.
         """
         if restart := getattr(self._span, "work_started", None):
-            self._started = time.monotonic()
+            self._started = real_time.monotonic()
             restart(self._started)
 
     def _measured(self, ended: float) -> Measured:
@@ -197,7 +207,20 @@ class OpenWindow:
             )
         return getattr(finished, name)
 
+    def __repr__(self) -> str:
+        done = self._record
+        if done is None:
+            state = f"its block raised {self._raised}" if self._raised else "not ended"
+            return f"<window `{self._name}`: {state}>"
+        joules = quantity_with_uncertainty(done.joules, done.uncertainty_joules, "J")
+        invalid = f"; invalid: {done.invalid_reason}" if done.invalid_reason else ""
+        return f"<window `{self._name}`: {joules} in {done.seconds:.3g} s{invalid}>"
+
     def _finished(self) -> Window:
+        if self._record is None and self._raised:
+            raise EnergyError(
+                f"window `{self._name}` has no figures, because its block raised {self._raised}"
+            )
         if self._record is None:
             raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
         return self._record
@@ -221,17 +244,17 @@ class TwoReadings:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         meter.read()  # what lies before the window says nothing about it
-        self._first = meter.read()
+        self._first = _reading(meter)
         self._faults = meter.conditions().faults
-        self.started = time.monotonic()
+        self.started = real_time.monotonic()
 
     def work_started(self, started: float) -> None:
         """Begin anew: a source that answers at once loses nothing by it."""
-        self._first, self.started = self._meter.read(), started
+        self._first, self.started = _reading(self._meter), started
 
     def end(self, ended: float) -> Measured:
         """Joules between the readings; `ended` is when the work did (s)."""
-        last = self._meter.read()
+        last = _reading(self._meter)
         conditions = self._meter.conditions()
         joules = {d: last.joules[d] - self._first.joules.get(d, 0.0) for d in last.joules}
         watts = sum(joules.values()) / max(last.seconds - self._first.seconds, 1e-9)
@@ -245,6 +268,17 @@ class TwoReadings:
             faults[no_update(period, ended - self.started)] = None
         doubt += len(joules) * self._meter.resolution_joules
         return Measured(joules, doubt, tuple(faults), conditions.notes)
+
+
+def _reading(meter: Meter) -> Reading:
+    reading = meter.read()
+    return replace(reading, seconds=_by_our_clock(reading.seconds))
+
+
+def _by_our_clock(seconds: float) -> float:
+    """When a meter says that something was just now; now, if it goes by another clock than ours."""
+    now = real_time.monotonic()
+    return seconds if 0 <= now - seconds <= STALE_SECONDS else now
 
 
 def begin_span(meter: Meter) -> Span:

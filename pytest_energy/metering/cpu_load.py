@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
-from pytest_energy.text import encodable
+from pytest_energy.text import encodable, one_line
 
 MOST_SHARE = 0.1
 """Share of all CPUs that processes other than this one's may use while a baseline is recorded."""
@@ -42,7 +42,7 @@ def require_quiet_cpu(seconds: float = SECONDS) -> None:
     Where the kernel does not tell, nothing is refused.
     """
     before = cpu_use()
-    time.sleep(seconds)
+    real_time.sleep(seconds)
     share, busiest = _others_since(before)
     if share > MOST_SHARE:
         raise EnergyError(
@@ -102,7 +102,7 @@ def cpu_use() -> CpuUse | None:
         # Guests' time is in that of their users already.
         all_cpus = psutil.cpu_times()._replace(guest=0.0, guest_nice=0.0)
         processes = dict(_processes())
-    except (OSError, ValueError, psutil.Error):
+    except (OSError, ValueError, RuntimeError, psutil.Error):
         return None
     unused = all_cpus.idle + all_cpus.iowait + all_cpus.steal
     return CpuUse(sum(all_cpus), sum(all_cpus) - unused, processes)
@@ -115,7 +115,7 @@ def _processes() -> Iterator[tuple[int, Process]]:
         found = process.info
         if times := found["cpu_times"]:
             # A name is any bytes: those that are no text could not be printed.
-            name = encodable(found["name"] or "")
+            name = one_line(encodable(found["name"] or ""))
             ended = times.children_user + times.children_system
             yield process.pid, Process(name, found["ppid"] or 0, times.user + times.system, ended)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from pytest_energy.clocks import real_time
+from pytest_energy.documents import NotNegative
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering import window
+from pytest_energy.metering import Window, window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter
-from pytest_energy.meters.protocol import IMPLAUSIBLE, TOO_SHORT
+from pytest_energy.meters.protocol import IMPLAUSIBLE, TOO_SHORT, Device
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class RunCost:
     `complete` is False if a device was lost, so that the joules are a lower bound.
     """
 
-    joules: float = 0.0
-    seconds: float = 0.0
+    joules: NotNegative = 0.0
+    seconds: NotNegative = 0.0
     complete: bool = True
 
     def __add__(self, other: RunCost) -> RunCost:
@@ -75,6 +76,7 @@ class DeviceSession:
     ) -> None:
         self.cost = RunCost()
         self.idle_watts: float | None = None
+        self._idle: Window | None = None
         self._meter_name, self._listener = meter, listener
         self._asked, self._known = asked, known
         self._lock_timeout_seconds, self._idle_seconds = lock_timeout_seconds, idle_seconds
@@ -108,6 +110,11 @@ class DeviceSession:
         """The hardware if the run has looked at it, else None."""
         return self.hardware if "hardware" in self.__dict__ else None
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of the meter's figures, if it is open and says so."""
+        return tuple(getattr(self.__dict__.get("meter"), "remarks", ()))
+
     @contextmanager
     def metered(self) -> Iterator[None]:
         """Hold the devices' locks, and count what is spent meanwhile; nests."""
@@ -115,17 +122,36 @@ class DeviceSession:
             yield
             return
         names = [device.uuid or device.domain for device in self.meter.devices]
-        asked = time.monotonic()
+        asked = real_time.monotonic()
         with device_lock(names, self._lock_timeout_seconds, self._listener.note):
             self._depth += 1
-            started, before = time.monotonic(), self._joules()
+            started, before = real_time.monotonic(), self._joules()
             self._listener.waited(started - asked)
             try:
                 self._measure_idle()
                 yield
             finally:
                 self._depth -= 1
-                self.cost += self._spent_since(before, time.monotonic() - started)
+                self.cost += self._spent_since(before, real_time.monotonic() - started)
+
+    def unused_in(self, done: Window) -> tuple[Device, ...]:
+        """The GPUs that a window of now metered while they rested, and no process of ours computed.
+
+        Both must be known: idle power was measured, and the meter tells who computes.
+        """
+        idle, unused = self._idle, getattr(self.meter, "unused", None)
+        if idle is None or unused is None or not done.valid:
+            return ()
+        resting = [
+            device
+            for device in self.meter.devices
+            if _watts(done, device) <= RESTING * _watts(idle, device)
+        ]
+        try:
+            domains = unused() if resting else ()
+        except EnergyError:
+            return ()
+        return tuple(device for device in resting if device.domain in domains)
 
     def close(self) -> None:
         """Close the meter if it was opened; a second call does nothing."""
@@ -138,7 +164,8 @@ class DeviceSession:
         seconds, self._idle_seconds = self._idle_seconds, 0.0
         if seconds and self.meter.method != "modelled":
             try:
-                self.idle_watts = idle_watts(self.meter, seconds)
+                self._idle = idle_window(self.meter, seconds)
+                self.idle_watts = self._idle.mean_watts
             except EnergyError as error:
                 self._listener.note(str(error))
 
@@ -155,17 +182,30 @@ class DeviceSession:
         return RunCost(after - before, seconds)
 
 
+RESTING = 1.1
+"""Times its idle power up to which a device is taken to rest."""
+
+
+def _watts(window: Window, device: Device) -> float:
+    return window.joules_by_domain.get(device.domain, 0.0) / max(window.seconds, 1e-9)
+
+
 def idle_watts(meter: Meter, seconds: float) -> float:
-    """Mean power (W) of a metered stretch in which this process does nothing.
+    """Mean power (W) of a metered stretch in which this process does nothing."""
+    return idle_window(meter, seconds).mean_watts
+
+
+def idle_window(meter: Meter, seconds: float) -> Window:
+    """A metered stretch in which this process does nothing.
 
     A meter that shows no joules in it is at 0 W. Raises `EnergyError` if it was disturbed.
     """
     with window(meter, "idle") as opened:
-        time.sleep(seconds)
+        real_time.sleep(seconds)
     record = opened.record
     reason = record.invalid_reason
     nothing = record.joules == 0 and (reason or "").startswith(IMPLAUSIBLE)
     # So small a power may be known coarsely only, which is known well enough to be taken off.
     if reason is None or nothing or reason.startswith(TOO_SHORT):
-        return record.mean_watts
+        return record
     raise EnergyError(f"idle power is not known: {reason}")

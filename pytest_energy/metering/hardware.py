@@ -73,14 +73,15 @@ def identify(meter: Meter, known: Mapping[str, tuple[str, ...]] | None = None) -
     """Name the machine behind a meter.
 
     `known` maps hardware keys to device-name globs (a baseline file's `match`); the first that
-    fits all devices names the hardware, else the key is made from the device's own name.
+    fits all devices names the hardware, else the key is made from the devices' own names, and is
+    never one whose globs say that it is another hardware's.
     """
     devices = tuple(meter.devices)
     names = [device.name for device in devices]
-    gpus = [device for device in devices if device.domain.startswith("gpu")]
+    gpus = [device.name for device in devices if device.domain.startswith("gpu")]
     key = matching_key(names, known or {}) if gpus else "cpu"
     return Hardware(
-        key=key or slug(gpus[0].name),
+        key=key or _free_key(gpus, known or {}),
         devices=devices,
         environment=fingerprint(devices, meter_name=f"{meter.name} ({meter.method})"),
     )
@@ -92,6 +93,15 @@ def matching_key(names: list[str], known: Mapping[str, tuple[str, ...]]) -> str 
         if names and all(any(fnmatchcase(name, glob) for glob in globs) for name in names):
             return key
     return None
+
+
+def _free_key(names: list[str], known: Mapping[str, tuple[str, ...]]) -> str:
+    """A key from device names: the short one, or the whole names if that is another hardware's."""
+    short, whole = (
+        "-".join(dict.fromkeys(map(make, names)))
+        for make in (slug, lambda name: re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"))
+    )
+    return whole if known.get(short) else short
 
 
 def slug(name: str) -> str:
@@ -139,15 +149,16 @@ def _cpu_name() -> str:
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    except (metadata.PackageNotFoundError, KeyError, ValueError, OSError):
+        return None  # not installed, or with metadata that nobody can read
 
 
 def _cuda_of_torch() -> str:
     # From the file that says it: importing torch takes seconds.
-    spec = util.find_spec("torch")
     found = None
-    if spec is not None and spec.origin is not None:
-        text = decoded(Path(spec.origin).with_name("version.py").read_bytes())
-        found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
+    with suppress(OSError, ValueError):
+        spec = util.find_spec("torch")
+        if spec is not None and spec.origin is not None:
+            text = decoded(Path(spec.origin).with_name("version.py").read_bytes())
+            found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)", text, re.MULTILINE)
     return found[1] if found else "none"

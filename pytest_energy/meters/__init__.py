@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_energy.errors import EnergyError, MeterRefusedError, MeterUnavailableError
 from pytest_energy.meters.protocol import Conditions, Device, Meter, Reading
 from pytest_energy.outcomes import Method
+from pytest_energy.text import named
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -54,8 +58,9 @@ def meter_names() -> tuple[str, ...]:
 def open_meter(name: str = "auto") -> Meter:
     """Open a meter by name; `auto` takes the first of nvml, rapl and codecarbon that there is.
 
-    Raises `MeterUnavailableError` where there is none, `MeterRefusedError` for a GPU that cannot be
-    metered (the CPU's joules would pass for its), `EnergyError` for a name nobody offers.
+    Raises `MeterUnavailableError` if there is none, `MeterRefusedError` if there is or may be a GPU
+    that cannot be metered (the CPU's joules would pass for its), `EnergyError` for a name that
+    nobody offers.
     """
     if name == "auto":
         return _first_that_works()
@@ -72,16 +77,48 @@ def probe_meters() -> list[MeterProbe]:
 
 def _probe(name: str) -> MeterProbe:
     try:
-        if name in _BUILT_IN:
-            method, detail = import_module(_BUILT_IN[name][0]).probe()
-        else:
-            meter = _open(name)
-            method = meter.method
-            detail = ", ".join(f"{device.domain} {device.name}" for device in meter.devices)
-            meter.close()
+        with _reasons(name):
+            method, detail = _would_read(name)
     except EnergyError as error:
         return MeterProbe(name, False, str(error), None)
     return MeterProbe(name, True, detail, method)
+
+
+def _would_read(name: str) -> tuple[Method, str]:
+    if name in _BUILT_IN:
+        found: tuple[Method, str] = import_module(_BUILT_IN[name][0]).probe()
+        return found
+    meter = _open(name)
+    detail = ", ".join(f"{device.domain} {device.name}" for device in meter.devices)
+    meter.close()
+    return meter.method, detail
+
+
+@contextmanager
+def _reasons(name: str) -> Iterator[None]:
+    """Turn whatever a meter raises while it is opened or probed into a reason: an `EnergyError`.
+
+    Warnings of what it imports are not shown, since a run may make errors of them. `nvml` says by
+    itself if there is no GPU; if it fails otherwise there may be one, and nothing is taken in its
+    stead.
+    """
+    kind = MeterRefusedError if name == "nvml" else MeterUnavailableError
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (MeterUnavailableError, MeterRefusedError):
+        raise
+    except EnergyError as error:
+        raise kind(f"{_shown(name)}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise kind(f"{_shown(name)} fails: {named(error)}") from error
+
+
+def _shown(name: str) -> str:
+    """A meter by its name, and by what an entry point says it is."""
+    point = None if name in _BUILT_IN else _installed().get(name)
+    return f"meter `{name}`" if point is None else f"meter `{name}` (`{point.value}`)"
 
 
 def _first_that_works() -> Meter:
@@ -105,23 +142,16 @@ def _installed() -> dict[str, EntryPoint]:
 
 
 def _open(name: str) -> Meter:
-    """Open a known meter; what an installed one raises that is no `EnergyError` is named."""
-    if name in _BUILT_IN:
-        module, built_in = _BUILT_IN[name]
-        opened: Meter = getattr(import_module(module), built_in)()
-        return opened
-    point = _installed()[name]
-    try:
-        meter = point.load()()
-    except EnergyError:
-        raise
-    except Exception as error:
-        raise MeterUnavailableError(
-            f"meter `{name}` (`{point.value}`) fails: {type(error).__name__}: {error}"
-        ) from error
+    """Open a known meter; `MeterUnavailableError` or `MeterRefusedError` if it cannot be."""
+    with _reasons(name):
+        if name in _BUILT_IN:
+            module, built_in = _BUILT_IN[name]
+            opened: Meter = getattr(import_module(module), built_in)()
+            return opened
+        meter = _installed()[name].load()()
     if not isinstance(meter, Meter):
-        raise EnergyError(
-            f"meter `{name}` (`{point.value}`) is not a meter: its entry point must name a "
-            "callable that returns an object like `pytest_energy.meters.Meter`"
+        raise MeterUnavailableError(
+            f"{_shown(name)} is not a meter: its entry point must name a callable that returns an "
+            "object like `pytest_energy.meters.Meter`"
         )
     return meter

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.cpu_time import CpuTime
 from pytest_energy.meters.process_tree import tree_root
@@ -55,7 +55,7 @@ class CodeCarbonMeter:
         self._joules_per_cpu_second = tdp_watts / cpus
         self._ram_watts = ram_watts
         self.resolution_joules = self._joules_per_cpu_second / os.sysconf("SC_CLK_TCK")
-        self._opened = self._seconds = self._seconds_before = time.monotonic()
+        self._opened = self._seconds = self._seconds_before = real_time.monotonic()
         self._cpu_time = CpuTime(tree_root())
         self._faults = FaultLog()
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class CodeCarbonMeter:
         if self._closed:
             raise EnergyError("meter `codecarbon` is closed: open another one")
         with self._lock:
-            now = time.monotonic()
+            now = real_time.monotonic()
             cpu_seconds, wrong = self._cpu_time.read()
             self._seconds_before, self._seconds = self._seconds, now
             for each in wrong:

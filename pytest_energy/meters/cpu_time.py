@@ -6,12 +6,12 @@ import math
 import os
 import resource
 import signal
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.process_tree import ROOT_VARIABLE
 from pytest_energy.meters.protocol import UNSEEN_WORK, fault
@@ -48,14 +48,14 @@ class CpuTime:
     def __init__(self, root: int) -> None:
         self._root = root
         self._seconds = self.orphans_seconds = 0.0
-        self._cost, self._began = 0.0, time.thread_time()
+        self._cost, self._began = 0.0, real_time.thread_seconds()
         self._ours: set[int] = set()
         self._seen = self._look()
         self._ours = self._tree(self._seen, self._seen)
 
     def read(self) -> tuple[float, tuple[str, ...]]:
         """CPU seconds so far (s), and what of the stretch since the last call is unknown."""
-        self._began = time.thread_time()
+        self._began = real_time.thread_seconds()
         before, now = self._seen, self._look()
         tree = self._tree(now, before)
         gone = [pid for pid, process in before.items() if not _is_same(process, now.get(pid))]
@@ -82,7 +82,7 @@ class CpuTime:
         self.orphans_seconds = orphans if orphans > most else 0.0
         self._seen, self._ours = now, tree
         self._seconds += further
-        self._cost += time.thread_time() - self._began
+        self._cost += real_time.thread_seconds() - self._began
         return self._seconds, tuple(faults)
 
     def _ignored(self, parents: Iterable[int]) -> Iterator[str]:
@@ -118,9 +118,9 @@ class CpuTime:
             )
         if self._root == os.getpid():  # of itself a process knows more digits
             ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-            looking = self._cost + time.thread_time() - self._began
+            looking = self._cost + real_time.thread_seconds() - self._began
             found[self._root] = found[self._root]._replace(
-                seconds=time.process_time() - looking,
+                seconds=real_time.process_seconds() - looking,
                 ended_seconds=ended.ru_utime + ended.ru_stime,
             )
         return found

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.text import encodable, one_line
 
 ROOT_VARIABLE = "PYTEST_ENERGY_PROCESS_ROOT"
 """Process id whose tree counts as ours, where the meter runs in one of several workers."""
@@ -51,10 +52,20 @@ class ProcessTree:
         if not strangers or not self._has_own_pid_namespace():
             return tuple(strangers)
         here = psutil.pids()
-        ours = [pid for pid in here if pid == self._own or self._is_descendant(pid)]
         nameless = [pid for pid in strangers if pid not in here]
-        excused = nameless[: sum(map(_uses_cuda, ours))]
+        excused = nameless[: self.cuda_users()]
         return tuple(pid for pid in strangers if pid not in excused)
+
+    def has_any(self, pids: Iterable[int]) -> bool:
+        """Whether one of the processes is ours."""
+        return any(pid in self._ours or self._is_descendant(pid) for pid in pids)
+
+    def cuda_users(self) -> int:
+        """How many processes of ours use CUDA, by whatever ids a driver lists them."""
+        import psutil
+
+        ours = [pid for pid in psutil.pids() if pid == self._own or self._is_descendant(pid)]
+        return sum(map(_uses_cuda, ours))
 
     def _is_descendant(self, pid: int) -> bool:
         if self._root not in _ancestors(pid):
@@ -73,13 +84,23 @@ class ProcessTree:
         return namespace != INITIAL_PID_NAMESPACE
 
 
+def program_name(pid: int) -> str | None:
+    """The name of a process's program, on one line; None if no process of that id is seen here."""
+    import psutil
+
+    # A name is any bytes, and an id that a driver gives need not be one.
+    with suppress(psutil.Error, OSError, ValueError, OverflowError):
+        return one_line(encodable(psutil.Process(pid).name())) or None
+    return None
+
+
 def _ancestors(pid: int) -> list[int]:
     """What the process is descended from, its parent first, without the first of all."""
     import psutil
 
     found: list[int] = []
     # Not psutil's `parents`, which leaves out those that are hidden from us.
-    with suppress(psutil.Error):
+    with suppress(psutil.Error, OverflowError):
         while (pid := psutil.Process(pid).ppid()) > 1:
             found.append(pid)
     return found

@@ -16,9 +16,11 @@ COUNTER_RESET = "counter reset"
 DEVICE_LOST = "device lost"
 FOREIGN = "foreign process"
 IMPLAUSIBLE = "implausible"
+LIMIT_CHANGED = "power limit changed"
 NO_UPDATE = "no update"
 NOT_WATCHED = "not watched"
 READING_MISSING = "wall reading missing"
+SOURCES_DISAGREE = "sources disagree"
 STANDS_STILL = "counter stands still"
 THROTTLED = "throttled"
 TOO_SHORT = "too short"
@@ -145,7 +147,7 @@ class Measured:
 
 
 class Span(Protocol):
-    """A window that a meter has begun; `started` is `time.monotonic()` when its work began.
+    """A window that a meter has begun; `started` is `real_time.monotonic()` when its work began.
 
     It may have `work_started(seconds)`, to be told that work began only then, which is now.
     """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import NOT_WATCHED, Conditions, Device, FaultLog, Reading, fault
 from pytest_energy.meters.rapl_zones import open_zones
@@ -33,7 +33,7 @@ class RaplMeter:
 
     def __init__(self) -> None:
         root = Path(os.environ.get(ROOT_VARIABLE) or POWERCAP)
-        self._seconds = self._seconds_before = time.monotonic()
+        self._seconds = self._seconds_before = real_time.monotonic()
         self._zones, self.remarks = open_zones(root, self._seconds)
         if not self._zones:
             raise MeterUnavailableError(
@@ -64,12 +64,13 @@ class RaplMeter:
         with self._lock:
             if self._closed.is_set():
                 raise EnergyError("meter `rapl` is closed: open another one")
-            now = time.monotonic()
+            now = real_time.monotonic()
             self._seconds_before, self._seconds = self._seconds, now
             for zone in self._zones:
                 if wrong := zone.read(now):
                     self._faults.add(now, wrong)
-            return Reading(time.monotonic(), {zone.domain: zone.joules for zone in self._zones})
+            joules = {zone.domain: zone.joules for zone in self._zones}
+            return Reading(real_time.monotonic(), joules)
 
     def conditions(self) -> Conditions:
         """Whether the last reading can be believed."""
@@ -96,7 +97,7 @@ class RaplMeter:
             try:
                 self.read()
             except EnergyError as error:  # noqa: PERF203 - each look may fail
-                self._faults.add(time.monotonic(), str(error))
+                self._faults.add(real_time.monotonic(), str(error))
 
 
 def probe() -> tuple[Method, str]:

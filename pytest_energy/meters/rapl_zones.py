@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
 from pytest_energy.files import read_bytes
 from pytest_energy.meters.protocol import (
@@ -88,7 +88,7 @@ class Zone:
                 text = os.pread(self._file, _SHOWN_BYTES, 0).strip()
                 if text.isdigit():
                     return int(text) * 1e-6
-                time.sleep(RETRY_SECONDS)
+                real_time.sleep(RETRY_SECONDS)
             raise ValueError(f"it shows `{one_line(decoded(text))}`")
         except (OSError, ValueError) as error:
             raise EnergyError(fault(DEVICE_LOST, f"`{self.path}` ({error})")) from None

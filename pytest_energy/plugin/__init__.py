@@ -16,7 +16,11 @@ from pytest_energy.plugin.fixtures import (  # noqa: F401 - pytest finds fixture
     energy_session,
     energy_workload,
     finetune,
+    module_energy,
+    module_finetune,
+    run_session,
 )
+from pytest_energy.plugin.marker import LINE
 from pytest_energy.plugin.options import add_options, settings_of
 from pytest_energy.plugin.state import EnergyPlugin
 
@@ -28,11 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, check the options, and add the hooks of a run that meters."""
-    config.addinivalue_line(
-        "markers",
-        "energy(max_joules, tolerance, detect, tokens, max_windows): limit the joules of a whole "
-        "test, or set the levels (percent) and budgets of its gates",
-    )
+    config.addinivalue_line("markers", LINE)
     if SESSION not in config.stash:  # a side of an A/B has brought its own
         config.pluginmanager.register(EnergyPlugin(config, settings_of(config)), PLUGIN)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 from contextlib import closing
 from typing import Any
 
@@ -17,11 +16,10 @@ from pytest_energy.ab import (
     SettlingRunner,
 )
 from pytest_energy.ab.side_place import passed_on
-from pytest_energy.plugin.fixtures import asked_by, session_of, user_errors
+from pytest_energy.plugin.fixtures import session_of, user_errors
+from pytest_energy.plugin.marker import asked_by, is_gated
 from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS
 from pytest_energy.plugin.session import EnergySession
-
-GATE = "energy_gate"
 
 _EMPTIED = ("hw", "update", "json", "compare", "settle", "history", "markdown", "html")
 """Options that a side must not have, so that it writes nothing and compares nothing."""
@@ -45,7 +43,7 @@ class ComparedItem(pytest.Item):
     def runtest(self) -> None:
         """Compare each check that the test makes."""
         with user_errors():
-            session = session_of(self)
+            session = session_of(self.config)
         assert isinstance(session.runner, PairedRunner), "collection has chosen it"
         with user_errors(), session.metered():
             context = session.context(self, asked_by(self))
@@ -61,7 +59,7 @@ class ComparedItem(pytest.Item):
 def replace_gated(items: list[pytest.Item]) -> None:
     """Put a `ComparedItem` in the place of each test that has a gate."""
     for index, item in enumerate(items):
-        if GATE in getattr(item, "fixturenames", ()) and item.parent is not None:
+        if is_gated(item) and item.parent is not None:
             items[index] = ComparedItem.from_parent(item.parent, name=item.name, original=item)
 
 
@@ -85,9 +83,4 @@ def invocation_of(config: pytest.Config) -> Invocation:
         configuration=config.inipath,
         passed=tuple(passed_on(arguments, files, VALUE_FLAGS)),
         emptied=tuple(option.flag for option in OPTIONS if option.name in _EMPTIED),
-        end=_end_in_order,
     )
-
-
-def _end_in_order(number: signal.Signals) -> None:
-    pytest.exit(f"ended by {number.name}", returncode=128 + number)

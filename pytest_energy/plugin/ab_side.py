@@ -116,6 +116,7 @@ class SidePlugin:
         self._runner: SideRunner | None = None
         self._collected = 0
         self._broken: str | None = None
+        self._skipped: str | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -148,14 +149,16 @@ class SidePlugin:
     def pytest_runtest_makereport(
         self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Tell of a test that fails or is skipped."""
+        """Tell of a test that fails, or is skipped by its last report: others are of subtests."""
         report = yield
-        if self._runner is not None and call.excinfo is not None:
-            if report.skipped:
-                self._runner.fault("skipped", str(call.excinfo.value))
-            elif report.failed and not isinstance(call.excinfo.value, pytest.exit.Exception):
-                kind = "memory" if is_memory(call.excinfo.value) else "failed"
-                self._runner.fault(kind, _in_a_line(call.excinfo.value))
+        if self._runner is None:
+            return report
+        if report.when == "teardown" and self._skipped is not None:
+            self._runner.fault("skipped", self._skipped)
+        error = None if call.excinfo is None else call.excinfo.value
+        self._skipped = str(error) if report.skipped else None
+        if error is not None and report.failed and not isinstance(error, pytest.exit.Exception):
+            self._runner.fault("memory" if is_memory(error) else "failed", _in_a_line(error))
         return report
 
     def finished(self, code: int) -> None:

@@ -1,25 +1,18 @@
-"""What tests hold, such as `energy_gate` and `finetune`, and what they ask for by markers.
+"""What tests hold, such as `energy_gate` and `finetune`.
 
 PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_energy.checks import TestSettings
-from pytest_energy.errors import (
-    EnergyError,
-    SkippedInHeadError,
-    did_you_mean,
-    raised_elsewhere,
-)
-from pytest_energy.plugin.options import RANGES, check_levels, usage_error
+from pytest_energy.errors import EnergyError, SkippedInHeadError, raised_elsewhere
+from pytest_energy.plugin.marker import RUN, asked_by
 from pytest_energy.text import safe_line
 
 if TYPE_CHECKING:
@@ -42,8 +35,6 @@ PLUGIN = "energy-run"
 CLAIM: pytest.StashKey[EnergyClaim] = pytest.StashKey()
 """Of a test: the claim that it makes."""
 
-FIXTURES = frozenset({"energy", "energy_claim", "energy_gate", "energy_session", "finetune"})
-
 
 class Energy:
     """Meters stretches of a test; `meter` is the run's own."""
@@ -60,12 +51,12 @@ class Energy:
     @contextmanager
     def window(self, name: str = "window") -> Iterator[OpenWindow]:
         """Meter the block; figures are there after it, and a row in the run's table."""
-        from pytest_energy.metering import window
         from pytest_energy.results import measured
 
-        with window(self._session.meter, name) as opened:
+        with self._session.window(name) as opened:
             yield opened
-        self._session.results.verdicts.append(measured(self._nodeid, opened.record))
+        self._session.keep(measured(self._nodeid, opened.record))
+        self._session.look_at(opened.record)
 
 
 class EnergyGate:
@@ -116,29 +107,49 @@ class EnergyGate:
         return record
 
 
-@pytest.fixture
-def energy_session(request: pytest.FixtureRequest) -> Iterator[EnergySession]:
-    """The run's session, with the devices held for this test."""
+@pytest.fixture(scope="session", name=RUN)
+def run_session(request: pytest.FixtureRequest) -> EnergySession:
+    """The session that the fixtures of pytest-energy share; use those."""
     with user_errors():
-        session = session_of(request.node)
-    with user_errors(), session.metered():
-        yield session
+        return session_of(request.config)
 
 
 @pytest.fixture
-def energy(energy_session: EnergySession, request: pytest.FixtureRequest) -> Energy:
+def energy_session(pytest_energy_run: EnergySession) -> Iterator[EnergySession]:
+    """The run's session, with the devices held for this test."""
+    with _held(pytest_energy_run):
+        yield pytest_energy_run
+
+
+@pytest.fixture
+def energy(pytest_energy_run: EnergySession, request: pytest.FixtureRequest) -> Iterator[Energy]:
     """Meter parts of a test: `with energy.window("train") as w`."""
-    return Energy(energy_session, request.node.nodeid)
+    with _held(pytest_energy_run):
+        yield Energy(pytest_energy_run, request.node.nodeid)
+
+
+@pytest.fixture(scope="module")
+def module_energy(
+    pytest_energy_run: EnergySession, request: pytest.FixtureRequest
+) -> Iterator[Energy]:
+    """The same for fixtures of a module's scope; the devices are held until the module is done."""
+    with _held(pytest_energy_run):
+        yield Energy(pytest_energy_run, request.node.nodeid)
 
 
 @pytest.fixture
-def energy_gate(energy_session: EnergySession, request: pytest.FixtureRequest) -> EnergyGate:
+def energy_gate(
+    pytest_energy_run: EnergySession, request: pytest.FixtureRequest
+) -> Iterator[EnergyGate]:
     """Gate a run: `energy_gate.joules_per_token(run)`."""
-    return EnergyGate(energy_session, request.node)
+    with _held(pytest_energy_run):
+        yield EnergyGate(pytest_energy_run, request.node)
 
 
 @pytest.fixture
-def energy_claim(energy_session: EnergySession, request: pytest.FixtureRequest) -> EnergyClaim:
+def energy_claim(
+    pytest_energy_run: EnergySession, request: pytest.FixtureRequest
+) -> Iterator[EnergyClaim]:
     """Test a claim: `energy_claim.figure("r_squared", 0.997, at_least=0.99)`.
 
     The claim is the first line of the module's docstring, after `Claim: ` if that is there.
@@ -146,14 +157,15 @@ def energy_claim(energy_session: EnergySession, request: pytest.FixtureRequest) 
     from pytest_energy.results.claims import EnergyClaim
 
     lines = (request.module.__doc__ or "").strip().splitlines() or [request.node.name]
-    claim = EnergyClaim(
-        lines[0].removeprefix("Claim: "), request.node.nodeid, energy_session.meter.method
-    )
-    request.node.stash[CLAIM] = claim
-    return claim
+    with _held(pytest_energy_run) as session:
+        claim = EnergyClaim(
+            lines[0].removeprefix("Claim: "), request.node.nodeid, session.meter.method
+        )
+        request.node.stash[CLAIM] = claim
+        yield claim
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def energy_workload() -> Step | None:
     """To be overridden with a training step of one's own, which `finetune` then drives."""
     return None
@@ -161,7 +173,9 @@ def energy_workload() -> Step | None:
 
 @pytest.fixture
 def finetune(
-    energy_session: EnergySession, energy_workload: Step | None, request: pytest.FixtureRequest
+    pytest_energy_run: EnergySession,
+    energy_workload: Step | None,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Any]:
     """Make a fine-tuning run: `finetune("sst2", model="bert-base-uncased")`.
 
@@ -170,109 +184,91 @@ def finetune(
     `workloads.engine.drive` if `energy_workload` is overridden. `processes=4` shares it among as
     many GPUs by torchrun, with what `workloads.distributed.RankGroups.prepare` takes.
     """
+    with _held(pytest_energy_run) as session, _runs_of(session, energy_workload, request) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def module_finetune(
+    pytest_energy_run: EnergySession,
+    energy_workload: Step | None,
+    request: pytest.FixtureRequest,
+) -> Iterator[Any]:
+    """The same for fixtures of a module's scope, whose runs live until the module is done.
+
+    An `energy_workload` of one's own then needs that scope, or a wider one.
+    """
+    with _held(pytest_energy_run) as session, _runs_of(session, energy_workload, request) as make:
+        yield make
+
+
+@contextmanager
+def _held(session: EnergySession) -> Iterator[EnergySession]:
+    """Hold the devices for the block."""
+    with user_errors(), session.metered():
+        yield session
+
+
+@contextmanager
+def _runs_of(
+    session: EnergySession, step: Step | None, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., object]]:
+    """What makes the runs of a test or a module, which are closed after the block."""
+    from pytest_energy.workloads.device import require_metered
     from pytest_energy.workloads.distributed import RankGroups
-    from pytest_energy.workloads.engine import drive
+    from pytest_energy.workloads.engine import default_device, drive
     from pytest_energy.workloads.finetune import prepare
     from pytest_energy.workloads.tasks import get_task
 
-    session = energy_session
     with user_errors():
         data = session.data
         asked = asked_by(request.node)
-    groups = RankGroups()
-    endings: list[Callable[[], None]] = [groups.close]
 
-    def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> object:
-        with user_errors():
-            missing = data.missing(get_task(task))
-            if missing is not None:
-                pytest.skip(safe_line(missing))
-            settings: dict[str, Any] = {
-                "data": data,
-                "meter": session.meter,
-                "tokens_per_window": session.tokens_per_window(asked.tokens),
-                "max_tokens_per_batch": session.budget.max_tokens_per_batch,
-                **changes,
-            }
-            run: Any
-            if energy_workload is not None:
-                run = drive(energy_workload, task, model, **settings)
-            else:
-                several = "processes" in changes or "nodes" in changes
+    with ExitStack() as endings:
+        groups = RankGroups()
+        endings.callback(groups.close)
+
+        def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> object:
+            with user_errors():
+                missing = data.missing(get_task(task))
+                if missing is not None:
+                    pytest.skip(safe_line(missing))
+                settings: dict[str, Any] = {
+                    "data": data,
+                    "meter": session.meter,
+                    "tokens_per_window": session.tokens_per_window(asked.tokens),
+                    "max_tokens_per_batch": session.budget.max_tokens_per_batch,
+                    **changes,
+                }
+                several = step is None and not changes.keys().isdisjoint(("processes", "nodes"))
                 if several:
                     session.require_own_meter()
-                start = groups.prepare if several else prepare
-                run = start(task, model, **{"models": session.settings.models, **settings})
-        endings.append(run.close)
-        return run
+                else:
+                    device = changes.get("device") or default_device()
+                    # A step of one's own may take its batches from the CPU to anywhere.
+                    if step is None or device != "cpu":
+                        require_metered(f"{task}/{model}", device, session.meter.devices)
+                run: Any
+                if step is not None:
+                    run = drive(step, task, model, **settings)
+                else:
+                    start = groups.prepare if several else prepare
+                    run = start(task, model, **{"models": session.settings.models, **settings})
+            endings.callback(run.close)
+            return run
 
-    yield make
-    for end in endings:
-        end()
+        yield make
 
 
-def session_of(item: pytest.Item) -> EnergySession:
-    """The run's session; begun here if collection did not see that the test needs one."""
-    if SESSION not in item.config.stash:
-        plugin: Any = item.config.pluginmanager.get_plugin(PLUGIN)
+def session_of(config: pytest.Config) -> EnergySession:
+    """The run's session; begun here if collection did not see that a test needs one."""
+    if SESSION not in config.stash:
+        plugin: Any = config.pluginmanager.get_plugin(PLUGIN)
         try:
-            plugin.begin([item])
+            plugin.begin([])
         except pytest.UsageError as error:
             raise EnergyError(str(error)) from None
-    return item.config.stash[SESSION]
-
-
-def is_metered(item: pytest.Item) -> bool:
-    """Whether a test needs the meter."""
-    return is_marked(item) or not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-
-
-def is_marked(item: pytest.Item) -> bool:
-    """Whether a test has the marker `energy`."""
-    return item.get_closest_marker("energy") is not None
-
-
-def asked_by(item: pytest.Item) -> TestSettings:
-    """What a test asks for: the nearest marker's arguments over the outer ones'.
-
-    Raises `pytest.UsageError` for unknown names and values that are none.
-    """
-    arguments: dict[str, Any] = {}
-    for marker in reversed(list(item.iter_markers("energy"))):
-        if marker.args:
-            raise usage_error(
-                f"`@pytest.mark.energy` on `{item.nodeid}` takes arguments by name only; "
-                f"write `max_joules={marker.args[0]!r}`"
-            )
-        arguments.update(marker.kwargs)
-    return from_arguments(arguments, item.nodeid)
-
-
-def from_arguments(arguments: Mapping[str, Any], test: str) -> TestSettings:
-    """Levels come in percent; raises `pytest.UsageError` naming the argument and the test."""
-    known = [field.name for field in fields(TestSettings)]
-    for name, value in arguments.items():
-        if name not in known:
-            raise usage_error(
-                f"`{name}` on `{test}` is no argument of `@pytest.mark.energy`; "
-                f"{did_you_mean(name, known)}it knows {', '.join(f'`{k}`' for k in known)}"
-            )
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        whole = name in ("tokens", "max_windows")
-        low, high = RANGES.get(name, (0.0, float("inf")))
-        fits = number and low <= value <= high and value not in (0, float("inf"))
-        if not fits or (whole and value != int(value)):
-            what = "a whole number" if whole else "joules" if name == "max_joules" else "percent"
-            most = f" and at most {high:g}" if high < float("inf") else ""
-            raise usage_error(
-                f"`{name}={value!r}` on `{test}` is out of range; give {what} "
-                f"{f'from {low:g}' if low else 'above 0'}{most}"
-            )
-    percent = {k: arguments[k] / 100 for k in ("tolerance", "detect") if k in arguments}
-    counts = {k: int(arguments[k]) for k in ("tokens", "max_windows") if k in arguments}
-    asked = TestSettings(**{**arguments, **percent, **counts})
-    check_levels(("tolerance", asked.tolerance), ("detect", asked.detect), f" on `{test}`")
-    return asked
+    return config.stash[SESSION]
 
 
 @contextmanager

@@ -176,6 +176,11 @@ OPTIONS = (
         "joules, or against a local baseline",
     ),
     Option(
+        "require-all", None, _text, False,
+        "a run of the whole suite fails if it does not measure all that is stored for this "
+        "hardware",
+    ),
+    Option(
         "region", "ISO3", _text, None,
         "country whose grid turns joules into gCO2e (default: the world's mean)",
     ),
@@ -322,7 +327,8 @@ def options_page() -> str:
             "",
             "Each option can also be set in pytest's ini file, by the name in the second column.",
             "The command line wins. A switch that the ini file turns on is turned off with",
-            "`--no-energy-…`.",
+            "`--no-energy-…`, and an option that has no default of its own with an empty value",
+            "(`--energy-history=`).",
             "Paths on the command line start from the current folder, those of the ini file from",
             "pytest's root.",
             "",
@@ -342,12 +348,19 @@ def _value(option: Option, config: pytest.Config) -> Any:
     if option.default and given is not None and not str(given).strip():
         raise usage_error(f"`{option.flag}=` is empty; give a value, or leave the option out")
     if given is None:
-        given, folder = config.getini(option.ini), config.rootpath
+        given, folder = _from_ini(option, config), config.rootpath
     if option.metavar is None:
         return bool(given)
     if given is None or not str(given).strip():
         return option.default
     return option.parse(Given(option.flag, str(given), folder))
+
+
+def _from_ini(option: Option, config: pytest.Config) -> Any:
+    try:
+        return config.getini(option.ini)
+    except (ValueError, TypeError, pytest.UsageError) as error:  # the text names no option
+        raise usage_error(f"`{option.ini}` in the ini file: {error}") from None
 
 
 def _check_update(config: pytest.Config, settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """How a test ends: by a verdict, by its claim, or by the joules that it was allowed.
 
 A test that is run again replaces what its earlier attempt reported, and a verdict that failed it
-stands.
+stands. A test may have several reports, one for each of its subtests.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import TypeVar
 import pytest
 
 from pytest_energy.checks import policy
-from pytest_energy.metering import Window, window
+from pytest_energy.metering import Window
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import DECIDED
 from pytest_energy.plugin.fixtures import CLAIM, session_of, user_errors
+from pytest_energy.plugin.marker import is_metered
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.reports.tables import windows_table
 from pytest_energy.reports.wording import verdict_line
@@ -35,6 +36,9 @@ _OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
 _FIRST = re.compile(r"energy_(\d+_)?id")
 
 _ENDED = pytest.StashKey[bool]()
+_FAILED = pytest.StashKey[bool]()
+_SKIPPED = pytest.StashKey[bool]()
+_COUNTED = pytest.StashKey[bool]()
 _PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()
 _STANDING = pytest.StashKey[str]()
 
@@ -44,8 +48,10 @@ Record = TypeVar("Record", VerdictRecord, ClaimRecord)
 def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> None:
     """Keep a verdict, put its figures into JUnit, and end the test as it says."""
     record = _located(record, item)
-    session.results.verdicts.append(record)
+    session.keep(record)
     session.progress.done(record.id, verdict_line(record))
+    if record.windows and record.comparison is None:
+        session.look_at(record.windows[-1])
     _note(item, properties(record, [name for name, _ in item.user_properties]))
     if record.windows:
         item.add_report_section("call", "energy windows", windows_table(record.windows))
@@ -60,10 +66,34 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
         pytest.skip(safe_line(record.reason))
 
 
+def reported(session: EnergySession, item: pytest.Item, report: pytest.TestReport) -> None:
+    """After each report of a test: nothing is recorded of one that fails; count it once."""
+    if report.failed:
+        item.stash[_FAILED] = True
+    if item.stash.get(_FAILED, False):
+        session.store.discard(item.nodeid)
+        session.results.discard(item.nodeid)
+    if report.when != "teardown":
+        item.stash[_SKIPPED] = report.skipped  # of the last one, which is the whole test's
+    elif is_metered(item) and _COUNTED not in item.stash:
+        item.stash[_COUNTED] = True
+        session.progress.reported("call", skipped=item.stash.get(_SKIPPED, False))
+
+
+def _has_passed(item: pytest.Item) -> bool:
+    """Whether a call that has returned ran to its end, and none of its subtests failed.
+
+    `unittest` hands an exception of its tests to pytest by this attribute, and raises none.
+    """
+    return not getattr(item, "_excinfo", None) and not item.stash.get(_FAILED, False)
+
+
 def conclude(item: pytest.Item) -> None:
     """Keep what a test noted of its claim, and fail it if a figure is out of bounds."""
+    if not _has_passed(item):
+        return
     record = _located(item.stash[CLAIM].record, item)
-    session_of(item).results.claims.append(record)
+    session_of(item.config).results.claims.append(record)
     figures = [(f"energy_{figure.name}", figure.value) for figure in record.figures]
     _note(item, [*figures, ("energy_method", record.method)])
     if record.outcome == "fails":
@@ -73,29 +103,38 @@ def conclude(item: pytest.Item) -> None:
 
 
 @contextmanager
-def limited_to(max_joules: float, item: pytest.Item) -> Iterator[None]:
-    """Meter a test's call and end it as the limit says; a test that fails keeps its own reason."""
+def metered_whole(item: pytest.Item, max_joules: float | None) -> Iterator[None]:
+    """Meter a test's call and end it as its limit says, if it has one.
+
+    A test that is skipped or fails keeps its own reason.
+    """
     with user_errors():
-        session = session_of(item)
+        session = session_of(item.config)
     with user_errors(), session.metered():
-        with window(session.meter, item.name) as opened:
+        with session.window(item.name) as opened:
             yield
-        used = opened.record
-        outcome = judge(used, max_joules)
-        what = f"used {used.joules:.4g} J"
-        if outcome == "invalid":
-            what = f"was not measured: {used.invalid_reason}"
-        how = " (modelled, not measured)" if used.method == "modelled" else ""
-        record = replace(
-            measured(item.nodeid, used),
-            id=item.name,
-            outcome=outcome,
-            reason=f"`{item.name}` {what}; allowed are {max_joules:g} J{how}",
-        )
+        if not _has_passed(item):
+            return
+        record = replace(measured(item.nodeid, opened.record), id=item.name)
+        if max_joules is None:
+            session.results.verdicts.append(_located(record, item))
+            session.look_at(opened.record)
+            return
+        record = _limited(record, opened.record, max_joules)
         record = policy.judged(record, session.settings)
         # The person who wrote the limit meant it, on modelled joules too.
-        record = replace(record, fails=record.fails or outcome == "regression")
+        record = replace(record, fails=record.fails or record.outcome == "regression")
     session.report(session, item, record)
+
+
+def _limited(record: VerdictRecord, used: Window, max_joules: float) -> VerdictRecord:
+    outcome = judge(used, max_joules)
+    what = f"used {used.joules:.4g} J"
+    if outcome == "invalid":
+        what = f"was not measured: {used.invalid_reason}"
+    how = " (modelled, not measured)" if used.method == "modelled" else ""
+    reason = f"`{record.id}` {what}; allowed are {max_joules:g} J{how}"
+    return replace(record, outcome=outcome, reason=reason)
 
 
 def judge(used: Window, max_joules: float) -> str:
@@ -115,6 +154,7 @@ def judge(used: Window, max_joules: float) -> str:
 
 def begin(results: RunResults, item: pytest.Item) -> None:
     """Before a test's set-up: an attempt replaces what an earlier one reported."""
+    item.stash[_FAILED] = False
     if _ENDED not in item.stash or _STANDING in item.stash:
         return
     results.forget(item.nodeid)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.baselines import baseline_path
+from pytest_energy.baselines.reading import read
 from pytest_energy.checks import TestSettings
 from pytest_energy.checks.policy import levels
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.metering.cpu_load import require_quiet_cpu
 from pytest_energy.reports.html import require_page_libraries
-from pytest_energy.results.footprint import intensity
+from pytest_energy.results.footprint import footprint
 from pytest_energy.workloads.architectures import checkpoint_names
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def check_input(session: EnergySession) -> None:
     _check_budget(session)
     _check_levels(session)
     _check_paths(session)
-    intensity(session.settings.region)
+    footprint(0.0, session.settings.region)
     if session.settings.update and session.hardware.key == "cpu":
         require_quiet_cpu()
 
@@ -38,7 +39,9 @@ def _check_hardware(session: EnergySession) -> None:
     path = baseline_path(session.settings.baselines, asked)
     names = ", ".join(f"`{name}`" for name in found.names)
     files = sorted(p.stem for p in session.settings.baselines.glob("*.toml"))
-    file = "" if path.is_file() else f"has no baseline file `{path}` and "
+    file = f"has no baseline file `{path}` and "
+    if path.is_file():
+        file = f"(`match` of `{path}`: {', '.join(read(path).match) or 'none'}) "
     known = f"; there are baselines for {', '.join(files)}" if files else ""
     raise EnergyError(
         f"`--energy-hw={asked}` {file}is not this machine, which is `{found.key}` ({names}); "

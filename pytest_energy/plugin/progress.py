@@ -1,46 +1,93 @@
-"""What is being measured now: a live line where the terminal can, else plain lines."""
+"""What is being measured now: a live line where the terminal can, else a plain line now and then.
+
+PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
+from pytest_energy.clocks import real_time
+from pytest_energy.errors import informing
 from pytest_energy.text import safe_line, safe_lines
+from pytest_energy.units import duration
+
+LINE_SECONDS = 30.0
+"""Between two plain lines of windows; a figure that ends sooner has none."""
+GOOD_SECONDS = 2.0
+"""What a window should take: long for a meter, short for who waits."""
+LONG_SECONDS = 8.0
+"""A window that takes longer is worth a word."""
 
 
 class Progress:
     """Shows windows as they are measured; `write` reaches the person past pytest's capturing.
 
-    `live` overwrites one line in place; else one plain line is written for each finished figure.
+    `live` overwrites one line in place. Else a plain line is written for each finished figure, and
+    for the windows of one that takes long, at first and then every `LINE_SECONDS`.
     """
 
     def __init__(self, write: Callable[[str], None] | None = None, *, live: bool = False) -> None:
         self._write = write
         self._live = live
-        self._started = time.monotonic()
+        self._started = real_time.monotonic()
         self._done = 0
         self._total = 0
         self._shown = False
+        self._begins, self._windows_left = True, 0
+        self._line_at = self._started
+        self._proposed = False
 
     def expect(self, total: int) -> None:
         """Say how many tests the run will meter, for the time left."""
         self._total = total
-        self._started = time.monotonic()
+        self._started = real_time.monotonic()
 
-    def window(self, identifier: str, number: int, text: str) -> None:
-        """Show one more window of a figure; number 0 is warm-up."""
-        if self._live and self._write:
+    def begin(self, most_windows: int) -> None:
+        """Say how many windows the next figure takes at most, warm-up included."""
+        self._begins, self._windows_left = True, most_windows
+
+    def window(self, identifier: str, number: int, text: str, seconds: float | None = None) -> None:
+        """Show one more window of a figure, which took so long; number 0 is warm-up."""
+        is_first, self._begins = self._begins, False
+        self._windows_left -= 1
+        what = f"window {number}" if number else "warm-up"
+        line = f"{safe_line(identifier)}  {what}  {text}"
+        left = 0.0
+        if seconds is not None:
+            left = max(0, self._windows_left) * seconds
+            line += f"  {duration(seconds)} per window"
+            line += f", at most {duration(left)} left" if left else ""
+        line += self._remaining()
+        if self._live:
             self._shown = True
-            what = f"window {number}" if number else "warm-up"
-            self._write(f"\r\x1b[2K{safe_line(identifier)}  {what}  {text}{self._remaining()}")
+            self._say(f"\r\x1b[2K{line}")
+            return
+        now = real_time.monotonic()
+        if now - self._line_at >= LINE_SECONDS or (is_first and left >= LINE_SECONDS):
+            self._line_at = now
+            self._say(f"\n{line}\n")
+
+    def propose(self, tokens: int, seconds: float) -> None:
+        """Say once which budget of tokens would do, if a window of so many takes very long."""
+        if seconds < LONG_SECONDS or self._proposed:
+            return
+        self._proposed = True
+        enough = round(tokens * GOOD_SECONDS / seconds)
+        self.note(
+            f"a window of {tokens:,} tokens takes {duration(seconds)} here, and {GOOD_SECONDS:g} s "
+            f"are enough: try `--energy-tokens={enough}`"
+        )
 
     def done(self, identifier: str, text: str) -> None:
         """Say that a figure is finished."""
         self.clear()
-        if not self._live and self._write:
-            self._write(f"\n{safe_line(identifier)}  {text}{self._remaining(finishing=1)}\n")
+        self._begins, self._line_at = True, real_time.monotonic()
+        if not self._live:
+            self._say(f"\n{safe_line(identifier)}  {text}{self._remaining(finishing=1)}\n")
 
     def reported(self, when: str, *, skipped: bool) -> None:
         """Count a phase of a metered test: one that is skipped takes no time, nor does it tell."""
@@ -52,8 +99,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Say something a person must know now, such as whom the run waits for."""
         self.clear()
-        if self._write:
-            self._write(f"\n{safe_lines(text)}\n")
+        self._say(f"\n{safe_lines(text)}\n")
 
     def waited(self, seconds: float) -> None:
         """Leave time that was no work out of the estimate of what is left."""
@@ -61,17 +107,22 @@ class Progress:
 
     def clear(self) -> None:
         """Take the live line away."""
-        if self._shown and self._write:
-            self._write("\r\x1b[2K")
+        if self._shown:
+            self._say("\r\x1b[2K")
             self._shown = False
+
+    def _say(self, text: str) -> None:
+        if self._write is not None:
+            with informing("progress"):  # such as a terminal that has gone
+                self._write(text)
 
     def _remaining(self, finishing: int = 0) -> str:
         done = self._done + finishing
         left = self._total - done
         if not done or left <= 0:
             return ""
-        seconds = (time.monotonic() - self._started) / done * left
-        return f"  ETA {seconds / 60:.0f} min" if seconds >= 60 else f"  ETA {seconds:.0f} s"
+        seconds = (real_time.monotonic() - self._started) / done * left
+        return f"  ETA {duration(seconds)}"
 
 
 def progress_of(config: pytest.Config) -> Progress:
@@ -82,10 +133,10 @@ def progress_of(config: pytest.Config) -> Progress:
         return Progress()
 
     def write(text: str) -> None:
-        if capture is None:
-            reporter.write(text, flush=True)
-            return
-        with capture.global_and_fixture_disabled():
-            reporter.write(text, flush=True)
+        with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            # A line that pytest has begun is ended first, and pytest knows that it is: it begins
+            # the next one with the file's name again.
+            reporter.ensure_newline()
+            reporter.write(text.removeprefix("\n"), flush=True)
 
     return Progress(write, live=reporter.isatty)

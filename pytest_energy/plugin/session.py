@@ -17,7 +17,7 @@ from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.checks.figures import BaselineRunner, GateRunner
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering import Window
+from pytest_energy.metering import OpenWindow, Window, window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget, Hardware
 from pytest_energy.meters import Meter
@@ -72,7 +72,11 @@ class EnergySession:
         self.error_budget = ErrorBudget()
         self.runner: GateRunner = BaselineRunner()
         self.bad_input: str | None = None
+        self.came: Callable[[EnergySession], None] = lambda _: None
+        self._windows_open = 0
+        self._measuring: list[Window] = []
         self._budget = budget
+        self._remarked = False
         self._owned: list[Callable[[], None]] = [self.device.close]
 
     @property
@@ -122,8 +126,38 @@ class EnergySession:
         with self.device.metered():
             yield
 
+    @contextmanager
+    def window(self, name: str) -> Iterator[OpenWindow]:
+        """Meter the block as a part of a test; nests."""
+        self._windows_open += 1
+        try:
+            with window(self.meter, name) as opened:
+                yield opened
+        finally:
+            self._windows_open -= 1
+
+    def keep(self, record: VerdictRecord) -> None:
+        """Add a record to the results, and to what a run that is killed leaves behind."""
+        self._measuring.clear()
+        self.results.verdicts.append(record)
+        if not self._windows_open:  # whose joules would be those of writing
+            self.came(self)
+
+    def keep_unfinished(self, test: str) -> None:
+        """Add the windows of a figure that an interrupt has left without its verdict."""
+        windows, count = tuple(self._measuring), len(self._measuring)
+        if windows:
+            reason = f"interrupted before its verdict, after {count} windows with its warm-up"
+            name, method = windows[0].name, windows[0].method
+            self.keep(
+                VerdictRecord(
+                    name, "joules_per_token", test, reason=reason, method=method, windows=windows
+                )
+            )
+
     def context(self, item: pytest.Item, asked: TestSettings) -> CheckContext:
         """What the checks of a test go by."""
+        self._measuring.clear()
         return CheckContext(
             test=item.nodeid,
             asked=asked,
@@ -132,10 +166,24 @@ class EnergySession:
             method=self.meter.method,
             store=self.store,
             error_budget=self.error_budget,
+            on_begin=self.progress.begin,
             on_window=self._show,
             on_output=lambda title, text: item.add_report_section(
                 "call", safe_line(title), safe_lines(text)
             ),
+        )
+
+    def look_at(self, done: Window) -> None:
+        """Remark once on GPUs that a window metered and on which nothing of this run computed."""
+        unused = () if self._remarked else self.device.unused_in(done)
+        if not unused:
+            return
+        self._remarked = True
+        names = ", ".join(f"`{device.domain}` ({device.name})" for device in unused)
+        self.results.remarks += (
+            f"{names} drew no more than when idle in `{done.name}`, and no process of this run "
+            "computed there: joules of it are not the work's; meter what computes, by "
+            "`CUDA_VISIBLE_DEVICES` or `--energy-meter`",
         )
 
     def close_later(self, close: Callable[[], None]) -> None:
@@ -148,6 +196,10 @@ class EnergySession:
             close()
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
+        self._measuring.append(window)
         figure = quantity(window.joules_per_token, "J/token")
         text = f"{figure}  {window.tokens_per_second:,.0f} tokens/s"
-        self.progress.window(identifier, number, text)
+        self.progress.window(identifier, number, text, window.seconds)
+        stored = self.store.baseline
+        if stored is None or not stored.entries:  # else the budget is the baseline's
+            self.progress.propose(window.tokens, window.seconds)

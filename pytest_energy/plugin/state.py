@@ -5,45 +5,45 @@ What they use is imported when a test is metered: a run without one pays nothing
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_energy.checks import Settings
-from pytest_energy.errors import EnergyError
-from pytest_energy.plugin.fixtures import SESSION, asked_by, is_marked, is_metered
-from pytest_energy.plugin.options import (
-    NEEDS_GATES,
-    compares,
-    figures_asked_for,
-    gates_asked_for,
-    uses_xdist,
+from pytest_energy.errors import EnergyError, informing
+from pytest_energy.plugin.fixtures import SESSION
+from pytest_energy.plugin.marker import (
+    asked_by,
+    is_gated,
+    is_marked,
+    is_metered,
+    is_metered_whole,
 )
+from pytest_energy.plugin.options import compares, figures_asked_for, uses_xdist
+from pytest_energy.plugin.records import RunRecords, why_stopped
+from pytest_energy.plugin.selection import Selection
 from pytest_energy.text import safe_lines
 
 if TYPE_CHECKING:
-    from pytest_energy.history.record import Origin
     from pytest_energy.metering.cpu_load import CpuUse
     from pytest_energy.plugin.session import EnergySession
     from pytest_energy.results import RunRecord
 
 
 class EnergyPlugin:
-    """The hooks of one pytest run, which owns its session from the first test that needs it.
-
-    `errors` are what a person must read at the end, such as a file that could not be written.
-    """
+    """The hooks of one pytest run, which owns its session from the first test that needs it."""
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config, self._settings = config, settings
         self._cpu_use: CpuUse | None = None
-        self._origin: Origin | None = None
-        self._written: Sequence[tuple[Path, str]] = ()
-        self._errors: list[str] = []
+        self._records = RunRecords(config, settings, _cache(config))
+        self._record: RunRecord | None = None
         self._undone: str | None = None
+        self._running: str | None = None
+        self._selection = Selection(config)
+        config.pluginmanager.register(self._selection)
 
     @property
     def _session(self) -> EnergySession | None:
@@ -60,13 +60,15 @@ class EnergyPlugin:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the session if a test needs it, and find bad input before energy is spent."""
         metered = [item for item in session.items if is_metered(item)]
-        wanted = metered or figures_asked_for(self._config)
+        all_stored = self._settings.require_all and self._selection.is_whole(session)
+        wanted = metered or figures_asked_for(self._config) or all_stored
         if wanted and not self._config.option.collectonly:
             self.begin(metered)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of what an earlier attempt at the test reported."""
+        self._running = item.nodeid
         if self._session is not None:
             from pytest_energy.plugin.outcome import begin
 
@@ -74,34 +76,56 @@ class EnergyPlugin:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fail a test whose verdict stands; else meter one that has a limit."""
+        """Fail a test whose verdict stands; else meter one that is marked for it."""
         if self._session is not None:
             from pytest_energy.plugin.outcome import fail_again
 
             fail_again(item)
-        limited = is_marked(item) and not getattr(item, "compared", False)
-        limit = asked_by(item).max_joules if limited else None
-        if limit is None:
+        marked = is_marked(item) and not getattr(item, "compared", False)
+        limit = asked_by(item).max_joules if marked else None
+        if limit is None and not is_metered_whole(item):
             return (yield)
-        from pytest_energy.plugin.outcome import limited_to
+        from pytest_energy.plugin.outcome import metered_whole
 
-        with limited_to(limit, item):
+        with metered_whole(item, limit):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Take back what a test recorded that failed afterwards, and count it as done."""
+        """Take back what a test recorded that fails, and count it as done."""
         report = yield
         session = self._session
         if session is not None:
-            if report.failed:
-                session.store.discard(item.nodeid)
-                session.results.discard(item.nodeid)
-            if is_metered(item):
-                session.progress.reported(report.when, skipped=report.skipped)
+            from pytest_energy.plugin.outcome import reported
+
+            reported(session, item, report)
+            if report.when == "teardown" and self._records.is_worker:
+                vars(report)[SENT] = self._records.to_send(session, item.nodeid)
+            elif report.when == "teardown" and is_metered(item):
+                self._records.came(session)
+        if report.when == "teardown":
+            self._running = None
         return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what is done, and keep what an xdist worker sends with the report of a test."""
+        self._records.reported(report)
+        sent = vars(report).pop(SENT, None) if hasattr(report, "node") else None
+        if sent is not None:
+            session = self._opened()
+            self._records.receive(session, report.node.gateway.id, sent, report.nodeid)
+            self._records.came(session)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note why the run ends early."""
+        self._records.stop(why_stopped(excinfo))
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note that pytest or a plugin has failed."""
+        self._records.stop(f"internal error: {excinfo.exconly(tryshort=True)}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
@@ -137,8 +161,9 @@ class EnergyPlugin:
         if "bad_input" in payload:
             session.bad_input = payload["bad_input"]
         else:
-            session.results.merge(payload["results"])
+            self._records.receive_all(session, node.gateway.id, payload["results"])
             session.store.merge(payload["store"])
+            self._selection.partial |= payload["partial"]
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -149,7 +174,11 @@ class EnergyPlugin:
         from pytest_energy.metering.cpu_load import disturbance
 
         energy.progress.clear()
-        energy.results.disturbance = energy.results.disturbance or disturbance(self._cpu_use)
+        if self._running is not None:  # an interrupt came before it could fail
+            energy.store.discard(self._running)
+            energy.results.discard(self._running)
+        with informing("what else used the CPU", energy.progress.note):
+            energy.results.disturbance = energy.results.disturbance or disturbance(self._cpu_use)
         output = getattr(self._config, "workeroutput", None)
         if energy.bad_input is not None:
             if output is not None:
@@ -163,16 +192,23 @@ class EnergyPlugin:
             output["energy"] = {
                 "results": energy.results.as_payload(),
                 "store": energy.store.as_payload(),
+                "partial": self._selection.partial,
             }
             return
-        self._write(energy)
+        from pytest_energy.plugin.undone import left_undone, look_for_what_is_stored
+
+        if not compares(self._config):
+            whole = self._selection.is_whole(session)
+            with informing("what is stored", self._records.errors.append):
+                look_for_what_is_stored(energy.results, self._settings, whole=whole)
+        self._record = self._records.finish(energy, session)
         # A run of which nothing could be collected, or that ran no test, has its own exit status.
-        if self._errors and session.exitstatus in _SUCCESSES:
+        if self._records.errors and session.exitstatus in _SUCCESSES:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if session.exitstatus == 0:
-            self._undone = self._left_undone(energy.results.as_record())
-            if self._undone is not None:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if session.exitstatus in _SUCCESSES:
+            self._undone = left_undone(self._record, self._settings, self._config)
+        if self._undone is not None and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts, what the run cost, and the next command."""
@@ -184,15 +220,17 @@ class EnergyPlugin:
                 reporter.section("energy")
                 reporter.write_line(safe_lines(f"ERROR: {session.bad_input}"))
             return
-        record = session.results.as_record()
-        lines = [f"ERROR: {error}" for error in self._errors]
+        record = self._record or session.results.as_record()
+        lines = [f"ERROR: {error}" for error in self._records.errors]
         lines += [self._undone] if self._undone is not None else []
-        if lines or record.figures:
+        shown = record.figures or record.not_measured or record.interrupted is not None
+        if lines or shown:
             reporter.section("energy")
         for line in lines:
             reporter.write_line(safe_lines(line))
-        if record.figures:
-            self._show(record, reporter)
+        if shown:
+            with informing("the summary cannot be shown", reporter.write_line):
+                self._show(record, reporter)
 
     def pytest_unconfigure(self) -> None:
         """Close the meter."""
@@ -202,13 +240,15 @@ class EnergyPlugin:
     def begin(self, metered: Sequence[pytest.Item]) -> None:
         """Open the session for the tests that need it; bad input ends the run with exit code 4."""
         from pytest_energy.metering.cpu_load import cpu_use
+        from pytest_energy.plugin.ending import end_in_order_on_signals
         from pytest_energy.plugin.preflight import check_input
         from pytest_energy.stats.sequential import ErrorBudget
 
+        end_in_order_on_signals(self._config)
         session = self._opened()
-        gated = ("energy_gate" in getattr(item, "fixturenames", ()) for item in metered)
-        session.error_budget = ErrorBudget(sum(gated))
+        session.error_budget = ErrorBudget(sum(map(is_gated, metered)))
         session.progress.expect(len(metered))
+        self._records.expect(item.nodeid for item in metered)
         try:
             for item in metered:
                 asked_by(item)
@@ -217,12 +257,17 @@ class EnergyPlugin:
                 from pytest_energy.plugin.ab_items import choose_runner
 
                 choose_runner(session, self._config)
-            self._cpu_use = cpu_use() if session.hardware.key == "cpu" else None
+            if session.hardware.key == "cpu":
+                with informing("what else uses the CPU", session.progress.note):
+                    self._cpu_use = cpu_use()
         except (EnergyError, pytest.UsageError) as error:
             session.close()
             session.bad_input = str(error)
-            if not hasattr(self._config, "workerinput"):
+            if not self._records.is_worker:
                 raise pytest.UsageError(str(error)) from None
+        else:
+            session.came = self._records.came
+            self._records.came(session)
 
     def _opened(self) -> EnergySession:
         """The run's session, made when it is first needed."""
@@ -235,55 +280,8 @@ class EnergyPlugin:
         config, settings = self._config, self._settings
         session = EnergySession(settings, _cache(config), progress_of(config), report)
         config.stash[SESSION] = session
-        if settings.history is not None and not hasattr(config, "workerinput"):
-            from pytest_energy.history.record import origin
-
-            # Before anything runs: what is committed or recorded meanwhile was not measured.
-            self._origin = origin(config.rootpath)
+        self._records.open(session.progress.note)
         return session
-
-    def _write(self, session: EnergySession) -> None:
-        """Write baselines, history and reports; if one fails, the others are written."""
-        from pytest_energy.reports import write_reports
-
-        with self._noting("baselines were not stored: "):
-            self._written = session.store.write(session.progress.note)
-        record = session.results.as_record()
-        with self._noting():
-            self._keep(record)
-        with self._noting():
-            write_reports(record, self._settings)
-
-    @contextmanager
-    def _noting(self, what: str = "") -> Iterator[None]:
-        """Keep an error for the end of the run."""
-        try:
-            yield
-        except EnergyError as error:
-            self._errors.append(f"{what}{error}")
-
-    def _keep(self, record: RunRecord) -> None:
-        """Add the session to the history; if that fails, nothing measured is lost."""
-        settings = self._settings
-        if settings.history is None or not record.figures or self._origin is None:
-            return
-        from pytest_energy.history.sessions import append
-        from pytest_energy.results.json_codec import as_document
-
-        document = as_document(record, settings.region)
-        append(settings.history, document, self._origin, spare=_cache(self._config) / "unsent")
-
-    def _left_undone(self, record: RunRecord) -> str | None:
-        """What the run was asked for and did not do, so that it is no success."""
-        if not record.figures and self._settings.hw != "auto":
-            return "nothing was metered, which is no success where a hardware is named"
-        if all(verdict.metric == "joules" for verdict in record.verdicts):
-            for name in gates_asked_for(self._config):
-                return (
-                    f"nothing was {NEEDS_GATES[name]}, which is no success under "
-                    f"`--energy-{name}`: no test that ran has an `energy_gate`"
-                )
-        return None
 
     def _show(self, record: RunRecord, reporter: pytest.TerminalReporter) -> None:
         from pytest_energy.reports import annotation_lines, terminal
@@ -293,12 +291,15 @@ class EnergyPlugin:
             region=self._settings.region,
             colour=reporter.hasmarkup,
             verbose=self._config.getoption("verbose") > 0,
-            written=self._written,
+            written=self._records.written,
             arguments=self._config.invocation_params.args,
         )
         for line in (text, *annotation_lines(record, self._config.rootpath)):
             reporter.write_line(line)
 
+
+SENT = "energy_sent"
+"""Attribute of a report that an xdist worker sends: what its test found."""
 
 _SUCCESSES = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import informing
 from pytest_energy.files import append, write_atomically
 from pytest_energy.reports import github, markdown
 from pytest_energy.results import RunRecord, json_codec
@@ -20,27 +20,31 @@ if TYPE_CHECKING:
 
 def write_reports(
     record: RunRecord, settings: Settings, environ: Mapping[str, str] = os.environ
-) -> None:
+) -> list[str]:
     """Write what was asked for; a job's summary by itself, if GitHub gives one.
 
-    Raises `EnergyError` if a file cannot be written after all.
+    The sentences returned say what of it is missing, and why: one report does not wait for another.
     """
     cost = footprint(record.cost.joules, settings.region)
-    try:
-        if settings.json is not None:
-            json_codec.write(settings.json, record, settings.region)
-        if settings.markdown is not None:
-            write_atomically(settings.markdown, markdown.render(record, cost))
-        if settings.html is not None:
-            write_atomically(settings.html, _page(record, cost, settings))
-    except OSError as error:
-        raise EnergyError(f"`{error.filename}` cannot be written: {error.strerror}") from None
+    missing: list[str] = []
+
+    def write(name: str, path: Path | None, write_to: Callable[[Path], None]) -> None:
+        with informing(f"`--energy-{name}`: `{path}` cannot be written", missing.append):
+            if path is not None:
+                write_to(path)
+
+    write("json", settings.json, lambda at: json_codec.write(at, record, settings.region))
+    text = partial(markdown.render, record, cost)
+    write("markdown", settings.markdown, lambda at: write_atomically(at, text()))
+    page = partial(_page, record, cost, settings)
+    write("html", settings.html, lambda at: write_atomically(at, page()))
     summary = environ.get("GITHUB_STEP_SUMMARY")
-    if summary and record.figures:
+    if summary and (record.figures or record.not_measured or record.interrupted):
         # Nobody asked for it, and the terminal says the same: no reason to fail a run.
-        with suppress(OSError):
+        with informing("the summary"):
             room = github.room_in(Path(summary))
-            append(Path(summary), f"{markdown.render(record, cost, room)}\n")
+            append(Path(summary), f"{text(room)}\n")
+    return missing
 
 
 def _page(record: RunRecord, cost: Footprint, settings: Settings) -> str:

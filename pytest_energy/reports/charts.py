@@ -13,7 +13,7 @@ from pytest_energy.outcomes import MOVED
 from pytest_energy.results import ComparisonRecord, VerdictRecord
 from pytest_energy.results.claims import Plot, Series
 from pytest_energy.text import safe_line
-from pytest_energy.units import FRACTION, difference, prefix
+from pytest_energy.units import FRACTION, difference, prefix, ratio
 
 Trace: TypeAlias = "dict[str, Any]"
 
@@ -233,10 +233,11 @@ def window_changes(verdict: VerdictRecord) -> list[float]:
         # Pairs of savings hold what is spent: less of it is more saved.
         saved = verdict.unit == FRACTION
         pairs = verdict.comparison.pairs
-        return [then - now if saved else now / then - 1 for then, now in pairs]
+        return [then - now if saved else ratio(now, then) - 1 for then, now in pairs]
     if verdict.metric == "savings":
         both = zip(verdict.windows[::2], verdict.windows[1::2], strict=False)
-        return [1 - b.joules_per_token / a.joules_per_token - base for a, b in both]
+        whole = [(a, b) for a, b in both if a.tokens and b.tokens and a.joules]
+        return [1 - b.joules_per_token / a.joules_per_token - base for a, b in whole]
     real = verdict.metric == "joules_per_real_token"
     values = (
         window.joules_per_real_token if real and window.real_tokens else window.joules_per_token

@@ -53,6 +53,9 @@ def annotated(record: RunRecord) -> list[Annotation]:
         for verdict in wording.worst_first(record.verdicts)
         if verdict.fails or verdict.outcome in EXPLAINED
     ]
+    if record.interrupted is not None:
+        message = wording.interruption(record)
+        found.append(Annotation("warning", "energy run interrupted", message))
     return found
 
 

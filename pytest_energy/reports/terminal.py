@@ -16,7 +16,7 @@ from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictReco
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import footprint
 from pytest_energy.text import safe_line
-from pytest_energy.units import percent, quantity
+from pytest_energy.units import percent, quantity, ratio
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,7 @@ def side_by_side(record: VerdictRecord, comparison: ComparisonRecord) -> list[st
 
 def pair_changes(comparison: ComparisonRecord) -> str:
     """Each pair's head against its base, `+6.1 +5.8 … %`."""
-    changes = [100 * (head / base - 1) for base, head in comparison.pairs]
+    changes = [100 * (ratio(head, base) - 1) for base, head in comparison.pairs]
     shown = " ".join(f"{round(change, 1) + 0.0:+.1f}" for change in changes[:MOST_PAIRS])
     more = len(changes) - MOST_PAIRS
     return f"{shown} %" if more <= 0 else f"{shown} % and {more} more"

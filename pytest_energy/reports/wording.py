@@ -6,16 +6,17 @@ import os
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import MOVED
-from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results import NotMeasured, RunRecord, VerdictRecord
 from pytest_energy.results.footprint import Footprint
-from pytest_energy.text import masked_argument
-from pytest_energy.units import difference, quantity, quantity_with_uncertainty
+from pytest_energy.text import masked_argument, one_line
+from pytest_energy.units import difference, duration, quantity, quantity_with_uncertainty
 
 if TYPE_CHECKING:
     from pytest_energy.history.series import Series
@@ -28,6 +29,9 @@ class Look:
     colour: str
     mark: str
 
+
+MOST_TESTS = 5
+"""Tests that a sentence names; the JSON has them all."""
 
 LOOKS = {
     "fails": Look("red", "❌"),
@@ -44,7 +48,7 @@ LOOKS = {
 """Outcomes of verdicts and claims, the worst first."""
 
 
-def name(figure: VerdictRecord | Series) -> str:
+def name(figure: VerdictRecord | Series | NotMeasured) -> str:
     """What the row of a verdict, or of a figure over time, is called."""
     return f"{figure.id} savings" if figure.metric == "savings" else figure.id
 
@@ -124,7 +128,23 @@ def headline(record: RunRecord) -> str:
     windows = len(record.verdicts) - len(verdicts)
     if windows:
         parts.append(f"{counted(windows, 'window')} metered")
+    if record.interrupted is not None:
+        parts.insert(0, "interrupted")
     return ", ".join(parts) or "nothing was metered"
+
+
+def interruption(record: RunRecord) -> str:
+    """Why a run has not come to its end, and what it did not measure; empty if it has."""
+    if record.interrupted is None:
+        return ""
+    text = f"this run has not come to its end: {one_line(record.interrupted)}"
+    tests = record.unfinished
+    if not tests:
+        return text
+    more = len(tests) - MOST_TESTS
+    names = ", ".join(f"`{one_line(test)}`" for test in tests[:MOST_TESTS])
+    names += f" and {more} more" if more > 0 else ""
+    return f"{text}; {counted(len(tests), 'test')} did not measure what was to be measured: {names}"
 
 
 def cost(record: RunRecord, footprint: Footprint) -> str:
@@ -134,14 +154,32 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
     least = "" if record.cost.complete else "at least "
     return (
         f"this run cost {least}{footprint.joules:,.0f} J{' (modelled)' if modelled(record) else ''}"
-        f", {1000 * footprint.kwh:.3g} Wh, {carbon}, in {record.cost.seconds:,.0f} s of metering"
+        f", {1000 * footprint.kwh:.3g} Wh, {carbon}, in {duration(record.cost.seconds)} of metering"
     )
 
 
 def warnings(record: RunRecord) -> list[str]:
     """What a person should know beside the verdicts, each once."""
-    found = [verdict.warning for verdict in record.verdicts]
-    return list(dict.fromkeys(text for text in (*found, record.disturbance) if text))
+    found = [interruption(record), *(verdict.warning for verdict in record.verdicts)]
+    found += [record.disturbance, *record.remarks, *not_measured(record)]
+    return list(dict.fromkeys(text for text in found if text))
+
+
+MOST_NAMED = 10
+"""Figures that one sentence names; the JSON has them all."""
+
+
+def not_measured(record: RunRecord) -> list[str]:
+    """What is stored for this hardware and was not measured, in a sentence or several."""
+    gone = [f"`{name(one)}`" for one in record.not_measured if one.renamed is None]
+    more = f" and {len(gone) - MOST_NAMED} more" if len(gone) > MOST_NAMED else ""
+    lines = [f"stored and not measured: {', '.join(gone[:MOST_NAMED])}{more}"] if gone else []
+    return lines + [
+        f"`{name(one)}` is stored and not measured; `{one.renamed}` is measured and not stored: "
+        "renamed?"
+        for one in record.not_measured
+        if one.renamed is not None
+    ]
 
 
 def modelled(record: RunRecord) -> bool:
@@ -155,7 +193,7 @@ def began(record: RunRecord) -> str:
     times = [window.started for verdict in record.verdicts for window in verdict.windows]
     if not times:
         return ""
-    return datetime.fromtimestamp(min(times), timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return real_time.moment.fromtimestamp(min(times), timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def verdict_line(record: VerdictRecord) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_energy.documents import Count, Positive
+from pytest_energy.documents.records import named
 from pytest_energy.gate import TracePoint
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
@@ -44,7 +46,7 @@ class ComparisonRecord:
     kind: Literal["revision", "interpreter"]
     base: Side
     head: Side
-    pairs: tuple[tuple[float, float], ...]
+    pairs: tuple[tuple[Positive, Positive], ...]
     within_pair_drift: float | None = None
     settles: bool = False
     turns: bool = False
@@ -64,7 +66,7 @@ class VerdictRecord:
     id: str
     metric: str
     nodeid: str = ""
-    outcome: str = "invalid"
+    outcome: str = field(default="invalid", metadata=named("verdict"))
     reason: str = ""
     unit: str = "J/token"
     value: float | None = None
@@ -78,14 +80,14 @@ class VerdictRecord:
     local: bool = False
     method: str = ""
     workload: str | None = None
-    tokens: int | None = None
+    tokens: Count | None = None
     """Processed tokens of a window, if the run says so."""
-    parameters: tuple[int, int] | None = None
+    parameters: tuple[Count, Count] | None = None
     """How many parameters the run trains, and how many its model has."""
     explanation: str | None = None
     warning: str | None = None
     """Where the levels are closer than the baseline can tell apart."""
-    location: tuple[str, int] | None = None
+    location: tuple[str, Count] | None = None
     """The test's file, relative to pytest's root, and its line, from 1."""
     changed_environment: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     """What differs from the baseline's environment, by name: (then, now)."""
@@ -118,12 +120,26 @@ def measured(nodeid: str, window: Window) -> VerdictRecord:
 
 
 @dataclass(frozen=True)
+class NotMeasured:
+    """A stored figure that a run of the whole suite did not measure.
+
+    `renamed` is the id of one that was measured and is not stored, and may be the same.
+    """
+
+    metric: str
+    id: str
+    renamed: str | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """All that one session reports; `hardware` is empty if nothing was metered.
 
     `idle_watts` was measured before the first test; `wall_joules` is the cost at the wall by the
     hardware's calibration. Either is None if it is not known. `disturbance` says who else used
-    the CPU that was metered, if somebody did.
+    the CPU that was metered, if somebody did; `remarks` are what to know of what was metered.
+    `interrupted` says why the run has not come to its end, if it has not; `unfinished` are the
+    tests that were to measure something then. `not_measured` is empty if only a part was run.
     """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
@@ -134,6 +150,10 @@ class RunRecord:
     wall_joules: float | None = None
     claims: tuple[ClaimRecord, ...] = ()
     disturbance: str | None = None
+    interrupted: str | None = None
+    unfinished: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    not_measured: tuple[NotMeasured, ...] = ()
 
     @property
     def figures(self) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from pytest_energy.documents import AnyFloat
 from pytest_energy.errors import EnergyError
 
-Cell: TypeAlias = str | int | float | None
+Cell: TypeAlias = str | int | AnyFloat | None
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,12 @@ class Figure:
     """
 
     name: str
-    value: float
+    value: AnyFloat
     unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    at_least: float | None = None
-    at_most: float | None = None
+    low: AnyFloat | None = None
+    high: AnyFloat | None = None
+    at_least: AnyFloat | None = None
+    at_most: AnyFloat | None = None
     paper: str | None = None
 
     @property
@@ -41,7 +42,7 @@ class Series:
     """Points (x, y) of a plot under one name, drawn as a line or as marks."""
 
     name: str
-    points: tuple[tuple[float, float], ...]
+    points: tuple[tuple[AnyFloat, AnyFloat], ...]
     line: bool = False
 
 

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from pytest_energy.baselines import Baseline, Entry, pooled_of, session_stats
-from pytest_energy.errors import EnergyError, check_count
+from pytest_energy.errors import EnergyError, check_count, informing
 from pytest_energy.stats.distributions import NORMAL_95
 from pytest_energy.stats.noise import spread
 from pytest_energy.workloads.tasks import Task
@@ -47,9 +47,12 @@ class Footprint:
 
 def footprint(joules: float, region: str | None) -> Footprint:
     """Grams of CO2e for some joules in a region (ISO 3166 alpha-3, None: the world's mean)."""
-    grid = intensity(region)
+    grid, why = None, ["install `codecarbon` for gCO2e"]
+    what = "no gCO2e, CodeCarbon's data cannot be used"
+    with informing(what, why.append, passing=(EnergyError,)):
+        grid = intensity(region)
     if grid is None:
-        return Footprint(joules, None, "install `codecarbon` for gCO2e")
+        return Footprint(joules, None, why[-1])
     return Footprint(joules, joules / JOULES_PER_KWH * grid.grams_per_kwh, grid.source)
 
 

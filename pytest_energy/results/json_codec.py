@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypedDict, TypeVar
 
-from pytest_energy.errors import EnergyError
-from pytest_energy.files import write_atomically
+from pytest_energy.documents import Count, FaultyDocumentError, NotNegative, parse_json, shown
+from pytest_energy.documents.records import converted, name_in_documents
+from pytest_energy.errors import DataError, EnergyError
+from pytest_energy.files import read_bytes, write_atomically
 from pytest_energy.metering import Window
-from pytest_energy.results import JSON_SCHEMA, RunRecord, VerdictRecord
+from pytest_energy.outcomes import NO_EVIDENCE
+from pytest_energy.results import JSON_SCHEMA, RunRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import Footprint, footprint
-from pytest_energy.text import encodable
+from pytest_energy.text import encodable, one_line
 
-_RENAMED: Mapping[type, Mapping[str, str]] = {VerdictRecord: {"outcome": "verdict"}}
 _Record = TypeVar("_Record")
-_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
+
+LARGEST_BYTES = 1 << 28
+"""The most that is read of a document."""
 
 
 def as_json(value: Any) -> Any:
     """A record, or what is in one, of builtin types alone; derived figures are beside its own."""
     if is_dataclass(value):
-        names = _RENAMED.get(type(value), {})
-        own = {names.get(each.name, each.name): getattr(value, each.name) for each in fields(value)}
+        own = {name_in_documents(each): getattr(value, each.name) for each in fields(value)}
         return {name: as_json(part) for name, part in (own | _derived(value)).items()}
     if isinstance(value, Mapping):
         return {as_json(name): as_json(part) for name, part in value.items()}
@@ -46,31 +47,9 @@ def _derived(record: Any) -> dict[str, Any]:
 def from_json(kind: type[_Record], row: Mapping[str, Any]) -> _Record:
     """The record of a `kind` that `as_json` wrote; names that it does not have are passed over.
 
-    Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` if `row` does not fit. By
-    hand, since an interpreter that is compared with this one is lent our package, but no other.
+    Raises `FaultyDocumentError` if `row` does not fit.
     """
-    names = _RENAMED.get(kind, {})
-    values = {
-        name: _value(hint, row[names.get(name, name)])
-        for name, hint in _hints(kind).items()
-        if name in names or name in row
-    }
-    return kind(**values)
-
-
-def _value(hint: Any, value: Any) -> Any:
-    inner = get_args(hint)
-    if value is None:
-        return None
-    if isinstance(hint, type) and is_dataclass(hint):
-        return from_json(hint, value)
-    origin = get_origin(hint)
-    if origin in (tuple, list):
-        kinds = inner[:1] * len(value) if origin is list or inner[-1] is Ellipsis else inner
-        return origin(_value(kind, part) for kind, part in zip(kinds, value, strict=True))
-    if origin is Mapping:
-        return {name: _value(inner[1], part) for name, part in value.items()}
-    return _value(inner[0], value) if origin in (Union, UnionType) else value
+    return converted(kind, row)
 
 
 def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
@@ -82,6 +61,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
         "environment": as_json(record.environment),
         "verdicts": as_json(record.verdicts),
         "claims": as_json(record.claims),
+        "not_measured": as_json(record.not_measured),
         "run": {
             "joules": record.cost.joules,
             "gco2e": cost.grams,
@@ -91,6 +71,9 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "idle_watts": record.idle_watts,
             "wall_joules": record.wall_joules,
             "disturbance": as_json(record.disturbance),
+            "interrupted": as_json(record.interrupted),
+            "unfinished": as_json(record.unfinished),
+            "remarks": as_json(record.remarks),
         },
     }
 
@@ -110,18 +93,52 @@ class ReportedRun:
     commit: str | None = None
 
 
+class _Device(TypedDict):
+    domain: str
+    name: str
+
+
+class _DeviceFacts(_Device, total=False):
+    uuid: str | None
+    power_limit_watts: NotNegative | None
+    driver: str | None
+    max_sm_clock_mhz: Count | None
+    application_sm_clock_mhz: Count | None
+
+
+class _Hardware(TypedDict, total=False):
+    key: str
+    devices: list[_DeviceFacts]
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """What a document says beside what a `RunRecord` has."""
+
+    hardware: _Hardware
+    environment: dict[str, str]
+    run: dict[str, Any]
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class _Cost:
+    joules: NotNegative
+    gco2e: NotNegative | None
+    gco2e_source: str
+
+
 def read_document(path: Path) -> ReportedRun:
     """The run in a document of `--energy-json`; raises `EnergyError` naming what is wrong."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EnergyError(
-            f"`{path}` cannot be read ({error.strerror}); give a file that `--energy-json` wrote"
-        ) from None
-    except ValueError as error:
-        raise EnergyError(
-            f"`{path}` is no JSON ({error}); give a file that `--energy-json` wrote"
-        ) from None
+        data = read_bytes(path, LARGEST_BYTES)
+    except DataError as error:
+        why = str(error).removesuffix(": give a file")
+        raise EnergyError(f"{why}; give a file that `--energy-json` wrote") from None
+    try:
+        document = parse_json(data)
+    except FaultyDocumentError as error:
+        raise EnergyError(f"`{path}` {error}; give a file that `--energy-json` wrote") from None
     return from_document(document, path)
 
 
@@ -132,16 +149,36 @@ def from_document(document: Any, path: Path) -> ReportedRun:
         raise EnergyError(f"`{path}` is no record of a run; give a file that `--energy-json` wrote")
     if schema != JSON_SCHEMA:
         raise EnergyError(
-            f"`{path}` has schema {schema}, but this version reads {JSON_SCHEMA}; "
+            f"`{path}` has schema {shown(schema)}, but this version reads {JSON_SCHEMA}; "
             f"read it with the version that wrote it"
         )
     try:
-        run, commit = document["run"], document.get("commit")
-        record = from_json(RunRecord, {**document, **run, "cost": run})
-        footprint = Footprint(run["joules"], run["gco2e"], run["gco2e_source"])
-        return ReportedRun(record, footprint, path.name, None if commit is None else str(commit))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        rest = converted(_Rest, document)
+        run = {**rest.run, "cost": rest.run}
+        record = from_json(RunRecord, {**document, **run, "hardware": rest.hardware})
+        cost = converted(_Cost, rest.run)
+        _require_plausible(record)
+    except FaultyDocumentError as error:
+        error.place = error.place.replace(".cost.", ".run.", 1)  # as the document calls it
         raise EnergyError(
-            f"`{path}` is damaged ({type(error).__name__}: {error}); write it again with "
-            f"`--energy-json`"
+            f"`{path}` is damaged: {error}; write it again with `--energy-json`"
         ) from None
+    footprint = Footprint(cost.joules, cost.gco2e, cost.gco2e_source)
+    return ReportedRun(record, footprint, path.name, rest.commit)
+
+
+def _require_plausible(record: RunRecord) -> None:
+    """Raise `FaultyDocumentError` for figures that no valid window has, and for ragged tables."""
+    for table in (table for claim in record.claims for table in claim.tables):
+        if any(len(row) != len(table.columns) for row in table.rows):
+            raise FaultyDocumentError(
+                f"the table `{one_line(table.title)}` has rows of other lengths than its columns"
+            )
+    for verdict in record.verdicts:
+        joules = [window.joules for window in verdict.windows if window.valid]
+        if verdict.outcome not in NO_EVIDENCE and verdict.unit.startswith("J"):
+            joules += [] if verdict.value is None else [verdict.value]
+        if any(figure <= 0 for figure in joules):
+            raise FaultyDocumentError(
+                f"`{one_line(verdict.id)}` has {min(joules):g} J where only more than 0 is valid"
+            )

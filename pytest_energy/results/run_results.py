@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pytest_energy.baselines.calibration import Calibration
 from pytest_energy.metering.device_session import DeviceSession, RunCost
-from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results import NotMeasured, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import as_json, from_json
 
@@ -25,6 +25,8 @@ class RunResults:
     idle_watts: float | None = None
     calibration: Calibration | None = None
     disturbance: str | None = None
+    remarks: tuple[str, ...] = ()
+    not_measured: tuple[NotMeasured, ...] = ()
 
     def of(self, test: str) -> tuple[VerdictRecord, ...]:
         """The verdicts of a test so far, in their order."""
@@ -55,15 +57,30 @@ class RunResults:
         device.cost = RunCost()
         self.idle_watts = self.idle_watts if device.idle_watts is None else device.idle_watts
         self.calibration = self.calibration or calibration
+        self.remarks = tuple(dict.fromkeys((*self.remarks, *device.remarks)))
 
-    def as_payload(self) -> dict[str, Any]:
-        """What a worker found, of builtin types alone."""
-        payload: dict[str, Any] = as_json(self)
+    def as_payload(self, test: str | None = None) -> dict[str, Any]:
+        """What a worker found, of builtin types alone: of one `test`, or of all of them."""
+        found = self
+        if test is not None:
+            claims = [record for record in self.claims if record.nodeid == test]
+            found = replace(self, verdicts=list(self.of(test)), claims=claims)
+        payload: dict[str, Any] = as_json(found)
         return payload
 
-    def merge(self, payload: Mapping[str, Any]) -> None:
-        """Take in what a worker sent; its windows held the same locks, so costs add up."""
-        worker = from_json(RunResults, payload)
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> RunResults:
+        """What `as_payload` has made a payload of."""
+        return from_json(cls, payload)
+
+    def update(self, sent: RunResults, test: str) -> None:
+        """Take in what the same worker has sent of a test; its cost is what it spent so far."""
+        self.forget(test)
+        self.cost = RunCost()
+        self.merge(sent)
+
+    def merge(self, worker: RunResults) -> None:
+        """Take in what a worker found; its windows held the same locks, so costs add up."""
         self.verdicts += worker.verdicts
         self.claims += worker.claims
         if worker.hardware:
@@ -72,10 +89,14 @@ class RunResults:
         self.idle_watts = worker.idle_watts if self.idle_watts is None else self.idle_watts
         self.calibration = worker.calibration or self.calibration
         self.disturbance = self.disturbance or worker.disturbance
+        self.remarks = tuple(dict.fromkeys((*self.remarks, *worker.remarks)))
 
-    def as_record(self) -> RunRecord:
-        """All that reports are made of."""
+    def as_record(
+        self, interrupted: str | None = None, unfinished: Sequence[str] = ()
+    ) -> RunRecord:
+        """All that reports are made of; a run that was `interrupted` has cost that or more."""
         fit, cost = self.calibration, self.cost
+        cost = replace(cost, complete=cost.complete and interrupted is None)
         # Ranks meter the GPUs they use, which need not be all that were idle.
         domains = [device["domain"] for device in self.hardware.get("devices", ())]
         return RunRecord(
@@ -87,6 +108,10 @@ class RunResults:
             fit.wall_joules(cost.joules, cost.seconds) if fit and cost.seconds else None,
             tuple(self.claims),
             self.disturbance,
+            interrupted,
+            tuple(unfinished),
+            self.remarks,
+            self.not_measured,
         )
 
 

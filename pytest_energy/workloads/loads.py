@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from importlib.util import find_spec
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window, window
 from pytest_energy.meters import Meter
@@ -120,13 +120,13 @@ def _multiply(
         device = torch.device("cuda", index)
         first = torch.rand((MATRIX_SIZE, MATRIX_SIZE), device=device, dtype=torch.float16)
         second, product = torch.rand_like(first), torch.empty_like(first)
-        end = time.monotonic() + LONGEST_SECONDS
-        while not stop.is_set() and time.monotonic() < end:
-            began = time.monotonic()
-            while time.monotonic() - began < share * CYCLE_SECONDS and not stop.is_set():
+        end = real_time.monotonic() + LONGEST_SECONDS
+        while not stop.is_set() and real_time.monotonic() < end:
+            began = real_time.monotonic()
+            while real_time.monotonic() - began < share * CYCLE_SECONDS and not stop.is_set():
                 torch.matmul(first, second, out=product)
                 torch.cuda.synchronize(device)
-            stop.wait(max(0.0, began + CYCLE_SECONDS - time.monotonic()))
+            stop.wait(max(0.0, began + CYCLE_SECONDS - real_time.monotonic()))
     except RuntimeError as error:  # out of memory, or the GPU was lost
         failures.append(str(error).partition("\n")[0])
 
@@ -183,13 +183,13 @@ def measure_pairs(
 
 def _pair(meter: Meter, wall: WallMeter, load: Load, share: float, seconds: float) -> Pair:
     with load.run(share):
-        time.sleep(settle_seconds(wall, seconds))
+        real_time.sleep(settle_seconds(wall, seconds))
         # The load runs on beyond both ends, so the wall window may be a tick longer than the other.
         with (
             window(wall, "wall", _already_in_step) as outer,
             window(meter, "device", _already_in_step) as inner,
         ):
-            time.sleep(seconds)
+            real_time.sleep(seconds)
     return Pair(share, inner.record, outer.record)
 
 

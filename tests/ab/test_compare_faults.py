@@ -79,11 +79,30 @@ def test_meters_itself(energy_gate):
     energy_gate.check("joules_per_token", Run(ledger.LedgerMeter()))
 """
 
+SUBTESTS = """
+
+def test_subtest(subtests, energy, energy_gate):
+    with subtests.test("part"):
+        pytest.skip("this part")
+    energy_gate.check("joules_per_token", Run(energy.meter))
+"""
+
 NEW = """
 
 def test_new(energy, energy_gate):
     energy_gate.check("joules_per_token", Run(energy.meter))
 """
+
+
+def test_a_side_s_skipped_subtest_skips_no_test(repository: Repository) -> None:
+    if pytest.version_tuple < (9,):
+        pytest.importorskip("pytest_subtests")
+    repository.write(test_mine="import pytest\nfrom project import Run\n" + SUBTESTS)
+    repository.commit()
+
+    done = repository.pytest("--energy-compare=HEAD")
+
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.fixture

@@ -118,6 +118,10 @@ def answer(version: list[int], **found: bool) -> str:
     ("body", "message"),
     [
         ("exit 3", "does not answer as a Python interpreter"),
+        ("echo 5", "does not answer as a Python interpreter"),
+        ("echo '{}'", "does not answer as a Python interpreter"),
+        (r"printf '\377\n'", "does not answer as a Python interpreter"),
+        ("truncate -s 512M /dev/stdout; sleep 60", "printed more than 256 MiB, so it was ended"),
         (answer([3, 9, 1]), r"is Python 3\.9\.1; a side needs 3\.10"),
         (answer([3, 12, 1], pytest=False), "lacks `pytest`, .* -m pip install pytest`"),
         (answer([3, 12, 1], pytest_energy=True), "knows no A/B; upgrade"),

@@ -132,10 +132,15 @@ print("what it printed", flush=True)
          "comes to no check within 1 s"),
         ("os.write(side.fileno(), b'hello, world'); time.sleep(60)", "no message"),
         ("os.write(side.fileno(), bytes(3)); time.sleep(60)", "no message"),
+        ("os.write(side.fileno(), bytes([0, 1, 0, 0]))\n"
+         "while True: time.sleep(0.05), os.write(side.fileno(), b' ')", "no message"),
+        ("os.lseek(1, 1 << 29, 0); os.write(1, b'\\n' * 20_000 + b'what it printed')\n"
+         "time.sleep(60)", "died: it printed more than 256 MiB, so it was ended"),
         ("side.send_bytes(b'{\"kind\": \"window\"}')", "`window` where `ready` was due"),
         ("side.close(); sys.exit(3)", "died: its process ended with code 3"),
     ],
-    ids=["nothing", "calls without end", "garbage", "half a message", "another", "its end"],
+    ids=["nothing", "calls without end", "garbage", "half a message", "a byte now and then",
+         "a flood", "another", "its end"],
 )  # fmt: skip
 def test_whatever_a_side_sends_it_is_given_up_in_time(
     tmp_path: Path, code: str, message: str

@@ -202,6 +202,7 @@ def test_doctor_names_each_meter_and_the_hardware(tmp_path: Path) -> None:
     meters = [line.split()[0] for line in lines if line.startswith("  ")][:3]
     assert meters == ["nvml", "rapl", "codecarbon"]
     assert any(line.startswith("hardware key: ") for line in lines)
+    assert any(line.startswith("  device locks: ") for line in lines)
     assert result.stderr == ""
 
 

@@ -15,6 +15,7 @@ from pytest_energy.cli import main
 from pytest_energy.metering import Window
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results import json_codec as jsonfile
+from pytest_energy.results.claims import ClaimRecord, EnergyClaim
 
 JOULES = (5.0, 5.1, 4.9, 5.0)
 WINDOWS = tuple(
@@ -148,14 +149,112 @@ def test_a_run_without_figures_has_nothing_to_export(
     assert "to export: rte/bert-base-uncased (invalid);" in capsys.readouterr().err
 
 
+def _claim() -> ClaimRecord:
+    noted = EnergyClaim("Energy is proportional.", "test_c.py::test_scaling", "counter")
+    noted.figure("r_squared", 0.998, at_least=0.99)
+    noted.figure("slope", 0.005, "J/token", interval=(0.0049, 0.0052))
+    noted.figure("spread", float("nan"), at_most=0.1)
+    return noted.record
+
+
+def _claimed(folder: Path) -> Path:
+    path = folder / "run.json"
+    jsonfile.write(path, RunRecord(HARDWARE, ENVIRONMENT, claims=(_claim(),)), None)
+    return path
+
+
+def test_a_run_with_claims_alone_is_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmarks = _exported("bencher", _claimed(tmp_path))
+
+    assert benchmarks == {
+        "test_scaling/r_squared": {"claim": {"value": 0.998}},
+        "test_scaling/slope": {
+            "claim": {
+                "value": 0.005,
+                "lower_value": pytest.approx(0.0048),
+                "upper_value": pytest.approx(0.0052),
+            }
+        },
+    }
+    said = capsys.readouterr().err
+    assert "left out, without a figure: test_scaling/spread (fails)" in said
+
+
+def test_a_figure_that_is_better_the_larger_it_is_goes_to_no_tool_for_smaller_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (entry,) = _exported("github-action-benchmark", _claimed(tmp_path))
+
+    assert (entry["name"], entry["unit"]) == ("test_scaling/slope claim [h200]", "J/token")
+    assert "test_scaling/r_squared (larger is better)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "wrong"),
+    [
+        (("hardware",), [], "`hardware` is a list, not a table"),
+        (("hardware", "devices"), [{}], "`hardware.devices[0]` has no `domain`"),
+        (("environment",), {"torch": 1}, "`environment.torch` is 1, not a text"),
+        (("run", "joules"), -5, "`run.joules` is -5, but must be 0 or more"),
+        (("run", "gco2e"), "x", "`gco2e` is 'x', not a number"),
+        (("commit",), {}, "`commit` is a table, not a text"),
+        (("claims",), 5, "`claims` is 5, not a list"),
+        (("verdicts", 0, "value"), float("inf"), "`verdicts[0].value` is inf, but must be"),
+        (("verdicts", 0, "value"), -0.5, "`sst2/bert-base-uncased` has -0.5 J where only more"),
+        (("verdicts", 0, "id"), None, "`verdicts[0].id` is null, not a text"),
+        (("verdicts", 0, "windows", 1, "started"), 1e300, "started` is 1e+300, but must be from 0"),
+        (("verdicts", 0, "windows", 1, "joules_by_domain"), {"gpu:0": -3}, "has -3 J where only"),
+        (
+            ("claims",),
+            [
+                {
+                    "claim": "c",
+                    "nodeid": "",
+                    "tables": [{"title": "t", "columns": ["a"], "rows": [[]]}],
+                }
+            ],
+            "the table `t` has rows of other lengths than its columns",
+        ),
+        (("verdicts", 0, "windows", 0, "method"), "felt", "method` is 'felt', not one of counter"),
+    ],
+)
+@pytest.mark.parametrize("command", [["export", "--format=bencher"], ["report"]])
+def test_a_damaged_document_is_refused_with_its_place(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    path: tuple[str | int, ...],
+    value: object,
+    wrong: str,
+    command: list[str],
+) -> None:
+    record = _written(tmp_path, GATED)
+    whole = json.loads(record.read_text())
+    holder = whole
+    for name in path[:-1]:
+        holder = holder[name]
+    holder[path[-1]] = value
+    record.write_text(json.dumps(whole))
+
+    assert main([*command, str(record), "-o", str(tmp_path / "out")]) == 4
+
+    said = capsys.readouterr().err
+    assert f"pytest-energy: `{record}` is damaged: " in said
+    assert wrong in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "`run.json` cannot be read (No such file or directory)"),
-        ("{", "`run.json` is no JSON"),
+        (None, "`run.json` cannot be read: No such file or directory"),
+        ("{", "`run.json` is not valid JSON"),
+        ("", "`run.json` is empty; give a file that `--energy-json` wrote"),
+        ("[" * 200_000, "`run.json` is not valid JSON: it is nested too deeply"),
         ("[1]", "`run.json` is no record of a run; give a file that `--energy-json` wrote"),
         ('{"schema": 99, "verdicts": []}', "`run.json` has schema 99, but this version reads 1"),
-        ('{"schema": 1, "verdicts": [{}]}', "`run.json` is damaged (KeyError: "),
+        ('{"schema": 1, "verdicts": [{}]}', "`run.json` is damaged: has no `hardware`;"),
     ],
 )
 def test_a_file_of_another_kind_is_bad_input(

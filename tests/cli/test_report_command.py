@@ -11,7 +11,7 @@ import pytest
 
 from pytest_energy.cli import USAGE_ERROR, main
 from pytest_energy.history.record import Origin
-from pytest_energy.history.sessions import append
+from pytest_energy.history.sessions import RunningSession
 from pytest_energy.results.json_codec import ReportedRun, as_document, read_document
 from report_support import LEVEL, full_run, gated, run
 
@@ -43,7 +43,8 @@ def written(name: str, reported: ReportedRun) -> Path:
 def kept(count: int) -> str:
     """A history of so many sessions."""
     for number in range(count):
-        append("history", document(run(gated(f"sst2/{number}"))), ORIGIN, spare=Path("spare"))
+        session = RunningSession("history", ORIGIN, Path("spare"))
+        session.append(document(run(gated(f"sst2/{number}"))))
     return "history"
 
 
@@ -128,11 +129,11 @@ def test_the_configured_history_is_taken_where_nothing_is_named() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "`x.json` cannot be read (No such file or directory); give a file that"),
-        ("{", "`x.json` is no JSON ("),
+        (None, "`x.json` cannot be read: No such file or directory; give a file that"),
+        ("{", "`x.json` is not valid JSON: "),
         ("[1]", "`x.json` is no record of a run; give a file that `--energy-json` wrote"),
         ('{"schema": 9, "verdicts": []}', "`x.json` has schema 9, but this version reads 1"),
-        ('{"schema": 1, "verdicts": [{}]}', "`x.json` is damaged (KeyError: 'run')"),
+        ('{"schema": 1, "verdicts": [{}]}', "`x.json` is damaged: has no `hardware`;"),
     ],
 )
 def test_what_is_no_document_is_refused_by_name(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,59 @@ def test_without_git_the_ci_says(
     (record,) = _records(pytester.path / "past")
     assert (record["commit"], record["branch"], record["dirty"]) == ("abc123", "main", None)
     assert record["runner"] == "gpu-7"
+
+
+def test_a_checkout_that_git_refuses_is_told_with_its_remedy(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(_PASSING)
+    _git("init", "-q")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GITHUB_SHA", "abc123")
+
+    result = pytester.runpytest("--energy-history=past")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "git refuses to look into `*`: fatal: detected dubious ownership in repository at *"
+            "git config --global --add safe.directory *the CI's variables*"
+        ]
+    )
+    (record,) = _records(pytester.path / "past")
+    assert (record["commit"], record["dirty"]) == ("abc123", None)
+
+
+def test_no_repository_is_no_refusal(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(_PASSING)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(pytester.path.parent))
+
+    result = pytester.runpytest("--energy-history=past")
+
+    result.stdout.no_fnmatch_line("*git*")
+
+
+def test_names_that_are_not_utf_8_end_no_run(pytester: pytest.Pytester, spending: Path) -> None:
+    """Git quotes names of files unless it is told not to; those of branches it never does."""
+    pytester.makepyfile(_PASSING)
+    _git("init", "-q", "-b", "trunk")
+    _git("config", "core.quotePath", "false")
+    latin = pytester.path / os.fsdecode(b"caf\xe9.txt")
+    latin.write_text("one")
+    _git("add", "-A")
+    _git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    latin.write_text("two")
+    head = pytester.path / ".git" / "HEAD"
+    head.write_bytes(b"ref: refs/heads/caf\xe9\n")
+
+    result = pytester.runpytest("--energy-history=past")
+
+    result.assert_outcomes(passed=1)
+    (record,) = _records(pytester.path / "past")
+    assert record["branch"] == "caf\ufffd"
+    assert record["dirty"] is True
 
 
 def test_a_history_that_breaks_meanwhile_fails_the_run_and_loses_nothing(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from pytest_energy.metering.hardware import (
     Hardware,
     fingerprint,
+    identify,
     matching_key,
     slug,
 )
@@ -39,6 +41,33 @@ def test_globs_must_fit_every_device() -> None:
     assert matching_key(["NVIDIA H200", "NVIDIA H200"], known) == "h200"
     assert matching_key(["NVIDIA H200", "NVIDIA A100-SXM4-80GB"], known) is None
     assert matching_key([], known) is None
+
+
+class Named:
+    """A meter of GPUs with names."""
+
+    name, method = "named", "counter"
+
+    def __init__(self, *names: str) -> None:
+        self.devices = tuple(
+            Device(f"gpu:{number}", name, f"GPU-{number}") for number, name in enumerate(names)
+        )
+
+
+def test_a_short_key_never_names_a_hardware_that_its_file_does_not_fit() -> None:
+    known = {"a100": ("*SXM4-80GB*",), "h100": ("NVIDIA H100*",), "v100": ()}
+
+    def key(*names: str) -> str:
+        meter: Any = Named(*names)
+        return identify(meter, known).key
+
+    assert key("NVIDIA A100-SXM4-80GB") == "a100"
+    assert key("NVIDIA A100-SXM4-40GB") == "nvidia-a100-sxm4-40gb"
+    assert key("NVIDIA A100 80GB PCIe") == "nvidia-a100-80gb-pcie"
+    assert key("NVIDIA H200") == "h200"
+    assert key("NVIDIA H200", "NVIDIA H200") == "h200"
+    assert key("Tesla V100-SXM2-16GB") == "v100"  # its file fits any
+    assert key("NVIDIA H100 80GB HBM3", "NVIDIA A30") == "h100-a30"
 
 
 def test_the_fingerprint_holds_what_moves_energy() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -32,9 +35,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextmanager
-def holder(*uuids: str) -> Iterator[subprocess.Popen[str]]:
+def holder(*uuids: str, program: Sequence[str] = ("-c", HOLD)) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, *uuids],
+        [sys.executable, *program, *uuids],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -51,9 +54,9 @@ def holder(*uuids: str) -> Iterator[subprocess.Popen[str]]:
             process.stdin.close()
 
 
-def is_free(uuid: str) -> bool:
-    """Whether another process can take the device's lock at once."""
-    command = [sys.executable, "-c", HOLD.replace("10", "0"), uuid]
+def is_free(uuid: str, *within: str) -> bool:
+    """Whether another process, started by a command if one is given, can take the lock at once."""
+    command = [*within, sys.executable, "-c", HOLD.replace("10", "0"), uuid]
     done = subprocess.run(command, input="", capture_output=True, text=True)
     assert done.returncode == 0 or "is being metered by process" in done.stderr
     return done.returncode == 0
@@ -162,12 +165,6 @@ def test_a_forked_process_enters_what_is_held_for_it_and_leaves_it_held() -> Non
         process.communicate("")
 
 
-def test_others_may_take_the_lock_too(folder: Path) -> None:
-    with device_lock(["GPU-a"], 0, pytest.fail):
-        assert folder.stat().st_mode & 0o777 == 0o777
-        assert (folder / "GPU-a.lock").stat().st_mode & 0o666 == 0o666
-
-
 def test_a_folder_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(tmp_path / "file"))
@@ -193,3 +190,159 @@ def test_what_another_process_holds_for_us_is_not_waited_for(
             device_lock(["GPU-1"], 0, print),
         ):
             pass
+
+
+@pytest.fixture
+def unchosen(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A device that no other test names, where no folder is chosen for locks."""
+    monkeypatch.delenv("PYTEST_ENERGY_LOCKS")
+    return f"GPU-{uuid.uuid4()}"
+
+
+def test_the_job_s_folder_for_temporary_files_does_not_matter(
+    unchosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holder(unchosen):
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        assert not is_free(unchosen)
+    assert list(tmp_path.iterdir()) == []
+
+
+AS_NOBODY = """
+import os, sys
+from pytest_energy.metering.device_lock import device_lock
+import encodings.unicode_escape, psutil
+os.setgid(65534), os.setuid(65534)
+with device_lock(sys.argv[1:], 0, print):
+    pass
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a process as another user")
+@pytest.mark.parametrize("chosen", [False, True])
+def test_another_user_is_kept_off(
+    unchosen: str, chosen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-c", AS_NOBODY, unchosen]
+    with TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o1777)
+        if chosen:
+            monkeypatch.setenv("PYTEST_ENERGY_LOCKS", name)
+        with holder(unchosen) as process:
+            done = subprocess.run(command, capture_output=True, text=True)
+        assert f"is being metered by process {process.pid} (python" in done.stderr
+        assert subprocess.run(command).returncode == 0
+        assert folder.stat().st_mode & 0o7777 == 0o1777  # what is there keeps its mode
+
+
+def test_a_removed_file_or_folder_frees_nothing(folder: Path) -> None:
+    with holder("GPU-a"):
+        (folder / "GPU-a.lock").unlink()
+        assert not is_free("GPU-a")
+        shutil.rmtree(folder)
+        assert not is_free("GPU-a")
+    assert is_free("GPU-a")
+
+
+def test_a_shared_folder_keeps_containers_apart(folder: Path) -> None:
+    """Two network namespaces do not see each other's sockets."""
+    apart = ("unshare", "--user", "--map-root-user", "--net")
+    if subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("this machine makes no network namespaces")
+    assert is_free("GPU-a", *apart)
+    with holder("GPU-a"):
+        command = [*apart, sys.executable, "-c", HOLD.replace("10", "0"), "GPU-a"]
+        done = subprocess.run(command, input="", capture_output=True, text=True)
+    assert "`GPU-a` is being metered by another process" in done.stderr
+
+
+def test_others_may_lock_what_a_strict_umask_made(folder: Path) -> None:
+    mask = os.umask(0o077)
+    try:
+        with device_lock(["GPU-a"], 0, pytest.fail):
+            assert (folder / "GPU-a.lock").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(mask)
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "link to nothing"])
+def test_what_others_plant_is_refused_and_left_alone(
+    folder: Path, tmp_path: Path, kind: str
+) -> None:
+    folder.mkdir()
+    planted, target = folder / "GPU-a.lock", tmp_path / "mine"
+    target.write_text("mine")
+    target.chmod(0o600)
+    match kind:
+        case "link":
+            planted.symlink_to(target)
+        case "hard link":
+            planted.hardlink_to(target)
+        case "pipe":
+            os.mkfifo(planted)
+        case "folder":
+            planted.mkdir()
+        case _:
+            planted.symlink_to(tmp_path / "nothing")
+    before = sorted(tmp_path.rglob("*"))
+
+    with (
+        pytest.raises(EnergyError, match=r"lock file `.*GPU-a.lock` .*set `PYTEST_ENERGY_LOCKS`"),
+        device_lock(["GPU-a"], 30, pytest.fail),
+    ):
+        pass
+
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("mine", 0o600)
+
+
+def test_a_link_or_another_user_s_folder_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    folder.symlink_to(private)
+    with pytest.raises(EnergyError, match="is a link"), device_lock(["GPU-a"], 0, pytest.fail):
+        pass
+    assert list(private.iterdir()) == []
+    assert private.stat().st_mode & 0o777 == 0o700
+    if os.geteuid() == 0:
+        os.chown(private, 65534, 65534)
+        monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(private))
+        with (
+            pytest.raises(EnergyError, match="belongs to another user: set"),
+            device_lock(["GPU-a"], 0, pytest.fail),
+        ):
+            pass
+
+
+def test_a_holder_is_named_on_one_line_and_without_secrets(tmp_path: Path) -> None:
+    program = tmp_path / "hold.py"
+    program.write_text(HOLD)
+    odd = ["http://a:s3cret@plug/?k=s3cret", "a\n::error::b", "\udcff", "x" * 500]
+    with (
+        holder("GPU-a", *odd, program=[os.path.relpath(program)]),
+        pytest.raises(EnergyError) as refused,
+        device_lock(["GPU-a"], 0, pytest.fail),
+    ):
+        pass
+    text = str(refused.value)
+    assert "http://***@plug/?***" in text
+    assert "s3cret" not in text
+    assert text.isprintable()
+    assert len(text) < 500
+
+
+def test_a_child_that_lives_on_keeps_nothing() -> None:
+    with device_lock(["GPU-a"], 0, pytest.fail):
+        child = os.fork()
+        if not child:
+            signal.pause()
+    try:
+        assert is_free("GPU-a")
+        with device_lock(["GPU-a"], 0, pytest.fail):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

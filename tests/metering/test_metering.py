@@ -82,11 +82,38 @@ def test_an_exception_passes_through_and_the_meter_stays_usable() -> None:
     meter = HandMeter()
     with pytest.raises(ZeroDivisionError), window(meter, "train") as w:
         1 / 0  # noqa: B018
-    with pytest.raises(EnergyError, match="has not ended"):
-        w.record  # noqa: B018
-    with window(meter, "train") as w:
+    for figure in ("record", "joules", "seconds", "valid"):
+        with pytest.raises(EnergyError, match="its block raised ZeroDivisionError: division by"):
+            getattr(w, figure)
+    assert repr(w) == "<window `train`: its block raised ZeroDivisionError: division by zero>"
+    with w:
         meter.spend({"gpu:0": 3.0, "gpu:1": 3.0})
     assert w.joules == pytest.approx(6)
+
+
+def test_what_a_block_raised_is_shown_on_one_line() -> None:
+    with pytest.raises(KeyError), window(HandMeter(), "train") as silent:
+        raise KeyError
+    with pytest.raises(ValueError, match="two"), window(HandMeter(), "train") as long:
+        raise ValueError("two\nlines \x1b[2J" + 1000 * "x")
+
+    assert repr(silent) == "<window `train`: its block raised KeyError>"
+    assert repr(long).startswith(
+        "<window `train`: its block raised ValueError: two\\nlines \\x1b[2J"
+    )
+    assert len(repr(long)) < 400
+
+
+def test_a_window_is_shown_by_its_figures() -> None:
+    meter = HandMeter()
+    with window(meter, "train") as w:
+        assert repr(w) == "<window `train`: not ended>"
+        meter.spend({"gpu:0": 8.0, "gpu:1": 2.0})
+    assert repr(w).startswith("<window `train`: 10.00 ± ")
+    with window(meter, "train") as w:
+        meter.spend({"gpu:0": 8.0, "gpu:1": 2.0})
+        meter.faults = ("throttled: hot",)
+    assert repr(w).endswith(" s; invalid: throttled: hot>")
 
 
 def test_a_fault_makes_it_invalid_and_its_joules_cannot_be_used_by_accident() -> None:

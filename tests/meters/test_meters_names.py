@@ -29,6 +29,31 @@ def unavailable():
 
 def no_meter():
     return object()
+
+
+def ends():
+    raise SystemExit("no licence\\nfound")
+
+
+def refuses():
+    from pytest_energy.errors import EnergyError
+    raise EnergyError("it is not plugged in")
+
+
+def warns():
+    import warnings
+    warnings.warn("soon gone", DeprecationWarning)
+    return SolarPanel()
+
+
+class Half(SolarPanel):
+    @property
+    def devices(self):
+        raise RuntimeError("half a meter")
+
+    @devices.setter
+    def devices(self, value):
+        pass
 """
 
 
@@ -49,6 +74,10 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "dark = solar_meter:unavailable\n"
         "stone = solar_meter:no_meter\n"
         "gone = solar_meter:nothing_here\n"
+        "ends = solar_meter:ends\n"
+        "refuses = solar_meter:refuses\n"
+        "warns = solar_meter:warns\n"
+        "half = solar_meter:Half\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "solar_meter", raising=False)
@@ -79,11 +108,26 @@ def test_installed_names_come_after_the_built_in_ones() -> None:
         ("dark", "meter `dark`: it is night; wait for the sun"),
         ("stone", r"meter `stone` \(`solar_meter:no_meter`\) is not a meter"),
         ("gone", r"meter `gone` \(`solar_meter:nothing_here`\) fails: AttributeError"),
+        ("ends", r"meter `ends` \(`solar_meter:ends`\) fails: SystemExit: no licence\\nfound"),
+        ("refuses", r"meter `refuses` \(`solar_meter:refuses`\): it is not plugged in"),
     ],
 )
 def test_an_installed_meter_that_fails_is_named(name: str, message: str) -> None:
-    with pytest.raises(EnergyError, match=message):
+    with pytest.raises(MeterUnavailableError, match=message):
         open_meter(name)
+    assert [probe.works for probe in probe_meters() if probe.name == name] == [False]
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_meter_whose_import_warns_is_opened() -> None:
+    assert open_meter("warns").name == "solar"
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_meter_that_fails_when_it_is_probed_is_a_reason() -> None:
+    (half,) = [probe for probe in probe_meters() if probe.name == "half"]
+    assert (half.works, half.method) == (False, None)
+    assert half.detail.endswith("fails: RuntimeError: half a meter")
 
 
 @pytest.mark.usefixtures("installed")
@@ -143,8 +187,10 @@ def test_no_driver_is_a_sentence() -> None:
         open_meter("nvml")
 
 
-def test_public_names() -> None:
-    assert {"open_meter", "window"} <= set(dir(pytest_energy))
+def test_public_names_are_loaded_when_they_are_asked_for_alone() -> None:
+    code = "import sys, pytest_energy as e; [getattr(e, n) for n in dir(e)]; print(*sys.modules)"
+    loaded = run_python(code, {}).split()
+    assert not {"torch", "pytest_energy.workloads"} & set(loaded)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         pytest_energy.nothing  # type: ignore[attr-defined]  # noqa: B018
 

@@ -33,6 +33,7 @@
  *   lost T                         every call fails with GPU_IS_LOST from T on
  *   mig UUID                       MIG mode is on and there is a slice of this UUID
  *   error FUNCTION CODE            this nvmlDevice... function fails with CODE (0: works again)
+ *   hang FUNCTION SECONDS          each call of it takes that long
  *
  * Functions for tests besides NVML's: nvmlSimCommand(gpu, line) applies a line of a card now,
  * nvmlSimEnergyBetween(gpu, t0, t1) is the exact energy (J) between two CLOCK_MONOTONIC times,
@@ -80,6 +81,8 @@ typedef struct {
     Events resets, stalls, limits, sm_clocks, max_clocks, app_clocks, processes, reasons;
     Fault faults[MAX_EVENTS];
     int fault_count;
+    char hanging[64];
+    double hang_seconds;
 } Gpu;
 
 typedef struct { unsigned pid; unsigned long long memory; unsigned gpu_instance, compute_instance; } ProcessInfo;
@@ -310,6 +313,10 @@ static int apply(Gpu *g, const char *line) {
     else if (IS("process") && n == 4) add(&g->processes, moment(w[2]), moment(w[3]), v > 0 ? v : loader);
     else if (IS("reasons") && n == 4) add(&g->reasons, moment(w[2]), moment(w[3]), strtoul(w[1], NULL, 0));
     else if (IS("lost")) g->lost = moment(w[1]);
+    else if (IS("hang") && n == 3) {
+        snprintf(g->hanging, sizeof g->hanging, "%.63s", w[1]);
+        g->hang_seconds = atof(w[2]);
+    }
     else if (IS("error") && n == 3 && g->fault_count < MAX_EVENTS) {
         snprintf(g->faults[g->fault_count].name, 64, "%.63s", w[1]);
         g->faults[g->fault_count++].code = atoi(w[2]);
@@ -450,9 +457,14 @@ static int check(void *handle, const char *function) {
         if (!strcmp(g->faults[i].name, function)) code = g->faults[i].code;
     return code;
 }
+static void hang(void *handle, const char *function) {
+    Gpu *g = card(handle);
+    if (g && !strcmp(g->hanging, function)) usleep((useconds_t)(1e6 * g->hang_seconds));
+}
 /* Defines FUNCTION(handle, PARAMETERS...): its body runs with the card as `g` and the time as `t`. */
 #define DEVICE(FUNCTION, PARAMETERS, ...)                        \
     int FUNCTION PARAMETERS {                                    \
+        hang(handle, #FUNCTION);                                 \
         pthread_mutex_lock(&mutex);                              \
         int code = check(handle, #FUNCTION);                     \
         if (code == SUCCESS) {                                   \

@@ -75,12 +75,13 @@ def finetune():
 
 TINY = """
 import pytest
+from training import finetune as trained
 
 
 @pytest.fixture
-def finetune(finetune):
+def finetune(trained):
     def small(task, model="bert-base-uncased", **changes):
-        return finetune(task, model.split("-")[0] + "-tiny", **changes)
+        return trained(task, model.split("-")[0] + "-tiny", **changes)
     return small
 """
 
@@ -283,6 +284,7 @@ def test_scaling_on_a_simulated_card_with_a_small_model(
         "schema = 1\n[hardware]\nkey = 'simulated'\nmatch = ['NVIDIA Simulated*']\n"
         "tokens_per_window = 500\nmax_tokens_per_batch = 512\n"
     )
+    pytester.makepyfile(training=sim.FINETUNE)
     pytester.makeconftest(TINY)
     shutil.copy(BENCHMARKS / "test_token_scaling.py", pytester.path)
 

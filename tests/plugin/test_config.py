@@ -8,7 +8,8 @@ import pytest
 
 from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.errors import SkippedInHeadError
-from pytest_energy.plugin.fixtures import asked_by, from_arguments, user_errors
+from pytest_energy.plugin.fixtures import user_errors
+from pytest_energy.plugin.marker import asked_by, from_arguments
 from pytest_energy.plugin.options import OPTIONS, Option, compares, options_page, settings_of
 
 
@@ -220,10 +221,35 @@ def test_a_history_url_is_taken_as_it_is(pytester: pytest.Pytester) -> None:
 
 
 def test_the_command_line_turns_a_switch_of_the_ini_file_off(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\nenergy_strict = true\n")
+    switches = [option for option in OPTIONS if option.metavar is None]
+    lines = "".join(f"{option.ini} = true\n" for option in switches)
+    pytester.makeini(f"[pytest]\n{lines}")
 
-    assert _parse(pytester, "--no-energy-strict").strict is False
-    assert _parse(pytester, "--no-energy-strict", "--energy-strict").strict is True
+    assert {option.name for option in switches} >= {"strict", "require-all", "allow-ci-update"}
+    for option in switches:
+        off, name = f"--no-energy-{option.name}", option.ini.removeprefix("energy_")
+        assert getattr(_parse(pytester), name) is True
+        assert getattr(_parse(pytester, off), name) is False
+        assert getattr(_parse(pytester, off, option.flag), name) is True
+
+
+def test_an_empty_value_turns_an_option_of_the_ini_file_off(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_history = past\nenergy_tolerance = 4\n")
+
+    settings = _parse(pytester, "--energy-history=", "--energy-tolerance=")
+
+    assert (settings.history, settings.tolerance) == (None, None)
+
+
+def test_a_switch_of_the_ini_file_is_true_or_false(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_strict = maybe\n")
+    pytester.makepyfile("def test_nothing(): pass")
+
+    result = pytester.runpytest()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*`energy_strict` in the ini file*maybe*"])
+    result.stderr.no_fnmatch_line("*Traceback*")
 
 
 def test_the_page_of_options_is_what_the_table_says() -> None:

@@ -58,6 +58,36 @@ def test_reading_a_window_too_early_says_so(pytester: pytest.Pytester, spending:
     result.stdout.fnmatch_lines(["*window `train` has not ended*"])
 
 
+def test_a_failed_assertion_shows_the_windows_figures(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        from spending import spend
+
+        def test_mine(energy):
+            with energy.window("train") as w:
+                spend(501.0)
+            assert w.joules < 500
+
+        def test_raised(energy):
+            try:
+                with energy.window("train") as w:
+                    spend(501.0)
+                    raise ValueError("diverged")
+            except ValueError:
+                pass
+            assert w.joules < 500
+        """
+    )
+
+    result = pytester.runpytest()
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*501.0 = <window `train`: 501.0 ± 0.0 J in * s>.joules"])
+    result.stdout.fnmatch_lines(["E *window `train`*its block raised ValueError: diverged"])
+
+
 @pytest.mark.parametrize(("spent", "passes"), [(500, True), (501, False)])
 def test_the_limit_of_a_whole_test(
     pytester: pytest.Pytester, spending: Path, spent: int, passes: bool
@@ -288,6 +318,42 @@ def test_a_named_hardware_is_checked_though_nothing_is_metered(
     assert wrong.ret == pytest.ExitCode.USAGE_ERROR
     assert right.ret == pytest.ExitCode.TESTS_FAILED
     right.stdout.fnmatch_lines(["nothing was metered*"])
+
+
+def test_auto_on_the_command_line_names_no_hardware(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_meter = abacus\nenergy_hw = h200\n")
+    pytester.makepyfile("def test_mine(): pass")
+
+    pytester.runpytest("--energy-hw=auto").assert_outcomes(passed=1)
+
+
+def test_a_file_that_does_not_match_the_device_is_another_hardwares(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    folder = pytester.mkdir("baselines")
+    file = folder / "h200.toml"
+    text = "schema = 1\n[hardware]\nkey = 'h200'\nmatch = ['*SXM4-80GB*']\n"
+    file.write_text(text)
+    pytester.makepyfile(
+        """
+        from gated import Run
+
+        def test_mine(energy_gate):
+            open("ran", "w").close()
+            energy_gate.joules_per_token(Run("mine/model"))
+        """
+    )
+
+    named = pytester.runpytest("--energy-hw=h200", "--energy-update=new", "--energy-tokens=1000")
+    ran = (pytester.path / "ran").exists()
+    found = pytester.runpytest("--energy-update=new", "--energy-tokens=1000")
+
+    assert named.ret == pytest.ExitCode.USAGE_ERROR
+    named.stderr.fnmatch_lines(["*`--energy-hw=h200`*SXM4-80GB*is not this machine*`nvidia-h200`*"])
+    assert not ran
+    assert found.ret == 0
+    assert file.read_text() == text
+    assert (folder / "nvidia-h200.toml").is_file()
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_a_claim_is_not_rerun_into_a_pass(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*Not here:*0.5*The verdict stands*"])
     for case in ElementTree.parse(project.path / "junit.xml").iter("testcase"):
         properties = [(p.get("name"), p.get("value")) for p in case.iter("property")]
-        assert properties == [("energy_r_squared", "0.5")]
+        assert properties == [("energy_r_squared", "0.5"), ("energy_method", "counter")]
 
 
 def test_a_flaky_test_is_rerun_and_its_figures_count_once(project: pytest.Pytester) -> None:
@@ -292,3 +292,83 @@ def test_pytest_benchmark_alone_is_told_nothing(project: pytest.Pytester) -> Non
 
     assert result.ret == 0
     assert "energy" not in json.loads((project.path / "bench.json").read_text())["machine_info"]
+
+
+def test_async_tests_of_anyio_are_metered_until_they_end(project: pytest.Pytester) -> None:
+    pytest.importorskip("anyio")
+    project.makepyfile(
+        """
+        import anyio
+        import pytest
+        import spending
+
+        pytestmark = pytest.mark.anyio
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        async def work():
+            await anyio.sleep(0)
+            spending.spend(9.0)
+
+        @pytest.fixture
+        async def before(energy):
+            with energy.window("set-up") as w:
+                await work()
+            return w
+
+        async def test_window(energy, before):
+            with energy.window("train") as w:
+                await work()
+            assert round(w.joules) == round(before.joules) == 9
+
+        @pytest.mark.energy(max_joules=8)
+        async def test_limit():
+            await work()
+
+        @pytest.mark.energy(max_joules=8)
+        async def test_skips():
+            await work()
+            pytest.skip("not here")
+        """
+    )
+
+    result = project.runpytest_subprocess("--energy-json=run.json")
+
+    result.assert_outcomes(passed=1, failed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*`test_limit` used 9 J; allowed are 8 J*"])
+    assert _verdicts(project) == ["measured", "measured", "regression"]
+
+
+def test_async_tests_of_unittest_are_metered_until_they_end(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import asyncio
+        import unittest
+        import pytest
+        import spending
+
+        class TestMine(unittest.IsolatedAsyncioTestCase):
+            @pytest.fixture(autouse=True)
+            def _given(self, energy):
+                self.energy = energy
+
+            async def test_window(self):
+                with self.energy.window("train") as w:
+                    await asyncio.sleep(0)
+                    spending.spend(9.0)
+                self.assertEqual(round(w.joules), 9)
+
+            @pytest.mark.energy(max_joules=8)
+            async def test_limit(self):
+                await asyncio.sleep(0)
+                spending.spend(9.0)
+        """
+    )
+
+    result = project.runpytest_subprocess("--energy-json=run.json")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*`test_limit` used 9 J; allowed are 8 J*"])
+    assert sorted(_verdicts(project)) == ["measured", "regression"]

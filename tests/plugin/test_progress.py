@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from pytest_energy.plugin.progress import Progress
 
 
@@ -65,3 +69,80 @@ def test_waiting_for_others_takes_no_part_in_it_either() -> None:
     progress.done("sst2/bert", "within")
 
     assert [line.rpartition("ETA ")[2].strip() for line in written] == ["120 min", "0 s"]
+
+
+def test_a_long_figure_says_how_long_from_its_first_window_on() -> None:
+    written: list[str] = []
+    progress = Progress(written.append)
+
+    progress.begin(20)
+    for number in range(3):
+        progress.window("sst2/bert", number, "5.1 mJ/token", 17.0)
+    progress.begin(20)
+    progress.window("sst2/other", 0, "5.1 mJ/token", 1.0)  # over before a line would be due
+
+    assert written == ["\nsst2/bert  warm-up  5.1 mJ/token  17 s per window, at most 5 min left\n"]
+
+
+def test_a_window_far_too_long_is_worth_a_word_once() -> None:
+    written: list[str] = []
+    progress = Progress(written.append)
+
+    progress.propose(20_000, 2.5)
+    progress.propose(20_000, 17.0)
+    progress.propose(20_000, 17.0)
+
+    (line,) = written
+    assert "20,000 tokens takes 17 s" in line
+    assert "--energy-tokens=2353" in line
+
+
+def test_a_terminal_that_has_gone_ends_no_run() -> None:
+    def write(text: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    progress = Progress(write, live=True)
+
+    progress.window("sst2/bert", 1, "5.1 mJ/token", 1.0)
+    progress.note("waiting")
+    progress.done("sst2/bert", "within")
+
+
+LONG = """
+    from dataclasses import replace
+    from gated import Run
+
+    class Long(Run):
+        def window(self):
+            return replace(super().window(), seconds=17.0)
+
+    def test_other(): pass
+
+    def test_gated(energy_gate):
+        energy_gate.check("joules_per_token", Long("mine/model"))
+
+    def test_last(): pass
+"""
+
+
+@pytest.mark.parametrize("option", ["-rN", "-v", "-s"])
+def test_lines_stand_alone_beside_those_of_pytest(
+    pytester: pytest.Pytester, spending: Path, option: str
+) -> None:
+    pytester.makepyfile(LONG)
+
+    result = pytester.runpytest_subprocess(
+        option, "--energy-update=new", "--energy-tokens=1000", "-p", "no:cacheprovider"
+    )
+
+    assert result.ret == 0
+    ours = [line for line in result.outlines if "per window" in line or "energy-tokens=" in line]
+    first, proposed = ours[:2]
+    assert first.startswith("mine/model  warm-up  ")
+    assert " 17 s per window, at most " in first
+    assert proposed.startswith("a window of 1,000 tokens takes 17 s here")
+    done = next(line for line in result.outlines if line.endswith("recorded"))
+    assert done.startswith("mine/model  ")
+    dots = [line for line in result.outlines if line.startswith("test_lines_stand")]
+    assert all("mine/model" not in line for line in dots)
+    assert option == "-s" or dots[-1].rstrip().endswith("[100%]")

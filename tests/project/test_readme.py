@@ -67,6 +67,7 @@ def test_gating_fine_tuning(simulated: pytest.Pytester) -> None:
     small = example.replace("bert-base-uncased", "bert-tiny").replace(
         "distilbert-tiny", "bert-tiny"
     )
+    simulated.makeconftest(sim.FINETUNE)
     simulated.makepyfile(small)
     folder = simulated.mkdir("baselines")
     (folder / "simulated.toml").write_text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ import sim
 pytest.importorskip("yaml", reason="workflows are read with PyYAML, of the extra `dev`")
 
 from expressions import evaluate
+from planted import days, records
+from pytest_energy.history.store import LocalStore
 from pytest_energy.plugin.options import OPTIONS
 from workflows import FOLDER, NAMES, ROOT, Runner, load, steps
 
@@ -341,6 +344,65 @@ def test_the_nightly_session_runs(runner: Runner, recorded: str) -> None:
     assert runner.outputs["steps.drift.outputs.code"] == "2"  # one session says nothing
     assert any((runner.workspace.parent / "history").rglob("*.json"))
     assert "gh issue create" not in runner.calls
+
+
+def _look_for_drift(runner: Runner) -> tuple[int, str]:
+    (step,) = [
+        step
+        for step in load("energy-drift.yml")["jobs"]["measure"]["steps"]
+        if step.get("name") == "Look for drift"
+    ]
+    (runner.workspace / "energy").mkdir(exist_ok=True)
+    done = runner.run_step(step)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def command(runner: Runner) -> Path:
+    """Where the nightly job has its command."""
+    subprocess.run(
+        ["python3", "-m", "venv", ".venv"],
+        cwd=runner.workspace,
+        env={**os.environ, "PATH": f"{runner.workspace.parent}/work-bin:{os.environ['PATH']}"},
+        check=True,
+    )
+    return runner.workspace / ".venv" / "bin" / "pytest-energy"
+
+
+@pytest.mark.parametrize("damage", ['"session": []', '"commit": {}', '"hardware": [[]]'])
+def test_a_damaged_record_is_told_and_is_no_drift(
+    runner: Runner, command: Path, damage: str
+) -> None:
+    store = LocalStore(runner.workspace.parent / f"history-{damage[1:4]}")
+    for record in records(days(30)):
+        store.create(record.name, record.text.encode())
+    name = damage.partition(":")[0]
+    text = re.sub(f'{name}:("[^"]*"|{{.*?}}\\]}})', damage, record.text, count=1)
+    store.create("h200/damaged.json", text.encode())
+    values = {**VALUES, "vars.ENERGY_HISTORY": store.url, "vars.ENERGY_HW": "h200"}
+    runner.values = values
+
+    code, said = _look_for_drift(runner)
+
+    assert code == 0, said
+    assert damage in text
+    assert "warning: `h200/damaged.json`: damaged: " in said
+    assert runner.outputs["steps.drift.outputs.code"] == "0"
+    assert "h200/damaged.json" in runner.summary
+
+
+@pytest.mark.parametrize("ended", [1, 3])
+def test_a_command_without_an_answer_is_an_error_and_no_drift(
+    runner: Runner, command: Path, ended: int
+) -> None:
+    command.write_text(f"#!/bin/sh\necho Traceback >&2\nexit {ended}\n")
+
+    code, said = _look_for_drift(runner)
+
+    assert code == 4
+    assert f"::error::pytest-energy drift gave no answer (code {ended})" in said
+    assert "steps.drift.outputs.code" not in runner.outputs
+    assert "needs" in load("energy-drift.yml")["jobs"]["issue"]  # it does not run without
 
 
 @pytest.mark.parametrize(

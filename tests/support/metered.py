@@ -40,9 +40,10 @@ for _ in range({windows}):
             "uncertainty_joules": record.uncertainty_joules,
             "invalid_reason": record.invalid_reason,
             "method": record.method,
+            "notes": dict(record.notes),
         }}
     )
-print(json.dumps({{"windows": results}}))
+print(json.dumps({{"windows": results, "remarks": meter.remarks}}))
 meter.close()
 """
 
@@ -58,6 +59,9 @@ class MeteredWindow:
     uncertainty_joules: float
     invalid_reason: str | None
     method: str
+    notes: dict[str, float]
+    remarks: tuple[str, ...]
+    """What the meter said of itself after the last window."""
 
     @property
     def error(self) -> float:
@@ -81,7 +85,8 @@ def metered(
     """The windows around a block of code, which may call `sim.command`."""
     found = _run(gpus, directory, block, windows, variables or {})
     assert "unavailable" not in found, found
-    return [MeteredWindow(**each) for each in found["windows"]]
+    remarks = tuple(found["remarks"])
+    return [MeteredWindow(**each, remarks=remarks) for each in found["windows"]]
 
 
 def unavailable(

@@ -19,6 +19,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+FINETUNE = """
+import pytest
+from pytest_energy import prepare
+
+
+@pytest.fixture
+def finetune(energy_session):
+    def make(task, model="bert-base-uncased", **changes):
+        settings = {
+            "data": energy_session.data,
+            "meter": energy_session.meter,
+            "tokens_per_window": energy_session.budget.tokens,
+            "max_tokens_per_batch": energy_session.budget.max_tokens_per_batch,
+        }
+        return prepare(task, model, **{**settings, **changes})
+
+    return make
+"""
+"""For a project's conftest: train on the CPU, in whose stead a simulated card is metered."""
+
 SOURCE = Path(__file__).parents[1] / "nvml_sim" / "nvml_sim.c"
 LIBRARY = "libnvidia-ml.so.1"
 
@@ -91,7 +111,8 @@ def environment(
     directory.mkdir(parents=True, exist_ok=True)
     description = directory / "nvml_sim.txt"
     text = "".join(f"{line}\n" for line in library_lines) + "".join(gpu.text() for gpu in gpus)
-    description.write_text(text)
+    # A name with surrogates stands for bytes that are not UTF-8.
+    description.write_text(text, encoding="utf-8", errors="surrogateescape")
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "NVML_SIM"))}
     here = Path(__file__).parent
     paths = [str(here), str(here.parents[1]), variables.get("PYTHONPATH", "")]

@@ -22,7 +22,8 @@ from callback_support import (
     examples,
     tiny,
 )
-from pytest_energy import EnergyCallback, EnergyError
+from pytest_energy import Device, EnergyCallback, EnergyError
+from pytest_energy.errors import EnergyWarning
 
 STEP = 4 * 8  # tokens of a batch of four
 
@@ -123,16 +124,19 @@ def test_evaluating_and_saving_are_in_no_window(tmp_path: Path) -> None:
     meter = TokenMeter(model)
     callback = EnergyCallback(meter, 2 * STEP)
 
-    train(
-        model,
-        callback,
-        tmp_path,
-        max_steps=15,
-        eval_strategy="steps",
-        eval_steps=5,
-        save_strategy="steps",
-        save_steps=5,
-    )
+    with pytest.warns(
+        EnergyWarning, match=r"3 windows of 64 tokens .*an evaluation: 3.*6 were fin"
+    ):
+        train(
+            model,
+            callback,
+            tmp_path,
+            max_steps=15,
+            eval_strategy="steps",
+            eval_steps=5,
+            save_strategy="steps",
+            save_steps=5,
+        )
 
     # Of each five steps four make two windows; the fifth is in one that is given up.
     windows = callback.warm_up + callback.windows
@@ -140,6 +144,43 @@ def test_evaluating_and_saving_are_in_no_window(tmp_path: Path) -> None:
     assert all(w.joules == pytest.approx(2 * STEP * JOULES_PER_TOKEN) for w in windows)
     assert meter.tokens > 15 * STEP
     assert meter.open == 9
+    assert callback.dropped == {"an evaluation": 3}
+
+
+def test_a_training_without_a_whole_window_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny()
+    callback = EnergyCallback(TokenMeter(model), 9 * STEP, name="mine")
+
+    # Warnings are errors in these tests: what only informs is printed then, and ends nothing.
+    train(model, callback, tmp_path, max_steps=8, save_strategy="steps", save_steps=4)
+
+    assert callback.warm_up == callback.windows == callback.rejected == []
+    assert callback.dropped == {"a checkpoint": 2}
+    said = capsys.readouterr().err
+    assert "warning: `mine`: 2 windows of 288 tokens were dropped before they were full" in said
+    assert "give a smaller `tokens_per_window`" in said
+
+
+def test_the_rest_after_the_last_whole_window_is_no_news(tmp_path: Path) -> None:
+    model = tiny()
+    callback = EnergyCallback(TokenMeter(model), 2 * STEP)
+
+    train(model, callback, tmp_path, max_steps=3)
+
+    assert callback.dropped == {"the end of the training": 1}
+
+
+def test_a_model_elsewhere_than_what_is_metered_is_refused(tmp_path: Path) -> None:
+    model = tiny()
+    meter = TokenMeter(model)
+    meter.devices = (Device("gpu:0", "NVIDIA H100", "GPU-0"),)
+
+    with pytest.raises(EnergyError, match="`train` computes on the CPU, and what is metered is"):
+        train(model, EnergyCallback(meter, 2 * STEP), tmp_path)
+
+    assert meter.open == 0
 
 
 def test_after_training_the_model_is_let_go(tmp_path: Path) -> None:

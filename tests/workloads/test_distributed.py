@@ -1,8 +1,9 @@
-"""Fine-tuning on several ranks by torchrun: real processes on this CPU, and simulated GPUs."""
+"""Fine-tuning on several ranks: real processes on this CPU, and simulated GPUs."""
 
 from __future__ import annotations
 
 import copy
+import ipaddress
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +27,7 @@ from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.meters import Meter
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import DistributedFineTuning, RankGroups
-from pytest_energy.workloads.distributed.rank import visible
+from pytest_energy.workloads.distributed.rank import machine, require_own_devices, visible
 from pytest_energy.workloads.distributed.rank_group import RankGroup
 from pytest_energy.workloads.finetune import FineTuning, prepare
 from workloads_support import SteadyMeter
@@ -177,6 +179,38 @@ def emulated(plan: tuple[bool, ...]) -> list[float]:
     return found
 
 
+def listeners() -> list[Any]:
+    """Where processes that this one has started listen, (address, port)."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            open_ones = (getattr(process, "net_connections", None) or process.connections)("inet")
+            found += [tuple(each.laddr) for each in open_ones if each.status == psutil.CONN_LISTEN]
+    return found
+
+
+def test_ranks_of_one_node_listen_on_the_loopback_interface_alone(pair: Pair) -> None:
+    found = listeners()
+
+    assert found  # gloo's own
+    assert all(ipaddress.ip_address(address).is_loopback for address, _ in found)
+
+
+def test_ranks_of_one_node_are_out_of_reach_by_the_machine_s_other_addresses(pair: Pair) -> None:
+    others = [
+        (each.address, port)
+        for interface in psutil.net_if_addrs().values()
+        for each in interface
+        if each.family == socket.AF_INET and not ipaddress.ip_address(each.address).is_loopback
+        for _, port in listeners()
+    ]
+    if not others:
+        pytest.skip("this machine has no address but its loopback one")
+    for place in others:
+        with socket.socket() as caller, pytest.raises(OSError, match="refused"):
+            caller.connect(place)
+
+
 def test_names_and_digests_tell_runs_apart(pair: Pair) -> None:
     run = pair.run
     assert run.id == "sst2/bert-tiny/x2"
@@ -244,6 +278,26 @@ def test_a_rank_s_last_words_are_the_error(tmp_path: Path) -> None:
     assert ranks_alive(str(tmp_path / "rank.py")) == []
 
 
+def test_what_a_rank_prints_need_not_be_utf_8(tmp_path: Path) -> None:
+    code = r"os.write(2, b'caf\xe9\n'); sys.exit(int(os.environ['RANK']) * 3 or time.sleep(60))"
+
+    with pytest.raises(EnergyError, match=r"rank 1 of 2 ended with exit code 3:\ncaf\ufffd$"):
+        group(tmp_path, code, 60).call("window")
+
+
+def test_the_rank_that_fails_first_is_the_one_that_is_named(tmp_path: Path) -> None:
+    code = r"""
+from pytest_energy.errors import EnergyError
+from pytest_energy.workloads.distributed.rank import _fail
+if os.environ["RANK"] == "0":
+    time.sleep(1)
+    _fail(0, EnergyError("the other is gone"), channel)
+_fail(1, EnergyError("no \udcff room"), None)
+"""
+    with pytest.raises(EnergyError, match=r"rank 1 of 2: no \? room$"):
+        group(tmp_path, code, 60).call("window")
+
+
 def test_ranks_that_hang_are_ended(tmp_path: Path) -> None:
     code = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -302,8 +356,11 @@ def test_two_nodes_add_up_to_the_known_joules(
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     here = [sim.SimulatedGpu("constant 300", 0.02), sim.SimulatedGpu("constant 9", 0.02)]
-    there = [sim.SimulatedGpu("constant 100", 0.04)]
+    there = [
+        sim.SimulatedGpu("constant 100", 0.04, uuid="GPU-00000000-0000-0000-0000-00000000000b")
+    ]
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    meeting["PYTEST_ENERGY_LOCKS"] = str(pytester.path / "locks")  # of both: it is one machine
     meeting["HF_HUB_OFFLINE"] = "1"  # else the model that is missing is asked for over and over
     for name, value in {**sim.environment(here, pytester.path / "node0"), **meeting}.items():
         monkeypatch.setenv(name, value)
@@ -345,6 +402,16 @@ def test_two_nodes_add_up_to_the_known_joules(
         assert slower == pytest.approx(seconds, abs=doubt / 100)
         assert window["uncertainty_joules"] < 0.1 * window["joules"]
     assert exact > len(verdict["windows"]) / 2
+
+
+def test_nodes_on_one_machine_need_devices_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = machine()
+    require_own_devices([(0, here, ["GPU-a"]), (0, here, []), (1, here, ["GPU-b"])])
+    require_own_devices([(0, here, ["cpu"]), (1, "another machine", ["cpu"])])
+    with pytest.raises(EnergyError, match="nodes 0 and 1 are one machine and would both meter `c"):
+        require_own_devices([(0, here, ["cpu"]), (1, machine(), ["cpu"])])
+    monkeypatch.setenv("PYTEST_ENERGY_LOCKS", "/elsewhere")
+    require_own_devices([(0, here, ["cpu"]), (1, machine(), ["cpu"])])
 
 
 BAD = """

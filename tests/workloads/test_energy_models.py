@@ -64,7 +64,7 @@ def test_weights_are_safetensors(tmp_path: Path) -> None:
 
 
 def test_finetune_takes_architecture_and_weights_from_it(
-    pytester: pytest.Pytester, spending: Path, tmp_path: Path
+    pytester: pytest.Pytester, spending_cpu: Path, tmp_path: Path
 ) -> None:
     checkpoint(tmp_path / "models")
     pytester.makepyfile(TEST)
@@ -77,7 +77,9 @@ def test_finetune_takes_architecture_and_weights_from_it(
     result.stdout.fnmatch_lines(["*layers 2", "bias [[]7.0, 7.0[]]"])
 
 
-def test_the_ini_twin_is_relative_to_the_root(pytester: pytest.Pytester, spending: Path) -> None:
+def test_the_ini_twin_is_relative_to_the_root(
+    pytester: pytest.Pytester, spending_cpu: Path
+) -> None:
     write_configs(pytester.path / "models", "bert-base-uncased")
     pytester.makeini(
         "[pytest]\nenergy_meter = spending\nenergy_idle_seconds = 0\nenergy_models = models\n"

@@ -108,7 +108,7 @@ def test_other_batches_are_another_workload(stepped: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["invalid: `sst2/mine` is workload *--energy-update=replace*"])
 
 
-def test_a_module_may_override_it_for_itself(stepped: pytest.Pytester) -> None:
+def test_a_module_may_override_it_for_itself(stepped: pytest.Pytester, spending_cpu: Path) -> None:
     stepped.makepyfile(
         test_mine="""
         import pytest

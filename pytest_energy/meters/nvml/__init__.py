@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 
-from pytest_energy.errors import EnergyError, MeterUnavailableError
+from pytest_energy.clocks import real_time
+from pytest_energy.errors import EnergyError
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter
 from pytest_energy.meters.nvml.counter_span import (
@@ -15,6 +16,7 @@ from pytest_energy.meters.nvml.counter_span import (
     aligned_spans,
     wait_for_ends,
 )
+from pytest_energy.meters.nvml.driver import initialised_driver, release
 from pytest_energy.meters.nvml.monitor import FRESH_SECONDS, Monitor, Sample, implausible
 from pytest_energy.meters.nvml.power_integrator import (
     SAMPLE_SECONDS,
@@ -22,13 +24,16 @@ from pytest_energy.meters.nvml.power_integrator import (
     PowerIntegrator,
 )
 from pytest_energy.meters.nvml.ticks import calibrate
-from pytest_energy.meters.nvml.visible import initialised_driver, require_power, visible_cards
+from pytest_energy.meters.nvml.two_powers import TwoPowers, in_window
+from pytest_energy.meters.nvml.visible import require_power, visible_cards
 from pytest_energy.meters.protocol import (
+    SOURCES_DISAGREE,
     Conditions,
     Device,
     Measured,
     PowerTrace,
     Reading,
+    fault,
     power_trace,
 )
 from pytest_energy.outcomes import Method
@@ -38,13 +43,13 @@ class NvmlSpan:
     """A window that has begun: everything is aligned and marked when this is made."""
 
     def __init__(self, meter: NvmlMeter) -> None:
-        self._cards, self._monitor = meter.cards, meter.monitor
+        self._meter, self._cards, self._monitor = meter, meter.cards, meter.monitor
         # What the thread saw last counts as seen at the beginning.
-        self._monitored_since = time.monotonic() - FRESH_SECONDS
+        self._monitored_since = real_time.monotonic() - FRESH_SECONDS
         self._counted = aligned_spans(meter.counters)
         self._integrated = [IntegratorSpan(integrator) for integrator in meter.integrators]
         self._parts: tuple[CounterSpan | IntegratorSpan, ...] = (*self._counted, *self._integrated)
-        self.work_started(time.monotonic())
+        self.work_started(real_time.monotonic())
 
     def work_started(self, started: float) -> None:
         """Leave out what lies before `started`, which is now; the ticks stay those that were."""
@@ -60,15 +65,18 @@ class NvmlSpan:
         wait_for_ends(self._counted)
         found = {part.domain: part.result() for part in self._parts}
         notes = self._monitor.notes()
-        notes["waited_seconds"] = time.monotonic() - ended
+        notes["waited_seconds"] = real_time.monotonic() - ended
         if self._counted:
             periods = [span.counter.period_seconds for span in self._counted]
             notes["update_period_seconds"] = max(periods)
         samples = self._monitor.samples_since(self._monitored_since)
+        faults = [card.fault for card in found.values()]
+        faults += [self._compared(span, ended, notes) for span in self._counted]
+        faults += self._disturbances(found, samples, ended)
         return Measured(
             {card.domain: found[card.domain].joules for card in self._cards},
             sum([card.uncertainty_joules for card in found.values()]),
-            tuple(self._faults(found, samples, ended)),
+            tuple(dict.fromkeys([each for each in faults if each is not None])),
             notes,
             partial(self._power, samples, ended),
         )
@@ -82,17 +90,44 @@ class NvmlSpan:
         traces = {name: power_trace(points, self.started, ended) for name, points in seen.items()}
         return {domain: trace for domain, trace in traces.items() if trace}
 
-    def _faults(
+    def _disturbances(
         self, found: Mapping[str, CardJoules], samples: dict[str, list[Sample]], ended: float
     ) -> list[str]:
-        faults = [found[card.domain].fault for card in self._cards]
-        faults += self._monitor.faults_since(self._monitored_since)
+        faults = list(self._monitor.faults_since(self._monitored_since))
         seconds = max(ended - self.started, 1e-6)
         for card in self._cards:
             mean_watts = found[card.domain].joules / seconds
             limit_watts = card.device.power_limit_watts
             faults += implausible(samples[card.domain], card.domain, mean_watts, limit_watts)
-        return list(dict.fromkeys([fault for fault in faults if fault is not None]))
+        return faults
+
+    def _compared(self, span: CounterSpan, ended: float, notes: dict[str, float]) -> str | None:
+        """Hold a counter against its card's power readings: a fault if one of them must be wrong.
+
+        If they are further apart than known sensors, a note has their ratio, and a person is told.
+        In a window alone, a load that swings in step with the sensor may look the same; at rest
+        none swings. A window too short to tell is as the card was at rest.
+        """
+        counter, card, domain = span.counter, span.counter.card, span.domain
+        looks = self._monitor.looks_between(self.started, ended, domain)
+        sharp = card.is_sharp()
+        powers = in_window(looks, self.started, counter.period_seconds, sharp=sharp)
+        where = "in this window and at rest"
+        if powers is None:
+            powers, where = counter.at_rest, "at rest"
+        elif not powers.agree:
+            powers = powers.closer(card.mean_watts())
+        if powers is None or powers.agree:
+            return None
+        notes[f"{domain} counter_to_readings"] = powers.ratio
+        self._meter.remark(domain, "in a window", powers)
+        if counter.at_rest is None or not powers.excess == counter.at_rest.excess != 0:
+            return None
+        said = f"{where} the counter of `{domain}` says {powers}"
+        return fault(SOURCES_DISAGREE, f"{said}; {_CHECK}")
+
+
+_CHECK = "see that the driver is a recent one, and compare with a wall meter"
 
 
 class NvmlMeter:
@@ -101,26 +136,31 @@ class NvmlMeter:
     name = "nvml"
 
     def __init__(self) -> None:
-        self._nvml = initialised_driver()
-        try:
-            self.cards = visible_cards(self._nvml)
+        self._remarks: dict[str, str] = {}
+        with ExitStack() as opened:
+            nvml = initialised_driver()
+            opened.callback(release, nvml)
+            self.cards = visible_cards(nvml)
             self.counters = calibrate([Counter(c) for c in self.cards if c.has_counter()])
             counted = {counter.domain for counter in self.counters}
             uncounted = [card for card in self.cards if card.domain not in counted]
             require_power(uncounted)
-        except EnergyError as error:
-            self._nvml.nvmlShutdown()
-            if isinstance(error, DeviceLostError):
-                raise MeterUnavailableError(f"meter `nvml`: {error}") from None
-            raise
-        self.integrators = [PowerIntegrator(card) for card in uncounted]
+            self.integrators: list[PowerIntegrator] = []
+            for card in uncounted:
+                self.integrators.append(PowerIntegrator(card))
+                opened.callback(self.integrators[-1].close)
+            self.monitor = Monitor(self.cards, self.counters)
+            opened.callback(self.monitor.close)
+            self._opened = opened.pop_all()
         self.devices: tuple[Device, ...] = tuple(card.device for card in self.cards)
         self.method: Method = "integrated" if uncounted else "counter"
         periods = [counter.period_seconds for counter in self.counters]
         self.update_period_seconds = max(periods, default=SAMPLE_SECONDS)
         self.resolution_joules = RESOLUTION_JOULES
-        self.monitor = Monitor(self.cards, self.counters)
         self._closed = False
+        for counter in self.counters:
+            if counter.at_rest is not None and not counter.at_rest.agree:
+                self.remark(counter.domain, "at rest", counter.at_rest)
 
     def read(self) -> Reading:
         """Cumulative joules of each GPU since the meter was opened (J)."""
@@ -130,29 +170,47 @@ class NvmlMeter:
         for source in sources:
             if source.lost is not None:
                 raise DeviceLostError(source.lost)
-        return Reading(time.monotonic(), {card.domain: found[card.domain] for card in self.cards})
+        return Reading(
+            real_time.monotonic(), {card.domain: found[card.domain] for card in self.cards}
+        )
 
     def conditions(self) -> Conditions:
         """What is wrong with the GPUs now, and their temperatures and clocks."""
         self._check_open()
-        now = time.monotonic()
+        now = real_time.monotonic()
         self.monitor.look()
         return Conditions(self.monitor.faults_since(now), self.monitor.notes())
+
+    def unused(self) -> tuple[str, ...]:
+        """Domains of the GPUs on which no process of ours computes now, if that can be told."""
+        self._check_open()
+        return self.monitor.unused()
 
     def begin(self) -> NvmlSpan:
         """Begin a window on the counters' next tick."""
         self._check_open()
         return NvmlSpan(self)
 
+    def remark(self, domain: str, where: str, powers: TwoPowers) -> None:
+        """Keep that a card's counter and readings are apart; the first such remark is enough."""
+        self._remarks.setdefault(
+            domain,
+            f"{where} the counter of `{domain}` says {powers}, which is further apart than both "
+            f"should be, so joules of this card may be wrong; {_CHECK}",
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of the figures: sources that differ, checks left out."""
+        untold = [sentence for card in self.cards for sentence in card.untold()]
+        return (*self._remarks.values(), *untold)
+
     def close(self) -> None:
         """Stop the threads and release the driver; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        self.monitor.close()
-        for integrator in self.integrators:
-            integrator.close()
-        self._nvml.nvmlShutdown()
+        self._opened.close()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -168,7 +226,7 @@ def probe() -> tuple[Method, str]:
         require_power(uncounted)
         names = ", ".join(f"{card.domain} {card.device.name}" for card in cards)
     finally:
-        nvml.nvmlShutdown()
+        release(nvml)
     if uncounted:
         return "integrated", f"power of {names}, integrated in the background"
     return "counter", f"energy counter of {names}"

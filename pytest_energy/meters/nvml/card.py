@@ -8,11 +8,12 @@ looks the function up, asks twice for a list and copies its entries.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ctypes import byref, c_uint, c_ulonglong
+from ctypes import Structure, byref, c_uint, c_ulonglong
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.meters.nvml.driver import text, words
 from pytest_energy.meters.protocol import DEVICE_LOST, Device, fault
 
 MOST_PROCESSES: Final = 32
@@ -26,36 +27,66 @@ FIELDS: Final = "FieldValues"
 POWER_LIMIT: Final = "power limit (mW)"
 MAX_CLOCK: Final = "maximum SM clock (MHz)"
 APPLICATION_CLOCK: Final = "application SM clock (MHz)"
+UNKNOWN_NAME: Final = "unknown"
+NEVER: Final = ("NOT_SUPPORTED", "FUNCTION_NOT_FOUND", "NO_PERMISSION", "INVALID_ARGUMENT")
+"""Errors of a query that would fail again; what a query that failed once gave before is kept."""
+MATTERS: Final = {
+    PROCESSES: "which processes compute on it, so a foreign process may go unseen",
+    REASONS: "why its clocks are where they are, so throttling may go unseen",
+    "EnforcedPowerLimit": "its power limit, which joules are then not held against",
+}
+"""Queries that a window's validity depends on, and what is lost if they fail."""
 
 
 class DeviceLostError(EnergyError):
     """The driver no longer answers for a card."""
 
 
+class _Process(Structure):
+    """One process of NVML's third list of them, which older bindings do not know."""
+
+    _fields_: ClassVar = [
+        ("pid", c_uint),
+        ("memory", c_ulonglong),
+        ("gpu_instance", c_uint),
+        ("compute_instance", c_uint),
+    ]
+
+
 class Card:
-    """Typed calls to one card; a query it does not support answers None from then on."""
+    """Typed calls to one card.
+
+    Queries may fail, whatever their error: they answer None then. Only a card that the driver
+    calls lost raises `DeviceLostError`, and whoever reads the counter finds out by its code.
+    """
 
     def __init__(self, nvml: Any, index: int) -> None:
         self._nvml = nvml
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
         self.domain = f"gpu:{index}"
         self._unsupported: set[str] = set()
+        self._failed: dict[str, int] = {}
+        self._has_instant = False
+        self._averaged: bool | None = None
         self._error = nvml.NVMLError
         self._library = nvml.nvmlLib
-        self._process_list = nvml.c_nvmlProcessInfo_v3_t * MOST_PROCESSES
+        self._never = {getattr(nvml, f"NVML_ERROR_{name}") for name in NEVER}
+        self._process_list = _Process * MOST_PROCESSES
         self._read_processes = getattr(self._library, f"nvmlDeviceGet{PROCESSES}_v3", None)
         self._read_reasons = getattr(self._library, f"nvmlDeviceGet{REASONS}", None)
         if self._read_reasons is None:  # its name before driver 535
             old = "nvmlDeviceGetCurrentClocksThrottleReasons"
             self._read_reasons = getattr(self._library, old, None)
+        if self._read_reasons is None:
+            self._refused(REASONS, nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
         limits = self.limits()
         milliwatts = limits.get(POWER_LIMIT)
         self.device = Device(
             domain=self.domain,
-            name=str(nvml.nvmlDeviceGetName(self._handle)),
-            uuid=str(nvml.nvmlDeviceGetUUID(self._handle)),
+            name=text(self._library.nvmlDeviceGetName, self._handle) or UNKNOWN_NAME,
+            uuid=text(self._library.nvmlDeviceGetUUID, self._handle),
             power_limit_watts=None if milliwatts is None else milliwatts / 1000,
-            driver=str(nvml.nvmlSystemGetDriverVersion()),
+            driver=text(self._library.nvmlSystemGetDriverVersion) or None,
             max_sm_clock_mhz=limits.get(MAX_CLOCK),
             application_sm_clock_mhz=limits.get(APPLICATION_CLOCK),
         )
@@ -67,21 +98,34 @@ class Card:
 
     def lost(self, code: int) -> DeviceLostError:
         """The error of a card that answered with this code of NVML's."""
-        silent = f"`{self.domain}` no longer answers ({self._error(code)})"
+        silent = f"`{self.domain}` no longer answers ({words(self._error(code))})"
         return DeviceLostError(fault(DEVICE_LOST, silent))
 
+    def untold(self) -> list[str]:
+        """What the card did not tell at least once although windows are checked by it."""
+        return [
+            f"`{self.domain}` does not {'' if what in self._unsupported else 'always '}tell "
+            f"{MATTERS[what]} ({words(self._error(code))})"
+            for what, code in list(self._failed.items())
+            if what in MATTERS
+        ]
+
     def has_counter(self) -> bool:
-        """Whether the card answers for a total-energy counter."""
-        return self._ask("TotalEnergyConsumption") is not None
+        """Whether the card has a total-energy counter; raises if it has one that fails."""
+        code = self.energy_into(c_ulonglong())()
+        if code and code not in self._never:
+            raise self.lost(code)
+        return not code
 
     def instant_watts(self) -> float | None:
-        """Power now, from the field that says so (W); None where the card has no such field."""
+        """Power now, from the field that says so (W); None if the card does not give it."""
         found = self._ask(FIELDS, [FIELD_POWER_INSTANT])
         if found is None:
             return None
         if found[0].nvmlReturn:
-            self._unsupported.add(FIELDS)
+            self._refused(FIELDS, found[0].nvmlReturn)
             return None
+        self._has_instant = True
         return float(found[0].value.uiVal) / 1000
 
     def usage_watts(self) -> float | None:
@@ -89,13 +133,27 @@ class Card:
         milliwatts = self._ask("PowerUsage")
         return None if milliwatts is None else milliwatts / 1000
 
+    def mean_watts(self) -> float | None:
+        """The mean of the last second (W), if the card gives one."""
+        return self.usage_watts() if self.usage_is_averaged() else None
+
     def sharpest_watts(self) -> float | None:
-        """The reading closest to now that the card has (W)."""
+        """The reading closest to now that the card has (W); None if it does not give it now."""
         watts = self.instant_watts()
-        return self.usage_watts() if watts is None else watts
+        # One that failed once is not replaced by another, which may be a mean of a second.
+        return self.usage_watts() if watts is None and not self._has_instant else watts
+
+    def is_sharp(self) -> bool:
+        """Whether `sharpest_watts` is the power of now and not the mean of the last second."""
+        return self._has_instant or not self.usage_is_averaged()
 
     def usage_is_averaged(self) -> bool:
         """Whether `usage_watts` is a one-second trailing mean: from Ampere on, save for GA100."""
+        if self._averaged is None:
+            self._averaged = self._is_averaged()
+        return self._averaged
+
+    def _is_averaged(self) -> bool:
         architecture = self._ask("Architecture")
         if architecture is None or not AMPERE <= architecture < self._nvml.NVML_DEVICE_ARCH_UNKNOWN:
             return False
@@ -162,12 +220,9 @@ class Card:
             return None
 
     def _refused(self, what: str, code: int) -> None:
-        if code not in {
-            self._nvml.NVML_ERROR_NOT_SUPPORTED,
-            self._nvml.NVML_ERROR_FUNCTION_NOT_FOUND,
-            self._nvml.NVML_ERROR_NO_PERMISSION,
-            self._nvml.NVML_ERROR_INVALID_ARGUMENT,
-            self._nvml.NVML_ERROR_NO_DATA,
-        }:
+        """Take an error of a query that windows can do without."""
+        if code == self._nvml.NVML_ERROR_GPU_IS_LOST:
             raise self.lost(code) from None
-        self._unsupported.add(what)
+        self._failed[what] = code
+        if code in self._never:
+            self._unsupported.add(what)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from ctypes import c_ulonglong
@@ -12,7 +11,9 @@ from math import sqrt
 from statistics import median
 from typing import NamedTuple
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card
+from pytest_energy.meters.nvml.two_powers import TwoPowers
 from pytest_energy.meters.protocol import STANDS_STILL, fault
 
 DRIFT = 5e-6
@@ -127,6 +128,7 @@ class Counter:
     `clock` is None where ticks are too close, or too far apart, to be waited for; their
     `period_seconds` is a bound then. `has_fresh_watts`: its power readings follow at once.
     `idle_spread_watts`: how much its power differed from tick to tick when nothing was metered.
+    `at_rest`: its power then, and that of the card's readings; None if they do not tell.
     """
 
     def __init__(self, card: Card) -> None:
@@ -136,18 +138,22 @@ class Counter:
         self.period_seconds = 0.0
         self.has_fresh_watts = False
         self.idle_spread_watts = 0.0
+        self.at_rest: TwoPowers | None = None
         self.last_tick: Tick | None = None
         self.resets = 0
+        self.failures = 0
         self.lost: str | None = None
+        """What the driver said if it did not answer at the last reading."""
         self._lock = threading.Lock()
         self._shown = c_ulonglong()
         self._read = card.energy_into(self._shown)
         if code := self._read():
             raise card.lost(code)
         self._raw = self._shown.value
-        self._since = time.monotonic()
+        self._since = real_time.monotonic()
         self._millijoules = 0
-        self._joules = 0.0
+        self.shown_joules = 0.0
+        """As last read (J)."""
 
     def joules(self) -> float:
         """Joules since the counter was opened (J); a lost card keeps its last figure."""
@@ -155,27 +161,29 @@ class Counter:
         with self._lock:
             if code := self._read():
                 self.lost = str(self.card.lost(code))
-                return self._joules
+                self.failures += 1
+                return self.shown_joules
+            self.lost = None
             raw = self._shown.value
             if raw != self._raw:
-                now = time.monotonic()
+                now = real_time.monotonic()
                 further = raw - self._raw
                 if further < 0:
                     further = self._after_fall(raw, now - self._since)
                 self._millijoules += further
-                self._joules = self._millijoules / 1000
+                self.shown_joules = self._millijoules / 1000
                 self._raw, self._since = raw, now
-            return self._joules
+            return self.shown_joules
 
     def read_now(self) -> tuple[float, float]:
         """The time after reading (s), and the joules read (J)."""
         joules = self.joules()
-        return time.monotonic(), joules
+        return real_time.monotonic(), joules
 
     def still_seconds(self) -> float:
         """For how long the counter has shown the figure that it shows now (s)."""
         self.joules()
-        return time.monotonic() - self._since
+        return real_time.monotonic() - self._since
 
     def _after_fall(self, raw: int, seconds: float) -> int:
         wrapped = raw + (1 << WRAP_BITS) - self._raw

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter, Tick, stands_still
 from pytest_energy.meters.nvml.ticks import Samples, wait_for_ticks
-from pytest_energy.meters.protocol import COUNTER_RESET, fault, no_update
+from pytest_energy.meters.protocol import COUNTER_RESET, DEVICE_LOST, fault, no_update
 
 LATENCY_SECONDS = 0.00005
 """Between a call to the driver and its time stamp."""
@@ -200,6 +200,7 @@ class CounterSpan:
         self.counter = counter
         self.domain = counter.domain
         self.started = self._ended = 0.0
+        self._failures = counter.failures
         self.read = counter.read_now()
         """The last reading at the window's beginning, or its end, which a wait goes on from."""
         self.first = _just_now(counter, *self.read)
@@ -277,8 +278,9 @@ class CounterSpan:
 
     def _fault(self, ticks_missed: int) -> str | None:
         counter = self.counter
-        if counter.lost is not None:
-            return counter.lost
+        if counter.failures > self._failures:
+            silent = f"`{counter.domain}` did not answer in the window"
+            return counter.lost or fault(DEVICE_LOST, silent)
         if counter.resets > self._resets:
             fell = f"the counter of `{counter.domain}` fell back in the window"
             return fault(COUNTER_RESET, fell)

@@ -1,27 +1,43 @@
-"""What would invalidate joules: sampled at a window's ends and, by a thread, in between."""
+"""What would make joules invalid: sampled at a window's ends and, by a thread, in between."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
-from pytest_energy.meters.nvml.card import Card, DeviceLostError
+from pytest_energy.clocks import real_time
+from pytest_energy.meters.nvml.card import POWER_LIMIT, Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, stands_still
-from pytest_energy.meters.process_tree import ProcessTree
-from pytest_energy.meters.protocol import CLOCK_JUMP, FOREIGN, IMPLAUSIBLE, THROTTLED, fault
+from pytest_energy.meters.nvml.two_powers import Look
+from pytest_energy.meters.process_tree import ProcessTree, program_name
+from pytest_energy.meters.protocol import (
+    CLOCK_JUMP,
+    FOREIGN,
+    LIMIT_CHANGED,
+    NOT_WATCHED,
+    THROTTLED,
+    fault,
+)
+from pytest_energy.text import named
 
 INTERVAL_SECONDS = 0.1
-LONGEST_INTERVAL = 1.3
+LONGEST_INTERVAL = 1.5
 AFTER_TICK = 0.05
-"""Looks come by this share of a period after a tick."""
+LONGEST_AFTER_TICK = 0.5
+"""Looks come by such a share of a period after a tick, another one each time: a load may swing."""
+GOLDEN = 0.618
+"""Multiples of it, less their whole part, fill 0 to 1 evenly."""
 COUNTER_LOOKS = 3
 """Every third look is at everything, the others are at the counters alone."""
-FRESH_SECONDS = 1.5 * COUNTER_LOOKS * INTERVAL_SECONDS
+FRESH_SECONDS = LONGEST_INTERVAL * COUNTER_LOOKS * INTERVAL_SECONDS
 """How old the last look at everything may be; older than this, the thread was held up."""
+STALLED_SECONDS = 3.0
+"""A window that nothing looked into for so long may hold anything."""
+CLOSING_SECONDS = 2.0
+"""How long a thread that hangs in the driver is waited for."""
 REMEMBERED = 4096
 SLOWDOWNS = {
     0x08: "hardware slowdown",
@@ -35,8 +51,10 @@ NORMAL_SHARE_OF_LIMIT = 0.8
 """A card that the driver holds at its power limit draws about that; well below it, it is not."""
 APPLICATION_CLOCKS = 0x02
 CLOCK_RATIO = 1.3
-DISAGREEMENT = 3.0
-FEW_SAMPLES = 4
+NAMED = 3
+"""So many foreign processes are named at once."""
+NO_PROCESS = 0xFFFFFFFF
+"""What drivers give in place of a process id that they do not know."""
 
 
 Source = TypeVar("Source", Card, Counter)
@@ -60,9 +78,16 @@ class Monitor:
         self._counters = counters
         self._tree = ProcessTree()
         self._limits = {card.domain: card.limits() for card in cards}
+        self._programs: dict[int, str] = {}
         self._faults: dict[str, float] = {}
         self._notes: dict[str, float] = {}
         self._samples: deque[Sample] = deque(maxlen=REMEMBERED)
+        self._looks: dict[str, deque[Look]] = {
+            counter.domain: deque(maxlen=REMEMBERED) for counter in counters
+        }
+        self._looked = real_time.monotonic()
+        self._ended = ""
+        self._share = 0.0
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pytest-energy-monitor", daemon=True)
@@ -77,7 +102,11 @@ class Monitor:
         self._each(self._cards, self._check)
 
     def faults_since(self, seconds: float) -> tuple[str, ...]:
-        """What was wrong at any look since that time."""
+        """What was wrong at any look since that time, or that nobody looks any more."""
+        if not self._thread.is_alive():
+            self._unwatched(f"the thread that looks for faults has ended{self._ended}")
+        elif real_time.monotonic() - self._looked > STALLED_SECONDS:
+            self._unwatched("the thread that looks for faults is held up")
         if not self._faults:
             return ()
         with self._lock:
@@ -90,6 +119,20 @@ class Monitor:
         domains = [card.domain for card in self._cards]
         return {domain: [look for look in latest if look.domain == domain] for domain in domains}
 
+    def looks_between(self, start: float, end: float, domain: str) -> list[Look]:
+        """A counter's joules beside its card's power readings between two times."""
+        with self._lock:
+            latest = takewhile(lambda look: look.seconds >= start, reversed(self._looks[domain]))
+            return [look for look in latest if look.seconds <= end][::-1]
+
+    def unused(self) -> tuple[str, ...]:
+        """Domains of the cards on which no process of ours computes now, if that can be told."""
+        listed = {card.domain: card.processes() for card in self._cards}
+        used = {domain for domain, pids in listed.items() if self._tree.has_any(pids or ())}
+        # A driver that lists other ids than ours, or none, may hide us.
+        hidden = None in listed.values() or (not used and self._tree.cuda_users() > 0)
+        return () if hidden else tuple(domain for domain in listed if domain not in used)
+
     def notes(self) -> dict[str, float]:
         """Temperatures and clocks as they were at the last looks, by name with unit."""
         with self._lock:
@@ -98,30 +141,51 @@ class Monitor:
     def close(self) -> None:
         """Stop the thread."""
         self._closed.set()
-        self._thread.join()
+        self._thread.join(CLOSING_SECONDS)
 
     def _run(self) -> None:
+        try:
+            self._watch()
+        except BaseException as error:  # whatever it was, windows have to say it
+            self._ended = f" ({named(error)})"
+
+    def _watch(self) -> None:
         looks = 0
         while not self._closed.wait(self._delay()):
             looks += 1
             self._each(self._counters, self._look_at_counter)
             if looks % COUNTER_LOOKS == 0:
                 self.look()
+                now = real_time.monotonic()
+                blind = now - self._looked
+                if blind > STALLED_SECONDS:
+                    # A window that begins later than this was not blind for long.
+                    since = now - STALLED_SECONDS
+                    self._unwatched(f"nobody looked at the cards for {blind:.0f} s", since)
+                self._looked = now
 
     def _delay(self) -> float:
-        """Until the next look (s), a moment after a tick: no window waits for one then."""
+        """Until the next look (s), a while after a tick: no window waits for one then."""
+        self._share = (self._share + GOLDEN) % 1.0
+        now = real_time.monotonic()
+        aim = now + INTERVAL_SECONDS * (0.5 + self._share)
         clock = self._counters[0].clock if self._counters else None
         if clock is None or clock.period_seconds > INTERVAL_SECONDS * LONGEST_INTERVAL:
-            return INTERVAL_SECONDS
-        now = time.monotonic()
+            return aim - now
         # Nothing guards the clock: one that is being redrawn may tell a wrong time for once.
-        due = clock.following(now + INTERVAL_SECONDS - 0.5 * clock.period_seconds)
-        delay = due + AFTER_TICK * clock.period_seconds - now
+        due = clock.following(aim - 0.5 * clock.period_seconds)
+        share = AFTER_TICK + (LONGEST_AFTER_TICK - AFTER_TICK) * self._share
+        delay = due + share * clock.period_seconds - now
         return min(max(delay, INTERVAL_SECONDS / 2), INTERVAL_SECONDS * LONGEST_INTERVAL)
 
     def _look_at_counter(self, counter: Counter) -> None:
         if still := stands_still(counter):
             self._found(still)
+        watts = counter.card.sharpest_watts()
+        if watts is not None and counter.lost is None:
+            look = Look(real_time.monotonic(), counter.shown_joules, watts)
+            with self._lock:
+                self._looks[counter.domain].append(look)
 
     def _each(self, sources: Iterable[Source], look_at: Callable[[Source], object]) -> None:
         for source in sources:
@@ -129,6 +193,8 @@ class Monitor:
                 look_at(source)
             except DeviceLostError as error:  # noqa: PERF203 - the others are looked at, too
                 self._found(str(error))
+            except Exception as error:
+                self._unwatched(f"looking at `{source.domain}` failed ({named(error)})")
 
     def _check(self, card: Card) -> int | None:
         """Find throttling and foreign processes; the reasons for the clocks."""
@@ -136,20 +202,35 @@ class Monitor:
         for bit, slowdown in SLOWDOWNS.items():
             if reasons and reasons & bit:
                 self._found(fault(THROTTLED, f"{slowdown} of `{card.domain}`"))
-        for pid in self._tree.foreign(card.processes() or ()):
-            self._found(fault(FOREIGN, f"{pid} computes on `{card.domain}`"))
+        if strangers := self._tree.foreign(card.processes() or ()):
+            shown = ", ".join(map(self._program, strangers[:NAMED]))
+            more = f" and {len(strangers) - NAMED} more" if len(strangers) > NAMED else ""
+            self._found(fault(FOREIGN, f"{shown}{more} on `{card.domain}`; {_STOP}"))
         return reasons
+
+    def _program(self, pid: int) -> str:
+        """A process for a person; the same each time, so that one of them is one fault."""
+        if pid not in self._programs:
+            name = None if pid == NO_PROCESS else program_name(pid)
+            shown = "unknown program" if name is None else f"`{name}`"
+            number = " (the driver does not say which)" if pid == NO_PROCESS else f" {pid}"
+            self._programs[pid] = shown + number
+        return self._programs[pid]
 
     def _record(self, card: Card) -> None:
         reasons = self._check(card)
-        limits = card.limits()
+        before, limits = self._limits[card.domain], card.limits()
         for name, value in limits.items():
-            if (before := self._limits[card.domain].get(name, value)) != value:
-                change = f"{name} of `{card.domain}` went from {before} to {value}"
-                self._found(fault(CLOCK_JUMP, change))
-        self._limits[card.domain] = limits
+            if before.get(name, value) != value:
+                self._found(_changed(name, card.domain, before[name], value))
+        # What the card did not tell this time is compared the next time.
+        self._limits[card.domain] = before | limits
         sample = Sample(
-            time.monotonic(), card.domain, card.instant_watts(), reasons, card.sm_clock_megahertz()
+            real_time.monotonic(),
+            card.domain,
+            card.instant_watts(),
+            reasons,
+            card.sm_clock_megahertz(),
         )
         noted = {
             f"{card.domain} temperature_celsius": card.temperature_celsius(),
@@ -159,9 +240,25 @@ class Monitor:
             self._samples.append(sample)
             self._notes.update({k: float(v) for k, v in noted.items() if v is not None})
 
-    def _found(self, text: str) -> None:
+    def _unwatched(self, why: str, seconds: float | None = None) -> None:
+        self._found(fault(NOT_WATCHED, why), seconds)
+
+    def _found(self, text: str, seconds: float | None = None) -> None:
+        """Keep a fault with the time at which it was last seen (now)."""
         with self._lock:
-            self._faults[text] = time.monotonic()
+            last = real_time.monotonic() if seconds is None else seconds
+            self._faults[text] = max(last, self._faults.get(text, last))
+
+
+_STOP = "leave the card alone while it is metered, and do not use MPS"
+
+
+def _changed(name: str, domain: str, before: int, value: int) -> str:
+    if name != POWER_LIMIT:
+        return fault(CLOCK_JUMP, f"{name} of `{domain}` went from {before} to {value}")
+    moved = f"that of `{domain}` went from {before / 1000:g} W to {value / 1000:g} W"
+    remedy = "leave it alone while the card is metered (on a laptop switch Dynamic Boost off)"
+    return fault(LIMIT_CHANGED, f"{moved}; {remedy}")
 
 
 def implausible(
@@ -181,10 +278,4 @@ def implausible(
     if clocks and max(clocks) > CLOCK_RATIO * min(clocks):
         jump = f"SM clock of `{domain}` between {min(clocks)} and {max(clocks)} MHz"
         faults.append(fault(CLOCK_JUMP, f"{jump}, and no reason is given"))
-    if len(watts) >= FEW_SAMPLES and not (
-        min(watts) / DISAGREEMENT <= mean_watts <= max(watts) * DISAGREEMENT
-    ):
-        counted = f"the counter of `{domain}` says {mean_watts:.0f} W"
-        readings = f"its power readings {min(watts):.0f} to {max(watts):.0f} W"
-        faults.append(fault(IMPLAUSIBLE, f"{counted}, {readings}"))
     return faults

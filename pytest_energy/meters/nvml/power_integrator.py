@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
@@ -11,12 +10,17 @@ from itertools import pairwise
 from math import sqrt
 from statistics import median
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter_span import CardJoules
-from pytest_energy.meters.protocol import DEVICE_LOST, fault
+from pytest_energy.meters.protocol import NOT_WATCHED, fault
+from pytest_energy.text import named
 
 SAMPLE_SECONDS = 0.01
-PATIENCE_SECONDS = 1.0
+LONGEST_GAP_SECONDS = 1.0
+"""What a card drew in a longer gap between two readings is not known."""
+CLOSING_SECONDS = 2.0
+"""How long a thread that hangs in the driver is waited for."""
 LATENCY_SECONDS = 0.0001
 RESOLUTION_WATTS = 0.001
 SENSOR_SHIFT = 0.75
@@ -54,6 +58,7 @@ class Trace:
         self._changes: deque[tuple[float, float]] = deque(maxlen=CHANGES)
         self._marks: list[Mark] = []
         self._curve: deque[tuple[float, float]] = deque(maxlen=CURVE_POINTS)
+        self._gaps: deque[tuple[float, float]] = deque(maxlen=CHANGES)
 
     def add(self, seconds: float, watts: float) -> None:
         """Take a reading (W) at a time (s)."""
@@ -67,6 +72,8 @@ class Trace:
                 mark.watts = before if mark.seconds < halfway else watts
                 mark.variance = self._variance
         self._marks = [mark for mark in self._marks if mark.joules is None]
+        if seconds - earlier > LONGEST_GAP_SECONDS:
+            self._gaps.append((earlier, seconds))
         self.joules += (before + watts) / 2 * (seconds - earlier)
         # Where between the two the power changed is unknown: evenly spread over the step.
         if watts != before:
@@ -86,6 +93,15 @@ class Trace:
             for (earlier, before), (later, after) in pairwise(curve[first:])
             if later > earlier
         ]
+
+    def longest_gap(self, begin: Mark, end: Mark) -> float:
+        """The longest gap between readings that lies, at least partly, between two marks (s)."""
+        overlapping = (
+            later - earlier
+            for earlier, later in self._gaps
+            if earlier < end.seconds and later > begin.seconds
+        )
+        return max(overlapping, default=0.0)
 
     def mark(self, seconds: float) -> Mark:
         """Ask for the integral at a moment that is not older than the last reading."""
@@ -122,23 +138,30 @@ class PowerIntegrator:
         self.lost: str | None = None
         self.trace = Trace()
         self.lock = threading.Lock()
+        self._ended = ""
         self._closed = threading.Event()
         self.sample()
         self._thread = threading.Thread(target=self._run, name="pytest-energy-power", daemon=True)
         self._thread.start()
 
     def sample(self) -> None:
-        """Take a reading now."""
+        """Take a reading now; one that fails leaves a gap."""
         with self.lock:
             try:
                 watts = self.card.sharpest_watts()
             except DeviceLostError as error:
                 self.lost = str(error)
                 return
-            if watts is None:
-                self.lost = fault(DEVICE_LOST, f"`{self.domain}` no longer gives its power")
-            else:
-                self.trace.add(time.monotonic(), watts)
+            if watts is not None:
+                self.trace.add(real_time.monotonic(), watts)
+
+    @property
+    def fault(self) -> str | None:
+        """Why no readings are taken any more, or None."""
+        if self.lost is None and not self._thread.is_alive():
+            ended = f"the thread that reads the power of `{self.domain}` has ended{self._ended}"
+            return fault(NOT_WATCHED, ended)
+        return self.lost
 
     def joules(self) -> float:
         """Joules from opening to now (J)."""
@@ -148,11 +171,14 @@ class PowerIntegrator:
     def close(self) -> None:
         """Stop the thread."""
         self._closed.set()
-        self._thread.join()
+        self._thread.join(CLOSING_SECONDS)
 
     def _run(self) -> None:
-        while self.lost is None and not self._closed.wait(SAMPLE_SECONDS):
-            self.sample()
+        try:
+            while self.lost is None and not self._closed.wait(SAMPLE_SECONDS):
+                self.sample()
+        except BaseException as error:  # whatever it was, windows have to say it
+            self._ended = f" ({named(error)})"
 
 
 class IntegratorSpan:
@@ -183,15 +209,20 @@ class IntegratorSpan:
 
     def result(self) -> CardJoules:
         """The joules of the work alone; waits for as long as the sensor lags."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while self._end.joules is None and self._integrator.lost is None:
-            if time.monotonic() > give_up:
-                silent = fault(DEVICE_LOST, f"`{self.domain}` gives no more power")
-                return CardJoules(0.0, 0.0, silent)
-            time.sleep(SAMPLE_SECONDS)
+        give_up = real_time.monotonic() + LONGEST_GAP_SECONDS
+        while self._end.joules is None and self._integrator.fault is None:
+            if real_time.monotonic() > give_up:
+                return CardJoules(0.0, 0.0, self._not_read(LONGEST_GAP_SECONDS))
+            real_time.sleep(SAMPLE_SECONDS)
         if self._end.joules is None:
-            return CardJoules(0.0, 0.0, self._integrator.lost)
-        return CardJoules(*between(self._begin, self._end, self._period), self._integrator.lost)
+            return CardJoules(0.0, 0.0, self._integrator.fault)
+        with self._integrator.lock:
+            gap = self._integrator.trace.longest_gap(self._begin, self._end)
+        wrong = self._integrator.fault or (self._not_read(gap) if gap else None)
+        return CardJoules(*between(self._begin, self._end, self._period), wrong)
+
+    def _not_read(self, seconds: float) -> str:
+        return fault(NOT_WATCHED, f"`{self.domain}` gave no power reading for {seconds:.1f} s")
 
     def _mark(self, seconds: float) -> Mark:
         with self._integrator.lock:

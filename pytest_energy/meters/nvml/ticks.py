@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
+from pytest_energy.meters.nvml.two_powers import at_rest, integral
 
 Samples = list[tuple[float, float]]
 """Power readings as (time, watts)."""
@@ -45,9 +47,9 @@ def wait_for_ticks(
     ]
     while waits:
         wait = min(waits, key=_Wait.next_look) if len(waits) > 1 else waits[0]
-        delay = wait.next_look() - time.monotonic()
+        delay = wait.next_look() - real_time.monotonic()
         if delay > 0:
-            time.sleep(delay)
+            real_time.sleep(delay)
         if wait.look():
             waits.remove(wait)
             ticks[wait.counter.domain] = wait.tick
@@ -68,7 +70,7 @@ class _Wait:
         self.tick: Tick | None = None
         self._clock = clock
         self._samples = samples
-        if read is None or _may_tick(clock, read[0], time.monotonic()):
+        if read is None or _may_tick(clock, read[0], real_time.monotonic()):
             read = counter.read_now()
         self._unchanged_at, self._joules = read
         following = clock.following(self._unchanged_at)
@@ -120,13 +122,14 @@ class _Wait:
         self._tick_look = now + self._step
 
     def _sample(self, samples: Samples) -> None:
-        try:
+        watts = None
+        with suppress(DeviceLostError):  # of which the counter knows as well
             watts = self.counter.card.sharpest_watts()
-        except DeviceLostError as error:
-            self.counter.lost = str(error)
-            return
         if watts is not None:
-            samples.append((time.monotonic(), watts))
+            samples.append((real_time.monotonic(), watts))
+        else:  # those that there are would not show what came after them
+            samples.clear()
+            self._samples = None
 
     def _seen(self, joules: float, now: float) -> Tick:
         """The tick that came between the last two looks, and about when it was due."""
@@ -181,9 +184,9 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
     ticks: dict[str, Ticks] = {counter.domain: [] for counter in counters}
     samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
     last = {counter.domain: counter.read_now() for counter in counters}
-    start = next_sample = time.monotonic()
-    while not _enough(ticks.values(), time.monotonic() - start):
-        sample = time.monotonic() >= next_sample
+    start = next_sample = real_time.monotonic()
+    while not _enough(ticks.values(), real_time.monotonic() - start):
+        sample = real_time.monotonic() >= next_sample
         next_sample += SAMPLE_SECONDS if sample else 0.0
         for counter in counters:
             now, joules = counter.read_now()
@@ -194,7 +197,7 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
             watts = counter.card.sharpest_watts() if sample else None
             if watts is not None:
                 samples[counter.domain].append((now, watts))
-        time.sleep(LOOK_SECONDS)
+        real_time.sleep(LOOK_SECONDS)
     return ticks, samples
 
 
@@ -206,6 +209,9 @@ def _enough(seen: Collection[Ticks], seconds: float) -> bool:
 
 
 def _keep(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+    counter.at_rest = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
+    if counter.at_rest is not None and not counter.at_rest.agree:
+        counter.at_rest = counter.at_rest.closer(counter.card.mean_watts())
     counter.clock, counter.period_seconds = None, SLOWEST_SECONDS
     if len(ticks) < ENOUGH_TICKS:
         return
@@ -228,17 +234,7 @@ def _is_fresh(ticks: Ticks, samples: Samples) -> bool:
             return False
         step = max(inside) - min(inside)
         changed = changed or step > 0.2 * max(inside)
-        off = abs(_integral(samples, start, end) - (after - before))
+        off = abs(integral(samples, start, end) - (after - before))
         if off > step * FRESH_SECONDS + 0.03 * (after - before):
             return False
     return changed
-
-
-def _integral(samples: Samples, start: float, end: float) -> float:
-    """Joules between two times; the power changes halfway between two samples."""
-    joules = 0.0
-    for (earlier, watts), (later, next_watts) in pairwise(samples):
-        halfway = (earlier + later) / 2
-        joules += watts * max(0.0, min(halfway, end) - max(earlier, start))
-        joules += next_watts * max(0.0, min(later, end) - max(halfway, start))
-    return joules

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_energy.errors import MeterRefusedError, MeterUnavailableError
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
+from pytest_energy.meters.nvml.driver import text, words
+from pytest_energy.text import one_line
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
-
-
-def initialised_driver() -> Any:
-    """The `pynvml` module, ready to be called; `MeterUnavailableError` says what is missing."""
-    try:
-        import pynvml
-    except ImportError:
-        raise MeterUnavailableError(
-            "meter `nvml`: `nvidia-ml-py` is not installed; `pip install nvidia-ml-py`"
-        ) from None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        raise MeterUnavailableError(
-            f"meter `nvml`: the NVIDIA driver does not answer ({error}); "
-            "`nvidia-smi` should list a GPU before it can be metered"
-        ) from None
-    return pynvml
+NO_CARD = ("", "-1", "NoDevFiles")
+"""Settings that ask for no card; the last is what Slurm sets for a job that was given none."""
 
 
 def visible_cards(nvml: Any) -> list[Card]:
@@ -44,9 +31,10 @@ def _identity(nvml: Any, index: int) -> tuple[str, str]:
     """UUID and name; empty for a card that does not answer, which need not be a visible one."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        return str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle))
     except nvml.NVMLError:
         return "", ""
+    library = nvml.nvmlLib
+    return text(library.nvmlDeviceGetUUID, handle), text(library.nvmlDeviceGetName, handle)
 
 
 def _card(nvml: Any, index: int) -> Card:
@@ -54,7 +42,8 @@ def _card(nvml: Any, index: int) -> Card:
         card = Card(nvml, index)
         partitioned = card.is_partitioned()
     except (nvml.NVMLError, DeviceLostError) as error:
-        raise MeterRefusedError(f"meter `nvml`: `gpu:{index}` does not answer ({error})") from None
+        silent = f"`gpu:{index}` does not answer ({words(error)})"
+        raise MeterRefusedError(f"meter `nvml`: {silent}") from None
     if partitioned:
         raise MeterRefusedError(
             f"meter `nvml`: `{card.domain}` is split into MIG slices, but its energy counter is "
@@ -83,27 +72,28 @@ def visible_indices(
 
     `uuids` and `names` are all cards' in NVML's order, which is that of the PCI bus. As in CUDA,
     entries after the first one that names no card are not visible. Raises
-    `MeterUnavailableError` where no card is visible, `MeterRefusedError` where it cannot be told
-    which one is, or where it is a MIG slice.
+    `MeterUnavailableError` if the variable asks for no card, `MeterRefusedError` if it names none
+    that there is, if it cannot be told which one, or if it is a MIG slice.
     """
     setting = environment.get(VARIABLE)
     if setting is None:
         return tuple(range(len(uuids)))
+    entries = [part.strip() for part in setting.split(",")]
+    if setting.strip() in NO_CARD or entries[0] == "-1":
+        raise MeterUnavailableError(
+            f"meter `nvml`: `{VARIABLE}={one_line(setting)}` makes no GPU visible "
+            f"(there are {len(uuids)}); name one by its index or UUID, or unset it"
+        )
     indices: list[int] = []
-    for entry in (part.strip() for part in setting.split(",")):
-        if entry.upper().startswith("MIG"):
-            raise MeterRefusedError(
-                f"meter `nvml`: `{VARIABLE}` names the MIG slice `{entry}`, but the energy counter "
-                "is the whole card's; turn MIG off or meter the card from one process"
-            )
+    for entry in entries:
         index = _resolve(entry, uuids, names, environment)
         if index is None or index in indices:
             break
         indices.append(index)
     if not indices:
-        raise MeterUnavailableError(
-            f"meter `nvml`: `{VARIABLE}={setting}` makes no GPU visible "
-            f"(there are {len(uuids)}); name one by its index or UUID, or unset it"
+        raise MeterRefusedError(
+            f"meter `nvml`: `{VARIABLE}={one_line(setting)}` names no GPU that there is: "
+            f"{_known(uuids)}; name one by its index or UUID, or unset it"
         )
     return tuple(indices)
 
@@ -111,17 +101,35 @@ def visible_indices(
 def _resolve(
     entry: str, uuids: Sequence[str], names: Sequence[str], environment: Mapping[str, str]
 ) -> int | None:
-    if entry.isdecimal():
+    """The index of the card that an entry names, or None; refuses what is no name of a card."""
+    if re.fullmatch(r"[0-9]+", entry):
         # CUDA's default order puts the fastest card first and is not documented further; among
         # equal cards it is the PCI bus's, NVML's own.
-        if len(set(names)) > 1 and environment.get(ORDER) != "PCI_BUS_ID":
+        if len(set(names) - {""}) > 1 and environment.get(ORDER) != "PCI_BUS_ID":
             raise MeterRefusedError(
                 f"meter `nvml`: `{VARIABLE}` names card `{entry}` by index, and the cards differ, "
                 f"so CUDA may number them otherwise than the driver; set `{ORDER}=PCI_BUS_ID` or "
                 "name the card by its UUID"
             )
         return int(entry) if int(entry) < len(uuids) else None
-    if not entry.upper().startswith("GPU"):
+    upper = entry.upper()
+    if upper.startswith("MIG"):
+        raise MeterRefusedError(
+            f"meter `nvml`: `{VARIABLE}` names the MIG slice `{one_line(entry)}`, but the energy "
+            "counter is the whole card's; turn MIG off or meter the card from one process"
+        )
+    if upper.startswith("GPU"):
+        matching = [i for i, uuid in enumerate(uuids) if uuid.upper().startswith(upper)]
+        return matching[0] if len(matching) == 1 else None
+    if re.fullmatch(r"(-[0-9]+)?", entry):
         return None
-    matching = [i for i, uuid in enumerate(uuids) if uuid.upper().startswith(entry.upper())]
-    return matching[0] if len(matching) == 1 else None
+    raise MeterRefusedError(
+        f"meter `nvml`: `{VARIABLE}` has the entry `{one_line(entry)}`, which is neither an index "
+        f"nor a UUID, so it cannot be told which GPUs CUDA uses ({_known(uuids)}); separate "
+        "indices or UUIDs by commas, or unset it"
+    )
+
+
+def _known(uuids: Sequence[str]) -> str:
+    listed = ", ".join(f"{index} `{uuid}`" for index, uuid in enumerate(uuids))
+    return f"there {'is' if len(uuids) == 1 else 'are'} {listed}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import (
     CLOCK_JUMP,
@@ -94,9 +94,9 @@ class WallMeter:
         """Joules since the meter was opened, up to the last reading, with the time of that (s)."""
         self._refresh()
         last = self._trace.last
-        age = time.time() - last
+        age = real_time.unix_seconds() - last
         joules = self._covered(self._opened, last).joules
-        return Reading(time.monotonic() - age, {DOMAIN: joules})
+        return Reading(real_time.monotonic() - age, {DOMAIN: joules})
 
     def conditions(self) -> Conditions:
         """Whether readings still come."""
@@ -104,7 +104,7 @@ class WallMeter:
             self._refresh()
         except EnergyError as error:
             return Conditions((fault(READING_MISSING, str(error)),))
-        age = time.time() - self._trace.last
+        age = real_time.unix_seconds() - self._trace.last
         old = f"its last reading is {age:.3g} s old" if age > self._patience else None
         wrong = old or self._ahead()
         return Conditions((str(self._missing(wrong)),) if wrong else ())
@@ -130,11 +130,11 @@ class WallMeter:
 
     def _wait_until(self, ready: Callable[[], bool], seconds: float) -> bool:
         """Take readings in until it is ready; False: it is not after so long."""
-        give_up = time.monotonic() + seconds
+        give_up = real_time.monotonic() + seconds
         while not ready():
-            if time.monotonic() >= give_up:
+            if real_time.monotonic() >= give_up:
                 return False
-            time.sleep(min(max(self.update_period_seconds / 4, _SHORTEST_LOOK), _LONGEST_LOOK))
+            real_time.sleep(min(max(self.update_period_seconds / 4, _SHORTEST_LOOK), _LONGEST_LOOK))
             self._refresh()
         return True
 
@@ -152,7 +152,7 @@ class WallMeter:
         self.resolution_joules = self._trace.resolution_joules
 
     def _ahead(self) -> str | None:
-        ahead = self._trace.last - time.time()
+        ahead = self._trace.last - real_time.unix_seconds()
         if ahead <= AHEAD_SECONDS:
             return None
         return f"its last reading is dated {ahead:.3g} s after now; set both clocks by NTP"
@@ -167,12 +167,12 @@ class WallSpan:
 
     def __init__(self, meter: WallMeter) -> None:
         self._meter = meter
-        self.started = time.monotonic()
-        self._ahead = time.time() - self.started
+        self.started = real_time.monotonic()
+        self._ahead = real_time.unix_seconds() - self.started
 
     def end(self, ended: float) -> Measured:
-        """Joules from `started` to `ended` (`time.monotonic()`), once a reading has come after."""
-        ahead = time.time() - time.monotonic()
+        """Joules from `started` to `ended` (`real_time.monotonic`), once a reading came after."""
+        ahead = real_time.unix_seconds() - real_time.monotonic()
         moved = ahead - self._ahead
         if abs(moved) > CLOCK_MOVED_SECONDS:
             jump = f"the system's clock moved by {moved:+.3g} s in the window"

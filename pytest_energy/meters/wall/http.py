@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import READING_MISSING, fault
 from pytest_energy.meters.wall.request import Address, PlugError, get
@@ -99,8 +99,8 @@ class WallPlug:
         self._thread.join(self._timeout + 1.0)
 
     def _poll(self) -> None:
-        due = time.monotonic() + self._interval
-        while not self._stop.wait(due - time.monotonic()):
+        due = real_time.monotonic() + self._interval
+        while not self._stop.wait(due - real_time.monotonic()):
             try:
                 self._new.append(self._ask(self._address, self._form))
                 self.trouble = None
@@ -108,7 +108,7 @@ class WallPlug:
                 self.trouble = str(error)
             except Exception as error:  # whatever a plug sends, the next answer may be good
                 self.trouble = f"answers with what cannot be read ({type(error).__name__})"
-            due = max(due + self._interval, time.monotonic())
+            due = max(due + self._interval, real_time.monotonic())
 
     def _found(self, address: Address) -> tuple[Address, Form, WallReading]:
         reasons = []
@@ -129,9 +129,9 @@ class WallPlug:
         )
 
     def _ask(self, address: Address, form: Form) -> WallReading:
-        began = time.time()
+        began = real_time.unix_seconds()
         fields = _fields(get(address, self._timeout))
-        ended = time.time()
+        ended = real_time.unix_seconds()
         if form.good and fields.get(form.good) == str(False):
             raise PlugError(f"says that its figures are not valid (`{form.good}`)")
         try:

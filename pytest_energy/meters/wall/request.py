@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import socket
-import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urljoin
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.text import masked, one_line
 
@@ -45,7 +45,7 @@ def get(address: Address, seconds: float) -> bytes:
     """
     # No proxy: plugs are neighbours, and one that leads out of the house would not find them.
     kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
-    deadline = time.monotonic() + seconds
+    deadline = real_time.monotonic() + seconds
     headers = {"Authorization": address.authorization} if address.authorization else {}
     try:
         connection = kind(address.host, address.port, timeout=seconds)
@@ -106,7 +106,7 @@ class _Until:
 
     def in_time(self) -> socket.socket:
         """The socket, whose next call waits for the time that is left."""
-        left = self._deadline - time.monotonic()
+        left = self._deadline - real_time.monotonic()
         if left <= 0:
             raise TimeoutError
         self._connected.settimeout(left)

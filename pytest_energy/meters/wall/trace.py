@@ -8,12 +8,12 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.text import one_line
 
@@ -129,7 +129,7 @@ def _iso(text: str) -> Figure:
     if not re.search(r"\d[T ]\d", tidy):
         raise ValueError(f"`{one_line(text, _SHOWN)}` is no date and time")
     try:
-        seconds = datetime.fromisoformat(tidy).timestamp()
+        seconds = real_time.moment.fromisoformat(tidy).timestamp()
     except (ValueError, OverflowError, OSError):
         raise ValueError(f"`{one_line(text, _SHOWN)}` is no date and time") from None
     return Figure(seconds, 10.0 ** -len(digits[:6]))

@@ -136,7 +136,7 @@ def _verdicts(record: RunRecord, key: str) -> Iterator[Drawn]:
     for number, verdict in enumerate(wording.worst_first(record.verdicts)):
         own = f"{key}-v{number}"
         charts = [gate_chart(verdict, f"{own}-gate")]
-        if verdict.comparison is not None:
+        if verdict.comparison is not None and verdict.comparison.pairs:
             charts.append(pairs_chart(verdict.comparison, verdict.unit, f"{own}-pairs"))
         charts.append(power_chart(verdict.windows, devices, f"{own}-power"))
         yield Drawn(own, verdict, [chart for chart in charts if chart is not None])

@@ -1,30 +1,36 @@
-"""One rank of a run, started by torchrun: it does what rank 0 is asked to, with all others."""
+"""One rank of a run: it does what rank 0 is asked to, with all others."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering import window
-from pytest_energy.metering.device_lock import device_lock
+from pytest_energy.metering import Window, window
+from pytest_energy.metering.device_lock import FOLDER_VARIABLE, device_lock
 from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, open_meter
 from pytest_energy.meters.nvml.visible import ORDER, VARIABLE
 from pytest_energy.meters.process_tree import ROOT_VARIABLE
 from pytest_energy.processes import Channel, ClosedError, Message, connect
+from pytest_energy.text import decoded
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import Part, join
+from pytest_energy.workloads.distributed.launch import STORE_VARIABLE
 from pytest_energy.workloads.finetune import FineTuning, Workload
+
+if TYPE_CHECKING:
+    import torch
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
 CALL_TIMEOUT = timedelta(days=1)
@@ -59,9 +65,13 @@ class RankPlace:
 
 
 class Collective:
-    """What ranks tell each other, over gloo; gradients go by accelerate's own group."""
+    """What ranks tell each other over gloo, as JSON; gradients go by accelerate's own group.
+
+    Nothing is pickled: to unpickle what comes over a network is to run whatever it says.
+    """
 
     def __init__(self, place: RankPlace, *, cpu: bool) -> None:
+        import torch
         from accelerate import PartialState
         from torch import distributed
 
@@ -73,8 +83,9 @@ class Collective:
             store = distributed.HashStore()  # type: ignore[attr-defined]
             distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
         else:
-            PartialState(cpu=cpu)
-        self._distributed: Any = distributed
+            own = {"store": meeting(place), "rank": place.rank, "world_size": place.ranks}
+            PartialState(cpu=cpu, **(own if own["store"] is not None else {}))
+        self._torch, self._distributed = torch, distributed
         self._group = distributed.new_group(backend="gloo", timeout=CALL_TIMEOUT)
 
     def wait(self) -> None:
@@ -82,20 +93,47 @@ class Collective:
         self._distributed.barrier(group=self._group)
 
     def from_first(self, message: Any) -> Any:
-        """What rank 0 passes in here."""
-        box = [message]
-        self._distributed.broadcast_object_list(box, src=0, group=self._group)
-        return box[0]
+        """What rank 0 passes in here, of what JSON knows."""
+        data = self._bytes(message)
+        size = self._size(data)
+        self._distributed.broadcast(size, src=0, group=self._group)
+        data.resize_(int(size))
+        self._distributed.broadcast(data, src=0, group=self._group)
+        return json.loads(bytes(data.tolist()))
 
     def to_first(self, message: Any) -> list[Any]:
         """On rank 0 what all ranks pass in here, in their order; on others nothing."""
-        box = [None] * self.place.ranks if self.place.rank == 0 else None
-        self._distributed.gather_object(message, box, dst=0, group=self._group)
-        return box or []
+        data = self._bytes(message)
+        sizes = [self._size(data) for _ in range(self.place.ranks)]
+        self._distributed.all_gather(sizes, self._size(data), group=self._group)
+        longest = max(map(int, sizes))
+        parts = None
+        if self.place.rank == 0:
+            parts = [self._torch.empty(longest, dtype=self._torch.uint8) for _ in sizes]
+        self._distributed.gather(data.resize_(longest), parts, dst=0, group=self._group)
+        found = zip(parts or [], sizes, strict=False)
+        return [json.loads(bytes(part[: int(size)].tolist())) for part, size in found]
 
     def leave(self) -> None:
         """End the groups, once all ranks are done."""
         self._distributed.destroy_process_group()
+
+    def _bytes(self, message: Any) -> torch.Tensor:
+        data = bytearray(json.dumps(message).encode())
+        return self._torch.frombuffer(data, dtype=self._torch.uint8).clone()
+
+    def _size(self, data: torch.Tensor) -> torch.Tensor:
+        return self._torch.tensor([data.numel()])
+
+
+def meeting(place: RankPlace) -> Any:
+    """The store of the ranks of one node, a file; None if torchrun has set them up."""
+    path = os.environ.get(STORE_VARIABLE)
+    if path is None:
+        return None
+    from torch.distributed import FileStore  # type: ignore[attr-defined]
+
+    return FileStore(path, place.ranks)
 
 
 class Shard(FineTuning):
@@ -133,7 +171,7 @@ class NoMeter:
 
     def read(self) -> Reading:
         """Nothing."""
-        return Reading(time.monotonic(), {})
+        return Reading(real_time.monotonic(), {})
 
     def conditions(self) -> Conditions:
         """Nothing to see."""
@@ -155,12 +193,15 @@ class Rank:
 
     def open(self, meter: str, lock_seconds: float) -> None:
         """Open the node's meter, on its first rank."""
+        names: list[str] = []
         if self._place.local_rank == 0:
             self._meter = open_meter(meter)
             self._held.callback(self._meter.close)
             names = [device.uuid or device.domain for device in self._meter.devices]
-            say = partial(print, file=sys.stderr, flush=True)
-            self._held.enter_context(device_lock(names, lock_seconds, say))
+        require_own_devices(self._collective.to_first([self._place.node, machine(), names]))
+        self._collective.wait()
+        say = partial(print, file=sys.stderr, flush=True)
+        self._held.enter_context(device_lock(names, lock_seconds, say))
         self._collective.wait()
 
     def load(
@@ -200,7 +241,7 @@ class Rank:
             loss = shard.train(exchange=exchange)
         metered = w.record if self._place.local_rank == 0 else None
         part = Part(self._place.node, shard.tokens, shard.real_tokens, shard.steps, loss, metered)
-        parts = self._collective.to_first(part)
+        parts = [_part(**each) for each in self._collective.to_first(asdict(part))]
         if not exchange and self._place.ranks > 1:
             shard.adopt_first()
         return asdict(join(shard.id, parts)) if parts else {}
@@ -212,6 +253,32 @@ class Rank:
     def _together(self, shard: Shard) -> None:
         shard.synchronize()
         self._collective.wait()
+
+
+def machine() -> str:
+    """The same text on all nodes that are one machine, and have their locks in one place."""
+    try:
+        booted = decoded(Path("/proc/sys/kernel/random/boot_id").read_bytes()).strip()
+    except OSError:
+        booted = str(uuid4())
+    return f"{booted} {os.environ.get(FOLDER_VARIABLE, '')}"
+
+
+def require_own_devices(found: Iterable[tuple[int, str, Sequence[str]]]) -> None:
+    """Raise `EnergyError` if a device would be metered by two nodes: (node, machine, devices)."""
+    metered: dict[tuple[str, str], int] = {}
+    for node, place, names in found:
+        for name in names:
+            other = metered.setdefault((place, name), node)
+            if other != node:
+                raise EnergyError(
+                    f"nodes {other} and {node} are one machine and would both meter `{name}`: give "
+                    "each GPUs of its own (`CUDA_VISIBLE_DEVICES`), or leave `nodes` out"
+                )
+
+
+def _part(window: dict[str, Any] | None, **fields: Any) -> Part:
+    return Part(**fields, window=None if window is None else Window(**window))
 
 
 def serve(rank: Rank, collective: Collective, channel: Channel | None) -> None:
@@ -281,21 +348,26 @@ def _fail(rank: int, error: Exception, channel: Channel | None) -> None:
     if channel is not None:
         with suppress(ClosedError):
             channel.send("failed", rank=first, error=words)
-    time.sleep(LINGER_SECONDS)
+    real_time.sleep(LINGER_SECONDS)
     os._exit(1)  # what a broken group leaves behind may block an orderly end
 
 
 def _first_failure(rank: int, text: str) -> tuple[int, str]:
     """Tell all ranks why this one fails; the rank that said so first, and its words."""
     mine = json.dumps([rank, text])
-    with suppress(Exception):  # without torchrun's store each rank speaks for itself
-        from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = TCPStore(address, port, is_master=False, timeout=STORE_TIMEOUT)
+    with suppress(Exception):  # without a store each rank speaks for itself
+        store = meeting(RankPlace.of(os.environ)) or _server()
         mine = store.compare_set(FAILURE_KEY, "", mine).decode()
     first, words = json.loads(mine)
     return int(first), str(words)
+
+
+def _server() -> Any:
+    """torchrun's store."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(address, port, is_master=False, timeout=STORE_TIMEOUT)
 
 
 if __name__ == "__main__":

@@ -1,39 +1,32 @@
-"""The ranks of a run, started by torchrun: asked to work, read when they fail, ended for good."""
+"""The ranks of a run: asked to work, read when they fail, ended for good."""
 
 from __future__ import annotations
 
 import os
-import re
-import sys
-import tempfile
-import time
-import weakref
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import closing
 from typing import Any, TypeVar
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
 from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
 from pytest_energy.processes import (
     ADDRESS_VARIABLE,
     Channel,
-    ChildProcess,
     ClosedError,
     Listener,
     Message,
-    signal_name,
-    tail_of,
 )
+from pytest_energy.text import encodable
+from pytest_energy.workloads.distributed.launch import Launched, OwnRanks, Torchrun
 
 PROGRAM = ("-m", "pytest_energy.workloads.distributed.rank")
-TAIL_LINES = 15
 POLL_SECONDS = 0.2
 ENDING_SECONDS = 10.0
-"""How long torchrun may take to find out which rank failed first, or to end after its ranks."""
-_ROOT_CAUSE = re.compile(
-    r"Root Cause.*?rank\s*:\s*(?P<rank>\d+).*?exitcode\s*:\s*(?P<code>-?\d+)", re.DOTALL
-)
+"""How long ranks that fail may take until the first has ended, and torchrun to say which it was."""
+CLOSING_SECONDS = 3.0
+"""How long ranks that are not needed any more may take to end by themselves."""
 
 _GIVE_MORE = "give more with `timeout_seconds`, or see what hangs"
 
@@ -61,29 +54,23 @@ class RankGroup:
         self.timeout_seconds = timeout_seconds
         self.runs: set[int] = set()
         self._channel: Channel | None = None
-        arguments = rendezvous(processes, nodes)
-        folder = Path(tempfile.mkdtemp(prefix="pytest-energy-torchrun-"))
-        # The ranks' output goes to files, which are kept until all have ended.
-        arguments += ["--max-restarts=0", f"--log-dir={folder / 'ranks'}", "--redirects=3"]
-        listener = Listener()
-        self._torchrun = ChildProcess(
-            [sys.executable, "-m", "torch.distributed.run", *arguments, *program],
-            folder,
-            environment={**os.environ, **variables(processes // nodes, listener.address)},
-        )
-        # Closed by whoever ends first: the test, an error, or the interpreter.
-        self._end = weakref.finalize(self, self._torchrun.stop)
-        try:
+        with closing(Listener()) as listener:
+            environment = {**os.environ, **variables(processes // nodes, listener.address)}
+            self._launched: Launched
+            if nodes == 1:
+                self._launched = OwnRanks(processes, program, environment)
+            else:
+                self._launched = Torchrun(processes, nodes, program, environment)
             late = f"{processes} processes did not begin within {timeout_seconds:g} s: "
-            self._channel = self._in_time(listener.accept, late + _how_to_join(processes, nodes))
-            self.call("open", meter=meter, lock_seconds=timeout_seconds / 2)
-        except ClosedError:
-            raise self._failed({}) from None
-        except BaseException:
-            self.end()
-            raise
-        finally:
-            listener.close()
+            late += _how_to_join(processes, nodes)
+            try:
+                self._channel = self._in_time(listener.accept, late)
+                self.call("open", meter=meter, lock_seconds=timeout_seconds / 2)
+            except ClosedError:
+                raise self._failed({}) from None
+            except BaseException:
+                self.end()
+                raise
 
     @property
     def alive(self) -> bool:
@@ -114,7 +101,7 @@ class RankGroup:
         """Let the ranks end, here and on other nodes; a second call does nothing."""
         if self._channel is not None:
             self._channel.close()
-            self._torchrun.wait(ENDING_SECONDS)
+            self._launched.wait(CLOSING_SECONDS)
         self.end()
 
     def end(self) -> None:
@@ -122,26 +109,25 @@ class RankGroup:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        self._end()
+        self._launched.stop()
 
     def _in_time(self, attempt: Callable[[float], T | None], late: str) -> T:
         """What an attempt of some seconds yields; `EnergyError` if nothing in time.
 
-        `ClosedError` if torchrun has ended.
+        `ClosedError` if a process has ended.
         """
-        give_up = time.monotonic() + self.timeout_seconds
-        while time.monotonic() < give_up:
+        give_up = real_time.monotonic() + self.timeout_seconds
+        while real_time.monotonic() < give_up:
             found = attempt(POLL_SECONDS)
             if found is not None:
                 return found
-            if self._torchrun.wait() is not None:
-                raise ClosedError("torchrun has ended")
-        raise EnergyError(f"{late}{_last_words(self._torchrun)}")
+            if self._launched.has_ended:
+                raise ClosedError("a process has ended")
+        raise EnergyError(f"{late}{self._launched.last_words()}")
 
     def _failed(self, answer: Message) -> EnergyError:
-        """Who ended first, by torchrun's finding or by what a rank said of itself."""
-        self._torchrun.wait(ENDING_SECONDS)
-        found = _first_failure(self._torchrun)
+        """Who ended first, by how it ended or by what a rank said of itself."""
+        found = self._launched.first_end(ENDING_SECONDS)
         said, rank = answer.get("error"), answer.get("rank")
         if said is not None and (found is None or found[0] == rank or self.nodes > 1):
             text = f"rank {rank} of {self.processes}: {said}"
@@ -151,48 +137,9 @@ class RankGroup:
                 text += "; the cause may stand in the output of another node"
         else:
             text = f"torchrun ended before its {self.processes} processes did"
-            text += _last_words(self._torchrun)
+            text += self._launched.last_words()
         self.end()
-        return EnergyError(text)
-
-
-def _first_failure(torchrun: ChildProcess) -> tuple[int, str] | None:
-    """The rank that failed first by what torchrun says, and how; None if it names none."""
-    found = _ROOT_CAUSE.search(torchrun.output.read_text(errors="replace"))
-    if found is None:
-        return None
-    rank, exit_code = int(found["rank"]), int(found["code"])
-    how = signal_name(exit_code) or f"exit code {exit_code}"
-    tail = _tails(torchrun).get(rank)
-    return rank, f"{how}:\n{tail}" if tail else f"{how} and wrote nothing to stderr"
-
-
-def _last_words(torchrun: ChildProcess) -> str:
-    """The last lines of each rank of this node, else torchrun's last, which names its error."""
-    tails = [f"\nrank {rank}: {tail}" for rank, tail in _tails(torchrun).items()]
-    return "".join(tails) or f"\n{tail_of(torchrun.output, 1)}".rstrip()
-
-
-def _tails(torchrun: ChildProcess) -> dict[int, str]:
-    """The last lines that each rank of this node wrote to stderr, if it wrote any."""
-    files = sorted(torchrun.folder.rglob("stderr.log"))
-    tails = {int(file.parent.name): tail_of(file, TAIL_LINES) for file in files}
-    return {rank: tail for rank, tail in tails.items() if tail}
-
-
-def rendezvous(processes: int, nodes: int) -> list[str]:
-    """torchrun's arguments on this node; `EnergyError` if further nodes could not find it."""
-    each = f"--nproc-per-node={processes // nodes}"
-    if nodes == 1:
-        return ["--standalone", each]
-    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
-    if not address or not port:
-        raise EnergyError(
-            f"`nodes={nodes}` needs to know where they meet: set `MASTER_ADDR` to this node's "
-            "address and `MASTER_PORT` to a free port, here and on the others"
-        )
-    meeting = [f"--master-addr={address}", f"--master-port={port}"]
-    return [f"--nnodes={nodes}", "--node-rank=0", *meeting, each]
+        return EnergyError(encodable(text))
 
 
 def variables(local_ranks: int, address: str) -> dict[str, str]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_energy.errors import check_count
+from pytest_energy.errors import check_count, warn
 from pytest_energy.metering import OpenWindow, Window, window
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.outcomes import Outcome
 from pytest_energy.stats.noise import WARM_UP_LIMIT, is_stationary
+from pytest_energy.workloads.device import require_metered
 
 if TYPE_CHECKING:
     import torch
+
+
+EVALUATION, CHECKPOINT, ENDED = "an evaluation", "a checkpoint", "the end of the training"
+"""What a window is given up for."""
 
 
 class Decided(Protocol):
@@ -38,8 +44,8 @@ class BudgetedWindows:
     """Meters a loop: each window is the optimizer steps that `tokens_per_window` tokens take.
 
     Windows until J/token is steady are in `warm_up`, those after it in `windows`, invalid ones in
-    `rejected`. `gate` is given J/token of each of `windows`; once its `verdict` is there, no more
-    are begun.
+    `rejected`; `dropped` counts those that were given up, by what fell into them. `gate` is given
+    J/token of each of `windows`; once its `verdict` is there, no more are begun.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class BudgetedWindows:
         self.windows: list[Window] = []
         self.warm_up: list[Window] = []
         self.rejected: list[Window] = []
+        self.dropped: Counter[str] = Counter()
         self.verdict: Decided | None = None
         self._meter, self._gate, self._name = meter, gate, name
         self._budget = tokens_per_window
@@ -79,10 +86,33 @@ class BudgetedWindows:
                 self._judge(self._close(self._open))
         return self.verdict is not None
 
-    def give_up(self) -> None:
+    def begin_training(self, device: object) -> None:
+        """Before the first step; `EnergyError` if torch's `device` is not what is metered."""
+        require_metered(self._name, str(device), self._meter.devices)
+
+    def give_up(self, cause: str) -> None:
         """Drop the window that is open, because other work fell into it or no more is to come."""
         if self._open is not None:
+            if self._steps:
+                self.dropped[cause] += 1
             self._close(self._open)
+
+    def end_training(self) -> None:
+        """After the last step: drop the window that is open, and say what was dropped and why."""
+        self.give_up(ENDED)
+        lost = self.dropped.total() - self.dropped[ENDED]
+        if lost or (self.dropped and not (self.warm_up or self.windows or self.rejected)):
+            warn(f"`{self._name}`: {self._explained()}")
+
+    def _explained(self) -> str:
+        """What became of the windows, and what to do for more of them."""
+        kept = len(self.warm_up) + len(self.windows) + len(self.rejected)
+        causes = ", ".join(f"{cause}: {count}" for cause, count in self.dropped.items())
+        return (
+            f"{self.dropped.total()} windows of {self._budget:,} tokens were dropped before they "
+            f"were full ({causes}), and {kept} were finished; give a smaller `tokens_per_window`, "
+            "or train longer between evaluations and checkpoints"
+        )
 
     def _judge(self, done: Window) -> None:
         if not done.valid:

@@ -6,17 +6,22 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-from pytest_energy.workloads.trainers import BudgetedWindows
+from pytest_energy.workloads.trainers import CHECKPOINT, EVALUATION, BudgetedWindows
 
 
 class LightningEnergyCallback(BudgetedWindows, Callback):
     """Meters a Trainer's run whose batches map `input_ids` (and `attention_mask`) to tensors.
 
     With a `gate`, its verdict ends the training. A window into which a validation or a checkpoint
-    falls is given up. Made for one process.
+    falls is given up and counted in `dropped`. Made for one process; `EnergyError` if the model is
+    not on a device that is metered.
     """
 
     _steps_taken = -1
+
+    def on_train_start(self, _: Trainer, module: Any) -> None:
+        """Refuse to meter another device than the model's."""
+        self.begin_training(module.device)
 
     def on_train_batch_start(self, trainer: Trainer, _: Any, batch: Any, *__: Any) -> None:
         """Begin a window where none is open, unless gradients accumulate; count the batch."""
@@ -32,6 +37,12 @@ class LightningEnergyCallback(BudgetedWindows, Callback):
 
     def on_validation_start(self, *_: Any) -> None:
         """Give up the window that is open."""
-        self.give_up()
+        self.give_up(EVALUATION)
 
-    on_train_end = on_save_checkpoint = on_validation_start
+    def on_save_checkpoint(self, *_: Any) -> None:
+        """Give up the window that is open."""
+        self.give_up(CHECKPOINT)
+
+    def on_train_end(self, *_: Any) -> None:
+        """Give up what has not reached its budget."""
+        self.end_training()

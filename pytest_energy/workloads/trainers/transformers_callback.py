@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.trainers import BudgetedWindows
+from pytest_energy.workloads.trainers import CHECKPOINT, ENDED, EVALUATION, BudgetedWindows
 
 if TYPE_CHECKING:
     import torch
@@ -19,16 +19,20 @@ class EnergyCallback(BudgetedWindows, TrainerCallback):
     """Meters a Trainer's run: `Trainer(..., callbacks=[EnergyCallback(meter, 250_000)])`.
 
     With a `gate`, its verdict ends the training. A window into which an evaluation or a checkpoint
-    falls is given up: leave room for whole windows between them. Made for one process;
-    `EnergyError` for a model that is not given `input_ids`.
+    falls is given up and counted in `dropped`: leave room for whole windows between them. Made for
+    one process; `EnergyError` for a model that is not given `input_ids`, or is not on a device that
+    is metered.
     """
 
     _hook: Any = None
 
     def on_train_begin(self, *_: Any, **given: Any) -> None:
         """Count what the model is given from now on."""
-        self.on_train_end()
-        self._hook = given["model"].register_forward_pre_hook(self._given, with_kwargs=True)
+        self.give_up(ENDED)
+        self._let_go()
+        model = given["model"]
+        self.begin_training(next((each.device for each in model.parameters()), "cpu"))
+        self._hook = model.register_forward_pre_hook(self._given, with_kwargs=True)
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Begin a window where none is open."""
@@ -42,13 +46,18 @@ class EnergyCallback(BudgetedWindows, TrainerCallback):
 
     def on_evaluate(self, *_: Any, **__: Any) -> None:
         """Give up the window that was open meanwhile."""
-        self.give_up()
+        self.give_up(EVALUATION)
 
-    on_save = on_evaluate
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """Give up the window that was open meanwhile."""
+        self.give_up(CHECKPOINT)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Give up what has not reached its budget, and let go of the model."""
-        self.give_up()
+        self._let_go()
+        self.end_training()
+
+    def _let_go(self) -> None:
         if self._hook is not None:
             self._hook.remove()
             self._hook = None

@@ -47,4 +47,7 @@ def test_more_processes_than_are_listed_at_once_are_seen(tmp_path: Path) -> None
     commands = [f"sim.command('process {999_000 + n} now never')" for n in range(40)]
     block = "\n".join([*commands, "time.sleep(0.2)"])
     (found,) = metered([SimulatedGpu(tick_seconds=0.05)], tmp_path, block)
-    assert "foreign process: 999039" in str(found.invalid_reason)
+    assert "and 37 more on `gpu:0`" in str(found.invalid_reason)
+    assert "foreign process: unknown program 999000, unknown program 999001" in str(
+        found.invalid_reason
+    )

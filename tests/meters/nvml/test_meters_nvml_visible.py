@@ -36,10 +36,26 @@ def test_visible(setting: str | None, expected: tuple[int, ...]) -> None:
     assert visible_indices(UUIDS, EQUAL, variables) == expected
 
 
-@pytest.mark.parametrize("setting", ["", "-1", "3", "GPU-aaaa", "GPU-cccc", "NoDevFiles"])
-def test_nothing_is_visible(setting: str) -> None:
+@pytest.mark.parametrize("setting", ["", " ", "-1", "-1,0", "NoDevFiles"])
+def test_no_card_is_asked_for(setting: str) -> None:
     with pytest.raises(MeterUnavailableError, match="makes no GPU visible"):
         visible_indices(UUIDS, EQUAL, {"CUDA_VISIBLE_DEVICES": setting})
+
+
+@pytest.mark.parametrize("setting", ["3", "GPU-aaaa", "GPU-cccc", ",0", "-2"])
+def test_no_card_of_that_name(setting: str) -> None:
+    with pytest.raises(MeterRefusedError, match=r"names no GPU that there is: there are 0 `GPU-a"):
+        visible_indices(UUIDS, EQUAL, {"CUDA_VISIBLE_DEVICES": setting})
+
+
+@pytest.mark.parametrize("setting", ["0;1", "all", "0-1", "0,1;2", "+1", "0x1", "void", "\u0661"])
+def test_what_is_no_name_of_a_card_is_refused(setting: str) -> None:
+    with pytest.raises(MeterRefusedError, match="which is neither an index nor a UUID"):
+        visible_indices(UUIDS, EQUAL, {"CUDA_VISIBLE_DEVICES": setting})
+
+
+def test_a_card_that_does_not_tell_its_name_is_taken_for_one_of_the_others() -> None:
+    assert visible_indices(UUIDS, ("A", "", "A"), {"CUDA_VISIBLE_DEVICES": "2"}) == (2,)
 
 
 def test_a_slice_is_refused() -> None:

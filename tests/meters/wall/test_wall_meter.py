@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_energy import window
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
 from pytest_energy.meters import Meter
 from pytest_energy.meters.wall import WallMeter, open_wall
@@ -152,7 +153,7 @@ def test_a_clock_that_is_set_in_a_window_makes_it_invalid(
         time.sleep(0.05)
     with window(meter, "moved") as moved:
         time.sleep(0.05)
-        monkeypatch.setattr(time, "time", lambda: right() + by)
+        monkeypatch.setattr(real_time, "unix_seconds", lambda: right() + by)
     meter.close()
 
     assert before.valid, before.invalid_reason

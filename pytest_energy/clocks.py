@@ -1,0 +1,41 @@
+"""The machine's clocks, as they are while a test has patched or frozen them. PYTEST_DONT_REWRITE.
+
+All that waits, dates or counts seconds goes by `real_time`, since joules flow in real time. Tests
+patch `time.monotonic`, and freezegun replaces the real functions in every module that holds them;
+neither looks into an object. time-machine changes the functions themselves, and has a way out.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime, timezone
+
+
+class Clock:
+    """The functions as they were when this was imported, which pytest does when it starts."""
+
+    monotonic = staticmethod(time.monotonic)
+    """Seconds that pass evenly, from no particular moment; all windows are measured by it."""
+    sleep = staticmethod(time.sleep)
+    process_seconds = staticmethod(time.process_time)
+    """CPU seconds of this process."""
+    thread_seconds = staticmethod(time.thread_time)
+    """CPU seconds of this thread."""
+    moment = datetime
+    """The class itself, in place of a frozen one."""
+    _unix_seconds = staticmethod(time.time)
+
+    def unix_seconds(self) -> float:
+        """Seconds since 1970 (UTC)."""
+        way_out = getattr(sys.modules.get("time_machine"), "escape_hatch", None)
+        if way_out is not None and way_out.is_travelling():
+            return float(way_out.time.time())
+        return self._unix_seconds()
+
+    def utc(self) -> datetime:
+        """The date and time now, in UTC."""
+        return self.moment.fromtimestamp(self.unix_seconds(), timezone.utc)
+
+
+real_time = Clock()

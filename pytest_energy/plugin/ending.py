@@ -1,0 +1,70 @@
+"""Signals that would end a run at once end it in order, as Ctrl-C does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import NoReturn
+
+import pytest
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def end_in_order_on_signals(config: pytest.Config) -> None:
+    """Have processes, folders and worktrees of ours taken away if a job is cancelled.
+
+    Handlers of others stay, and a second signal ends the run at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread may
+    taken = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _end)
+    if taken:
+        config.add_cleanup(_give_back)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
+
+
+def _give_back() -> None:
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _end:
+            signal.signal(number, signal.SIG_DFL)
+
+
+class _Fork:
+    """What a process forks is not the run: there the signals do what they always do.
+
+    They wait meanwhile, since Python forgets those that reach a fork before it is ready.
+    """
+
+    def __init__(self) -> None:
+        self._mask: set[signal.Signals | int] | None = None
+
+    def before(self) -> None:
+        if any(signal.getsignal(number) is _end for number in _SIGNALS):
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def after_in_parent(self) -> None:
+        if self._mask is not None:
+            mask, self._mask = self._mask, None
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def after_in_child(self) -> None:
+        if self._mask is not None and threading.current_thread() is threading.main_thread():
+            _give_back()
+        self.after_in_parent()
+
+
+_fork = _Fork()
+os.register_at_fork(
+    before=_fork.before,
+    after_in_parent=_fork.after_in_parent,
+    after_in_child=_fork.after_in_child,
+)

@@ -1,0 +1,185 @@
+"""What a run leaves behind, and when: its figures as they come, and all reports at its end.
+
+PYTEST_DONT_REWRITE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_energy.checks import Settings
+from pytest_energy.clocks import real_time
+from pytest_energy.errors import informing
+from pytest_energy.files import is_stream
+
+if TYPE_CHECKING:
+    from pytest_energy.history.sessions import RunningSession
+    from pytest_energy.plugin.session import EnergySession
+    from pytest_energy.results import RunRecord
+    from pytest_energy.results.run_results import RunResults
+
+SPENT_FREELY_SECONDS = 1.0
+MOST_SHARE = 0.02
+"""Of a run's time, beyond those seconds, that goes into writing figures as they come."""
+
+_GOES_ON = "it had not ended when this was written"
+
+
+class RunRecords:
+    """The records of one run; `errors` are what a person must read at its end.
+
+    A run that is killed keeps the figures that it has finished: its JSON, and the record for its
+    history, are written again after each. In an xdist worker nothing is written: its figures go
+    to the controller with the reports of its tests.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings, cache: Path) -> None:
+        self._config, self._settings, self._cache = config, settings, cache
+        self._history: RunningSession | None = None
+        self._to_measure: dict[str, None] = {}
+        self._done: set[str] = set()
+        self._stopped: str | None = None
+        self._workers: dict[str, RunResults] = {}
+        self._told = False
+        self._began, self._spent_seconds = real_time.monotonic(), 0.0
+        self.errors: list[str] = []
+        self.written: Sequence[tuple[Path, str]] = ()
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process is one of pytest-xdist's workers."""
+        return hasattr(self._config, "workerinput")
+
+    def open(self, note: Callable[[str], None]) -> None:
+        """Find out where the code comes from, before anything runs that may change it."""
+        if self._settings.history is None or self.is_worker:
+            return
+        from pytest_energy.history.record import Origin, origin
+        from pytest_energy.history.sessions import RunningSession
+
+        known = Origin(None, None, None, "", "")
+        with informing("it is not known where the code is from", self.errors.append):
+            known = origin(self._config.rootpath, note=note)
+        self._history = RunningSession(self._settings.history, known, self._cache / "unsent")
+
+    def expect(self, tests: Iterable[str]) -> None:
+        """Tests that are to measure something."""
+        self._to_measure.update(dict.fromkeys(tests))
+
+    def stop(self, why: str) -> None:
+        """Say why the run ends early."""
+        self._stopped = why
+
+    def reported(self, report: pytest.TestReport) -> None:
+        """A test is done once it was called, or did not come to that."""
+        called = report.when == "call" or (report.when == "setup" and not report.passed)
+        if called and (report.passed or report.failed or report.skipped):  # else it is run again
+            self._done.add(report.nodeid)
+
+    def came(self, session: EnergySession) -> None:
+        """Keep what there is so far, unless writing takes too much of the run's time."""
+        began = real_time.monotonic()
+        share = MOST_SHARE * (began - self._began)
+        if self.is_worker or self._spent_seconds > SPENT_FREELY_SECONDS + share:
+            return
+        with informing("figures as they come"):  # what fails now fails at the end, and is said
+            self._keep(self._record(session, _GOES_ON))
+        self._spent_seconds += real_time.monotonic() - began
+
+    def finish(self, session: EnergySession, run: pytest.Session) -> RunRecord:
+        """Write baselines, history and reports; if one fails, the others are written."""
+        from pytest_energy.reports import write_reports
+
+        why = self._why_early(run)
+        if self._stopped is not None and (left := self._left()):
+            session.keep_unfinished(left[0])
+        record = self._record(session, why)
+        with informing("baselines were not stored", self.errors.append):
+            self.written = session.store.write(session.progress.note)
+        with informing("", self.errors.append):
+            if self._history is not None and record.figures:
+                self._history.append(self._document(record))
+        self.errors += write_reports(record, self._settings)
+        return record
+
+    def _why_early(self, run: pytest.Session) -> str | None:
+        """Why the run ends before its end; one that stops after all is measured does not."""
+        if self._stopped is not None or not self._left():
+            return self._stopped
+        return str(run.shouldfail or run.shouldstop or "not every test was run")
+
+    def _left(self) -> tuple[str, ...]:
+        """What was to be measured and is not done; another worker may say so before this one."""
+        return tuple(test for test in self._to_measure if test not in self._done)
+
+    def to_send(self, session: EnergySession, test: str) -> dict[str, Any] | None:
+        """What a worker sends with the report of a test: its figures, and at first what is due."""
+        if session.bad_input is not None:
+            return None
+        found = session.results
+        due, self._told = ([] if self._told else list(self._to_measure)), True
+        if not due and not found.of(test) and all(c.nodeid != test for c in found.claims):
+            return None
+        _take_device(session)
+        return {"due": due, "results": found.as_payload(test)}
+
+    def receive(self, session: EnergySession, worker: str, sent: dict[str, Any], test: str) -> None:
+        """Take in what a worker sent with a report."""
+        from pytest_energy.results.run_results import RunResults
+
+        self.expect(sent["due"])
+        known = self._workers.setdefault(worker, RunResults())
+        known.update(RunResults.from_payload(sent["results"]), test)
+        self._gather(session)
+
+    def receive_all(self, session: EnergySession, worker: str, sent: dict[str, Any]) -> None:
+        """Take in what a worker sent at its end, in place of what came before."""
+        from pytest_energy.results.run_results import RunResults
+
+        self._workers[worker] = RunResults.from_payload(sent)
+        self._gather(session)
+
+    def _gather(self, session: EnergySession) -> None:
+        from pytest_energy.results.run_results import RunResults
+
+        session.results = RunResults()
+        for results in self._workers.values():
+            session.results.merge(results)
+
+    def _record(self, session: EnergySession, interrupted: str | None) -> RunRecord:
+        _take_device(session)
+        left = self._left() if interrupted is not None else ()
+        return session.results.as_record(interrupted, left)
+
+    def _keep(self, record: RunRecord) -> None:
+        from pytest_energy.results import json_codec
+
+        path = self._settings.json
+        # Who reads a pipe, or what this process prints, is to get one document.
+        if path is not None and not is_stream(path) and (path.is_file() or not path.exists()):
+            json_codec.write(path, record, self._settings.region)
+        if self._history is not None and record.figures:
+            self._history.keep(self._document(record))
+
+    def _document(self, record: RunRecord) -> dict[str, Any]:
+        from pytest_energy.results.json_codec import as_document
+
+        return as_document(record, self._settings.region)
+
+
+def _take_device(session: EnergySession) -> None:
+    """Have the results know of the devices, and of what was spent on them until now."""
+    calibration = session.calibration if session.device.identified else None
+    session.results.take_device(session.device, calibration)
+
+
+def why_stopped(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    """Why a run was interrupted: by Ctrl-C, by `pytest.exit` or by pytest itself."""
+    said = str(excinfo.value)
+    if excinfo.errisinstance(pytest.exit.Exception):
+        return f"`pytest.exit`: {said}"
+    return said or "it was interrupted by Ctrl-C"

@@ -1,0 +1,83 @@
+"""Whether what is metered is what computes: torch's device against the meter's devices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.meters.protocol import Device
+
+_UUID = re.compile(r"gpu-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_OF_THE_HOST = ("cpu", "dram")
+
+
+def require_metered(work: str, device: str, devices: Sequence[Device]) -> None:
+    """Raise `EnergyError` if `work` computes on torch's `device` and others are metered.
+
+    GPUs are compared by UUID, or by number and name if torch does not tell their UUIDs. A meter
+    of other things, such as the wall, may see any device.
+    """
+    gpus = [each for each in devices if each.domain.startswith("gpu")]
+    metered = ", ".join(f"`{each.domain}` ({each.name})" for each in devices)
+    if device == "cpu" and gpus and len(gpus) == len(devices):
+        raise EnergyError(
+            f"`{work}` computes on the CPU, and what is metered is {metered}: its joules would not "
+            "be this work's; install torch with CUDA, or meter the CPU with `--energy-meter=rapl` "
+            "or `codecarbon`"
+        )
+    if not device.startswith("cuda"):
+        return
+    if devices and all(each.domain.startswith(_OF_THE_HOST) for each in devices):
+        raise EnergyError(
+            f"`{work}` computes on `{device}`, and what is metered is {metered}: its joules would "
+            "not be this work's; `pytest-energy doctor` says why the GPU is not metered. To work "
+            'on the CPU give `device="cpu"`, or set `CUDA_VISIBLE_DEVICES=`'
+        )
+    _require_same_gpus(work, device, {_bare(each.uuid): each for each in gpus})
+
+
+def _require_same_gpus(work: str, device: str, metered: Mapping[str, Device]) -> None:
+    """GPUs by their UUIDs; nothing is known of those that another kind of identity names."""
+    if not metered or not all(metered):
+        return
+    import torch
+
+    cuda = torch.cuda
+    seen = [cuda.get_device_properties(index) for index in range(cuda.device_count())]
+    index = torch.device(device).index
+    used = seen[cuda.current_device() if index is None else index]
+    uuids = [_bare(f"gpu-{getattr(each, 'uuid', '')}") for each in seen]
+    if all(uuids):
+        elsewhere = _bare(f"gpu-{used.uuid}") not in metered
+        unseen = [each for uuid, each in metered.items() if uuid not in uuids]
+    else:
+        elsewhere = used.name not in [each.name for each in metered.values()]
+        unseen = list(metered.values())[len(seen) :]
+    domains = ", ".join(f"`{each.domain}`" for each in metered.values())
+    if elsewhere:
+        raise EnergyError(
+            f"`{work}` computes on `{device}` ({_shown(used)}), and what is metered is {domains}; "
+            f"{_MASK}"
+        )
+    if unseen:
+        names = ", ".join(f"`{each.domain}`" for each in unseen)
+        raise EnergyError(
+            f"{names} would be metered, and torch does not see it, so that it would be idle "
+            f"while `{work}` computes; {_MASK}"
+        )
+
+
+_MASK = "set `CUDA_VISIBLE_DEVICES` before pytest starts, and not in a test"
+
+
+def _bare(uuid: str) -> str:
+    """The UUID of an NVIDIA GPU without its prefix; empty if it is none."""
+    found = _UUID.fullmatch(uuid.lower().replace("gpu-gpu-", "gpu-"))
+    return found[1] if found else ""
+
+
+def _shown(properties: Any) -> str:
+    uuid = getattr(properties, "uuid", None)
+    return f"{properties.name}, GPU-{uuid}" if uuid else str(properties.name)

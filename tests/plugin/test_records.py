@@ -1,0 +1,291 @@
+"""Records that a run leaves behind: figures as they come, and what an early end leaves out."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WINDOWS = """
+    import os
+    import signal
+    import pytest
+    import spending
+
+    def metered(energy, name):
+        with energy.window(name):
+            spending.spend(5.0)
+
+    def test_first(energy):
+        metered(energy, "one")
+
+    def test_second(energy):
+        metered(energy, "two")
+        {ends}
+
+    def test_third(energy):
+        metered(energy, "three")
+
+    @pytest.mark.energy(max_joules=8)
+    def test_fourth():
+        spending.spend(5.0)
+"""
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+EARLY = {
+    "ctrl-c": ("raise KeyboardInterrupt", (), "Ctrl-C"),
+    "exit": ("pytest.exit('enough')", (), "`pytest.exit`: enough"),
+    "first-failure": ("assert False", ("-x",), "stopping after 1 failures"),
+    "hook": ("open('broken', 'w').close()", (), "internal error: RuntimeError: broken hook"),
+}
+
+
+def _project(pytester: pytest.Pytester, ends: str) -> None:
+    pytester.makepyfile(WINDOWS.replace("{ends}", ends))
+    pytester.makeconftest(
+        """
+        import os
+
+        def pytest_runtest_logfinish(nodeid):
+            if os.path.exists("broken"):
+                raise RuntimeError("broken hook")
+        """
+    )
+
+
+def _document(pytester: pytest.Pytester) -> Any:
+    return json.loads((pytester.path / "run.json").read_text())
+
+
+def _names(document: Any) -> list[str]:
+    return [verdict["id"].rpartition("/")[2] for verdict in document["verdicts"]]
+
+
+def _tests(document: Any) -> list[str]:
+    return [test.rpartition("::")[2] for test in document["run"]["unfinished"]]
+
+
+@pytest.mark.parametrize("how", [KILLED, "os._exit(1)"], ids=["killed", "exited"])
+def test_a_killed_run_keeps_its_finished_figures(
+    pytester: pytest.Pytester, spending: Path, how: str
+) -> None:
+    _project(pytester, how)
+
+    result = pytester.runpytest_subprocess("--energy-json=run.json", "--energy-history=past")
+
+    assert result.ret in (1, -signal.SIGKILL)
+    document = _document(pytester)
+    assert _names(document) == ["one", "two"]
+    run = document["run"]
+    assert (run["complete"], run["interrupted"]) == (
+        False,
+        "it had not ended when this was written",
+    )
+    assert _tests(document) == ["test_second", "test_third", "test_fourth"]
+    assert run["joules"] == 5.0
+    # Nothing enters a history before its end; what would have is kept.
+    assert not (pytester.path / "past").exists()
+    (kept,) = (pytester.path / ".pytest_cache" / "d" / "energy" / "unsent").rglob("*.json")
+    assert _names(json.loads(kept.read_text())) == ["one", "two"]
+
+
+def test_a_test_that_takes_too_long_loses_no_figure(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytest.importorskip("pytest_timeout")
+    _project(pytester, "import time; time.sleep(60)")
+
+    pytester.runpytest_subprocess(
+        "--timeout=1", "--timeout-method=thread", "--energy-json=run.json", "-p", "timeout"
+    )
+
+    assert _names(_document(pytester)) == ["one", "two"]
+
+
+def test_a_killed_controller_keeps_what_its_workers_have_sent(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    _project(pytester, "pass")
+    pytester.makeconftest(
+        """
+        import os, signal
+
+        def pytest_runtest_logreport(report):
+            last = report.when == "teardown" and "test_third" in report.nodeid
+            if last and hasattr(report, "node"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+
+    pytester.runpytest_subprocess("-n", "1", "--energy-json=run.json")
+
+    document = _document(pytester)
+    assert _names(document)[:2] == ["one", "two"]
+    assert document["run"]["complete"] is False
+    assert document["hardware"]["key"] == "h200"
+
+
+def test_a_worker_that_is_killed_keeps_its_finished_figures(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    _project(pytester, KILLED)
+
+    pytester.runpytest_subprocess(
+        "-n", "1", "--max-worker-restart=0", "--energy-json=run.json", "--energy-markdown=run.md"
+    )
+
+    document = _document(pytester)
+    assert _names(document) == ["one"]
+    assert _tests(document)[-2:] == ["test_third", "test_fourth"]
+    assert document["run"]["interrupted"]
+
+
+@pytest.mark.parametrize(("ends", "arguments", "why"), EARLY.values(), ids=EARLY.keys())
+def test_a_run_that_ends_early_says_so_and_what_is_missing(
+    pytester: pytest.Pytester,
+    spending: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: str,
+    arguments: tuple[str, ...],
+    why: str,
+) -> None:
+    for name in ("jinja2", "plotly"):
+        pytest.importorskip(name)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
+    _project(pytester, ends)
+
+    result = pytester.runpytest_subprocess(
+        *("--energy-json=run.json", "--energy-markdown=run.md", "--energy-html=run.html"),
+        "--energy-history=past",
+        *arguments,
+    )
+
+    document = _document(pytester)
+    assert document["run"]["complete"] is False
+    assert why in document["run"]["interrupted"]
+    left = _tests(document)
+    assert left[-2:] == ["test_third", "test_fourth"]
+    assert _names(document) == ["one", "two"]
+    for name in ("run.md", "run.html", "summary.md"):
+        text = (pytester.path / name).read_text()
+        assert "interrupted" in text
+        assert "has not come to its end" in text
+    if result.ret != pytest.ExitCode.INTERNAL_ERROR:  # of which pytest shows the traceback alone
+        result.stdout.fnmatch_lines(["warning: this run has not come to its end: *test_fourth*"])
+    # Its figures are whole, and a regression that ends a run must not be lost to its history.
+    (record,) = (pytester.path / "past").rglob("*.json")
+    assert json.loads(record.read_text())["run"]["interrupted"]
+    assert not list((pytester.path / ".pytest_cache" / "d" / "energy").rglob("*.json"))
+
+
+def test_a_run_that_stops_at_its_last_test_is_complete(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    _project(pytester, "pass")
+
+    pytester.runpytest_subprocess("--energy-json=run.json", "--maxfail=1")
+    whole = _document(pytester)["run"]
+
+    assert (whole["complete"], whole["interrupted"], whole["unfinished"]) == (True, None, [])
+
+
+def test_an_earlier_document_is_not_taken_for_this_run(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    (pytester.path / "run.json").write_text("of yesterday")
+    pytester.makepyfile("import os\ndef test_kills(): os._exit(1)\ndef test_after(energy): pass\n")
+
+    pytester.runpytest_subprocess("--energy-json=run.json")
+
+    assert _document(pytester)["run"]["complete"] is False
+
+
+def test_a_pipe_is_given_one_document(pytester: pytest.Pytester, spending: Path) -> None:
+    _project(pytester, "pass")
+
+    result = pytester.runpytest_subprocess("-q", "-s", "--energy-json=/dev/stdout")
+
+    assert result.stdout.str().count('"schema": 1') == 1
+
+
+def test_reports_that_cannot_be_written_are_named_and_the_others_written(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no full disk here")
+    _project(pytester, "pass")
+
+    result = pytester.runpytest_subprocess(
+        "--energy-json=/dev/full", "--energy-markdown=run.md", "--energy-history=past"
+    )
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["ERROR: `--energy-json`: `/dev/full` cannot be written: No space left on device"]
+    )
+    assert "test\\_first" in (pytester.path / "run.md").read_text()
+    assert list((pytester.path / "past").rglob("*.json"))
+
+
+def test_what_only_informs_ends_no_run(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path))  # a folder
+    unsound = pytester.mkdir("unsound")
+    (unsound / "codecarbon" / "data" / "private_infra").mkdir(parents=True)
+    (unsound / "codecarbon" / "__init__.py").touch()
+    data = unsound / "codecarbon" / "data" / "private_infra" / "global_energy_mix.json"
+    data.write_text('{"DEU": 3}')
+    git = unsound / "git"
+    git.write_text("#!/bin/sh\nprintf '\\377 # branch.oid \\377'\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(unsound), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(unsound), prepend=":")
+    _project(pytester, "pass")
+
+    result = pytester.runpytest_subprocess(
+        "--energy-json=run.json", "--energy-history=past", "-p", "no:benchmark"
+    )
+
+    result.assert_outcomes(passed=4)
+    assert len(_names(_document(pytester))) == 4
+    assert list((pytester.path / "past").rglob("*.json"))
+
+
+def test_an_interrupt_keeps_the_windows_of_the_figure_at_hand(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        from gated import Run
+
+        class Interrupted(Run):
+            count = 0
+
+            def window(self):
+                self.count += 1
+                if self.count == 9:
+                    raise KeyboardInterrupt
+                return super().window()
+
+        def test_gated(energy_gate):
+            energy_gate.check("joules_per_token", Interrupted("mine/model"))
+        """
+    )
+
+    result = pytester.runpytest_subprocess(
+        *("--energy-json=run.json", "--energy-update=new", "--energy-tokens=1000")
+    )
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    document = _document(pytester)
+    (verdict,) = document["verdicts"]
+    assert (verdict["id"], verdict["verdict"], len(verdict["windows"])) == (
+        *("mine/model", "invalid"),
+        8,
+    )
+    assert "interrupted before its verdict" in verdict["reason"]
+    assert _tests(document) == ["test_gated"]
+    assert not (pytester.path / "baselines").exists()

@@ -1,0 +1,219 @@
+"""Tests with several reports, and `unittest`'s, which raise nothing: how such a test ended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+SUBTESTS = """
+    import pytest
+    from gated import Run
+
+    def one(subtests, energy_gate):
+        with subtests.test("recorded"):
+            energy_gate.joules_per_token(Run("a/b"))
+
+    def other(subtests, energy_gate):
+        with subtests.test("other"):
+            END
+
+    def test_first(subtests, energy_gate):
+        one(subtests, energy_gate)
+        other(subtests, energy_gate)
+"""
+
+
+@pytest.fixture
+def subtests_plugin(pytester: pytest.Pytester) -> None:
+    if pytest.version_tuple < (9,):
+        pytest.importorskip("pytest_subtests")
+
+
+def _records(pytester: pytest.Pytester) -> list[tuple[str, str]]:
+    document = json.loads((pytester.path / "run.json").read_text())
+    return [(verdict["id"], verdict["verdict"]) for verdict in document["verdicts"]]
+
+
+@pytest.mark.parametrize("order", ["one, other", "other, one"])
+def test_nothing_is_recorded_of_a_test_that_fails_in_a_subtest(
+    pytester: pytest.Pytester, spending: Path, subtests_plugin: None, order: str
+) -> None:
+    code = SUBTESTS.replace("END", "assert 1 == 2")
+    if order == "other, one":
+        code = code.replace(
+            "one(subtests, energy_gate)\n        other", "other(subtests, energy_gate)\n        one"
+        )
+    pytester.makepyfile(code)
+
+    result = pytester.runpytest(
+        "--energy-update=new", "--energy-tokens=1000", "--energy-json=run.json"
+    )
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert not (pytester.path / "baselines").exists()
+    assert _records(pytester) == [("a/b", "invalid")]
+
+
+def test_a_skipped_subtest_skips_no_test(
+    pytester: pytest.Pytester, spending: Path, subtests_plugin: None
+) -> None:
+    pytester.makepyfile(SUBTESTS.replace("END", "pytest.skip('no')"))
+
+    result = pytester.runpytest(
+        "--energy-update=new", "--energy-tokens=1000", "--energy-json=run.json"
+    )
+
+    assert result.ret == 0
+    assert _records(pytester) == [("a/b", "recorded")]
+
+
+def test_a_limit_leaves_a_failed_subtest_its_own_reason(
+    pytester: pytest.Pytester, spending: Path, subtests_plugin: None
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from spending import spend
+
+        @pytest.mark.energy(max_joules=1)
+        def test_mine(subtests):
+            with subtests.test("sub"):
+                spend(9)
+                assert 1 == 2
+        """
+    )
+
+    result = pytester.runpytest("--energy-json=run.json")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert _records(pytester) == []
+    result.stdout.no_fnmatch_line("*allowed are*")
+
+
+def test_progress_counts_tests_and_not_reports(
+    pytester: pytest.Pytester, spending: Path, subtests_plugin: None
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from spending import spend
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_mine(subtests, energy_gate, n):
+            from gated import Run
+            for i in range(3):
+                with subtests.test("sub", i=i):
+                    if i == 1:
+                        pytest.skip("no")
+            energy_gate.joules_per_token(Run(f"a/{n}"))
+        """
+    )
+
+    result = pytester.runpytest()
+
+    lines = [line for line in result.outlines if line.startswith("a/") and "recorded" in line]
+    left = ["ETA" in line for line in lines[:4]]
+    assert left == [True, True, True, False]
+
+
+UNITTEST = """
+    import unittest
+    import pytest
+    from spending import spend
+
+    @pytest.mark.energy(max_joules=5)
+    class TestMine(unittest.TestCase):
+        def test_within(self):
+            spend(4)
+
+        def test_too_much(self):
+            spend(9)
+
+        def test_skips(self):
+            spend(9)
+            self.skipTest("not here")
+
+        @unittest.expectedFailure
+        def test_expected(self):
+            spend(9)
+            self.fail("as expected")
+
+        def test_fails(self):
+            spend(9)
+            self.assertEqual(1, 2)
+
+        @unittest.skip("never")
+        def test_never(self): pass
+"""
+
+
+def test_unittest_is_limited_as_plain_functions_are(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(UNITTEST)
+
+    result = pytester.runpytest("--energy-json=run.json", "-rxs")
+
+    result.assert_outcomes(passed=1, failed=2, skipped=2, xfailed=1)
+    assert _records(pytester) == [("test_too_much", "regression"), ("test_within", "within")]
+    result.stdout.fnmatch_lines(["*AssertionError: 1 != 2*"])
+    result.stdout.fnmatch_lines(["*not here*"])
+
+
+def test_a_failed_subtest_of_unittest_keeps_its_reason_and_a_claim_is_not_judged(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        import unittest
+        import pytest
+        from spending import spend
+
+        class TestMine(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def _given(self, energy_claim):
+                self.claim = energy_claim
+
+            def test_claim(self):
+                self.claim.figure("r_squared", 0.1, at_least=0.9)
+                self.skipTest("no GPU")
+
+            @pytest.mark.energy(max_joules=1)
+            def test_parts(self):
+                for part in range(2):
+                    with self.subTest(part=part):
+                        spend(9)
+                        self.assertEqual(part, 0)
+        """
+    )
+
+    result = pytester.runpytest("--energy-json=run.json", "-rs")
+
+    document = json.loads((pytester.path / "run.json").read_text())
+    assert (document["verdicts"], document["claims"]) == ([], [])
+    assert result.parseoutcomes()["skipped"] == 1
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_nothing_is_recorded_of_a_test_that_was_interrupted(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        from gated import Run
+
+        def test_mine(energy_gate):
+            energy_gate.joules_per_token(Run("a/b"))
+            raise KeyboardInterrupt
+        """
+    )
+
+    result = pytester.runpytest(
+        "--energy-update=new", "--energy-tokens=1000", "--energy-json=run.json"
+    )
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert not (pytester.path / "baselines").exists()
+    assert _records(pytester) == [("a/b", "invalid")]

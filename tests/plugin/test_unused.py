@@ -1,0 +1,88 @@
+"""A GPU that is metered while something else computes: said once, and only if it is certain."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import sim
+
+pytestmark = pytest.mark.realtime
+
+TEST = """
+    import time
+    import pytest
+
+    def work():
+        until = time.monotonic() + 0.3
+        while WORKING and time.monotonic() < until:
+            pass
+        time.sleep(max(0.0, until - time.monotonic()))
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_mine(energy, n):
+        with energy.window("train"):
+            work()
+
+    @pytest.mark.energy(max_joules=1000)
+    def test_limited():
+        work()
+"""
+
+RESTING = sim.SimulatedGpu("constant 60", 0.02)
+
+
+def _warnings(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    *gpus: sim.SimulatedGpu,
+    working: bool = False,
+) -> list[str]:
+    variables = sim.environment(gpus, pytester.path / "gpu")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    pytester.makepyfile(test_mine=TEST.replace("WORKING", str(working)))
+    result = pytester.runpytest_subprocess(
+        "--energy-meter=nvml", "--energy-idle-seconds=0.5", "--energy-json=run.json"
+    )
+    result.assert_outcomes(passed=3)
+    remarks = json.loads((pytester.path / "run.json").read_text())["run"]["remarks"]
+    shown = [line for line in result.outlines if "drew no more than when idle" in line]
+    assert len(shown) == len(remarks)
+    return list(remarks)
+
+
+def test_a_card_that_rests_while_nothing_of_ours_computes_on_it_is_named_once(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (said,) = _warnings(pytester, monkeypatch, RESTING)
+
+    assert said.startswith("`gpu:0` (NVIDIA Simulated) drew no more than when idle in `train`")
+
+
+def test_of_two_cards_the_one_that_rests_is_named(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = sim.SimulatedGpu("constant 60", 0.02, lines=("process 0 -10 1000",))
+
+    (said,) = _warnings(pytester, monkeypatch, ours, RESTING)
+
+    assert said.startswith("`gpu:1` (NVIDIA Simulated) drew")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "working"),
+    [
+        (sim.SimulatedGpu("constant 60", 0.02, lines=("process 0 -10 1000",)), False),
+        (sim.SimulatedGpu("cpu 60 200", 0.02), True),
+    ],
+    ids=["our process is listed", "it draws more"],
+)
+def test_where_it_may_be_working_nothing_is_said(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: sim.SimulatedGpu,
+    working: bool,
+) -> None:
+    assert _warnings(pytester, monkeypatch, gpu, working=working) == []
