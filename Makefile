@@ -4,24 +4,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help bench test lint lint-workflows perf docs format clean
+.PHONY: help bench test floors floors-lowest floors-newest lint lint-workflows perf docs format clean
 .DEFAULT_GOAL := help
 
 help: ## show what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 bench: $(STAMP) ## run the suite on this machine (shows the time left; no downloads); ARGS="-k sst2" narrows it
 	$(BIN)/python -m pytest benchmarks/ $(ARGS)
 
 # What goes by the clock runs alone, after the rest; ARGS narrows it to one run of what it selects.
-ifeq ($(ARGS),)
+define TESTS
+$(if $(ARGS),$(1)/bin/python -m pytest tests/ $(ARGS),OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/ --numprocesses auto -m "not realtime")
+$(if $(ARGS),,$(1)/bin/python -m pytest tests/ -m realtime)
+endef
+
 test: $(STAMP) ## run all tests; ARGS="-k drift" narrows it
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ --numprocesses auto -m "not realtime"
-	$(BIN)/python -m pytest tests/ -m realtime
-else
-test: $(STAMP)
-	$(BIN)/python -m pytest tests/ $(ARGS)
-endif
+	$(call TESTS,$(VENV))
+
+floors: floors-lowest floors-newest ## run all tests with the oldest and with the newest packages that pyproject.toml allows
+
+floors-lowest floors-newest: floors-%: $(VENV)-%/.installed
+	$(call TESTS,$(VENV)-$*)
 
 lint: $(STAMP) ## ruff, mypy --strict, the layers of imports, and linters of the workflows that need no network
 	$(BIN)/ruff check .
@@ -60,8 +64,21 @@ $(VENV)-perf/.installed: pyproject.toml constraints.txt
 	$(VENV)-perf/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[carbon]' zeus==0.16.0
 	touch $@
 
+# Pythons of both ends, by version or path; a version that is not here is downloaded by uv.
+LOWEST_PYTHON ?= 3.10
+NEWEST_PYTHON ?= 3.13
+$(VENV)-lowest/.installed: SET = $(LOWEST_PYTHON) --resolution lowest-direct
+$(VENV)-newest/.installed: SET = $(NEWEST_PYTHON)
+
+$(VENV)-lowest/.installed $(VENV)-newest/.installed: pyproject.toml | $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(firstword $(SET)) $(@D)
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra all --extra dev --python $(@D)/bin/python $(wordlist 2,9,$(SET)) --output-file $(@D)/requirements.txt
+	VIRTUAL_ENV=$(@D) $(BIN)/uv pip install --quiet --requirement $(@D)/requirements.txt
+	VIRTUAL_ENV=$(@D) $(BIN)/uv pip install --quiet --no-deps --editable .
+	touch $@
+
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(VENV)-perf .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) $(VENV)-perf $(VENV)-lowest $(VENV)-newest .mypy_cache .ruff_cache .pytest_cache build dist
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -24,11 +24,14 @@ def test_savings(
     if record.comparison is not None and not record.comparison.settles:
         return  # an A/B against other code: what changed is judged, not what the paper says
     assert record.value is not None
+    half = record.uncertainty or 0.0
     band = savings_band(modelled=energy_claim.modelled)
     energy_claim.figure(
         f"{task}: savings",
         record.value,
         record.unit,
+        interval=(record.value - half, record.value + half),
+        by_interval=True,
         at_least=band.low,
         at_most=band.high,
         paper=PAPER_SAVINGS,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from paper.inference import Inference
-from paper.sampler import ClaimSampler
+from paper.sampler import ClaimSampler, middle
+from paper.significance import paired_ratio
 from pytest_energy import EnergyClaim, EnergySession, FineTuning, Window
 
 TASKS = ("sst2", "mnli", "squad_v1")
@@ -38,16 +39,21 @@ def test_inference(
         runs.append(batched)
     windows = ClaimSampler(energy_session).in_turn(runs)
 
-    one_by_one, training, *together = (_per_thousand(w, single.examples) for w in windows)
+    one_by_one, training, *together = (
+        _per_thousand(middle(each), single.examples) for each in windows
+    )
     size = batched.batch_size
     _note(energy_claim, f"{task}: inference, one by one", one_by_one, PAPER_INFERENCE)
     for found in together:
         _note(energy_claim, f"{task}: inference, batches of {size}", found)
     _note(energy_claim, f"{task}: fine-tuning, batches of {size}", training, PAPER_FINE_TUNING)
     order = MODELLED_ORDER if energy_claim.modelled else ORDER
+    ratio, interval = paired_ratio(*([w.joules for w in each] for each in windows[:2]))
     energy_claim.figure(
         f"{task}: one by one over fine-tuning",
-        one_by_one[0] / training[0],
+        ratio,
+        interval=interval,
+        by_interval=True,
         at_least=1 / order,
         at_most=order,
         paper="0.21 to 3.1 (derived)",

@@ -62,7 +62,7 @@ def test_several_processes(
             )
             found[task, processes] = measure(run, thorough=asserted)
     energy_claim.table(
-        "by task and processes",
+        "by task and processes" + ("" if asserted else ", all on the same cores"),
         ("task", "processes", "mJ/token", "tokens/s", "communication %"),
         *(
             (task, processes, 1e3 * one.mean, one.tokens_per_second, share and 100 * share)

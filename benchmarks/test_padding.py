@@ -19,7 +19,8 @@ from paper.padding import (
     spread,
     worst_ratio,
 )
-from paper.sampler import ClaimSampler
+from paper.sampler import ClaimSampler, middle
+from paper.significance import paired_ratio
 from pytest_energy import PADDINGS, EnergyClaim, EnergySession, FineTuning
 
 TASK, CAP, LEAST_STEPS = "sst2", 128, 3  # of short sequences, which are padded most
@@ -34,7 +35,7 @@ def test_overheads(energy_claim: EnergyClaim, energy_session: EnergySession) -> 
     energy_claim.table("Processed over real tokens", ("task", *PADDINGS), *by_task(overheads))
     for better, worse in (("grouped", "dynamic"), ("dynamic", "fixed")):
         ratio = worst_ratio(overheads, better, worse)
-        energy_claim.figure(f"{better} over {worse}, worst task", ratio, at_most=1.0)
+        energy_claim.figure(f"{better} over {worse}, worst task", ratio, at_most=1.0, exact=True)
 
 
 def test_joules(
@@ -48,15 +49,26 @@ def test_joules(
         finetune(TASK, affordable_bert(), padding=p.padding, batch_size=p.batch_size, **settings)
         for p in compared
     ]
+    measured = ClaimSampler(energy_session).in_turn(runs)
     costs = [
         Cost(policy, w.tokens / w.steps, w.tokens / w.real_tokens, w.joules_per_token)
-        for policy, w in zip(compared, ClaimSampler(energy_session).in_turn(runs), strict=True)
+        for policy, w in zip(compared, map(middle, measured), strict=True)
     ]
     most = MODELLED_SPREAD if energy_claim.modelled else COUNTED_SPREAD
     energy_claim.figure("J/processed token, most over least", spread(costs[:3]), at_most=most)
-    dynamic, fixed, grouped = (cost.joules_per_real_token for cost in costs[2:])
-    energy_claim.figure("J/real token, fixed over dynamic", fixed / dynamic, at_least=1.0)
-    energy_claim.figure("J/real token, grouped over dynamic", grouped / dynamic, at_most=1.0)
+    dynamic, fixed, grouped = ([w.joules / w.real_tokens for w in each] for each in measured[2:])
+    ratio, interval = paired_ratio(fixed, dynamic)
+    energy_claim.figure(
+        "J/real token, fixed over dynamic", ratio, interval=interval, at_least=1.0, by_interval=True
+    )
+    ratio, interval = paired_ratio(grouped, dynamic)
+    energy_claim.figure(
+        "J/real token, grouped over dynamic",
+        ratio,
+        interval=interval,
+        at_most=1.0,
+        by_interval=True,
+    )
     energy_claim.table(f"Padding of {TASK}", COLUMNS, *(cost.row for cost in costs))
     title = "mJ/real token, were a processed one as above under dynamic padding"
     rows = by_task(overheads_by_task(energy_session.data), 1e3 * costs[2].joules_per_token)

@@ -12,7 +12,7 @@ import pytest
 
 from paper.models import affordable_bert
 from paper.predictors import Piece, explained, plot, table
-from paper.sampler import ROUNDS, ClaimSampler
+from paper.sampler import ClaimSampler
 from pytest_energy import EnergyClaim, EnergySession, FineTuning
 
 TASKS = ("sst2", "mnli", "rte", "squad_v1", "imdb")
@@ -33,11 +33,11 @@ def test_tokens_predict_best(
         run = finetune(task, affordable_bert())
         sampler.warm_up(run)
         most = most or run.examples  # of the shortest sequences
-        for pieces, passes, rounds in (
-            (by_tokens, 1, ROUNDS),
-            (by_examples, max(1, round(most / run.examples)), 1),
+        for pieces, passes in (
+            (by_tokens, 1),
+            (by_examples, max(1, round(most / run.examples))),
         ):
-            (window,) = sampler.windows(run, (passes,), rounds)
+            (window,) = sampler.windows(run, (passes,))
             pieces.append(Piece(window.joules, window.tokens, passes * run.examples))
         run.close()
 

@@ -1,27 +1,40 @@
-"""Fine-tuning that is scored: whole epochs over the training set, each metered, then evaluated."""
+"""Fine-tuning that is scored: epochs over the training set, metered in parts, then evaluated."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice, pairwise
 from random import Random
+from typing import TypeVar
 
-from paper.scoring import Scores, evaluate, make_evaluation
+from paper.scoring import Evaluation, Scores, evaluate
 from pytest_energy import Batches, DataSource, Example, FineTuning, Window, get_task
 
 _ALL = 10**9
 
+PARTS = 2
+"""Windows of an epoch: models take turns at them, so that the pairs show how much they vary."""
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Epoch:
-    """One epoch: the window around its training, and the scores after it."""
+class Part:
+    """Part of an epoch: the window around its training, and the scores if the epoch ends here.
+
+    `available` counts the examples of the whole training set.
+    """
 
     window: Window
     examples: int
-    scores: Scores
+    available: int
+    scores: Scores | None
 
 
-def scored_epochs(run: FineTuning, data: DataSource, tokens: int | None = None) -> Iterator[Epoch]:
+def scored_epochs(
+    run: FineTuning, data: DataSource, evaluation: Evaluation, tokens: int | None = None
+) -> Iterator[Part]:
     """Fine-tune `run`, freshly prepared, as the task's standard recipe says; score each epoch.
 
     Batches are shuffled anew each epoch by the workload's seed and padded to their longest; the
@@ -30,7 +43,6 @@ def scored_epochs(run: FineTuning, data: DataSource, tokens: int | None = None) 
     """
     workload = run.workload
     task = get_task(workload.task)
-    evaluation = make_evaluation(task, data, workload.model, workload.max_length)
     examples = data.examples(
         task,
         model=workload.model,
@@ -40,13 +52,36 @@ def scored_epochs(run: FineTuning, data: DataSource, tokens: int | None = None) 
     )
     size, seed = workload.batch_size, workload.seed
     epochs = [
-        Batches.of(_groups(examples, size, Random(f"pytest-energy epoch {seed} {number}"), tokens))
+        list(_groups(examples, size, Random(f"pytest-energy epoch {seed} {number}"), tokens))
         for number in range(task.epochs)
     ]
-    _decay(run, sum(len(batches.batches) for batches in epochs))
-    for batches in epochs:
-        run.take(batches)
-        yield Epoch(run.window(), batches.examples, evaluate(evaluation, run, size))
+    _decay(run, sum(map(len, epochs)))
+    for groups in epochs:
+        parts = _parts(groups)
+        for number, part in enumerate(parts, 1):
+            batches = Batches.of(part)
+            run.take(batches)
+            window = run.window()
+            scores = evaluate(evaluation, run, size) if number == len(parts) else None
+            yield Part(window, batches.examples, len(examples), scores)
+
+
+def in_turn(courses: Sequence[Iterator[T]]) -> list[list[T]]:
+    """All parts of each course; they take turns, there and back, so that a drift is no effect."""
+    parts: list[list[T]] = [[] for _ in courses]
+    for direction in cycle((1, -1)):
+        before = sum(map(len, parts))
+        for course, done in list(zip(courses, parts, strict=True))[::direction]:
+            done += islice(course, 1)
+        if sum(map(len, parts)) == before:
+            break
+    return parts
+
+
+def _parts(groups: Sequence[T]) -> list[Sequence[T]]:
+    """The batches of an epoch in parts of about as many, each with one at least."""
+    edges = [len(groups) * number // PARTS for number in range(PARTS + 1)]
+    return [groups[a:b] for a, b in pairwise(edges) if b > a]
 
 
 def _decay(run: FineTuning, steps: int) -> None:

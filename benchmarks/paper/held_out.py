@@ -9,21 +9,34 @@ from random import Random
 from pytest_energy import DataError, DataSource, get_task
 from pytest_energy.workloads.data.examples import Record
 from pytest_energy.workloads.data.hub import HubSource
-from pytest_energy.workloads.data.local import LAYOUTS, READERS, LocalSource, find
+from pytest_energy.workloads.data.layouts import LAYOUTS, find
+from pytest_energy.workloads.data.local import READERS, LocalSource
+from pytest_energy.workloads.data.skipped import Skipped
 
-_GLUE = ("dev.tsv", "validation.tsv")
+_GLUE = ("dev.tsv", "validation.tsv", "*dev*.tsv", "*dev*.csv", "*valid*.csv", "*val*.jsonl")
 
 FILES: dict[str, tuple[tuple[str, ...], ...]] = {
     "rte": (_GLUE,),
-    "mnli": (("dev_matched.tsv", "validation_matched.tsv", *_GLUE),),
+    "mnli": (
+        ("dev_matched.tsv", "validation_matched.tsv", "*dev_matched.jsonl", *_GLUE),
+        ("*dev_matched.jsonl", "*dev_matched.txt"),
+    ),
     "sst2": (_GLUE,),
-    "squad_v1": (("dev-v1.1.json", "dev.json", "validation-v1.1.json", "validation.json"),),
+    "squad_v1": (
+        ("dev-v1.1.json", "dev.json", "validation-v1.1.json", "validation.json"),
+        ("dev*.json",),
+    ),
     "squad_v2": (
         ("dev-v2.0.json", "dev.json", "validation-v2.0.json", "validation.json"),
         ("dev-v2.0.json", "validation-v2.0.json"),
+        ("dev*.json",),
     ),
-    "imdb": (("test",), ("*test*.csv", "*valid*.csv", "*dev*.csv"), ()),
-    "conll2003": (("eng.testa", "*valid*.conll", "*dev*.conll", "valid.txt", "dev.txt"), ()),
+    "imdb": (("test",), ("*test*.csv", "*valid*.csv", "*dev*.csv", "*test*.jsonl"), ()),
+    "conll2003": (
+        ("eng.testa", "*valid*.conll", "*dev*.conll", "valid.txt", "dev.txt"),
+        (),
+        ("eng.testa",),
+    ),
     "conll2012": (("development", "dev"),),
     "mlm": (("*valid*", "*dev*"),),
 }
@@ -51,4 +64,4 @@ def held_out(data: DataSource, name: str) -> Sequence[Record]:
             f"`{data.root}` has nothing to score `{name}` on: looked for {looked_for} beside what "
             "it trains on"
         )
-    return READERS[found.form](found.files, task)
+    return READERS[found.form](found.files, task, Skipped())

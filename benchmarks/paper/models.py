@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 BERT, DISTILBERT = "bert-base-uncased", "distilbert-base-uncased"
 
 
@@ -10,3 +13,12 @@ def affordable_bert() -> str:
     import torch
 
     return BERT if torch.cuda.is_available() else DISTILBERT
+
+
+def by_size(folder: Path, names: Iterable[str]) -> list[str]:
+    """Models of a folder of checkpoints, those of the most bytes of weights first."""
+
+    def size(name: str) -> int:
+        return sum(file.stat().st_size for file in (folder / name).glob("*.safetensors"))
+
+    return sorted(names, key=lambda name: (-size(name), name))

@@ -48,17 +48,18 @@ class ClaimSampler:
         A drift is no trend over the passes then.
         """
         with self._evidence():
-            return _middles([self._sampler(run, count) for count in passes], rounds)
+            samplers = [self._sampler(run, count) for count in passes]
+            return [middle(windows) for windows in _rounds(samplers, rounds)]
 
-    def in_turn(self, runs: Sequence[PassingRun], rounds: int = ROUNDS) -> list[Window]:
-        """Of each run the window of middle J/token; runs take turns, so that a drift is no effect.
+    def in_turn(self, runs: Sequence[PassingRun], rounds: int = ROUNDS) -> list[list[Window]]:
+        """Of each run its windows; runs take turns, so that a drift is no effect.
 
         Each is warmed up first.
         """
         for run in runs:
             self.warm_up(run)
         with self._evidence():
-            return _middles([self._sampler(run, 1) for run in runs], rounds)
+            return _rounds([self._sampler(run, 1) for run in runs], rounds)
 
     def joules_per_token(self, run: PassingRun, rounds: int = ROUNDS) -> float:
         """Warm a run up, and the middle J/token of its windows after that."""
@@ -97,14 +98,15 @@ class _Passes:
         return self._run.window(self._passes)
 
 
-def _middles(samplers: Sequence[Sampler], rounds: int) -> list[Window]:
-    """Of `rounds` windows of each, measured there and back, the one of middle J/token."""
+def _rounds(samplers: Sequence[Sampler], rounds: int) -> list[list[Window]]:
+    """So many windows of each, measured there and back."""
     for number in range(rounds):
         for one in samplers if number % 2 == 0 else reversed(samplers):
             one.measure()
-    return [_middle(one.windows) for one in samplers]
+    return [one.windows for one in samplers]
 
 
-def _middle(windows: Sequence[Window]) -> Window:
+def middle(windows: Sequence[Window]) -> Window:
+    """The window of middle J/token."""
     ordered = sorted(windows, key=lambda window: window.joules_per_token)
     return ordered[(len(ordered) - 1) // 2]

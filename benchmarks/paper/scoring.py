@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,10 +149,16 @@ Outputs = Mapping[str, "torch.Tensor"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out examples, and what scores a model's outputs, given one for each of them."""
+    """Held-out examples, and what scores a model's outputs, given one for each of them.
+
+    `chance` is the score of the best constant answer (%): the commonest class, no answer, or no
+    entity. `count` is how many answers are scored.
+    """
 
     examples: Sequence[Example]
     score: Callable[[Sequence[Outputs]], Scores]
+    chance: float
+    count: int
 
 
 def make_evaluation(task: Task, data: DataSource, model: str, max_length: int) -> Evaluation:
@@ -171,8 +178,19 @@ def make_evaluation(task: Task, data: DataSource, model: str, max_length: int) -
         count=len(records),
     )
     if task.head == "token":
-        return Evaluation(examples, lambda outputs: _score_tags(examples, outputs, labels))
-    return Evaluation(examples, lambda outputs: _score_labels(examples, outputs, len(labels)))
+        return Evaluation(
+            examples,
+            lambda outputs: _score_tags(examples, outputs, labels),
+            chance=0.0,
+            count=max(1, sum(tag.startswith("B-") for tag in _scored_tags(examples, labels))),
+        )
+    commonest = max(Counter(example.label for example in examples).values())
+    return Evaluation(
+        examples,
+        lambda outputs: _score_labels(examples, outputs, len(labels)),
+        chance=100 * commonest / len(examples),
+        count=len(examples),
+    )
 
 
 def evaluate(evaluation: Evaluation, run: FineTuning, batch_size: int) -> Scores:
@@ -217,6 +235,12 @@ def _score_tags(
     return score_entities(given, right)
 
 
+def _scored_tags(examples: Sequence[Example], labels: Sequence[str]) -> Iterator[str]:
+    """The tags that are scored; tokens that training leaves out have a label below 0."""
+    for example in examples:
+        yield from (labels[label] for label in example.token_labels or () if label >= 0)
+
+
 def _questions(task: Task, data: DataSource, model: str, max_length: int) -> Evaluation:
     stride = task.doc_stride or 0
     asked: list[tuple[Question, list[Sequence[tuple[int, int] | None]]]] = []
@@ -238,7 +262,8 @@ def _questions(task: Task, data: DataSource, model: str, max_length: int) -> Eva
             answers.append(best_answer(question.context, parts, may_abstain=task.unanswerable))
         return score_spans(answers, [question.texts for question, _ in asked])
 
-    return Evaluation(examples, score)
+    nothing = score_spans([""] * len(asked), [question.texts for question, _ in asked])
+    return Evaluation(examples, score, chance=nothing["span F1"], count=len(asked))
 
 
 def _context_offsets(part: Encoding) -> list[tuple[int, int] | None]:

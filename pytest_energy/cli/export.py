@@ -75,15 +75,16 @@ def _claimed(claims: Sequence[ClaimRecord], form: object) -> Iterator[VerdictRec
     for claim in claims:
         for figure in claim.figures:
             misread = form is github_action_benchmark and not _smaller_is_better_of(figure)
-            ends = [end for end in (figure.low, figure.high) if end is not None]
+            value, ends = figure.value, (figure.low, figure.high)
+            halves = [abs(end - value) for end in ends if end is not None and value is not None]
             yield VerdictRecord(
                 id=f"{claim.nodeid.rpartition('::')[2] or claim.claim}/{figure.name}",
                 metric=_CLAIM,
                 nodeid=claim.nodeid,
                 outcome="larger is better" if misread else claim.outcome,
                 unit=figure.unit or "1",
-                value=None if misread else figure.value,
-                uncertainty=max((abs(end - figure.value) for end in ends), default=None),
+                value=None if misread else value,
+                uncertainty=max(halves, default=None),
                 method=claim.method,
             )
 

@@ -18,6 +18,7 @@ from pytest_energy.text import safe_line
 if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Run
     from pytest_energy.metering import OpenWindow
+    from pytest_energy.metering.cpu_load import CpuUse
     from pytest_energy.meters import Meter
     from pytest_energy.plugin.session import EnergySession
     from pytest_energy.results import VerdictRecord
@@ -34,6 +35,9 @@ PLUGIN = "energy-run"
 
 CLAIM: pytest.StashKey[EnergyClaim] = pytest.StashKey()
 """Of a test: the claim that it makes."""
+
+CPU_USE: pytest.StashKey[CpuUse | None] = pytest.StashKey()
+"""Of such a test: who had used the CPU before it, if that is what is metered."""
 
 
 class Energy:
@@ -154,6 +158,7 @@ def energy_claim(
 
     The claim is the first line of the module's docstring, after `Claim: ` if that is there.
     """
+    from pytest_energy.metering.cpu_load import cpu_use
     from pytest_energy.results.claims import EnergyClaim
 
     lines = (request.module.__doc__ or "").strip().splitlines() or [request.node.name]
@@ -162,6 +167,7 @@ def energy_claim(
             lines[0].removeprefix("Claim: "), request.node.nodeid, session.meter.method
         )
         request.node.stash[CLAIM] = claim
+        request.node.stash[CPU_USE] = cpu_use() if session.hardware.key == "cpu" else None
         yield claim
 
 

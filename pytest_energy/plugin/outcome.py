@@ -16,9 +16,10 @@ import pytest
 
 from pytest_energy.checks import policy
 from pytest_energy.metering import Window
+from pytest_energy.metering.cpu_load import disturbance
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import DECIDED
-from pytest_energy.plugin.fixtures import CLAIM, session_of, user_errors
+from pytest_energy.plugin.fixtures import CLAIM, CPU_USE, session_of, user_errors
 from pytest_energy.plugin.marker import is_metered
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.reports.tables import windows_table
@@ -89,17 +90,29 @@ def _has_passed(item: pytest.Item) -> bool:
 
 
 def conclude(item: pytest.Item) -> None:
-    """Keep what a test noted of its claim, and fail it if a figure is out of bounds."""
+    """Keep what a test noted of its claim, and fail it if a figure is out of bounds.
+
+    What cannot be tested here skips it; as with invalid windows, CI wants evidence.
+    """
     if not _has_passed(item):
         return
-    record = _located(item.stash[CLAIM].record, item)
-    session_of(item.config).results.claims.append(record)
-    figures = [(f"energy_{figure.name}", figure.value) for figure in record.figures]
+    session, claim = session_of(item.config), item.stash[CLAIM]
+    if reason := disturbance(item.stash[CPU_USE]):
+        claim.disturbed(reason)
+    record = _located(claim.record, item)
+    session.results.claims.append(record)
+    known = [figure for figure in record.figures if figure.value is not None]
+    figures = [(f"energy_{figure.name}", figure.value) for figure in known]
     _note(item, [*figures, ("energy_method", record.method)])
     if record.outcome == "fails":
         failure = safe_line(f"{record.claim} Not here: {record.reason}")
         _stand(item, failure)
         pytest.fail(failure, pytrace=False)
+    if record.outcome == "not testable":
+        failure = safe_line(f"{record.claim} Not testable here: {record.reason}")
+        if session.settings.ci or session.settings.strict:
+            pytest.fail(failure, pytrace=False)
+        pytest.skip(failure)
 
 
 @contextmanager

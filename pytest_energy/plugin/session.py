@@ -106,6 +106,10 @@ class EnergySession:
 
         return open_data(self.settings.data, self.settings.models)
 
+    def described_data(self) -> tuple[str, ...]:
+        """What was read of the data, a sentence each; empty if nothing was."""
+        return self.data.described() if "data" in vars(self) else ()
+
     def tokens_per_window(self, asked: int | None) -> int:
         """Token budget of a window, for a test whose marker asks for so many, or for none."""
         return self.budget.tokens if self._budget else asked or self.budget.tokens

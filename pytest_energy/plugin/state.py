@@ -188,6 +188,7 @@ class EnergyPlugin:
             return
         calibration = energy.calibration if energy.device.identified else None
         energy.results.take_device(energy.device, calibration)
+        energy.results.data += energy.described_data()
         if output is not None:
             output["energy"] = {
                 "results": energy.results.as_payload(),

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import rich.table
     from rich.text import Text
 
-_OUTCOMES = {True: "holds", False: "fails", None: "measured"}
 _SHOWN_WHOLE = 1e4
 _UNWRAPPED = 100_000
 """Columns of a terminal on which no line is too long."""
@@ -89,7 +88,7 @@ class TextTable:
 def figures(claim: ClaimRecord) -> TextTable:
     """For each figure its name, value, bounds, the paper's figure, and whether it holds."""
     rows = [
-        (figure.name, value(figure), bounds(figure), figure.paper or "", _OUTCOMES[figure.holds])
+        (figure.name, value(figure), bounds(figure), figure.paper or "", figure.outcome)
         for figure in claim.figures
     ]
     return TextTable(("figure", "value", "claimed", "paper", "outcome"), rows, right=(1, 2))
@@ -97,6 +96,8 @@ def figures(claim: ClaimRecord) -> TextTable:
 
 def value(figure: Figure) -> str:
     """The figure with its 95 % interval, if it has one; the unit once, if that will do."""
+    if figure.value is None:
+        return "-"
     shown = quantity(figure.value, figure.unit)
     if figure.low is None or figure.high is None:
         return shown

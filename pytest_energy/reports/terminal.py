@@ -105,6 +105,8 @@ def render(
             say(*side_by_side(verdict, verdict.comparison))
     for warning in wording.warnings(record):
         say(f"warning: {warning}")
+    for text in record.data:
+        say(f"data: {text}")
     for path, diff in written:
         if diff:
             say("", f"{os.path.relpath(path)} changed; read it, then commit it:")

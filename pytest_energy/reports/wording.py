@@ -40,6 +40,7 @@ LOOKS = {
     "inconclusive": Look("yellow", "⚠️"),
     "invalid": Look("red", "⚠️"),
     "missing": Look("red", "⚠️"),
+    "not testable": Look("yellow", "⚠️"),
     "within": Look("green", "✅"),
     "holds": Look("green", "✅"),
     "recorded": Look("cyan", "📝"),

@@ -140,6 +140,7 @@ class RunRecord:
     the CPU that was metered, if somebody did; `remarks` are what to know of what was metered.
     `interrupted` says why the run has not come to its end, if it has not; `unfinished` are the
     tests that were to measure something then. `not_measured` is empty if only a part was run.
+    `data` says which files were read, a sentence each.
     """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
@@ -154,6 +155,7 @@ class RunRecord:
     unfinished: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     not_measured: tuple[NotMeasured, ...] = ()
+    data: tuple[str, ...] = ()
 
     @property
     def figures(self) -> int:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from pytest_energy.documents import AnyFloat
 from pytest_energy.errors import EnergyError
+from pytest_energy.units import quantity
 
 Cell: TypeAlias = str | int | AnyFloat | None
 
@@ -16,25 +17,37 @@ class Figure:
     """One figure of a claim, in `unit`; `low` and `high` are its 95 % interval.
 
     `at_least` and `at_most` are the bounds that it must keep, None if nothing is asserted;
-    `paper` is the paper's figure with its mark, such as `0.997 (derived)`.
+    `paper` is the paper's figure with its mark, such as `0.997 (derived)`. `doubt` says why
+    nothing can be asserted here; without one there is a value. What other work on the machine
+    cannot move is `exact`.
     """
 
     name: str
-    value: AnyFloat
+    value: AnyFloat | None
     unit: str = ""
     low: AnyFloat | None = None
     high: AnyFloat | None = None
     at_least: AnyFloat | None = None
     at_most: AnyFloat | None = None
     paper: str | None = None
+    doubt: str | None = None
+    exact: bool = False
 
     @property
-    def holds(self) -> bool | None:
-        """Whether the figure keeps its bounds; None if it has none. NaN keeps none."""
-        if self.at_least is None and self.at_most is None:
-            return None
+    def bounds(self) -> tuple[float, ...]:
+        """The bounds that there are."""
+        return tuple(bound for bound in (self.at_least, self.at_most) if bound is not None)
+
+    @property
+    def outcome(self) -> str:
+        """`holds`, `fails`, `not testable`, or `measured` if it has no bound. NaN keeps none."""
+        if self.doubt is not None or self.value is None:
+            return "not testable"
+        if not self.bounds:
+            return "measured"
         above = self.at_least is None or self.value >= self.at_least
-        return above and (self.at_most is None or self.value <= self.at_most)
+        below = self.at_most is None or self.value <= self.at_most
+        return "holds" if above and below else "fails"
 
 
 @dataclass(frozen=True)
@@ -82,22 +95,22 @@ class ClaimRecord:
 
     @property
     def outcome(self) -> str:
-        """`holds`, `fails`, or `measured` if no figure has a bound."""
-        held = [figure.holds for figure in self.figures if figure.holds is not None]
-        if not held:
-            return "measured"
-        return "holds" if all(held) else "fails"
+        """`fails`, `not testable` or `holds`, the first that a figure is; else `measured`."""
+        found = {figure.outcome for figure in self.figures}
+        return next((one for one in ("fails", "not testable", "holds") if one in found), "measured")
 
     @property
     def reason(self) -> str:
-        """The figures that break their bounds, in one sentence; empty if none does."""
-        return "; ".join(_broken(f) for f in self.figures if f.holds is False)
+        """The figures that break their bounds or can't be tested, in one sentence; may be empty."""
+        told = {"fails": _broken, "not testable": _doubtful}
+        return "; ".join(told[f.outcome](f) for f in self.figures if f.outcome in told)
 
 
 class EnergyClaim:
     """What a test of a claim holds: it notes figures, tables and plots, and is judged at its end.
 
     A figure outside its bounds fails the test once its call has ended, so that all are reported.
+    One that is not testable here skips it, or fails it if `CI` is set or with `--energy-strict`.
     """
 
     def __init__(self, claim: str, nodeid: str, method: str) -> None:
@@ -112,21 +125,43 @@ class EnergyClaim:
     def figure(
         self,
         name: str,
-        value: float,
+        value: float | None,
         unit: str = "",
         *,
         interval: tuple[float, float] | None = None,
         at_least: float | None = None,
         at_most: float | None = None,
         paper: str | None = None,
+        doubt: str | None = None,
+        exact: bool = False,
+        by_interval: bool = False,
     ) -> Figure:
-        """Note a figure in `unit` with its 95 % interval and the bounds that it must keep."""
+        """Note a figure in `unit` with its 95 % interval and the bounds that it must keep.
+
+        It is not testable if there is a `doubt` or, `by_interval`, if a bound lies within the
+        interval, so that chance decides. Only a figure with a `doubt` may have no value.
+        """
+        if value is None and doubt is None:
+            raise EnergyError(f"`{name}` has no value: give one, or say why not in `doubt`")
         if any(known.name == name for known in self.record.figures):
             raise EnergyError(f"`{name}` was noted before: give each figure a name of its own")
         low, high = interval or (None, None)
-        noted = Figure(name, float(value), unit, low, high, at_least, at_most, paper)
+        found = None if value is None else float(value)
+        noted = Figure(name, found, unit, low, high, at_least, at_most, paper, doubt, exact)
+        if by_interval and doubt is None:
+            noted = replace(noted, doubt=_straddled(noted))
         self.record = replace(self.record, figures=(*self.record.figures, noted))
         return noted
+
+    def disturbed(self, reason: str) -> None:
+        """Take back what was asserted of all figures but exact ones: `reason` moved them."""
+        figures = (
+            replace(figure, doubt=figure.doubt or reason)
+            if figure.bounds and not figure.exact
+            else figure
+            for figure in self.record.figures
+        )
+        self.record = replace(self.record, figures=tuple(figures))
 
     def table(self, title: str, columns: tuple[str, ...], *rows: tuple[Cell, ...]) -> None:
         """Note a table; each row has a cell for every column."""
@@ -142,6 +177,27 @@ class EnergyClaim:
     def plot(self, plot: Plot) -> None:
         """Note a plot."""
         self.record = replace(self.record, plots=(*self.record.plots, plot))
+
+
+def _straddled(figure: Figure) -> str | None:
+    """Why a figure may have kept or broken a bound by luck; None if it has no interval."""
+    if figure.low is None or figure.high is None:
+        return None
+    for bound in figure.bounds:
+        if figure.low < bound < figure.high:
+            interval = (
+                f"{quantity(figure.low, figure.unit)} to {quantity(figure.high, figure.unit)}"
+            )
+            return (
+                f"its bound of {quantity(bound, figure.unit)} lies within its 95 % interval, "
+                f"{interval}"
+            )
+    return None
+
+
+def _doubtful(figure: Figure) -> str:
+    found = "" if figure.value is None else f" is {quantity(figure.value, figure.unit)}"
+    return f"`{figure.name}`{found}: {figure.doubt}"
 
 
 def _broken(figure: Figure) -> str:

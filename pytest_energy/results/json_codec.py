@@ -74,6 +74,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "interrupted": as_json(record.interrupted),
             "unfinished": as_json(record.unfinished),
             "remarks": as_json(record.remarks),
+            "data": as_json(record.data),
         },
     }
 

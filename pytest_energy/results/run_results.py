@@ -27,6 +27,7 @@ class RunResults:
     disturbance: str | None = None
     remarks: tuple[str, ...] = ()
     not_measured: tuple[NotMeasured, ...] = ()
+    data: tuple[str, ...] = ()
 
     def of(self, test: str) -> tuple[VerdictRecord, ...]:
         """The verdicts of a test so far, in their order."""
@@ -90,6 +91,7 @@ class RunResults:
         self.calibration = worker.calibration or self.calibration
         self.disturbance = self.disturbance or worker.disturbance
         self.remarks = tuple(dict.fromkeys((*self.remarks, *worker.remarks)))
+        self.data = tuple(dict.fromkeys((*self.data, *worker.data)))
 
     def as_record(
         self, interrupted: str | None = None, unfinished: Sequence[str] = ()
@@ -112,6 +114,7 @@ class RunResults:
             tuple(unfinished),
             self.remarks,
             self.not_measured,
+            self.data,
         )
 
 

@@ -23,6 +23,7 @@ from pytest_energy.workloads.architectures import (
     known_architecture,
 )
 from pytest_energy.workloads.data.examples import IGNORED, Batch, Batches
+from pytest_energy.workloads.hub_lookup import require_on_hub
 from pytest_energy.workloads.tasks import Head, Task
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def _configured(
 
 
 def _read_config(name: str, place: str, revision: str | None = None) -> PretrainedConfig:
+    require_on_hub(name, place, revision)
+
     from transformers import AutoConfig
 
     with _loading(name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,8 +78,10 @@ def test_the_counter_and_codecarbon_agree_on_a_simulated_card(tmp_path: Path) ->
     smi.chmod(0o755)
     variables = sim.environment([sim.SimulatedGpu(tick_seconds=0.02)], tmp_path / "gpu")
     variables["PATH"] = f"{smi.parent}:{variables['PATH']}"
-    module = ROOT / "benchmarks" / "test_measurement_agreement.py"
-    command = [sys.executable, "-m", "pytest", str(module), "--energy-tokens=512", "-rs"]
+    module = "test_measurement_agreement.py"
+    shutil.copy(ROOT / "benchmarks" / module, tmp_path)
+    (tmp_path / "conftest.py").write_text(sim.FINETUNE)
+    command = [sys.executable, "-m", "pytest", module, "--energy-tokens=512", "-rs"]
     command += ["--energy-idle-seconds=0"]
     command += [
         f"--energy-models={write_small_models(tmp_path / 'models')}",

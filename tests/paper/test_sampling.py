@@ -15,7 +15,7 @@ import os
 import gated
 import pytest
 import spending
-from paper.sampler import ClaimSampler
+from paper.sampler import ClaimSampler, middle
 
 spending.METHOD = os.environ.get("METHOD", "counter")
 
@@ -55,7 +55,7 @@ _TESTS = {
                 return super().window(passes)
         runs = [Noted(*[0.1] * 2, 0.3, 0.1, 0.2), Noted(*[0.5] * 5)]
         runs[1].id = "other"
-        windows = sampler.in_turn(runs)
+        windows = [middle(each) for each in sampler.in_turn(runs)]
         assert order[4:] == ["sst2/mine", "other", "other", "sst2/mine", "sst2/mine", "other"]
         assert [w.joules_per_token for w in windows] == pytest.approx([0.2, 0.5])
     """,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,21 +84,55 @@ def test_small_models_trained_on_real_samples(trained: Path, tmp_path: Path) -> 
         "--energy-json=run.json",
     )
 
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     (claim,) = json.loads((tmp_path / "run.json").read_text())["claims"]
     figures = {figure["name"]: figure for figure in claim["figures"]}
     bert, distilbert = (figures[f"sst2: accuracy of {name}"] for name in CLASSES)
     assert min(bert["value"], distilbert["value"]) > 53  # of 300 sentences, half are positive
     assert bert["paper"] == "92.7 (published, not the paper's)"
-    assert figures["sst2: energy saved"]["value"] > 0
+    assert 50 <= figures["sst2: accuracy of the best constant answer"]["value"] < 53
+    saved = figures["sst2: energy saved"]
+    assert saved["low"] < saved["value"] < saved["high"]
     (table,) = claim["tables"]
+    assert table["title"] == "sst2: score against joules, 3 epochs of 1,000 examples"
     assert [row[:2] for row in table["rows"]] == [[name, 3000] for name in CLASSES]
-    assert table["rows"][1][-1] == "yes"
     (plot,) = claim["plots"]
     for series, row in zip(plot["series"], table["rows"], strict=True):
         joules = [point[0] for point in series["points"]]
         assert joules == sorted(joules)
-        assert series["points"][-1] == [row[3], row[5]]
+        assert len(joules) == 3
+        assert series["points"][-1] == [pytest.approx(row[3]), row[5]]
+
+
+@needs_samples
+def test_a_model_that_learns_nothing_keeps_nothing(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("codecarbon")
+    for name, class_name in CLASSES.items():
+        shutil.copytree(trained / name, tmp_path / "models" / name)
+        # Weights from the seed, and too few steps to learn anything with.
+        untrained = transformers.AutoModelForSequenceClassification.from_config(
+            getattr(transformers, class_name)(**SIZES[class_name])
+        )
+        untrained.save_pretrained(tmp_path / "models" / name)
+    done = benchmark(
+        tmp_path,
+        "-k=sst2",
+        f"--energy-models={tmp_path / 'models'}",
+        f"--energy-data={SAMPLES}",
+        "--energy-json=run.json",
+        "--energy-tokens=2000",
+    )
+
+    assert "1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "Not testable here: `sst2: score above chance kept`: `bert-base-uncased` did not" in (
+        done.stdout
+    )
+    (claim,) = json.loads((tmp_path / "run.json").read_text())["claims"]
+    assert claim["outcome"] == "not testable"
+    (kept,) = (f for f in claim["figures"] if f["name"] == "sst2: score above chance kept")
+    assert kept["value"] is None
+    (table,) = claim["tables"]
+    assert re.fullmatch(r"sst2: score .*, 3 times \d+ of 1,000 examples", table["title"])
 
 
 @needs_samples
@@ -138,14 +173,18 @@ def test_each_epoch_is_metered_and_scored(task: str, names: list[str]) -> None:
     run = small(task, "bert-tiny", data=samples, batch_size=16)
     rate = run._optimizer.param_groups[0]["lr"]
 
-    epochs = list(scored_epochs(run, samples, tokens=1000))
+    evaluation = make_evaluation(get_task(task), samples, "bert-tiny", run.workload.max_length)
 
-    assert len(epochs) == get_task(task).epochs
-    for epoch in epochs:
-        assert epoch.window.tokens >= 1000
-        assert epoch.examples == 16 * epoch.window.steps
-        assert list(epoch.scores) == names
-        assert all(0 <= score <= 100 for score in epoch.scores.values())
+    parts = list(scored_epochs(run, samples, evaluation, tokens=2000))
+
+    scores = [part.scores for part in parts if part.scores is not None]
+    assert [len(parts), len(scores)] == [2 * get_task(task).epochs, get_task(task).epochs]
+    assert sum(part.window.tokens for part in parts[:2]) >= 2000
+    for part in parts:
+        assert part.examples == 16 * part.window.steps < part.available
+    for one in scores:
+        assert list(one) == names
+        assert all(0 <= score <= 100 for score in one.values())
     assert run._optimizer.param_groups[0]["lr"] == 0 < rate
     assert run.bare.training
 

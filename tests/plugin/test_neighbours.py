@@ -334,7 +334,7 @@ def test_async_tests_of_anyio_are_metered_until_they_end(project: pytest.Pyteste
         """
     )
 
-    result = project.runpytest_subprocess("--energy-json=run.json")
+    result = project.runpytest_subprocess("-p", "no:randomly", "--energy-json=run.json")
 
     result.assert_outcomes(passed=1, failed=1, skipped=1)
     result.stdout.fnmatch_lines(["*`test_limit` used 9 J; allowed are 8 J*"])

@@ -210,7 +210,7 @@ def test_nothing_is_recorded_of_a_test_that_was_interrupted(
         """
     )
 
-    result = pytester.runpytest(
+    result = pytester.runpytest_subprocess(
         "--energy-update=new", "--energy-tokens=1000", "--energy-json=run.json"
     )
 

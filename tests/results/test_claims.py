@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from pytest_energy.errors import EnergyError
+from pytest_energy.metering.cpu_load import MOST_SHARE
 from pytest_energy.reports.tables import aligned, figures, noted
 from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
 from pytest_energy.results.json_codec import as_json, from_json
@@ -115,6 +119,76 @@ def test_bounds(value: float, at_least: float | None, at_most: float | None, out
     assert figures(claim.record).rows[0][-1] == outcome
 
 
+def test_a_bound_within_the_interval_is_luck() -> None:
+    claim = EnergyClaim("c", "n", "counter")
+
+    claim.figure("x", 0.1, "fraction", interval=(-0.05, 0.25), at_least=0.0, by_interval=True)
+    claim.figure("y", 0.1, "fraction", interval=(0.05, 0.15), at_least=0.0, by_interval=True)
+
+    assert [figure.outcome for figure in claim.record.figures] == ["not testable", "holds"]
+    assert claim.record.outcome == "not testable"
+    assert claim.record.reason == (
+        "`x` is 10.0 %: its bound of 0.0 % lies within its 95 % interval, -5.0 % to 25.0 %"
+    )
+    claim.figure("value", 1.9, interval=(1.8, 2.1), at_most=2.0)
+    assert claim.record.figures[-1].outcome == "holds"
+    claim.figure("z", 3.0, at_most=2.0)
+    assert claim.record.outcome == "fails"
+
+
+def test_a_disturbance_takes_back_what_it_can_have_moved() -> None:
+    claim = EnergyClaim("c", "n", "modelled")
+    claim.figure("joules", 1.0, "J", at_most=2.0)
+    claim.figure("score", 0.9, at_least=0.5, exact=True)
+    claim.figure("shown", 3.0)
+
+    claim.disturbed("other processes used 40 % of the CPU")
+
+    outcomes = [figure.outcome for figure in claim.record.figures]
+    assert outcomes == ["not testable", "holds", "measured"]
+    assert claim.record.outcome == "not testable"
+
+
+def test_without_a_value_there_is_a_doubt() -> None:
+    claim = EnergyClaim("c", "n", "counter")
+    with pytest.raises(EnergyError, match="`x` has no value"):
+        claim.figure("x", None)
+    claim.figure("x", None, at_least=0.5, doubt="nothing was learnt")
+    assert figures(claim.record).rows == [("x", "-", ">= 0.5000", "", "not testable")]
+    assert from_json(ClaimRecord, as_json(claim.record)) == claim.record
+
+
+_UNTESTABLE = """
+def test_it(energy_claim):
+    energy_claim.figure("kept", 0.9, at_least=0.75, doubt="`bert` did not learn the task")
+"""
+
+
+def test_what_cannot_be_tested_is_skipped_here_and_fails_in_ci(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(_UNTESTABLE)
+
+    here = pytester.runpytest("-rs", "--energy-json=run.json", "--energy-markdown=run.md")
+    strict = pytester.runpytest("--energy-strict")
+    monkeypatch.setenv("CI", "true")
+    in_ci = pytester.runpytest()
+
+    here.assert_outcomes(skipped=1)
+    here.stdout.fnmatch_lines(
+        [
+            "kept*not testable*",
+            "SKIPPED*Not testable here: `kept` is 0.9000: `bert` did not learn the task",
+        ]
+    )
+    assert json.loads((pytester.path / "run.json").read_text())["claims"][0]["outcome"] == (
+        "not testable"
+    )
+    assert "not testable" in (pytester.path / "run.md").read_text()
+    strict.assert_outcomes(failed=1)
+    in_ci.assert_outcomes(failed=1)
+
+
 def test_names_are_noted_once_and_rows_are_complete() -> None:
     claim = EnergyClaim("c", "n", "modelled")
     claim.figure("x", 1.0)
@@ -140,3 +214,38 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
         "squad_v1  1,234,567",
     ]
     assert from_json(ClaimRecord, as_json(claim.record)) == claim.record
+
+
+@pytest.mark.realtime
+def test_on_a_busy_cpu_joules_claim_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("codecarbon")
+    monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(pytester.path / "locks"))
+    pytester.makepyfile(
+        """
+        import time
+
+        def test_it(energy_claim):
+            time.sleep(0.5)
+            energy_claim.figure("joules saved", 0.9, at_least=0.0)
+            energy_claim.figure("score", 0.9, at_least=0.0, exact=True)
+        """
+    )
+    count = int((os.cpu_count() or 1) * 3 * MOST_SHARE) + 1
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        result = pytester.runpytest_subprocess("--energy-meter=codecarbon", "-rs")
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "joules saved*not testable",
+            "score*holds",
+            "*Not testable here: `joules saved` is 0.9000: other processes*used * % of this*",
+        ]
+    )

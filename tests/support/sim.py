@@ -32,6 +32,7 @@ def finetune(energy_session):
             "meter": energy_session.meter,
             "tokens_per_window": energy_session.budget.tokens,
             "max_tokens_per_batch": energy_session.budget.max_tokens_per_batch,
+            "models": energy_session.settings.models,
         }
         return prepare(task, model, **{**settings, **changes})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from pytest_energy import TASKS, DataError, DataSource, EnergyError, Example, get_task, open_data
 from pytest_energy.workloads.data.examples import IGNORED
 from pytest_energy.workloads.data.features import tokenizer_file
-from pytest_energy.workloads.data.local import LAYOUTS, LocalSource, find
+from pytest_energy.workloads.data.layouts import LAYOUTS, find
+from pytest_energy.workloads.data.local import LocalSource
 from workloads_support import PIECES, SAMPLES, ids, needs_samples, squad, write, write_vocabulary
 
 RTE = "index\tsentence1\tsentence2\tlabel\n0\tit is good\tit is bad\tnot_entailment\n"
@@ -75,6 +77,123 @@ def test_where_tasks_are_found(tmp_path: Path, task: str, file: str) -> None:
         assert (found.files if found else None) == ((path,) if name == task else None)
 
 
+@pytest.mark.parametrize(
+    ("task", "file"),
+    [
+        ("rte", "glue_data/glue/RTE/train.tsv"),
+        ("rte", "SuperGLUE/RTE/train.jsonl"),
+        ("mnli", "multinli_1.0/multinli_1.0_train.jsonl"),
+        ("mnli", "multinli_1.0/multinli_1.0_train.txt"),
+        ("mnli", "downloads/multinli_1.0_train.jsonl"),
+        ("mnli", "glue_data/MNLI/original/multinli_1.0_train.jsonl"),
+        ("sst2", "sst2_csv/train.csv"),
+        ("sst2", "SST-2/SST-2/train.tsv"),
+        ("sst2", "sst2/data/train.csv"),
+        ("sst2", "SetFit___sst2/train.jsonl"),
+        ("sst2", "stanford-sst2/sst_train.csv"),
+        ("squad_v1", "train-v1.1.json"),
+        ("squad_v1", "stanford-question-answering-dataset/train-v1.1.json"),
+        ("squad_v1", "squad/v1.1/train-v1.1.json"),
+        ("squad_v2", "stanford-question-answering-dataset/train-v2.0.json"),
+        ("squad_v2", "squad/v2.0/train.json"),
+        ("conll2003", "conll003-englishversion/train.txt"),
+        ("conll2003", "kaggle/conll003-englishversion/train.txt"),
+        ("conll2003", "conll03/data/eng.train"),
+        ("conll2003", "downloads/eng.train"),
+        ("conll2012", "conll-formatted-ontonotes-5.0/data/train/data/english/a.gold_conll"),
+        ("imdb", "imdb-dataset-of-50k-movie-reviews/IMDB Dataset.csv"),
+        ("imdb", "archive/IMDB Dataset.csv"),
+        ("mlm", "wikitext-2-raw-v1/wikitext-2-raw/wiki.train.raw"),
+    ],
+)
+def test_downloads_are_found_as_they_are_called(tmp_path: Path, task: str, file: str) -> None:
+    test_where_tasks_are_found(tmp_path, task, file)
+
+
+@pytest.mark.parametrize(
+    ("file", "task", "said"),
+    [
+        ("sts2/train.tsv", "sst2", "nearest is `sts2/`"),
+        ("mrc/squad-like.json", "squad_v1", "nearest is `mrc/squad-like.json`"),
+        (
+            "glue/sst2/train-00000-of-00001.parquet",
+            "sst2",
+            "nearest is `glue/sst2/train-00000-of-00001.parquet`; Parquet is not read here: use",
+        ),
+        ("SST-2/train.zip", "sst2", "there is `SST-2/`; nearest is `SST-2/train.zip`"),
+    ],
+)
+def test_what_is_not_found_names_what_is_near(
+    tmp_path: Path, file: str, task: str, said: str
+) -> None:
+    write(tmp_path / file, "x")
+    missing = LocalSource(tmp_path).missing(task)
+    assert missing is not None
+    assert said in missing
+
+
+def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
+    assert "the folder is empty" in str(LocalSource(tmp_path).missing("rte"))
+
+
+def test_what_was_read_is_described(tmp_path: Path) -> None:
+    rows = "a\tb\tneutral\n" * 30 + "a\tb\t-\n"
+    text = "sentence1\tsentence2\tgold_label\n" + rows
+    folder = source(tmp_path, MNLI__dev_matched_0_tsv=text)
+    assert folder.described() == ()
+    examples(folder, "mnli")
+    assert folder.described() == (
+        "`mnli` is 30 examples of `MNLI/dev_matched.tsv` (1 skipped: label `-`)",
+        f"text for `bert-base-uncased` is cut by `{tmp_path / 'vocab.txt'}`",
+    )
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_no_part_of_a_vocabulary(tmp_path: Path, mark: str, end: str) -> None:
+    folder = source(tmp_path, sst2__train_0_tsv=SST2)
+    write(tmp_path / "vocab.txt", mark + end.join(PIECES) + end)
+    tokenizer = folder.tokenizer("bert-base-uncased")
+    assert tokenizer.get_vocab_size() == len(PIECES)
+    assert tokenizer.token_to_id("[PAD]") == 0
+
+
+def test_multinli_in_json_lines(tmp_path: Path) -> None:
+    rows = [
+        {"annotator_labels": votes, "gold_label": gold, "sentence1": "it is good",
+         "sentence2": "it is bad", "pairID": str(number)}
+        for number, (votes, gold) in enumerate(
+            [(["neutral"] * 3 + ["entailment"] * 2, "neutral")] * 30
+            + [(["neutral", "entailment"], "-"), (["entailment"] * 5, "neutral")]
+        )
+    ]  # fmt: skip
+    text = "\n".join(map(json.dumps, rows))
+    write_vocabulary(tmp_path)
+    write(tmp_path / "multinli_1.0" / "multinli_1.0_train.jsonl", text)
+    folder = LocalSource(tmp_path)
+    assert [example.label for example in examples(folder, "mnli", count=99)] == [1] * 30
+    assert "2 skipped: label `-` (1), labels that contradict each other (1)" in str(
+        folder.described()
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: no JSON; expected a JSON object a line"),
+        ("[]", r"line 2: '\[\]' is no object"),
+        ('{"text": "bad"}', "line 2: no `label`; expected the names of the first line"),
+        ('{"text": "bad", "label": 1.0}', r"line 2: label '1\.0'"),
+        ('{"text": "bad", "label": true}', r"line 2: label 'True'"),
+    ],
+)
+def test_broken_json_lines_are_named(tmp_path: Path, line: str, message: str) -> None:
+    write_vocabulary(tmp_path)
+    write(tmp_path / "sst2" / "train.jsonl", '{"text": "good", "label": 1}\n' + line)
+    with pytest.raises(DataError, match=rf"train\.jsonl`, {message}"):
+        examples(LocalSource(tmp_path), "sst2")
+
+
 def test_the_folder_may_be_the_task_itself(tmp_path: Path) -> None:
     path = write(tmp_path / "SST-2" / "train.tsv", SST2)
     found = find(tmp_path / "SST-2", LAYOUTS["sst2"])
@@ -114,7 +233,7 @@ def test_a_task_that_is_not_there_says_what_was_looked_for(tmp_path: Path) -> No
     assert folder.missing("rte") is None
     assert folder.missing("mnli") == (
         f"`{tmp_path}` has nothing for `mnli`: looked for train.tsv or dev_matched.tsv in a "
-        "folder named `MNLI`"
+        "folder named `MNLI`, or multinli_1.0_train.jsonl; there is `RTE/`, `vocab.txt`"
     )
     for call in (folder.identity, folder.labels, lambda task: examples(folder, task)):
         with pytest.raises(DataError, match="has nothing for `mnli`"):
@@ -283,3 +402,36 @@ def test_real_samples_are_as_long_as_was_measured(task: str) -> None:
     some = examples(samples, task, count=900, max_length=cap)
     mean = sum(len(example.ids) for example in some) / len(some)
     assert mean == pytest.approx(get_task(task).lengths.mean, rel=0.1)
+
+
+def test_the_report_says_which_data_it_was(pytester: pytest.Pytester, spending: Path) -> None:
+    pytest.importorskip("xdist")
+    rows = "good film\t1\nbad film\t0\n" * 20
+    write(pytester.path / "data" / "SST-2" / "train.tsv", "sentence\tlabel\n" + rows)
+    write_vocabulary(pytester.path / "data")
+    pytester.makepyfile(
+        """
+        import pytest
+        import spending
+
+
+        @pytest.fixture
+        def energy_workload():
+            return lambda batch: spending.spend(1.0)
+
+
+        def test_it(finetune, energy_gate):
+            energy_gate.joules_per_token(finetune("sst2"))
+        """
+    )
+
+    # By way of a worker, whose report comes to the controller.
+    result = pytester.runpytest_subprocess(
+        "--energy-data=data", "--energy-tokens=64", "--energy-json=run.json", "-n", "1"
+    )
+
+    first, second = json.loads((pytester.path / "run.json").read_text())["run"]["data"]
+    assert first == "`sst2` is 40 examples of `SST-2/train.tsv`"
+    assert second.startswith("text for `bert-base-uncased` is cut by ")
+    assert second.endswith("data/vocab.txt`")
+    result.stdout.fnmatch_lines([f"data: {first}", f"data: {second}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,21 @@ from typing import Any
 import pytest
 
 from pytest_energy import DataError, Question, Tagged, get_task
-from pytest_energy.workloads.data.examples import Passage, Text
-from pytest_energy.workloads.data.readers import (
+from pytest_energy.workloads.data.columns import (
     label_set,
     read_columns,
-    read_glue,
     read_ontonotes,
+    to_iob2,
+)
+from pytest_energy.workloads.data.examples import Passage, Text
+from pytest_energy.workloads.data.readers import (
+    read_glue,
     read_review_table,
     read_reviews,
     read_running_text,
     read_squad,
-    to_iob2,
 )
+from pytest_energy.workloads.data.skipped import Skipped
 from workloads_support import squad, write
 
 _COLUMNS = """
@@ -219,7 +223,7 @@ RTE = "index\tsentence1\tsentence2\tlabel\n"
         (
             glue("rte"),
             "index\tsentence1\tlabel\n0\ta\tentailment\n",
-            r"line 1: no column `sentence2`; the columns are `index`, `sentence1`, `label`",
+            r"line 1: no column `sentence2` or `hypothesis`; the columns are `index`, `sent",
         ),
         (
             glue("mnli"),
@@ -264,6 +268,56 @@ RTE = "index\tsentence1\tsentence2\tlabel\n"
         (read_columns, "a b c d O\n", r"line 1: 5 columns"),
         (read_columns, "EU B-ORG\nsays VERB\n", r"line 2: tag 'VERB'; expected `O`, `B-…` or"),
         (read_columns, "-DOCSTART- -X- O O\n", r"no sentences"),
+        (
+            read_columns,
+            "Ada S-PER\nlives O\n",
+            r"line 1: tag 'S-PER' is of the scheme BIOES; expected IOB2",
+        ),
+        (read_columns, "Ada B-PER\nL. L-PER\n", r"line 2: tag 'L-PER' is of the scheme BILOU"),
+        (read_columns, "# id 7\nAda B-PER\n", r"line 1: '# id 7' is a comment; expected no lines"),
+        (
+            read_columns,
+            "Ada B-PER\n\n# sent_id = 1\nlives O\n",
+            r"line 3: '# sent_id = 1' is a comment",
+        ),
+        (
+            read_columns,
+            "Ada B-PER\n\u00a0 O\n",
+            r"line 2: the word is U\+00A0 \(no-break space\), which is blank",
+        ),
+        (
+            read_columns,
+            "Ada\u00a0B-PER\n",
+            r"line 1: 1 columns \(U\+00A0 \(no-break space\) separates none\)",
+        ),
+        (ontonotes, gold("*", "(GPE*", "*"), r"line 2: named entity '\(GPE\*' is never closed"),
+        (
+            ontonotes,
+            gold("*").replace("word0", "\u00a0"),
+            r"line 1: the word is U\+00A0 \(no-break space\)",
+        ),
+        (
+            ontonotes,
+            gold("*", "*") + gold("*"),
+            r"line 3: word number 0 for word 2 of a sentence",
+        ),
+        (table, 'text,label\na,1\n"b,1\nc,1\nd,0\n', r"line 3: not CSV: .* is never closed"),
+        (
+            table,
+            'text,label\na,1\n"b,1\n' + "c,1\n" * 50 + '"d" e,0\n',
+            r"line 3: not CSV: the row that begins here has .* ends in line 54, where",
+        ),
+        (
+            table,
+            'text,label\na,1\n"b,1\n' + "c,1\n" * 50 + '",0,d\n',
+            r"line 3: 3 columns; expected 2",
+        ),
+        (table, 'text,label\na,1\n"b" c,1\n', r"line 3: not CSV: .* that a quote ends, where"),
+        (
+            table,
+            "text,label,label_text\na,1,negative\n",
+            r"line 2: `label` is '1' and `label_text` is 'negative'; expected the same",
+        ),
         (ontonotes, gold("*", "(HERO)"), r"line 2: named entity '\(HERO\)'; expected `\*`"),
         (ontonotes, "\n" + gold("*", "*)"), r"line 3: named entity '\*\)'"),
         (ontonotes, gold("(GPE*", "(DATE)"), r"line 2: named entity"),
@@ -283,6 +337,124 @@ def test_the_line_of_a_question_is_where_its_id_is(tmp_path: Path) -> None:
     line = text[: text.index('"b"')].count("\n") + 1
     with pytest.raises(DataError, match=rf"line {line}: question `b`"):
         questions(write(tmp_path / "train.json", text))
+
+
+def test_a_long_review_is_read(tmp_path: Path) -> None:
+    review = "good " * 28_000
+    path = write(tmp_path / "a.csv", f'text,label\n"{review}",1\n')
+    assert read_review_table(path, get_task("imdb")) == [Text(review, None, 1)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([{"text": "Oslo", "answer_start": 12}], "has the answer 'Oslo', but ' Osl' at its start"),
+        ([{"text": "Oslo", "answer_start": 13.0}], r"has `answer_start` 13\.0; expected a whole"),
+        ([{"text": "Oslo", "answer_start": True}], "has `answer_start` True; expected a whole"),
+        ([{"text": "Oslo", "answer_start": "13"}], "has `answer_start` '13'; expected a whole"),
+        ([{"text": 7, "answer_start": 13}], "has an answer 7; expected a text"),
+        (
+            [{"text": "Oslo", "answer_start": 13}, {"text": "Ada", "answer_start": 1}],
+            "has the answer 'Ada', but 'da ' at its start",
+        ),
+        ([{"text": "Oslo", "answer_start": -5}], "has an answer outside its context"),
+    ],
+)
+def test_answers_are_where_they_say(tmp_path: Path, answers: list[Any], message: str) -> None:
+    entry = {"id": "q7", "question": "where ?", "answers": answers}
+    paragraph = {"context": "Ada lives in Oslo.", "qas": [entry]}
+    path = write(tmp_path / "a.json", json.dumps({"data": [{"paragraphs": [paragraph]}]}))
+    with pytest.raises(DataError, match=rf"question `q7` .* {message}"):
+        read_squad(path, get_task("squad_v1"))
+
+
+@pytest.mark.parametrize(
+    ("impossible", "answer", "message"),
+    [
+        (True, "Oslo", "has `is_impossible` True and 1 answers"),
+        (False, None, "has `is_impossible` False and 0 answers"),
+        ("false", "Oslo", "has `is_impossible` 'false'; expected true or false"),
+        (1, "Oslo", "has `is_impossible` 1; expected true or false"),
+    ],
+)
+def test_an_impossible_question_has_no_answer(
+    tmp_path: Path, impossible: object, answer: str | None, message: str
+) -> None:
+    document = json.loads(squad("Ada lives in Oslo.", q7=answer))
+    document["data"][0]["paragraphs"][0]["qas"][0]["is_impossible"] = impossible
+    path = write(tmp_path / "a.json", json.dumps(document))
+    with pytest.raises(DataError, match=rf"question `q7` .* {message}"):
+        read_squad(path, get_task("squad_v2"))
+
+
+def many(row: str, count: int = 30) -> str:
+    return row * count
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "kept", "said"),
+    [
+        (
+            lambda path, skipped: read_glue(path, get_task("mnli"), skipped),
+            "sentence1\tsentence2\tgold_label\n" + many("a\tb\tneutral\n") + "c\td\t-\n",
+            30,
+            "1 skipped: label `-`",
+        ),
+        (
+            lambda path, skipped: read_glue(path, get_task("sst2"), skipped),
+            "sentence\tlabel\tlabel_text\n" + many("a\t1\tpositive\n") + "b\t1\tnegative\n",
+            30,
+            "1 skipped: labels that contradict each other",
+        ),
+        (
+            lambda path, skipped: read_squad(path, get_task("squad_v1"), skipped),
+            squad("Ada lives in Oslo.", **{f"q{i}": "Oslo" for i in range(31)}).replace(
+                "13", "12", 1
+            ),
+            30,
+            "1 skipped: answers that contradict their context",
+        ),
+        (
+            lambda path, skipped: read_ontonotes([path], ("O",), skipped),
+            many(gold("*", "*") + "\n") + gold("*") + gold("*"),
+            30,
+            "1 skipped: word numbers that do not fit their sentence",
+        ),
+    ],
+)
+def test_a_bad_row_among_many_is_left_out_and_counted(
+    tmp_path: Path, read: Any, text: str, kept: int, said: str
+) -> None:
+    skipped = Skipped()
+    assert len(read(write(tmp_path / "train.x", text), skipped)) == kept
+    assert str(skipped) == said
+
+
+def test_where_many_rows_are_bad_the_first_is_named(tmp_path: Path) -> None:
+    rows = many("a\tb\tneutral\n", 5) + many("a\tb\t-\n", 5)
+    path = write(tmp_path / "a.tsv", "sentence1\tsentence2\tgold_label\n" + rows)
+    with pytest.raises(DataError, match=r"line 7: label '-'.* \(5 of 10 are like that\)"):
+        read_glue(path, get_task("mnli"))
+
+
+def test_reviews_that_say_otherwise_are_left_out(tmp_path: Path) -> None:
+    good = [write(tmp_path / f"pos/{i}_9.txt", "good") for i in range(40)]
+    skipped = Skipped()
+    odd = [write(tmp_path / "pos/40_2.txt", "bad"), write(tmp_path / "neg/0_1.txt", " \n")]
+    assert len(read_reviews([*odd, *good], skipped)) == 40
+    assert str(skipped) == "2 skipped: rating of the other class (1), empty file (1)"
+
+
+@pytest.mark.parametrize("empty", ["", "\n", "#begin document (a); part 000\n#end document\n"])
+def test_an_empty_document_among_others_is_none(tmp_path: Path, empty: str) -> None:
+    labels = get_task("conll2012").labels
+    first = write(tmp_path / "a.gold_conll", empty)
+    other = write(tmp_path / "b.gold_conll", gold("(GPE)"))
+    expected = [Tagged(("word0",), ("B-GPE",))]
+    assert read_ontonotes([first, other], labels) == expected
+    assert read_ontonotes([other, first], labels) == expected
+    with pytest.raises(DataError, match="no sentences"):
+        read_ontonotes([first, first], labels)
 
 
 def test_labels_may_be_ids(tmp_path: Path) -> None:

@@ -121,6 +121,9 @@ class DataSource(Protocol):
         `model` says whose tokenizer is meant. `DataError` where the data cannot be used.
         """
 
+    def described(self) -> tuple[str, ...]:
+        """What was read so far: files, how many examples, how many left out, vocabularies."""
+
     def tokenizer(self, model: str) -> Tokenizer:
         """The tokenizer whose ids `examples` have for `model`; `DataError` where there is none."""
 

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import fault, read_lines, read_text
+from pytest_energy.text import one_line
 from pytest_energy.workloads.architectures import folder_of, hub_name, known_architecture
 from pytest_energy.workloads.data.examples import (
     IGNORED,
@@ -26,6 +27,7 @@ from pytest_energy.workloads.data.examples import (
     Tagged,
     Text,
 )
+from pytest_energy.workloads.hub_lookup import require_on_hub
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -77,17 +79,19 @@ def tokenizer_file(model: str, root: Path | None, models: Path | None) -> Path |
 
 def tokenizer_from(vocabulary: Path, *, lower_case: bool) -> Tokenizer:
     """BERT's tokenizer over the word pieces of `vocabulary`, one a line."""
-    import transformers
+    from tokenizers import BertWordPieceTokenizer
 
-    pieces = set(read_lines(vocabulary, "word pieces"))
+    # Read here: a byte order mark or the ends of lines are no part of a word piece.
+    pieces = {piece.rstrip(): place for place, piece in enumerate(read_lines(vocabulary, _PIECES))}
     for special in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"):
         if special not in pieces:
-            raise fault(vocabulary, None, f"no `{special}`", "one word piece of BERT a line")
-    # By place: releases of transformers differ in how they call a vocabulary's file.
-    library: Any = transformers
-    loaded = library.BertTokenizerFast(str(vocabulary), do_lower_case=lower_case)
-    tokenizer: Tokenizer = loaded.backend_tokenizer
+            raise fault(vocabulary, None, f"no `{special}`", _PIECES)
+    made = BertWordPieceTokenizer(pieces, lowercase=lower_case)
+    tokenizer: Tokenizer = made._tokenizer
     return tokenizer
+
+
+_PIECES = "one word piece of BERT a line"
 
 
 def tokenizer_for(model: str, root: Path | None, models: Path | None) -> Tokenizer:
@@ -95,13 +99,20 @@ def tokenizer_for(model: str, root: Path | None, models: Path | None) -> Tokeniz
     file = tokenizer_file(model, root, models)
     if file is not None and file.name == "vocab.txt":
         return tokenizer_from(file, lower_case=_lower_case(model, file.parent))
+    name, revision = hub_name(model) if file is None else (str(file.parent), None)
+    where = f"put its vocab.txt into `{root}`, or " if root else ""
+    try:
+        require_on_hub(model, name, revision)
+    except EnergyError as error:
+        raise EnergyError(
+            f"no tokenizer for `{model}`: {where}put its files into its folder of "
+            f"`--energy-models`, or use `--energy-data=synthetic`; {error}"
+        ) from error
     from transformers import AutoTokenizer
 
-    name, revision = hub_name(model) if file is None else (str(file.parent), None)
     try:
         loaded = AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
     except Exception as error:  # the loader raises whatever its transport raises
-        where = f"put its vocab.txt into `{root}`, or " if root else ""
         raise EnergyError(
             f"no tokenizer for `{model}`: the hub can't be reached or does not have it "
             f"({type(error).__name__}); {where}put its files into its folder of `--energy-models`, "
@@ -132,6 +143,16 @@ class RecordSource(ABC):
     def __init__(self, root: Path | None = None, models: Path | None = None) -> None:
         self._root, self._models = root, models
         self._tokenizers: dict[str, Tokenizer] = {}
+
+    def vocabularies(self) -> tuple[str, ...]:
+        """For each model whose tokenizer was used, where that came from."""
+        found = {
+            model: tokenizer_file(model, self._root, self._models) for model in self._tokenizers
+        }
+        return tuple(
+            f"text for `{model}` is cut by {'the hub' if file is None else f'`{one_line(file)}`'}"
+            for model, file in found.items()
+        )
 
     def tokenizer(self, model: str) -> Tokenizer:
         """The checkpoint's own, else that of a `vocab.txt` in the folder, else the hub's."""

@@ -13,9 +13,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_energy.errors import DataError, EnergyError
-from pytest_energy.workloads.data.examples import Question, Record, Tagged, Text, passages, shuffled
+from pytest_energy.workloads.data.columns import to_iob2
+from pytest_energy.workloads.data.examples import Record, Tagged, Text, passages, shuffled
 from pytest_energy.workloads.data.features import RecordSource
-from pytest_energy.workloads.data.readers import to_iob2
+from pytest_energy.workloads.data.readers import contradiction, question_of
+from pytest_energy.workloads.data.skipped import Skipped
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class HubSource(RecordSource):
         super().__init__(models=models)
         self._places = datasets
         self._loaded: dict[tuple[str, str], Dataset] = {}
+        self._skipped: dict[str, Skipped] = {}
         self._unreachable: EnergyError | None = None
 
     def identity(self, task: Task | str, *, model: str = "") -> str:
@@ -94,8 +97,23 @@ class HubSource(RecordSource):
         dataset = self._load(task, split)
         if task.head == "mlm":
             return shuffled(list(passages(dataset["text"][:])), rng)
-        names = self.labels(task)
-        return (record for row in shuffled(dataset, rng) for record in _converted(row, task, names))
+        names, skipped = self.labels(task), self._skipped.setdefault(task.name, Skipped())
+        return (
+            record
+            for row in shuffled(dataset, rng)
+            for record in _converted(row, task, names, skipped)
+        )
+
+    def described(self) -> tuple[str, ...]:
+        """Of each split that was loaded its repository, commit and rows."""
+        return (
+            tuple(
+                f"`{task}` is {len(loaded):,} rows of `{self._places[task].repository}` at "
+                f"`{self._places[task].revision[:12]}`, {split}" + _note(self._skipped.get(task))
+                for (task, split), loaded in self._loaded.items()
+            )
+            + self.vocabularies()
+        )
 
     def _load(self, task: Task, split: str) -> Dataset:
         if self._unreachable:  # the loader tries for half a minute; once is enough for a run
@@ -132,24 +150,48 @@ _TEXTS: Mapping[str, tuple[str, str | None]] = {
 }
 
 
-def _converted(row: Row, task: Task, names: Sequence[str]) -> Iterator[Record]:
-    """The records of a row; one of CoNLL-2012 is a document of several sentences."""
+def _note(skipped: Skipped | None) -> str:
+    return f" ({skipped} so far)" if skipped else ""
+
+
+def _converted(row: Row, task: Task, names: Sequence[str], skipped: Skipped) -> Iterator[Record]:
+    """The records of a row; one of CoNLL-2012 is a document of several sentences.
+
+    A row whose fields contradict each other is `skipped`.
+    """
     if task.head == "sequence":
         first, second = _TEXTS[task.name]
+        if row["label"] not in range(len(names)):
+            skipped.add("no label", DataError(f"`{task.name}`: label {row['label']!r}"))
+            return
         yield Text(row[first], row[second] if second else None, row["label"])
     elif task.head == "qa":
-        texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
-        answer = (starts[0], starts[0] + len(texts[0])) if texts else None
-        yield Question(row["question"], row["context"], answer, tuple(texts))
+        given = row["answers"]
+        pairs = zip(given["text"], given["answer_start"], strict=False)
+        answers = [{"text": text, "answer_start": start} for text, start in pairs]
+        entry = {"question": row["question"], "answers": answers}
+        wrong = contradiction(row["context"], entry)
+        if len(given["text"]) != len(given["answer_start"]):
+            wrong = "has other numbers of texts and starts", "one start a text"
+        if wrong is not None:
+            skipped.add("answers that contradict their context", DataError(wrong[0]))
+            return
+        yield question_of(row["context"], entry)
     elif "sentences" in row:
         for each in row["sentences"]:
-            yield _sentence(each["words"], each["named_entities"], names)
+            yield from _sentence(each["words"], each["named_entities"], names, skipped)
     else:
-        yield _sentence(row["tokens"], row["ner_tags"], names)
+        yield from _sentence(row["tokens"], row["ner_tags"], names, skipped)
 
 
-def _sentence(words: Sequence[str], tags: Sequence[int], names: Sequence[str]) -> Tagged:
-    return Tagged(tuple(words), to_iob2([names[tag] for tag in tags]))
+def _sentence(
+    words: Sequence[str], tags: Sequence[int], names: Sequence[str], skipped: Skipped
+) -> Iterator[Tagged]:
+    if len(words) != len(tags):
+        wrong = DataError(f"{len(words)} words with {len(tags)} tags")
+        skipped.add("other numbers of words and tags", wrong)
+        return
+    yield Tagged(tuple(words), to_iob2([names[tag] for tag in tags]))
 
 
 def _entity_names(dataset: Dataset, task: Task) -> tuple[str, ...]:

@@ -9,56 +9,131 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_energy.errors import DataError
-from pytest_energy.files import fault, read_lines, read_text
-from pytest_energy.workloads.data.examples import Passage, Question, Tagged, Text, passages
+from pytest_energy.files import fault, read_bytes, read_lines, read_text
+from pytest_energy.workloads.data.examples import Passage, Question, Text, passages
+from pytest_energy.workloads.data.skipped import Skipped
 from pytest_energy.workloads.tasks import Task
 
 # Names of the columns with the first text, the second, and the label.
+_PAIRS = (("sentence1", "premise"), ("sentence2", "hypothesis"), ("gold_label", "label"))
+_ONE = ("text", "review", "sentence", "content")
 _TEXT_COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "rte": (("sentence1",), ("sentence2",), ("label",)),
-    "mnli": (("sentence1",), ("sentence2",), ("gold_label", "label")),
-    "sst2": (("sentence",), (), ("label",)),
-    "imdb": (("text", "review", "sentence", "content"), (), ("label", "sentiment", "class")),
+    "rte": _PAIRS,
+    "mnli": _PAIRS,
+    "sst2": (("sentence", "text"), (), ("label", "sentiment")),
+    "imdb": (_ONE, (), ("label", "sentiment", "class")),
 }
+_NO_AGREEMENT = "-"
+# Columns that say the label again, by name or id.
+_ALSO_LABELS = ("label_text", "label_name", "label_id")
 _REVIEW_LABELS = {"neg": 0, "pos": 1}
 
 
-def read_glue(path: Path, task: Task) -> list[Text]:
-    """A tab-separated file with a header; quotes mean nothing, labels are names or their ids."""
+# What each annotator said; the label is what most of them did.
+_ANNOTATORS = tuple(f"label{number}" for number in range(1, 6))
+
+
+def read_texts(path: Path, task: Task, skipped: Skipped | None = None) -> list[Text]:
+    """Texts with a class: CSV, JSON lines, or tab-separated, as the file's name says."""
+    readers = {".csv": read_review_table, ".jsonl": read_json_lines, ".json": read_json_lines}
+    return readers.get(path.suffix.lower(), read_glue)(path, task, skipped)
+
+
+def read_glue(path: Path, task: Task, skipped: Skipped | None = None) -> list[Text]:
+    """A tab-separated file with a header; quotes mean nothing, labels are names or their ids.
+
+    Of MNLI the pairs on whose label nobody agreed (`-`) are `skipped`.
+    """
     columns = (f"`{names[0]}`" for names in _TEXT_COLUMNS[task.name] if names)
     expected = "a header with " + ", ".join(columns)
     lines = read_lines(path, expected)
     rows = enumerate((line.split("\t") for line in lines[1:]), start=2)
-    return _texts(path, lines[0].split("\t"), rows, task)
+    return _texts(path, lines[0].split("\t"), rows, task, skipped)
 
 
-def read_review_table(path: Path, task: Task) -> list[Text]:
+def read_review_table(path: Path, task: Task, skipped: Skipped | None = None) -> list[Text]:
     """A CSV file with a header, a column of texts and one of labels, in any order."""
     expected = "a header with a column of texts (`text`, `review`) and one of labels (`label`)"
     rows = _csv(path, expected)
     header = [name.strip().lower() for name in next(rows)[1]]
-    return _texts(path, header, rows, task)
+    return _texts(path, header, rows, task, skipped)
+
+
+def read_json_lines(path: Path, task: Task, skipped: Skipped | None = None) -> list[Text]:
+    """An object a line, with a text or two and a label, by the same names as columns have."""
+    expected = "a JSON object a line"
+    lines = ((n, line) for n, line in enumerate(read_lines(path, expected), 1) if line.strip())
+    header: list[str] = []
+    rows = []
+    for number, line in lines:
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            raise fault(path, number, "no JSON", expected) from None
+        if not isinstance(entry, dict):
+            raise fault(path, number, f"{line[:40]!r} is no object", expected)
+        said = entry.pop("annotator_labels", None)
+        votes = said if isinstance(said, list) else []
+        entry |= dict(zip(_ANNOTATORS, [*votes, *[""] * len(_ANNOTATORS)], strict=False))
+        header = header or list(entry)
+        if missing := [name for name in header if name not in entry]:
+            raise fault(path, number, f"no `{missing[0][:40]}`", "the names of the first line")
+        rows.append((number, [str(entry[name]) for name in header]))
+    return _texts(path, header, rows, task, skipped)
 
 
 def _csv(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file, each with the number of its last line."""
-    rows = csv.reader(io.StringIO(read_text(path, expected), newline=""), strict=True)
+    """The rows of a CSV file, each with the number of its first line."""
+    text = read_text(path, expected)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    first = 1
     try:
-        for row in rows:
-            yield rows.line_num, row
+        while (row := _next(rows, len(text))) is not None:
+            yield first, row
+            first = rows.line_num + 1
     except csv.Error as error:
-        raise fault(path, rows.line_num, f"not CSV ({error})", "quotes in pairs") from None
+        raise fault(path, first, _broken_csv(error, first, rows.line_num), _QUOTES) from None
+
+
+_QUOTES = 'a quote at both ends of a text, and two (`""`) for each within it'
+
+
+def _next(rows: Any, longest: int) -> list[str] | None:
+    """The next row, whose texts may be as long as the whole file."""
+    usual = csv.field_size_limit(longest + 1)
+    try:
+        return next(rows, None)
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _broken_csv(error: csv.Error, first: int, last: int) -> str:
+    if "end of data" in str(error):
+        return "not CSV: the row that begins here has a quote that is never closed"
+    if "expected after" in str(error):
+        where = "" if last == first else f" in line {last:,}"
+        return (
+            f"not CSV: the row that begins here has a quoted text that a quote ends{where}, where "
+            "something else than a comma follows"
+        )
+    return f"not CSV ({error})"
 
 
 def _texts(
-    path: Path, header: list[str], rows: Iterable[tuple[int, list[str]]], task: Task
+    path: Path,
+    header: list[str],
+    rows: Iterable[tuple[int, list[str]]],
+    task: Task,
+    skipped: Skipped | None,
 ) -> list[Text]:
     """The texts of numbered rows."""
+    skipped = Skipped() if skipped is None else skipped
     texts, pairs, labels = _TEXT_COLUMNS[task.name]
     first = _column(path, header, texts)
     second = _column(path, header, pairs) if pairs else None
@@ -69,17 +144,68 @@ def _texts(
             continue
         if len(row) != len(header):
             raise fault(path, number, f"{len(row)} columns", f"{len(header)}, as in the header")
-        pair = None if second is None else row[second]
-        records.append(Text(row[first], pair, _label(path, number, row[label], task)))
-    if not records:
+        if row[label].strip() == _NO_AGREEMENT and task.name == "mnli":
+            skipped.add("label `-`", _unknown(path, number, row[label], task))
+            continue
+        known = _label(path, number, row[label], task)
+        cells = dict(zip(header, row, strict=True))
+        if said := _said_otherwise(cells, known, (*labels, *_ALSO_LABELS), task):
+            wrong = f"`{header[label]}` is {row[label][:40]!r} and {said}"
+            skipped.add("labels that contradict each other", fault(path, number, wrong, "the same"))
+            continue
+        records.append(Text(row[first], None if second is None else row[second], known))
+    if not records and not skipped:
         raise fault(path, 1, "nothing below the header", "one example a row")
+    skipped.check(len(records))
     return records
 
 
-def read_reviews(paths: Iterable[Path]) -> list[Text]:
-    """The reviews of `pos/` and `neg/` folders, one a file."""
-    texts = ((read_text(path, "a review"), path.parent.name.lower()) for path in paths)
-    return [Text(text, None, _REVIEW_LABELS[folder]) for text, folder in texts]
+def _said_otherwise(
+    row: Mapping[str, str], label: int, names: Iterable[str], task: Task
+) -> str | None:
+    """Which of a row's columns says another label than this; None if none does."""
+    said = {f"`{name}`": row[name] for name in names if name in row}
+    said["most annotators' label"] = _majority(row[name] for name in _ANNOTATORS if name in row)
+    for name, value in said.items():
+        if _known(value, task) not in (None, label):
+            return f"{name} is {value[:40]!r}"
+    return None
+
+
+def _majority(votes: Iterable[str]) -> str:
+    """What more than half of at least three annotators said; empty if there is no such label."""
+    said = [vote for vote in votes if vote.strip()]
+    commonest, count = Counter(said).most_common(1)[0] if len(said) > 2 else ("", 0)
+    return commonest if 2 * count > len(said) else ""
+
+
+def read_reviews(paths: Iterable[Path], skipped: Skipped | None = None) -> list[Text]:
+    """The reviews of `pos/` and `neg/` folders, one a file.
+
+    Those that are empty, or whose rating (`7_9.txt`) is not of their folder, are `skipped`.
+    """
+    skipped = Skipped() if skipped is None else skipped
+    records = []
+    for path in paths:
+        label = _REVIEW_LABELS[path.parent.name.lower()]
+        if not read_bytes(path).strip():
+            skipped.add("empty file", fault(path, None, "the file is empty", "a review"))
+        elif _rated(path) not in (None, label):
+            wrong = f"the name says a rating of {path.stem.rpartition('_')[2]}"
+            expected = f"one that fits the folder `{path.parent.name}`"
+            skipped.add("rating of the other class", fault(path, None, wrong, expected))
+        else:
+            records.append(Text(read_text(path, "a review"), None, label))
+    skipped.check(len(records))
+    return records
+
+
+def _rated(path: Path) -> int | None:
+    """The class that a review's file name says (at most 4 of 10 stars, or at least 7)."""
+    stars = re.fullmatch(r"\d+_(\d+)", path.stem)
+    if stars is None or not 1 <= int(stars[1]) <= 10 or 4 < int(stars[1]) < 7:
+        return None
+    return int(int(stars[1]) >= 7)
 
 
 _SQUAD = (
@@ -88,8 +214,12 @@ _SQUAD = (
 )
 
 
-def read_squad(path: Path, task: Task) -> list[Question]:
-    """A SQuAD file; the first of several answers counts, and in v2.0 there may be none."""
+def read_squad(path: Path, task: Task, skipped: Skipped | None = None) -> list[Question]:
+    """A SQuAD file; the first of several answers counts, and in v2.0 there may be none.
+
+    Questions whose answers are not where their `answer_start` says are `skipped`.
+    """
+    skipped = Skipped() if skipped is None else skipped
     text = read_text(path, "the JSON of SQuAD")
     place = "the top"
     records = []
@@ -101,42 +231,73 @@ def read_squad(path: Path, task: Task) -> list[Question]:
                 context = paragraph["context"]
                 for k, entry in enumerate(paragraph["qas"]):
                     place = f"`data[{i}].paragraphs[{j}].qas[{k}]`"
-                    question = _question(context, entry)
-                    if wrong := _wrong_answer(question, task):
-                        name = str(entry.get("id", question.question))
-                        line = text.count("\n", 0, max(text.find(json.dumps(name)), 0)) + 1
-                        raise fault(path, line, f"question `{name}` ({place}) {wrong[0]}", wrong[1])
-                    records.append(question)
+                    problem = _unusable(context, entry, task)
+                    wrong = problem or contradiction(context, entry)
+                    if wrong is None:
+                        records.append(question_of(context, entry))
+                        continue
+                    name = str(entry.get("id", entry["question"]))
+                    line = text.count("\n", 0, max(text.find(json.dumps(name)), 0)) + 1
+                    what = f"question `{name[:80]}` ({place}) {wrong[0]}"
+                    error = fault(path, line, what, wrong[1])
+                    if problem:
+                        raise error
+                    skipped.add("answers that contradict their context", error)
     except json.JSONDecodeError as error:
         raise fault(path, error.lineno, f"broken JSON ({error.msg})", "SQuAD's JSON") from None
     except KeyError as error:
         raise fault(path, None, f"no `{error.args[0]}` in {place}", _SQUAD) from None
-    except (TypeError, AttributeError):
+    except (TypeError, AttributeError, RecursionError):
         raise fault(path, None, f"not the nesting of SQuAD at {place}", _SQUAD) from None
-    if not records:
+    if not records and not skipped:
         raise fault(path, None, "no questions", _SQUAD)
+    skipped.check(len(records))
     return records
 
 
-def _question(context: str, entry: dict[str, Any]) -> Question:
-    question, answers = entry["question"], entry["answers"]
-    if not isinstance(question, str) or not isinstance(context, str):
+def _unusable(context: object, entry: Mapping[str, Any], task: Task) -> tuple[str, str] | None:
+    """What is wrong with the fields of a question, and what is expected; None if nothing is."""
+    answers, impossible = entry["answers"], entry.get("is_impossible")
+    if not isinstance(entry["question"], str) or not isinstance(context, str):
         raise TypeError
-    if entry.get("is_impossible") or not answers:
-        return Question(question, context, None)
+    if not isinstance(impossible, (bool, type(None))):
+        return f"has `is_impossible` {impossible!r}", "true or false"
+    for answer in answers:
+        start, text = answer["answer_start"], answer["text"]
+        if not isinstance(start, int) or isinstance(start, bool):
+            return f"has `answer_start` {start!r}", "a whole number"
+        if not isinstance(text, str):
+            return f"has an answer {text!r}", "a text"
+    if not answers and not task.unanswerable:
+        return "has no answer", "one, or a folder named `squad_v2`"
+    return None
+
+
+def contradiction(context: str, entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Where a question's answers are not what else is said of them; None if they are."""
+    answers, impossible = entry["answers"], entry.get("is_impossible")
+    if impossible is not None and impossible == bool(answers):
+        count = len(answers)
+        return f"has `is_impossible` {impossible} and {count} answers", "answers, or that it is"
+    for answer in answers:
+        start, text = answer["answer_start"], answer["text"]
+        end = start + len(text)
+        if not 0 <= start <= end <= len(context):
+            return "has an answer outside its context", "a span of the context"
+        if context[start:end] != text:
+            found = f"has the answer {text[:40]!r}, but {context[start:end][:40]!r} at its start"
+            return found, "`answer_start` where the text is"
+    return None
+
+
+def question_of(context: str, entry: Mapping[str, Any]) -> Question:
+    """The question of an entry; the first of its answers is the one to find."""
+    answers = entry["answers"]
+    if not answers:
+        return Question(entry["question"], context, None)
     start = answers[0]["answer_start"]
     span = (start, start + len(answers[0]["text"]))
-    return Question(question, context, span, tuple(each["text"] for each in answers))
-
-
-def _wrong_answer(question: Question, task: Task) -> tuple[str, str] | None:
-    """What is wrong with an answer, and what is expected."""
-    if question.answer is None:
-        allowed = task.unanswerable
-        return None if allowed else ("has no answer", "one, or a folder named `squad_v2`")
-    start, end = question.answer
-    inside = 0 <= start <= end <= len(question.context)
-    return None if inside else ("has an answer outside its context", "a span of the context")
+    return Question(entry["question"], context, span, tuple(each["text"] for each in answers))
 
 
 def read_running_text(path: Path) -> list[Passage]:
@@ -154,116 +315,20 @@ def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
 
 
 def _label(path: Path, number: int, value: str, task: Task) -> int:
+    label = _known(value, task)
+    if label is None:
+        raise _unknown(path, number, value, task)
+    return label
+
+
+def _unknown(path: Path, number: int, value: str, task: Task) -> DataError:
+    return fault(path, number, f"label {value[:40]!r}", " or ".join(task.labels))
+
+
+def _known(value: str, task: Task) -> int | None:
+    """The id of a label that is given by its name or its id."""
     known = {str(label): label for label in range(len(task.labels))}
     known |= {name: label for label, name in enumerate(task.labels)}
     if task.name == "imdb":
         known |= _REVIEW_LABELS
-    label = known.get(value.strip().lower())
-    if label is None:
-        raise fault(path, number, f"label {value[:40]!r}", " or ".join(task.labels))
-    return label
-
-
-_COLUMNS = "a word and, in the last column, its tag (2 to 4 columns, blanks or tabs)"
-_ONTONOTES_COLUMNS = "OntoNotes' columns (at least 12, the 11th with named entities)"
-_WORD, _ENTITY = 3, 10
-_TAG = re.compile(r"O|[BI]-\S+")
-_BRACKETS = re.compile(r"(?:\((?P<kind>[^()*]+))?\*?(?P<close>\))?")
-
-
-def read_columns(path: Path) -> list[Tagged]:
-    """A CoNLL column file: one word a line, a blank line after each sentence, tags last.
-
-    IOB1 becomes IOB2; `-DOCSTART-` lines are dropped.
-    """
-    sentences = []
-    width = 0
-    for start, block in _blocks(path, _COLUMNS):
-        words, tags = [], []
-        for number, line in enumerate(block, start):
-            if line.startswith("-DOCSTART-"):
-                continue
-            row = line.split("\t") if "\t" in line else line.split(" ")
-            row = [cell for cell in row if cell.strip()]
-            width = width or len(row)
-            if not 2 <= len(row) <= 4 or len(row) != width:
-                raise fault(path, number, f"{len(row)} columns", _COLUMNS)
-            if not _TAG.fullmatch(row[-1]):
-                raise fault(path, number, f"tag {row[-1][:40]!r}", "`O`, `B-…` or `I-…`")
-            words.append(row[0].strip())
-            tags.append(row[-1])
-        if words:
-            sentences.append(Tagged(tuple(words), to_iob2(tags)))
-    if not sentences:
-        raise fault(path, None, "no sentences", _COLUMNS)
-    return sentences
-
-
-def read_ontonotes(paths: Iterable[Path], labels: Sequence[str]) -> list[Tagged]:
-    """`*.gold_conll` files; an entity that `labels` does not know is an error."""
-    sentences = []
-    for path in paths:
-        for start, block in _blocks(path, _ONTONOTES_COLUMNS):
-            rows = [line.split() for line in block]
-            for number, row in enumerate(rows, start):
-                if len(row) <= _ENTITY + 1:
-                    raise fault(path, number, f"{len(row)} columns", _ONTONOTES_COLUMNS)
-            tags = _from_brackets(path, start, [row[_ENTITY] for row in rows], labels)
-            sentences.append(Tagged(tuple(row[_WORD] for row in rows), tags))
-        if not sentences:
-            raise fault(path, None, "no sentences", _ONTONOTES_COLUMNS)
-    return sentences
-
-
-def to_iob2(tags: Sequence[str]) -> tuple[str, ...]:
-    """Tags in which each entity begins with `B-`; IOB2 stays what it is.
-
-    In IOB1 an entity begins with `I-`, unless one of its own kind ends right before it.
-    """
-    converted = []
-    before = "O"
-    for tag in tags:
-        begins = tag.startswith("I-") and before[2:] != tag[2:]
-        converted.append(f"B-{tag[2:]}" if begins else tag)
-        before = tag
-    return tuple(converted)
-
-
-def label_set(sentences: Iterable[Tagged]) -> tuple[str, ...]:
-    """`O`, then `B-` and `I-` of each kind of entity that occurs, in alphabetical order."""
-    kinds = sorted({tag[2:] for sentence in sentences for tag in sentence.tags if tag != "O"})
-    return ("O", *(f"{position}-{kind}" for kind in kinds for position in "BI"))
-
-
-def _blocks(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
-    """Lines between blank ones and comments of OntoNotes, with the number of the first."""
-    block: list[str] = []
-    number = 0
-    for number, line in enumerate(read_lines(path, expected), start=1):
-        if line.strip() and not line.startswith(("#begin document", "#end document")):
-            block.append(line)
-        elif block:
-            yield number - len(block), block
-            block = []
-    if block:
-        yield number - len(block) + 1, block
-
-
-def _from_brackets(
-    path: Path, start: int, cells: Sequence[str], labels: Sequence[str]
-) -> tuple[str, ...]:
-    """IOB2 tags of a sentence, from what opens and closes in each cell."""
-    tags = []
-    inside: str | None = None
-    for number, cell in enumerate(cells, start):
-        match = _BRACKETS.fullmatch(cell)
-        kind, closes = match.groups() if match else (None, None)
-        opens_wrongly = kind and (inside or f"B-{kind}" not in labels)
-        if not match or opens_wrongly or (closes and not (kind or inside)):
-            expected = "`*`, `(KIND*`, `*)` or `(KIND)` with a kind of OntoNotes"
-            raise fault(path, number, f"named entity {cell[:40]!r}", expected)
-        inside = kind or inside
-        tags.append(f"B-{kind}" if kind else f"I-{inside}" if inside else "O")
-        if closes:
-            inside = None
-    return tuple(tags)
+    return known.get(value.strip().lower())

@@ -59,6 +59,10 @@ class SyntheticSource:
         rng = Random(f"pytest-energy {task.name} {seed}")
         return [_example(task, rng, max_length) for _ in range(count)]
 
+    def described(self) -> tuple[str, ...]:
+        """Nothing: no file was read."""
+        return ()
+
     def tokenizer(self, model: str) -> Tokenizer:
         """None: `DataError`, for its ids were never text."""
         raise DataError(f"synthetic data has no tokenizer for `{model}`: it has no text")
