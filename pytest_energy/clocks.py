@@ -2,7 +2,8 @@
 
 All that waits, dates or counts seconds goes by `real_time`, since joules flow in real time. Tests
 patch `time.monotonic`, and freezegun replaces the real functions in every module that holds them;
-neither looks into an object. time-machine changes the functions themselves, and has a way out.
+neither looks into an object. time-machine changes the functions themselves, `time.monotonic` among
+them in some releases: it leaves the system's monotonic clock alone, and has a way out for dates.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import sys
 import time
 from datetime import datetime, timezone
+from functools import partial
 
 
 class Clock:
     """The functions as they were when this was imported, which pytest does when it starts."""
 
-    monotonic = staticmethod(time.monotonic)
+    monotonic = staticmethod(partial(time.clock_gettime, time.CLOCK_MONOTONIC))
     """Seconds that pass evenly, from no particular moment; all windows are measured by it."""
     sleep = staticmethod(time.sleep)
     process_seconds = staticmethod(time.process_time)

@@ -47,10 +47,30 @@ TRAVELLING = """
         with time_machine.travel("2012-01-14", tick=False):
             yield
 """
+SWAPPING = """
+    import ctypes, time
+    import pytest
+
+    def function_in(held):  # a built-in function is an object that points to a PyMethodDef
+        definition = ctypes.c_void_p.from_address(id(held) + object.__basicsize__).value
+        return ctypes.c_void_p.from_address(definition + ctypes.sizeof(ctypes.c_void_p))
+
+    @pytest.fixture
+    def frozen():
+        real, stopped = function_in(time.monotonic), function_in(time.thread_time)
+        before, real.value = real.value, stopped.value
+        yield
+        real.value = before
+"""
 STOPPED = pytest.mark.parametrize(
     ("conftest", "package"),
-    [(FREEZING, "freezegun"), (PATCHING, "unittest"), (TRAVELLING, "time_machine")],
-    ids=["freezegun", "mock", "time-machine"],
+    [
+        (FREEZING, "freezegun"),
+        (PATCHING, "unittest"),
+        (TRAVELLING, "time_machine"),
+        (SWAPPING, "ctypes"),
+    ],
+    ids=["freezegun", "mock", "time-machine", "swapped"],
 )
 
 

@@ -75,18 +75,18 @@ def device_lock(
             name = _name(folder, uuid)
             told = False
             while not _taken(name, folder, uuid):
-                late = real_time.monotonic() >= give_up
-                who, most = _who(name), f"{timeout_seconds:g} s"
-                if late:
+                most = f"{timeout_seconds:g} s"
+                if real_time.monotonic() >= give_up:
                     raise EnergyError(
-                        f"device `{uuid}` is being metered by {who}: waited {most}; run again when "
-                        "it has ended, stop it, or wait longer (`--energy-lock-timeout`)"
+                        f"device `{uuid}` is being metered by {_who(name)}: waited {most}; run "
+                        "again when it has ended, stop it, or wait longer (`--energy-lock-timeout`)"
                     )
-                if not told:
-                    on_wait(
-                        f"device `{uuid}`: waiting for {who} to stop metering it, {most} at most"
-                    )
+                if not told:  # the holder's queue has room for some thousand questions in all
                     told = True
+                    on_wait(
+                        f"device `{uuid}`: waiting for {_who(name)} to stop metering it, "
+                        f"{most} at most"
+                    )
                 real_time.sleep(max(0.0, min(POLL_SECONDS, give_up - real_time.monotonic())))
             held.callback(_let_go, name)
         yield

@@ -24,12 +24,38 @@ def end_in_order_on_signals(config: pytest.Config) -> None:
     for number in taken:
         signal.signal(number, _end)
     if taken:
+        _received.clear()
+        config.pluginmanager.register(_Ended())
         config.add_cleanup(_give_back)
+
+
+_received: list[int] = []
+"""The signal that ends the run, once it is there."""
+
+
+class _Ended:
+    """Ends the run whatever has caught the exception, and with the signal's own exit status."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        if _received:
+            _interrupt(_received[0])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if _received:
+            session.exitstatus = 128 + _received[0]
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
     signal.signal(number, signal.SIG_DFL)
-    pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
+    _received.append(number)
+    _interrupt(number)
+
+
+def _interrupt(number: int) -> NoReturn:
+    # Not `pytest.exit`: that is an `Exception`, which what runs now may catch, and go on.
+    raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
 
 
 def _give_back() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering.device_lock import HELD_VARIABLE, device_lock, held_devices
+from pytest_energy.metering.device_lock import HELD_VARIABLE, _name, device_lock, held_devices
 
 HOLD = """
 import sys, time
@@ -72,6 +73,22 @@ def test_second_gives_up_and_says_who_holds_it() -> None:
         pytest.fail("entered while another process held the device")
     assert len(told) == 1
     assert f"waiting for process {process.pid} (python" in told[0]
+
+
+def test_a_long_wait_does_not_use_up_the_questions_that_the_holder_has_room_for(
+    folder: Path,
+) -> None:
+    """Nobody answers them, so that they stay in the kernel's queue."""
+    room = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    with holder("GPU-a") as process:
+        for _ in range(min(room, socket.SOMAXCONN) - 3):
+            with socket.socket(socket.AF_UNIX) as asking:
+                asking.connect(_name(folder, "GPU-a"))
+        with (
+            pytest.raises(EnergyError, match=f"process {process.pid}"),
+            device_lock(["GPU-a"], 1.0, lambda _: None),
+        ):
+            pytest.fail("entered while another process held the device")
 
 
 def test_second_enters_when_the_first_lets_go() -> None:

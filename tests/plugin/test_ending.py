@@ -33,6 +33,20 @@ def test_ended(energy):
     os.kill(os.getpid(), int(os.environ["SIGNAL"]))
     ranks.call("window")
 """
+CAUGHT = """
+import os, signal, time
+import pytest
+
+def test_caught(energy):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    except {caught}:
+        pass
+
+def test_next(energy):
+    print("went on")
+"""
 FORKED = """
 import os, signal
 
@@ -85,6 +99,18 @@ def test_a_signal_ends_a_run_in_order(
     assert left_alive(pytester) == []
     assert ours(place) == []
     assert number == signal.SIGINT or f"ended by {number.name}" in done.stdout
+
+
+@pytest.mark.parametrize("caught", ["Exception", "BaseException"])
+def test_a_signal_ends_a_run_whatever_catches_it(
+    pytester: pytest.Pytester, place: Path, caught: str
+) -> None:
+    pytester.makepyfile(CAUGHT.format(caught=caught))
+    result = pytester.runpytest_subprocess("-s")
+
+    assert result.ret == 128 + signal.SIGTERM
+    assert "went on" not in result.stdout.str()
+    assert "ended by SIGTERM" in result.stdout.str()
 
 
 def test_what_a_killed_run_left_is_gone_after_the_next(

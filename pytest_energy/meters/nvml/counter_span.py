@@ -28,8 +28,6 @@ CONFIRMED = 0.002
 """A steady load with a steady wait after it explains the counter if it is this close."""
 UNREST = 0.5
 """How much of its spread at rest a card's power may be off in a wait."""
-UNSEEN = 0.5
-"""How much of a power that was not read at the time may be wrong."""
 
 
 class Estimate(NamedTuple):
@@ -47,9 +45,12 @@ def at_start(tick: Tick, started: float, period: float) -> tuple[float, float]:
 
 
 def start_doubt(tick: Tick, started: float, watts: float) -> float:
-    """How far the reading at the start may be off (J), with power changing by up to `watts`."""
+    """How far the reading at the start may be off (J), with power changing by up to `watts`.
+
+    It may have changed right at the tick, so that all joules of the gap are in doubt.
+    """
     gap = max(0.0, started - tick.seconds)
-    return watts * (tick.half_width + LATENCY_SECONDS + UNSEEN * gap) + RESOLUTION_JOULES
+    return watts * (tick.half_width + LATENCY_SECONDS + gap) + RESOLUTION_JOULES
 
 
 class Ending(NamedTuple):

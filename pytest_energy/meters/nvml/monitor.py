@@ -86,6 +86,8 @@ class Monitor:
             counter.domain: deque(maxlen=REMEMBERED) for counter in counters
         }
         self._looked = real_time.monotonic()
+        self._overdue = (0.0, 0.0)
+        """The last look that was seen to be old, and when it first was (s)."""
         self._ended = ""
         self._share = 0.0
         self._lock = threading.Lock()
@@ -105,12 +107,23 @@ class Monitor:
         """What was wrong at any look since that time, or that nobody looks any more."""
         if not self._thread.is_alive():
             self._unwatched(f"the thread that looks for faults has ended{self._ended}")
-        elif real_time.monotonic() - self._looked > STALLED_SECONDS:
+        elif self._is_held_up(seconds):
             self._unwatched("the thread that looks for faults is held up")
         if not self._faults:
             return ()
         with self._lock:
             return tuple(text for text, last in self._faults.items() if last >= seconds)
+
+    def _is_held_up(self, seconds: float) -> bool:
+        """Whether the thread has not looked for long although others ran, such as who asks."""
+        now, looked = real_time.monotonic(), self._looked
+        if now - looked <= STALLED_SECONDS:
+            return False
+        if self._overdue[0] != looked:
+            self._overdue = (looked, now)
+        # What holds all threads up at once is over then, and this one needs a while to look again.
+        running_since = min(self._overdue[1], seconds + FRESH_SECONDS)
+        return now - running_since > FRESH_SECONDS
 
     def samples_since(self, seconds: float) -> dict[str, list[Sample]]:
         """Looks at each card since that time by its domain, the latest first."""

@@ -104,9 +104,14 @@ class Trace:
         return max(overlapping, default=0.0)
 
     def mark(self, seconds: float) -> Mark:
-        """Ask for the integral at a moment that is not older than the last reading."""
+        """Ask for the integral at a moment; one just before the last reading is known at once."""
         mark = Mark(seconds)
-        self._marks.append(mark)
+        last, watts = self._last or (seconds, 0.0)
+        if seconds < last:
+            mark.joules = self.joules - watts * (last - seconds)
+            mark.watts, mark.variance = watts, self._variance
+        else:
+            self._marks.append(mark)
         return mark
 
     def sensor_period(self) -> float:

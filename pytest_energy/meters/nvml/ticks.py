@@ -132,16 +132,23 @@ class _Wait:
             self._samples = None
 
     def _seen(self, joules: float, now: float) -> Tick:
-        """The tick that came between the last two looks, and about when it was due."""
-        early = max(self._unchanged_at, self._due - self._doubt)
-        late = min(now, self._due + self._doubt)
+        """The last tick that came between the last two looks, and about when it was due.
+
+        If this look is late, several have come, and each is taken to have brought the same joules.
+        """
+        period = self._clock.period_seconds
+        further = max(0, int((now - self._due - self._doubt) // period))
+        perhaps = max(0, int((now - self._due + self._doubt) // period))
+        early = max(self._unchanged_at, self._due + further * period - self._doubt)
+        late = min(now, self._due + perhaps * period + self._doubt)
         if early > late:
             early, late = self._unchanged_at, now
             self._clock.missed()
         seconds, half_width = (early + late) / 2, (late - early) / 2
-        if not self._sure:
+        if not self._sure and not perhaps:
             self._clock.saw(seconds, half_width)
-        return Tick(seconds, half_width, self._joules, joules)
+        interval_joules = (joules - self._joules) / (1 + further)
+        return Tick(seconds, half_width, joules - interval_joules, joules)
 
 
 def _may_tick(clock: TickClock, start: float, end: float) -> bool:

@@ -136,6 +136,15 @@ def test_the_uncertainty_of_ordinary_work_is_small() -> None:
     assert max(outcome.stated for outcome in found) < 0.003
 
 
+@pytest.mark.parametrize("gap", [0.0003, 0.005, 0.03])
+def test_a_load_that_ends_at_the_tick_before_the_work_is_covered(gap: float) -> None:
+    """The interval before the tick was all load, the gap all rest."""
+    tick = Tick(10.0, 0.0, joules_before=0.0, joules=400.0 * PERIOD)
+    start_joules, watts = at_start(tick, 10.0 + gap, PERIOD)
+    exact = 400.0 * PERIOD + 60.0 * gap
+    assert abs(start_joules - exact) <= start_doubt(tick, 10.0 + gap, watts)
+
+
 def test_the_joules_of_the_wait_are_never_more_than_the_counter_saw() -> None:
     tick = Tick(10.0, 0.0, joules_before=100.0, joules=110.0)
     ending = Ending(tick, 9.95, PERIOD, 0.0, 500.0, 100.0, 0.0)

@@ -176,3 +176,41 @@ def test_a_tick_that_comes_late_is_not_taken_for_the_next(tmp_path: Path) -> Non
     errors = json.loads(run_python(AT_A_LATE_TICK, environment([gpu], tmp_path)))
 
     assert max(errors) < 0.1  # a period of 0.04 s would be more than half of it
+
+
+LOOKS_COME_LATE = """
+import ctypes, json, random, threading, time
+import sim
+from pytest_energy import open_meter, window
+
+meter = open_meter("nvml")
+hold = ctypes.PyDLL(None).usleep  # keeps the interpreter to itself meanwhile
+
+def hinder():
+    chance = random.Random(1)
+    while True:
+        time.sleep(chance.uniform(0.001, 0.03))
+        hold(int(1e6 * chance.uniform(0.01, 0.05)))
+
+threading.Thread(target=hinder, daemon=True).start()
+found = []
+for _ in range(60):
+    with window(meter, "work") as w:
+        time.sleep(0.15)
+    begin, seconds = w._span.started, w.seconds
+    true = sim.energy_between(begin, begin + seconds, 0)
+    off = abs(w.record.joules - true)
+    found.append((w.invalid_reason, off <= w.uncertainty_joules, off / true))
+print(json.dumps(found))
+"""
+
+
+def test_ticks_that_came_while_nobody_could_look_are_counted(tmp_path: Path) -> None:
+    """The last of several is the one whose joules are shown; its time is its own."""
+    gpu = SimulatedGpu(CONSTANT, 0.02)
+
+    found = json.loads(run_python(LOOKS_COME_LATE, environment([gpu], tmp_path)))
+
+    assert not [reason for reason, *_ in found if str(reason).startswith("implausible")]
+    assert sum(covered for _, covered, _ in found) >= 0.95 * len(found)
+    assert max(error for reason, _, error in found if reason is None) < 0.05

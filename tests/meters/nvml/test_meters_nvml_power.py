@@ -31,6 +31,18 @@ def test_a_mark_waits_for_the_reading_after_it() -> None:
     assert mark.joules == pytest.approx(50.0)
 
 
+def test_a_mark_just_before_the_last_reading_is_exact() -> None:
+    trace = Trace()
+    for k in range(11):
+        trace.add(k * 0.01, 300.0)
+    begin = trace.mark(0.094)
+    trace.add(0.11, 300.0)
+    end = trace.mark(0.104)
+
+    joules, _ = between(begin, end, 0.0)
+    assert joules == pytest.approx(3.0)
+
+
 def test_repeated_readings_count() -> None:
     trace = Trace()
     for seconds, watts in [(0.0, 100.0), (1.0, 100.0), (2.0, 100.0), (2.1, 300.0)]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from metered import metered
-from sim import SimulatedGpu
+from sim import SimulatedGpu, environment, run_python
 
 pytestmark = pytest.mark.realtime
 
@@ -67,6 +68,27 @@ def test_what_held_the_thread_up_before_a_window_is_not_its_fault(tmp_path: Path
 
     assert "not watched: nobody looked at the cards for 4 s" in str(found[0].invalid_reason)
     assert found[1].invalid_reason is None
+
+
+AFTER_A_STALL = """
+import ctypes, json, time
+from pytest_energy import open_meter, window
+
+meter = open_meter("nvml")
+ctypes.PyDLL(None).usleep(3_300_000)  # keeps the interpreter to itself
+found = []
+for _ in range(8):
+    with window(meter, "work") as w:
+        time.sleep(0.03)
+    found.append(w.invalid_reason)
+print(json.dumps(found))
+"""
+
+
+def test_what_held_up_all_threads_before_a_window_is_not_its_fault(tmp_path: Path) -> None:
+    found = json.loads(run_python(AFTER_A_STALL, environment([FAST], tmp_path)))
+
+    assert found == [None] * 8
 
 
 def test_power_that_is_not_read_for_long_makes_windows_invalid(tmp_path: Path) -> None:
