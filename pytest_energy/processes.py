@@ -197,6 +197,7 @@ class ChildProcess:
     ) -> None:
         self.folder = folder
         self.output = folder / "output"
+        self._stopped = False
         try:
             with self.output.open("wb") as output:
                 self._process = subprocess.Popen(
@@ -258,7 +259,7 @@ def stop_all(
     Together they have `grace_seconds` to end by themselves, and `ending_seconds` more after
     SIGTERM. Those that were stopped already are left alone.
     """
-    live = [child for child in children if child.folder.exists()]
+    live = [child for child in children if not child._stopped]
     started = {each for child in live for each in child._descendants()}
     try:
         if ending_seconds and not _end_within(grace_seconds, live):
@@ -274,6 +275,7 @@ def stop_all(
         _kill(started)
         for child in live:
             shutil.rmtree(child.folder, ignore_errors=True)
+            child._stopped = True
 
 
 def _end_within(seconds: float, children: Iterable[ChildProcess]) -> bool:

@@ -57,8 +57,10 @@ SWAPPING = """
 
     @pytest.fixture
     def frozen():
-        real, stopped = function_in(time.monotonic), function_in(time.thread_time)
-        before, real.value = real.value, stopped.value
+        kind = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)
+        stopped = kind(lambda *_: 7.0)
+        real = function_in(time.monotonic)
+        before, real.value = real.value, ctypes.cast(stopped, ctypes.c_void_p).value
         yield
         real.value = before
 """

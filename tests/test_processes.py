@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -60,6 +61,13 @@ def test_nothing_that_it_started_is_left(tmp_path: Path, last: str, grace_second
     child.stop(grace_seconds)
 
     assert [each for each in found if each.is_running() and each.status() != "zombie"] == []
+
+
+def test_a_child_whose_folder_is_gone_is_stopped_all_the_same(tmp_path: Path) -> None:
+    child = start(tmp_path, "import time; time.sleep(600)")
+    shutil.rmtree(child.folder)
+    child.stop()
+    assert child.wait() is not None
 
 
 def test_what_does_not_start_leaves_nothing(tmp_path: Path) -> None:

@@ -221,8 +221,23 @@ class MeterServer:
         self._channel.send("answer", **fields)
 
     def _called(
-        self, kind: str, number: int = -1, seconds: float = 0.0, ended: float = 0.0
+        self,
+        kind: str,
+        number: int = -1,
+        seconds: float = 0.0,
+        ended: float = 0.0,
+        **unknown: object,
     ) -> dict[str, Any]:
+        figures = all(isinstance(each, int | float) for each in (number, seconds, ended))
+        if (
+            unknown
+            or not figures
+            or (kind in {"work_started", "end"} and number not in self._spans)
+        ):
+            raise EnergyError(
+                f"a side asked for `{kind}` in a way that no version of ours does; does its code "
+                "write to our pipe?"
+            )
         if kind == "begin":
             span = begin_span(self._meter)
             number = next(self._numbers)

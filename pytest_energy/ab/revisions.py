@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shlex
 import shutil
 import subprocess
 import tarfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -226,11 +226,10 @@ class Worktree:
     """
 
     def __init__(self, toplevel: Path, commit: str) -> None:
-        self._toplevel = toplevel
         _remove_abandoned(toplevel)
         self._folder = PrivateFolder("tree")
         self.path = self._folder.path / toplevel.name
-        atexit.register(self.remove)
+        self._end = weakref.finalize(self, _end, toplevel, self.path, self._folder, os.getpid())
         try:
             git(toplevel, "worktree", "add", "--detach", "--quiet", str(self.path), commit)
             _fill_submodules(toplevel, self.path)
@@ -245,11 +244,13 @@ class Worktree:
 
     def remove(self) -> None:
         """Take the worktree away, from the disk and from git; a second call does nothing."""
-        if not self._folder.path.exists():
-            return
-        _remove(self._toplevel, self.path)
-        self._folder.remove()
-        atexit.unregister(self.remove)
+        self._end()
+
+
+def _end(toplevel: Path, path: Path, folder: PrivateFolder, pid: int) -> None:
+    if os.getpid() == pid:  # else a fork of the owner
+        _remove(toplevel, path)
+        folder.remove()
 
 
 def _remove(toplevel: Path, path: Path) -> None:

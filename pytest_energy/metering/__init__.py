@@ -14,6 +14,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import (
     IMPLAUSIBLE,
     LAG_SECONDS,
+    LATENCY_SECONDS,
     LIMIT_MARGIN,
     MOST_WATTS,
     TOO_SHORT,
@@ -34,8 +35,6 @@ MOST_WATTS_OF_MANY = 100_000.0
 """More than what is behind one domain draws that is no card, processor or memory: a rack."""
 WIDEST_SHARE = 0.1
 """A window whose joules may be off by more than this share is too short for the meter."""
-LATENCY_SECONDS = 0.0001
-"""Between a reading and its time stamp."""
 STALE_SECONDS = 3600.0
 """Nothing that a meter dates is older, unless it goes by a clock that a test has patched."""
 
@@ -324,13 +323,13 @@ def _more_than_it_draws(
 ) -> str | None:
     """The power of so many joules (J) if the device does not draw that much, else None."""
     shown = f"{joules / max(seconds, LATENCY_SECONDS):.0f} W over {seconds:.3g} s"
-    if limit_watts:
-        too_many = joules > LIMIT_MARGIN * limit_watts * seconds
-        return f"{shown}, and its limit is {limit_watts:.0f} W" if too_many else None
     is_one = domain.startswith(("gpu", "cpu", "dram"))
-    most = MOST_WATTS if is_one else MOST_WATTS_OF_MANY
-    too_many = joules > LIMIT_MARGIN * most * (seconds + LAG_SECONDS)
-    return f"{shown}, and nothing of its kind draws {most:.0f} W" if too_many else None
+    most = limit_watts or (MOST_WATTS if is_one else MOST_WATTS_OF_MANY)
+    if joules <= LIMIT_MARGIN * most * (seconds + LAG_SECONDS):
+        return None
+    if limit_watts:
+        return f"{shown}, and its limit is {most:.0f} W"
+    return f"{shown}, and nothing of its kind draws {most:.0f} W"
 
 
 def _synchronize_cuda() -> None:

@@ -144,20 +144,26 @@ os.register_at_fork(
 def _locked(name: bytes, folder: Path | None, uuid: str) -> ExitStack | None:
     """What holds the device's lock until it is closed; None if somebody else has it."""
     with ExitStack() as taking:
-        own = taking.enter_context(socket.socket(socket.AF_UNIX))
         try:
+            own = taking.enter_context(socket.socket(socket.AF_UNIX))
             own.bind(name)
+            own.listen(socket.SOMAXCONN)  # who asks is told by the kernel whose it is
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return None
-            raise EnergyError(f"device `{uuid}` cannot be locked: {error.strerror}") from None
-        own.listen(socket.SOMAXCONN)  # who asks is told by the kernel whose it is
+            raise EnergyError(
+                f"device `{uuid}` cannot be locked ({error.strerror}): let this process open Unix "
+                "sockets (`ulimit -n` says how many files it may have; a sandbox may forbid them)"
+            ) from None
         if folder is not None:
-            file = taking.enter_context(os.fdopen(_opened(_file(folder, uuid)), "rb"))
+            path = _file(folder, uuid)
+            file = taking.enter_context(os.fdopen(_opened(path), "rb"))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
+            except OSError as error:
+                raise _unusable(f"`{path}` cannot be locked ({error.strerror})") from None
         return taking.pop_all()
     return None
 
@@ -226,14 +232,17 @@ def _who(name: bytes) -> str:
     """Who holds a name, by what the kernel knows of them."""
     import psutil
 
-    with suppress(OSError, psutil.Error), socket.socket(socket.AF_UNIX) as asking:
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)
         asking.connect(name)
         size = struct.calcsize(_CREDENTIALS)
         told = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        pid = struct.unpack(_CREDENTIALS, told)[0]
+        pid, user, _ = struct.unpack(_CREDENTIALS, told)
         if pid:  # else it is out of sight, in another container
-            program, *arguments = psutil.Process(pid).cmdline() or [""]
-            command = masked(" ".join([Path(program).name, *arguments]))
-            return f"process {pid} ({one_line(command, SHOWN)})"
-    return "another process"
+            with suppress(psutil.Error):
+                program, *arguments = psutil.Process(pid).cmdline() or [""]
+                command = masked(" ".join([Path(program).name, *arguments]))
+                return f"process {pid} ({one_line(command, SHOWN)})"
+            return f"process {pid} of user {user}"
+    socket_name = name.decode().replace("\0", "@")
+    return f"another process (as root, `ss -xlp` may say which: it holds `{socket_name}`)"

@@ -121,10 +121,10 @@ class DeviceSession:
         names = [device.uuid or device.domain for device in self.meter.devices]
         asked = real_time.monotonic()
         with device_lock(names, self._lock_timeout_seconds, self._listener.note):
-            self._depth += 1
             started, before = real_time.monotonic(), self._joules()
-            self._listener.waited(started - asked)
+            self._depth += 1
             try:
+                self._listener.waited(started - asked)
                 self._measure_idle()
                 yield
             finally:

@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from pytest_energy.clocks import real_time
-from pytest_energy.errors import EnergyError, MeterUnavailableError
+from pytest_energy.errors import MeterUnavailableError
 from pytest_energy.meters.cpu_time import CpuTime
 from pytest_energy.meters.process_tree import tree_root
-from pytest_energy.meters.protocol import Conditions, Device, FaultLog, Reading
+from pytest_energy.meters.protocol import Conditions, Device, FaultLog, Opened, Reading
 from pytest_energy.outcomes import Method
 from pytest_energy.text import encodable, one_line
 
@@ -59,12 +59,11 @@ class CodeCarbonMeter:
         self._cpu_time = CpuTime(tree_root())
         self._faults = FaultLog()
         self._lock = threading.Lock()
-        self._closed = False
+        self._open = Opened(self.name)
 
     def read(self) -> Reading:
         """Modelled joules of CPU and memory since the meter was opened (J)."""
-        if self._closed:
-            raise EnergyError("meter `codecarbon` is closed: open another one")
+        self._open.check()
         with self._lock:
             now = real_time.monotonic()
             cpu_seconds, wrong = self._cpu_time.read()
@@ -89,7 +88,7 @@ class CodeCarbonMeter:
 
     def close(self) -> None:
         """Nothing is held; reading afterwards is an error."""
-        self._closed = True
+        self._open.close()
 
 
 def probe() -> tuple[Method, str]:

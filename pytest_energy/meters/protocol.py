@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import Method
 
 # What a window's reason to be invalid begins with: nothing else spells these words.
@@ -34,6 +36,10 @@ LAG_SECONDS = 0.1
 """How much later than they were spent a source may show joules."""
 
 
+LATENCY_SECONDS = 0.0001
+"""Between a reading and its time stamp."""
+
+
 def fault(word: str, what: str) -> str:
     """The reason that a window is invalid: the vocabulary's word, then what was seen."""
     return f"{word}: {what}"
@@ -55,6 +61,29 @@ class FaultLog:
         """What was wrong after that time, each reason once."""
         with self._lock:
             return tuple(dict.fromkeys(reason for at, reason in self._found if at > seconds))
+
+
+class Opened:
+    """Whether a meter is open in this process; a fork's copy has neither its threads nor locks."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._pid, self._closed = name, os.getpid(), False
+
+    def check(self) -> None:
+        """Raise `EnergyError` unless it is; to be called before any lock is taken."""
+        if self._closed:
+            raise EnergyError(f"meter `{self._name}` is closed: open another one")
+        if self._pid != os.getpid():
+            raise EnergyError(
+                f"meter `{self._name}` was opened by another process, which this one was forked "
+                "from: open one here"
+            )
+
+    def close(self) -> bool:
+        """Whether there is anything to close: not a second time, and not in a fork."""
+        closes = not self._closed and self._pid == os.getpid()
+        self._closed = True
+        return closes
 
 
 def no_update(period_seconds: float, seconds: float) -> str:

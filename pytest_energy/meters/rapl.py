@@ -8,7 +8,15 @@ from pathlib import Path
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
-from pytest_energy.meters.protocol import NOT_WATCHED, Conditions, Device, FaultLog, Reading, fault
+from pytest_energy.meters.protocol import (
+    NOT_WATCHED,
+    Conditions,
+    Device,
+    FaultLog,
+    Opened,
+    Reading,
+    fault,
+)
 from pytest_energy.meters.rapl_zones import open_zones
 from pytest_energy.outcomes import Method
 from pytest_energy.text import encodable
@@ -49,6 +57,7 @@ class RaplMeter:
         self._faults = FaultLog()
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._open = Opened(self.name)
         # Read often enough that no counter can wrap twice unseen, however long the windows are.
         soonest = min(zone.range_joules / zone.most_watts for zone in self._zones)
         self._thread = threading.Thread(
@@ -61,9 +70,8 @@ class RaplMeter:
 
     def read(self) -> Reading:
         """Cumulative joules of each package and memory since the meter was opened (J)."""
+        self._open.check()
         with self._lock:
-            if self._closed.is_set():
-                raise EnergyError("meter `rapl` is closed: open another one")
             now = real_time.monotonic()
             self._seconds_before, self._seconds = self._seconds, now
             for zone in self._zones:
@@ -85,7 +93,7 @@ class RaplMeter:
 
     def close(self) -> None:
         """Close the counters' files; a second call does nothing."""
-        if self._closed.is_set():
+        if not self._open.close():
             return
         self._closed.set()
         self._thread.join()

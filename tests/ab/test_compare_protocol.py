@@ -26,7 +26,7 @@ from pytest_energy.metering import window
 from pytest_energy.metering.hardware import Budget
 from pytest_energy.meters import Conditions, Device, Method, Reading
 from pytest_energy.plugin import ab_side as worker
-from pytest_energy.processes import Channel, ClosedError
+from pytest_energy.processes import Channel, ClosedError, Message
 
 
 class Lamp:
@@ -91,6 +91,24 @@ def test_a_sides_meter_is_the_other_processes(ends: tuple[Channel, Channel]) -> 
     theirs.close()
     thread.join()
     assert calls.ended == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"kind": "begin", "colour": "red"},
+        {"kind": "end", "number": 7, "ended": 1.0},
+        {"kind": "work_started", "number": [], "seconds": 1.0},
+    ],
+)
+def test_what_no_side_asks_for_is_an_error_of_the_side(
+    ends: tuple[Channel, Channel], message: Message
+) -> None:
+    ours, theirs = ends
+    MeterServer(Lamp(), ours).answer(message)
+    answer = theirs.receive(5)
+    assert answer is not None
+    assert "does its code write to our pipe?" in answer["error"]
 
 
 def _answer(calls: MeterServer, channel: Channel) -> None:

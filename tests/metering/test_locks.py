@@ -11,7 +11,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -89,6 +89,41 @@ def test_a_long_wait_does_not_use_up_the_questions_that_the_holder_has_room_for(
             device_lock(["GPU-a"], 1.0, lambda _: None),
         ):
             pytest.fail("entered while another process held the device")
+
+
+def test_where_nobody_can_be_named_a_way_to_find_out_is(folder: Path) -> None:
+    with holder("GPU-a"):
+        with suppress(BlockingIOError):
+            for _ in range(socket.SOMAXCONN + 2):
+                with socket.socket(socket.AF_UNIX) as asking:
+                    asking.setblocking(False)
+                    asking.connect(_name(folder, "GPU-a"))
+        with (
+            pytest.raises(EnergyError, match=r"`ss -xlp` .*`@pytest-energy-lock-\w+`"),
+            device_lock(["GPU-a"], 0, lambda _: None),
+        ):
+            pytest.fail("entered while another process held the device")
+
+
+NO_FILES = """
+import resource, socket
+from pytest_energy.errors import EnergyError
+from pytest_energy.metering.device_lock import device_lock
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+try:
+    with device_lock(["GPU-a"], 0, print):
+        pass
+except EnergyError as error:
+    print(error)
+"""
+
+
+def test_a_lock_that_the_kernel_refuses_is_an_error_that_says_what_to_do() -> None:
+    done = subprocess.run([sys.executable, "-c", NO_FILES], capture_output=True, text=True)
+
+    assert done.stderr == ""
+    assert done.stdout.startswith("device `GPU-a` cannot be locked (Too many open files): ")
+    assert "ulimit -n" in done.stdout
 
 
 def test_second_enters_when_the_first_lets_go() -> None:

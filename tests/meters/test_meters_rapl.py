@@ -6,6 +6,8 @@ import ctypes
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -74,6 +76,28 @@ def test_packages_and_memory_without_what_is_part_of_them(powercap: Powercap) ->
     meter.close()
     with pytest.raises(EnergyError, match="meter `rapl` is closed"):
         meter.read()
+
+
+def test_in_a_fork_the_meter_says_whose_it_is(powercap: Powercap) -> None:
+    powercap.add("intel-rapl:0", "package-0")
+    code = """
+import os, warnings
+from pytest_energy import EnergyError, open_meter
+warnings.simplefilter("ignore")
+meters = [open_meter("rapl"), open_meter("codecarbon")]
+if not (child := os.fork()):
+    for meter in meters:
+        try:
+            meter.read()
+        except EnergyError as error:
+            print(error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rapl, codecarbon = done.stdout.splitlines()
+    assert rapl.startswith("meter `rapl` was opened by another process")
+    assert codecarbon.startswith("meter `codecarbon` was opened by another process")
 
 
 def test_zones_inside_each_other_are_found_too(powercap: Powercap) -> None:

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from functools import partial
 
 from pytest_energy.clocks import real_time
-from pytest_energy.errors import EnergyError
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter
 from pytest_energy.meters.nvml.counter_span import (
@@ -31,6 +30,7 @@ from pytest_energy.meters.protocol import (
     Conditions,
     Device,
     Measured,
+    Opened,
     PowerTrace,
     Reading,
     fault,
@@ -151,20 +151,20 @@ class NvmlMeter:
                 opened.callback(self.integrators[-1].close)
             self.monitor = Monitor(self.cards, self.counters)
             opened.callback(self.monitor.close)
-            self._opened = opened.pop_all()
+            self._resources = opened.pop_all()
         self.devices: tuple[Device, ...] = tuple(card.device for card in self.cards)
         self.method: Method = "integrated" if uncounted else "counter"
         periods = [counter.period_seconds for counter in self.counters]
         self.update_period_seconds = max(periods, default=SAMPLE_SECONDS)
         self.resolution_joules = RESOLUTION_JOULES
-        self._closed = False
+        self._open = Opened(self.name)
         for counter in self.counters:
             if counter.at_rest is not None and not counter.at_rest.agree:
                 self.remark(counter.domain, "at rest", counter.at_rest)
 
     def read(self) -> Reading:
         """Cumulative joules of each GPU since the meter was opened (J)."""
-        self._check_open()
+        self._open.check()
         sources: tuple[Counter | PowerIntegrator, ...] = (*self.counters, *self.integrators)
         found = {source.domain: source.joules() for source in sources}
         for source in sources:
@@ -176,19 +176,19 @@ class NvmlMeter:
 
     def conditions(self) -> Conditions:
         """What is wrong with the GPUs now, and their temperatures and clocks."""
-        self._check_open()
+        self._open.check()
         now = real_time.monotonic()
         self.monitor.look()
         return Conditions(self.monitor.faults_since(now), self.monitor.notes())
 
     def unused(self) -> tuple[str, ...]:
         """Domains of the GPUs on which no process of ours computes now, if that can be told."""
-        self._check_open()
+        self._open.check()
         return self.monitor.unused()
 
     def begin(self) -> NvmlSpan:
         """Begin a window on the counters' next tick."""
-        self._check_open()
+        self._open.check()
         return NvmlSpan(self)
 
     def remark(self, domain: str, where: str, powers: TwoPowers) -> None:
@@ -207,14 +207,8 @@ class NvmlMeter:
 
     def close(self) -> None:
         """Stop the threads and release the driver; a second call does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        self._opened.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise EnergyError("meter `nvml` is closed: open another one")
+        if self._open.close():
+            self._resources.close()
 
 
 def probe() -> tuple[Method, str]:

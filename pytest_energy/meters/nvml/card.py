@@ -64,6 +64,7 @@ class Card:
         self._nvml = nvml
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
         self.domain = f"gpu:{index}"
+        self._functions: dict[str, Callable[..., Any] | None] = {}
         self._unsupported: set[str] = set()
         self._failed: dict[str, int] = {}
         self._has_instant = False
@@ -151,11 +152,13 @@ class Card:
         """Whether `usage_watts` is a one-second trailing mean: from Ampere on, save for GA100."""
         if self._averaged is None:
             self._averaged = self._is_averaged()
-        return self._averaged
+        return bool(self._averaged)
 
-    def _is_averaged(self) -> bool:
+    def _is_averaged(self) -> bool | None:
         architecture = self._ask("Architecture")
-        if architecture is None or not AMPERE <= architecture < self._nvml.NVML_DEVICE_ARCH_UNKNOWN:
+        if architecture is None:  # for now, or for ever
+            return None
+        if not AMPERE <= architecture < self._nvml.NVML_DEVICE_ARCH_UNKNOWN:
             return False
         pci = self._ask("PciInfo")
         is_ga100 = pci is not None and pci.pciDeviceId >> 24 == 0x20
@@ -209,7 +212,9 @@ class Card:
     def _ask(self, what: str, *arguments: object) -> Any:
         if what in self._unsupported:
             return None
-        function = getattr(self._nvml, f"nvmlDeviceGet{what}", None)
+        if what not in self._functions:
+            self._functions[what] = getattr(self._nvml, f"nvmlDeviceGet{what}", None)
+        function = self._functions[what]
         if function is None:
             self._unsupported.add(what)
             return None

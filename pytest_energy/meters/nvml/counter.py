@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.nvml.two_powers import TwoPowers
-from pytest_energy.meters.protocol import STANDS_STILL, fault
+from pytest_energy.meters.protocol import LIMIT_MARGIN, MOST_WATTS, STANDS_STILL, fault
 
 DRIFT = 5e-6
 """How much two oscillators drift apart while the temperature changes, so that a phase ages."""
@@ -92,12 +92,14 @@ class TickClock:
         self._weight = sum(weights)
         self._mean_index = sum(w * tick.number for w, tick in weighted) / self._weight
         self._mean_seconds = sum(w * tick.seconds for w, tick in weighted) / self._weight
-        self._spread = 0.0
+        # Others ask meanwhile: nobody may find a spread of zero that was not there before.
+        spread = 0.0
         if len(weighted) > 1:
             offs = [(w, t.number - self._mean_index, t.seconds) for w, t in weighted]
-            self._spread = sum(w * off**2 for w, off, _ in offs)
+            spread = sum(w * off**2 for w, off, _ in offs)
             together = sum(w * off * (seconds - self._mean_seconds) for w, off, seconds in offs)
-            self.period_seconds = together / self._spread
+            self.period_seconds = together / spread
+        self._spread = spread
         # What the line does not explain beyond the width of each look is the counter's own.
         excess = [(t.seconds - self._due(t.number)) ** 2 - t.half_width**2 for t in self._seen]
         squares = sum(w * max(0.0, e) for w, e in zip(weights, excess, strict=True))
@@ -107,8 +109,6 @@ class TickClock:
 
 WRAP_BITS = 32
 """Some drivers keep the millijoules in 32 bits; at 300 W they wrap every four hours."""
-PLAUSIBLE_WATTS = 2000.0
-"""What a card whose limit is unknown may draw at most."""
 RESOLUTION_JOULES = 0.001
 STILL_PERIODS = 3.0
 
@@ -176,9 +176,8 @@ class Counter:
             return self.shown_joules
 
     def read_now(self) -> tuple[float, float]:
-        """The time after reading (s), and the joules read (J)."""
-        joules = self.joules()
-        return real_time.monotonic(), joules
+        """The time just before reading (s), from which on ticks may not be shown; the joules (J)."""
+        return real_time.monotonic(), self.joules()
 
     def still_seconds(self) -> float:
         """For how long the counter has shown the figure that it shows now (s)."""
@@ -187,7 +186,7 @@ class Counter:
 
     def _after_fall(self, raw: int, seconds: float) -> int:
         wrapped = raw + (1 << WRAP_BITS) - self._raw
-        most_watts = 1.1 * (self.card.device.power_limit_watts or PLAUSIBLE_WATTS)
+        most_watts = LIMIT_MARGIN * (self.card.device.power_limit_watts or MOST_WATTS)
         # The counter lags by up to a period, hence a second more than has passed.
         if 0 <= wrapped <= 1000 * most_watts * (seconds + 1.0):
             return wrapped

@@ -13,15 +13,13 @@ from statistics import median
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter_span import CardJoules
-from pytest_energy.meters.protocol import NOT_WATCHED, fault
+from pytest_energy.meters.nvml.monitor import CLOSING_SECONDS
+from pytest_energy.meters.protocol import LATENCY_SECONDS, NOT_WATCHED, fault
 from pytest_energy.text import named
 
 SAMPLE_SECONDS = 0.01
 LONGEST_GAP_SECONDS = 1.0
 """What a card drew in a longer gap between two readings is not known."""
-CLOSING_SECONDS = 2.0
-"""How long a thread that hangs in the driver is waited for."""
-LATENCY_SECONDS = 0.0001
 RESOLUTION_WATTS = 0.001
 SENSOR_SHIFT = 0.75
 """A reading held for a period p averages over p/4 to p: its middle is 5/8 p to p before it ends."""

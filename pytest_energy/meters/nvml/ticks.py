@@ -91,13 +91,14 @@ class _Wait:
 
     def look(self) -> bool:
         """Read the counter; whether there is no more to wait for."""
-        now, joules = self.counter.read_now()
+        before, joules = self.counter.read_now()
+        now = real_time.monotonic()
         if self._samples is not None and (now < self._tick_look or joules != self._joules):
             self._sample(self._samples)
         if joules != self._joules:
             self.tick = self.counter.last_tick = self._seen(joules, now)
             return True
-        self._unchanged_at = now
+        self._unchanged_at = before
         if self._late and now > self._due + self._doubt:
             self._late = False
             self._expect(self._clock.following(now))
@@ -196,11 +197,12 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
         sample = real_time.monotonic() >= next_sample
         next_sample += SAMPLE_SECONDS if sample else 0.0
         for counter in counters:
-            now, joules = counter.read_now()
+            earlier, joules = counter.read_now()
+            now = real_time.monotonic()
             before, joules_before = last[counter.domain]
             if joules != joules_before:
                 ticks[counter.domain].append(((before + now) / 2, (now - before) / 2, joules))
-            last[counter.domain] = (now, joules)
+            last[counter.domain] = (earlier, joules)
             watts = counter.card.sharpest_watts() if sample else None
             if watts is not None:
                 samples[counter.domain].append((now, watts))

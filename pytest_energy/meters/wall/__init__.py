@@ -14,6 +14,7 @@ from pytest_energy.meters.protocol import (
     Conditions,
     Device,
     Measured,
+    Opened,
     Reading,
     fault,
 )
@@ -67,7 +68,7 @@ class WallMeter:
         self._trace = WallTrace()
         self.devices: tuple[Device, ...] = (Device(DOMAIN, source.shown, f"wall:{source.shown}"),)
         self.update_period_seconds = self.resolution_joules = 0.0
-        self._closed = False
+        self._open = Opened(self.name)
         try:
             self._first_readings()
         except EnergyError:
@@ -111,8 +112,7 @@ class WallMeter:
 
     def close(self) -> None:
         """Let go of the log or the plug; reading afterwards is an error."""
-        if not self._closed:
-            self._closed = True
+        if self._open.close():
             self._source.close()
 
     @property
@@ -145,8 +145,7 @@ class WallMeter:
             raise self._missing(str(error)) from None
 
     def _refresh(self) -> None:
-        if self._closed:
-            raise EnergyError("meter `wall` is closed: open another one")
+        self._open.check()
         self._source.refresh(self._trace)
         self.update_period_seconds = min(self._trace.period_seconds, LONGEST_PERIOD_SECONDS)
         self.resolution_joules = self._trace.resolution_joules

@@ -41,7 +41,9 @@ class PlugError(EnergyError):
 def get(address: Address, seconds: float) -> bytes:
     """The body of the answer; `PlugError` if it is not whole after so many seconds, or no answer.
 
-    Nothing is sent to another place than the address, whatever the answer says.
+    They are counted from the connection on: the name's look-up has a limit of its own, and each of
+    its addresses that does not answer takes as long again. Nothing is sent to another place than
+    the address, whatever the answer says.
     """
     # No proxy: plugs are neighbours, and one that leads out of the house would not find them.
     kind = HTTPSConnection if address.scheme == "https" else HTTPConnection

@@ -22,7 +22,8 @@ from pytest_energy.processes import FLOODS, ChildProcess, signal_name, stop_all,
 
 STORE_VARIABLE = "PYTEST_ENERGY_RANKS"
 """Path of the file in which the ranks of one node meet."""
-LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "=lo"}
+"""NCCL takes a name without the sign for the beginning of one."""
 TAIL_LINES = 15
 REPORT_LINES = 100
 POLL_SECONDS = 0.05

@@ -148,6 +148,31 @@ except EnergyError as error:
     assert printed == f"{lost}\n('{lost}',)\n{closed}\n"
 
 
+def test_in_a_fork_the_meter_says_whose_it_is(tmp_path: Path) -> None:
+    code = """
+import os, warnings
+from pytest_energy import open_meter, window
+warnings.simplefilter("ignore")
+meter = open_meter("nvml")
+if not (child := os.fork()):
+    with window(meter, "work") as w:
+        pass
+    print(w.invalid_reason, flush=True)
+    meter.close()
+    os._exit(0)
+os.waitpid(child, 0)
+with window(meter, "work") as w:
+    pass
+print(str(w.invalid_reason).startswith("meter"))
+meter.close()
+"""
+    printed = run_python(code, environment([FAST], tmp_path))
+    theirs, ours = printed.splitlines()
+    assert theirs.startswith("meter `nvml` was opened by another process")
+    assert theirs.endswith("open one here")
+    assert ours == "False"
+
+
 def test_a_card_that_gives_no_more_power(tmp_path: Path) -> None:
     block = "time.sleep(0.1)\nsim.command('lost now')\ntime.sleep(0.1)"
     (found,) = metered([SimulatedGpu(tick_seconds=None)], tmp_path, block)
