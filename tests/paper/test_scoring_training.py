@@ -137,7 +137,7 @@ def test_a_model_that_learns_nothing_keeps_nothing(trained: Path, tmp_path: Path
 
 @needs_samples
 def test_it_skips_with_what_it_takes(
-    trained: Path, pytester: pytest.Pytester, spending: Path
+    trained: Path, pytester: pytest.Pytester, spending_cpu: Path
 ) -> None:
     shutil.copytree(trained / "bert-base-uncased", pytester.path / "one" / "bert-base-uncased")
     for arguments, reason in (
