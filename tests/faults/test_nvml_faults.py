@@ -77,9 +77,7 @@ def test_throttling_and_a_foreign_process(tmp_path: Path) -> None:
 def test_a_counter_that_fails_at_the_beginning(tmp_path: Path) -> None:
     before = "sim.command('error nvmlDeviceGetTotalEnergyConsumption 999')"
     block = "sim.command('error nvmlDeviceGetTotalEnergyConsumption 0')\ntime.sleep(0.3)"
-    found = metered(
-        [FAST], tmp_path, block, windows=2, before=f"if not results:\n    {before}"
-    )
+    found = metered([FAST], tmp_path, block, windows=2, before=f"if not results:\n    {before}")
 
     assert "device lost: `gpu:0`" in str(found[0].invalid_reason)
     assert found[1].invalid_reason is None

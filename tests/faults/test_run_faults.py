@@ -372,9 +372,7 @@ def test_a_baseline_that_breaks_meanwhile(pytester: pytest.Pytester, spending: P
             [],
             {"HOME": "/nowhere", "TMPDIR": "/nowhere", "XDG_CACHE_HOME": "/dev/null"},
             id="homeless",
-            marks=pytest.mark.fault(
-                "files", "there is no home folder", "all figures are written"
-            ),
+            marks=pytest.mark.fault("files", "there is no home folder", "all figures are written"),
         ),
         pytest.param(
             [],

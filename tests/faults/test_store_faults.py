@@ -217,7 +217,11 @@ def test_a_document_that_is_not_written_yet(
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("schema = 1", "schema = 2"), ("[hardware]", "[hardware]\n[hardware]"), ("schema", "\0schema")],
+    [
+        ("schema = 1", "schema = 2"),
+        ("[hardware]", "[hardware]\n[hardware]"),
+        ("schema", "\0schema"),
+    ],
     ids=["another schema", "a table twice", "a zero"],
 )
 @pytest.mark.fault(
