@@ -12,9 +12,17 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
+from pytest_energy.text import named, safe_lines
+
 
 class EnergyError(Exception):
-    """Something the user can mend: an option, a file, a missing meter; shown as one sentence."""
+    """Something the user can mend: an option, a file, a missing meter; shown as one sentence.
+
+    Its text is made safe to show (`text.safe_lines`), whatever names and addresses are in it.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(safe_lines(text))
 
 
 class MeterUnavailableError(EnergyError):
@@ -44,9 +52,9 @@ class EnergyWarning(UserWarning):
 def warn(text: str) -> None:
     """Warn of something; if warnings are errors here, print it: what only informs ends no run."""
     try:
-        warnings.warn(text, EnergyWarning, stacklevel=3)
+        warnings.warn(safe_lines(text), EnergyWarning, stacklevel=3)
     except EnergyWarning:
-        print(f"warning: {text}", file=sys.stderr)
+        print(safe_lines(f"warning: {text}"), file=sys.stderr)
 
 
 def check_choice(what: str, value: object, allowed: Iterable[str]) -> None:
@@ -80,7 +88,7 @@ def _why(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return f"{type(error).__name__}: {error}"
+    return named(error)
 
 
 @contextmanager
@@ -99,7 +107,7 @@ def informing(
     except passing:
         raise
     except Exception as error:  # whatever it is
-        tell(f"{what}: {_why(error)}" if what else _why(error))
+        tell(safe_lines(f"{what}: {_why(error)}" if what else _why(error)))
 
 
 def raised_elsewhere(excinfo: Any) -> bool:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import json
 import os
+import select
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from pytest_energy.errors import BaselineError, DataError
+from pytest_energy.text import encodable
 
 LARGEST_BYTES = 1 << 30
 """The most that is read of one file unless a reader says less."""
@@ -22,36 +26,148 @@ LARGEST_BYTES = 1 << 30
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file's text in one step, so that a reader sees the old or the new one, whole.
 
-    A link is followed: its target is replaced, and the link stays. What is no regular file (a
-    pipe, a device) or belongs to another user is written into, since a new file in its place would
-    be another thing. An `OSError` names the path.
+    A link is followed: its target is replaced, and the link stays. Written into is what would be
+    another thing after a replacement: a pipe, a device, a file of another user, with several names
+    or in a folder that takes no new file. Mode, group and access list stay. Bytes that were no
+    UTF-8 become replacement characters. An `OSError` names the path, also for a pipe nobody reads.
     """
-    target = Path(os.path.realpath(path))
+    data = encodable(text).encode()
     with _naming(path):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        found = target.stat() if target.exists() else None
-        if found is not None and not _is_replaceable(found):
-            target.write_text(text, encoding="utf-8")
-            return
-        _replace(target, text, 0o666 & ~_umask() if found is None else found.st_mode & 0o7777)
+        found = _found(path)
+        target = Path(os.path.realpath(path))
+        if found is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        elif is_stream(path) or not _is_replaceable(target, found):
+            return _write_into(path, data)
+        try:
+            _replace(target, data, found)
+        except OSError as error:
+            # A file that is a mount of its own, as containers have them, or of a group not ours.
+            if found is None or error.errno not in (errno.EBUSY, errno.EXDEV, errno.EPERM):
+                raise
+            _write_into(path, data)
 
 
-def _is_replaceable(found: os.stat_result) -> bool:
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()
+def append(path: Path, text: str) -> None:
+    """Append to a file that other programs write to as well; made if it is not there."""
+    with _naming(path):
+        _write_into(path, encodable(text).encode(), os.O_APPEND | os.O_CREAT)
 
 
-def _replace(target: Path, text: str, mode: int) -> None:
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
+def require_writable(path: Path, option: str) -> None:
+    """Raise `BaselineError` if a file could not be written later, naming the option."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        why = _unwritable(path)
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise BaselineError(
+            f"`{option}`: `{path}` cannot be written ({why}); give a file in a folder that you may "
+            f"write to"
+        )
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path leads to what a process has open, such as our own output."""
+    return os.path.abspath(path).startswith(_STREAMS) or _printed(_found(path)) is not None
+
+
+_PIPE_SECONDS = 10.0
+"""How long a pipe's reader may let the writer wait."""
+
+_STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
+"""Where paths begin that name what a process has open, such as its output."""
+
+
+def _unwritable(path: Path) -> str | None:
+    """Why `write_atomically` could not write a file now; None if it could."""
+    found = _found(path)
+    if found is None:
+        folder = Path(os.path.realpath(path)).parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            return f"`{folder}` is no folder"
+        return None if _may_write(folder) else f"you may not write to `{folder}`"
+    if stat.S_ISDIR(found.st_mode):
+        return "it is a folder"
+    if stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode):
+        return "it is a disk or a socket"
+    return None if _may_write(path) else "you may not write to it"
+
+
+def _found(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _is_replaceable(target: Path, found: os.stat_result) -> bool:
+    alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    ours = found.st_uid == os.geteuid() and _may_write(target)
+    return alone and ours and _may_write(target.parent)
+
+
+def _replace(target: Path, data: bytes, old: os.stat_result | None) -> None:
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".pytest-energy-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, mode)
+        if old is None:
+            os.chmod(temporary, 0o666 & ~_umask())
+        else:
+            os.chown(temporary, -1, old.st_gid)
+            shutil.copystat(target, temporary)  # the mode, and the access list where there is one
+            os.utime(temporary)
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _write_into(path: Path, data: bytes, flags: int | None = None) -> None:
+    """Write into what is there; `OSError` for a pipe that nobody reads, a disk or a socket."""
+    found = _found(path)
+    if found is not None and (stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
+        raise OSError(errno.EPERM, "it is a disk or a socket")
+    if flags is None:
+        flags = os.O_APPEND if is_stream(path) else os.O_TRUNC
+    printed = _printed(found)
+    try:
+        # Without a wait for the other end of a pipe; a terminal does not become ours.
+        flags |= os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        handle = os.open(path, flags, 0o666) if printed is None else os.dup(printed)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(error.errno, "nobody reads this pipe", os.fspath(path)) from None
+        raise
+    try:
+        left = memoryview(data)
+        while left:
+            if not select.select([], [handle], [], _PIPE_SECONDS)[1]:
+                raise TimeoutError(errno.ETIMEDOUT, "its reader does not read")
+            left = left[os.write(handle, left[: select.PIPE_BUF]) :]  # so much does not wait
+    finally:
+        os.close(handle)
+
+
+def _printed(found: os.stat_result | None) -> int | None:
+    """The descriptor of our output, or of our errors, if a file is that.
+
+    Opened anew it would have a place of its own, and what is printed later would be written over.
+    """
+    for number in (1, 2):
+        with suppress(OSError):
+            if found is not None and os.path.samestat(found, os.fstat(number)):
+                return number
+    return None
 
 
 @contextmanager
@@ -63,17 +179,6 @@ def _naming(path: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = os.fspath(path)
         raise
-
-
-def require_writable(path: Path, option: str) -> None:
-    """Raise `BaselineError` if a file could not be written later, naming the option."""
-    folder = path.parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise BaselineError(
-            f"`{option}`: `{path}` cannot be written; give a file in a folder that you may write to"
-        )
 
 
 def unified_diff(old: str | None, new: str, name: str) -> str:

@@ -8,6 +8,9 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, 
 _TAKES_PREFIX = ("J", "W")
 _ROUNDS_UP = 1 + 5e-5
 
+LARGEST_LEVELS = {"tolerance": 1.0, "detect": 3.0}
+"""The largest change that may be allowed, or be what must be caught, as fractions."""
+
 FRACTION = "fraction"
 """The unit of shares such as savings: shown in per cent, their changes in points."""
 

@@ -88,7 +88,7 @@ def _libraries() -> Iterator[None]:
     except ImportError as error:
         raise EnergyError(
             f"scores need `{error.name}`, which is not installed: "
-            "`pip install 'pytest-energy[scores]'`"
+            "`pip install torchmetrics seqeval`"
         ) from error
 
 

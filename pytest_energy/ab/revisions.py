@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -15,6 +16,7 @@ from pytest_energy.documents import parse_json
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import read_bytes
 from pytest_energy.private_folders import PrivateFolder, is_abandoned
+from pytest_energy.text import decoded
 
 AUTO = "auto"
 DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
@@ -43,14 +45,13 @@ def git(folder: Path, *arguments: str) -> str:
         env={**variables, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        encoding="utf-8",
-        errors="replace",
         check=False,
     )
     if done.returncode:
-        said = done.stderr.strip()
+        said = decoded(done.stderr).strip()
         raise GitError(said or f"`git {arguments[0]}` ended with code {done.returncode}")
-    return done.stdout.strip()
+    # As file names are: a path that is no UTF-8 is still that path.
+    return os.fsdecode(done.stdout).strip()
 
 
 def attempt(folder: Path, *arguments: str) -> str | None:
@@ -162,6 +163,30 @@ def _before(said: str, toplevel: Path, base: str) -> str:
     return parent or base
 
 
+def text_at(revision: str, path: Path) -> str | None:
+    """What a file held as of a git revision; None if that had no such file.
+
+    Raises `EnergyError` if the file's folder is in no repository, or knows no such revision.
+    """
+    folder = path.resolve().parent
+    while not folder.is_dir():
+        folder = folder.parent
+    try:
+        toplevel = Path(git(folder, "rev-parse", "--show-toplevel"))
+    except GitError as error:
+        raise EnergyError(
+            f"`{revision}` is no file; taken for a git revision of `{path}` it needs a repository: "
+            f"{error}"
+        ) from None
+    commit = _commit(toplevel, revision)
+    if commit is None:
+        raise EnergyError(
+            f"`{revision}` is no file, and no revision of `{toplevel}`{_fetch(toplevel, revision)}"
+        )
+    inside = path.resolve().relative_to(toplevel.resolve()).as_posix()
+    return attempt(toplevel, "cat-file", "blob", f"{commit}:{inside}")
+
+
 def _commit(toplevel: Path, name: str) -> str | None:
     if name.startswith("-"):
         return None
@@ -170,12 +195,13 @@ def _commit(toplevel: Path, name: str) -> str | None:
 
 def _fetch(toplevel: Path, name: str) -> str:
     """What to do about a commit that is not there, as the end of a sentence."""
+    typed = shlex.quote(name)
     if _is_shallow(toplevel):
         return (
-            f": the clone is shallow; fetch it with `git fetch --depth=1 origin {name}`, or all of "
-            f"its history with `git fetch --unshallow`"
+            f": the clone is shallow; fetch it with `git fetch --depth=1 origin {typed}`, or all "
+            f"of its history with `git fetch --unshallow`"
         )
-    return f"; fetch it with `git fetch origin {name}`, or give another revision"
+    return f"; fetch it with `git fetch origin {typed}`, or give another revision"
 
 
 def _is_shallow(toplevel: Path) -> bool:
@@ -259,7 +285,7 @@ def _fill_submodules(source: Path, target: Path) -> None:
         except GitError:
             raise EnergyError(
                 f"submodule `{name}` lacks commit `{commit[:9]}`, which the base has; fetch it "
-                f"with `git -C {name} fetch origin {commit[:9]}`"
+                f"with `git -C {shlex.quote(name)} fetch origin {commit[:9]}`"
             ) from None
         with tarfile.open(archive) as files:
             files.extraction_filter = getattr(tarfile, "tar_filter", None)

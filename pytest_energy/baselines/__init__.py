@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pytest_energy.baselines.calibration import StoredCalibration
-from pytest_energy.documents import SMALLEST, Positive, PositiveCount, Range
+from pytest_energy.documents import Positive, PositiveCount, Range
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
 
 SCHEMA = 1
 METRICS = ("joules_per_token", "savings")
-LARGEST_LEVEL = 10.0
-"""Tolerances and detects are fractions; ten times is beyond any use."""
-_LEVEL = "a fraction such as 0.02, above 0 and at most 10"
-Level = Annotated[float, Range(SMALLEST, LARGEST_LEVEL, words=_LEVEL)]
-Spread = Annotated[float, Range(0.0, LARGEST_LEVEL)]
+Spread = Annotated[float, Range(0.0, 10.0)]
+"""A CV, or an SD of log ratios; ten is beyond any use."""
 Correlation = Annotated[float, Range(-1.0, 1.0)]
 Source = Literal["measured", "paper"]
 UpdateMode = Literal["new", "append", "replace"]

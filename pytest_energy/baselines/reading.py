@@ -13,7 +13,6 @@ from pytest_energy.baselines import (
     Band,
     Baseline,
     Entry,
-    Level,
     Source,
     Spread,
     StoredSession,
@@ -29,10 +28,11 @@ from pytest_energy.documents import (
     shown,
 )
 from pytest_energy.documents.records import checked, converted, kinds_of
-from pytest_energy.errors import BaselineError, DataError
+from pytest_energy.errors import BaselineError, DataError, did_you_mean
 from pytest_energy.files import read_text
 from pytest_energy.outcomes import Method
 from pytest_energy.text import one_line
+from pytest_energy.units import LARGEST_LEVELS
 
 LARGEST_BYTES = 1 << 25
 """The most that is read of a baseline file."""
@@ -60,15 +60,18 @@ def text_of(path: Path) -> str:
     return text.replace("\r\n", "\n")
 
 
-def parse(text: str, path: Path) -> Baseline:
-    """Parse the text of a baseline file; `path` is what errors name."""
+def parse(text: str, path: Path, *, any_name: bool = False) -> Baseline:
+    """Parse the text of a baseline file; `path` is what errors name.
+
+    Its name must be the hardware's key unless it may have `any_name`, such as a copy.
+    """
     try:
         document = parse_toml(text)
     except FaultyDocumentError as error:
         raise BaselineError(
             f"`{path}` {error}; mend that line, or restore the file from git"
         ) from error
-    return Reader(path).baseline(document)
+    return Reader(path, any_name=any_name).baseline(document)
 
 
 _SESSION_KINDS = {
@@ -77,8 +80,7 @@ _SESSION_KINDS = {
     "sd": Spread,
 }
 _ENTRY_KINDS = {
-    "tolerance": Level,
-    "detect": Level,
+    **dict.fromkeys(LARGEST_LEVELS, float),
     "workload": str,
     "source": str,
     "note": str,
@@ -99,8 +101,8 @@ _ENVIRONMENT = dict[str, str | bool | int | float]
 class Reader:
     """Turns a parsed document into a `Baseline`, refusing what it does not know by name."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, any_name: bool = False) -> None:
+        self._path, self._any_name = path, any_name
 
     def baseline(self, document: Mapping[str, Any]) -> Baseline:
         """The document as a `Baseline`; raises `BaselineError` naming the place and the file."""
@@ -116,10 +118,13 @@ class Reader:
         tables = ("schema", "hardware", "environment", "claims", "calibration", *METRICS)
         for name in document:
             if name not in tables:
-                raise self._error(name, f"is not known; a baseline file has {', '.join(tables)}")
+                meant = did_you_mean(name, tables)
+                raise self._error(
+                    name, f"is not known; {meant}a baseline file has {', '.join(tables)}"
+                )
         hardware = self._checked(document.get("hardware", {}), _HARDWARE_KINDS, "hardware")
         key = hardware.get("key", self._path.stem)
-        if key != self._path.stem:
+        if key != self._path.stem and not self._any_name:
             raise self._error(
                 "hardware.key",
                 f"is {shown(key)} but the file is `{self._path.name}`; make them agree",
@@ -164,6 +169,9 @@ class Reader:
             self._session(row, f"{where}.sessions[{index}]", paired=metric == "savings")
             for index, row in enumerate(values.get("sessions", []))
         )
+        for name, most in LARGEST_LEVELS.items():
+            if name in values and not SMALLEST <= values[name] <= most:
+                raise self._error(f"{where}.{name}", _no_level(values[name], most))
         return Entry(
             metric=metric,
             id=identifier,
@@ -264,3 +272,9 @@ class Reader:
 
     def _error(self, where: str, what: str) -> BaselineError:
         return BaselineError(f"`{one_line(where)}` in `{self._path}` {what}")
+
+
+def _no_level(value: float, most: float) -> str:
+    """What is wrong with a tolerance or detect; percent is what people mean by 2."""
+    meant = f"{value / 100:g} for {value:g} %" if most < value <= 100 else "0.02 for 2 %"
+    return f"is {value:g}; write a fraction above 0 and at most {most:g}, such as {meant}"

@@ -44,6 +44,17 @@ class BaselineStore:
         """The hardware's file, which need not exist."""
         return baselines.baseline_path(self.folder, self.device.hardware.key)
 
+    def above(self) -> Path | None:
+        """A folder `baselines` above that has the hardware's file, if the one asked for has none.
+
+        pytest's root, where the folder is looked for, is not always the one that a person means.
+        """
+        if self.path.exists():
+            return None
+        places = (Path.cwd() / "x", self.folder.absolute().parent)
+        folders = (parent / "baselines" for place in places for parent in place.parents)
+        return next((folder for folder in folders if (folder / self.path.name).is_file()), None)
+
     @cached_property
     def baseline(self) -> Baseline | None:
         """The hardware's file, or None if there is none."""

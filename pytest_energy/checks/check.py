@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -147,11 +148,15 @@ class Check(ABC):
         self._unsteady = True
 
     def _missing(self) -> VerdictRecord:
-        key, file = self.context.hardware.key, self.context.test.partition("::")[0]
+        store, key = self.context.store, self.context.hardware.key
+        command = ["pytest", self.context.test.partition("::")[0], f"--energy-hw={key}"]
+        above = store.above()
+        instead = f"use `{above}` with `--energy-baselines`, or " if above else ""
         return self._ended(
             "missing",
-            f"`{self.base.id}` has no {self.base.metric} baseline for `{key}`; record one "
-            f"on an idle machine with `pytest {file} --energy-hw={key} --energy-update=new`",
+            f"`{self.base.id}` has no {self.base.metric} baseline for `{key}` in `{store.path}`; "
+            f"{instead}record one on an idle machine with `{shlex.join(command)} "
+            f"--energy-update=new`",
         )
 
     def _ended(self, outcome: str, reason: str, windows: Sequence[Window] = ()) -> VerdictRecord:

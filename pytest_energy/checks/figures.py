@@ -24,6 +24,7 @@ from pytest_energy.gate.gates import SavingsGate, SequentialGate, worst
 from pytest_energy.metering import Window
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import VerdictRecord
+from pytest_energy.text import encodable
 from pytest_energy.units import FRACTION
 
 __tracebackhide__ = raised_elsewhere
@@ -72,7 +73,7 @@ class JoulesPerToken(Check):
     def __init__(self, context: CheckContext, run: Run, name: str | None) -> None:
         parameters = getattr(run, "parameters", None)
         base = VerdictRecord(
-            id=name or run.id,
+            id=encodable(name or run.id),
             metric="joules_per_token",
             workload=run.digest,
             tokens=getattr(run, "tokens", None),
@@ -160,7 +161,7 @@ class Savings(Check):
         self, context: CheckContext, baseline: Run, candidate: Run, name: str | None
     ) -> None:
         base = VerdictRecord(
-            id=name or pair_id(baseline.id, candidate.id),
+            id=encodable(name or pair_id(baseline.id, candidate.id)),
             metric="savings",
             unit=FRACTION,
             workload=joined_digest([baseline.digest, candidate.digest]),

@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
+from pytest_energy.text import safe_line, safe_lines
 
 USAGE_ERROR = 4
 """Exit code for bad input, as pytest's own."""
@@ -50,7 +51,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and the message, and exit."""
         self.print_usage(sys.stderr)
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}\n")
+        self.exit(USAGE_ERROR, f"{self.prog}: {safe_lines(message)}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(given)
         sys.stdout.flush()
     except EnergyError as error:
-        print(f"pytest-energy: {error}", file=sys.stderr)
+        say(*f"pytest-energy: {error}".split("\n"), to=sys.stderr)
         return USAGE_ERROR
     except BrokenPipeError:  # such as of `| head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except Exception as error:
-        print(_unexpected(error), file=sys.stderr)
+        say(*_unexpected(error).split("\n"), to=sys.stderr)
         return UNEXPECTED_ERROR
     return code
 
@@ -114,9 +115,9 @@ class _Version(argparse.Action):
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            print(f"pytest-energy {version('pytest-energy')}")
+            say(f"pytest-energy {version('pytest-energy')}")
         except PackageNotFoundError:
-            print("pytest-energy, run from a checkout that is not installed")
+            say("pytest-energy, run from a checkout that is not installed")
         parser.exit()
 
 
@@ -146,6 +147,12 @@ def add_baselines_option(
         default=Path("baselines"),
         help="folder of the baseline files (baselines/)",
     )
+
+
+def say(*lines: str, to: TextIO | None = None) -> None:
+    """Print lines, each made safe to show; to the standard output unless told otherwise."""
+    for line in lines:
+        print(safe_line(line), file=to or sys.stdout, flush=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from pytest_energy.ab.revisions import text_at
 from pytest_energy.baselines import Band, Baseline, Entry, pooled_of, sessions_of
-from pytest_energy.baselines.reading import read, text_of
+from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import pruned
 from pytest_energy.checks.policy import stored_levels
-from pytest_energy.cli import describe, write_text
+from pytest_energy.cli import describe, say, write_text
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.files import unified_diff
 from pytest_energy.gate.sentences import gap_warning, smallest_gap
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
 from pytest_energy.units import FRACTION, difference, quantity
+
+_DEFAULT = Path("baselines")
 
 
 def add_baselines(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +37,16 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         type=Path,
-        default=[Path("baselines")],
+        default=[_DEFAULT],
         help="files or folders (baselines/)",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="exit 1 if a file has faults, for CI")
-    what.add_argument("--compare", action="store_true", help="two files, figure by figure")
+    what.add_argument(
+        "--compare",
+        action="store_true",
+        help="figure by figure: an old file or a git revision, then a file or folder (baselines/)",
+    )
     what.add_argument("--prune", action="store_true", help="remove what no session needs")
     parser.set_defaults(run=run)
 
@@ -47,9 +54,14 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """List, compare or tidy the files; 1 if a check finds faults."""
     if options.compare:
-        if len(options.paths) != 2:
-            raise EnergyError("`--compare` takes two baseline files: the old one and the new one")
-        return compare(*options.paths)
+        old, *new = options.paths
+        alone = not new and (old == _DEFAULT or old.suffix == ".toml")
+        if alone or len(new) > 1:
+            raise EnergyError(
+                "`--compare` takes an old baseline file or a git revision such as `main`, then the "
+                "new file or folder"
+            )
+        return compare(old, *(new or [_DEFAULT]))
     if options.prune:
         return prune(options.paths)
     return show(options.paths, check=options.check)
@@ -75,33 +87,50 @@ def show(paths: Sequence[Path], *, check: bool) -> int:
     faults: list[str] = []
     for path in files(paths):
         stored = read(path)
-        print(f"{path}  {stored.key}  {counted(len(stored.entries), 'entry', 'entries')}")
+        say(f"{path}  {stored.key}  {counted(len(stored.entries), 'entry', 'entries')}")
         if not stored.entries:
-            print("  nothing measured yet")
+            say("  nothing measured yet")
         entries = list(stored.entries.values())
         lines = aligned([_row(stored, entry) for entry in entries], right=(2, 3), indent=2)
         for entry, line in zip(entries, lines, strict=True):
-            print(line)
+            say(line)
             if warning := _warning(stored, entry):
-                print(f"    {warning}")
+                say(f"    {warning}")
         claims = [_claim(name, key, claim) for (name, key), claim in stored.claims.items()]
-        for line in aligned(claims, indent=2):
-            print(line)
+        say(*aligned(claims, indent=2))
         faults += [f"{path}: {fault}" for fault in _faults(stored)]
     for fault in faults:
-        print(f"fault: {fault}")
+        say(f"fault: {fault}")
     if check and not faults:
-        print("no faults")
+        say("no faults")
     return 1 if check and faults else 0
 
 
 def compare(old: Path, new: Path) -> int:
-    """Print how each figure of one file differs in another; always 0."""
-    before, after = read(old), read(new)
-    keys = dict.fromkeys((*before.entries, *after.entries))
-    rows = [_compared(*key, before.entries.get(key), after.entries.get(key)) for key in keys]
-    for line in aligned(rows, right=(2, 3)):
-        print(line)
+    """Print how each figure differs from an old file, or from a git revision; always 0."""
+    if old.exists() or old.suffix == ".toml":
+        if old.is_dir() or new.is_dir():
+            raise EnergyError(
+                f"`--compare` of two files takes no folder; give a file in place of "
+                f"`{old if old.is_dir() else new}`, or a git revision first"
+            )
+        before, after = (parse(text_of(path), path, any_name=True) for path in (old, new))
+        if before.key != after.key:
+            say(f"{old} is of {before.key}, {new} of {after.key}: figures are not comparable")
+        return _show_comparison(before.entries, after.entries)
+    for path in files([new]):
+        then = text_at(str(old), path)
+        say(f"{path}  since {old}{'' if then else ', which had no such file'}")
+        _show_comparison(parse(then, path).entries if then else {}, read(path).entries)
+    return 0
+
+
+def _show_comparison(
+    before: Mapping[tuple[str, str], Entry], after: Mapping[tuple[str, str], Entry]
+) -> int:
+    keys = dict.fromkeys((*before, *after))
+    rows = [_compared(*key, before.get(key), after.get(key)) for key in keys]
+    say(*aligned(rows, right=(2, 3)))
     return 0
 
 
@@ -125,10 +154,10 @@ def prune(paths: Sequence[Path]) -> int:
         old = text_of(path)
         new = pruned(old)
         if new == old:
-            print(f"{path}: nothing to remove")
+            say(f"{path}: nothing to remove")
             continue
         write_text(path, new)
-        print(unified_diff(old, new, path.name))
+        say(*unified_diff(old, new, path.name).split("\n"))
     return 0
 
 

@@ -7,7 +7,7 @@ import math
 
 from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.reading import read
-from pytest_energy.cli import add_baselines_option, describe
+from pytest_energy.cli import add_baselines_option, describe, say
 from pytest_energy.errors import EnergyError
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         (found,) = _estimates(options, (get_task(options.task).name,))
         lines = _sheet(found, place, grid, price)
-    print("\n".join(lines))
+    say(*lines)
     return 0
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_energy.cli import describe, write_text
+from pytest_energy.cli import describe, say, write_text
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.results import RunRecord, VerdictRecord
@@ -60,12 +60,13 @@ def run(options: argparse.Namespace) -> int:
     verdicts = _distinct(measured)
     text = json.dumps(FORMATS[options.format](record, verdicts), indent=1) + "\n"
     if options.output is None:
-        print(text, end="")
+        # The same JSON, without what a CI's log would obey.
+        sys.stdout.write(text.replace("##", "#\\u0023"))
     else:
         write_text(options.output, text)
-        print(f"wrote {options.output}")
+        say(f"wrote {options.output}")
     if left_out:
-        print(f"left out, without a figure: {left_out}", file=sys.stderr)
+        say(f"left out, without a figure: {left_out}", to=sys.stderr)
     return 0
 
 

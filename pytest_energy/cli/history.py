@@ -11,7 +11,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_energy.cli import SUBCOMMANDS, Parser, add_baselines_option, describe, write_text
+from pytest_energy.cli import (
+    SUBCOMMANDS,
+    Parser,
+    add_baselines_option,
+    describe,
+    say,
+    write_text,
+)
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import drift_of
@@ -23,6 +30,7 @@ from pytest_energy.reports.html import headline, render, require_page_libraries
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
 from pytest_energy.results.json_codec import ReportedRun, from_document, read_document
+from pytest_energy.text import url as address
 
 _COMMIT = 10
 _OUTPUT = Path("report.html")
@@ -95,6 +103,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history",
         metavar="URL",
+        type=address,
         help="folder or URL of a history; without a RECORD.json its newest runs are shown as well "
         "(`energy_history` of the pytest configuration here)",
     )
@@ -108,10 +117,11 @@ def _add_url(parser: argparse.ArgumentParser) -> None:
         "url",
         nargs="?",
         metavar="URL",
+        type=address,
         default=argparse.SUPPRESS,  # else it would undo `--history`
         help="folder or URL of the history (`energy_history` of the pytest configuration here)",
     )
-    parser.add_argument("--history", metavar="URL", dest="url", help="the same")
+    parser.add_argument("--history", metavar="URL", type=address, dest="url", help="the same")
 
 
 def _existing(folder: str) -> Path:
@@ -138,7 +148,7 @@ def run_list(options: argparse.Namespace) -> int:
         date, key, commit, branch, _ = session
         rows.append((f"{date[:19]}Z", key, commit, counted(figures[session], "figure"), branch))
     lines = [*aligned(rows), f"{counted(len(figures), 'session')} with figures in {url}"]
-    print("\n".join(lines))
+    say(*lines)
     return 0
 
 
@@ -156,10 +166,10 @@ def run_compact(options: argparse.Namespace) -> int:
         _open_existing(options.url or _configured_url("its URL")), _warn, remove=options.remove
     )
     for name in done.written:
-        print(f"wrote {name}")
-    print(f"{counted(done.sessions, 'session')} compacted")
+        say(f"wrote {name}")
+    say(f"{counted(done.sessions, 'session')} compacted")
     if options.remove:
-        print(f"{done.removed} JSON files removed; Parquet holds all that was in them")
+        say(f"{done.removed} JSON files removed; Parquet holds all that was in them")
     return 0
 
 
@@ -179,7 +189,7 @@ def run_drift(options: argparse.Namespace) -> int:
     instead = None if found.series else _what_there_is(store, options.hw, options.branch)
     if instead:
         found = replace(found, warnings=(*found.warnings, instead))
-    print(as_text(found))
+    say(*as_text(found).split("\n"))
     if options.json is not None:
         write_text(options.json, json.dumps(as_document(found), indent=1) + "\n")
     return found.exit_code
@@ -198,7 +208,7 @@ def run_report(options: argparse.Namespace) -> int:
         drift = drift_of(url, options.baselines)
         runs = runs or _newest(store)
     write_text(options.output, render(runs, drift))
-    print(f"wrote {options.output}: {headline(runs, drift)}")
+    say(f"wrote {options.output}: {headline(runs, drift)}")
     return 0
 
 
@@ -260,4 +270,4 @@ def _what_there_is(store: Store, hardware: str | None, branch: str | None = None
 
 
 def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+    say(f"warning: {text}", to=sys.stderr)

@@ -21,7 +21,7 @@ from pytest_energy.baselines.calibration import (
 from pytest_energy.baselines.reading import known_hardware, text_of
 from pytest_energy.baselines.store import default_budget
 from pytest_energy.baselines.writing import Header, calibrated
-from pytest_energy.cli import add_baselines_option, describe, write_text
+from pytest_energy.cli import add_baselines_option, describe, say, write_text
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import read_lines, require_writable, unified_diff
@@ -31,7 +31,7 @@ from pytest_energy.meters import Meter, open_meter, probe_meters
 from pytest_energy.meters.wall import WallMeter, open_wall
 from pytest_energy.meters.wall.trace import figure
 from pytest_energy.reports.tables import aligned
-from pytest_energy.text import encodable, one_line
+from pytest_energy.text import encodable, one_line, url
 from pytest_energy.workloads.loads import SHARES, load_for, measure_pairs, settle_seconds
 
 LOCK_TIMEOUT_SECONDS = 600.0
@@ -69,7 +69,9 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
         "pytest-energy calibrate --pairs pairs.csv",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--wall", metavar="SOURCE", help="log file, or http:// address of a plug")
+    what.add_argument(
+        "--wall", metavar="SOURCE", type=url, help="log file, or http:// address of a plug"
+    )
     what.add_argument("--pairs", metavar="FILE", type=Path, help="CSV: device_watts,wall_watts")
     parser.add_argument("--meter", metavar="NAME", default="auto", help="the device's meter (auto)")
     parser.add_argument(
@@ -84,30 +86,32 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
 def run_doctor(options: argparse.Namespace) -> int:
     """Print each meter with its state, then the machine; 1 if no meter works."""
     probes = probe_meters()
-    rows = [(one.name, f"works, {one.method}" if one.works else "no", one.detail) for one in probes]
-    print("meters")
-    print("\n".join(aligned(rows, indent=2)))
+    rows = [
+        (one.name, f"works, {one.method}" if one.works else "no", " ".join(one.detail.split()))
+        for one in probes
+    ]
+    say("meters", *aligned(rows, indent=2))
     if not any(probe.works for probe in probes):
-        print("\nno meter works here, so nothing can be measured")
+        say("", "no meter works here, so nothing can be measured")
         return 1
     with closing(open_meter("auto")) as meter:
         hardware = _hardware_of(meter, options.baselines)
         path = baseline_path(options.baselines, hardware.key)
-        print(f"\nhardware key: {hardware.key}")
-        print(f"  meter used by `auto`: {meter.name}, {meter.method}")
+        say("", f"hardware key: {hardware.key}")
+        say(f"  meter used by `auto`: {meter.name}, {meter.method}")
         if meter.update_period_seconds:
-            print(f"  its update period: {1000 * meter.update_period_seconds:.0f} ms")
+            say(f"  its update period: {1000 * meter.update_period_seconds:.0f} ms")
         for remark in getattr(meter, "remarks", ()):
-            print(f"  note: {remark}")
+            say(f"  note: {remark}")
     for device in hardware.devices:
         limit = f"limit {device.power_limit_watts:g} W" if device.power_limit_watts else ""
         parts = (f"{device.domain}: {device.name}", limit, device.uuid)
-        print("  " + "  ".join(part for part in parts if part))
-    print(f"  baseline file: {path}{'' if path.is_file() else ' (none yet)'}")
-    print(f"  device locks: {_lock_place()}")
-    print("environment")
+        say("  " + "  ".join(part for part in parts if part))
+    say(f"  baseline file: {path}{'' if path.is_file() else ' (none yet)'}")
+    say(f"  device locks: {_lock_place()}")
+    say("environment")
     for name, value in hardware.environment.items():
-        print(f"  {name}: {value}")
+        say(f"  {name}: {value}")
     return 0
 
 
@@ -137,12 +141,12 @@ def run_calibrate(options: argparse.Namespace) -> int:
     else:
         pairs, wall = _measured(options)
     fitted = fit(pairs)
-    print(described(fitted, pairs))
+    say(*described(fitted, pairs).split("\n"))
     require_plausible(fitted)
     if hardware is not None:
         _store(options.baselines, hardware, fitted, wall)
     else:
-        print("\nnot stored; `--write` keeps it in the hardware's baseline file")
+        say("", "not stored; `--write` keeps it in the hardware's baseline file")
     return 0
 
 
@@ -224,7 +228,7 @@ def _measured(options: argparse.Namespace) -> tuple[list[Watts], str]:
             raise EnergyError(f"{faults[0]}; it must be written while windows are measured")
         with closing(open_meter(options.meter)) as meter:
             names = [device.uuid or device.domain for device in meter.devices]
-            with device_lock(names, LOCK_TIMEOUT_SECONDS, print):
+            with device_lock(names, LOCK_TIMEOUT_SECONDS, say):
                 pairs = _pairs(meter, wall, options.windows, options.seconds)
             return pairs, wall.devices[0].name
 
@@ -233,13 +237,13 @@ def _pairs(meter: Meter, wall: WallMeter, windows: int, seconds: float) -> list[
     load = load_for(meter.devices)
     devices = ", ".join(f"`{device.domain}` {device.name}" for device in meter.devices)
     each = seconds + settle_seconds(wall, seconds)
-    print(
-        f"device: {devices} ({meter.name}, {meter.method})\n"
-        f"wall: `{wall.devices[0].name}`, a reading every {wall.update_period_seconds:.3g} s\n"
-        f"load: {load.text}, {', '.join(f'{100 * share:.0f}' for share in SHARES)} % of the time\n"
-        f"{windows} windows of {seconds:g} s, about {windows * each / 60:.0f} min\n\n"
+    say(
+        f"device: {devices} ({meter.name}, {meter.method})",
+        f"wall: `{wall.devices[0].name}`, a reading every {wall.update_period_seconds:.3g} s",
+        f"load: {load.text}, {', '.join(f'{100 * share:.0f}' for share in SHARES)} % of the time",
+        f"{windows} windows of {seconds:g} s, about {windows * each / 60:.0f} min",
+        "",
         f"{'load':>6}{'device W':>12}{'wall W':>12}{'± W':>9}",
-        flush=True,
     )
     pairs = []
     # A row is shown as soon as it is measured, so its columns have widths that are fixed.
@@ -247,7 +251,7 @@ def _pairs(meter: Meter, wall: WallMeter, windows: int, seconds: float) -> list[
         pairs.append(pair.watts)
         doubt = pair.wall.uncertainty_joules / pair.wall.seconds
         line = f"{100 * pair.share:>5.0f}%{pair.watts[0]:>12.2f}{pair.watts[1]:>12.2f}{doubt:>9.2f}"
-        print(line, flush=True)
+        say(line)
     return pairs
 
 
@@ -274,8 +278,8 @@ def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> 
     stored = StoredCalibration(fitted, date, wall)
     new = calibrated(old, header, device, stored)
     write_text(path, new)
-    print(f"\n{path} changed; read it, then commit it:")
-    print(unified_diff(old, new, path.name))
+    say("", f"{path} changed; read it, then commit it:")
+    say(*unified_diff(old, new, path.name).split("\n"))
 
 
 LEAST_WIDTH = 40

@@ -27,6 +27,7 @@ from typing import (
 )
 
 from pytest_energy.documents import LONGEST_TEXT, MOST_ITEMS, FaultyDocumentError, Range, shown
+from pytest_energy.errors import did_you_mean
 from pytest_energy.text import encodable
 
 _Kind = TypeVar("_Kind")
@@ -50,7 +51,8 @@ def checked(value: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
     for name, part in _table(value).items():
         with _at(f".{name}"):
             if name not in kinds:
-                raise FaultyDocumentError(f"is not known; it may be {', '.join(kinds)}")
+                meant = did_you_mean(name, kinds)
+                raise FaultyDocumentError(f"is not known; {meant}it may be {', '.join(kinds)}")
             found[name] = _reader(kinds[name])(part)
     return found
 

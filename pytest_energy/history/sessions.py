@@ -75,6 +75,8 @@ class RunningSession:
         so_far = self._spare / self._record(document, self._began).name
         with suppress(OSError):
             so_far.unlink(missing_ok=True)
+            for folder in so_far.parents[: len(so_far.relative_to(self._spare).parts)]:
+                folder.rmdir()  # that it is there says that a record could not be added
         try:
             open_store(self._url).create(record.name, record.text.encode())
         except EnergyError as error:
@@ -368,6 +370,6 @@ def _pyarrow(reader: str) -> tuple[Any, Any]:
         import pyarrow.parquet
     except ModuleNotFoundError:
         raise HistoryError(
-            f"{reader} needs pyarrow, which is not installed: `pip install 'pytest-energy[drift]'`"
+            f"{reader} needs pyarrow, which is not installed: `pip install pyarrow`"
         ) from None
     return pyarrow, pyarrow.parquet

@@ -138,7 +138,8 @@ class RemoteStore:
 
     def __init__(self, url: str) -> None:
         remote = _protocol(url) in _REMOTE
-        install = f"`pip install 'pytest-energy[{'remote' if remote else 'drift'}]'`"
+        own = "s3fs" if _protocol(url).startswith("s3") else "gcsfs"
+        install = f"`pip install fsspec{f' {own}' if remote else ''}`"
         try:
             import fsspec
         except ModuleNotFoundError:

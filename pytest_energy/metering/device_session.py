@@ -93,10 +93,7 @@ class DeviceSession:
     @cached_property
     def meter(self) -> Meter:
         """The run's one meter; raises `EnergyError` if none works."""
-        meter = open_meter(self._meter_name)
-        for remark in getattr(meter, "remarks", ()):
-            self._listener.note(remark)
-        return meter
+        return open_meter(self._meter_name)
 
     @cached_property
     def hardware(self) -> Hardware:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.files import digest_of
-from pytest_energy.text import decoded, one_line
+from pytest_energy.text import decoded, encodable, one_line
 
 if TYPE_CHECKING:
     from pytest_energy.meters.protocol import Device, Meter
@@ -129,7 +129,7 @@ def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
         "application_sm_clock_mhz": _joined(gpu.application_sm_clock_mhz for gpu in gpus),
         "cuda": _cuda_of_torch() if gpus and _version("torch") else None,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: encodable(value) for name, value in found.items() if value}
 
 
 def _joined(values: Iterable[object]) -> str:

@@ -17,9 +17,7 @@ from pytest_energy.meters.protocol import Conditions, Device, FaultLog, Reading
 from pytest_energy.outcomes import Method
 from pytest_energy.text import encodable, one_line
 
-NOT_INSTALLED = (
-    "meter `codecarbon`: CodeCarbon is not installed; `pip install 'pytest-energy[carbon]'`"
-)
+NOT_INSTALLED = "meter `codecarbon`: CodeCarbon is not installed; `pip install codecarbon`"
 FALLBACK_TDP_WATTS = 85.0
 """What CodeCarbon assumes where it cannot name the CPU."""
 

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_energy.errors import EnergyError, SkippedInHeadError, raised_elsewhere
 from pytest_energy.plugin.marker import RUN, asked_by
+from pytest_energy.text import safe_line
 
 if TYPE_CHECKING:
     from pytest_energy.checks.measuring import Run
@@ -237,7 +238,7 @@ def _runs_of(
             with user_errors():
                 missing = data.missing(get_task(task))
                 if missing is not None:
-                    pytest.skip(missing)
+                    pytest.skip(safe_line(missing))
                 settings: dict[str, Any] = {
                     "data": data,
                     "meter": session.meter,

@@ -13,6 +13,8 @@ from typing import Any, TypeGuard
 import pytest
 
 from pytest_energy.checks import TestSettings
+from pytest_energy.errors import did_you_mean
+from pytest_energy.plugin.options import RANGES, check_levels, usage_error
 
 RUN = "pytest_energy_run"
 """The fixture that all of ours use, and none of a project's: it tells ours from theirs."""
@@ -57,7 +59,7 @@ def asked_by(item: pytest.Item) -> TestSettings:
     arguments: dict[str, Any] = {}
     for marker in _own_marks(item):
         if marker.args:
-            raise pytest.UsageError(
+            raise usage_error(
                 f"`@pytest.mark.energy` on `{item.nodeid}` takes arguments by name only; "
                 f"write `max_joules={marker.args[0]!r}`, or register the marker `energy` if it is "
                 "one of your own"
@@ -70,27 +72,27 @@ def from_arguments(arguments: Mapping[str, Any], test: str) -> TestSettings:
     """Levels come in percent; raises `pytest.UsageError` naming the argument and the test."""
     for name, value in arguments.items():
         if name not in _KNOWN:
-            raise pytest.UsageError(
-                f"`{name}` on `{test}` is no argument of `@pytest.mark.energy`; it knows "
-                f"{', '.join(f'`{k}`' for k in _KNOWN)}. If the marker is one of your own, "
-                "register it under `markers` in pytest's ini file"
+            raise usage_error(
+                f"`{name}` on `{test}` is no argument of `@pytest.mark.energy`; "
+                f"{did_you_mean(name, _KNOWN)}it knows {', '.join(f'`{k}`' for k in _KNOWN)}. "
+                f"If the marker is one of your own, register it under `markers` in pytest's ini "
+                f"file"
             )
-        least = 1 if name in ("tokens", "max_windows") else 0
-        if not _is_number(value) or not least <= value < float("inf") or value == 0:
-            raise pytest.UsageError(
-                f"`{name}={value!r}` on `{test}` is no positive number; "
-                f"give joules, percent or a count above 0"
+        whole = name in ("tokens", "max_windows")
+        low, high = RANGES.get(name, (0.0, float("inf")))
+        fits = _is_number(value) and low <= value <= high and value not in (0, float("inf"))
+        if not fits or (whole and value != int(value)):
+            what = "a whole number" if whole else "joules" if name == "max_joules" else "percent"
+            most = f" and at most {high:g}" if high < float("inf") else ""
+            raise usage_error(
+                f"`{name}={value!r}` on `{test}` is out of range; give {what} "
+                f"{f'from {low:g}' if low else 'above 0'}{most}"
             )
-    from pytest_energy.stats.sequential import LEAST_VALUES
-
-    if arguments.get("max_windows", LEAST_VALUES) < LEAST_VALUES:
-        raise pytest.UsageError(
-            f"`max_windows={arguments['max_windows']}` on `{test}` is too few: nothing is decided "
-            f"before {LEAST_VALUES} windows; give at least as many"
-        )
     percent = {k: arguments[k] / 100 for k in ("tolerance", "detect") if k in arguments}
     counts = {k: int(arguments[k]) for k in ("tokens", "max_windows") if k in arguments}
-    return TestSettings(**{**arguments, **percent, **counts})
+    asked = TestSettings(**{**arguments, **percent, **counts})
+    check_levels(("tolerance", asked.tolerance), ("detect", asked.detect), f" on `{test}`")
+    return asked
 
 
 def _uses_fixtures(item: pytest.Item) -> bool:

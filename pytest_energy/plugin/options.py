@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_energy.errors import did_you_mean
+from pytest_energy.text import masked_argument, safe_lines, url
+from pytest_energy.units import LARGEST_LEVELS
+
 if TYPE_CHECKING:
     from pytest_energy.checks import Settings
 
 _UNBOUNDED = 1e9
+RANGES = {
+    **{name: (0.0, 100 * largest) for name, largest in LARGEST_LEVELS.items()},
+    "tokens": (1, 1e12),
+    "max_windows": (3, 10_000),
+}
+"""What levels (percent, above 0) and budgets may be, as options and as a marker's arguments."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Given:
 
     def error(self, problem: str) -> pytest.UsageError:
         """The error that names option and value."""
-        return pytest.UsageError(f"`{self.flag}={self.text}` {problem}")
+        return usage_error(f"`{self.flag}={masked_argument(self.text)}` {problem}")
 
 
 Parser = Callable[[Given], Any]
@@ -60,6 +70,11 @@ class Option:
         return f"--energy-{self.name}"
 
 
+def usage_error(text: str) -> pytest.UsageError:
+    """An error that ends the run before it begins, with a text that is safe to show."""
+    return pytest.UsageError(safe_lines(text))
+
+
 def _text(given: Given) -> str:
     return given.text
 
@@ -70,7 +85,8 @@ def _path(given: Given) -> Path:
 
 def _location(given: Given) -> str:
     """A URL as it is, a path made absolute."""
-    return given.text if "://" in given.text or "::" in given.text else str(_path(given))
+    address = "://" in given.text or "::" in given.text
+    return url(given.text) if address else str(_path(given))
 
 
 def _data(given: Given) -> str:
@@ -89,15 +105,18 @@ def _choice(*allowed: str) -> Parser:
 def _number(low: float, high: float = _UNBOUNDED, kind: Callable[[float], Any] = float) -> Parser:
     def parse(given: Given) -> Any:
         number = _read(given.text.replace("_", ""))
-        if not low <= number <= high:
+        if not low <= number <= high or kind(number) != number:
             most = f" and at most {high:g}" if high < _UNBOUNDED else ""
-            raise given.error(f"is out of range; give a number, at least {low:g}{most}")
+            what = "whole number" if kind is int else "number"
+            raise given.error(f"is out of range; give a {what}, at least {low:g}{most}")
         return kind(number)
 
     return parse
 
 
-def _percent(high: float) -> Parser:
+def _percent(name: str) -> Parser:
+    _, high = RANGES[name]
+
     def parse(given: Given) -> float:
         number = _read(given.text.rstrip("%"))
         if not 0 < number <= high:
@@ -127,11 +146,11 @@ OPTIONS = (
         "record baselines: `new`, `append` or `replace`",
     ),
     Option("allow-ci-update", None, _text, False, "let --energy-update work if CI is set"),
-    Option("tolerance", "PCT", _percent(100), None, "change that is allowed, in percent"),
-    Option("detect", "PCT", _percent(1000), None, "change that must be caught, in percent"),
-    Option("tokens", "N", _number(1, 1e12, int), None, "token budget of one window"),
+    Option("tolerance", "PCT", _percent("tolerance"), None, "change that is allowed, in percent"),
+    Option("detect", "PCT", _percent("detect"), None, "change that must be caught, in percent"),
+    Option("tokens", "N", _number(*RANGES["tokens"], int), None, "token budget of one window"),
     Option(
-        "max-windows", "N", _number(3, 10_000, int), None,
+        "max-windows", "N", _number(*RANGES["max_windows"], int), None,
         "the most windows, or pairs, of one verdict "
         "(default: 30; if it fails nothing 6, or 12 pairs)",
     ),
@@ -237,13 +256,35 @@ def settings_of(config: pytest.Config) -> Settings:
     )
     _check_update(config, settings)
     _check_comparison(config, settings)
-    tolerance, detect = settings.tolerance, settings.detect
-    if tolerance is not None and detect is not None and detect <= tolerance:
-        raise pytest.UsageError(
-            f"`--energy-detect={100 * detect:g}` must be above `--energy-tolerance="
-            f"{100 * tolerance:g}`: what must be caught lies beyond what is allowed"
-        )
+    _check_ini_names(config)
+    check_levels(
+        ("--energy-tolerance", settings.tolerance), ("--energy-detect", settings.detect), ""
+    )
     return settings
+
+
+def check_levels(
+    tolerance: tuple[str, float | None], detect: tuple[str, float | None], where: str
+) -> None:
+    """Refuse a detect (name and fraction) that is not above a tolerance, if both are given."""
+    (allowed_by, allowed), (caught_by, caught) = tolerance, detect
+    if allowed is not None and caught is not None and caught <= allowed:
+        raise usage_error(
+            f"`{caught_by}={100 * caught:g}`{where} must be above `{allowed_by}="
+            f"{100 * allowed:g}`: what must be caught lies beyond what is allowed"
+        )
+
+
+def _check_ini_names(config: pytest.Config) -> None:
+    """Refuse a name that begins as ours do and that nobody knows: pytest only warns of it."""
+    unknown = getattr(config, "_get_unknown_ini_keys", tuple)  # without it the warning is all
+    for name in unknown():
+        if name.startswith("energy_"):
+            known = [option.ini for option in OPTIONS]
+            raise usage_error(
+                f"`{name}` in the pytest configuration is not known; {did_you_mean(name, known)}"
+                f"known are {', '.join(known)}"
+            )
 
 
 def value_of(name: str, config: pytest.Config) -> Any:
@@ -265,8 +306,7 @@ def gates_asked_for(config: pytest.Config) -> list[str]:
 
 def figures_asked_for(config: pytest.Config) -> bool:
     """Whether the command line asks for what a run without a metered test cannot give."""
-    named = (config.getoption("energy_hw") or "").strip() not in ("", "auto")
-    return named or bool(gates_asked_for(config))
+    return config.getoption("energy_hw") not in (None, "auto") or bool(gates_asked_for(config))
 
 
 def compares(config: pytest.Config) -> bool:
@@ -287,7 +327,7 @@ def options_page() -> str:
             "",
             "Each option can also be set in pytest's ini file, by the name in the second column.",
             "The command line wins. A switch that the ini file turns on is turned off with",
-            "`--no-energy-…`, and an option that takes a value with an empty one",
+            "`--no-energy-…`, and an option that has no default of its own with an empty value",
             "(`--energy-history=`).",
             "Paths on the command line start from the current folder, those of the ini file from",
             "pytest's root.",
@@ -304,6 +344,9 @@ def _value(option: Option, config: pytest.Config) -> Any:
     """An option's value: from the command line, else from the ini file, else its default."""
     given: Any = config.getoption(option.ini)
     folder = config.invocation_params.dir
+    # An option without a default of its own is turned off so, over the ini file.
+    if option.default and given is not None and not str(given).strip():
+        raise usage_error(f"`{option.flag}=` is empty; give a value, or leave the option out")
     if given is None:
         given, folder = _from_ini(option, config), config.rootpath
     if option.metavar is None:
@@ -317,17 +360,17 @@ def _from_ini(option: Option, config: pytest.Config) -> Any:
     try:
         return config.getini(option.ini)
     except (ValueError, TypeError, pytest.UsageError) as error:  # the text names no option
-        raise pytest.UsageError(f"`{option.ini}` in the ini file: {error}") from None
+        raise usage_error(f"`{option.ini}` in the ini file: {error}") from None
 
 
 def _check_update(config: pytest.Config, settings: Settings) -> None:
     if settings.update and settings.ci and not settings.allow_ci_update:
-        raise pytest.UsageError(
+        raise usage_error(
             "`--energy-update` in CI would let a change move its own baseline; record on the "
             "runner by hand, or add `--energy-allow-ci-update` if a person reviews the diff"
         )
     if settings.update and uses_xdist(config):
-        raise pytest.UsageError(
+        raise usage_error(
             "`--energy-update` cannot record under pytest-xdist, whose workers disturb each "
             "other's windows; run it with `-n 0`"
         )
@@ -336,23 +379,23 @@ def _check_update(config: pytest.Config, settings: Settings) -> None:
 def _check_comparison(config: pytest.Config, settings: Settings) -> None:
     settle, compare = settings.settle, settings.compare
     if settle and compare:
-        raise pytest.UsageError(
+        raise usage_error(
             "`--energy-compare` compares every figure, so that nothing is left for "
             "`--energy-settle`; give one of them"
         )
     if settle and settle.startswith("python:"):
-        raise pytest.UsageError(
+        raise usage_error(
             f"`--energy-settle={settle}` settles against a git revision; compare interpreters with "
             f"`--energy-compare={settle}`"
         )
     if compare and settings.update:
-        raise pytest.UsageError(
+        raise usage_error(
             "`--energy-update` records baselines, and `--energy-compare` does without; give one of "
             "them"
         )
     if (settle or compare) and uses_xdist(config):
         name = "--energy-compare" if compare else "--energy-settle"
-        raise pytest.UsageError(
+        raise usage_error(
             f"`{name}` cannot compare under pytest-xdist, whose workers disturb each other's "
             f"windows; run it with `-n 0`"
         )

@@ -27,8 +27,12 @@ from pytest_energy.reports.wording import verdict_line
 from pytest_energy.results import VerdictRecord, measured
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.run_results import RunResults
+from pytest_energy.text import safe_line
 
-_NAMES = ("id", "metric", "outcome", "value", "uncertainty", "baseline", "change", "unit")
+_NAMES = (
+    *("id", "metric", "outcome", "method"),
+    *("value", "uncertainty", "baseline", "change", "unit"),
+)
 _OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
 _FIRST = re.compile(r"energy_(\d+_)?id")
 
@@ -53,14 +57,14 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
     if record.windows:
         item.add_report_section("call", "energy windows", windows_table(record.windows))
     if record.fails:
-        failure = f"{record.outcome}: {record.text}"
+        failure = safe_line(f"{record.outcome}: {record.text}")
         if record.outcome in DECIDED:
             _stand(item, failure)
         pytest.fail(failure, pytrace=False)
     if record.outcome == "invalid":
-        pytest.skip(f"invalid, so not a pass: {record.reason}")
+        pytest.skip(safe_line(f"invalid, so not a pass: {record.reason}"))
     if record.outcome == "missing":
-        pytest.skip(record.reason)
+        pytest.skip(safe_line(record.reason))
 
 
 def reported(session: EnergySession, item: pytest.Item, report: pytest.TestReport) -> None:
@@ -98,13 +102,14 @@ def conclude(item: pytest.Item) -> None:
     record = _located(claim.record, item)
     session.results.claims.append(record)
     known = [figure for figure in record.figures if figure.value is not None]
-    _note(item, [(f"energy_{figure.name}", figure.value) for figure in known])
+    figures = [(f"energy_{figure.name}", figure.value) for figure in known]
+    _note(item, [*figures, ("energy_method", record.method)])
     if record.outcome == "fails":
-        failure = f"{record.claim} Not here: {record.reason}"
+        failure = safe_line(f"{record.claim} Not here: {record.reason}")
         _stand(item, failure)
         pytest.fail(failure, pytrace=False)
     if record.outcome == "not testable":
-        failure = f"{record.claim} Not testable here: {record.reason}"
+        failure = safe_line(f"{record.claim} Not testable here: {record.reason}")
         if session.settings.ci or session.settings.strict:
             pytest.fail(failure, pytrace=False)
         pytest.skip(failure)
@@ -201,8 +206,11 @@ def properties(record: VerdictRecord, names: Iterable[str]) -> list[tuple[str, o
 
 
 def _note(item: pytest.Item, properties: Iterable[tuple[str, object]]) -> None:
-    """Put figures into JUnit, for this attempt."""
-    added = list(properties)
+    """Put figures into JUnit, for this attempt; XML has no word for some letters of texts."""
+    added = [
+        (safe_line(name), safe_line(value) if isinstance(value, str) else value)
+        for name, value in properties
+    ]
     item.user_properties += added
     item.stash.setdefault(_PROPERTIES, []).extend(added)
 

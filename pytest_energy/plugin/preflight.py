@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.reading import read
+from pytest_energy.checks import TestSettings
+from pytest_energy.checks.policy import levels
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.metering.cpu_load import require_quiet_cpu
@@ -23,6 +25,7 @@ def check_input(session: EnergySession) -> None:
     _check_baselines(session)
     _check_hardware(session)
     _check_budget(session)
+    _check_levels(session)
     _check_paths(session)
     footprint(0.0, session.settings.region)
     if session.settings.update and session.hardware.key == "cpu":
@@ -55,6 +58,17 @@ def _check_budget(session: EnergySession) -> None:
         f"({stored.tokens_per_window}): other batches cannot be compared; leave the option out, or "
         f"change `tokens_per_window` there and record anew with `--energy-update=replace`"
     )
+
+
+def _check_levels(session: EnergySession) -> None:
+    stored = session.store.baseline
+    if stored is None:
+        return
+    try:
+        for entry in stored.entries.values():
+            levels(entry.metric, TestSettings(), session.settings, entry)
+    except EnergyError as error:
+        raise EnergyError(f"`{entry.id}` in `{stored.path}`: {error}") from None
 
 
 def _check_baselines(session: EnergySession) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import informing
+from pytest_energy.text import safe_line, safe_lines
 from pytest_energy.units import duration
 
 LINE_SECONDS = 30.0
@@ -54,7 +55,7 @@ class Progress:
         is_first, self._begins = self._begins, False
         self._windows_left -= 1
         what = f"window {number}" if number else "warm-up"
-        line = f"{identifier}  {what}  {text}"
+        line = f"{safe_line(identifier)}  {what}  {text}"
         left = 0.0
         if seconds is not None:
             left = max(0, self._windows_left) * seconds
@@ -86,7 +87,7 @@ class Progress:
         self.clear()
         self._begins, self._line_at = True, real_time.monotonic()
         if not self._live:
-            self._say(f"\n{identifier}  {text}{self._remaining(finishing=1)}\n")
+            self._say(f"\n{safe_line(identifier)}  {text}{self._remaining(finishing=1)}\n")
 
     def reported(self, when: str, *, skipped: bool) -> None:
         """Count a phase of a metered test: one that is skipped takes no time, nor does it tell."""
@@ -98,7 +99,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Say something a person must know now, such as whom the run waits for."""
         self.clear()
-        self._say(f"\n{text}\n")
+        self._say(f"\n{safe_lines(text)}\n")
 
     def waited(self, seconds: float) -> None:
         """Leave time that was no work out of the estimate of what is left."""

@@ -14,6 +14,7 @@ import pytest
 from pytest_energy.checks import Settings
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import informing
+from pytest_energy.files import is_stream
 
 if TYPE_CHECKING:
     from pytest_energy.history.sessions import RunningSession
@@ -158,8 +159,8 @@ class RunRecords:
         from pytest_energy.results import json_codec
 
         path = self._settings.json
-        # A pipe has a reader, who is to get one document.
-        if path is not None and (path.is_file() or not path.exists()):
+        # Who reads a pipe, or what this process prints, is to get one document.
+        if path is not None and not is_stream(path) and (path.is_file() or not path.exists()):
             json_codec.write(path, record, self._settings.region)
         if self._history is not None and record.figures:
             self._history.keep(self._document(record))

@@ -25,6 +25,7 @@ from pytest_energy.plugin.progress import Progress
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.run_results import RunResults
 from pytest_energy.stats.sequential import ErrorBudget
+from pytest_energy.text import safe_line, safe_lines
 from pytest_energy.units import quantity
 
 if TYPE_CHECKING:
@@ -171,7 +172,9 @@ class EnergySession:
             error_budget=self.error_budget,
             on_begin=self.progress.begin,
             on_window=self._show,
-            on_output=partial(item.add_report_section, "call"),
+            on_output=lambda title, text: item.add_report_section(
+                "call", safe_line(title), safe_lines(text)
+            ),
         )
 
     def look_at(self, done: Window) -> None:

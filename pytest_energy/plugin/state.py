@@ -24,6 +24,7 @@ from pytest_energy.plugin.marker import (
 from pytest_energy.plugin.options import compares, figures_asked_for, uses_xdist
 from pytest_energy.plugin.records import RunRecords, why_stopped
 from pytest_energy.plugin.selection import Selection
+from pytest_energy.text import safe_lines
 
 if TYPE_CHECKING:
     from pytest_energy.metering.cpu_load import CpuUse
@@ -218,7 +219,7 @@ class EnergyPlugin:
         if session.bad_input is not None:
             if uses_xdist(self._config):  # else pytest has said it
                 reporter.section("energy")
-                reporter.write_line(f"ERROR: {session.bad_input}")
+                reporter.write_line(safe_lines(f"ERROR: {session.bad_input}"))
             return
         record = self._record or session.results.as_record()
         lines = [f"ERROR: {error}" for error in self._records.errors]
@@ -227,7 +228,7 @@ class EnergyPlugin:
         if lines or shown:
             reporter.section("energy")
         for line in lines:
-            reporter.write_line(line)
+            reporter.write_line(safe_lines(line))
         if shown:
             with informing("the summary cannot be shown", reporter.write_line):
                 self._show(record, reporter)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.errors import informing
-from pytest_energy.files import write_atomically
+from pytest_energy.files import append, write_atomically
 from pytest_energy.reports import github, markdown
 from pytest_energy.results import RunRecord, json_codec
 from pytest_energy.results.footprint import Footprint, footprint
@@ -43,7 +43,7 @@ def write_reports(
         # Nobody asked for it, and the terminal says the same: no reason to fail a run.
         with informing("the summary"):
             room = github.room_in(Path(summary))
-            github.append_summary(Path(summary), text(room))
+            append(Path(summary), f"{text(room)}\n")
     return missing
 
 

@@ -12,6 +12,7 @@ from pytest_energy.metering import Window
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import ComparisonRecord, VerdictRecord
 from pytest_energy.results.claims import Plot, Series
+from pytest_energy.text import safe_line
 from pytest_energy.units import FRACTION, difference, prefix, ratio
 
 Trace: TypeAlias = "dict[str, Any]"
@@ -42,7 +43,7 @@ def colour(name: str, alpha: float = 1.0) -> str:
 def plain(text: str) -> str:
     """Text from tests and files as Plotly shows it literally: it reads a little HTML itself."""
     # Between dollars it would look for formulas.
-    return html.escape(" ".join(text.split()), quote=False).replace("$", "&#36;")
+    return html.escape(safe_line(text), quote=False).replace("$", "&#36;")
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift, Stale
 from pytest_energy.reports import charts, wording
+from pytest_energy.text import safe_line
 from pytest_energy.units import FRACTION, difference, quantity
 
 DRIFT_SCHEMA = 1
@@ -27,7 +29,7 @@ _COMMIT = 10
 def as_text(report: DriftReport) -> str:
     """All series, those that drift first, then the conclusion and the next command."""
     lines = [text for one in worst_first(report) for text in _series(one)]
-    return "\n".join([*lines, *_warnings(report), *_conclusion(report)])
+    return "\n".join(map(safe_line, (*lines, *_warnings(report), *_conclusion(report))))
 
 
 def worst_first(report: DriftReport) -> list[SeriesDrift]:
@@ -41,7 +43,7 @@ def as_document(report: DriftReport) -> dict[str, Any]:
         "schema": DRIFT_SCHEMA,
         "exit_code": report.exit_code,
         "series": [_document(one) for one in report.series],
-        "warnings": list(report.warnings),
+        "warnings": list(map(safe_line, report.warnings)),
     }
 
 
@@ -126,7 +128,8 @@ def _conclusion(report: DriftReport) -> Iterator[str]:
     else:
         yield f"drift in {len(drifting)} of {told} series{untold}"
         key = drifting[0].series.hardware
-        yield f"next: pytest --energy-hw={key} --energy-update=replace   # if the change is meant"
+        hardware = shlex.quote(f"--energy-hw={key}")
+        yield f"next: pytest {hardware} --energy-update=replace   # if the change is meant"
 
 
 def drift_chart(drift: SeriesDrift, key: str) -> charts.Chart:

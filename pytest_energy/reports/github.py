@@ -11,6 +11,7 @@ from typing import Literal
 from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import wording
 from pytest_energy.results import RunRecord
+from pytest_energy.text import safe_line
 
 STEP_SUMMARY_BYTES = 1024 * 1024
 """GitHub takes so much of a step's summary, or nothing of it."""
@@ -79,12 +80,6 @@ def room_in(path: Path) -> int:
     return STEP_SUMMARY_BYTES - (path.stat().st_size if path.is_file() else 0)
 
 
-def append_summary(path: Path, text: str) -> None:
-    """Append to the step's summary, which other steps' programs write to as well."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{text}\n")
-
-
 def _command(annotation: Annotation, root: Path, workspace: Path) -> str:
     properties = []
     if annotation.file is not None:
@@ -97,7 +92,7 @@ def _command(annotation: Annotation, root: Path, workspace: Path) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return safe_line(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:

@@ -11,15 +11,15 @@ from pytest_energy.reports import tables, wording
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import Footprint
+from pytest_energy.text import safe_line
 
-_BLANKS = re.compile(r"\s+")
 _ACTIVE = re.compile(r"[\\`*_~\[\]|$#!]")
 
 
 def escaped(text: str) -> str:
     """Text as Markdown that shows it as it is, on one line, in a table's cell as well."""
     # Entities first: what is added afterwards holds no character that HTML knows.
-    return _ACTIVE.sub(r"\\\g<0>", html.escape(_BLANKS.sub(" ", text), quote=False))
+    return _ACTIVE.sub(r"\\\g<0>", html.escape(safe_line(text), quote=False))
 
 
 def sentence(text: str, escape: Callable[[str], str] = escaped) -> str:

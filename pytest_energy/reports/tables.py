@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_energy.metering import Window
 from pytest_energy.results import ComparisonRecord, RunRecord
 from pytest_energy.results.claims import Cell, ClaimRecord, Figure, Table
+from pytest_energy.text import safe_line
 from pytest_energy.units import percent, quantity
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def rich_table(
     fold: Collection[int] = (),
     ruled: bool = False,
 ) -> rich.table.Table:
-    """A table of literal texts; columns `right` are aligned as numbers, `fold` may be narrowed.
+    """A table of texts, safe to show; columns `right` are aligned as numbers, `fold` may narrow.
 
     One with a rule below its headings is for reports; without, columns are two blanks apart.
     """
@@ -44,13 +45,14 @@ def rich_table(
     # As text: names of tests may hold brackets, which rich would take for markup.
     for number, heading in enumerate(headings):
         table.add_column(
-            Text(heading),
+            Text(safe_line(heading)),
             justify="right" if number in right else "left",
             no_wrap=number not in fold,
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(content) if isinstance(content, str) else content for content in row))
+        cells = (Text(safe_line(one)) if isinstance(one, str) else one for one in row)
+        table.add_row(*cells)
     return table
 
 
@@ -68,12 +70,8 @@ def aligned(
         return []
     # Not the terminal's own: a dumb one would have 80 columns, and what is longer would be cut.
     console = Console(file=io.StringIO(), force_terminal=False, width=_UNWRAPPED, color_system=None)
-    headings, *rest = (
-        [" ".join(text.replace("\t", " ").splitlines()) for text in row]
-        for row in (headings or [""] * len(rows[0]), *rows)
-    )
     with console.capture() as captured:
-        console.print(rich_table(headings, rest, right=right))
+        console.print(rich_table(headings or [""] * len(rows[0]), rows, right=right))
     return [" " * indent + line.rstrip() for line in captured.get().splitlines()]
 
 

@@ -15,6 +15,7 @@ from pytest_energy.reports import tables, wording
 from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import footprint
+from pytest_energy.text import safe_line
 from pytest_energy.units import percent, quantity, ratio
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def render(
         highlight=False,
         emoji=False,
     )
-    say = partial(console.print, markup=False, soft_wrap=True)
+    say = partial(_say, console)
     if record.verdicts:
         console.print(_table(record.verdicts))
     for claim in record.claims:
@@ -101,14 +102,15 @@ def render(
                 net = f" (net of idle {wording.shown(verdict, verdict.net_value)})"
             say(f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}")
         if verdict.comparison is not None:
-            say("\n".join(side_by_side(verdict, verdict.comparison)))
+            say(*side_by_side(verdict, verdict.comparison))
     for warning in wording.warnings(record):
         say(f"warning: {warning}")
     for text in record.data:
         say(f"data: {text}")
     for path, diff in written:
         if diff:
-            say(f"\n{os.path.relpath(path)} changed; read it, then commit it:\n{diff}")
+            say("", f"{os.path.relpath(path)} changed; read it, then commit it:")
+            say(*diff.split("\n"))
     say(wording.cost(record, footprint(record.cost.joules, region)))
     if record.wall_joules is not None:
         say(f"at the wall about {record.wall_joules:,.0f} J")
@@ -116,7 +118,12 @@ def render(
         say(f"idle before the first test: {quantity(record.idle_watts, 'W')}")
     if following := wording.next_command(record, written, arguments):
         say(f"next: {following}")
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n")
+    return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).strip("\n")
+
+
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(safe_line(line), markup=False, soft_wrap=True)
 
 
 def _table(verdicts: Sequence[VerdictRecord]) -> Table:
@@ -142,7 +149,7 @@ def _print_claim(console: Console, claim: ClaimRecord) -> None:
     from rich.text import Text
 
     modelled = " (modelled)" if claim.method == "modelled" else ""
-    console.print(f"{claim.claim}{modelled}", markup=False, soft_wrap=True)
+    _say(console, f"{claim.claim}{modelled}")
     figures = tables.figures(claim)
     rows: list[tuple[str | Text, ...]] = [
         (*cells, Text(outcome, style=wording.look(outcome).colour))
@@ -151,5 +158,4 @@ def _print_claim(console: Console, claim: ClaimRecord) -> None:
     if rows:
         console.print(tables.rich_table(figures.headings, rows, fold=range(5), ruled=True))
     for one in map(tables.noted, claim.tables):
-        lines = [one.title, *tables.aligned(one.rows, one.headings, right=one.right), ""]
-        console.print("\n".join(lines), markup=False, soft_wrap=True)
+        _say(console, one.title, *tables.aligned(one.rows, one.headings, right=one.right), "")

@@ -15,7 +15,7 @@ from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import NotMeasured, RunRecord, VerdictRecord
 from pytest_energy.results.footprint import Footprint
-from pytest_energy.text import one_line
+from pytest_energy.text import masked_argument, one_line
 from pytest_energy.units import difference, duration, quantity, quantity_with_uncertainty
 
 if TYPE_CHECKING:
@@ -237,10 +237,10 @@ def next_command(
     ]
     outcomes = {verdict.outcome for verdict in stored}
     local = any(verdict.local for verdict in record.verdicts)
-    update = f"pytest {_repeated(arguments)}--energy-hw={record.hardware.get('key', 'KEY')}"
-    update += " --energy-update"
+    hardware = shlex.quote(f"--energy-hw={record.hardware.get('key', 'KEY')}")
+    update = f"pytest {_repeated(arguments)}{hardware} --energy-update"
     if written:
-        path = os.path.relpath(written[0][0])
+        path = shlex.quote(os.path.relpath(written[0][0]))
         # A new file is not in git's index yet, and would not be in the diff.
         return f"git add -N {path} && git diff {path}" if written[0][1] else ""
     if "missing" in outcomes:
@@ -266,7 +266,7 @@ def _repeated(arguments: Sequence[str]) -> str:
     for argument in rest:
         name, joined, _ = argument.partition("=")
         if name not in _REPLACED:
-            kept.append(shlex.quote(argument))
+            kept.append(shlex.quote(masked_argument(argument)))
         elif not joined:
             next(rest, None)
     return "".join(f"{argument} " for argument in kept)

@@ -17,7 +17,7 @@ from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.results import JSON_SCHEMA, RunRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import Footprint, footprint
-from pytest_energy.text import one_line
+from pytest_energy.text import encodable, one_line
 
 _Record = TypeVar("_Record")
 
@@ -31,7 +31,9 @@ def as_json(value: Any) -> Any:
         own = {name_in_documents(each): getattr(value, each.name) for each in fields(value)}
         return {name: as_json(part) for name, part in (own | _derived(value)).items()}
     if isinstance(value, Mapping):
-        return {name: as_json(part) for name, part in value.items()}
+        return {as_json(name): as_json(part) for name, part in value.items()}
+    if isinstance(value, str):
+        return encodable(value)
     return tuple(map(as_json, value)) if isinstance(value, (tuple, list)) else value
 
 
@@ -55,8 +57,8 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
     cost = footprint(record.cost.joules, region)
     return {
         "schema": JSON_SCHEMA,
-        "hardware": dict(record.hardware),
-        "environment": dict(record.environment),
+        "hardware": as_json(record.hardware),
+        "environment": as_json(record.environment),
         "verdicts": as_json(record.verdicts),
         "claims": as_json(record.claims),
         "not_measured": as_json(record.not_measured),
@@ -68,11 +70,11 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
             "complete": record.cost.complete,
             "idle_watts": record.idle_watts,
             "wall_joules": record.wall_joules,
-            "disturbance": record.disturbance,
-            "interrupted": record.interrupted,
-            "unfinished": list(record.unfinished),
-            "remarks": list(record.remarks),
-            "data": record.data,
+            "disturbance": as_json(record.disturbance),
+            "interrupted": as_json(record.interrupted),
+            "unfinished": as_json(record.unfinished),
+            "remarks": as_json(record.remarks),
+            "data": as_json(record.data),
         },
     }
 

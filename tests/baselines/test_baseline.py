@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -73,19 +74,19 @@ def test_savings_sessions_count_pairs_and_keep_the_spread_of_log_ratios() -> Non
         (
             "tolerance = 0.02",
             "tolerence = 0.02",
-            r"tolerence` .* is not known; it may be tolerance",
+            r"tolerence` .* is not known; did you mean `tolerance`\? it may be tolerance",
         ),
         (
             "tolerance = 0.02",
             "tolerance = 20",
-            r"tolerance` .* is 20, but must be a fraction such as 0.02",
+            r"tolerance` .* is 20; write a fraction .* such as 0.2 for",
         ),
         ("tolerance = 0.02", 'tolerance = "2 %"', r"tolerance` .* is '2 %', not a number"),
         ("mean = 0.00512", "mean = -1.0", r"sessions\[0\]` .* needs `mean` above 0"),
         ("mean = 0.00512,", "", r"sessions\[0\]` .* has no `mean`"),
         ("windows = 10", "windows = 0", r"windows` .* is 0, but must be 1 or more"),
         ("[0.40, 0.60]", "[0.60, 0.40]", r"`claims.savings.counter` .* must be a band"),
-        ("[environment.a41b]", "[enviroment.a41b]", r"`enviroment` .* is not known"),
+        ("[environment.a41b]", "[enviroment.a41b]", r"`enviroment` .* mean `environment`\? "),
         ("tokens_per_window = 250_000", "tokens_per_window = true", r"is true, not a whole number"),
         ("tokens_per_window = 250_000", "tokens_per_window = -5", r"is -5, but must be 1 or more"),
         ("tokens_per_window = 250_000", "", r"`hardware` .* has no `tokens_per_window`"),
@@ -120,6 +121,28 @@ def test_what_is_wrong_is_named_with_its_place(old: str, new: str, message: str)
 
     with pytest.raises(BaselineError, match=message):
         _parse(GOOD.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("tolerance", "2", "is 2; write a fraction above 0 and at most 1, such as 0.02 for 2 %"),
+        ("tolerance", "1.5", "at most 1, such as 0.015 for 1.5 %"),
+        ("tolerance", "0.0", "is 0; write a fraction above 0 and at most 1"),
+        ("detect", "5", "is 5; write a fraction above 0 and at most 3, such as 0.05 for 5 %"),
+        ("detect", "1e6", "such as 0.02 for 2 %"),
+    ],
+)
+def test_a_level_in_percent_is_refused_with_the_fraction_that_is_meant(
+    name: str, given: str, told: str
+) -> None:
+    stored = {"tolerance": "0.02", "detect": "0.05"}[name]
+    assert f"{name} = {stored}" in GOOD
+
+    with pytest.raises(
+        BaselineError, match=f"{name}` in `baselines/h200.toml` .*{re.escape(told)}"
+    ):
+        _parse(GOOD.replace(f"{name} = {stored}", f"{name} = {given}", 1))
 
 
 def test_broken_toml_names_file_and_line() -> None:

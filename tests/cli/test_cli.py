@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -133,7 +134,10 @@ def test_comparing_two_files(
     ("arguments", "message"),
     [
         (["baselines", "nowhere"], "`nowhere` does not exist"),
-        (["baselines", "--compare", "one.toml"], "`--compare` takes two"),
+        (
+            ["baselines", "--compare", "one.toml"],
+            "`--compare` takes an old baseline file or a git revision",
+        ),
     ],
 )
 def test_bad_input_is_exit_code_4(
@@ -200,6 +204,28 @@ def test_doctor_names_each_meter_and_the_hardware(tmp_path: Path) -> None:
     assert any(line.startswith("hardware key: ") for line in lines)
     assert any(line.startswith("  device locks: ") for line in lines)
     assert result.stderr == ""
+
+
+def test_a_copy_under_any_name_and_a_git_revision_are_compared_alike(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(stored.parent)
+    for arguments in (
+        ["init", "-q"], ["add", "."],
+        ["-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x"],
+    ):  # fmt: skip
+        subprocess.run(["git", *arguments], check=True)
+    shutil.copy(stored, "old.toml")
+
+    assert main(["baselines", "--compare", "old.toml", stored.name]) == 0
+    by_copy = capsys.readouterr().out
+    assert main(["baselines", "--compare", "HEAD", stored.name]) == 0
+    by_revision = capsys.readouterr().out
+
+    assert "sst2/bert" in by_copy
+    assert by_revision == f"{stored.name}  since HEAD\n{by_copy}"
+    assert main(["baselines", "--compare", "--", "nowhere", stored.name]) == 4
+    assert "`nowhere` is no file, and no revision of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict", "latin-1"])

@@ -52,7 +52,7 @@ def test_without_the_libraries_the_error_says_what_to_install(
     pytest.importorskip("torchmetrics")
     pytest.importorskip("seqeval")
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(EnergyError, match=f"`{missing}`.*`pip install 'pytest-energy.scores.'`"):
+    with pytest.raises(EnergyError, match=f"`{missing}`.*`pip install torchmetrics seqeval`"):
         require_libraries()
 
 

@@ -10,7 +10,7 @@ from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.errors import SkippedInHeadError
 from pytest_energy.plugin.fixtures import user_errors
 from pytest_energy.plugin.marker import asked_by, from_arguments
-from pytest_energy.plugin.options import OPTIONS, compares, options_page, settings_of
+from pytest_energy.plugin.options import OPTIONS, Option, compares, options_page, settings_of
 
 
 def _parse(pytester: pytest.Pytester, *arguments: str) -> Settings:
@@ -161,11 +161,20 @@ def test_marker_values_become_fractions_and_counts() -> None:
     ("arguments", "message"),
     [
         ("max_joule=5", "*`max_joule` on `test_*` is no argument*`max_joules`*"),
-        ("max_joules='5'", "*`max_joules='5'`*no positive number*"),
-        ("max_joules=0", "*`max_joules=0`*no positive number*"),
-        ("max_joules=True", "*`max_joules=True`*no positive number*"),
+        ("max_joules='5'", "*`max_joules='5'`*is out of range; give joules above 0"),
+        ("max_joules=0", "*`max_joules=0`*is out of range; give joules above 0"),
+        ("max_joules=True", "*`max_joules=True`*is out of range; give joules above 0"),
         ("500", "*takes arguments by name only*`max_joules=500`*"),
-        ("max_windows=2", "*`max_windows=2` on `test_*` is too few*before 3 windows*"),
+        ("tokens=2.5", "*`tokens=2.5` on `test_*` is out of range; give a whole number from 1*"),
+        ("tolerance=200", "*`tolerance=200` on `test_*` * give percent above 0 and at most 100"),
+        ("detect=float('nan')", "*`detect=nan` on `test_*` * give percent above 0 and at most 300"),
+        ("max_joules=float('inf')", "*`max_joules=inf` on `test_*` * give joules above 0"),
+        ("tolerance=5, detect=4", "*`detect=4` on `test_*` must be above `tolerance=5`*"),
+        ("tolerence=5", "*`tolerence` on `test_*` * did you mean `tolerance`[?]*"),
+        (
+            "max_windows=2",
+            "*`max_windows=2` on `test_*` is out of range; give a whole number from 3*",
+        ),
     ],
 )
 def test_bad_marker_arguments_end_the_run_before_it_starts(
@@ -225,11 +234,11 @@ def test_the_command_line_turns_a_switch_of_the_ini_file_off(pytester: pytest.Py
 
 
 def test_an_empty_value_turns_an_option_of_the_ini_file_off(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\nenergy_history = past\nenergy_hw = h200\nenergy_tolerance = 4\n")
+    pytester.makeini("[pytest]\nenergy_history = past\nenergy_tolerance = 4\n")
 
-    settings = _parse(pytester, "--energy-history=", "--energy-hw=", "--energy-tolerance=")
+    settings = _parse(pytester, "--energy-history=", "--energy-tolerance=")
 
-    assert (settings.history, settings.hw, settings.tolerance) == (None, "auto", None)
+    assert (settings.history, settings.tolerance) == (None, None)
 
 
 def test_a_switch_of_the_ini_file_is_true_or_false(pytester: pytest.Pytester) -> None:
@@ -254,6 +263,58 @@ def test_an_empty_base_compares_nothing(pytester: pytest.Pytester) -> None:
     assert compares(pytester.parseconfig("--energy-compare=HEAD~1"))
 
 
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.default])
+def test_an_empty_value_on_the_command_line_is_refused(
+    option: Option, pytester: pytest.Pytester
+) -> None:
+    with pytest.raises(pytest.UsageError, match=f"^`{option.flag}=` is empty; give a value, or"):
+        settings_of(pytester.parseconfig(f"{option.flag}= "))
+
+
+def test_an_unknown_name_of_the_ini_file_is_refused_with_the_nearest(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeini("[pytest]\nenergy_tolerence = 3\nother = 1\n")
+
+    result = pytester.runpytest()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: `energy_tolerence` in the pytest conf*mean `energy_toler*"]
+    )
+
+
+def test_a_name_that_a_project_has_made_its_own_is_left_alone(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_budget = 3\n")
+    pytester.makeconftest("def pytest_addoption(parser): parser.addini('energy_budget', 'its own')")
+    pytester.makepyfile("def test_it(): pass")
+
+    pytester.runpytest().assert_outcomes(passed=1)
+
+
 def test_what_the_head_skips_is_skipped() -> None:
     with pytest.raises(pytest.skip.Exception, match="no GPU"), user_errors():
         raise SkippedInHeadError("no GPU")
+
+
+def test_a_missing_baseline_names_where_it_was_looked_for_and_the_one_above(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        **{
+            "inner/test_it": "from gated import Run\n"
+            "def test_it(energy_gate): energy_gate.joules_per_token(Run('sst2'))\n"
+        }
+    )
+    inner = pytester.path / "inner"
+    (inner / "pytest.ini").write_text(
+        "[pytest]\nenergy_meter = spending\nenergy_idle_seconds = 0\n"
+    )
+    above = pytester.mkdir("baselines")
+    (above / "h200.toml").write_text("schema = 1\n[hardware]\nkey = 'h200'\nmatch = ['NVIDIA*']\n")
+
+    result = pytester.runpytest("--energy-hw=h200", f"--rootdir={inner}", "-c", "inner/pytest.ini")
+
+    result.stdout.fnmatch_lines(
+        [f"missing: *for `h200` in `{inner}/baselines/h200.toml`; use `{above}` with `--energy-b*"]
+    )

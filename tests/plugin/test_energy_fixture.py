@@ -320,11 +320,11 @@ def test_a_named_hardware_is_checked_though_nothing_is_metered(
     right.stdout.fnmatch_lines(["nothing was metered*"])
 
 
-def test_an_empty_hardware_names_none(pytester: pytest.Pytester) -> None:
+def test_auto_on_the_command_line_names_no_hardware(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nenergy_meter = abacus\nenergy_hw = h200\n")
     pytester.makepyfile("def test_mine(): pass")
 
-    pytester.runpytest("--energy-hw=").assert_outcomes(passed=1)
+    pytester.runpytest("--energy-hw=auto").assert_outcomes(passed=1)
 
 
 def test_a_file_that_does_not_match_the_device_is_another_hardwares(

@@ -95,7 +95,7 @@ def test_a_claim_is_not_rerun_into_a_pass(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*Not here:*0.5*The verdict stands*"])
     for case in ElementTree.parse(project.path / "junit.xml").iter("testcase"):
         properties = [(p.get("name"), p.get("value")) for p in case.iter("property")]
-        assert properties == [("energy_r_squared", "0.5")]
+        assert properties == [("energy_r_squared", "0.5"), ("energy_method", "counter")]
 
 
 def test_a_flaky_test_is_rerun_and_its_figures_count_once(project: pytest.Pytester) -> None:

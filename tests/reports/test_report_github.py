@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_energy.files import append
 from pytest_energy.reports.github import (
     MOST_OF_A_KIND,
     STEP_SUMMARY_BYTES,
     Annotation,
     annotated,
-    append_summary,
     commands,
     room_in,
 )
@@ -32,7 +32,7 @@ def test_properties_and_messages_are_escaped() -> None:
     annotation = Annotation("error", "a: b, 5 %\nc", "50 %, a: b\r\nc", "tests/a,b:c.py", 12)
 
     assert commands([annotation], ROOT, {}) == [
-        "::error file=tests/a%2Cb%3Ac.py,line=12,title=a%3A b%2C 5 %25%0Ac::50 %25, a: b%0D%0Ac"
+        "::error file=tests/a%2Cb%3Ac.py,line=12,title=a%3A b%2C 5 %25\\nc::50 %25, a: b\\r\\nc"
     ]
 
 
@@ -97,7 +97,7 @@ def test_a_summary_is_appended_to_what_others_wrote(tmp_path: Path) -> None:
     assert room_in(summary) == STEP_SUMMARY_BYTES
 
     summary.write_text("## Lint\n", encoding="utf-8")
-    append_summary(summary, "## Energy ✅")
+    append(summary, "## Energy ✅\n")
 
     assert summary.read_text(encoding="utf-8") == "## Lint\n## Energy ✅\n"
     assert room_in(summary) == STEP_SUMMARY_BYTES - len("## Lint\n## Energy ✅\n".encode())

@@ -72,7 +72,7 @@ def test_names_break_out_of_nothing() -> None:
     [
         ("a|b", "a\\|b"),
         ("a`b", "a\\`b"),
-        ("two\n\nlines", "two lines"),
+        ("two\nlines", "two\\\\nlines"),
         ("<b>&", "&lt;b&gt;&amp;"),
         ("a_b*c", "a\\_b\\*c"),
         ("\\|", "\\\\\\|"),

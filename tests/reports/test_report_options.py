@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -139,7 +141,7 @@ def test_a_page_without_its_libraries_is_refused_before_energy_is_spent(
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [f"ERROR: `--energy-html` needs {missing}, which is not installed: "
-         "`pip install 'pytest-energy?report?'`"]
+         f"`pip install {missing}`"]
     )  # fmt: skip
     result.assert_outcomes()
 
@@ -187,3 +189,36 @@ def test_differences_from_the_baselines_environment_are_kept(
     verdict = json.loads((pytester.path / "run.json").read_text())["verdicts"][0]
     assert verdict["changed_environment"] == {"driver": ["570.0", "580.1"]}
     assert len(verdict["trace"]) == len(verdict["windows"]) >= 3
+
+
+def test_what_is_there_stays_what_it_is(
+    limited: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, other, fifo = (limited.path / name for name in ("target", "other", "fifo"))
+    target.write_text("old")
+    other.write_text("an older text")
+    (limited.path / "link.json").symlink_to("target")
+    (limited.path / "twin.md").hardlink_to(other)
+    os.mkfifo(fifo)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(fifo))  # nobody reads it, nothing waits
+
+    result = limited.runpytest(
+        "-k", "window", "--energy-json=link.json", "--energy-markdown=twin.md", "-o",
+        f"energy_html={os.devnull}",
+    )  # fmt: skip
+
+    assert result.ret == 0
+    assert read_document(target).record.verdicts
+    assert (limited.path / "link.json").is_symlink()
+    assert other.read_text(encoding="utf-8").startswith("## Energy")
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_a_pipe_without_a_reader_ends_no_run_in_waiting(limited: pytest.Pytester) -> None:
+    os.mkfifo(limited.path / "fifo")
+
+    result = limited.runpytest("-k", "window", "--energy-json=fifo")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["ERROR: `*fifo` cannot be written: nobody reads this pipe"])

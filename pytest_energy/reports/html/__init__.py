@@ -24,6 +24,7 @@ from pytest_energy.reports.markdown import sentence
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import ReportedRun
+from pytest_energy.text import safe_line
 from pytest_energy.units import difference, percent
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def require_page_libraries(what: str) -> None:
     if missing:
         raise EnergyError(
             f"`{what}` needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
-            f"not installed: `pip install 'pytest-energy[report]'`"
+            f"not installed: `pip install {' '.join(missing)}`"
         )
 
 
@@ -54,19 +55,24 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
     from plotly.io.json import to_json_plotly
     from plotly.offline import get_plotlyjs
 
-    shown = [
+    parts = [
         (run, list(_verdicts(run.record, f"r{number}")), list(_claims(run.record, f"r{number}")))
         for number, run in enumerate(runs)
     ]
     series = list(_over_time(drift)) if drift is not None else []
-    drawn = [one for _, verdicts, claims in shown for one in (*verdicts, *claims)] + series
+    drawn = [one for _, verdicts, claims in parts for one in (*verdicts, *claims)] + series
     charts = {
         chart.key: {"data": chart.data, "layout": chart.layout}
         for one in drawn
         for chart in one.charts
     }
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Only a plain text: what is markup already (the page's own, escaped sentences) stays.
+        finalize=lambda value: safe_line(value) if type(value) is str else value,
     )
     environment.filters["sentence"] = _as_markup
     called = (change_sentence, difference, gauge, percent, stale_sentence)
@@ -80,7 +86,7 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
     return environment.from_string(_resource("page.html")).render(
         headline=headline(runs, drift),
         version=_version(),
-        runs=shown,
+        runs=parts,
         drift=series,
         warnings=drift.warnings if drift is not None else (),
         style=_resource("page.css"),
@@ -102,7 +108,7 @@ def headline(runs: Sequence[ReportedRun], drift: DriftReport | None) -> str:
 def _as_markup(text: str) -> Markup:
     from markupsafe import Markup, escape
 
-    return Markup(sentence(text, lambda part: str(escape(part))))
+    return Markup(sentence(safe_line(text), lambda part: str(escape(part))))
 
 
 def _version() -> str:

@@ -23,6 +23,7 @@ from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, ope
 from pytest_energy.meters.nvml.visible import ORDER, VARIABLE
 from pytest_energy.meters.process_tree import ROOT_VARIABLE
 from pytest_energy.processes import Channel, ClosedError, Message, connect
+from pytest_energy.text import decoded
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import Part, join
 from pytest_energy.workloads.distributed.launch import STORE_VARIABLE
@@ -257,7 +258,7 @@ class Rank:
 def machine() -> str:
     """The same text on all nodes that are one machine, and have their locks in one place."""
     try:
-        booted = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        booted = decoded(Path("/proc/sys/kernel/random/boot_id").read_bytes()).strip()
     except OSError:
         booted = str(uuid4())
     return f"{booted} {os.environ.get(FOLDER_VARIABLE, '')}"
