@@ -128,3 +128,16 @@ def test_a_label_of_many_digits(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"`{path}`, line 2: label '1") as refused:
         read_glue(path, get_task("sst2"))
     assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.fault(
+    "data",
+    "a table has ten thousand columns, and none that is needed",
+    "refused with the first twenty",
+)
+def test_a_table_of_many_columns(tmp_path: Path) -> None:
+    path = tmp_path / "train.tsv"
+    path.write_text("\t".join(f"c{number}" for number in range(10_000)) + "\n")
+
+    with pytest.raises(DataError, match=r"line 1: no column `sentence` .*`c18`, `c19`, …$"):
+        read_glue(path, get_task("sst2"))

@@ -185,7 +185,7 @@ def test_a_disk_that_fills_between_reports(pytester: pytest.Pytester, spending: 
     project(
         pytester,
         "import resource\n_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))",
     )
 
     result = run(pytester, "--energy-html=run.html", "-p", "no:cacheprovider")
@@ -245,16 +245,14 @@ def test_a_cache_that_is_a_file(pytester: pytest.Pytester, spending: Path) -> No
 
 @pytest.mark.fault(
     "files",
-    "the file limit is used up by a test that leaves its files open",
+    "a test lowers the limit of open files, so that none can be opened any more",
     "reports that cannot be written are named, and the run ends without a traceback",
 )
 def test_no_file_can_be_opened(pytester: pytest.Pytester, spending: Path) -> None:
     project(
         pytester,
-        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
-        "pytest.kept = []\n"
-        "try:\n    while True:\n        pytest.kept.append(open('/dev/null'))\n"
-        "except OSError:\n    pass",
+        "import resource\n_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))",
     )
 
     result = run(pytester, "--energy-markdown=run.md", "-p", "no:cacheprovider", "-W", "ignore")
@@ -410,18 +408,14 @@ def test_whatever_a_run_is_started_with(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
 @pytest.mark.fault(
     "processes and signals",
-    "a run is started with its input, output or error stream closed",
+    "a run is started with its input stream closed",
     "all figures are written",
 )
-def test_streams_that_are_closed(
-    pytester: pytest.Pytester, spending: Path, closed: tuple[int, ...]
-) -> None:
+def test_an_input_that_is_closed(pytester: pytest.Pytester, spending: Path) -> None:
     project(pytester, "pass")
-    redirected = " ".join(f"{number}>&-" for number in closed)
-    command = f"{sys.executable} -m pytest --energy-json=run.json {redirected}"
+    command = f"{sys.executable} -m pytest --energy-json=run.json <&-"
 
     subprocess.run(["sh", "-c", command], capture_output=True, timeout=60)
 
