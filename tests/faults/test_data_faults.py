@@ -43,7 +43,8 @@ def _page(path: Path) -> None:
 @pytest.mark.parametrize("make", [_gzip, _wide, _zeros, _pointer, _page])
 @pytest.mark.fault(
     "data",
-    "a table is packed by gzip, coded as UTF-16, full of zeros, a pointer of Git LFS, or a sign-in page",
+    "a table is packed by gzip, coded as UTF-16, full of zeros, a pointer of Git LFS, or a page to "
+    "sign in",
     "refused with its path and line",
 )
 def test_a_table_that_is_none(tmp_path: Path, make: Callable[[Path], None]) -> None:

@@ -29,9 +29,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     "somebody gives a commit that git would read as an option, or that is no text",
     "no commit of that name; git writes and runs nothing",
 )
-def test_an_option_is_no_commit(
-    repository: Repository, asked: str
-) -> None:
+def test_an_option_is_no_commit(repository: Repository, asked: str) -> None:
     before = repository.state()
 
     with pytest.raises(EnergyError, match="names no commit"):

@@ -77,5 +77,5 @@ def helper(): ...
 
 @pytest.mark.parametrize("given", ['"nothing", "a", "b"', '"NVML", "a"', '"NVML", "a", name'])
 def test_a_mark_that_is_not_as_it_has_to_be_is_named(given: str) -> None:
-    with pytest.raises(ValueError, match="`x.py`, `test_it`: `fault` takes its kind and two texts"):
+    with pytest.raises(ValueError, match=r"`x\.py`, `test_it`: `fault` takes its kind and two"):
         list(rows_of(f"@pytest.mark.fault({given})\ndef test_it(): ...", "x.py"))

@@ -26,11 +26,12 @@ KINDS = {
 _BEGINNING = """\
 # Reliability
 
-What may go wrong around a measurement, and what people with bad intentions may try. Each row is a test that injects the fault, or tries the
-attack, and asserts the outcome that is named here.
+What may go wrong around a measurement, and what people with bad intentions may try. Each row is a
+test, which injects the fault or tries the attack, and asserts the outcome that is named.
 
-`make docs` writes this page from the marks `fault` and `attack` of the tests, and a test holds page and marks together.
-`make test ARGS="-m 'fault or attack'"` runs them all; `make test ARGS="tests/faults"` runs those that have no other place.
+`make docs` writes this page from the marks `fault` and `attack` of the tests.
+`make test ARGS="-m 'fault or attack'"` runs all of them, `make test ARGS="tests/faults"` those that
+have no other place.
 """
 
 _HEADINGS = {
@@ -55,7 +56,8 @@ class Row:
 def rows() -> list[Row]:
     """All marks of all tests, by file and line."""
     files = sorted((ROOT / "tests").rglob("test_*.py"))
-    return [row for file in files for row in rows_of(file.read_text("utf-8"), _name(file))]
+    names = [file.relative_to(ROOT).as_posix() for file in files]
+    return [row for name in names for row in rows_of((ROOT / name).read_text("utf-8"), name)]
 
 
 def rows_of(text: str, name: str) -> Iterator[Row]:
@@ -116,10 +118,6 @@ def _table(mark: str, found: Sequence[Row]) -> str:
 def _line(row: Row) -> str:
     tried, outcome = (text.replace("|", "\\|") for text in (row.tried, row.outcome))
     return f"| {tried} | {outcome} | [{row.test}](../{row.file}) |"
-
-
-def _name(file: Path) -> str:
-    return file.relative_to(ROOT).as_posix()
 
 
 if __name__ == "__main__":

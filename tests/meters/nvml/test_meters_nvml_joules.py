@@ -126,7 +126,7 @@ def test_a_wrap_of_the_counter_is_undone(tmp_path: Path) -> None:
 @pytest.mark.fault(
     "NVML",
     "the counter never moves",
-    "refused or invalid, never 0 J",
+    "power readings are integrated in its stead, and right to 1 %",
 )
 def test_a_counter_that_never_moves_is_not_believed(tmp_path: Path) -> None:
     (found,) = metered([SimulatedGpu(lines=("stall 0 never 1",))], tmp_path)
