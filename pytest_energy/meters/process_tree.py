@@ -27,8 +27,8 @@ def tree_root() -> int:
         return os.getpid()
     if not re.fullmatch(r"[0-9]{1,10}", named):
         raise EnergyError(
-            f"`{ROOT_VARIABLE}={one_line(named)}` is no process id: give one, or unset it to mean the "
-            "process that meters"
+            f"`{ROOT_VARIABLE}={one_line(named)}` is no process id: give one, or unset it to "
+            "mean the process that meters"
         )
     return int(named)
 

@@ -87,6 +87,11 @@ def test_second_enters_when_the_first_lets_go() -> None:
             assert len(told) == 1
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "a run that holds a device is killed",
+    "the device is free at once",
+)
 def test_a_killed_holder_frees_the_device() -> None:
     with holder("GPU-a") as process:
         os.kill(process.pid, signal.SIGKILL)
@@ -199,6 +204,11 @@ def unchosen(monkeypatch: pytest.MonkeyPatch) -> str:
     return f"GPU-{uuid.uuid4()}"
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "two runs with folders of their own for temporary files meter one device",
+    "the second one waits, whatever `TMPDIR` says",
+)
 def test_the_job_s_folder_for_temporary_files_does_not_matter(
     unchosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

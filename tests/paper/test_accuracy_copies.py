@@ -97,6 +97,11 @@ def figure(claim: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.fault(
+    "data",
+    "two copies of one model are compared",
+    "they save nothing: the claim is not testable",
+)
 def test_copies_save_nothing(pytester: pytest.Pytester, models: Path) -> None:
     claim = claim_of(pytester, "{}")
 

@@ -154,6 +154,11 @@ UNITTEST = """
 """
 
 
+@pytest.mark.fault(
+    "neighbours",
+    "tests of `unittest` with a limit skip, or are expected to fail",
+    "outcomes as for plain functions",
+)
 def test_unittest_is_limited_as_plain_functions_are(
     pytester: pytest.Pytester, spending: Path
 ) -> None:

@@ -99,10 +99,11 @@ def _mark(call: ast.Call) -> str | None:
 
 def _row(call: ast.Call, file: str, test: str) -> Row:
     mark = str(_mark(call))
-    texts = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    texts = [str(each.value) for each in call.args if isinstance(each, ast.Constant)]
     if len(texts) != 3 or call.keywords or texts[0] not in KINDS[mark]:
         raise ValueError(f"`{file}`, `{test}`: `{mark}` takes its kind and two texts")
-    return Row(mark, *(str(text) for text in texts), file, test)
+    kind, tried, outcome = texts
+    return Row(mark, kind, tried, outcome, file, test)
 
 
 def _table(mark: str, found: Sequence[Row]) -> str:

@@ -419,6 +419,11 @@ def test_two_nodes_add_up_to_the_known_joules(
     assert exact > len(verdict["windows"]) / 2
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "two nodes on one machine would meter one device",
+    "refused by name; with devices of their own they run",
+)
 def test_nodes_on_one_machine_need_devices_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     here = machine()
     require_own_devices([(0, here, ["GPU-a"]), (0, here, []), (1, here, ["GPU-b"])])
