@@ -426,3 +426,67 @@ def test_an_input_that_is_closed(pytester: pytest.Pytester, spending: Path) -> N
     subprocess.run(["sh", "-c", command], capture_output=True, timeout=60)
 
     assert names(pytester.path / "run.json") == ["one", "last"]
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "RuntimeError('broken')", "SystemExit(3)"])
+@pytest.mark.fault(
+    "neighbours",
+    "another plugin's hook raises when the session ends, before reports are written",
+    "all figures are in the JSON",
+)
+def test_a_hook_that_raises_at_the_end(
+    pytester: pytest.Pytester, spending: Path, raised: str
+) -> None:
+    project(pytester, "pass")
+    pytester.makeconftest(
+        f"""
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionfinish():
+            raise {raised}
+        """
+    )
+
+    result = run(pytester, "-p", "no:cacheprovider")
+
+    assert result.ret != 0
+    assert names(pytester.path / "run.json") == ["one", "last"]
+
+
+@pytest.mark.fault(
+    "neighbours",
+    "a test's own report says what is no JSON: NaN, bytes and circles as properties",
+    "all figures are written",
+)
+def test_properties_that_are_no_json(pytester: pytest.Pytester, spending: Path) -> None:
+    project(
+        pytester,
+        "circle = []\ncircle.append(circle)\n"
+        "for value in (float('nan'), b'\\xff', circle, object(), '\\ud800'):\n"
+        "    request.node.user_properties.append(('odd', value))",
+    )
+
+    run(pytester, "-p", "no:cacheprovider", "-p", "no:junitxml")
+
+    assert names(pytester.path / "run.json") == ["one", "last"]
+
+
+@pytest.mark.parametrize("name", ["'x' * 5000", "'a\\0b'", "'\\ud800'", "''", "'../../etc'", "7"])
+@pytest.mark.fault(
+    "data",
+    "a window's name is endless, empty, no text, or a path",
+    "all figures are written, each under a name that can be shown",
+)
+def test_odd_names_of_windows(pytester: pytest.Pytester, spending: Path, name: str) -> None:
+    project(pytester, f"metered(energy, {name})")
+
+    result = run(
+        pytester, "-p", "no:cacheprovider", "--energy-history=past", "--energy-markdown=run.md"
+    )
+
+    assert "INTERNALERROR" not in result.stdout.str()
+    found = names(pytester.path / "run.json")
+    assert (found[0], found[-1]) == ("one", "last")
+    assert "last" in (pytester.path / "run.md").read_text()
+    assert len(list((pytester.path / "past").rglob("*.json"))) == 1
