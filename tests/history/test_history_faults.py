@@ -295,7 +295,7 @@ def test_a_damaged_row_of_parquet_is_left_out_and_told(
 
 @pytest.mark.attack(
     "stores",
-    "somebody sends a Parquet file of impossible figures, types and columns",
+    "somebody sends a Parquet file with missing columns, lists for texts, or endless texts",
     "skipped by name",
 )
 @pytest.mark.parametrize(

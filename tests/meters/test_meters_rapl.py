@@ -227,7 +227,7 @@ def spoil(file: Path, data: bytes | None) -> None:
 @pytest.mark.fault(
     "RAPL",
     "a package's files are empty, negative, endless, no text or missing",
-    "the meter does not open and names the file; another one is taken",
+    "the meter does not open and names the file, and no thread is left",
 )
 @pytest.mark.parametrize(("file", "data", "reason"), BAD_FILES)
 def test_a_package_that_does_not_work_is_a_reason(

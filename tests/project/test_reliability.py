@@ -16,7 +16,7 @@ ATTACKS = [
     ("locks", "writes what is no text into a command line"),
     ("secrets", "reads what is printed or stored for a password"),
     ("commands", "keeps a record that no run writes"),
-    ("stores", "sends a Parquet file of impossible figures"),
+    ("stores", "sends a Parquet file with missing columns"),
     ("stores", "puts a pipe, an endless device or a sparse file into a history"),
     ("plugs and pipes", "answers a byte at a time"),
     ("text", "gives names with line breaks"),
