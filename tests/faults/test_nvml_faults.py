@@ -146,3 +146,41 @@ def test_a_limit_that_is_put_back(tmp_path: Path) -> None:
     (found,) = metered([FAST], tmp_path, block)
 
     assert "power limit changed: that of `gpu:0`" in str(found.invalid_reason)
+
+
+@pytest.mark.fault(
+    "NVML",
+    "each query of the counter takes 0.4 s from the end of a window on",
+    "invalid, never a silent number",
+)
+def test_a_counter_that_becomes_slow_at_the_end(tmp_path: Path) -> None:
+    slow = "sim.command('hang nvmlDeviceGetTotalEnergyConsumption 0.4')"
+    (found,) = metered([FAST], tmp_path, f"time.sleep(0.4)\n{slow}")
+
+    assert str(found.invalid_reason).startswith(("implausible: ", "too short: "))
+
+
+@pytest.mark.fault(
+    "NVML",
+    "the counter is no longer supported from the middle of a window on",
+    "`device lost`, with the driver's words",
+)
+def test_a_counter_that_is_no_longer_supported(tmp_path: Path) -> None:
+    block = "time.sleep(0.2)\nsim.command('counter none')\ntime.sleep(0.3)"
+    (found,) = metered([FAST], tmp_path, block)
+
+    assert "device lost: `gpu:0` no longer answers (Not Supported)" in str(found.invalid_reason)
+
+
+@pytest.mark.parametrize("change", ["instant none", "mig MIG-1"])
+@pytest.mark.fault(
+    "NVML",
+    "power readings are no longer supported, or the card is split, while its counter goes on",
+    "valid, and right to 2 %",
+)
+def test_what_the_counter_does_not_need(tmp_path: Path, change: str) -> None:
+    commands = f"sim.command({change!r})\nsim.command('usage none')"
+    (found,) = metered([FAST], tmp_path, f"time.sleep(0.2)\n{commands}\ntime.sleep(0.4)")
+
+    assert found.invalid_reason is None
+    assert abs(found.error) < 0.02
