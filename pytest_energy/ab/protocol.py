@@ -229,11 +229,8 @@ class MeterServer:
         **unknown: object,
     ) -> dict[str, Any]:
         figures = all(isinstance(each, int | float) for each in (number, seconds, ended))
-        if (
-            unknown
-            or not figures
-            or (kind in {"work_started", "end"} and number not in self._spans)
-        ):
+        needs_span = kind in {"work_started", "end"}
+        if unknown or not figures or (needs_span and number not in self._spans):
             raise EnergyError(
                 f"a side asked for `{kind}` in a way that no version of ours does; does its code "
                 "write to our pipe?"

@@ -176,7 +176,7 @@ class Counter:
             return self.shown_joules
 
     def read_now(self) -> tuple[float, float]:
-        """The time just before reading (s), from which on ticks may not be shown; the joules (J)."""
+        """The time just before reading (s), after which ticks may be unseen, and the joules (J)."""
         return real_time.monotonic(), self.joules()
 
     def still_seconds(self) -> float:
