@@ -323,13 +323,13 @@ def _more_than_it_draws(
 ) -> str | None:
     """The power of so many joules (J) if the device does not draw that much, else None."""
     shown = f"{joules / max(seconds, LATENCY_SECONDS):.0f} W over {seconds:.3g} s"
-    is_one = domain.startswith(("gpu", "cpu", "dram"))
-    most = limit_watts or (MOST_WATTS if is_one else MOST_WATTS_OF_MANY)
-    if joules <= LIMIT_MARGIN * most * (seconds + LAG_SECONDS):
-        return None
     if limit_watts:
-        return f"{shown}, and its limit is {most:.0f} W"
-    return f"{shown}, and nothing of its kind draws {most:.0f} W"
+        too_many = joules > LIMIT_MARGIN * limit_watts * seconds
+        return f"{shown}, and its limit is {limit_watts:.0f} W" if too_many else None
+    is_one = domain.startswith(("gpu", "cpu", "dram"))
+    most = MOST_WATTS if is_one else MOST_WATTS_OF_MANY
+    too_many = joules > LIMIT_MARGIN * most * (seconds + LAG_SECONDS)
+    return f"{shown}, and nothing of its kind draws {most:.0f} W" if too_many else None
 
 
 def _synchronize_cuda() -> None:

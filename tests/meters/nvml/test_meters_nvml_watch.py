@@ -98,7 +98,8 @@ print(json.dumps(found))
 def test_what_held_up_all_threads_before_a_window_is_not_its_fault(tmp_path: Path) -> None:
     found = json.loads(run_python(AFTER_A_STALL, environment([FAST], tmp_path)))
 
-    assert found == [None] * 8
+    assert len(found) == 8
+    assert not [reason for reason in found if str(reason).startswith("not watched")]
 
 
 @pytest.mark.fault(
