@@ -24,7 +24,7 @@ from pathlib import Path
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
-from pytest_energy.text import masked, one_line
+from pytest_energy.text import decoded, masked, one_line
 
 FOLDER_VARIABLE = "PYTEST_ENERGY_LOCKS"
 HELD_VARIABLE = "PYTEST_ENERGY_LOCKS_HELD"
@@ -244,5 +244,5 @@ def _who(name: bytes) -> str:
                 command = masked(" ".join([Path(program).name, *arguments]))
                 return f"process {pid} ({one_line(command, SHOWN)})"
             return f"process {pid} of user {user}"
-    socket_name = name.decode().replace("\0", "@")
+    socket_name = decoded(name).replace("\0", "@")
     return f"another process (as root, `ss -xlp` may say which: it holds `{socket_name}`)"
