@@ -105,8 +105,8 @@ def levels(
     if detect <= tolerance:
         of = f" of `{entry.id}`" if entry else ""
         raise EnergyError(
-            f"`detect` of {detect:.3g}{of} must be above `tolerance` of {tolerance:.3g}: what must be "
-            f"caught lies beyond what is allowed; raise the one or lower the other"
+            f"`detect` of {detect:.3g}{of} must be above `tolerance` of {tolerance:.3g}: what "
+            f"must be caught lies beyond what is allowed; raise the one or lower the other"
         )
     return Levels(tolerance, detect)
 

@@ -32,4 +32,3 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", LINE)
     if SESSION not in config.stash:  # a side of an A/B has brought its own
         config.pluginmanager.register(EnergyPlugin(config, settings_of(config)), PLUGIN)
-

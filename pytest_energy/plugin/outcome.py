@@ -68,7 +68,7 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
 
 
 def reported(session: EnergySession, item: pytest.Item, report: pytest.TestReport) -> None:
-    """After each report of a test: nothing is recorded of one that has not passed; count it once."""
+    """After each report of a test: nothing is recorded unless it passes; count it once."""
     ended = report.when == "teardown"
     if report.failed:
         item.stash[_FAILED] = True
