@@ -63,6 +63,11 @@ def test_what_fails_is_an_error_and_what_only_informs_a_warning() -> None:
     assert found[2].message.endswith("(shown only, fails nothing)")
 
 
+@pytest.mark.attack(
+    "text",
+    "a test's name ends a line of an annotation and begins a command",
+    "escaped",
+)
 def test_no_line_breaks_out_whatever_names_hold() -> None:
     lines = commands(annotated(full_run().record), ROOT, {})
 
