@@ -906,7 +906,7 @@ def test_levels_of_other_figures_refuse_no_run(
 ) -> None:
     path = _record(gated, monkeypatch, 1)
     text = path.read_text()
-    _, _, entry = text.partition("[joules_per_token")
+    entry = text.partition("[joules_per_token")[2].partition("\n[")[0]
     other = entry.replace("mine/model", "mine/other").replace("tolerance = 0.02", "tolerance = 0.1")
     path.write_text(f"{text}\n[joules_per_token{other}")
 
