@@ -185,7 +185,6 @@ def test_a_folder_without_gates_is_a_part_and_opens_no_meter(required: pytest.Py
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["`--energy-require-all` was not looked at*"])
-    assert required.runpytest().ret == pytest.ExitCode.USAGE_ERROR
 
 
 @pytest.mark.parametrize("testpaths", ["", "tests unit"])
