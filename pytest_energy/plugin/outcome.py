@@ -68,17 +68,19 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
 
 
 def reported(session: EnergySession, item: pytest.Item, report: pytest.TestReport) -> None:
-    """After each report of a test: nothing is recorded of one that fails; count it once."""
+    """After each report of a test: nothing is recorded unless it passes; count it once."""
+    ended = report.when == "teardown"
     if report.failed:
         item.stash[_FAILED] = True
-    if item.stash.get(_FAILED, False):
+    if not ended:
+        item.stash[_SKIPPED] = report.skipped  # of the last one, which is the whole test's
+    skipped = report.skipped or item.stash.get(_SKIPPED, False)
+    if item.stash.get(_FAILED, False) or (ended and skipped):
         session.store.discard(item.nodeid)
         session.results.discard(item.nodeid)
-    if report.when != "teardown":
-        item.stash[_SKIPPED] = report.skipped  # of the last one, which is the whole test's
-    elif is_metered(item) and _COUNTED not in item.stash:
+    if ended and is_metered(item) and _COUNTED not in item.stash:
         item.stash[_COUNTED] = True
-        session.progress.reported("call", skipped=item.stash.get(_SKIPPED, False))
+        session.progress.reported("call", skipped=skipped)
 
 
 def _has_passed(item: pytest.Item) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError, informing
-from pytest_energy.plugin.fixtures import SESSION
+from pytest_energy.plugin.fixtures import CLAIM, SESSION
 from pytest_energy.plugin.marker import (
     asked_by,
     is_gated,
@@ -76,7 +76,7 @@ class EnergyPlugin:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fail a test whose verdict stands; else meter one that is marked for it."""
+        """Fail a test whose verdict stands; else meter one that is marked, and judge its claim."""
         if self._session is not None:
             from pytest_energy.plugin.outcome import fail_again
 
@@ -84,17 +84,23 @@ class EnergyPlugin:
         marked = is_marked(item) and not getattr(item, "compared", False)
         limit = asked_by(item).max_joules if marked else None
         if limit is None and not is_metered_whole(item):
-            return (yield)
-        from pytest_energy.plugin.outcome import metered_whole
+            result = yield
+        else:
+            from pytest_energy.plugin.outcome import metered_whole
 
-        with metered_whole(item, limit):
-            return (yield)
+            with metered_whole(item, limit):
+                result = yield
+        if CLAIM in item.stash:
+            from pytest_energy.plugin.outcome import conclude
+
+            conclude(item)
+        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Take back what a test recorded that fails, and count it as done."""
+        """Take back what a test recorded that did not pass, and count it as done."""
         report = yield
         session = self._session
         if session is not None:
@@ -193,7 +199,7 @@ class EnergyPlugin:
             output["energy"] = {
                 "results": energy.results.as_payload(),
                 "store": energy.store.as_payload(),
-                "partial": self._selection.partial,
+                "partial": not self._selection.is_whole(session),
             }
             return
         from pytest_energy.plugin.undone import left_undone, look_for_what_is_stored
@@ -215,6 +221,11 @@ class EnergyPlugin:
         """The table of verdicts, what the run cost, and the next command."""
         session, reporter = self._session, terminalreporter
         if session is None:
+            if self._settings.require_all and not self._config.option.collectonly:
+                from pytest_energy.plugin.undone import NOT_LOOKED_AT
+
+                reporter.section("energy")
+                reporter.write_line(NOT_LOOKED_AT)
             return
         if session.bad_input is not None:
             if uses_xdist(self._config):  # else pytest has said it
@@ -251,9 +262,8 @@ class EnergyPlugin:
         session.progress.expect(len(metered))
         self._records.expect(item.nodeid for item in metered)
         try:
-            for item in metered:
-                asked_by(item)
-            check_input(session)
+            asked = [(asked_by(item), is_gated(item)) for item in metered]
+            check_input(session, [settings for settings, gated in asked if gated])
             if session.settings.compare or session.settings.settle:
                 from pytest_energy.plugin.ab_items import choose_runner
 

@@ -102,6 +102,12 @@ class VerdictRecord:
         """The reason, and why the figure moved if that is known."""
         return f"{self.reason} {self.explanation}" if self.explanation else self.reason
 
+    @property
+    def stored_metric(self) -> str:
+        """What a baseline file calls it: J/token is stored, whichever of the two was judged."""
+        real = self.metric == "joules_per_real_token"
+        return "joules_per_token" if real else self.metric
+
 
 def measured(nodeid: str, window: Window) -> VerdictRecord:
     """The record of a window that nothing is compared with."""

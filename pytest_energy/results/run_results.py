@@ -34,9 +34,9 @@ class RunResults:
         return tuple(record for record in self.verdicts if record.nodeid == test)
 
     def discard(self, test: str) -> None:
-        """Take back what a test recorded that failed afterwards."""
+        """Take back what a test recorded that did not pass."""
         self.verdicts = [
-            replace(record, outcome="invalid", reason="not recorded: its test failed")
+            replace(record, outcome="invalid", reason="not recorded: its test did not pass")
             if record.nodeid == test and record.outcome == "recorded"
             else record
             for record in self.verdicts
