@@ -95,6 +95,13 @@ class ClaimRecord:
     plots: tuple[Plot, ...] = ()
     location: tuple[str, int] | None = None
     """The test's file, relative to pytest's root, and its line, from 1."""
+    strict: bool = False
+    """Whether the test fails for a figure that is not testable, as in CI."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether the test fails for it."""
+        return self.outcome == "fails" or (self.strict and self.outcome == "not testable")
 
     @property
     def outcome(self) -> str:

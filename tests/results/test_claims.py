@@ -175,7 +175,7 @@ def test_what_cannot_be_tested_is_skipped_here_and_fails_in_ci(
     here = pytester.runpytest("-rs", "--energy-json=run.json", "--energy-markdown=run.md")
     strict = pytester.runpytest("--energy-strict")
     monkeypatch.setenv("CI", "true")
-    in_ci = pytester.runpytest()
+    in_ci = pytester.runpytest("--energy-json=ci.json", "--energy-markdown=ci.md")
 
     here.assert_outcomes(skipped=1)
     here.stdout.fnmatch_lines(
@@ -190,6 +190,9 @@ def test_what_cannot_be_tested_is_skipped_here_and_fails_in_ci(
     assert "not testable" in (pytester.path / "run.md").read_text()
     strict.assert_outcomes(failed=1)
     in_ci.assert_outcomes(failed=1)
+    claims = [json.loads((pytester.path / name).read_text()) for name in ("run.json", "ci.json")]
+    assert [document["claims"][0]["fails"] for document in claims] == [False, True]
+    assert "1 of 1 claims fails" in (pytester.path / "ci.md").read_text()
 
 
 def test_names_are_noted_once_and_rows_are_complete() -> None:
