@@ -38,13 +38,13 @@ __tracebackhide__ = raised_elsewhere
 class Invocation:
     """What of the run's own command line its sides need as well.
 
-    `configuration` is the ini file in use, `passed` arguments that decide how tests run, `emptied`
-    are options that a side must not have from an ini file.
+    `configuration` is the ini file in use, `passed` arguments that decide how tests run, `reset`
+    those that give a side the defaults of what it must not have from an ini file.
     """
 
     configuration: Path | None
     passed: tuple[str, ...]
-    emptied: tuple[str, ...]
+    reset: tuple[str, ...]
 
 
 class Comparison:
@@ -83,7 +83,7 @@ class Comparison:
                 invocation.passed,
                 settings.data,
                 settings.models,
-                emptied=invocation.emptied,
+                reset=invocation.reset,
             )
             return SideProcess(place, arguments, budget, settings.side_timeout_seconds, meter)
 

@@ -252,17 +252,17 @@ def side_arguments(
     passed: Sequence[str],
     data: str,
     models: Path | None,
-    emptied: Collection[str],
+    reset: Sequence[str],
 ) -> list[str]:
     """The whole command line of a side's pytest; nothing of the user's own files is written.
 
-    `emptied` are options that are to have no value there, such as `--energy-json`.
+    `reset` are arguments that take back what an ini file may say, such as `--energy-json=`.
     """
     return [
         *passed,
         f"--rootdir={root}",
         *(["-c", str(configuration)] if configuration else []),
-        *(f"{option}=" for option in emptied),
+        *reset,
         f"--energy-data={data}",
         *([f"--energy-models={models}"] if models else []),
         # Captured output would be lost with a process that dies; here it goes to a file.

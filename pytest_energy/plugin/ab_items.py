@@ -21,7 +21,7 @@ from pytest_energy.plugin.marker import asked_by, is_gated
 from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS
 from pytest_energy.plugin.session import EnergySession
 
-_EMPTIED = ("hw", "update", "json", "compare", "settle", "history", "markdown", "html")
+_RESET = ("hw", "update", "json", "compare", "settle", "history", "markdown", "html")
 """Options that a side must not have, so that it writes nothing and compares nothing."""
 
 
@@ -82,5 +82,7 @@ def invocation_of(config: pytest.Config) -> Invocation:
     return Invocation(
         configuration=config.inipath,
         passed=tuple(passed_on(arguments, files, VALUE_FLAGS)),
-        emptied=tuple(option.flag for option in OPTIONS if option.name in _EMPTIED),
+        reset=tuple(
+            f"{option.flag}={option.default or ''}" for option in OPTIONS if option.name in _RESET
+        ),
     )

@@ -53,16 +53,16 @@ def test_what_of_a_command_line_a_side_is_given(given: str, kept: str) -> None:
 
 
 def test_a_sides_command_line_stores_nothing(tmp_path: Path) -> None:
-    emptied = ["--energy-json", "--energy-update"]
+    reset = ["--energy-json=", "--energy-update="]
     ini = tmp_path / "pytest.ini"
-    found = side_arguments("t.py::test[a b]", tmp_path, ini, ["-s"], "hub", None, emptied)
+    found = side_arguments("t.py::test[a b]", tmp_path, ini, ["-s"], "hub", None, reset)
 
     assert found[-1] == "t.py::test[a b]"
     assert {"--energy-json=", "--energy-update="} < {*found}
     assert "--energy-data=hub" in found
     assert found[found.index("-c") + 1] == str(tmp_path / "pytest.ini")
     assert found[-5:-1] == ["-m", "", "-k", ""]  # an ini file's own would deselect the test
-    bare = side_arguments("t.py", tmp_path, None, [], "hub", tmp_path / "models", emptied)
+    bare = side_arguments("t.py", tmp_path, None, [], "hub", tmp_path / "models", reset)
     assert "-c" not in bare
     assert f"--energy-models={tmp_path / 'models'}" in bare
 

@@ -163,7 +163,7 @@ except MeterUnavailableError as error:
     variables |= {"LD_LIBRARY_PATH": "", "PYTEST_ENERGY_POWERCAP": str(tmp_path / "none")}
     lines = run_python(code, variables).splitlines()
     assert lines[0] == "no meter works here:"
-    assert [line.split(":")[0] for line in lines[1:]] == [
+    assert [line.strip().split(":")[0] for line in lines[1:]] == [
         "- meter `nvml`",
         "- meter `rapl`",
         "- meter `codecarbon`",
