@@ -52,8 +52,9 @@ perf: $(STAMP) ## print what the gate, drift and the meters achieve, beside othe
 	$(MAKE) --no-print-directory $(VENV)-perf/.installed
 	$(VENV)-perf/bin/python perf/peers.py
 
-docs: $(STAMP) ## write the page of options from the table of options
+docs: $(STAMP) ## write the page of options from their table, and that of faults from the tests' marks
 	$(BIN)/python -c "from pytest_energy.plugin.options import options_page; print(options_page(), end='')" > docs/options.md
+	$(BIN)/python tests/support/reliability.py > docs/reliability.md
 
 format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -88,6 +88,11 @@ def test_half_a_message_holds_nobody_up(raw: tuple[Channel, socket.socket], data
         channel.receive(5)
 
 
+@pytest.mark.attack(
+    "plugs and pipes",
+    "a process sends a byte now and then",
+    "given up, nobody is held up",
+)
 def test_a_byte_now_and_then_holds_nobody_up(raw: tuple[Channel, socket.socket]) -> None:
     channel, other = raw
     other.sendall((1 << 20).to_bytes(4, "big") + b'{"kind":')

@@ -66,6 +66,11 @@ def stopped(request: pytest.FixtureRequest) -> AbstractContextManager[object]:
     return stack
 
 
+@pytest.mark.fault(
+    "clocks",
+    "a test freezes or patches all clocks while it is metered",
+    "seconds, joules, limits and dates are the real ones",
+)
 @STOPPED
 @pytest.mark.parametrize("plain", [False, True], ids=["spans", "readings"])
 def test_a_window_is_as_long_as_it_was(
@@ -111,6 +116,11 @@ def test_a_window_is_as_long_as_it_was(
     assert abs(date - began) < timedelta(seconds=120)
 
 
+@pytest.mark.fault(
+    "clocks",
+    "clocks are frozen while a baseline is recorded",
+    "its date is the real one",
+)
 @STOPPED
 def test_a_baseline_is_dated_when_it_was_recorded(
     pytester: pytest.Pytester, spending: Path, conftest: str, package: str
@@ -133,6 +143,11 @@ def test_a_baseline_is_dated_when_it_was_recorded(
     assert f"date = {datetime.now(timezone.utc):%Y-%m-}" in text
 
 
+@pytest.mark.fault(
+    "clocks",
+    "clocks stand still while a message is waited for",
+    "the wait ends in time",
+)
 def test_a_message_is_waited_for_no_longer_than_asked(
     stopped: AbstractContextManager[object],
 ) -> None:
@@ -154,6 +169,11 @@ def test_a_process_is_waited_for_no_longer_than_asked(
         child.stop(0.05)
 
 
+@pytest.mark.fault(
+    "clocks",
+    "clocks stand still while a device is waited for",
+    "the wait ends in time",
+)
 def test_a_device_is_waited_for_no_longer_than_asked(
     stopped: AbstractContextManager[object], held_elsewhere: str
 ) -> None:

@@ -40,6 +40,11 @@ def read_of(fifo: Path) -> tuple[threading.Thread, list[str]]:
     return thread, found
 
 
+@pytest.mark.fault(
+    "files",
+    "a report's path is a link",
+    "the link stays, its target is replaced",
+)
 def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     target, link = tmp_path / "target.json", tmp_path / "link.json"
     target.write_text("old")
@@ -71,6 +76,11 @@ def test_both_names_of_a_file_keep_one_text(tmp_path: Path) -> None:
     assert other.read_text() == "new"
 
 
+@pytest.mark.fault(
+    "files",
+    "a report's path is a pipe",
+    "written into, it stays one",
+)
 def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -89,6 +99,11 @@ def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
+@pytest.mark.fault(
+    "files",
+    "a report's path is a pipe that nobody reads",
+    "an error, nothing is waited for",
+)
 @pytest.mark.parametrize("write", [write_atomically, append])
 def test_a_pipe_without_a_reader_is_not_waited_for(write: object, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
@@ -100,6 +115,11 @@ def test_a_pipe_without_a_reader_is_not_waited_for(write: object, tmp_path: Path
     assert raised.value.filename == str(fifo)
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody names a device as the place of a report",
+    "written into, it stays a device",
+)
 def test_a_device_is_written_into() -> None:
     require_writable(Path("/dev/null"), "--energy-json")
     write_atomically(Path("/dev/null"), "text")
@@ -125,6 +145,11 @@ def test_a_redirected_output_keeps_what_is_printed(name: str, mode: str, tmp_pat
     assert (tmp_path / "log").read_text() == "before\ntext\nafter\n"
 
 
+@pytest.mark.fault(
+    "files",
+    "a report's path is a folder, a socket, a loop of links, or below a file",
+    "refused before anything is metered",
+)
 @pytest.mark.parametrize("kind", ["folder", "socket", "loop", "below a file"])
 def test_what_takes_no_text_is_refused_beforehand(kind: str, tmp_path: Path) -> None:
     import socket
@@ -196,6 +221,11 @@ def test_a_file_in_a_folder_that_takes_no_new_one_is_written_into(as_nobody: Pat
     assert path.read_text() == "new"
 
 
+@pytest.mark.fault(
+    "files",
+    "a report's path is read-only, another user's, or in a closed folder",
+    "refused before anything is metered",
+)
 @AS_ROOT
 @pytest.mark.parametrize("what", ["read-only", "of another user", "in a closed folder"])
 def test_what_may_not_be_written_is_refused_before_and_then(what: str, as_nobody: Path) -> None:
@@ -226,6 +256,11 @@ def test_a_name_as_long_as_they_may_be_is_written(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+@pytest.mark.fault(
+    "files",
+    "a name that was no UTF-8 gets into a report",
+    "written with replacement characters",
+)
 def test_bytes_that_were_no_text_are_written_as_replacements(tmp_path: Path) -> None:
     path = tmp_path / "run.md"
     write_atomically(path, "caf\udce9\n")

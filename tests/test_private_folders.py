@@ -77,6 +77,11 @@ def test_what_a_living_process_owns_stays_until_it_ends(place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.attack(
+    "ends",
+    "somebody names a folder like ours, or links to one",
+    "nothing but what is surely ours is removed",
+)
 def test_nothing_but_what_is_surely_ours_and_abandoned_is_removed(
     place: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -188,7 +188,7 @@ def text_at(revision: str, path: Path) -> str | None:
 
 
 def _commit(toplevel: Path, name: str) -> str | None:
-    if name.startswith("-"):
+    if name.startswith("-") or not name.isprintable():  # an option, or nothing that git names
         return None
     return attempt(toplevel, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 

@@ -116,8 +116,9 @@ class RunningSession:
 
 @dataclass(frozen=True)
 class StoredRecord:
-    """A record that was read: its session, its text, and the measurements in it."""
+    """A record that was read: its file, its session, its text, and the measurements in it."""
 
+    name: str
     session: str
     text: str
     document: Mapping[str, Any]
@@ -127,7 +128,10 @@ class StoredRecord:
 def read_measurements(
     store: Store, warn: Warn, hardware: str | None = None
 ) -> Iterator[Measurement]:
-    """Every measurement, each session once, if it is in Parquet, in JSON or in both."""
+    """Every measurement, each session once, if it is in Parquet, in JSON or in both.
+
+    Of records that contradict each other the one counts that has its session in its name.
+    """
     seen: set[str] = set()
     records: list[str] = []
     for name in store.names():
@@ -137,8 +141,12 @@ def read_measurements(
             warn(f"`{one_line(name)}`: neither a record nor a Parquet file; skipped")
         else:
             records.append(name)
+    records.sort(key=lambda name: session_of_name(name) is None)
     unseen = (name for name in records if session_of_name(name) not in seen)
+    texts: dict[str, int] = {}
     for record in read_records(store, unseen, warn):
+        if texts.setdefault(record.session, hash(record.text)) != hash(record.text):
+            warn(f"`{one_line(record.name)}`: differs from the record of the same session; skipped")
         if record.session not in seen:
             seen.add(record.session)
             yield from (one for one in record.measurements if hardware in (None, one.hardware))
@@ -151,7 +159,7 @@ def read_records(store: Store, names: Iterable[str], warn: Warn) -> Iterator[Sto
             read = _bytes_of(content)
             document = parse(read)
             measurements = measurements_of(document)
-            yield StoredRecord(document["session"], decoded(read), document, measurements)
+            yield StoredRecord(name, document["session"], decoded(read), document, measurements)
 
 
 def record_names(store: Store) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.cpu_time import CpuTime
 from pytest_energy.meters.process_tree import tree_root
-from pytest_energy.meters.protocol import Conditions, Device, FaultLog, Reading
+from pytest_energy.meters.protocol import MOST_WATTS, Conditions, Device, FaultLog, Reading
 from pytest_energy.outcomes import Method
 from pytest_energy.text import encodable, one_line
 
@@ -33,13 +33,13 @@ class CodeCarbonMeter:
     method: Method = "modelled"
 
     def __init__(self) -> None:
+        if find_spec("codecarbon") is None:
+            raise MeterUnavailableError(NOT_INSTALLED)
         logger = logging.getLogger("codecarbon")
         # Its log lines stay out of the terminal, and the user's own logging stays as it is.
         disabled, logger.disabled = logger.disabled, True
         try:
             model, tdp_watts, cpus, ram_watts = _model()
-        except ImportError:
-            raise MeterUnavailableError(NOT_INSTALLED) from None
         except Exception as error:  # it asks programs of the machine, which may be missing or odd
             raise MeterUnavailableError(
                 "meter `codecarbon`: CodeCarbon finds no model of this machine "
@@ -109,6 +109,9 @@ def _model() -> tuple[str, float, int, float]:
     try:
         tdp = cpu.TDP()
         watts = float(tdp.tdp) * util.count_physical_cpus() if tdp.tdp else FALLBACK_TDP_WATTS
-        return str(tdp.model), watts, int(util.count_cpus()), float(ram.RAM().total_power().W)
+        cpus, ram_watts = int(util.count_cpus()), float(ram.RAM().total_power().W)
+        if not (0 < watts <= MOST_WATTS and cpus > 0 and 0 <= ram_watts <= MOST_WATTS):
+            raise ValueError(f"a TDP of {watts} W, {cpus} CPUs, {ram_watts} W of memory")
+        return str(tdp.model), watts, cpus, ram_watts
     finally:
         util.SLURM_JOB_ID = job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -24,10 +25,10 @@ def tree_root() -> int:
     named = os.environ.get(ROOT_VARIABLE)
     if not named:
         return os.getpid()
-    if not named.isdecimal():
+    if not re.fullmatch(r"[0-9]{1,10}", named):
         raise EnergyError(
-            f"`{ROOT_VARIABLE}={named}` is no process id: give one, or unset it to mean the "
-            "process that meters"
+            f"`{ROOT_VARIABLE}={one_line(named)}` is no process id: give one, or unset it to "
+            "mean the process that meters"
         )
     return int(named)
 

@@ -110,6 +110,11 @@ def repository(tmp_path: Path) -> Repository:
     return ledger_repository(tmp_path)
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "a side of an A/B dies, hangs, runs out of memory, skips, or meters itself",
+    "`invalid`, with the end of what it printed",
+)
 def test_faults_of_a_side_are_named(repository: Repository) -> None:
     repository.change("project", "JOULES =", "FAULTY = False\nJOULES =")
     repository.write(test_mine=FAULTS)
@@ -182,6 +187,11 @@ def test_sides_take_turns_where_memory_does_not_do_for_both(repository: Reposito
     assert "no room for two" in done.stdout
 
 
+@pytest.mark.attack(
+    "ends",
+    "CI ends an A/B by a signal",
+    "no worktree and no process is left",
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_worktree_is_gone_after_a_signal(repository: Repository, number: int) -> None:
     repository.change(

@@ -32,6 +32,11 @@ def test_mine(energy, energy_gate):
 """
 
 
+@pytest.mark.fault(
+    "neighbours",
+    "the base of an A/B imports the head's code",
+    "an error, not a pass",
+)
 def test_code_of_the_head_in_the_base_is_an_error_and_not_a_pass(tmp_path: Path) -> None:
     repository = ledger_repository(tmp_path)
     part = repository.path / "packages" / "part"

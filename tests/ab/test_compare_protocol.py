@@ -124,6 +124,11 @@ print("what it printed", flush=True)
 """
 
 
+@pytest.mark.attack(
+    "plugs and pipes",
+    "code under test writes into a side's channel without an end, or garbage",
+    "given up within its time limit",
+)
 @pytest.mark.parametrize(
     ("code", "message"),
     [

@@ -470,6 +470,11 @@ def test_worse_padding_is_not_hidden_by_fewer_joules_a_token(
     result.stdout.fnmatch_lines(["regression:*J/real token*"])
 
 
+@pytest.mark.fault(
+    "stores and documents",
+    "a session is to be appended that is 20 % off the stored ones",
+    "not appended, and the file stays as it is",
+)
 def test_a_session_unlike_the_stored_ones_is_not_appended(
     gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

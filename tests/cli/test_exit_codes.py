@@ -39,6 +39,11 @@ def _run(
     )
 
 
+@pytest.mark.attack(
+    "commands",
+    "something makes a command crash",
+    "exit code 3, which is no verdict's",
+)
 def test_an_unexpected_error_has_an_exit_code_of_its_own(past: Path, tmp_path: Path) -> None:
     """1 would mean drift: here a library that reading needs is broken."""
     (past / "x.parquet").write_bytes(b"PAR1")
@@ -131,6 +136,12 @@ def _endless(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
+@pytest.mark.fault(
+    "stores and documents",
+    "a command is given a folder, an empty file, a pipe, bytes that are no text, or an "
+    "endless device",
+    "exit code 4, one sentence",
+)
 @pytest.mark.parametrize("make", [_folder, _empty, _pipe, _latin, _endless])
 @pytest.mark.parametrize(
     "arguments",

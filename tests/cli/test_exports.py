@@ -163,6 +163,11 @@ def _claimed(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.fault(
+    "stores and documents",
+    "a run has claims and no other figure",
+    "exported; what has no figure is named",
+)
 def test_a_run_with_claims_alone_is_exported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

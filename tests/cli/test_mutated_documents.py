@@ -199,6 +199,11 @@ def _toml(found: Any, tomlkit: Any) -> str:
     return with_raw(tomlkit.dumps(found) if isinstance(found, dict) else "x = 1", TOML)
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: a baseline file",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(150)
 @given(text=baselines())
 def test_a_mutated_baseline(text: str) -> None:

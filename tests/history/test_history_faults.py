@@ -48,6 +48,11 @@ def _dated(date: str, number: int = 900) -> Record:
     return Record(name, json.dumps({**whole, "date": f"{date}T00:00:00Z"}))
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody keeps a record that no run writes, with lists for texts",
+    "`drift` names and skips it, and its exit code is that of the others",
+)
 @pytest.mark.parametrize(
     "damage",
     [
@@ -96,6 +101,16 @@ def test_a_figure_that_cannot_be_is_skipped_by_name(
     assert warning.startswith("`h200/bad.json`: damaged: ")
 
 
+@pytest.mark.attack(
+    "stores",
+    "somebody puts a pipe, an endless device or a sparse file into a history",
+    "named and skipped, nothing is waited for",
+)
+@pytest.mark.fault(
+    "stores and documents",
+    "a history holds a broken link",
+    "named and skipped",
+)
 def test_what_is_no_file_is_named_and_not_waited_for(
     past: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +132,11 @@ def test_what_is_no_file_is_named_and_not_waited_for(
     assert "30 sessions with figures in past" in listed.out
 
 
+@pytest.mark.attack(
+    "text",
+    "somebody gives names with line breaks and CI commands to files of a history",
+    "shown on one line, obeyed by nobody",
+)
 def test_a_file_that_is_named_like_a_command_is_shown_on_one_line(
     past: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +159,11 @@ def test_a_folder_that_cannot_be_looked_into_is_no_empty_one(past: Path) -> None
         (past / "h200").chmod(0o700)
 
 
+@pytest.mark.fault(
+    "clocks",
+    "three records are dated 2099 and one 1970",
+    "named and left out; the drift is found",
+)
 def test_sessions_of_the_future_hide_no_drift(
     past: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +205,11 @@ def test_a_page_shows_no_run_of_the_future(past: Path) -> None:
     assert text.count("2099-") == 1
 
 
+@pytest.mark.fault(
+    "clocks",
+    "a baseline is dated in the future",
+    "named, all sessions count",
+)
 def test_a_baseline_of_the_future_hides_no_session(
     past: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,6 +259,11 @@ def _packed(past: Path, change: Callable[[Any, Any], Any], **options: Any) -> Pa
     return path
 
 
+@pytest.mark.fault(
+    "stores and documents",
+    "a row of Parquet has NaN, a negative figure, no date or no session",
+    "the row is left out, and counted",
+)
 @pytest.mark.parametrize(
     ("column", "value", "wrong"),
     [
@@ -258,6 +293,11 @@ def test_a_damaged_row_of_parquet_is_left_out_and_told(
     assert wrong in warning
 
 
+@pytest.mark.attack(
+    "stores",
+    "somebody sends a Parquet file with missing columns, lists for texts, or endless texts",
+    "skipped by name",
+)
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
@@ -285,6 +325,11 @@ def test_parquet_of_another_shape_is_skipped_by_name(
     assert warning.endswith("skipped")
 
 
+@pytest.mark.attack(
+    "stores",
+    "somebody sends a Parquet file of a few kilobytes that unfolds to gigabytes",
+    "skipped by name",
+)
 @pytest.mark.parametrize("dictionary", [True, False])
 def test_parquet_that_unfolds_to_gigabytes_is_skipped(past: Path, dictionary: bool) -> None:
     """A few kilobytes on the disk: one text of a megabyte, or as many, in 2,000 rows."""
@@ -349,6 +394,11 @@ def remote(past: Path) -> Any:
     return Cached
 
 
+@pytest.mark.attack(
+    "stores",
+    "somebody puts a terabyte into a remote history",
+    "not fetched, named",
+)
 def test_a_remote_file_that_is_too_large_is_not_fetched(past: Path, remote: Any) -> None:
     with (past / "h200" / "large.json").open("wb") as file:
         file.truncate(1 << 40)
@@ -369,6 +419,11 @@ def test_what_others_write_to_a_remote_history_meanwhile_is_seen(past: Path, rem
     assert len(list(store.names())) == len(before) + 3
 
 
+@pytest.mark.fault(
+    "stores and documents",
+    "a remote store's access has expired",
+    "exit code 4 with the store's words",
+)
 def test_a_remote_history_that_fails_ends_in_a_sentence(
     past: Path, remote: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

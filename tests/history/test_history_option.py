@@ -131,6 +131,11 @@ def test_without_git_the_ci_says(
     assert record["runner"] == "gpu-7"
 
 
+@pytest.mark.fault(
+    "files",
+    "git refuses a checkout of another owner",
+    "said, with git's remedy",
+)
 def test_a_checkout_that_git_refuses_is_told_with_its_remedy(
     pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +189,11 @@ def test_names_that_are_not_utf_8_end_no_run(pytester: pytest.Pytester, spending
     assert record["dirty"] is True
 
 
+@pytest.mark.fault(
+    "stores and documents",
+    "a history becomes unwritable while tests run",
+    "the run fails, and says where its record is kept",
+)
 def test_a_history_that_breaks_meanwhile_fails_the_run_and_loses_nothing(
     pytester: pytest.Pytester, spending: Path
 ) -> None:

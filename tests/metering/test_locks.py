@@ -87,6 +87,11 @@ def test_second_enters_when_the_first_lets_go() -> None:
             assert len(told) == 1
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "a run that holds a device is killed",
+    "the device is free at once",
+)
 def test_a_killed_holder_frees_the_device() -> None:
     with holder("GPU-a") as process:
         os.kill(process.pid, signal.SIGKILL)
@@ -199,6 +204,11 @@ def unchosen(monkeypatch: pytest.MonkeyPatch) -> str:
     return f"GPU-{uuid.uuid4()}"
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "two runs with folders of their own for temporary files meter one device",
+    "the second one waits, whatever `TMPDIR` says",
+)
 def test_the_job_s_folder_for_temporary_files_does_not_matter(
     unchosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +228,11 @@ with device_lock(sys.argv[1:], 0, print):
 """
 
 
+@pytest.mark.attack(
+    "locks",
+    "another user meters a device that is held",
+    "kept off, and told who holds it",
+)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a process as another user")
 @pytest.mark.parametrize("chosen", [False, True])
 def test_another_user_is_kept_off(
@@ -236,6 +251,11 @@ def test_another_user_is_kept_off(
         assert folder.stat().st_mode & 0o7777 == 0o1777  # what is there keeps its mode
 
 
+@pytest.mark.attack(
+    "locks",
+    "anybody removes a lock's file or its folder",
+    "the device stays held",
+)
 def test_a_removed_file_or_folder_frees_nothing(folder: Path) -> None:
     with holder("GPU-a"):
         (folder / "GPU-a.lock").unlink()
@@ -266,6 +286,11 @@ def test_others_may_lock_what_a_strict_umask_made(folder: Path) -> None:
         os.umask(mask)
 
 
+@pytest.mark.attack(
+    "locks",
+    "another user puts a link, a pipe or a folder where a lock's file will be",
+    "refused by name; what the link leads to is not touched",
+)
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "link to nothing"])
 def test_what_others_plant_is_refused_and_left_alone(
     folder: Path, tmp_path: Path, kind: str
@@ -297,6 +322,11 @@ def test_what_others_plant_is_refused_and_left_alone(
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("mine", 0o600)
 
 
+@pytest.mark.attack(
+    "locks",
+    "another user has a private folder taken for the one of locks, by a link",
+    "refused; its mode and contents stay",
+)
 def test_a_link_or_another_user_s_folder_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,6 +347,11 @@ def test_a_link_or_another_user_s_folder_is_refused(
             pass
 
 
+@pytest.mark.attack(
+    "locks",
+    "a holder writes what is no text into a command line, with passwords and line breaks",
+    "one printable line, passwords masked",
+)
 def test_a_holder_is_named_on_one_line_and_without_secrets(tmp_path: Path) -> None:
     program = tmp_path / "hold.py"
     program.write_text(HOLD)

@@ -78,6 +78,11 @@ def test_figures_before_the_end_are_an_error() -> None:
         w.joules  # noqa: B018
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "the block of a window raises",
+    "the window says what was raised, and the meter can be used on",
+)
 def test_an_exception_passes_through_and_the_meter_stays_usable() -> None:
     meter = HandMeter()
     with pytest.raises(ZeroDivisionError), window(meter, "train") as w:
@@ -136,6 +141,11 @@ def test_a_fault_at_the_beginning_counts() -> None:
     assert w.invalid_reason == "foreign process: 7 computes on `gpu:0`"
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "a device is lost before or within a window",
+    "the work goes on, the window is invalid",
+)
 @pytest.mark.parametrize("when", ["before", "during"])
 def test_a_lost_device_never_interrupts_the_work(when: str) -> None:
     meter = HandMeter(lost=when == "before")

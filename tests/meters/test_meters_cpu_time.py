@@ -53,6 +53,11 @@ def test_a_child_that_was_never_looked_at_counts_once_it_is_waited_for() -> None
     assert faults == ()
 
 
+@pytest.mark.fault(
+    "CodeCarbon",
+    "a child ends between two looks",
+    "what was seen of it stays",
+)
 def test_what_was_seen_of_a_child_stays_when_it_ends() -> None:
     tree = CpuTime(os.getpid())
     with child(f"{BURN}print('burnt', flush=True)\ninput()") as burning:
@@ -64,6 +69,11 @@ def test_what_was_seen_of_a_child_stays_when_it_ends() -> None:
     assert faults == ()
 
 
+@pytest.mark.fault(
+    "CodeCarbon",
+    "a child loses its parent and burns on",
+    "its time counts",
+)
 def test_one_that_loses_its_parent_is_followed_until_it_ends() -> None:
     tree = CpuTime(os.getpid())
     # The parent stays until the child was looked at once.
@@ -84,6 +94,11 @@ def test_one_that_loses_its_parent_is_followed_until_it_ends() -> None:
     assert faults == ()
 
 
+@pytest.mark.fault(
+    "CodeCarbon",
+    "a child ends while `SIGCHLD` is ignored",
+    "`unseen work`; the sum never falls",
+)
 def test_a_child_that_nobody_may_wait_for_is_a_fault_and_takes_nothing_back() -> None:
     tree = CpuTime(os.getpid())
     old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -120,6 +135,11 @@ def test_one_that_has_lost_its_parent_before_anybody_looked_counts() -> None:
     assert faults == ()
 
 
+@pytest.mark.fault(
+    "CodeCarbon",
+    "an orphan leaves its session as well",
+    "its time is noted",
+)
 def test_one_that_has_left_its_group_as_well_is_noted() -> None:
     tree = CpuTime(os.getpid())
     code = f"{ORPHAN}os.setsid()\n{BURN}print('burnt', flush=True)\ntime.sleep(60)"
@@ -157,6 +177,11 @@ def test_what_looking_costs_does_not_count() -> None:
     assert seconds < 0.2 * (time.process_time() - spent)
 
 
+@pytest.mark.fault(
+    "CodeCarbon",
+    "`PYTEST_ENERGY_PROCESS_ROOT` names no process",
+    "an error with its name and value",
+)
 def test_a_root_that_is_no_process() -> None:
     with child("pass") as ended, suppress(ProcessLookupError):
         ended.wait()

@@ -8,44 +8,15 @@ import re
 import shutil
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from powercap import Powercap
 from pytest_energy import open_meter, window
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters import probe_meters
 from pytest_energy.meters.rapl import RaplMeter, probe
-
-RANGE = 262_143_328_850
-
-
-@dataclass(frozen=True)
-class Powercap:
-    """A tree of zones; `spend` moves one's counter as the kernel would."""
-
-    root: Path
-
-    def add(self, zone: str, name: str, microjoules: int = 0) -> None:
-        folder = self.root / zone
-        folder.mkdir(parents=True)
-        (folder / "name").write_text(f"{name}\n")
-        (folder / "energy_uj").write_text(f"{microjoules}\n")
-        (folder / "max_energy_range_uj").write_text(f"{RANGE}\n")
-
-    def limit(self, zone: str, watts: float, what: str = "max_power") -> None:
-        """Let the kernel tell a power limit of a zone."""
-        (self.root / zone / f"constraint_0_{what}_uw").write_text(f"{int(watts * 1e6)}\n")
-
-    def show(self, zone: str, joules: float) -> None:
-        """Set a counter."""
-        (self.root / zone / "energy_uj").write_text(f"{round(joules * 1e6)}\n")
-
-    def spend(self, zone: str, joules: float) -> None:
-        counter = self.root / zone / "energy_uj"
-        total = int(counter.read_text()) + int(joules * 1e6)
-        counter.write_text(f"{total % RANGE}\n")
 
 
 @pytest.fixture
@@ -107,6 +78,11 @@ def test_wrap_around_is_undone_each_time(powercap: Powercap) -> None:
     meter.close()
 
 
+@pytest.mark.fault(
+    "RAPL",
+    "a counter falls by 61 uJ, by half, or to nearly 0",
+    "`counter reset`, none of its joules counts",
+)
 @pytest.mark.parametrize("shown", [0.001, 100_000 - 61e-6, 50_000.0])
 def test_a_counter_that_falls_further_than_a_wrap_explains_was_reset(
     powercap: Powercap, shown: float
@@ -135,6 +111,11 @@ def test_a_reset_within_a_window_counts_though_the_thread_saw_it(powercap: Power
     assert str(w.invalid_reason).startswith("counter reset: `cpu` fell from 100.000000 to 1.0")
 
 
+@pytest.mark.fault(
+    "RAPL",
+    "a counter jumps by more than the package's limit allows",
+    "`implausible`, with joules, seconds and limit",
+)
 @pytest.mark.parametrize(
     ("watts", "joules", "limit"),
     [(None, 2_000, "2200 W"), (100.0, 150, "110 W"), (5_000.0, 2_000, "2200 W")],
@@ -169,6 +150,11 @@ def test_the_larger_of_its_limits_is_a_packages(powercap: Powercap) -> None:
     assert not str(w.invalid_reason).startswith("implausible")
 
 
+@pytest.mark.fault(
+    "RAPL",
+    "two dies show one counter",
+    "counted once, and said",
+)
 def test_dies_that_show_one_counter_are_counted_once(powercap: Powercap) -> None:
     for die in (0, 1):
         powercap.add(f"intel-rapl:{die}", f"package-0-die-{die}", 5_000_000)
@@ -238,6 +224,11 @@ def spoil(file: Path, data: bytes | None) -> None:
         file.write_bytes(data)
 
 
+@pytest.mark.fault(
+    "RAPL",
+    "a package's files are empty, negative, endless, no text or missing",
+    "the meter does not open and names the file, and no thread is left",
+)
 @pytest.mark.parametrize(("file", "data", "reason"), BAD_FILES)
 def test_a_package_that_does_not_work_is_a_reason(
     powercap: Powercap, file: str, data: bytes | None, reason: str
@@ -256,6 +247,11 @@ def test_a_package_that_does_not_work_is_a_reason(
     assert "intel-rapl:1" in rapl.detail
 
 
+@pytest.mark.fault(
+    "RAPL",
+    "the files of memory are empty, negative, endless, no text or missing",
+    "its joules alone are left out, and it is said",
+)
 @pytest.mark.parametrize(("file", "data", "reason"), BAD_FILES)
 def test_memory_that_does_not_work_costs_itself_alone_and_is_said(
     powercap: Powercap, file: str, data: bytes | None, reason: str
@@ -285,6 +281,11 @@ def test_names_that_are_no_text(powercap: Powercap) -> None:
     assert [device.name for device in meter.devices] == ["package-\ufffd\\x1b[31m"]
 
 
+@pytest.mark.fault(
+    "RAPL",
+    "a zone is removed within a window",
+    "`device lost`, with its path",
+)
 def test_a_zone_that_is_removed_is_lost(powercap: Powercap) -> None:
     powercap.add("intel-rapl:0", "package-0", 1)
     powercap.add("intel-rapl:1", "package-1", 2)
@@ -304,6 +305,11 @@ def ends(thread: threading.Thread) -> None:
     assert not thread.is_alive()
 
 
+@pytest.mark.fault(
+    "RAPL",
+    "the thread that reads the counters ends",
+    "`not watched`",
+)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_without_its_thread_windows_are_invalid(powercap: Powercap) -> None:
     powercap.add("intel-rapl:0", "package-0", 1)
@@ -332,6 +338,11 @@ def test_the_thread_survives_a_counter_that_fails_for_a_while(powercap: Powercap
     assert w.valid, w.invalid_reason
 
 
+@pytest.mark.fault(
+    "RAPL",
+    "a counter may wrap twice between two looks",
+    "`counter reset`, with the remedy",
+)
 def test_a_counter_that_may_wrap_twice_between_readings_is_not_believed(
     powercap: Powercap,
 ) -> None:

@@ -75,6 +75,11 @@ def ours(place: Path) -> list[Path]:
     return list(place.glob("pytest-energy-*"))
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "a run is ended by `SIGINT`, `SIGTERM` or `SIGHUP`",
+    "no process and no folder is left",
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_in_order(
     pytester: pytest.Pytester, place: Path, number: signal.Signals
@@ -87,6 +92,11 @@ def test_a_signal_ends_a_run_in_order(
     assert number == signal.SIGINT or f"ended by {number.name}" in done.stdout
 
 
+@pytest.mark.attack(
+    "ends",
+    "something kills a run, which leaves folders and ranks",
+    "the next run removes the folders",
+)
 def test_what_a_killed_run_left_is_gone_after_the_next(
     pytester: pytest.Pytester, place: Path
 ) -> None:

@@ -327,6 +327,11 @@ def test_auto_on_the_command_line_names_no_hardware(pytester: pytest.Pytester) -
     pytester.runpytest("--energy-hw=auto").assert_outcomes(passed=1)
 
 
+@pytest.mark.fault(
+    "stores and documents",
+    "`--energy-hw` names the file of hardware that is not this machine's",
+    "exit code 4 before a test runs, the file stays as it is",
+)
 def test_a_file_that_does_not_match_the_device_is_another_hardwares(
     pytester: pytest.Pytester, spending: Path
 ) -> None:

@@ -57,6 +57,12 @@ REPORTS = (
 )
 
 
+@pytest.mark.attack(
+    "text",
+    "names of tests, workloads, devices and files hold commands of CI, escape codes and "
+    "marks of direction",
+    "nothing that a run puts out or stores obeys them",
+)
 def test_everything_that_a_run_puts_out_is_harmless(
     hostile: pytest.Pytester, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +113,11 @@ def _ours(result: pytest.RunResult) -> list[str]:
     return faults("\n".join((*result.outlines, *result.errlines)))
 
 
+@pytest.mark.attack(
+    "text",
+    "an option's value holds commands and escape codes",
+    "refused, and repeated on one printable line",
+)
 @pytest.mark.parametrize(
     "option",
     [
@@ -125,6 +136,11 @@ def test_a_refused_value_is_repeated_harmlessly(option: str, hostile: pytest.Pyt
 PASSWORDS = (SECRET, f"{SECRET} 'x\" y", f"@{SECRET}", f"{SECRET}/x", f"x#{SECRET}", f"{SECRET}`z")
 
 
+@pytest.mark.attack(
+    "secrets",
+    "somebody reads terminal, JSON and Markdown of a run for the password of an address",
+    "it is in none of them",
+)
 @pytest.mark.parametrize(("option", "scheme"), [("wall", "HTTP"), ("history", "nowhere")])
 def test_secrets_are_shown_nowhere(
     option: str, scheme: str, pytester: pytest.Pytester, spending: Path
@@ -142,6 +158,11 @@ def test_secrets_are_shown_nowhere(
         assert SECRET not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.attack(
+    "secrets",
+    "somebody reads what the commands print for the password of an address",
+    "it is in none of it",
+)
 @pytest.mark.parametrize("password", PASSWORDS)
 def test_secrets_are_shown_by_no_command(
     password: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -160,6 +181,11 @@ def test_secrets_are_shown_by_no_command(
             assert SECRET not in said.out + said.err, arguments
 
 
+@pytest.mark.attack(
+    "secrets",
+    "somebody reads the command that is offered for pasting for the password of an address",
+    "masked",
+)
 def test_a_secret_of_the_arguments_is_not_in_the_next_command(
     pytester: pytest.Pytester, spending: Path
 ) -> None:

@@ -73,6 +73,11 @@ def run(pytester: pytest.Pytester) -> pytest.RunResult:
     return pytester.runpytest_subprocess(*options)
 
 
+@pytest.mark.fault(
+    "RAPL",
+    "a process whose name is no UTF-8 runs beside a suite",
+    "all windows are valid",
+)
 @pytest.mark.realtime
 def test_a_process_whose_name_is_no_text_changes_nothing(
     pytester: pytest.Pytester, package: Path

@@ -69,6 +69,11 @@ def _tests(document: Any) -> list[str]:
     return [test.rpartition("::")[2] for test in document["run"]["unfinished"]]
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "a run is killed",
+    "its finished figures are in its JSON, marked as not complete",
+)
 @pytest.mark.parametrize("how", [KILLED, "os._exit(1)"], ids=["killed", "exited"])
 def test_a_killed_run_keeps_its_finished_figures(
     pytester: pytest.Pytester, spending: Path, how: str
@@ -93,6 +98,11 @@ def test_a_killed_run_keeps_its_finished_figures(
     assert _names(json.loads(kept.read_text())) == ["one", "two"]
 
 
+@pytest.mark.fault(
+    "neighbours",
+    "pytest-timeout ends the process",
+    "its finished figures are kept",
+)
 def test_a_test_that_takes_too_long_loses_no_figure(
     pytester: pytest.Pytester, spending: Path
 ) -> None:
@@ -129,6 +139,11 @@ def test_a_killed_controller_keeps_what_its_workers_have_sent(
     assert document["hardware"]["key"] == "h200"
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "a worker of pytest-xdist is killed",
+    "its finished figures are kept",
+)
 def test_a_worker_that_is_killed_keeps_its_finished_figures(
     pytester: pytest.Pytester, spending: Path
 ) -> None:
@@ -144,6 +159,11 @@ def test_a_worker_that_is_killed_keeps_its_finished_figures(
     assert document["run"]["interrupted"]
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "Ctrl-C, `pytest.exit`, a first failure, a hook that raises",
+    "every report says so, and which tests are missing",
+)
 @pytest.mark.parametrize(("ends", "arguments", "why"), EARLY.values(), ids=EARLY.keys())
 def test_a_run_that_ends_early_says_so_and_what_is_missing(
     pytester: pytest.Pytester,
@@ -345,6 +365,11 @@ def test_a_pipe_is_given_one_document(pytester: pytest.Pytester, spending: Path)
     assert result.stdout.str().count('"schema": 1') == 1
 
 
+@pytest.mark.fault(
+    "files",
+    "the disk of one report is full",
+    "named with its path, the others are written",
+)
 def test_reports_that_cannot_be_written_are_named_and_the_others_written(
     pytester: pytest.Pytester, spending: Path
 ) -> None:
@@ -364,6 +389,11 @@ def test_reports_that_cannot_be_written_are_named_and_the_others_written(
     assert list((pytester.path / "past").rglob("*.json"))
 
 
+@pytest.mark.fault(
+    "files",
+    "git, CodeCarbon's data and the job summary's file are broken",
+    "the run ends as it would, with all figures",
+)
 def test_what_only_informs_ends_no_run(
     pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +419,11 @@ def test_what_only_informs_ends_no_run(
     assert list((pytester.path / "past").rglob("*.json"))
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "Ctrl-C in the middle of a figure",
+    "its windows are kept as `invalid`, nothing is recorded",
+)
 def test_an_interrupt_keeps_the_windows_of_the_figure_at_hand(
     pytester: pytest.Pytester, spending: Path
 ) -> None:

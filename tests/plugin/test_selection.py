@@ -40,6 +40,11 @@ def _not_measured(project: pytest.Pytester) -> list[str]:
     return [row["id"] for row in document["not_measured"]]
 
 
+@pytest.mark.fault(
+    "stores and documents",
+    "a test is deleted whose baseline stays stored",
+    "every report of the whole suite lists what is stored and not measured",
+)
 def test_every_report_of_the_whole_suite_lists_it(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,11 @@ def _warnings(
     return list(remarks)
 
 
+@pytest.mark.fault(
+    "neighbours",
+    "a card rests while a test computes elsewhere",
+    "said once",
+)
 def test_a_card_that_rests_while_nothing_of_ours_computes_on_it_is_named_once(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,11 @@ def test_the_terminal(text: str) -> None:
         assert "[red]b[/red]" in shown  # shown, not obeyed
 
 
+@pytest.mark.attack(
+    "text",
+    "an option's value ends the command that is offered for pasting, and begins another one",
+    "quoted for the shell",
+)
 def test_the_next_command_is_one_that_can_be_pasted() -> None:
     record = hostile_run("h200; touch PWNED $(x)")
     missing = replace(record.verdicts[0], outcome="missing", comparison=None)

@@ -87,6 +87,11 @@ def test_what_ci_fails_for_want_of_evidence_is_an_error_and_counted() -> None:
     )
 
 
+@pytest.mark.attack(
+    "text",
+    "a test's name ends a line of an annotation and begins a command",
+    "escaped",
+)
 def test_no_line_breaks_out_whatever_names_hold() -> None:
     lines = commands(annotated(full_run().record), ROOT, {})
 

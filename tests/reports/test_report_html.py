@@ -62,6 +62,11 @@ def page() -> Page:
     return Page(render([full_run()], drift()))
 
 
+@pytest.mark.attack(
+    "text",
+    "names hold HTML and scripts",
+    "shown as text",
+)
 def test_names_break_out_of_nothing(page: Page) -> None:
     assert len([tag for tag in page.tags if tag == "script"]) == 3
     assert "img" not in page.tags

@@ -50,6 +50,11 @@ def test_environment_says_what_changed() -> None:
     assert "| torch | 2.13.0 | 2.15.0 |" in text
 
 
+@pytest.mark.attack(
+    "text",
+    "names hold Markdown and HTML",
+    "shown as text",
+)
 def test_names_break_out_of_nothing() -> None:
     text = rendered(full_run())
 

@@ -191,6 +191,11 @@ def test_differences_from_the_baselines_environment_are_kept(
     assert len(verdict["trace"]) == len(verdict["windows"]) >= 3
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody gives links, twins, pipes and devices as the places of all reports",
+    "written into or through, all stay what they are",
+)
 def test_what_is_there_stays_what_it_is(
     limited: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

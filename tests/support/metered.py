@@ -25,6 +25,7 @@ except EnergyError as error:
 
 results = []
 for _ in range({windows}):
+{before}
     with window(meter, "work") as w:
         begin = time.monotonic()
 {block}
@@ -81,9 +82,13 @@ def metered(
     *,
     windows: int = 1,
     variables: dict[str, str] | None = None,
+    before: str = "pass",
 ) -> list[MeteredWindow]:
-    """The windows around a block of code, which may call `sim.command`."""
-    found = _run(gpus, directory, block, windows, variables or {})
+    """The windows around a block of code, which may call `sim.command`.
+
+    `before` runs ahead of each; `results` are those of the windows so far.
+    """
+    found = _run(gpus, directory, block, windows, variables or {}, before=before)
     assert "unavailable" not in found, found
     remarks = tuple(found["remarks"])
     return [MeteredWindow(**each, remarks=remarks) for each in found["windows"]]
@@ -111,8 +116,10 @@ def _run(
     variables: dict[str, str],
     library_lines: Sequence[str] = (),
     meter: str = "nvml",
+    before: str = "pass",
 ) -> Any:
     body = indent(dedent(block).strip("\n"), " " * 8)
-    code = _SCRIPT.format(windows=windows, block=body, meter=meter)
+    ahead = indent(dedent(before).strip("\n"), " " * 4)
+    code = _SCRIPT.format(windows=windows, block=body, meter=meter, before=ahead)
     process = environment(gpus, directory, library_lines=library_lines)
     return json.loads(run_python(code, {**process, **variables}))

@@ -147,6 +147,11 @@ def test_evaluating_and_saving_are_in_no_window(tmp_path: Path) -> None:
     assert callback.dropped == {"an evaluation": 3}
 
 
+@pytest.mark.fault(
+    "neighbours",
+    "each window of a Trainer has a checkpoint in it",
+    "dropped and counted, and it is said why",
+)
 def test_a_training_without_a_whole_window_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -123,6 +123,11 @@ class cuda:
 """
 
 
+@pytest.mark.fault(
+    "neighbours",
+    "torch computes elsewhere than on what is metered",
+    "refused before anything is loaded",
+)
 @pytest.mark.parametrize(("sees", "metered"), [(False, '"gpu:0"'), (True, '"cpu"')])
 def test_finetune_refuses_before_anything_is_loaded(
     pytester: pytest.Pytester, spending: Path, sees: bool, metered: str

@@ -189,6 +189,11 @@ def listeners() -> list[Any]:
     return found
 
 
+@pytest.mark.attack(
+    "ranks",
+    "somebody scans the ports of a run on several GPUs",
+    "nothing listens beyond the loopback interface",
+)
 def test_ranks_of_one_node_listen_on_the_loopback_interface_alone(pair: Pair) -> None:
     found = listeners()
 
@@ -196,6 +201,11 @@ def test_ranks_of_one_node_listen_on_the_loopback_interface_alone(pair: Pair) ->
     assert all(ipaddress.ip_address(address).is_loopback for address, _ in found)
 
 
+@pytest.mark.attack(
+    "ranks",
+    "somebody connects to the machine's address",
+    "refused",
+)
 def test_ranks_of_one_node_are_out_of_reach_by_the_machine_s_other_addresses(pair: Pair) -> None:
     others = [
         (each.address, port)
@@ -298,6 +308,11 @@ _fail(1, EnergyError("no \udcff room"), None)
         group(tmp_path, code, 60).call("window")
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "a rank hangs",
+    "all ranks are ended, and it is said",
+)
 def test_ranks_that_hang_are_ended(tmp_path: Path) -> None:
     code = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -404,6 +419,11 @@ def test_two_nodes_add_up_to_the_known_joules(
     assert exact > len(verdict["windows"]) / 2
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "two nodes on one machine would meter one device",
+    "refused by name; with devices of their own they run",
+)
 def test_nodes_on_one_machine_need_devices_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     here = machine()
     require_own_devices([(0, here, ["GPU-a"]), (0, here, []), (1, here, ["GPU-b"])])

@@ -113,6 +113,11 @@ def test_downloads_are_found_as_they_are_called(tmp_path: Path, task: str, file:
     test_where_tasks_are_found(tmp_path, task, file)
 
 
+@pytest.mark.fault(
+    "data",
+    "the files of a task are called otherwise",
+    "not found, and the nearest names are said",
+)
 @pytest.mark.parametrize(
     ("file", "task", "said"),
     [

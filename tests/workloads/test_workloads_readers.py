@@ -185,6 +185,11 @@ READERS: list[Any] = [
 ]
 
 
+@pytest.mark.fault(
+    "data",
+    "a data file is empty or blank",
+    "refused, and what is expected is said",
+)
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("content", [b"", b"\n \n"], ids=["nothing", "blanks"])
 def test_an_empty_file_is_refused(
@@ -196,6 +201,11 @@ def test_an_empty_file_is_refused(
         read(path)
 
 
+@pytest.mark.fault(
+    "data",
+    "a data file is no UTF-8",
+    "refused with the line",
+)
 @pytest.mark.parametrize("read", READERS)
 def test_undecodable_bytes_are_refused_with_their_line(
     tmp_path: Path, read: Callable[[Path], object]
@@ -217,6 +227,12 @@ def test_a_file_that_cannot_be_opened_is_refused(
 RTE = "index\tsentence1\tsentence2\tlabel\n"
 
 
+@pytest.mark.fault(
+    "data",
+    "columns are missing, labels are unknown, quotes and brackets never close, tags are "
+    "of another scheme",
+    "refused with file and line, and the true cause",
+)
 @pytest.mark.parametrize(
     ("read", "text", "message"),
     [
@@ -345,6 +361,11 @@ def test_a_long_review_is_read(tmp_path: Path) -> None:
     assert read_review_table(path, get_task("imdb")) == [Text(review, None, 1)]
 
 
+@pytest.mark.fault(
+    "data",
+    "an answer's start is off by one, a float, a text, or outside",
+    "refused with the question's id",
+)
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
@@ -391,6 +412,11 @@ def many(row: str, count: int = 30) -> str:
     return row * count
 
 
+@pytest.mark.fault(
+    "data",
+    "one row of many contradicts itself or has no label",
+    "left out, and counted",
+)
 @pytest.mark.parametrize(
     ("read", "text", "kept", "said"),
     [
@@ -457,6 +483,11 @@ def test_reviews_that_say_otherwise_are_left_out(tmp_path: Path) -> None:
     assert str(skipped) == "2 skipped: rating of the other class (1), empty file (1)"
 
 
+@pytest.mark.fault(
+    "data",
+    "one document of several is empty",
+    "the same examples in any order of files",
+)
 @pytest.mark.parametrize("empty", ["", "\n", "#begin document (a); part 000\n#end document\n"])
 def test_an_empty_document_among_others_is_none(tmp_path: Path, empty: str) -> None:
     labels = get_task("conll2012").labels

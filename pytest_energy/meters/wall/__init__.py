@@ -11,13 +11,14 @@ from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import (
     CLOCK_JUMP,
     READING_MISSING,
+    SOURCES_DISAGREE,
     Conditions,
     Device,
     Measured,
     Reading,
     fault,
 )
-from pytest_energy.meters.wall.trace import NotCoveredError, WallJoules, WallTrace
+from pytest_energy.meters.wall.trace import DisagreeError, NotCoveredError, WallJoules, WallTrace
 from pytest_energy.outcomes import Method
 from pytest_energy.text import one_line
 
@@ -143,6 +144,9 @@ class WallMeter:
             return self._trace.between(started, ended)
         except NotCoveredError as error:
             raise self._missing(str(error)) from None
+        except DisagreeError as error:
+            wrong = fault(SOURCES_DISAGREE, f"`{self._source.shown}`: {error}")
+            raise EnergyError(wrong) from None
 
     def _refresh(self) -> None:
         if self._closed:

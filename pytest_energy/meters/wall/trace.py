@@ -142,12 +142,17 @@ LEAST_GAP_SECONDS = 1.0
 MOST_READINGS = 1_000_000
 """So many are kept, more than a week of a reading a second; then the older half is dropped."""
 
+_FARTHEST = 2.0  # power and energy of one load are no further apart beyond their uncertainties
 _RECENT = 100  # readings that say what the usual period is
 _UNSEEN_CHANGES = 1.4  # half-width of a sum of held readings in sqrt(sum((step * seconds)**2))
 
 
 class NotCoveredError(EnergyError):
     """The readings do not cover the time asked for, so there is no figure for it."""
+
+
+class DisagreeError(EnergyError):
+    """Power and energy of one meter are further apart than readings of one load can be."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +267,8 @@ class WallTrace:
     def between(self, start: float, end: float) -> WallJoules:
         """Joules from one Unix time to another (s), of power or energy, whichever is surer.
 
-        Raises `NotCoveredError` where neither covers the whole stretch.
+        Raises `NotCoveredError` where neither covers the whole stretch, `DisagreeError` where one
+        of them must be wrong.
         """
         found, reason = [], "it has no readings"
         for series, joules in ((self.watts, held), (self.energy, interpolated)):
@@ -273,7 +279,23 @@ class WallTrace:
                     reason = str(error)
         if not found:
             raise NotCoveredError(reason)
-        return min(found, key=lambda each: each.uncertainty_joules)
+        return _surer(*found)
+
+
+def _surer(power: WallJoules, energy: WallJoules | None = None) -> WallJoules:
+    """The one that is known better; an energy that has not moved yet says nothing."""
+    if energy is None:
+        return power
+    low, high = sorted((power, energy), key=lambda each: each.joules)
+    least = high.joules - high.uncertainty_joules
+    if least <= _FARTHEST * (low.joules + low.uncertainty_joules):
+        return min(power, energy, key=lambda each: each.uncertainty_joules)
+    if energy.joules == 0:
+        return power
+    raise DisagreeError(
+        f"its power comes to {power.joules:.4g} J in the window, its energy to "
+        f"{energy.joules:.4g} J; see which of them is right"
+    )
 
 
 def held(series: Series, start: float, end: float) -> WallJoules:

@@ -29,6 +29,7 @@ _TEXT_COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "sst2": (("sentence", "text"), (), ("label", "sentiment")),
     "imdb": (_ONE, (), ("label", "sentiment", "class")),
 }
+_SHOWN_COLUMNS = 20
 _NO_AGREEMENT = "-"
 # Columns that say the label again, by name or id.
 _ALSO_LABELS = ("label_text", "label_name", "label_id")
@@ -310,7 +311,8 @@ def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
         if name in header:
             return header.index(name)
     wanted = " or ".join(f"`{name}`" for name in names)
-    have = ", ".join(f"`{name[:40]}`" for name in header)
+    have = ", ".join(f"`{name[:40]}`" for name in header[:_SHOWN_COLUMNS])
+    have += ", …" if len(header) > _SHOWN_COLUMNS else ""
     raise DataError(f"`{path}`, line 1: no column {wanted}; the columns are {have}")
 
 

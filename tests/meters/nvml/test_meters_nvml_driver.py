@@ -31,6 +31,12 @@ sys.meta_path.insert(0, Finder())
 """
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the driver cannot be initialised: not loaded, no permission, another version than "
+    "its library's, unknown",
+    "the meter is refused with the driver's words; the CPU is not taken in its stead",
+)
 @pytest.mark.parametrize(
     ("code", "words"), [(9, "Driver Not Loaded"), (12, ""), (17, ""), (18, "mismatch"), (999, "")]
 )
@@ -46,6 +52,11 @@ def test_a_driver_that_fails_is_not_replaced_by_the_cpu(
     assert "`--energy-meter=codecarbon`" in reason
 
 
+@pytest.mark.fault(
+    "NVML",
+    "a run starts on a driver that does not fit its library",
+    "exit code 4 with the driver's words, before a test runs",
+)
 def test_a_run_ends_with_the_words_of_a_driver_that_fails(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +71,11 @@ def test_a_run_ends_with_the_words_of_a_driver_that_fails(
     result.stderr.fnmatch_lines(["ERROR: meter `nvml`: the NVIDIA driver*RM version mismatch*"])
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the driver's library is a file that is none",
+    "refused with the loader's words",
+)
 def test_a_library_that_cannot_be_loaded_is_no_absent_driver(tmp_path: Path) -> None:
     (tmp_path / sim.LIBRARY).write_text("no library")
 
@@ -69,6 +85,11 @@ def test_a_library_that_cannot_be_loaded_is_no_absent_driver(tmp_path: Path) -> 
     assert "invalid ELF header" in printed or "file too short" in printed
 
 
+@pytest.mark.fault(
+    "NVML",
+    "another package is imported as `pynvml`",
+    "its file is named, and what to install",
+)
 def test_another_module_called_pynvml_is_named(tmp_path: Path) -> None:
     module = tmp_path / "first" / "pynvml.py"
     module.parent.mkdir()
@@ -82,6 +103,11 @@ def test_another_module_called_pynvml_is_named(tmp_path: Path) -> None:
     assert "`pip install 'nvidia-ml-py>=12.535'`" in printed
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the bindings raise when they are imported",
+    "refused, no traceback",
+)
 @pytest.mark.parametrize(
     "text", ["import nothing_of_this_name", "def broken(", "raise SystemExit(3)"]
 )
@@ -99,6 +125,11 @@ def test_a_package_that_warns_on_import_ends_nothing(tmp_path: Path) -> None:
     assert run_python(WARNING_FINDER + OPEN, variables) == "nvml\n"
 
 
+@pytest.mark.fault(
+    "NVML",
+    "`CUDA_VISIBLE_DEVICES` names no card that there is",
+    "refused, and the variable is named",
+)
 @pytest.mark.parametrize("mask", ["0;1", "all", "0-1", "2", "0,1;2", "+1", "GPU-ffff", "none"])
 def test_a_mask_that_names_no_card_is_not_replaced_by_the_cpu(mask: str, tmp_path: Path) -> None:
     reason = unavailable(
@@ -120,6 +151,11 @@ def test_a_mask_that_asks_for_no_card_leaves_the_cpu(mask: str, tmp_path: Path) 
     assert run_python(OPEN, variables) == "codecarbon\n"
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the names of card and driver are no UTF-8",
+    "shown with replacement characters",
+)
 def test_names_that_are_not_utf_8_are_shown(tmp_path: Path) -> None:
     code = """
 from pytest_energy import open_meter
@@ -132,6 +168,11 @@ print(ascii((meter.devices[0].name, meter.devices[0].driver)))
     assert run_python(code, variables) == (r"('NVIDIA \ufffd\\x1b[2J', '580\ufffd')" + "\n")
 
 
+@pytest.mark.fault(
+    "NVML",
+    "an optional query fails when the card is opened",
+    "that field is missing, and it is said",
+)
 @pytest.mark.parametrize("query", ["UUID", "Name", "FieldValues", "MigMode", "EnforcedPowerLimit"])
 def test_a_query_that_fails_when_the_card_is_opened_costs_its_field_alone(
     query: str, tmp_path: Path
@@ -152,6 +193,11 @@ print(meter.method, meter.devices[0].name, meter.devices[0].uuid[:4], meter.rema
     assert ("does not always tell its power limit" in printed) == (query == "EnforcedPowerLimit")
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the counter's query fails when the card is opened",
+    "refused: power readings are not taken in its stead",
+)
 def test_a_counter_that_fails_when_it_is_opened_is_not_replaced_by_power(tmp_path: Path) -> None:
     gpu = SimulatedGpu(lines=("error nvmlDeviceGetTotalEnergyConsumption 999",))
 

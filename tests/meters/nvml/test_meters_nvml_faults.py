@@ -45,6 +45,12 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> MeteredWindow:
     return found
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the card is reset, lost, throttled, used by others, or its clocks, limit or counter "
+    "change within a window",
+    "the window is invalid and names what happened, and to which card",
+)
 @pytest.mark.parametrize("gpu", range(len(FAULTS)), ids=[command for command, _ in FAULTS])
 def test_window_is_invalid_and_says_why(gpu: int, faulty: MeteredWindow) -> None:
     assert FAULTS[gpu][1].format(f"gpu:{gpu}") in str(faulty.invalid_reason)
@@ -54,6 +60,11 @@ def test_nothing_is_said_of_a_card_without_faults(faulty: MeteredWindow) -> None
     assert f"`gpu:{len(FAULTS)}`" not in str(faulty.invalid_reason)
 
 
+@pytest.mark.fault(
+    "NVML",
+    "a counter runs at four times its speed, the limit was changed, the window is too short",
+    "`implausible`, `power limit changed`, `too short`",
+)
 @pytest.mark.parametrize(
     ("block", "reason"),
     [
@@ -68,6 +79,11 @@ def test_one_card_alone_is_invalid_and_says_why(block: str, reason: str, tmp_pat
     assert reason in found.invalid_reason
 
 
+@pytest.mark.fault(
+    "NVML",
+    "a counter is reset and overtakes its old count before the window ends",
+    "`counter reset`",
+)
 def test_a_counter_that_falls_back_unseen_at_the_ends_is_seen_in_between(tmp_path: Path) -> None:
     watts = tmp_path / "watts.txt"
     watts.write_text("0 50\n")
@@ -82,6 +98,11 @@ def test_a_counter_that_falls_back_unseen_at_the_ends_is_seen_in_between(tmp_pat
     assert "counter reset" in str(found.invalid_reason)
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the counter shows more power than the card's limit",
+    "`implausible`, with the limit",
+)
 def test_power_above_the_limit_is_not_believed(tmp_path: Path) -> None:
     gpu = SimulatedGpu(tick_seconds=0.05, lines=("limit 200 0",))
     (found,) = metered([gpu], tmp_path)
@@ -89,6 +110,11 @@ def test_power_above_the_limit_is_not_believed(tmp_path: Path) -> None:
     assert "its limit is 200 W" in found.invalid_reason
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the counter shows a fifth of what the power readings do",
+    "`sources disagree`",
+)
 def test_a_counter_that_disagrees_with_the_power_readings_is_not_believed(tmp_path: Path) -> None:
     gpu = SimulatedGpu(tick_seconds=0.05, lines=("speed 0.2",))
     (found,) = metered([gpu], tmp_path, "time.sleep(1.2)")
@@ -117,6 +143,11 @@ def test_own_processes_are_not_foreign(tmp_path: Path) -> None:
     assert found.invalid_reason is None
 
 
+@pytest.mark.fault(
+    "NVML",
+    "one of two cards is lost",
+    "`device lost` in this window and those after it, at once",
+)
 def test_a_lost_card_does_not_hang_the_windows_after_it(tmp_path: Path) -> None:
     found = metered([FAST, FAST], tmp_path, "sim.command('lost now')\ntime.sleep(0.2)", windows=3)
     assert ["device lost: `gpu:0`" in str(window.invalid_reason) for window in found] == [True] * 3

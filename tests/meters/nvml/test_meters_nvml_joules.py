@@ -110,6 +110,11 @@ def test_several_cards_are_summed_and_shown_one_by_one(tmp_path: Path) -> None:
     assert found.covered
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the counter wraps around within a window",
+    "valid, and the joules are right",
+)
 def test_a_wrap_of_the_counter_is_undone(tmp_path: Path) -> None:
     start = 2**32 - 1000 * 300 * 1.2
     gpu = SimulatedGpu(CONSTANT, TICK_SECONDS, start_millijoules=start, lines=("wrap 32",))
@@ -118,6 +123,11 @@ def test_a_wrap_of_the_counter_is_undone(tmp_path: Path) -> None:
     assert median(abs(window.error) for window in found) <= 0.005
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the counter never moves",
+    "power readings are integrated in its stead, and right to 1 %",
+)
 def test_a_counter_that_never_moves_is_not_believed(tmp_path: Path) -> None:
     (found,) = metered([SimulatedGpu(lines=("stall 0 never 1",))], tmp_path)
     assert found.method == "integrated"

@@ -40,6 +40,11 @@ def test_a_driver_that_fails_is_named(tmp_path: Path) -> None:
     assert "the NVIDIA driver does not answer" in text
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the driver lists no card",
+    "refused, and it is said",
+)
 def test_a_driver_without_cards(tmp_path: Path) -> None:
     assert "the driver lists no GPU" in unavailable([], tmp_path)
 

@@ -24,6 +24,11 @@ time.sleep(0.2)
 """
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the thread that looks for faults, or the one that reads power, ends",
+    "`not watched` from then on",
+)
 @pytest.mark.parametrize(
     ("gpu", "name", "what"),
     [
@@ -42,6 +47,11 @@ def test_windows_are_invalid_from_the_end_of_a_thread_on(
     assert [ended in str(window.invalid_reason) for window in found[1:]] == [True, True]
 
 
+@pytest.mark.fault(
+    "NVML",
+    "a query of the driver hangs",
+    "`not watched`",
+)
 def test_a_thread_that_hangs_makes_windows_invalid(tmp_path: Path) -> None:
     block = """
         sim.command("hang nvmlDeviceGetTemperature 4.5")
@@ -69,6 +79,11 @@ def test_what_held_the_thread_up_before_a_window_is_not_its_fault(tmp_path: Path
     assert found[1].invalid_reason is None
 
 
+@pytest.mark.fault(
+    "NVML",
+    "a card without a counter gives no power for over a second",
+    "`not watched`; 0.2 s are bridged",
+)
 def test_power_that_is_not_read_for_long_makes_windows_invalid(tmp_path: Path) -> None:
     block = """
         sim.command("error nvmlDeviceGetFieldValues 999")
@@ -97,6 +112,11 @@ OPTIONAL = (
 )
 
 
+@pytest.mark.fault(
+    "NVML",
+    "all optional queries fail within a window, with four different errors",
+    "valid, and what is not known is said",
+)
 @pytest.mark.parametrize("code", [10, 25, 26, 999])
 def test_optional_queries_that_fail_cost_their_field_alone(code: int, tmp_path: Path) -> None:
     fail = [f"sim.command('error nvmlDeviceGet{query} {{}}')" for query in OPTIONAL]
@@ -114,6 +134,11 @@ def test_optional_queries_that_fail_cost_their_field_alone(code: int, tmp_path: 
     assert "which processes compute on it, so a foreign process may go unseen" in " ".join(told)
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the counter's query fails for a while",
+    "`device lost` in that window alone",
+)
 def test_a_counter_that_fails_costs_the_window_it_fails_in(tmp_path: Path) -> None:
     block = """
         time.sleep(0.1)
@@ -143,6 +168,11 @@ os.wait()
 """Starts a program of that name that is nobody's descendant any more, and prints its id."""
 
 
+@pytest.mark.attack(
+    "text",
+    "a process on the card is named like a CI command",
+    "shown on one line",
+)
 @pytest.mark.parametrize(
     ("name", "shown"),
     [(b"trainer", "`trainer` "), (b"caf\xc3", "`caf?` "), (b"x\n::error::y", "`x\\n::error::y` ")],
@@ -162,6 +192,11 @@ def test_a_foreign_process_is_named_by_its_program(name: bytes, shown: str, tmp_
     assert "leave the card alone while it is metered" in str(found.invalid_reason)
 
 
+@pytest.mark.fault(
+    "NVML",
+    "the driver names a process id that no process can have",
+    "an unknown program, with what may be the cause",
+)
 def test_an_impossible_id_is_an_unknown_program(tmp_path: Path) -> None:
     block = "sim.command('process 4294967295 now never')\ntime.sleep(0.2)"
 
@@ -174,6 +209,11 @@ def test_an_impossible_id_is_an_unknown_program(tmp_path: Path) -> None:
     assert "4294967295" not in str(found.invalid_reason)
 
 
+@pytest.mark.fault(
+    "NVML",
+    "a laptop's power limit moves by itself",
+    "`power limit changed`, with what may be the cause",
+)
 def test_a_power_limit_that_moves_is_no_clock_jump(tmp_path: Path) -> None:
     block = "time.sleep(0.1)\nsim.command('limit 80.5 now')\ntime.sleep(0.5)"
     gpu = SimulatedGpu("constant 60", 0.05, lines=("limit 95 0",))

@@ -177,6 +177,11 @@ def test_energy_of_a_fine_counter_is_taken_where_power_flickers() -> None:
     assert abs(w.joules - 400 * w.seconds) <= w.uncertainty_joules + 400 * 0.01
 
 
+@pytest.mark.fault(
+    "wall meters",
+    "a plug answers with HTML, a list, without its power, with NaN, or distrusts itself",
+    "named, and no reading",
+)
 @pytest.mark.parametrize(
     ("path", "good", "later", "trouble"),
     [
@@ -207,6 +212,11 @@ def test_answers_that_go_wrong_are_named_and_give_no_reading(
     assert trace.readings == count
 
 
+@pytest.mark.fault(
+    "wall meters",
+    "a plug hangs within a window",
+    "`wall reading missing`",
+)
 def test_a_plug_that_hangs_makes_a_window_invalid() -> None:
     hang = threading.Event()
     release = threading.Event()
@@ -229,6 +239,11 @@ def test_a_plug_that_hangs_makes_a_window_invalid() -> None:
     assert "does not answer (timed out)" in w.invalid_reason
 
 
+@pytest.mark.fault(
+    "wall meters",
+    "a plug fails for a while",
+    "read again from then on",
+)
 def test_a_plug_that_comes_back_is_read_again() -> None:
     now: list[Any] = [_gen2()]
     with _plug({PATHS["Shelly Gen2"]: lambda: now[-1]}) as url:
@@ -270,6 +285,11 @@ def test_an_address_that_is_none() -> None:
         open_wall("http://plug:port")
 
 
+@pytest.mark.attack(
+    "secrets",
+    "somebody reads what is printed or stored for a password of a plug's address",
+    "it is in none of it",
+)
 def test_passwords_are_sent_but_neither_shown_nor_stored() -> None:
     secret = "/cm?user=admin&password=hush&cmnd=Status%208"
     authorizations: list[str | None] = []
@@ -284,6 +304,11 @@ def test_passwords_are_sent_but_neither_shown_nor_stored() -> None:
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.attack(
+    "plugs and pipes",
+    "a plug answers a byte at a time",
+    "given up after its time limit",
+)
 @pytest.mark.parametrize("head", ["", "HTTP/1.0 200 OK\r\n", "HTTP/1.0 200 OK\r\n\r\n"])
 def test_a_plug_that_sends_a_byte_at_a_time_is_given_up(head: str) -> None:
     now: list[Any] = [_gen2()]
@@ -308,6 +333,11 @@ def test_a_plug_that_sends_a_byte_at_a_time_is_given_up(head: str) -> None:
     assert "does not answer (timed out)" in str(w.invalid_reason)
 
 
+@pytest.mark.attack(
+    "plugs and pipes",
+    "a plug answers with deep JSON, endless lines, huge numbers or escape codes",
+    "named on one printable line, and polled on",
+)
 @pytest.mark.parametrize(
     ("later", "trouble"),
     [
@@ -345,6 +375,11 @@ def test_whatever_a_plug_sends_it_is_polled_on(later: Any, trouble: str) -> None
     assert trace.watts.values[-1] == 77.0
 
 
+@pytest.mark.attack(
+    "plugs and pipes",
+    "a plug sends requests on to another host, to get the password",
+    "nothing is asked there",
+)
 def test_nothing_is_sent_where_a_plug_sends_on_to() -> None:
     asked: list[str | None] = []
     with (
@@ -362,6 +397,11 @@ def test_nothing_is_sent_where_a_plug_sends_on_to() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.fault(
+    "wall meters",
+    "the thread that polls a plug ends",
+    "`wall reading missing`, and it is said",
+)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_has_ended_makes_windows_invalid() -> None:
     with _plug({PATHS["Shelly Gen2"]: _gen2}) as url:
@@ -380,6 +420,11 @@ def test_a_thread_that_has_ended_makes_windows_invalid() -> None:
     )
 
 
+@pytest.mark.attack(
+    "secrets",
+    "an odd password makes its address unreadable",
+    "no error shows any part of it",
+)
 @pytest.mark.parametrize(
     "address",
     [

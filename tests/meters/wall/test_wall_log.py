@@ -107,6 +107,11 @@ def test_lines_that_are_added_are_picked_up(follower: Follower) -> None:
     assert follower.read().watts.values == [10, 20, 30]
 
 
+@pytest.mark.fault(
+    "wall meters",
+    "the last line of a log is half written",
+    "read when it is whole",
+)
 def test_a_half_written_last_line_waits_for_its_end(follower: Follower) -> None:
     assert follower.begin("timestamp,watts\n1,10\n2,2").watts.values == [10]
 
@@ -121,6 +126,11 @@ def test_a_header_written_again_is_no_reading(follower: Follower) -> None:
     assert trace.watts.values == [10, 20]
 
 
+@pytest.mark.fault(
+    "wall meters",
+    "a line of a log is malformed in twelve ways",
+    "named with its number, the next one is read",
+)
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -160,6 +170,11 @@ def test_a_header_without_the_columns_says_which_are_needed(
         follower.begin(f"{header}\n1,10\n")
 
 
+@pytest.mark.fault(
+    "wall meters",
+    "a log is moved or cut",
+    "followed from its new beginning",
+)
 @pytest.mark.parametrize("how", ["moved", "cut"])
 def test_a_log_that_is_begun_anew_is_followed(follower: Follower, how: str) -> None:
     follower.begin("timestamp,watts\n1,10\n2,20\n")
@@ -200,6 +215,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
         WallLog(tmp_path / name)
 
 
+@pytest.mark.attack(
+    "plugs and pipes",
+    "a wall log is a pipe or an endless device",
+    "refused without a wait",
+)
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero", "/dev/tty"])
 def test_what_is_no_regular_file_is_refused_without_a_wait(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")

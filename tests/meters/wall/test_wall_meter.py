@@ -73,6 +73,11 @@ def test_a_stretch_of_the_past(log: Path) -> None:
     assert found.joules == 5 * 10 + 10 * 20 + 5 * 30
 
 
+@pytest.mark.fault(
+    "wall meters",
+    "a log ends within a window",
+    "`wall reading missing`",
+)
 def test_a_log_that_ends_in_a_window_gives_no_figure(log: Path) -> None:
     with logging_watts(log, lambda: 250.0) as stop:
         meter = open_wall(str(log))
@@ -142,6 +147,11 @@ class _Steady:
         pass
 
 
+@pytest.mark.fault(
+    "clocks",
+    "the system's clock is set back or forward within a window of a wall meter",
+    "`clock jump`, with the seconds",
+)
 @pytest.mark.parametrize("by", [-5.0, 0.4, 5.0])
 def test_a_clock_that_is_set_in_a_window_makes_it_invalid(
     monkeypatch: pytest.MonkeyPatch, by: float
@@ -161,6 +171,11 @@ def test_a_clock_that_is_set_in_a_window_makes_it_invalid(
     assert moved.invalid_reason.startswith("clock jump: the system's clock moved by ")
 
 
+@pytest.mark.fault(
+    "clocks",
+    "the logger's clock is an hour ahead",
+    "`wall reading missing`, with the remedy",
+)
 def test_a_clock_of_the_logger_that_is_ahead_misplaces_all_readings(log: Path) -> None:
     now = time.time()
     rows = "".join(f"{now + 3600 - t:.3f},250\n" for t in range(4000, 0, -1))
@@ -177,6 +192,11 @@ def test_a_clock_of_the_logger_that_is_ahead_misplaces_all_readings(log: Path) -
     assert faults[0].startswith(ahead)
 
 
+@pytest.mark.fault(
+    "wall meters",
+    "a log says 1 GW",
+    "`implausible`",
+)
 def test_more_than_a_rack_draws_is_no_reading(log: Path) -> None:
     with logging_watts(log, lambda: 1e9):
         meter = open_wall(str(log))
