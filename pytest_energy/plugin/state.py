@@ -57,6 +57,12 @@ class EnergyPlugin:
 
             replace_gated(items)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Say in the run's document that it has begun."""
+        if not self._config.option.collectonly:
+            self._records.begin()
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the session if a test needs it, and find bad input before energy is spent."""
         metered = [item for item in session.items if is_metered(item)]
@@ -72,7 +78,7 @@ class EnergyPlugin:
         if self._session is not None:
             from pytest_energy.plugin.outcome import begin
 
-            begin(self._session.results, item)
+            begin(self._session, item)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -176,13 +182,16 @@ class EnergyPlugin:
         """Store what was recorded and write the reports, or send it home from an xdist worker."""
         energy = self._session
         if energy is None:
+            if session.exitstatus != pytest.ExitCode.USAGE_ERROR:
+                self._records.finish_without_figures()
+            self._fail_for_errors(session)
             return
         from pytest_energy.metering.cpu_load import disturbance
 
         energy.progress.clear()
         if self._running is not None:  # an interrupt came before it could fail
             energy.store.discard(self._running)
-            energy.results.discard(self._running)
+            energy.results.discard(self._running, "was interrupted")
         with informing("what else used the CPU", energy.progress.note):
             energy.results.disturbance = energy.results.disturbance or disturbance(self._cpu_use)
         output = getattr(self._config, "workeroutput", None)
@@ -208,10 +217,8 @@ class EnergyPlugin:
             whole = self._selection.is_whole(session)
             with informing("what is stored", self._records.errors.append):
                 look_for_what_is_stored(energy.results, self._settings, whole=whole)
-        self._record = self._records.finish(energy, session)
-        # A run of which nothing could be collected, or that ran no test, has its own exit status.
-        if self._records.errors and session.exitstatus in _SUCCESSES:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._record = self._records.finish(energy, session, self._running)
+        self._fail_for_errors(session)
         if session.exitstatus in _SUCCESSES:
             self._undone = left_undone(self._record, self._settings, self._config)
         if self._undone is not None and session.exitstatus == 0:
@@ -220,12 +227,16 @@ class EnergyPlugin:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts, what the run cost, and the next command."""
         session, reporter = self._session, terminalreporter
+        errors = [f"ERROR: {error}" for error in self._records.errors]
         if session is None:
             if self._settings.require_all and not self._config.option.collectonly:
                 from pytest_energy.plugin.undone import NOT_LOOKED_AT
 
+                errors.append(NOT_LOOKED_AT)
+            if errors:
                 reporter.section("energy")
-                reporter.write_line(NOT_LOOKED_AT)
+            for line in errors:
+                reporter.write_line(safe_lines(line))
             return
         if session.bad_input is not None:
             if uses_xdist(self._config):  # else pytest has said it
@@ -233,8 +244,7 @@ class EnergyPlugin:
                 reporter.write_line(safe_lines(f"ERROR: {session.bad_input}"))
             return
         record = self._record or session.results.as_record()
-        lines = [f"ERROR: {error}" for error in self._records.errors]
-        lines += [self._undone] if self._undone is not None else []
+        lines = errors + ([self._undone] if self._undone is not None else [])
         shown = record.figures or record.not_measured or record.interrupted is not None
         if lines or shown:
             reporter.section("energy")
@@ -248,6 +258,14 @@ class EnergyPlugin:
         """Close the meter."""
         if self._session is not None:
             self._session.close()
+
+    def _fail_for_errors(self, session: pytest.Session) -> None:
+        """Fail a run whose records could not be written.
+
+        One of which nothing could be collected, or that ran no test, has its own exit status.
+        """
+        if self._records.errors and session.exitstatus in _SUCCESSES:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def begin(self, metered: Sequence[pytest.Item]) -> None:
         """Open the session for the tests that need it; bad input ends the run with exit code 4."""

@@ -15,6 +15,12 @@ from pytest_energy.results.claims import ClaimRecord
 
 JSON_SCHEMA = 1
 
+NOT_RECORDED = "not recorded: its test "
+"""How the reason of a figure begins that its test has taken back, with good windows."""
+
+INTERRUPTED = "interrupted before its verdict"
+"""The same of a figure that an interrupt has left without a verdict."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -129,12 +135,14 @@ def measured(nodeid: str, window: Window) -> VerdictRecord:
 class NotMeasured:
     """A stored figure that a run of the whole suite did not measure.
 
-    `renamed` is the id of one that was measured and is not stored, and may be the same.
+    `renamed` is the id of one that was measured and is not stored, and may be the same. `fails`
+    says whether the run fails for it.
     """
 
     metric: str
     id: str
     renamed: str | None = None
+    fails: bool = False
 
 
 @dataclass(frozen=True)
