@@ -9,7 +9,10 @@ _TAKES_PREFIX = ("J", "W")
 _ROUNDS_UP = 1 + 5e-5
 
 LARGEST_LEVELS = {"tolerance": 1.0, "detect": 3.0}
-"""The largest change that may be allowed, or be what must be caught, as fractions."""
+"""The largest change to be allowed, or to be caught, that may be asked for, as fractions."""
+
+LARGEST_STORED = {"tolerance": 1.0, "detect": 10.0}
+"""The same in a baseline file, which may have been written before there were these limits."""
 
 FRACTION = "fraction"
 """The unit of shares such as savings: shown in per cent, their changes in points."""

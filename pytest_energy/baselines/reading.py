@@ -32,7 +32,7 @@ from pytest_energy.errors import BaselineError, DataError, did_you_mean
 from pytest_energy.files import read_text
 from pytest_energy.outcomes import Method
 from pytest_energy.text import one_line
-from pytest_energy.units import LARGEST_LEVELS
+from pytest_energy.units import LARGEST_STORED
 
 LARGEST_BYTES = 1 << 25
 """The most that is read of a baseline file."""
@@ -80,7 +80,7 @@ _SESSION_KINDS = {
     "sd": Spread,
 }
 _ENTRY_KINDS = {
-    **dict.fromkeys(LARGEST_LEVELS, float),
+    **dict.fromkeys(LARGEST_STORED, float),
     "workload": str,
     "source": str,
     "note": str,
@@ -169,7 +169,7 @@ class Reader:
             self._session(row, f"{where}.sessions[{index}]", paired=metric == "savings")
             for index, row in enumerate(values.get("sessions", []))
         )
-        for name, most in LARGEST_LEVELS.items():
+        for name, most in LARGEST_STORED.items():
             if name in values and not SMALLEST <= values[name] <= most:
                 raise self._error(f"{where}.{name}", _no_level(values[name], most))
         return Entry(

@@ -107,7 +107,7 @@ class BaselineStore:
             self._anew.add(_name(item))
 
     def discard(self, test: str) -> None:
-        """Drop what a test recorded that failed afterwards."""
+        """Drop what a test recorded that did not pass."""
         self._committed = [item for item in self._committed if item.nodeid != test]
         self._local = [item for item in self._local if item.nodeid != test]
 

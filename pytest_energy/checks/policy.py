@@ -103,9 +103,10 @@ def levels(
     if detect is None:
         detect = _detect(given, DEFAULT_LEVELS[metric]) if given else stored.detect
     if detect <= tolerance:
+        of = f" of `{entry.id}`" if entry else ""
         raise EnergyError(
-            f"`detect` of {detect:.3g} must be above `tolerance` of {tolerance:.3g}: what must be "
-            f"caught lies beyond what is allowed; raise the one or lower the other"
+            f"`detect` of {detect:.3g}{of} must be above `tolerance` of {tolerance:.3g}: what "
+            f"must be caught lies beyond what is allowed; raise the one or lower the other"
         )
     return Levels(tolerance, detect)
 

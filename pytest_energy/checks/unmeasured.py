@@ -14,7 +14,7 @@ def not_measured(
 ) -> tuple[NotMeasured, ...]:
     """The stored figures without a verdict, each with the new one that it may have become."""
     known = stored.entries if stored is not None else {}
-    found = {(verdict.metric, verdict.id): verdict for verdict in verdicts}
+    found = {(verdict.stored_metric, verdict.id): verdict for verdict in verdicts}
     missing = [e for key, e in known.items() if e.sessions and key not in found]
     new = [v for key, v in found.items() if key not in known and v.metric != "joules"]
     rows = []
@@ -27,7 +27,7 @@ def not_measured(
 
 def _renamed(entry: Entry, new: Sequence[VerdictRecord], *, alone: bool) -> VerdictRecord | None:
     """The new figure of the same work, else of the closest name, else the only one there is."""
-    like = {verdict.id: verdict for verdict in new if verdict.metric == entry.metric}
+    like = {verdict.id: verdict for verdict in new if verdict.stored_metric == entry.metric}
     for verdict in like.values():
         if entry.workload is not None and verdict.workload == entry.workload:
             return verdict

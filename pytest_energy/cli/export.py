@@ -71,19 +71,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _claimed(claims: Sequence[ClaimRecord], form: object) -> Iterator[VerdictRecord]:
-    """The figures of claims as records; what a format would misread has no value."""
+    """The figures of claims as records; what is doubtful, or would be misread, has no value."""
     for claim in claims:
         for figure in claim.figures:
-            misread = form is github_action_benchmark and not _smaller_is_better_of(figure)
+            outcome = figure.outcome
+            if form is github_action_benchmark and not _smaller_is_better_of(figure):
+                outcome = "larger is better"
             value, ends = figure.value, (figure.low, figure.high)
             halves = [abs(end - value) for end in ends if end is not None and value is not None]
             yield VerdictRecord(
                 id=f"{claim.nodeid.rpartition('::')[2] or claim.claim}/{figure.name}",
                 metric=_CLAIM,
                 nodeid=claim.nodeid,
-                outcome="larger is better" if misread else claim.outcome,
+                outcome=outcome,
                 unit=figure.unit or "1",
-                value=None if misread else value,
+                value=None if outcome in ("not testable", "larger is better") else value,
                 uncertainty=max(halves, default=None),
                 method=claim.method,
             )

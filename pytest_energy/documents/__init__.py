@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,8 +50,19 @@ class Range:
             return self.words
         if self.high < LARGEST:
             return f"from {self.low:g} to {self.high:g}"
-        words = {0.0: "0 or more", SMALLEST: "above 0", 1.0: "1 or more"}
-        return words.get(self.low, f"a number up to {LARGEST:g}")
+        return _FROM.get(self.low, f"a number up to {LARGEST:g}")
+
+    def for_one_outside(self, value: float) -> str:
+        """The same in words that say what is wrong with `value`, be it too large or not finite."""
+        words = str(self)
+        if words not in _FROM.values() or value < self.low:
+            return words
+        if isinstance(value, int) or math.isfinite(value):
+            return f"{words} and at most {self.high:g}"
+        return f"a finite number {'of ' if words[0].isdigit() else ''}{words}"
+
+
+_FROM = {0.0: "0 or more", SMALLEST: "above 0", 1.0: "1 or more"}
 
 
 AnyFloat = Annotated[float, Range(-sys.float_info.max, sys.float_info.max, finite=False)]

@@ -150,7 +150,7 @@ def _other_number(kind: type, limits: Range, value: Any) -> Any:
         return kind(value)
     if not limits.finite and isinstance(value, float):
         return value
-    raise FaultyDocumentError(f"is {shown(value)}, but must be {limits}")
+    raise FaultyDocumentError(f"is {shown(value)}, but must be {limits.for_one_outside(value)}")
 
 
 def _text(value: Any) -> str:

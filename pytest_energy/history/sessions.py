@@ -63,42 +63,55 @@ class RunningSession:
     def __init__(self, url: str, origin: Origin, spare: Path) -> None:
         self._url, self._origin, self._spare = url, origin, spare
         self._session, self._began = uuid.uuid4(), real_time.utc()
+        self._kept: Path | None = None
 
     def keep(self, document: Mapping[str, Any]) -> None:
         """Write the record so far; `OSError` if it cannot be."""
-        record = self._record(document, self._began)
-        write_atomically(self._spare / record.name, record.text)
+        self._keep(self._record(document, self._began))
 
     def append(self, document: Mapping[str, Any]) -> None:
-        """Add the session; where that fails, `HistoryError` says where its record is kept."""
+        """Add the session; where that fails, `HistoryError` says where its record is kept.
+
+        It is kept until it has been added: an upload may be interrupted.
+        """
         record = self._record(document, real_time.utc())
-        so_far = self._spare / self._record(document, self._began).name
-        with suppress(OSError):
-            so_far.unlink(missing_ok=True)
-            for folder in so_far.parents[: len(so_far.relative_to(self._spare).parts)]:
-                folder.rmdir()  # that it is there says that a record could not be added
+        try:
+            self._keep(record)
+            kept = f"its record is kept in `{self._kept}`: copy it to `{record.name}` below "
+            kept += f"`{self._url}`"
+        except OSError as error:
+            kept = (
+                f"nor could it be kept in `{self._spare / record.name}` ({error}); what was "
+                "measured is in `--energy-json=PATH` alone, where that was given"
+            )
         try:
             open_store(self._url).create(record.name, record.text.encode())
         except EnergyError as error:
-            kept = _kept(record, self._spare, self._url)
             raise HistoryError(
                 f"the session was not added to the history: {error}; {kept}"
             ) from error
+        self.drop()
+
+    def drop(self) -> None:
+        """Remove what is kept, and its folders: that they are there says that it was not added."""
+        if self._kept is None:
+            return
+        with suppress(OSError):
+            self._kept.unlink(missing_ok=True)
+            for folder in self._kept.parents[: len(self._kept.relative_to(self._spare).parts)]:
+                folder.rmdir()
+        self._kept = None
+
+    def _keep(self, record: Record) -> None:
+        """Keep a record in place of an earlier one."""
+        path = self._spare / record.name
+        write_atomically(path, record.text)
+        if self._kept not in (None, path):
+            self.drop()
+        self._kept = path
 
     def _record(self, document: Mapping[str, Any], now: datetime) -> Record:
         return make_record(document, self._origin, session=self._session, now=now)
-
-
-def _kept(record: Record, spare: Path, url: str) -> str:
-    path = spare / record.name
-    try:
-        write_atomically(path, record.text)
-    except OSError as error:
-        return (
-            f"nor could it be kept in `{path}` ({error}); what was measured is in "
-            f"`--energy-json=PATH` alone, where that was given"
-        )
-    return f"its record is kept in `{path}`: copy it to `{record.name}` below `{url}`"
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import pytest
 
 from pytest_energy.plugin.fixtures import (  # noqa: F401 - pytest finds fixtures by name here
-    CLAIM,
     PLUGIN,
     SESSION,
     energy,
@@ -35,14 +32,3 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", LINE)
     if SESSION not in config.stash:  # a side of an A/B has brought its own
         config.pluginmanager.register(EnergyPlugin(config, settings_of(config)), PLUGIN)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Judge the claim of a test that has one."""
-    result = yield
-    if CLAIM in item.stash:
-        from pytest_energy.plugin.outcome import conclude
-
-        conclude(item)
-    return result

@@ -76,7 +76,7 @@ def from_arguments(arguments: Mapping[str, Any], test: str) -> TestSettings:
                 f"`{name}` on `{test}` is no argument of `@pytest.mark.energy`; "
                 f"{did_you_mean(name, _KNOWN)}it knows {', '.join(f'`{k}`' for k in _KNOWN)}. "
                 f"If the marker is one of your own, register it under `markers` in pytest's ini "
-                f"file"
+                f"file, and give its arguments names that are unlike these"
             )
         whole = name in ("tokens", "max_windows")
         low, high = RANGES.get(name, (0.0, float("inf")))
@@ -106,12 +106,20 @@ def _own_marks(item: pytest.Item) -> list[pytest.Mark]:
 
 
 def _is_ours(mark: pytest.Mark, config: pytest.Config) -> bool:
-    """Whether a mark means our marker, be it misspelt; a project's own takes what it likes."""
-    if not mark.kwargs.keys().isdisjoint(_KNOWN):
-        return True
+    """Whether a mark means our marker, be it misspelt; a project's own takes what it likes.
+
+    Where the project has registered one, ours has numbers under names like those of ours alone.
+    """
+    values = (*mark.args, *mark.kwargs.values())
     if _project_has_its_own(config):
-        return False
-    return all(map(_is_number, (*mark.args, *mark.kwargs.values())))
+        named = mark.kwargs and not mark.args and all(map(_is_like_ours, mark.kwargs))
+        return bool(named) and all(map(_is_number, values))
+    return not mark.kwargs.keys().isdisjoint(_KNOWN) or all(map(_is_number, values))
+
+
+def _is_like_ours(name: str) -> bool:
+    """Whether an argument's name is one of ours, or meant to be."""
+    return bool(did_you_mean(name, _KNOWN))
 
 
 def _project_has_its_own(config: pytest.Config) -> bool:

@@ -304,9 +304,14 @@ def gates_asked_for(config: pytest.Config) -> list[str]:
     return [name for name in NEEDS_GATES if config.getoption(f"energy_{name}")]
 
 
+def names_hardware(config: pytest.Config) -> bool:
+    """Whether the command line names a hardware."""
+    return config.getoption("energy_hw") not in (None, "auto")
+
+
 def figures_asked_for(config: pytest.Config) -> bool:
     """Whether the command line asks for what a run without a metered test cannot give."""
-    return config.getoption("energy_hw") not in (None, "auto") or bool(gates_asked_for(config))
+    return names_hardware(config) or bool(gates_asked_for(config))
 
 
 def compares(config: pytest.Config) -> bool:

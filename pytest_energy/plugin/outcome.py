@@ -26,7 +26,6 @@ from pytest_energy.reports.tables import windows_table
 from pytest_energy.reports.wording import verdict_line
 from pytest_energy.results import VerdictRecord, measured
 from pytest_energy.results.claims import ClaimRecord
-from pytest_energy.results.run_results import RunResults
 from pytest_energy.text import safe_line
 
 _NAMES = (
@@ -68,17 +67,19 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
 
 
 def reported(session: EnergySession, item: pytest.Item, report: pytest.TestReport) -> None:
-    """After each report of a test: nothing is recorded of one that fails; count it once."""
+    """After each report of a test: nothing is recorded unless it passes; count it once."""
+    ended = report.when == "teardown"
     if report.failed:
         item.stash[_FAILED] = True
-    if item.stash.get(_FAILED, False):
+    if not ended:
+        item.stash[_SKIPPED] = report.skipped  # of the last one, which is the whole test's
+    skipped = report.skipped or item.stash.get(_SKIPPED, False)
+    if item.stash.get(_FAILED, False) or (ended and skipped):
         session.store.discard(item.nodeid)
         session.results.discard(item.nodeid)
-    if report.when != "teardown":
-        item.stash[_SKIPPED] = report.skipped  # of the last one, which is the whole test's
-    elif is_metered(item) and _COUNTED not in item.stash:
+    if ended and is_metered(item) and _COUNTED not in item.stash:
         item.stash[_COUNTED] = True
-        session.progress.reported("call", skipped=item.stash.get(_SKIPPED, False))
+        session.progress.reported("call", skipped=skipped)
 
 
 def _has_passed(item: pytest.Item) -> bool:
@@ -99,7 +100,8 @@ def conclude(item: pytest.Item) -> None:
     session, claim = session_of(item.config), item.stash[CLAIM]
     if reason := disturbance(item.stash[CPU_USE]):
         claim.disturbed(reason)
-    record = _located(claim.record, item)
+    strict = session.settings.ci or session.settings.strict
+    record = replace(_located(claim.record, item), strict=strict)
     session.results.claims.append(record)
     known = [figure for figure in record.figures if figure.value is not None]
     figures = [(f"energy_{figure.name}", figure.value) for figure in known]
@@ -110,7 +112,7 @@ def conclude(item: pytest.Item) -> None:
         pytest.fail(failure, pytrace=False)
     if record.outcome == "not testable":
         failure = safe_line(f"{record.claim} Not testable here: {record.reason}")
-        if session.settings.ci or session.settings.strict:
+        if record.fails:
             pytest.fail(failure, pytrace=False)
         pytest.skip(failure)
 
@@ -165,12 +167,13 @@ def judge(used: Window, max_joules: float) -> str:
     return "regression" if used.joules - doubt > max_joules else "invalid"
 
 
-def begin(results: RunResults, item: pytest.Item) -> None:
+def begin(session: EnergySession, item: pytest.Item) -> None:
     """Before a test's set-up: an attempt replaces what an earlier one reported."""
+    session.begin_test()
     item.stash[_FAILED] = False
     if _ENDED not in item.stash or _STANDING in item.stash:
         return
-    results.forget(item.nodeid)
+    session.results.forget(item.nodeid)
     earlier = item.stash.get(_PROPERTIES, [])
     item.user_properties[:] = [pair for pair in item.user_properties if pair not in earlier]
     item.stash[_PROPERTIES] = []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.reading import read
 from pytest_energy.checks import TestSettings
-from pytest_energy.checks.policy import levels
+from pytest_energy.checks.policy import DEFAULT_LEVELS, levels
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.metering.cpu_load import require_quiet_cpu
@@ -20,12 +22,13 @@ if TYPE_CHECKING:
     from pytest_energy.plugin.session import EnergySession
 
 
-def check_input(session: EnergySession) -> None:
-    """Raise `EnergyError` for what the run was asked and cannot do."""
+def check_input(session: EnergySession, asked: Sequence[TestSettings]) -> None:
+    """Raise `EnergyError` for what the run cannot do; `asked` is what tests with a gate ask for."""
     _check_baselines(session)
     _check_hardware(session)
     _check_budget(session)
-    _check_levels(session)
+    for each in dict.fromkeys(asked):
+        _check_levels(session, each)
     _check_paths(session)
     footprint(0.0, session.settings.region)
     if session.settings.update and session.hardware.key == "cpu":
@@ -60,15 +63,17 @@ def _check_budget(session: EnergySession) -> None:
     )
 
 
-def _check_levels(session: EnergySession) -> None:
+def _check_levels(session: EnergySession, asked: TestSettings) -> None:
+    """Refuse levels that fit no figure; those that fit some are looked at when one is checked."""
     stored = session.store.baseline
-    if stored is None:
-        return
-    try:
-        for entry in stored.entries.values():
-            levels(entry.metric, TestSettings(), session.settings, entry)
-    except EnergyError as error:
-        raise EnergyError(f"`{entry.id}` in `{stored.path}`: {error}") from None
+    entries = stored.entries.values() if stored is not None else ()
+    figures = [*((e.metric, e) for e in entries), *((metric, None) for metric in DEFAULT_LEVELS)]
+    for metric, entry in figures:
+        with suppress(EnergyError):
+            levels(metric, asked, session.settings, entry)
+            return
+    metric, entry = figures[0]
+    levels(metric, asked, session.settings, entry)
 
 
 def _check_baselines(session: EnergySession) -> None:

@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ class RunRecords:
         self._stopped: str | None = None
         self._workers: dict[str, RunResults] = {}
         self._told = False
+        self._is_begun = False
         self._began, self._spent_seconds = real_time.monotonic(), 0.0
         self.errors: list[str] = []
         self.written: Sequence[tuple[Path, str]] = ()
@@ -53,6 +55,16 @@ class RunRecords:
     def is_worker(self) -> bool:
         """Whether this process is one of pytest-xdist's workers."""
         return hasattr(self._config, "workerinput")
+
+    def begin(self) -> None:
+        """Replace an earlier run's document, so that none is taken for this one's."""
+        if self.is_worker or self._settings.json is None:
+            return
+        from pytest_energy.results.run_results import RunResults
+
+        with informing("that the run has begun"):  # what fails now fails at the end, and is said
+            self._write(RunResults().as_record(_GOES_ON))
+        self._is_begun = True
 
     def open(self, note: Callable[[str], None]) -> None:
         """Find out where the code comes from, before anything runs that may change it."""
@@ -90,19 +102,40 @@ class RunRecords:
             self._keep(self._record(session, _GOES_ON))
         self._spent_seconds += real_time.monotonic() - began
 
-    def finish(self, session: EnergySession, run: pytest.Session) -> RunRecord:
-        """Write baselines, history and reports; if one fails, the others are written."""
+    def finish_without_figures(self) -> None:
+        """Write the document of a run that has metered nothing, if it has begun one."""
+        path = self._settings.json
+        if path is None or not self._is_begun:
+            return
+        from pytest_energy.results import json_codec
+        from pytest_energy.results.run_results import RunResults
+
+        record = RunResults().as_record(self._stopped)
+        with informing(f"`--energy-json`: `{path}` cannot be written", self.errors.append):
+            json_codec.write(path, record, self._settings.region)
+
+    def finish(self, session: EnergySession, run: pytest.Session, running: str | None) -> RunRecord:
+        """Write baselines, history and reports; if one fails, the others are written.
+
+        `running` is the test that an early end has interrupted.
+        """
         from pytest_energy.reports import write_reports
 
         why = self._why_early(run)
-        if self._stopped is not None and (left := self._left()):
-            session.keep_unfinished(left[0])
+        if running is not None:
+            session.keep_unfinished(running)
+        demanded = self._settings.require_all
+        session.results.not_measured = tuple(
+            replace(one, fails=demanded) for one in session.results.not_measured
+        )
         record = self._record(session, why)
         with informing("baselines were not stored", self.errors.append):
             self.written = session.store.write(session.progress.note)
         with informing("", self.errors.append):
             if self._history is not None and record.figures:
                 self._history.append(self._document(record))
+            elif self._history is not None:  # what was kept has been taken back since
+                self._history.drop()
         self.errors += write_reports(record, self._settings)
         return record
 
@@ -156,14 +189,17 @@ class RunRecords:
         return session.results.as_record(interrupted, left)
 
     def _keep(self, record: RunRecord) -> None:
+        self._write(record)
+        if self._history is not None and record.figures:
+            self._history.keep(self._document(record))
+
+    def _write(self, record: RunRecord) -> None:
         from pytest_energy.results import json_codec
 
         path = self._settings.json
         # Who reads a pipe, or what this process prints, is to get one document.
         if path is not None and not is_stream(path) and (path.is_file() or not path.exists()):
             json_codec.write(path, record, self._settings.region)
-        if self._history is not None and record.figures:
-            self._history.keep(self._document(record))
 
     def _document(self, record: RunRecord) -> dict[str, Any]:
         from pytest_energy.results.json_codec import as_document

@@ -22,7 +22,7 @@ from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget, Hardware
 from pytest_energy.meters import Meter
 from pytest_energy.plugin.progress import Progress
-from pytest_energy.results import VerdictRecord
+from pytest_energy.results import INTERRUPTED, VerdictRecord
 from pytest_energy.results.run_results import RunResults
 from pytest_energy.stats.sequential import ErrorBudget
 from pytest_energy.text import safe_line, safe_lines
@@ -147,11 +147,15 @@ class EnergySession:
         if not self._windows_open:  # whose joules would be those of writing
             self.came(self)
 
+    def begin_test(self) -> None:
+        """Let go of windows of an earlier test's figure, which came to no verdict."""
+        self._measuring.clear()
+
     def keep_unfinished(self, test: str) -> None:
         """Add the windows of a figure that an interrupt has left without its verdict."""
         windows, count = tuple(self._measuring), len(self._measuring)
         if windows:
-            reason = f"interrupted before its verdict, after {count} windows with its warm-up"
+            reason = f"{INTERRUPTED}, after {count} windows with its warm-up"
             name, method = windows[0].name, windows[0].method
             self.keep(
                 VerdictRecord(
@@ -161,7 +165,7 @@ class EnergySession:
 
     def context(self, item: pytest.Item, asked: TestSettings) -> CheckContext:
         """What the checks of a test go by."""
-        self._measuring.clear()
+        self.begin_test()
         return CheckContext(
             test=item.nodeid,
             asked=asked,

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError, informing
-from pytest_energy.plugin.fixtures import SESSION
+from pytest_energy.plugin.fixtures import CLAIM, SESSION
 from pytest_energy.plugin.marker import (
     asked_by,
     is_gated,
@@ -57,6 +57,12 @@ class EnergyPlugin:
 
             replace_gated(items)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Say in the run's document that it has begun."""
+        if not self._config.option.collectonly:
+            self._records.begin()
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Open the session if a test needs it, and find bad input before energy is spent."""
         metered = [item for item in session.items if is_metered(item)]
@@ -72,11 +78,11 @@ class EnergyPlugin:
         if self._session is not None:
             from pytest_energy.plugin.outcome import begin
 
-            begin(self._session.results, item)
+            begin(self._session, item)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fail a test whose verdict stands; else meter one that is marked for it."""
+        """Fail a test whose verdict stands; else meter one that is marked, and judge its claim."""
         if self._session is not None:
             from pytest_energy.plugin.outcome import fail_again
 
@@ -84,17 +90,23 @@ class EnergyPlugin:
         marked = is_marked(item) and not getattr(item, "compared", False)
         limit = asked_by(item).max_joules if marked else None
         if limit is None and not is_metered_whole(item):
-            return (yield)
-        from pytest_energy.plugin.outcome import metered_whole
+            result = yield
+        else:
+            from pytest_energy.plugin.outcome import metered_whole
 
-        with metered_whole(item, limit):
-            return (yield)
+            with metered_whole(item, limit):
+                result = yield
+        if CLAIM in item.stash:
+            from pytest_energy.plugin.outcome import conclude
+
+            conclude(item)
+        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Take back what a test recorded that fails, and count it as done."""
+        """Take back what a test recorded that did not pass, and count it as done."""
         report = yield
         session = self._session
         if session is not None:
@@ -170,13 +182,16 @@ class EnergyPlugin:
         """Store what was recorded and write the reports, or send it home from an xdist worker."""
         energy = self._session
         if energy is None:
+            if session.exitstatus != pytest.ExitCode.USAGE_ERROR:
+                self._records.finish_without_figures()
+            self._fail_for_errors(session)
             return
         from pytest_energy.metering.cpu_load import disturbance
 
         energy.progress.clear()
         if self._running is not None:  # an interrupt came before it could fail
             energy.store.discard(self._running)
-            energy.results.discard(self._running)
+            energy.results.discard(self._running, "was interrupted")
         with informing("what else used the CPU", energy.progress.note):
             energy.results.disturbance = energy.results.disturbance or disturbance(self._cpu_use)
         output = getattr(self._config, "workeroutput", None)
@@ -193,7 +208,7 @@ class EnergyPlugin:
             output["energy"] = {
                 "results": energy.results.as_payload(),
                 "store": energy.store.as_payload(),
-                "partial": self._selection.partial,
+                "partial": not self._selection.is_whole(session),
             }
             return
         from pytest_energy.plugin.undone import left_undone, look_for_what_is_stored
@@ -202,10 +217,8 @@ class EnergyPlugin:
             whole = self._selection.is_whole(session)
             with informing("what is stored", self._records.errors.append):
                 look_for_what_is_stored(energy.results, self._settings, whole=whole)
-        self._record = self._records.finish(energy, session)
-        # A run of which nothing could be collected, or that ran no test, has its own exit status.
-        if self._records.errors and session.exitstatus in _SUCCESSES:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._record = self._records.finish(energy, session, self._running)
+        self._fail_for_errors(session)
         if session.exitstatus in _SUCCESSES:
             self._undone = left_undone(self._record, self._settings, self._config)
         if self._undone is not None and session.exitstatus == 0:
@@ -214,7 +227,16 @@ class EnergyPlugin:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts, what the run cost, and the next command."""
         session, reporter = self._session, terminalreporter
+        errors = [f"ERROR: {error}" for error in self._records.errors]
         if session is None:
+            if self._settings.require_all and not self._config.option.collectonly:
+                from pytest_energy.plugin.undone import NOT_LOOKED_AT
+
+                errors.append(NOT_LOOKED_AT)
+            if errors:
+                reporter.section("energy")
+            for line in errors:
+                reporter.write_line(safe_lines(line))
             return
         if session.bad_input is not None:
             if uses_xdist(self._config):  # else pytest has said it
@@ -222,8 +244,7 @@ class EnergyPlugin:
                 reporter.write_line(safe_lines(f"ERROR: {session.bad_input}"))
             return
         record = self._record or session.results.as_record()
-        lines = [f"ERROR: {error}" for error in self._records.errors]
-        lines += [self._undone] if self._undone is not None else []
+        lines = errors + ([self._undone] if self._undone is not None else [])
         shown = record.figures or record.not_measured or record.interrupted is not None
         if lines or shown:
             reporter.section("energy")
@@ -238,6 +259,14 @@ class EnergyPlugin:
         if self._session is not None:
             self._session.close()
 
+    def _fail_for_errors(self, session: pytest.Session) -> None:
+        """Fail a run whose records could not be written.
+
+        One of which nothing could be collected, or that ran no test, has its own exit status.
+        """
+        if self._records.errors and session.exitstatus in _SUCCESSES:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
     def begin(self, metered: Sequence[pytest.Item]) -> None:
         """Open the session for the tests that need it; bad input ends the run with exit code 4."""
         from pytest_energy.metering.cpu_load import cpu_use
@@ -251,9 +280,8 @@ class EnergyPlugin:
         session.progress.expect(len(metered))
         self._records.expect(item.nodeid for item in metered)
         try:
-            for item in metered:
-                asked_by(item)
-            check_input(session)
+            asked = [(asked_by(item), is_gated(item)) for item in metered]
+            check_input(session, [settings for settings, gated in asked if gated])
             if session.settings.compare or session.settings.settle:
                 from pytest_energy.plugin.ab_items import choose_runner
 

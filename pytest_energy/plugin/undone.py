@@ -8,9 +8,11 @@ from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.reading import read
 from pytest_energy.checks import Settings
 from pytest_energy.checks.unmeasured import not_measured
-from pytest_energy.plugin.options import NEEDS_GATES, gates_asked_for
+from pytest_energy.plugin.options import NEEDS_GATES, gates_asked_for, names_hardware
 from pytest_energy.results import RunRecord
 from pytest_energy.results.run_results import RunResults
+
+NOT_LOOKED_AT = "`--energy-require-all` was not looked at, since only a part of the suite ran"
 
 
 def look_for_what_is_stored(results: RunResults, settings: Settings, *, whole: bool) -> None:
@@ -20,9 +22,7 @@ def look_for_what_is_stored(results: RunResults, settings: Settings, *, whole: b
     """
     if not whole:
         if settings.require_all:
-            results.remarks += (
-                "`--energy-require-all` was not looked at, since only a part of the suite ran",
-            )
+            results.remarks += (NOT_LOOKED_AT,)
         return
     # By its key: under xdist the workers have opened the meter, and this process has not.
     path = baseline_path(settings.baselines, str(results.hardware.get("key", "")))
@@ -38,12 +38,14 @@ def left_undone(record: RunRecord, settings: Settings, config: pytest.Config) ->
             f"`--energy-require-all`: {missing}; run their tests, or remove what is gone from "
             "the baseline file"
         )
-    if not record.figures and settings.hw != "auto":
+    if not record.figures and names_hardware(config):
         return "nothing was metered, which is no success where a hardware is named"
-    if all(verdict.metric == "joules" for verdict in record.verdicts):
+    # What is invalid though a test has not failed for it was recorded by one that was skipped.
+    nothing = ("invalid", "missing") if settings.update else ()
+    if all(each.metric == "joules" or each.outcome in nothing for each in record.verdicts):
         for name in gates_asked_for(config):
             return (
                 f"nothing was {NEEDS_GATES[name]}, which is no success under "
-                f"`--energy-{name}`: no test that ran has an `energy_gate`"
+                f"`--energy-{name}`: no test that passed has checked a figure by `energy_gate`"
             )
     return None

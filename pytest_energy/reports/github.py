@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,17 +31,20 @@ class Annotation:
     line: int | None = None
 
 
+_NOT = {"fails": "Not here", "not testable": "Not testable here"}
+
+
 def annotated(record: RunRecord) -> list[Annotation]:
     """What a person must see beside the code, the worst first."""
     found = [
         Annotation(
             "error",
-            "energy claim fails",
-            f"{claim.claim} Not here: {claim.reason}",
+            f"energy claim {claim.outcome}",
+            f"{claim.claim} {_NOT[claim.outcome]}: {claim.reason}",
             *(claim.location or ()),
         )
         for claim in record.claims
-        if claim.outcome == "fails"
+        if claim.fails
     ]
     found += [
         Annotation(
@@ -53,6 +56,9 @@ def annotated(record: RunRecord) -> list[Annotation]:
         for verdict in wording.worst_first(record.verdicts)
         if verdict.fails or verdict.outcome in EXPLAINED
     ]
+    if demanded := tuple(one for one in record.not_measured if one.fails):
+        message = "; ".join(wording.not_measured(replace(record, not_measured=demanded)))
+        found.append(Annotation("error", "energy figures not measured", message))
     if record.interrupted is not None:
         message = wording.interruption(record)
         found.append(Annotation("warning", "energy run interrupted", message))

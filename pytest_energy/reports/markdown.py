@@ -108,7 +108,7 @@ def _comparisons(record: RunRecord) -> Iterator[str]:
 
 def _claim(claim: ClaimRecord) -> str:
     modelled = " (modelled)" if claim.method == "modelled" else ""
-    parts = [f"### {_marked(claim.outcome, claim.outcome == 'fails')}: {escaped(claim.claim)}"]
+    parts = [f"### {_marked(claim.outcome, claim.fails)}: {escaped(claim.claim)}"]
     parts[0] += modelled
     if claim.reason:
         parts.append(sentence(claim.reason))

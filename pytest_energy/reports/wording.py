@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import MOVED
-from pytest_energy.results import NotMeasured, RunRecord, VerdictRecord
+from pytest_energy.results import (
+    INTERRUPTED,
+    NOT_RECORDED,
+    NotMeasured,
+    RunRecord,
+    VerdictRecord,
+)
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.text import masked_argument, one_line
 from pytest_energy.units import difference, duration, quantity, quantity_with_uncertainty
@@ -124,8 +131,10 @@ def headline(record: RunRecord) -> str:
         if shown:
             parts.append(f"{counted(shown, 'regression')} shown only")
     if record.claims:
-        broken = sum(claim.outcome == "fails" for claim in record.claims)
+        broken = sum(claim.fails for claim in record.claims)
         parts.append(_failing(broken, len(record.claims), "claim"))
+    if missing := sum(one.fails for one in record.not_measured):
+        parts.append(f"{counted(missing, 'stored figure')} not measured")
     windows = len(record.verdicts) - len(verdicts)
     if windows:
         parts.append(f"{counted(windows, 'window')} metered")
@@ -219,8 +228,14 @@ def _failing(count: int, of: int, what: str) -> str:
     return f"{count} of {of} {what}s {'fails' if count == 1 else 'fail'}"
 
 
-_REPLACED = ("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare")
+_REPLACED = (
+    *("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare"),
+    *("-n", "--numprocesses", "--dist", "--tx", "--maxprocesses"),
+)
 """Options that the next command gives itself, or that do not go with what it gives."""
+
+_WORKERS = re.compile(r"-n=?(\d+|auto|logical)|-d")
+"""Those of pytest-xdist in one word; workers record nothing."""
 
 
 def next_command(
@@ -245,8 +260,15 @@ def next_command(
         return f"git add -N {path} && git diff {path}" if written[0][1] else ""
     if "missing" in outcomes:
         return f"{update}=new   # on an idle machine"
-    if "invalid" in outcomes:
-        short = all(TOO_SHORT in v.reason for v in stored if v.outcome == "invalid")
+    # What a test has taken back, or an interrupt has left, says nothing of the windows.
+    invalid = [
+        verdict.reason
+        for verdict in stored
+        if verdict.outcome == "invalid"
+        and not verdict.reason.startswith((NOT_RECORDED, INTERRUPTED))
+    ]
+    if invalid:
+        short = all(TOO_SHORT in reason for reason in invalid)
         return "give each window more work" if short else "pytest-energy doctor"
     if "recorded" in outcomes and local:
         return "run it again: the next run is compared with what this one recorded"
@@ -265,6 +287,8 @@ def _repeated(arguments: Sequence[str]) -> str:
     rest = iter(arguments)
     for argument in rest:
         name, joined, _ = argument.partition("=")
+        if _WORKERS.fullmatch(argument):
+            continue
         if name not in _REPLACED:
             kept.append(shlex.quote(masked_argument(argument)))
         elif not joined:

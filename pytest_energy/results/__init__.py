@@ -15,6 +15,12 @@ from pytest_energy.results.claims import ClaimRecord
 
 JSON_SCHEMA = 1
 
+NOT_RECORDED = "not recorded: its test "
+"""How the reason of a figure begins that its test has taken back, with good windows."""
+
+INTERRUPTED = "interrupted before its verdict"
+"""The same of a figure that an interrupt has left without a verdict."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -102,6 +108,12 @@ class VerdictRecord:
         """The reason, and why the figure moved if that is known."""
         return f"{self.reason} {self.explanation}" if self.explanation else self.reason
 
+    @property
+    def stored_metric(self) -> str:
+        """What a baseline file calls it: J/token is stored, whichever of the two was judged."""
+        real = self.metric == "joules_per_real_token"
+        return "joules_per_token" if real else self.metric
+
 
 def measured(nodeid: str, window: Window) -> VerdictRecord:
     """The record of a window that nothing is compared with."""
@@ -123,12 +135,14 @@ def measured(nodeid: str, window: Window) -> VerdictRecord:
 class NotMeasured:
     """A stored figure that a run of the whole suite did not measure.
 
-    `renamed` is the id of one that was measured and is not stored, and may be the same.
+    `renamed` is the id of one that was measured and is not stored, and may be the same. `fails`
+    says whether the run fails for it.
     """
 
     metric: str
     id: str
     renamed: str | None = None
+    fails: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from pytest_energy.documents import AnyFloat
+from pytest_energy.documents import AnyFloat, shown
 from pytest_energy.errors import EnergyError
+from pytest_energy.results import plain
 from pytest_energy.units import quantity
 
 Cell: TypeAlias = str | int | AnyFloat | None
@@ -92,6 +95,13 @@ class ClaimRecord:
     plots: tuple[Plot, ...] = ()
     location: tuple[str, int] | None = None
     """The test's file, relative to pytest's root, and its line, from 1."""
+    strict: bool = False
+    """Whether the test fails for a figure that is not testable, as in CI."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether the test fails for it."""
+        return self.outcome == "fails" or (self.strict and self.outcome == "not testable")
 
     @property
     def outcome(self) -> str:
@@ -139,15 +149,27 @@ class EnergyClaim:
         """Note a figure in `unit` with its 95 % interval and the bounds that it must keep.
 
         It is not testable if there is a `doubt` or, `by_interval`, if a bound lies within the
-        interval, so that chance decides. Only a figure with a `doubt` may have no value.
+        interval, so that chance decides. Only a figure with a `doubt` may have no value. Numbers
+        may be of any library, such as `numpy.float64`.
         """
+        name, doubt = str(name), str(doubt) if doubt else None
         if value is None and doubt is None:
             raise EnergyError(f"`{name}` has no value: give one, or say why not in `doubt`")
         if any(known.name == name for known in self.record.figures):
             raise EnergyError(f"`{name}` was noted before: give each figure a name of its own")
-        low, high = interval or (None, None)
-        found = None if value is None else float(value)
-        noted = Figure(name, found, unit, low, high, at_least, at_most, paper, doubt, exact)
+        low, high = plain.ends(interval, f"`{name}`")
+        noted = Figure(
+            name,
+            plain.optional(value, f"`{name}`"),
+            str(unit),
+            low,
+            high,
+            plain.optional(at_least, f"`at_least` of `{name}`"),
+            plain.optional(at_most, f"`at_most` of `{name}`"),
+            None if paper is None else str(paper),
+            doubt,
+            bool(exact),
+        )
         if by_interval and doubt is None:
             noted = replace(noted, doubt=_straddled(noted))
         self.record = replace(self.record, figures=(*self.record.figures, noted))
@@ -164,24 +186,56 @@ class EnergyClaim:
         self.record = replace(self.record, figures=tuple(figures))
 
     def table(self, title: str, columns: tuple[str, ...], *rows: tuple[Cell, ...]) -> None:
-        """Note a table; each row has a cell for every column."""
+        """Note a table; each row has a cell for every column: text, a number of any library, None.
+
+        Raises `EnergyError` for another one.
+        """
+        title, columns = str(title), tuple(map(str, columns))
         for row in rows:
             if len(row) != len(columns):
                 raise EnergyError(
                     f"`{title}` has {len(columns)} columns, but a row of {len(row)} cells: "
                     f"{row!r}; give one for each"
                 )
-        noted = Table(title, columns, rows)
+        cells = (tuple(plain.cell(each, f"a cell of `{title}`") for each in row) for row in rows)
+        noted = Table(title, columns, tuple(cells))
         self.record = replace(self.record, tables=(*self.record.tables, noted))
 
     def plot(self, plot: Plot) -> None:
-        """Note a plot."""
-        self.record = replace(self.record, plots=(*self.record.plots, plot))
+        """Note a plot; its points may be numbers of any library."""
+        self.record = replace(self.record, plots=(*self.record.plots, _plain_plot(plot)))
+
+
+def _plain_plot(plot: Plot) -> Plot:
+    """The plot in builtin types; raises `EnergyError` for points that are none."""
+    series = tuple(
+        Series(str(one.name), _plain_points(one.points, f"`{one.name}`"), bool(one.line))
+        for one in plot.series
+    )
+    names = (str(plot.title), str(plot.x_name), str(plot.y_name))
+    return Plot(*names, series, bool(plot.logarithmic))
+
+
+def _plain_points(points: Iterable[Any], name: str) -> tuple[tuple[float, float], ...]:
+    found = []
+    for point in points:
+        try:
+            x, y = point
+        except (TypeError, ValueError):
+            raise EnergyError(f"{name} has {shown(point)} for a point: give (x, y)") from None
+        what = f"a point of {name}"
+        found.append((plain.number(x, what), plain.number(y, what)))
+    return tuple(found)
 
 
 def _straddled(figure: Figure) -> str | None:
-    """Why a figure may have kept or broken a bound by luck; None if it has no interval."""
+    """Why a figure may have kept or broken a bound by luck; None if it has no interval.
+
+    NaN keeps no bound, whatever its interval.
+    """
     if figure.low is None or figure.high is None:
+        return None
+    if figure.value is not None and math.isnan(figure.value):
         return None
     for bound in figure.bounds:
         if figure.low < bound < figure.high:

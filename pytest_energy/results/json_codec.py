@@ -41,7 +41,9 @@ def _derived(record: Any) -> dict[str, Any]:
     if isinstance(record, Window):
         watts = record.mean_watts if record.seconds > 0 else None
         return {"joules": record.joules, "mean_watts": watts, "valid": record.valid}
-    return {"outcome": record.outcome} if isinstance(record, ClaimRecord) else {}
+    if isinstance(record, ClaimRecord):
+        return {"outcome": record.outcome, "fails": record.fails}
+    return {}
 
 
 def from_json(kind: type[_Record], row: Mapping[str, Any]) -> _Record:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_energy.baselines.calibration import Calibration
 from pytest_energy.metering.device_session import DeviceSession, RunCost
-from pytest_energy.results import NotMeasured, RunRecord, VerdictRecord
+from pytest_energy.results import NOT_RECORDED, NotMeasured, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import as_json, from_json
 
@@ -33,10 +33,10 @@ class RunResults:
         """The verdicts of a test so far, in their order."""
         return tuple(record for record in self.verdicts if record.nodeid == test)
 
-    def discard(self, test: str) -> None:
-        """Take back what a test recorded that failed afterwards."""
+    def discard(self, test: str, why: str = "did not pass") -> None:
+        """Take back what a test recorded that did not pass, or was interrupted."""
         self.verdicts = [
-            replace(record, outcome="invalid", reason="not recorded: its test failed")
+            replace(record, outcome="invalid", reason=f"{NOT_RECORDED}{why}")
             if record.nodeid == test and record.outcome == "recorded"
             else record
             for record in self.verdicts

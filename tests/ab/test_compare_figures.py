@@ -229,3 +229,26 @@ def test_a_run_of_several_processes_is_refused_at_once(repository: Repository) -
 
     assert "1 failed" in done.stdout, done.stdout
     assert "a run of several processes cannot be compared by A/B" in done.stdout
+
+
+CLAIMING = """
+from project import Run
+
+
+def test_mine(energy, energy_gate, energy_claim):
+    energy_gate.check("joules_per_token", Run(energy.meter))
+    energy_claim.figure("score", 0.5, at_least=0.4, doubt="the model did not learn")
+"""
+
+
+def test_a_claim_is_not_judged_in_a_side(repository: Repository) -> None:
+    repository.write(test_mine=CLAIMING)
+    repository.commit()
+    repository.variables["CI"] = "1"
+    report = repository.path / "run.json"
+
+    done = repository.pytest("--energy-compare=HEAD", f"--energy-json={report}")
+
+    assert done.returncode == 0, done.stdout
+    rows = json.loads(report.read_text())["verdicts"]
+    assert [row["verdict"] for row in rows] == ["within"]

@@ -129,7 +129,7 @@ def test_what_is_wrong_is_named_with_its_place(old: str, new: str, message: str)
         ("tolerance", "2", "is 2; write a fraction above 0 and at most 1, such as 0.02 for 2 %"),
         ("tolerance", "1.5", "at most 1, such as 0.015 for 1.5 %"),
         ("tolerance", "0.0", "is 0; write a fraction above 0 and at most 1"),
-        ("detect", "5", "is 5; write a fraction above 0 and at most 3, such as 0.05 for 5 %"),
+        ("detect", "50", "is 50; write a fraction above 0 and at most 10, such as 0.5 for 50 %"),
         ("detect", "1e6", "such as 0.02 for 2 %"),
     ],
 )
@@ -143,6 +143,12 @@ def test_a_level_in_percent_is_refused_with_the_fraction_that_is_meant(
         BaselineError, match=f"{name}` in `baselines/h200.toml` .*{re.escape(told)}"
     ):
         _parse(GOOD.replace(f"{name} = {stored}", f"{name} = {given}", 1))
+
+
+def test_a_stored_level_may_be_larger_than_what_can_be_asked_for() -> None:
+    stored = _parse(GOOD.replace("detect = 0.05", "detect = 4.0", 1))
+
+    assert 4.0 in [entry.detect for entry in stored.entries.values()]
 
 
 def test_broken_toml_names_file_and_line() -> None:

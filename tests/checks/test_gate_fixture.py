@@ -899,3 +899,35 @@ def test_other_workers_on_the_gpu_are_named(gated: pytest.Pytester) -> None:
 
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(["*: invalid. *foreign process*pytest-xdist's other*`-n 0`*"])
+
+
+def test_levels_of_other_figures_refuse_no_run(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _record(gated, monkeypatch, 1)
+    text = path.read_text()
+    entry = text.partition("[joules_per_token")[2].partition("\n[")[0]
+    other = entry.replace("mine/model", "mine/other").replace("tolerance = 0.02", "tolerance = 0.1")
+    path.write_text(f"{text}\n[joules_per_token{other}")
+
+    result = gated.runpytest("--energy-detect=4")
+    nowhere = gated.runpytest("--energy-detect=0.5")
+
+    assert (result.ret, nowhere.ret) == (0, pytest.ExitCode.USAGE_ERROR)
+    nowhere.stderr.fnmatch_lines(["*`detect` of 0.005 of `mine/model` must be above `tolerance`*"])
+
+
+def test_levels_of_a_marker_are_held_against_the_options(
+    gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _record(gated, monkeypatch, 1)
+    marked = "import pytest\npytestmark = pytest.mark.energy(tolerance=1)\n" + textwrap.dedent(TEST)
+
+    unmarked = gated.runpytest("--energy-detect=1.5")
+    gated.makepyfile(test_mine=marked)
+    fits = gated.runpytest("--energy-detect=1.5")
+    refused = gated.runpytest("--energy-detect=0.9")
+
+    assert (fits.ret, refused.ret) == (0, pytest.ExitCode.USAGE_ERROR)
+    unmarked.assert_outcomes(failed=1)
+    unmarked.stdout.fnmatch_lines(["`detect` of 0.015 of `mine/model` must be above*"])

@@ -57,12 +57,12 @@ def test_a_band_is_read_for_the_figures_that_its_glob_names() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("low = 0.004", "low = 0.0", r"`claims.joules_per_token.mine/\*` .* band in J/token"),
+        ("low = 0.004", "low = 0.0", r"`claims.joules_per_token.mine/\*.low` .* must be above 0"),
         ("low = 0.004", "low = 0.0055", r"in that order"),
-        ("high = 0.006", "high = inf", r"must be of type float"),
+        ("high = 0.006", "high = inf", r"high` .* is inf, but must be a finite number above 0"),
         ("high = 0.006", "top = 0.006", r"top` .* may be low, mean, high, mean_watts"),
         ("mean_watts = 500", "mean_watts = -1", r"above 0"),
-        ('"mine/*" = {', '"mine/*" = [0.4, 0.6] #', r"must be a table"),
+        ('"mine/*" = {', '"mine/*" = [0.4, 0.6] #', r"mine/\*` .* is a list, not a table"),
         ('source = "paper"', 'source = "hearsay"', r"`claims.joules_per_token.source` .*`paper`"),
         (
             "[claims.joules_per_token]",

@@ -187,6 +187,25 @@ def test_a_run_with_claims_alone_is_exported(
     assert "left out, without a figure: test_scaling/spread (fails)" in said
 
 
+@pytest.mark.parametrize("form", ["bencher", "github-action-benchmark"])
+def test_a_figure_that_is_not_testable_is_no_good_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    noted = EnergyClaim("Energy is proportional.", "test_c.py::test_scaling", "counter")
+    noted.figure("joules", 1.0, "J", at_most=2.0, doubt="others used the CPU")
+    noted.figure("slope", 0.005, "J/token")
+    jsonfile.write(
+        tmp_path / "run.json", RunRecord(HARDWARE, ENVIRONMENT, claims=(noted.record,)), None
+    )
+
+    found = _exported(form, tmp_path / "run.json")
+
+    assert "test_scaling/slope" in str(found)
+    assert "test_scaling/joules" not in str(found)
+    said = capsys.readouterr().err
+    assert "left out, without a figure: test_scaling/joules (not testable)" in said
+
+
 def test_a_figure_that_is_better_the_larger_it_is_goes_to_no_tool_for_smaller_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,7 +75,18 @@ def test_a_value_becomes_a_record_by_its_types() -> None:
         ({"parts": [0] * (MOST_ITEMS + 1)}, "`parts` has more than 100,000 entries"),
         ({"parts": [{"joules": 1}, {}]}, "`parts[1]` has no `joules`"),
         ({"parts": [{"joules": -1}]}, "`parts[0].joules` is -1, but must be above 0"),
-        ({"parts": [{"joules": math.nan}]}, "`parts[0].joules` is nan, but must be above 0"),
+        (
+            {"parts": [{"joules": math.nan}]},
+            "`parts[0].joules` is nan, but must be a finite number above 0",
+        ),
+        (
+            {"parts": [{"joules": math.inf}]},
+            "`parts[0].joules` is inf, but must be a finite number above",
+        ),
+        (
+            {"parts": [{"joules": 1e19}]},
+            "`parts[0].joules` is 1e+19, but must be above 0 and at most 1e+18",
+        ),
         ({"parts": [{"joules": True}]}, "`parts[0].joules` is true, not a number"),
         ({"parts": [{"joules": 1, "pair": [1]}]}, "`parts[0].pair` has 1 entries, not 2"),
         ({"by_name": []}, "`by_name` is a list, not a table"),

@@ -210,6 +210,53 @@ def test_a_history_that_breaks_meanwhile_fails_the_run_and_loses_nothing(
     assert json.loads(kept.read_text())["verdicts"][0]["value"] == pytest.approx(120.0)
 
 
+def test_an_interrupted_upload_loses_nothing(pytester: pytest.Pytester, spending: Path) -> None:
+    pytest.importorskip("fsspec")
+    pytester.makepyfile(_PASSING)
+    (spending / "sitecustomize.py").write_text(
+        "import fsspec\n"
+        "from fsspec.implementations.memory import MemoryFileSystem\n"
+        "class Slow(MemoryFileSystem):\n"
+        "    protocol = 'slow'\n"
+        "    def pipe_file(self, *args, **options):\n"
+        "        raise KeyboardInterrupt\n"
+        "fsspec.register_implementation('slow', Slow)\n"
+    )
+
+    pytester.runpytest_subprocess("--energy-history=slow://past")
+
+    (kept,) = (pytester.path / ".pytest_cache").rglob("unsent/h200/*/*/*.json")
+    assert json.loads(kept.read_text())["verdicts"][0]["value"] == pytest.approx(120.0)
+
+
+def test_what_a_rerun_took_back_is_not_kept(pytester: pytest.Pytester, spending: Path) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    pytester.makepyfile(
+        """
+        import pytest
+        import spending
+
+        attempts = []
+
+        def test_twice(energy):
+            attempts.append(1)
+            if len(attempts) == 2:
+                pytest.skip("not again")
+            with energy.window("w"):
+                spending.spend(5.0)
+            assert False
+        """
+    )
+
+    result = pytester.runpytest_subprocess(
+        *("-p", "pytest_rerunfailures", "--reruns=1", "--energy-history=past")
+    )
+
+    result.assert_outcomes(skipped=1)
+    assert not list(pytester.path.rglob("*.json"))
+    assert not list(pytester.path.rglob("unsent"))
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [

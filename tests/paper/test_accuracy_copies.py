@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import sim
 from paper.epochs import in_turn
 from paper.models import by_size
 from workloads_support import write, write_vocabulary
@@ -44,9 +45,9 @@ noise, passes = random.Random(0), [0]
 
 
 @pytest.fixture
-def finetune(finetune):
+def finetune(unchecked):
     def metered(task, model, **changes):
-        run = finetune(task, model, **changes)
+        run = unchecked(task, model, **changes)
         work = run._pass
 
         def spent():
@@ -65,9 +66,6 @@ def finetune(finetune):
 @pytest.fixture
 def models(pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two copies of a tiny model, with data on which both learn."""
-    # They compute on the CPU, whose neighbours have no part in what is spent.
-    meter = spending / "spending.py"
-    meter.write_text(meter.read_text().replace('"gpu:0"', '"wall"'))
     monkeypatch.setenv("PYTHONPATH", str(MODULE.parent), prepend=os.pathsep)
     folder = pytester.path / "models"
     for name in ("bert-base-uncased", "distilbert-base-uncased"):
@@ -81,7 +79,9 @@ def models(pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.Monkey
 
 
 def claim_of(pytester: pytest.Pytester, cost: str) -> dict[str, Any]:
-    pytester.makeconftest(f"COST = {cost}\n{PLANTED}")
+    # It computes on the CPU, whose neighbours have no part in what the card spends.
+    unchecked = sim.FINETUNE.replace("def finetune", "def unchecked")
+    pytester.makeconftest(f"COST = {cost}\n{unchecked}\n{PLANTED}")
     # A process of its own: what runs inside forgets its imports, and torch bears that once only.
     pytester.runpytest_subprocess(
         "-k=sst2",

@@ -183,8 +183,10 @@ def test_each_epoch_is_metered_and_scored(task: str, names: list[str]) -> None:
     parts = list(scored_epochs(run, samples, evaluation, tokens=2000))
 
     scores = [part.scores for part in parts if part.scores is not None]
-    assert [len(parts), len(scores)] == [2 * get_task(task).epochs, get_task(task).epochs]
-    assert sum(part.window.tokens for part in parts[:2]) >= 2000
+    epochs = get_task(task).epochs
+    assert len(scores) == epochs
+    assert epochs <= len(parts) <= 2 * epochs  # an epoch of one batch has one part
+    assert sum(part.window.tokens for part in parts) >= 2000 * epochs
     for part in parts:
         assert part.examples == 16 * part.window.steps < part.available
     for one in scores:

@@ -86,6 +86,47 @@ def test_a_marker_that_the_project_registers_takes_what_it_likes(
     pytester.runpytest("--strict-markers").assert_outcomes(passed=3)
 
 
+def test_a_registered_marker_takes_arguments_of_our_names_too(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nenergy_meter = abacus\nmarkers = energy(level, tokens): theirs\n")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.energy("high", tokens=["a"])
+        def test_texts(): pass
+
+        @pytest.mark.energy(3, tokens=5)
+        def test_numbers(): pass
+
+        @pytest.mark.energy(tokens=5, level="high")
+        def test_mixed(): pass
+        """
+    )
+
+    pytester.runpytest("--strict-markers").assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize("slip", ["max_joule=1", "max_joules=8, tolerence=2"])
+def test_under_a_registered_marker_a_misspelt_limit_is_refused(
+    pytester: pytest.Pytester, spending: Path, slip: str
+) -> None:
+    with (pytester.path / "tox.ini").open("a") as file:
+        file.write("\nmarkers = energy: tests of energy\n")
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.energy({slip})
+        def test_mine(): pass
+        """
+    )
+
+    result = pytester.runpytest()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*is no argument of `@pytest.mark.energy`; did you mean *"])
+
+
 def test_their_marker_and_ours_live_in_one_test(pytester: pytest.Pytester, spending: Path) -> None:
     with (pytester.path / "tox.ini").open("a") as file:
         file.write("\nmarkers = energy(source): where it is from\n")

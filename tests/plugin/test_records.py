@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pytest_energy.results.json_codec import read_document
+
 WINDOWS = """
     import os
     import signal
@@ -220,6 +222,139 @@ def test_an_earlier_document_is_not_taken_for_this_run(
     pytester.runpytest_subprocess("--energy-json=run.json")
 
     assert _document(pytester)["run"]["complete"] is False
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_an_earlier_document_is_replaced_before_any_test_runs(
+    pytester: pytest.Pytester, spending: Path, workers: tuple[str, ...]
+) -> None:
+    (pytester.path / "run.json").write_text("of yesterday")
+    pytester.makepyfile(
+        """
+        import os, signal
+
+        def test_kills(energy):
+            controller = "PYTEST_XDIST_WORKER" in os.environ
+            os.kill(os.getppid() if controller else os.getpid(), signal.SIGKILL)
+            if controller:
+                os._exit(1)
+        """
+    )
+
+    pytester.runpytest_subprocess("--energy-json=run.json", *workers)
+
+    document = _document(pytester)
+    assert document["verdicts"] == []
+    assert document["run"]["interrupted"] == "it had not ended when this was written"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_a_run_that_meters_nothing_has_a_document_without_figures(
+    pytester: pytest.Pytester, spending: Path, workers: tuple[str, ...]
+) -> None:
+    (pytester.path / "run.json").write_text("of yesterday")
+    pytester.makepyfile("def test_plain(): pass")
+
+    pytester.runpytest("--energy-json=run.json", "--collect-only")
+    assert (pytester.path / "run.json").read_text() == "of yesterday"
+    pytester.runpytest("--energy-json=run.json", "no_such_file.py")
+    assert _document(pytester)["run"]["interrupted"] is not None
+    result = pytester.runpytest_subprocess("--energy-json=run.json", *workers)
+
+    result.assert_outcomes(passed=1)
+    document = _document(pytester)
+    assert (document["verdicts"], document["claims"]) == ([], [])
+    assert (document["run"]["interrupted"], document["run"]["complete"]) == (None, True)
+    assert read_document(pytester.path / "run.json").record.figures == 0
+
+
+def test_without_figures_a_document_that_cannot_be_written_is_an_error(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.mkdir("run.json")
+    pytester.makepyfile("def test_plain(): pass")
+
+    result = pytester.runpytest("--energy-json=run.json")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["ERROR: `--energy-json`: *run.json*"])
+
+
+def test_what_require_all_fails_is_in_every_report(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    pytester.mkdir("baselines").joinpath("h200.toml").write_text(
+        "schema = 1\n[hardware]\nkey = 'h200'\nmatch = ['NVIDIA H200*']\n"
+        "tokens_per_window = 1000\n[joules_per_token.'a/gone']\nsessions = [\n"
+        "{ date = 2026-11-20T10:00:00Z, windows = 10, mean = 0.005, cv = 0.003 },\n]\n"
+    )
+    _project(pytester, "pass")
+
+    result = pytester.runpytest(
+        *("--energy-require-all", "--energy-json=run.json", "--energy-markdown=run.md")
+    )
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (missing,) = _document(pytester)["not_measured"]
+    assert (missing["id"], missing["fails"]) == ("a/gone", True)
+    assert "1 stored figure not measured" in (pytester.path / "run.md").read_text()
+    result.stdout.fnmatch_lines(["::error title=energy figures not measured::*`a/gone`*"])
+
+
+def test_an_interrupt_leaves_no_window_of_an_earlier_test(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        from gated import Run
+
+        class Broken(Run):
+            count = 0
+
+            def window(self):
+                self.count += 1
+                if self.count > 3:
+                    raise RuntimeError("broken")
+                return super().window()
+
+        def test_broken(energy_gate):
+            energy_gate.joules_per_token(Broken("mine/broken"))
+
+        def test_plain():
+            raise KeyboardInterrupt
+
+        def test_later(energy_gate):
+            energy_gate.joules_per_token(Run("mine/later"))
+        """
+    )
+
+    result = pytester.runpytest_subprocess("--energy-json=run.json")
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    document = _document(pytester)
+    assert document["verdicts"] == []
+    assert _tests(document) == ["test_later"]
+
+
+def test_what_an_interrupted_test_recorded_is_taken_back_as_interrupted(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        from gated import Run
+
+        def test_gated(energy_gate):
+            energy_gate.joules_per_token(Run("mine/model"))
+            raise KeyboardInterrupt
+        """
+    )
+
+    result = pytester.runpytest_subprocess("--energy-json=run.json")
+
+    (verdict,) = _document(pytester)["verdicts"]
+    assert verdict["reason"] == "not recorded: its test was interrupted"
+    assert "doctor" not in result.stdout.str()
 
 
 def test_a_pipe_is_given_one_document(pytester: pytest.Pytester, spending: Path) -> None:

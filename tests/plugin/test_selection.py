@@ -154,3 +154,113 @@ def test_under_xdist_the_controller_looks(project: pytest.Pytester) -> None:
 
     assert whole.ret == 0
     assert (listed, _not_measured(project)) == (["a/gone"], [])
+
+
+def test_a_figure_judged_by_real_tokens_is_measured(project: pytest.Pytester) -> None:
+    file = project.path / "baselines" / "h200.toml"
+    row = "mean = 0.005, cv = 0.003, padding_overhead = 1.5 }"
+    text = FILE + ENTRY.format(id="a/here", digest="0badcafe")
+    file.write_text(text.replace("mean = 0.005, cv = 0.003 }", row))
+
+    project.runpytest("--energy-json=run.json")
+
+    document = json.loads((project.path / "run.json").read_text())
+    assert [row["metric"] for row in document["verdicts"]] == ["joules_per_real_token"]
+    assert document["not_measured"] == []
+
+
+@pytest.fixture
+def required(project: pytest.Pytester) -> pytest.Pytester:
+    """The same suite beside a folder without gates; the ini file wants all measured."""
+    with (project.path / "tox.ini").open("a") as file:
+        file.write("\nenergy_require_all = true\n")
+    (project.mkdir("unit") / "test_unit.py").write_text("def test_unit(): pass\n")
+    return project
+
+
+def test_a_folder_without_gates_is_a_part_and_opens_no_meter(required: pytest.Pytester) -> None:
+    (required.path / "site" / "spending.py").write_text("raise RuntimeError('opened')\n")
+
+    result = required.runpytest("unit")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["`--energy-require-all` was not looked at*"])
+
+
+@pytest.mark.parametrize("testpaths", ["", "tests unit"])
+def test_the_folder_one_is_in_is_a_part(
+    required: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, testpaths: str
+) -> None:
+    with (required.path / "tox.ini").open("a") as file:
+        file.write(f"testpaths = {testpaths}\n")
+    monkeypatch.chdir(required.path / "tests")
+
+    result = required.runpytest()
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*`--energy-require-all` was not looked at*"])
+
+
+def test_under_xdist_a_named_folder_is_whole_if_it_holds_a_gate(required: pytest.Pytester) -> None:
+    (required.path / "unit" / "test_unit.py").write_text("def test_unit(energy): pass\n")
+
+    part = required.runpytest_subprocess("-n1", "unit")
+    whole = required.runpytest_subprocess("-n1", "tests")
+
+    assert (part.ret, whole.ret) == (0, pytest.ExitCode.TESTS_FAILED)
+
+
+@pytest.mark.parametrize("how", ["a filter", "PYTEST_ADDOPTS"])
+def test_what_is_left_out_without_a_word_makes_a_part(
+    required: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if how == "a filter":
+        required.makeconftest(
+            "def pytest_collection_modifyitems(items):\n"
+            "    items[:] = [item for item in items if item.name != 'test_more']\n"
+        )
+    else:
+        monkeypatch.setenv("PYTEST_ADDOPTS", "--ignore=tests/test_other.py", prepend=" ")
+        (required.path / "tests" / "test_other.py").write_text("def test_b(energy_gate): pass\n")
+
+    result = required.runpytest()
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*`--energy-require-all` was not looked at*"])
+
+
+def test_what_the_ini_file_ignores_is_no_part_of_the_suite(required: pytest.Pytester) -> None:
+    with (required.path / "tox.ini").open("a") as file:
+        file.write("addopts = --ignore=unit\n")
+
+    assert required.runpytest().ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(("where", "code"), [("energy_hw = h200", 0), ("--energy-hw=h200", 1)])
+def test_only_the_command_line_wants_something_metered(
+    project: pytest.Pytester, where: str, code: int
+) -> None:
+    (project.path / "tests" / "test_here.py").write_text(
+        "import pytest\n@pytest.mark.skip\ndef test_a(energy): pass\ndef test_b(): pass\n"
+    )
+    if not where.startswith("--"):
+        with (project.path / "tox.ini").open("a") as file:
+            file.write(f"\n{where}\n")
+
+    assert project.runpytest(*[where] * code).ret == code
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_update_that_skips_its_gates_says_so(project: pytest.Pytester, before: bool) -> None:
+    check = "energy_gate.joules_per_token(Run('a/new'))"
+    lines = ["pytest.skip('no data')", check] if before else [check, "pytest.skip('no data')"]
+    (project.path / "tests" / "test_here.py").write_text(
+        "import pytest\nfrom gated import Run\n"
+        f"def test_a(energy_gate):\n    {lines[0]}\n    {lines[1]}\n"
+    )
+
+    result = project.runpytest("--energy-update=new")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["nothing was recorded*no test that passed has checked a figure*"])
+    assert "a/new" not in (project.path / "baselines" / "h200.toml").read_text()

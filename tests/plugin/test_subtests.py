@@ -227,3 +227,84 @@ def test_nothing_is_recorded_of_a_test_that_was_interrupted(
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert not (pytester.path / "baselines").exists()
     assert _records(pytester) == [("a/b", "invalid")]
+
+
+NOT_PASSED = """
+    import unittest
+    import pytest
+    from gated import Run
+
+    def test_skips(energy_gate):
+        energy_gate.joules_per_token(Run("a/skips"))
+        pytest.skip("own reason")
+
+    @pytest.mark.xfail
+    def test_xfails(energy_gate):
+        energy_gate.joules_per_token(Run("a/xfails"))
+        assert False
+
+    @pytest.mark.xfail
+    def test_xpasses(energy_gate):
+        energy_gate.joules_per_token(Run("a/xpasses"))
+
+    @pytest.fixture
+    def late():
+        yield
+        pytest.skip("late")
+
+    def test_skips_late(late, energy_gate):
+        energy_gate.joules_per_token(Run("a/late"))
+
+    class TestOld(unittest.TestCase):
+        @pytest.fixture(autouse=True)
+        def _given(self, energy_gate):
+            self.gate = energy_gate
+
+        def test_skips(self):
+            self.gate.joules_per_token(Run("a/unittest-skips"))
+            self.skipTest("own reason")
+
+        @unittest.expectedFailure
+        def test_expected(self):
+            self.gate.joules_per_token(Run("a/unittest-expected"))
+            self.fail("as expected")
+"""
+
+
+def test_nothing_is_recorded_of_a_test_that_has_not_passed(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(NOT_PASSED)
+
+    pytester.runpytest("--energy-update=new", "--energy-tokens=1000", "--energy-json=run.json")
+
+    assert [name for name, verdict in _records(pytester) if verdict == "recorded"] == ["a/xpasses"]
+    text = (pytester.path / "baselines" / "h200.toml").read_text()
+    assert [line for line in text.splitlines() if "a/" in line] == [
+        '[joules_per_token."a/xpasses"]'
+    ]
+
+
+def test_a_verdict_that_skips_its_test_stays_and_what_was_recorded_before_goes(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        import spending
+        from gated import Run
+
+        def test_mine(energy_gate):
+            energy_gate.joules_per_token(Run("a/first"))
+            spending.faults.append("throttled")
+            energy_gate.joules_per_token(Run("a/second"))
+        """
+    )
+
+    result = pytester.runpytest("--energy-tokens=1000", "--energy-json=run.json")
+
+    result.assert_outcomes(skipped=1)
+    document = json.loads((pytester.path / "run.json").read_text())
+    reasons = {row["id"]: row["reason"] for row in document["verdicts"]}
+    assert reasons["a/first"] == "not recorded: its test did not pass"
+    assert "throttled" in reasons["a/second"]
+    assert not list(pytester.path.glob(".pytest_cache/d/energy/1000/*.toml"))

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_energy.metering.device_session import RunCost
 from pytest_energy.reports.wording import next_command
-from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results import INTERRUPTED, NOT_RECORDED, RunRecord, VerdictRecord
 
 HARDWARE = {"key": "h200"}
 
@@ -26,6 +26,8 @@ def run(outcome: str, reason: str = "", *, local: bool = False) -> RunRecord:
             ("--energy-hw", "cpu", "-x", "--energy-compare=main", "--energy-tokens=9"),
             "-x --energy-tokens=9 ",
         ),
+        (("-n1", "-x", "--dist=loadfile", "-n", "2", "b/"), "-x b/ "),
+        (("--numprocesses=auto", "-nauto", "-d", "--tx", "2*popen", "-new.py"), "-new.py "),
     ],
 )
 def test_it_selects_the_same_tests(arguments: tuple[str, ...], kept: str) -> None:
@@ -37,3 +39,8 @@ def test_it_selects_the_same_tests(arguments: tuple[str, ...], kept: str) -> Non
 def test_windows_that_are_too_short_need_more_work_not_a_doctor() -> None:
     assert next_command(run("invalid", "5 windows: too short: 1 J")) == "give each window more work"
     assert next_command(run("invalid", "5 windows: throttled")) == "pytest-energy doctor"
+
+
+@pytest.mark.parametrize("reason", [f"{NOT_RECORDED}failed", f"{INTERRUPTED}, after 3"])
+def test_what_a_test_took_back_is_no_fault_of_the_windows(reason: str) -> None:
+    assert next_command(run("invalid", reason)) == ""

@@ -16,7 +16,9 @@ from pytest_energy.reports.github import (
     commands,
     room_in,
 )
-from pytest_energy.results import VerdictRecord
+from pytest_energy.reports.wording import headline
+from pytest_energy.results import NotMeasured, VerdictRecord
+from pytest_energy.results.claims import Figure
 from report_support import claim, full_run, gated, run
 
 ROOT = Path("/repo")
@@ -61,6 +63,28 @@ def test_what_fails_is_an_error_and_what_only_informs_a_warning() -> None:
     ]
     assert "`r_squared` is 0.98" in found[0].message
     assert found[2].message.endswith("(shown only, fails nothing)")
+
+
+def test_what_ci_fails_for_want_of_evidence_is_an_error_and_counted() -> None:
+    doubtful = Figure("r_squared", 0.98, at_least=0.99, doubt="others used the CPU")
+    untestable = replace(claim(), figures=(doubtful,))
+    shown, failing = run(claims=(untestable,)).record, replace(untestable, strict=True)
+    stored = (NotMeasured("joules_per_token", "a/gone"),)
+    demanded = tuple(replace(one, fails=True) for one in stored)
+
+    found = annotated(replace(run(claims=(failing,)).record, not_measured=demanded))
+
+    assert [(a.kind, a.title) for a in found] == [
+        ("error", "energy claim not testable"),
+        ("error", "energy figures not measured"),
+    ]
+    assert "Not testable here: `r_squared` is 0.98" in found[0].message
+    assert "`a/gone`" in found[1].message
+    assert annotated(replace(shown, not_measured=stored)) == []
+    assert headline(replace(shown, not_measured=stored)) == "no failure in 1 claim"
+    assert headline(replace(run(claims=(failing,)).record, not_measured=demanded)) == (
+        "1 of 1 claims fails, 1 stored figure not measured"
+    )
 
 
 @pytest.mark.attack(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -172,7 +175,7 @@ def test_what_cannot_be_tested_is_skipped_here_and_fails_in_ci(
     here = pytester.runpytest("-rs", "--energy-json=run.json", "--energy-markdown=run.md")
     strict = pytester.runpytest("--energy-strict")
     monkeypatch.setenv("CI", "true")
-    in_ci = pytester.runpytest()
+    in_ci = pytester.runpytest("--energy-json=ci.json", "--energy-markdown=ci.md")
 
     here.assert_outcomes(skipped=1)
     here.stdout.fnmatch_lines(
@@ -187,6 +190,9 @@ def test_what_cannot_be_tested_is_skipped_here_and_fails_in_ci(
     assert "not testable" in (pytester.path / "run.md").read_text()
     strict.assert_outcomes(failed=1)
     in_ci.assert_outcomes(failed=1)
+    claims = [json.loads((pytester.path / name).read_text()) for name in ("run.json", "ci.json")]
+    assert [document["claims"][0]["fails"] for document in claims] == [False, True]
+    assert "1 of 1 claims fails" in (pytester.path / "ci.md").read_text()
 
 
 def test_names_are_noted_once_and_rows_are_complete() -> None:
@@ -214,6 +220,122 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
         "squad_v1  1,234,567",
     ]
     assert from_json(ClaimRecord, as_json(claim.record)) == claim.record
+
+
+class _Float64(float):
+    """As numpy's: a float by inheritance, so that JSON takes it and execnet does not."""
+
+
+class _Int64:
+    """As numpy's: a whole number that is no `int`."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+    def __float__(self) -> float:
+        return float(self._value)
+
+
+class _Text(str):
+    """As numpy's."""
+
+    __slots__ = ()
+
+
+def _types(value: Any) -> set[type]:
+    parts = value.values() if isinstance(value, dict) else value
+    if isinstance(value, (dict, tuple)):
+        return set().union(*map(_types, parts))
+    return {type(value)}
+
+
+def test_numbers_of_other_libraries_become_builtin_ones() -> None:
+    claim = EnergyClaim("c", "n", "counter")
+    one, two, name = _Float64(1), _Float64(2), _Text("x")
+    whole: Any = _Int64(3)
+    claim.figure(
+        name, one, name, interval=(one, two), at_least=one, at_most=two, paper=name, doubt=name
+    )
+    claim.table(name, (name, name), (whole, one), (name, None), (10**19, True))
+    claim.plot(Plot(name, name, name, (Series(name, ((whole, one), (one, whole))),)))
+
+    assert _types(as_json(claim.record)) == {str, float, int, bool, type(None)}
+    assert claim.record.tables[0].rows == ((3, 1.0), ("x", None), (1e19, "True"))
+    assert from_json(ClaimRecord, as_json(claim.record)) == claim.record
+
+
+def _plot(point: Any) -> Plot:
+    return Plot("p", "x", "y", (Series("s", (point,)),))
+
+
+@pytest.mark.parametrize(
+    ("noted", "message"),
+    [
+        (lambda c: c.figure("x", "1"), r"`x` is '1', which is no number"),
+        (lambda c: c.figure("x", 1j), r"`x` is a complex, which is no number"),
+        (lambda c: c.figure("x", 1.0, at_most=[2]), r"`at_most` of `x` is a list"),
+        (lambda c: c.figure("x", 1.0, interval=(1, 2, 3)), r"`interval` of `x` .* its two ends"),
+        (lambda c: c.figure("x", 1.0, interval=2.0), r"`interval` of `x` is 2.0: give"),
+        (lambda c: c.table("t", ("a",), (object(),)), r"a cell of `t` is a object"),
+        (lambda c: c.table("t", ("a",), (10**400,)), r"a cell of `t` is a number of about"),
+        (
+            lambda c: c.plot(_plot((1,))),
+            r"`s` has a tuple for",
+        ),
+        (lambda c: c.plot(_plot((1, "2"))), r"a point of `s`"),
+    ],
+)
+def test_what_no_document_can_hold_is_refused_when_it_is_noted(
+    noted: Callable[[EnergyClaim], object], message: str
+) -> None:
+    claim = EnergyClaim("c", "n", "counter")
+
+    with pytest.raises(EnergyError, match=message):
+        noted(claim)
+    assert (claim.record.figures, claim.record.tables, claim.record.plots) == ((), (), ())
+
+
+def test_an_empty_doubt_is_none_and_nan_keeps_no_bound() -> None:
+    claim = EnergyClaim("c", "n", "counter")
+    everything = (-math.inf, math.inf)
+
+    claim.figure("low", 1.0, at_least=2.0, doubt="")
+    claim.figure("nan", math.nan, at_least=2.0, interval=everything, by_interval=True)
+
+    assert [figure.outcome for figure in claim.record.figures] == ["fails", "fails"]
+    with pytest.raises(EnergyError, match="`none` has no value"):
+        claim.figure("none", None, doubt="")
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_numbers_of_other_libraries_cost_a_run_nothing(
+    pytester: pytest.Pytester, spending: Path, workers: tuple[str, ...]
+) -> None:
+    pytest.importorskip("xdist")
+    pytester.makepyfile(
+        """
+        class Float64(float):
+            pass
+
+        class Int64:
+            def __index__(self):
+                return 3
+
+        def test_figure(energy_claim):
+            two = Float64(2)
+            energy_claim.figure("x", Float64(1), interval=(Float64(0), two), at_most=two)
+            energy_claim.table("t", ("a",), (Int64(),))
+        """
+    )
+
+    result = pytester.runpytest_subprocess("--energy-json=run.json", *workers)
+
+    result.assert_outcomes(passed=1)
+    claim = json.loads((pytester.path / "run.json").read_text())["claims"][0]
+    assert (claim["figures"][0]["high"], claim["tables"][0]["rows"]) == (2.0, [[3]])
 
 
 @pytest.mark.realtime

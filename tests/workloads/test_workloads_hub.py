@@ -6,14 +6,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from pytest_energy import TASKS, EnergyError, Example
+from pytest_energy.errors import DataError
 from pytest_energy.workloads.data.examples import IGNORED
 from pytest_energy.workloads.data.features import tokenizer_from
 from pytest_energy.workloads.data.hub import DATASETS, HubDataset, HubSource
+from pytest_energy.workloads.tasks import get_task
 from workloads_support import ids, write_vocabulary
 
 datasets = pytest.importorskip("datasets")
@@ -150,6 +153,29 @@ def test_rows_become_examples(tmp_path: Path, model: str, task: str, example: Ex
 def test_questions_may_have_no_answer(tmp_path: Path, model: str) -> None:
     spans = [example.span for example in examples(on_disk(tmp_path, "squad_v2"), "squad_v2", model)]
     assert sorted(spans, key=str) == [(0, 0), (9, 9)]
+
+
+def test_each_pass_counts_anew_what_it_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"sentence": ["good film"] * 40, "label": [1] * 39 + [-1], "idx": [0] * 40}
+    monkeypatch.setitem(ROWS, "sst2", rows)
+    source = on_disk(tmp_path, "sst2")
+
+    for _ in range(2):
+        assert len(list(source.records(get_task("sst2"), Random(0)))) == 39
+
+    assert "(1 skipped: no label so far)" in source.described()[0]
+
+
+def test_where_many_rows_are_bad_the_first_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"sentence": ["good film"] * 10, "label": [1] * 5 + [-1] * 5, "idx": [0] * 10}
+    monkeypatch.setitem(ROWS, "sst2", rows)
+
+    with pytest.raises(DataError, match=r"label -1 \(5 of 10 are like that\)"):
+        list(on_disk(tmp_path, "sst2").records(get_task("sst2"), Random(0)))
 
 
 def test_documents_become_sentences(tmp_path: Path, model: str) -> None:

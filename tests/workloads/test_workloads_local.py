@@ -104,6 +104,9 @@ def test_where_tasks_are_found(tmp_path: Path, task: str, file: str) -> None:
         ("imdb", "imdb-dataset-of-50k-movie-reviews/IMDB Dataset.csv"),
         ("imdb", "archive/IMDB Dataset.csv"),
         ("mlm", "wikitext-2-raw-v1/wikitext-2-raw/wiki.train.raw"),
+        ("imdb", "imdb/latest_reviews.csv"),
+        ("sst2", "my-test-data/SST-2/train.tsv"),
+        ("sst2", "test_data/SST-2/train.tsv"),
     ],
 )
 def test_downloads_are_found_as_they_are_called(tmp_path: Path, task: str, file: str) -> None:
@@ -214,6 +217,11 @@ def test_training_sets_come_before_others_and_test_sets_never(tmp_path: Path) ->
     assert [path.name for path in found.files] == ["train.conll"]
     write(tmp_path / "other" / "RTE" / "test.tsv", RTE)
     assert find(tmp_path, LAYOUTS["rte"]) is None
+    for name in ("imdb_test.csv", "Test-Set.csv", "testdata.csv", "test2.csv", "x.testa.csv"):
+        write(tmp_path / "imdb" / name, "x")
+    for folder in ("test", "my_test", "Testing", "test-split"):
+        write(tmp_path / "imdb" / folder / "imdb" / "reviews.csv", "x")
+    assert find(tmp_path, LAYOUTS["imdb"]) is None
 
 
 def test_reviews_as_a_tree(tmp_path: Path) -> None:
@@ -274,6 +282,20 @@ def test_the_vocabulary_of_the_model_comes_first(tmp_path: Path) -> None:
     cased = write_vocabulary(tmp_path / "vocab" / "bert-base-cased")
     assert tokenizer_file("distilbert-base-uncased", tmp_path, None) == uncased
     assert tokenizer_file("bert-base-cased", tmp_path, None) == cased
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "is not valid JSON"), ("[]", "is a list, not a table"), ("", "is empty")],
+)
+def test_a_broken_configuration_of_a_tokenizer_is_named(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    write_vocabulary(tmp_path)
+    path = write(tmp_path / "tokenizer_config.json", text)
+
+    with pytest.raises(DataError, match=f"`{path}` {said}"):
+        LocalSource(tmp_path).tokenizer("bert-base-uncased")
 
 
 def test_a_vocabulary_without_special_tokens_is_refused(tmp_path: Path) -> None:

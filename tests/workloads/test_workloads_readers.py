@@ -446,6 +446,18 @@ def many(row: str, count: int = 30) -> str:
             30,
             "1 skipped: word numbers that do not fit their sentence",
         ),
+        (
+            lambda path, skipped: read_ontonotes([path], ("O",), skipped),
+            many(gold("*", "*") + "\n") + gold("*").replace("word0", "\u00a0"),
+            30,
+            "1 skipped: words without a visible character",
+        ),
+        (
+            read_columns,
+            many("Ada B-PER\n\n") + "-DOCSTART- O\nAda B-PER\n\u00a0 O\n",
+            30,
+            "1 skipped: words without a visible character",
+        ),
     ],
 )
 def test_a_bad_row_among_many_is_left_out_and_counted(

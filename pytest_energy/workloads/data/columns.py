@@ -25,15 +25,16 @@ _IOB2 = "IOB2: write `B-` for the first word of an entity and `I-` for each othe
 _BRACKETS = re.compile(r"(?:\((?P<kind>[^()*]+))?\*?(?P<close>\))?")
 
 
-def read_columns(path: Path) -> list[Tagged]:
+def read_columns(path: Path, skipped: Skipped | None = None) -> list[Tagged]:
     """A CoNLL column file: one word a line, a blank line after each sentence, tags last.
 
-    IOB1 becomes IOB2; `-DOCSTART-` lines are dropped.
+    IOB1 becomes IOB2; `-DOCSTART-` lines are dropped. A sentence with a blank word is `skipped`.
     """
+    skipped = Skipped() if skipped is None else skipped
     sentences = []
     width = 0
     for start, block in _blocks(path, _COLUMNS):
-        words, tags = [], []
+        words, tags = [], []  # words with their lines
         for number, line in enumerate(block, start):
             if line.startswith("-DOCSTART-"):
                 continue
@@ -41,10 +42,13 @@ def read_columns(path: Path) -> list[Tagged]:
             width = width or len(row)
             if wrong := _wrong_row(line, row, width):
                 raise fault(path, number, *wrong)
-            words.append(row[0])
+            words.append((number, row[0]))
             tags.append(row[-1])
-        if words:
-            sentences.append(Tagged(tuple(words), to_iob2(tags)))
+        if error := _blank_word(path, words):
+            skipped.add(_HAS_BLANK, error)
+        elif words:
+            sentences.append(Tagged(tuple(word for _, word in words), to_iob2(tags)))
+    skipped.check(len(sentences))
     if not sentences:
         raise fault(path, None, "no sentences", _COLUMNS)
     return sentences
@@ -68,18 +72,23 @@ def _wrong_row(line: str, row: Sequence[str], width: int) -> tuple[str, str] | N
         return f"{len(row)} columns{_unusual_blanks(line)}", _COLUMNS
     if not _TAG.fullmatch(row[-1]):
         return f"tag {row[-1][:40]!r}", "`O`, `B-…` or `I-…`"
-    return _blank_word(row[0])
+    return None
 
 
 def _scheme(tag: str) -> str:
     return "BIOES" if tag[0] in "ES" else "BILOU" if tag[0] in "LU" else "BMES"
 
 
-def _blank_word(word: str) -> tuple[str, str] | None:
-    """What is wrong with a word that has no visible character; None if it has one."""
-    if word.strip():
-        return None
-    return f"the word is {_named(word)}, which is blank", "a word: remove the line or replace it"
+_HAS_BLANK = "words without a visible character"
+
+
+def _blank_word(path: Path, words: Iterable[tuple[int, str]]) -> DataError | None:
+    """The error for the first word, each with its line, that has no visible character."""
+    for number, word in words:
+        if not word.strip():
+            wrong = f"the word is {_named(word)}, which is blank"
+            return fault(path, number, wrong, "a word: remove the line or replace it")
+    return None
 
 
 def _unusual_blanks(line: str) -> str:
@@ -100,7 +109,7 @@ def read_ontonotes(
     """`*.gold_conll` files; an entity that `labels` does not know is an error.
 
     A document may be empty. A sentence whose words are not numbered from 0 is `skipped`: those are
-    two, or part of one.
+    two, or part of one. So is one with a blank word.
     """
     skipped = Skipped() if skipped is None else skipped
     paths, sentences = list(paths), []
@@ -110,13 +119,14 @@ def read_ontonotes(
             for number, row in enumerate(rows, start):
                 if len(row) <= _ENTITY + 1:
                     raise fault(path, number, f"{len(row)} columns", _ONTONOTES_COLUMNS)
-                if wrong := _blank_word(row[_WORD]):
-                    raise fault(path, number, *wrong)
+            words = tuple(row[_WORD] for row in rows)
             tags = _from_brackets(path, start, [row[_ENTITY] for row in rows], labels)
-            if error := _misnumbered(path, start, rows):
+            if error := _blank_word(path, enumerate(words, start)):
+                skipped.add(_HAS_BLANK, error)
+            elif error := _misnumbered(path, start, rows):
                 skipped.add("word numbers that do not fit their sentence", error)
             else:
-                sentences.append(Tagged(tuple(row[_WORD] for row in rows), tags))
+                sentences.append(Tagged(words, tags))
     skipped.check(len(sentences))
     if not sentences:
         where = paths[0] if len(paths) == 1 else paths[0].parent

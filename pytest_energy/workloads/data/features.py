@@ -6,16 +6,16 @@ may change with any release.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pytest_energy.documents import FaultyDocumentError, parse_json, shown
 from pytest_energy.errors import DataError, EnergyError
-from pytest_energy.files import fault, read_lines, read_text
+from pytest_energy.files import fault, read_bytes, read_lines
 from pytest_energy.text import one_line
 from pytest_energy.workloads.architectures import folder_of, hub_name, known_architecture
 from pytest_energy.workloads.data.examples import (
@@ -128,10 +128,20 @@ def _lower_case(model: str, folder: Path) -> bool:
     """Whether a vocabulary is of lower-case text: what is written beside it, else by its name."""
     written = folder / "tokenizer_config.json"
     if written.is_file():
-        said = json.loads(read_text(written, "JSON")).get("do_lower_case")
+        said = _json_table(written).get("do_lower_case")
         if isinstance(said, bool):
             return said
     return "uncased" in model or "cased" not in model
+
+
+def _json_table(path: Path) -> dict[str, Any]:
+    try:
+        found = parse_json(read_bytes(path))
+    except FaultyDocumentError as error:
+        raise DataError(f"`{path}` {error}: mend it, or remove it") from None
+    if not isinstance(found, dict):
+        raise DataError(f"`{path}` is {shown(found)}, not a table of JSON: mend it, or remove it")
+    return found
 
 
 class RecordSource(ABC):

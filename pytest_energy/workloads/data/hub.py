@@ -6,7 +6,7 @@ conversion of them to Parquet, under a ref that the hub can move; the others are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -97,12 +97,9 @@ class HubSource(RecordSource):
         dataset = self._load(task, split)
         if task.head == "mlm":
             return shuffled(list(passages(dataset["text"][:])), rng)
-        names, skipped = self.labels(task), self._skipped.setdefault(task.name, Skipped())
-        return (
-            record
-            for row in shuffled(dataset, rng)
-            for record in _converted(row, task, names, skipped)
-        )
+        # Each pass over the rows counts anew what it leaves out.
+        skipped = self._skipped[task.name] = Skipped()
+        return _kept(shuffled(dataset, rng), task, self.labels(task), skipped)
 
     def described(self) -> tuple[str, ...]:
         """Of each split that was loaded its repository, commit and rows."""
@@ -152,6 +149,18 @@ _TEXTS: Mapping[str, tuple[str, str | None]] = {
 
 def _note(skipped: Skipped | None) -> str:
     return f" ({skipped} so far)" if skipped else ""
+
+
+def _kept(
+    rows: Iterable[Row], task: Task, names: Sequence[str], skipped: Skipped
+) -> Iterator[Record]:
+    """The records of all rows; `DataError` at their end if too many were left out."""
+    kept = 0
+    for row in rows:
+        for record in _converted(row, task, names, skipped):
+            kept += 1
+            yield record
+    skipped.check(kept)
 
 
 def _converted(row: Row, task: Task, names: Sequence[str], skipped: Skipped) -> Iterator[Record]:

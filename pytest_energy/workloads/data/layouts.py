@@ -126,8 +126,11 @@ _NEUTRAL = re.compile(
 
 _VERSION = re.compile("v?[0-9][0-9-]*")
 
-_TEST = re.compile("(.*-)?test(ing)?(-.*)?")
-"""Of folders with what is never trained on."""
+_TEST_FOLDER = re.compile("(.*-)?test(ing)?(-(set|split))?")
+"""Of folders with what is never trained on; `test-data` is what a project's tests read."""
+
+_TEST_FILE = re.compile("(.*-)?tests?(ing|[ab]|set|data|split)?[0-9]*(-.*)?")
+"""Of files with that: the word, as in `eng.testa`, but not `latest`."""
 
 
 def find(root: Path, layouts: Sequence[Layout]) -> Found | None:
@@ -151,7 +154,7 @@ def _folders(root: Path) -> Iterator[Path]:
             child
             for folder in level
             for child in _children(folder)
-            if child.is_dir() and not _TEST.fullmatch(_dashed(child.name))
+            if child.is_dir() and not _TEST_FOLDER.fullmatch(_dashed(child.name))
         ]
         yield from level
 
@@ -187,7 +190,8 @@ def _files(folder: Path, layout: Layout, pattern: str) -> tuple[Path, ...]:
         name = child.name.lower()
         fits = not layout.any_folder or re.fullmatch(layout.name, _dashed(child.stem))
         # A test split is none to train on.
-        is_meant = fnmatch(name, pattern) and ("test" in pattern or "test" not in name)
+        is_test = "test" not in pattern and _TEST_FILE.fullmatch(_dashed(name))
+        is_meant = fnmatch(name, pattern) and not is_test
         if fits and is_meant and child.is_file():
             return (child,)
     return ()

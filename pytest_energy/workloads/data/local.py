@@ -115,7 +115,7 @@ READERS: Mapping[Form, Reader] = {
     "texts": lambda files, task, skipped: read_texts(files[0], task, skipped),
     "squad": lambda files, task, skipped: read_squad(files[0], task, skipped),
     "tree": lambda files, _, skipped: read_reviews(files, skipped),
-    "columns": lambda files, _, __: read_columns(files[0]),
+    "columns": lambda files, _, skipped: read_columns(files[0], skipped),
     "ontonotes": lambda files, task, skipped: read_ontonotes(files, task.labels, skipped),
     "text": lambda files, _, __: read_running_text(files[0]),
 }
