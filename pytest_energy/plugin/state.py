@@ -182,7 +182,8 @@ class EnergyPlugin:
         """Store what was recorded and write the reports, or send it home from an xdist worker."""
         energy = self._session
         if energy is None:
-            if session.exitstatus != pytest.ExitCode.USAGE_ERROR:
+            # A session that never ran, such as `getnode` of pytester makes, has no status.
+            if getattr(session, "exitstatus", None) not in (None, pytest.ExitCode.USAGE_ERROR):
                 self._records.finish_without_figures()
             self._fail_for_errors(session)
             return

@@ -216,7 +216,8 @@ def test_bad_input_under_xdist_is_exit_code_4_and_spends_nothing(
     result.stdout.fnmatch_lines(["ERROR: `--energy-hw=a100`*"])
     result.stdout.no_fnmatch_line("*Traceback*")
     assert not (pytester.path / "ran").exists()
-    assert not (pytester.path / "run.json").exists()
+    document = json.loads((pytester.path / "run.json").read_text())
+    assert (document["run"]["complete"], document["verdicts"]) == (False, [])
 
 
 def test_under_xdist_figures_come_home(pytester: pytest.Pytester, spending: Path) -> None:
@@ -271,7 +272,7 @@ def test_collecting_an_empty_file_imports_nothing_heavy(pytester: pytest.Pyteste
 
     result.stdout.fnmatch_lines(["heavy: []", "ours: *"])
     count = int(result.stdout.str().partition("ours: ")[2].split()[0])
-    assert count <= 12
+    assert count <= 14
 
 
 @pytest.mark.parametrize(

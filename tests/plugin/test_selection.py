@@ -58,7 +58,7 @@ def test_every_report_of_the_whole_suite_lists_it(
     result.stdout.fnmatch_lines([f"*{STORED}*"])
     document = json.loads((project.path / "run.json").read_text())
     assert document["not_measured"] == [
-        {"metric": "joules_per_token", "id": "a/gone", "renamed": None}
+        {"metric": "joules_per_token", "id": "a/gone", "renamed": None, "fails": False}
     ]
     for name in ("run.md", "summary.md", "run.html"):
         text = (project.path / name).read_text()
