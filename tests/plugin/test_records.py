@@ -233,8 +233,8 @@ def test_an_earlier_document_is_replaced_before_any_test_runs(
         """
         import os, signal
 
-        def test_kills(energy):
-            controller = "PYTEST_XDIST_WORKER" in os.environ
+        def test_kills(energy, request):
+            controller = hasattr(request.config, "workerinput")
             os.kill(os.getppid() if controller else os.getpid(), signal.SIGKILL)
             if controller:
                 os._exit(1)
