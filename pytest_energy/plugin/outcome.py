@@ -39,6 +39,8 @@ _ENDED = pytest.StashKey[bool]()
 _FAILED = pytest.StashKey[bool]()
 _SKIPPED = pytest.StashKey[bool]()
 _COUNTED = pytest.StashKey[bool]()
+_UNTESTABLE = pytest.StashKey[bool]()
+"""Of a test whose claim alone skips it: what its gate has recorded stands."""
 _PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()
 _STANDING = pytest.StashKey[str]()
 
@@ -74,7 +76,8 @@ def reported(session: EnergySession, item: pytest.Item, report: pytest.TestRepor
     if not ended:
         item.stash[_SKIPPED] = report.skipped  # of the last one, which is the whole test's
     skipped = report.skipped or item.stash.get(_SKIPPED, False)
-    if item.stash.get(_FAILED, False) or (ended and skipped):
+    untestable = item.stash.get(_UNTESTABLE, False)
+    if item.stash.get(_FAILED, False) or (ended and skipped and not untestable):
         session.store.discard(item.nodeid)
         session.results.discard(item.nodeid)
     if ended and is_metered(item) and _COUNTED not in item.stash:
@@ -114,6 +117,7 @@ def conclude(item: pytest.Item) -> None:
         failure = safe_line(f"{record.claim} Not testable here: {record.reason}")
         if record.fails:
             pytest.fail(failure, pytrace=False)
+        item.stash[_UNTESTABLE] = True
         pytest.skip(failure)
 
 
