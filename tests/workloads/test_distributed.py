@@ -392,8 +392,8 @@ def test_two_nodes_add_up_to_the_known_joules(
         result = pytester.runpytest_subprocess(
             "--energy-json=run.json", "--energy-meter=nvml", "--energy-idle-seconds=0"
         )
-        # Nobody is left waiting when the run breaks off.
-        assert other.wait(30) != 0
+        # Nobody is left waiting when the run breaks off; rank 0 alone says why.
+        other.wait(30)
     finally:
         other.kill()
 
