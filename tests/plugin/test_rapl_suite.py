@@ -32,10 +32,17 @@ def test_alone(energy):
 def test_beside_a_name_that_is_no_text(energy):
     os.symlink("/bin/sleep", PROGRAM)
     with subprocess.Popen([PROGRAM, "60"]) as neighbour:
-        with open(f"/proc/{{neighbour.pid}}/comm", "rb") as file:
-            assert b"\\xe9" in file.read()
-        measured(energy, "beside")
-        neighbour.kill()
+        try:
+            while b"\\xe9" not in name_of(neighbour):  # it has its name once it is loaded
+                time.sleep(0.01)
+            measured(energy, "beside")
+        finally:
+            neighbour.kill()
+
+
+def name_of(process):
+    with open(f"/proc/{{process.pid}}/comm", "rb") as file:
+        return file.read()
 """
 
 
