@@ -356,7 +356,7 @@ def command_of(process: Any) -> list[str]:
 TWO_NODES = """
 import pytest
 
-@pytest.mark.energy(max_windows=3, tokens=5000)
+@pytest.mark.energy(max_windows=3, tokens=20000)
 def test_nodes(finetune, energy_gate):
     run = finetune("sst2", "bert-tiny", processes=2, nodes=2, timeout_seconds=120)
     energy_gate.check("joules_per_token", run)
