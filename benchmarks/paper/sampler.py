@@ -13,6 +13,9 @@ from pytest_energy.checks.comparability import require_undisturbed
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run
 from pytest_energy.stats.noise import WARM_UP_LIMIT
 
+MOST_PASSES = 64
+"""Of a window that warms up."""
+
 ROUNDS = 3
 """Windows of which the middle one counts: one that something disturbed moves nothing."""
 
@@ -38,7 +41,7 @@ class ClaimSampler:
         limit = 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
         with self._evidence():
             require_undisturbed(self._session.settings, self._session.hardware)
-            self._sampler(run, 1).warm_up(limit)
+            self._sampler(run, _metered_passes(run)).warm_up(limit)
 
     def windows(
         self, run: PassingRun, passes: Sequence[int] = (1,), rounds: int = ROUNDS
@@ -96,6 +99,14 @@ class _Passes:
 
     def window(self) -> Window:
         return self._run.window(self._passes)
+
+
+def _metered_passes(run: PassingRun) -> int:
+    """The passes of a window that the meter can tell: what a claim measures may be longer."""
+    passes = 1
+    while passes < MOST_PASSES and run.window(passes).is_too_short:
+        passes *= 4
+    return passes
 
 
 def _rounds(samplers: Sequence[Sampler], rounds: int) -> list[list[Window]]:

@@ -69,6 +69,11 @@ class Window:
         return self.invalid_reason is None
 
     @property
+    def is_too_short(self) -> bool:
+        """Whether its joules are uncertain and not wrong: the meter needs more of them."""
+        return (self.invalid_reason or "").startswith(TOO_SHORT)
+
+    @property
     def joules(self) -> float:
         """Joules of all domains together (J)."""
         return sum(self.joules_by_domain.values())
@@ -197,12 +202,10 @@ class OpenWindow:
         if name not in _FIGURES:
             raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`", name=name)
         finished = self._finished()
-        reason = finished.invalid_reason
-        # Those of a short window are uncertain, not wrong.
-        if name in _JOULES and reason is not None and not reason.startswith(TOO_SHORT):
+        if name in _JOULES and not (finished.valid or finished.is_too_short):
             raise EnergyError(
-                f"window `{self._name}` has no joules to go by: {reason}; check `valid` first, "
-                "or take what was read from `record`"
+                f"window `{self._name}` has no joules to go by: {finished.invalid_reason}; "
+                "check `valid` first, or take what was read from `record`"
             )
         return getattr(finished, name)
 

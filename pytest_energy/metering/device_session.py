@@ -15,7 +15,7 @@ from pytest_energy.metering import Window, window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter
-from pytest_energy.meters.protocol import IMPLAUSIBLE, TOO_SHORT, Device
+from pytest_energy.meters.protocol import IMPLAUSIBLE, Device
 
 
 @dataclass(frozen=True)
@@ -200,9 +200,9 @@ def idle_window(meter: Meter, seconds: float) -> Window:
     with window(meter, "idle") as opened:
         real_time.sleep(seconds)
     record = opened.record
-    reason = record.invalid_reason
-    nothing = record.joules == 0 and (reason or "").startswith(IMPLAUSIBLE)
+    reason = record.invalid_reason or ""
+    nothing = record.joules == 0 and reason.startswith(IMPLAUSIBLE)
     # So small a power may be known coarsely only, which is known well enough to be taken off.
-    if reason is None or nothing or reason.startswith(TOO_SHORT):
+    if record.valid or nothing or record.is_too_short:
         return record
     raise EnergyError(f"idle power is not known: {reason}")

@@ -17,7 +17,6 @@ import pytest
 from pytest_energy.checks import policy
 from pytest_energy.metering import Window
 from pytest_energy.metering.cpu_load import disturbance
-from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import DECIDED
 from pytest_energy.plugin.fixtures import CLAIM, CPU_USE, session_of, user_errors
 from pytest_energy.plugin.marker import is_metered
@@ -163,7 +162,7 @@ def judge(used: Window, max_joules: float) -> str:
     """
     doubt = 0.0
     if not used.valid:
-        if not (used.invalid_reason or "").startswith(TOO_SHORT):
+        if not used.is_too_short:
             return "invalid"
         doubt = used.uncertainty_joules
     if used.joules + doubt <= max_joules:

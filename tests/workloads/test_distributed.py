@@ -299,8 +299,13 @@ def test_the_rank_that_fails_first_is_the_one_that_is_named(tmp_path: Path) -> N
     code = r"""
 from pytest_energy.errors import EnergyError
 from pytest_energy.workloads.distributed.rank import _fail
+import torch.distributed
+folder = os.path.dirname(os.environ["PYTEST_ENERGY_RANKS"])
+open(folder + "/ready" + os.environ["RANK"], "w").close()
+while not all(os.path.exists(folder + "/ready" + rank) for rank in "01"):
+    time.sleep(0.05)
 if os.environ["RANK"] == "0":
-    time.sleep(1)
+    time.sleep(0.5)
     _fail(0, EnergyError("the other is gone"), channel)
 _fail(1, EnergyError("no \udcff room"), None)
 """
