@@ -204,6 +204,11 @@ class IntegratorSpan:
         self._end = self._mark(ended)
         self._integrator.sample()
 
+    @property
+    def rest_watts(self) -> float:
+        """Power at the start of the work (W)."""
+        return self._begin.watts
+
     def power(self) -> list[tuple[float, float]]:
         """Powers (time in s, W) since the work started, moved back by how much the sensor lags."""
         with self._integrator.lock:

@@ -1,0 +1,113 @@
+"""What a card's sensor, which may look part of the time, leaves unknown of a window's joules."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from pytest_energy.meters.nvml.sensors import (
+    Load,
+    edge_joules,
+    lock_joules,
+    scatter_joules,
+    sensor_of,
+)
+from pytest_energy.meters.protocol import ALIASED, Unseen, fault
+
+TOLD_SHARE: Final = 0.02
+"""A person is told if joules may be off by more than this share: the gate's usual tolerance."""
+WIDEST_SHARE: Final = 0.1
+"""Beyond this share a window is no evidence."""
+ALIKE: Final = 0.01
+"""Steps are of one length if they differ by no more than this share."""
+MARGIN: Final = 1.1
+"""What lies between the looks at a step may be this much further apart."""
+MOST_APART: Final = 0.05
+"""A counter that ticks this much faster or slower than the published sensor is another clock."""
+REMEMBERED: Final = 256
+OTHER_BATCHES: Final = (1.25, 1.5, 0.75, 2.0, 3.0, 0.5)
+LONGER_WINDOWS: Final = (2, 4, 8)
+
+
+class Look(NamedTuple):
+    """When a reading was made, from the start of the work on (s), and what it said (W)."""
+
+    seconds: float
+    watts: float
+
+
+class PartTime:
+    """One card's sensor, and what was seen of the steps of the last few windows."""
+
+    def __init__(self, name: str) -> None:
+        self.sensor = sensor_of(name)
+        self._step_seconds = 0.0
+        self._phases: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
+
+    def renewed_every(self, seconds: float) -> None:
+        """Take a counter's period for the sensor's if they are about the same: it is exact."""
+        if abs(seconds / self.sensor.period_seconds - 1) < MOST_APART:
+            self.sensor = self.sensor._replace(period_seconds=seconds)
+
+    def unseen(self, load: Load, looks: Sequence[Look], step_seconds: float | None) -> Unseen:
+        """How far a window's joules may be off for this sensor, and whether it is no evidence.
+
+        Where no step's length is known, its readings' scatter stands for it.
+        """
+        sensor, ends = self.sensor, edge_joules(self.sensor, load)
+        if sensor.sees_all:
+            return Unseen(0.0)
+        if step_seconds is None:
+            return Unseen(ends + scatter_joules(sensor, load, [look.watts for look in looks]))
+        swing_watts, is_known = self._swing(load, looks, step_seconds)
+        lock = lock_joules(sensor, load, step_seconds, swing_watts)
+        share = lock / max(load.mean_watts * load.seconds, 1e-9)
+        if share <= TOLD_SHARE or not is_known:
+            return Unseen(ends + lock)
+        remedy = self._remedy(load, step_seconds, swing_watts)
+        text = (
+            f"steps of {1000 * step_seconds:.3g} ms may keep step with the sensor, which "
+            f"{self._told()}: joules may be off by {100 * share:.0f} %; {remedy}"
+        )
+        return Unseen(ends + lock, fault(ALIASED, text) if share > WIDEST_SHARE else None, text)
+
+    def _told(self) -> str:
+        window, period = (1000 * seconds for seconds in self.sensor[:2])
+        look = "looks" if self.sensor.is_published else "may look"
+        return f"{look} {window:.0f} of every {period:.0f} ms"
+
+    def _swing(self, load: Load, looks: Sequence[Look], step_seconds: float) -> tuple[float, bool]:
+        """The power's range within a step (W), and whether all of a step was seen by now.
+
+        Windows begin anywhere between two looks, so that more of a step is seen with each. Until
+        then it is taken to fall to rest.
+        """
+        if abs(step_seconds - self._step_seconds) > ALIKE * step_seconds:
+            self._phases.clear()
+            self._step_seconds = step_seconds
+        self._phases += [((look.seconds / step_seconds) % 1.0, look.watts) for look in looks]
+        watts = [seen for _, seen in self._phases]
+        swing = MARGIN * (max(watts) - min(watts)) if watts else 0.0
+        phases = sorted(phase for phase, _ in self._phases)
+        gaps = [b - a for a, b in pairwise([*phases, *(phase + 1 for phase in phases[:1])])]
+        widest = max(2 * self.sensor.window_seconds / step_seconds, 0.25)
+        is_known = bool(gaps) and max(gaps) <= widest
+        return (swing if is_known else max(swing, load.above_rest_watts)), is_known
+
+    def _remedy(self, load: Load, step_seconds: float, swing_watts: float) -> str:
+        """A length of step, or of window, that would do."""
+
+        def does(step: float, seconds: float) -> bool:
+            longer = load._replace(seconds=seconds)
+            off = lock_joules(self.sensor, longer, step, swing_watts)
+            return off <= TOLD_SHARE * load.mean_watts * seconds
+
+        for times in OTHER_BATCHES:
+            if does(times * step_seconds, load.seconds):
+                return f"batches {times:g} times as large would do"
+        for times in LONGER_WINDOWS:
+            if does(step_seconds, times * load.seconds):
+                return f"windows of {times * load.seconds:.3g} s would do"
+        return "give each step more work, or less"

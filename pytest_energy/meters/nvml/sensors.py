@@ -1,0 +1,128 @@
+"""What is published of power sensors, and how far one that looks part of the time may be off.
+
+A sensor is renewed every period and shows the mean of a window of it: what a card draws between
+the windows is not seen. Nobody has published whether a card's energy counter adds up the same
+looks or the true power, so it is taken to add up the looks.
+
+Source of the figures: "Part-time Power Measurements" (arXiv 2312.02741) and its repository, one to
+ten cards each. Where it gives a range, the window here is the shorter end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from math import pi, sin, sqrt
+from statistics import pstdev
+from typing import Final, NamedTuple
+
+SEES_ALL: Final = 0.95
+"""A window of this share of the period misses nothing that matters."""
+HARMONICS: Final = 40
+SAFETY: Final = 1.5
+"""What the sum of the harmonics is taken times: it covers 95 % of windows, and more near lock."""
+PERIOD_DOUBT: Final = 0.001
+"""A sensor's period, and a mean step, are known to this share: lock may be that close."""
+
+
+class Sensor(NamedTuple):
+    """How often a reading is renewed, and the stretch of true power that it is a mean of (s)."""
+
+    period_seconds: float
+    window_seconds: float
+    is_published: bool = True
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether nothing happens between two looks."""
+        return self.window_seconds >= SEES_ALL * self.period_seconds
+
+
+_PUBLISHED: Final = (
+    (r"P100", Sensor(0.020, 0.010)),
+    (r"V100", Sensor(0.020, 0.0105)),
+    (r"RTX 20[68]0", Sensor(0.101, 0.102)),
+    (r"Quadro RTX 8000", Sensor(0.100, 0.020)),
+    (r"A100", Sensor(0.101, 0.018)),
+    (r"H100", Sensor(0.100, 0.021)),
+    (r"RTX 3090|RTX A[56]000|A10\b", Sensor(0.100, 0.080)),
+    (r"RTX 4090", Sensor(0.100, 0.109)),
+)
+ASSUMED: Final = Sensor(0.100, 0.018, is_published=False)
+"""Of a card of which nothing is published: the shortest look that any is known to take."""
+
+
+def sensor_of(name: str) -> Sensor:
+    """The sensor of a card by the name that its driver gives."""
+    found = (sensor for pattern, sensor in _PUBLISHED if re.search(rf"\b{pattern}", name))
+    return next(found, ASSUMED)
+
+
+class Load(NamedTuple):
+    """What is known of the work in a window: its mean power, that of rest (W), its length (s)."""
+
+    mean_watts: float
+    rest_watts: float
+    seconds: float
+
+    @property
+    def above_rest_watts(self) -> float:
+        """By how much it draws more than the card at rest (W)."""
+        return abs(self.mean_watts - self.rest_watts)
+
+
+def edge_joules(sensor: Sensor, load: Load) -> float:
+    """How far a window's joules may be off as its ends fall between two looks (J).
+
+    The work is seen by a whole number of looks, one more or one less than it is long.
+    """
+    if sensor.sees_all:
+        return 0.0
+    rest = load.seconds % sensor.period_seconds
+    return load.above_rest_watts * max(rest, sensor.period_seconds - rest)
+
+
+def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing_watts: float) -> float:
+    """How far they may be off (J) as steps of one length beat with the looks.
+
+    `swing_watts` is the power's range within a step (W). The bound takes each harmonic of a square
+    wave of that range, damped by the sensor's window and by how evenly the looks fall on the step.
+    """
+    if sensor.sees_all:
+        return 0.0
+    looks = max(1, round(load.seconds / sensor.period_seconds))
+    squares = sum(
+        (2 * swing_watts / (pi * h) * abs(_sinc(h * sensor.window_seconds / step_seconds)) * lock)
+        ** 2
+        for h, lock in _locks(sensor.period_seconds / step_seconds, looks)
+    )
+    return SAFETY * sqrt(squares) * load.seconds
+
+
+def scatter_joules(sensor: Sensor, load: Load, watts: Sequence[float]) -> float:
+    """How far they may be off (J) by what readings (W) differ, if no step's length is known."""
+    if sensor.sees_all or len(watts) < 2:
+        return 0.0
+    looks = max(1.0, load.seconds / sensor.period_seconds)
+    return 2 * pstdev(watts) / sqrt(looks) * load.seconds
+
+
+def _locks(turns: float, looks: int) -> Iterator[tuple[int, float]]:
+    """For each harmonic, how much of it is left in the mean over so many looks.
+
+    Looks are `turns` steps apart, known to a share of it.
+    """
+    for h in range(1, HARMONICS + 1):
+        off = abs(h * turns - round(h * turns))
+        yield h, _coherence(max(0.0, off - PERIOD_DOUBT * h * turns), looks)
+
+
+def _coherence(off: float, looks: int) -> float:
+    """Length of the mean of `looks` unit vectors, each `off` turns after the last."""
+    if off * looks >= 0.5:
+        return 1 / (looks * sin(pi * min(off, 0.5)))
+    return abs(sin(pi * off * looks) / (looks * sin(pi * off))) if off else 1.0
+
+
+def _sinc(x: float) -> float:
+    return sin(pi * x) / (pi * x) if x else 1.0
