@@ -109,7 +109,7 @@ class TickClock:
 
 WRAP_BITS = 32
 """Some drivers keep the millijoules in 32 bits; at 300 W they wrap every four hours."""
-STILL_PERIODS = 3.0
+STILL_PERIODS = 5.0
 
 
 class Tick(NamedTuple):
@@ -207,7 +207,7 @@ class Counter:
 
 
 def stands_still(counter: Counter) -> str | None:
-    """Say so if the counter has not moved in three periods although the card draws power."""
+    """Say so if the counter has not moved in five periods although the card draws power."""
     seconds = counter.still_seconds()
     if counter.clock is None or counter.lost or seconds <= STILL_PERIODS * counter.period_seconds:
         return None

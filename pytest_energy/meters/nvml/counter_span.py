@@ -105,16 +105,21 @@ class Ending(NamedTuple):
         return Estimate(joules, doubt, settled=apart <= agreement)
 
     def wait_by_next(self, following: Sequence[Tick]) -> Estimate:
-        """Joules of the wait if the card has been at rest since the work, by the ticks after it.
+        """Joules of the wait by the ticks after it; less than none if they show some of the work.
 
         What they show above the power of the last is the work's, shown late, or the card's on its
-        way to rest: so much is in doubt. Settled once the card rests or goes on evenly.
+        way to rest: half of it is given to either. Settled once the card rests or goes on evenly.
         """
         last, before = following[-1], (self.tick, *following)[-2]
         watts = (last.joules - last.joules_before) / self.period
         seconds = max(0.0, last.seconds - self.ended)
-        joules = self._possible(self.tick.joules - last.joules + watts * seconds)
-        doubt = abs(self.by_load - joules) + self._always(watts * seconds, seconds)
+        after = last.joules - self.tick.joules
+        joules = min(watts * seconds - after, self._most)
+        apart = self.by_load - joules
+        unrest = self.idle_spread_watts * self.period + AGREEMENT * self.total_joules
+        if after - self.rest_watts * self.period * len(following) > unrest:
+            joules, apart = joules + apart / 2, apart / 2
+        doubt = abs(apart) + self._always(watts * seconds, seconds)
         previous = (before.joules - before.joules_before) / self.period
         even = abs(watts - previous) <= STEADY * previous and watts <= BUSY * self.load_watts
         settled = watts <= AT_REST * self.rest_watts or (len(following) > 1 and even)
@@ -122,8 +127,11 @@ class Ending(NamedTuple):
 
     def _possible(self, joules: float) -> float:
         """Not below nothing, and not above what the counter saw."""
-        most = self.interval_joules * max(1.0, self.wait / self.period)
-        return min(max(0.0, joules), most)
+        return min(max(0.0, joules), self._most)
+
+    @property
+    def _most(self) -> float:
+        return self.interval_joules * max(1.0, self.wait / self.period)
 
     def _always(self, joules: float, seconds: float) -> float:
         """What is not known of the joules after the work, however well they are explained (J)."""

@@ -74,7 +74,7 @@ class PartTime:
         return Unseen(ends + lock, fault(ALIASED, text) if share > WIDEST_SHARE else None, text)
 
     def _told(self) -> str:
-        window, period = (1000 * seconds for seconds in self.sensor[:2])
+        period, window = (1000 * seconds for seconds in self.sensor[:2])
         look = "looks" if self.sensor.is_published else "may look"
         return f"{look} {window:.0f} of every {period:.0f} ms"
 

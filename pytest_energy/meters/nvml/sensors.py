@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import pi, sin, sqrt
 from statistics import pstdev
 from typing import Final, NamedTuple
@@ -100,11 +101,18 @@ def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing_watts: fl
 
 
 def scatter_joules(sensor: Sensor, load: Load, watts: Sequence[float]) -> float:
-    """How far they may be off (J) by what readings (W) differ, if no step's length is known."""
-    if sensor.sees_all or len(watts) < 2:
+    """How far they may be off (J) by what readings (W) differ, if no step's length is known.
+
+    Readings that follow one another slowly, as in a beat, tell as little as a few.
+    """
+    spread = pstdev(watts) if len(watts) > 1 else 0.0
+    if sensor.sees_all or not spread:
         return 0.0
+    mean = sum(watts) / len(watts)
+    alike = sum((a - mean) * (b - mean) for a, b in pairwise(watts)) / (len(watts) * spread**2)
     looks = max(1.0, load.seconds / sensor.period_seconds)
-    return 2 * pstdev(watts) / sqrt(looks) * load.seconds
+    told = max(1.0, looks * (1 - alike) / (1 + alike)) if alike > 0 else looks
+    return (2 + 2 / told) * spread / sqrt(told) * load.seconds
 
 
 def _locks(turns: float, looks: int) -> Iterator[tuple[int, float]]:
