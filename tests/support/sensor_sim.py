@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -47,7 +47,8 @@ __all__ = [
 ]  # fmt: skip
 
 Result = TypeVar("Result")
-_APART = multiprocessing.get_context("spawn")
+LONGEST_SECONDS = 600.0
+"""What runs apart and takes longer than this is stuck."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,9 @@ class World:
     def __init__(self, cards: int, folder: Path) -> None:
         self._cards, self._folder = cards, folder
         self._numbers: dict[Load, int] = {}
+        self._nvml = _initialised()
+        self.epoch = ctypes.c_double.in_dll(ctypes.CDLL(sim.LIBRARY), "epoch").value
+        """The second on `now` that phases of cards count from, when all idle."""
 
     @cached_property
     def meter(self) -> Meter:
@@ -205,12 +209,10 @@ class World:
         handle = nvml.nvmlDeviceGetHandleByIndex(gpu)
         return float(getattr(nvml, f"nvmlDeviceGet{what}")(handle)) / 1000
 
-    @cached_property
-    def _nvml(self) -> Any:
-        import pynvml
-
-        pynvml.nvmlInit()
-        return pynvml
+    def close(self) -> None:
+        """Close what is open."""
+        self.close_meter()
+        self._nvml.nvmlShutdown()
 
     def _switch(self, line: str) -> float:
         now = self.now()
@@ -245,16 +247,26 @@ def simulate(
             stack.callback(virtual.close)
             stack.enter_context(virtual.installed())
         world = World(len(cards), folder)
-        # The library reads its description now, so that its time begins here.
-        stack.callback(world._nvml.nvmlShutdown)
-        stack.callback(world.close_meter)
+        stack.callback(world.close)
         yield world
 
 
 def apart(function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a module's function in a process of its own, so that this one keeps its driver."""
-    with ProcessPoolExecutor(1, mp_context=_APART) as pool:
-        return pool.submit(function, *arguments).result()
+    """Call a module's function in a process for simulations, so that this one keeps its driver."""
+    return _process().submit(function, *arguments).result(LONGEST_SECONDS)
+
+
+@cache
+def _process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _initialised() -> Any:
+    """The bindings; the library reads its description now, so that its time begins here."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    return pynvml
 
 
 def _library(folder: Path) -> Any:
