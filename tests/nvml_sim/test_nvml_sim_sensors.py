@@ -9,7 +9,7 @@ from statistics import mean, pstdev
 
 import pytest
 
-from sensor_sim import PRESETS, Card, Load, World, apart, simulate
+from sensor_sim import PRESETS, Card, Feed, Load, World, apart, simulate
 from workloads_support import SAMPLES
 
 STEPS = Load.steps(period=0.06, forward=450, backward=600, optimizer=250)
@@ -104,8 +104,10 @@ def counted(card: Card, load: Load, seconds: float) -> tuple[float, float]:
         last = ticks(world, 1)[0]
         period = card.tick_seconds or card.update_seconds
         phase = card.tick_phase_seconds
-        due = [phase + period * ((at - phase) // period) + world.epoch for at, _ in (first, last)]
-        return last[1] - first[1], world.true_joules(*due)
+        since, until = (
+            phase + period * ((at - phase) // period) + world.epoch for at, _ in (first, last)
+        )
+        return last[1] - first[1], world.true_joules(since, until)
 
 
 @pytest.mark.parametrize("load", [Load.constant(500), STEPS, SQUARE], ids=["even", "steps", "100"])
@@ -150,9 +152,8 @@ def test_a_part_time_sensor_takes_what_it_sees_for_the_whole() -> None:
 def read_watts(card: Card) -> list[float]:
     """Readings 0.3 and 1.2 s into 2 s of work."""
     with simulate(card) as world:
-        number = world._number(Load.constant(500))
         world.rest(2.0)
-        world.command(f"work {number} 0")
+        world.begin_work(Load.constant(500))
         world.rest(0.3)
         early = world.power_watts()
         world.rest(0.9)
@@ -177,12 +178,14 @@ def errors_of_sums(window_seconds: float, ticks_a_sum: int, sums: int) -> list[f
     )  # fmt: skip
     found = []
     with simulate(card) as world:
-        world.command(f"work {world._number(load)} 0")
+        world.begin_work(load)
         world.rest(1.0)
         seen = ticks(world, 1 + ticks_a_sum * sums, look=0.01)
         for (begun, before), (ended, after) in pairwise(seen[::ticks_a_sum]):
-            due = [at - (at - card.tick_phase_seconds) % 0.101 for at in (begun, ended)]
-            true = world.true_joules(*(world.epoch + at for at in due))
+            since, until = (
+                world.epoch + at - (at - card.tick_phase_seconds) % 0.101 for at in (begun, ended)
+            )
+            true = world.true_joules(since, until)
             found.append(100 * ((after - before) / true - 1))
     return found
 
@@ -205,8 +208,7 @@ def lag(card: Card) -> float:
     """How late the counter shows the beginning of work (s)."""
     with simulate(card) as world:
         world.rest(1.0)
-        since = world.now()
-        world.command(f"work {world._number(Load.constant(560))} 0")
+        since = world.begin_work(Load.constant(560))
         *_, (end, joules) = ticks(world, 20)
         first = joules - 5000 - card.idle_watts * (end - card.lag_seconds)
         return end - (since - world.epoch) - first / 500
@@ -259,9 +261,8 @@ def test_calls_take_so_long() -> None:
     assert 0.0295 < max(found) < 0.0301
 
 
-def figures(model: str, counter: str) -> list[float]:
-    changes = {} if counter == "none" else {"counter": counter}
-    with simulate(Card.preset(model, **changes)) as world:
+def figures(model: str, counter: Feed) -> list[float]:
+    with simulate(Card.preset(model, counter=counter)) as world:
         world.rest(random.Random(1).random())
         found = world.windows(STEPS.scaled(0.5), [0.5, 0.7])
         return [value for each in found for value in (*each.stretch, each.record.joules)]
@@ -269,7 +270,9 @@ def figures(model: str, counter: str) -> list[float]:
 
 @pytest.mark.parametrize("model", PRESETS)
 def test_each_card_is_metered_and_the_same_each_time(model: str) -> None:
-    feeds = ("none",) if PRESETS[model].counter == "none" else ("truth", "sensor")
+    feeds: tuple[Feed, ...] = ("truth", "sensor")
+    if PRESETS[model].counter == "none":
+        feeds = ("none",)
     for feed in feeds:
         first = apart(figures, model, feed)
         assert first == apart(figures, model, feed)

@@ -163,10 +163,18 @@ class World:
 
     def work(self, load: Load, seconds: float, *, phase: float = 0.0) -> Stretch:
         """Draw a load for so long on every card, from `phase` seconds into its curve on."""
-        number = self._number(load)
-        since = self._switch(f"work {number} {phase!r}")
+        since = self.begin_work(load, phase=phase)
         real_time.sleep(seconds)
-        return Stretch(since, self._switch("work none"))
+        return Stretch(since, self.end_work())
+
+    def begin_work(self, load: Load, *, phase: float = 0.0) -> float:
+        """Draw a load from now on, in place of another one if there is one; the time (s)."""
+        number = self._number(load)
+        return self._switch(f"work {number} {phase!r}")
+
+    def end_work(self) -> float:
+        """Draw none any more; the time (s)."""
+        return self._switch("work none")
 
     def true_joules(self, since: float, until: float, gpu: int | None = None) -> float:
         """What the cards, or one of them, drew between two times (J)."""
