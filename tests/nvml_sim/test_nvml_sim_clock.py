@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from statistics import median
@@ -9,7 +10,7 @@ from statistics import median
 import pytest
 
 from pytest_energy.clocks import real_time
-from sensor_sim import Card, Load, apart, simulate
+from sensor_sim import Card, Host, Load, apart, simulate
 
 STEPS = Load.steps(period=0.06, forward=450, backward=600, optimizer=250)
 
@@ -82,6 +83,40 @@ def test_others_go_on_during_a_call_but_for_its_lock_and_the_driver() -> None:
 def test_a_lock_that_nobody_lets_go_of_is_said_to_be_one() -> None:
     with pytest.raises(RuntimeError, match="every simulated thread waits"):
         apart(a_lock_for_ever)
+
+
+def a_thread_of_others() -> float:
+    with simulate(Card()) as world:
+        ours, theirs = os.pipe()
+        thread = threading.Thread(target=os.read, args=(ours, 1))
+        thread.start()
+        began = world.now()
+        world.rest(5)
+        seconds = world.now() - began
+        os.write(theirs, b".")
+        thread.join()
+        return seconds
+
+
+def test_nobody_waits_for_a_thread_that_does_not_know_our_clock() -> None:
+    assert apart(a_thread_of_others) == pytest.approx(5, abs=0.001)
+
+
+def sleeps(host: Host) -> list[float]:
+    with simulate(Card(), host=host) as world:
+        found = []
+        for _ in range(500):
+            began = world.now()
+            world.rest(0.01)
+            found.append(world.now() - began - 0.01)
+        return found
+
+
+def test_on_a_busy_host_some_sleeps_end_much_later() -> None:
+    idle, busy = apart(sleeps, Host()), apart(sleeps, Host(0.1, 0.02))
+    assert max(idle) < 0.0002
+    assert 0.06 < sum(late > 0.0002 for late in busy) / len(busy) < 0.14
+    assert 0.015 < max(busy) < 0.0203
 
 
 def a_lock_for_ever() -> None:

@@ -13,6 +13,9 @@ counter, which counts the truth or the sensor's samples.
 and a run is the same each time. `clock="real"`: seconds are real ones, for a few tests that both
 agree. In both, a call of the driver takes time; in virtual time never less than 0.02 ms.
 
+A whole run of pytest goes by it if its `conftest.py` enters `simulate` before the plugin opens a
+meter, and leaves it in `pytest_unconfigure` (`tests/nvml_sim/test_nvml_sim_gate.py`).
+
 The library stays loaded until the process ends, and with it the machine seems to have an NVIDIA
 driver: run simulations in processes of their own (`apart`), one world at a time.
 """
@@ -40,10 +43,10 @@ from pytest_energy.clocks import real_time
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter
 from sensor_cards import PRESETS, Card, Feed
-from virtual_clock import VirtualClock
+from virtual_clock import Host, VirtualClock
 
 __all__ = [
-    "PRESETS", "Card", "Feed", "Load", "Metered", "Stretch", "World", "apart", "simulate",
+    "PRESETS", "Card", "Feed", "Host", "Load", "Metered", "Stretch", "World", "apart", "simulate",
 ]  # fmt: skip
 
 Result = TypeVar("Result")
@@ -240,9 +243,15 @@ class World:
 
 @contextmanager
 def simulate(
-    *cards: Card, clock: Literal["virtual", "real"] = "virtual", seed: int = 1
+    *cards: Card,
+    clock: Literal["virtual", "real"] = "virtual",
+    seed: int = 1,
+    host: Host = Host(),  # noqa: B008 - it cannot change
 ) -> Iterator[World]:
-    """A world with these cards, which the real bindings find; `seed` is of virtual sleeps."""
+    """A world with these cards, which the real bindings find.
+
+    `seed` and `host` are of virtual seconds: how late sleeps end.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         variables = sim.environment([card.simulated() for card in cards], folder)
@@ -251,7 +260,7 @@ def simulate(
         stack.enter_context(mock.patch.dict(os.environ, {name: variables[name] for name in names}))
         stack.callback(library.nvmlSimReset)
         if clock == "virtual":
-            virtual = VirtualClock(library, seed)
+            virtual = VirtualClock(library, seed, host)
             stack.callback(virtual.close)
             stack.enter_context(virtual.installed())
         world = World(len(cards), folder)
