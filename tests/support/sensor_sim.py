@@ -13,6 +13,9 @@ counter, which counts the truth or the sensor's samples.
 and a run is the same each time. `clock="real"`: seconds are real ones, for a few tests that both
 agree. In both, a call of the driver takes time; in virtual time never less than 0.02 ms.
 
+A whole run of pytest goes by it if its `conftest.py` enters `simulate` before the plugin opens a
+meter, and leaves it in `pytest_unconfigure` (`tests/nvml_sim/test_nvml_sim_gate.py`).
+
 The library stays loaded until the process ends, and with it the machine seems to have an NVIDIA
 driver: run simulations in processes of their own (`apart`), one world at a time.
 """
@@ -28,7 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -40,14 +43,15 @@ from pytest_energy.clocks import real_time
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter
 from sensor_cards import PRESETS, Card, Feed
-from virtual_clock import VirtualClock
+from virtual_clock import Host, VirtualClock
 
 __all__ = [
-    "PRESETS", "Card", "Feed", "Load", "Metered", "Stretch", "World", "apart", "simulate",
+    "PRESETS", "Card", "Feed", "Host", "Load", "Metered", "Stretch", "World", "apart", "simulate",
 ]  # fmt: skip
 
 Result = TypeVar("Result")
-_APART = multiprocessing.get_context("spawn")
+LONGEST_SECONDS = 600.0
+"""What runs apart and takes longer than this is stuck."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,9 @@ class World:
     def __init__(self, cards: int, folder: Path) -> None:
         self._cards, self._folder = cards, folder
         self._numbers: dict[Load, int] = {}
+        self._nvml = _initialised()
+        self.epoch = ctypes.c_double.in_dll(ctypes.CDLL(sim.LIBRARY), "epoch").value
+        """The second on `now` that phases of cards count from, when all idle."""
 
     @cached_property
     def meter(self) -> Meter:
@@ -159,10 +166,18 @@ class World:
 
     def work(self, load: Load, seconds: float, *, phase: float = 0.0) -> Stretch:
         """Draw a load for so long on every card, from `phase` seconds into its curve on."""
-        number = self._number(load)
-        since = self._switch(f"work {number} {phase!r}")
+        since = self.begin_work(load, phase=phase)
         real_time.sleep(seconds)
-        return Stretch(since, self._switch("work none"))
+        return Stretch(since, self.end_work())
+
+    def begin_work(self, load: Load, *, phase: float = 0.0) -> float:
+        """Draw a load from now on, in place of another one if there is one; the time (s)."""
+        number = self._number(load)
+        return self._switch(f"work {number} {phase!r}")
+
+    def end_work(self) -> float:
+        """Draw none any more; the time (s)."""
+        return self._switch("work none")
 
     def true_joules(self, since: float, until: float, gpu: int | None = None) -> float:
         """What the cards, or one of them, drew between two times (J)."""
@@ -205,12 +220,10 @@ class World:
         handle = nvml.nvmlDeviceGetHandleByIndex(gpu)
         return float(getattr(nvml, f"nvmlDeviceGet{what}")(handle)) / 1000
 
-    @cached_property
-    def _nvml(self) -> Any:
-        import pynvml
-
-        pynvml.nvmlInit()
-        return pynvml
+    def close(self) -> None:
+        """Close what is open."""
+        self.close_meter()
+        self._nvml.nvmlShutdown()
 
     def _switch(self, line: str) -> float:
         now = self.now()
@@ -230,9 +243,15 @@ class World:
 
 @contextmanager
 def simulate(
-    *cards: Card, clock: Literal["virtual", "real"] = "virtual", seed: int = 1
+    *cards: Card,
+    clock: Literal["virtual", "real"] = "virtual",
+    seed: int = 1,
+    host: Host = Host(),  # noqa: B008 - it cannot change
 ) -> Iterator[World]:
-    """A world with these cards, which the real bindings find; `seed` is of virtual sleeps."""
+    """A world with these cards, which the real bindings find.
+
+    `seed` and `host` are of virtual seconds: how late sleeps end.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         variables = sim.environment([card.simulated() for card in cards], folder)
@@ -241,20 +260,30 @@ def simulate(
         stack.enter_context(mock.patch.dict(os.environ, {name: variables[name] for name in names}))
         stack.callback(library.nvmlSimReset)
         if clock == "virtual":
-            virtual = VirtualClock(library, seed)
+            virtual = VirtualClock(library, seed, host)
             stack.callback(virtual.close)
             stack.enter_context(virtual.installed())
         world = World(len(cards), folder)
-        # The library reads its description now, so that its time begins here.
-        stack.callback(world._nvml.nvmlShutdown)
-        stack.callback(world.close_meter)
+        stack.callback(world.close)
         yield world
 
 
 def apart(function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a module's function in a process of its own, so that this one keeps its driver."""
-    with ProcessPoolExecutor(1, mp_context=_APART) as pool:
-        return pool.submit(function, *arguments).result()
+    """Call a module's function in a process for simulations, so that this one keeps its driver."""
+    return _process().submit(function, *arguments).result(LONGEST_SECONDS)
+
+
+@cache
+def _process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _initialised() -> Any:
+    """The bindings; the library reads its description now, so that its time begins here."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    return pynvml
 
 
 def _library(folder: Path) -> Any:

@@ -6,10 +6,12 @@ that is due first, and only that one runs. So a run with threads in it is the sa
 seconds of it cost as much as the Python in them.
 
 What a real machine adds is there, too: each look at the clock takes `LOOK_SECONDS`, and a sleep
-ends late by up to `LATEST_SECONDS`, drawn from the seed. Python between looks takes no time.
+ends late by up to `LATEST_SECONDS`, drawn from the seed. On a busy `Host` some end much later.
+Python between looks takes no time.
 
 `real_time` follows this clock, and `threading.Lock`, `Event` and `Thread` are exchanged for ones
-that wait by it. What was made before, and threads of others, go on by real seconds.
+that wait by it. A thread takes part if its target's module knows `real_time`; all others, and what
+was made before, go on by real seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,8 +34,18 @@ START_SECONDS = 1000.0
 LOOK_SECONDS = 1e-6
 SOONEST_SECONDS, LATEST_SECONDS = 50e-6, 150e-6
 """How late a sleep ends: Linux lets timers come 50 us late, and then a thread has to be run."""
+STUCK_SECONDS = 2.0
+"""Real seconds after which nothing that all wait for will happen any more."""
 
 _real_lock = threading.Lock
+
+
+@dataclass(frozen=True)
+class Host:
+    """How busy the machine is: a share of all sleeps ends late by up to so much more (s)."""
+
+    late_share: float = 0.0
+    late_seconds: float = 0.0
 
 
 def _closed_lock() -> Any:
@@ -61,8 +74,8 @@ class VirtualClock:
     To be made and closed by the thread that works.
     """
 
-    def __init__(self, library: ctypes.CDLL, seed: int = 1) -> None:
-        self._library = library
+    def __init__(self, library: ctypes.CDLL, seed: int = 1, host: Host = Host()) -> None:
+        self._library, self._host = library, host
         self._chance = random.Random(seed)
         self._now = ctypes.c_double.in_dll(library, "nvmlSimNow")
         self._next_wake = ctypes.c_double.in_dll(library, "nvmlSimNextWake")
@@ -102,8 +115,7 @@ class VirtualClock:
 
     def sleep(self, seconds: float) -> None:
         """Let others run for so long and a little longer (s)."""
-        late = self._chance.uniform(SOONEST_SECONDS, LATEST_SECONDS)
-        self.sleep_until(self._now.value + max(0.0, seconds) + late)
+        self.sleep_until(self._now.value + max(0.0, seconds) + self._late())
 
     def sleep_until(self, wake: float, ready: Callable[[], bool] | None = None) -> None:
         """Let others run until then (s), or until `ready` says so."""
@@ -120,7 +132,7 @@ class VirtualClock:
     def wait(self, ready: Callable[[], bool], seconds: float | None) -> bool:
         """Let others run until `ready`; False if it is not after so long (s)."""
         until = inf if seconds is None else self._now.value + max(0.0, seconds)
-        late = self._chance.uniform(SOONEST_SECONDS, LATEST_SECONDS)
+        late = self._late()
         while not ready() and self._now.value < until:
             self.sleep_until(until + late, ready)
         return ready()
@@ -153,12 +165,21 @@ class VirtualClock:
         if self._waiting:
             self._run_next()
 
+    def _late(self) -> float:
+        late = self._chance.uniform(SOONEST_SECONDS, LATEST_SECONDS)
+        if self._chance.random() < self._host.late_share:
+            late += self._chance.uniform(0.0, self._host.late_seconds)
+        return late
+
     def _run_next(self) -> None:
         now = self._now.value
-        chosen = min(self._waiting, key=lambda waiter: waiter.due(now))
-        due = chosen.due(now)
-        if due == inf:
-            raise RuntimeError("every simulated thread waits for another one")
+        give_up = time.monotonic() + STUCK_SECONDS
+        while (due := min(waiter.due(now) for waiter in self._waiting)) == inf:
+            # A thread of others may hold what is waited for.
+            if time.monotonic() > give_up:
+                raise RuntimeError("every simulated thread waits for another one")
+            time.sleep(0.001)
+        chosen = next(waiter for waiter in self._waiting if waiter.due(now) <= due)
         self._waiting.remove(chosen)
         self._now.value = max(now, due)
         self._next_wake.value = min((w.due(due) for w in self._waiting), default=inf)
@@ -211,21 +232,31 @@ def _threads_of(clock: VirtualClock) -> dict[str, Any]:
             return clock.wait(self.is_set, timeout)
 
     class Thread(threading.Thread):
-        def start(self) -> None:
+        _place: _Waiter | None = None
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            target = kwargs.get("target")
+            self._takes_part = "real_time" in getattr(target, "__globals__", {})
             self._has_left = False
-            self._place = clock.expect()
+
+        def start(self) -> None:
+            if self._takes_part:
+                self._place = clock.expect()
             super().start()
 
         def run(self) -> None:
+            if self._place is None:
+                return super().run()
             clock.enter(self._place)
             try:
-                super().run()
+                return super().run()
             finally:
                 self._has_left = True
                 clock.leave()
 
         def join(self, timeout: float | None = None) -> None:
-            if clock.has_me():
+            if self._takes_part and clock.has_me():
                 if not clock.wait(lambda: self._has_left, timeout):
                     return
                 timeout = None
