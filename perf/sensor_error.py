@@ -125,7 +125,8 @@ def _loads_for(card: Card) -> dict[str, tuple[Load, ...]]:
 
 
 def _recorded() -> Load:
-    return Load.recorded(TRACE, since=TRACE_SECONDS[0], until=TRACE_SECONDS[1])
+    since, until = TRACE_SECONDS
+    return Load.recorded(TRACE, since=since, until=until, step_seconds=0.104)
 
 
 def _changed(card: Card, jitter_seconds: float, missing: float) -> Card:

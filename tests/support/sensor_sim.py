@@ -56,9 +56,13 @@ LONGEST_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Load:
-    """A curve of power, repeated while work runs: pieces of (seconds, watts of the whole card)."""
+    """A curve of power, repeated while work runs: pieces of (seconds, watts of the whole card).
+
+    `step_seconds`: how long a step of the work is; None: it has none.
+    """
 
     pieces: tuple[tuple[float, float], ...]
+    step_seconds: float | None = None
 
     @staticmethod
     def constant(watts: float) -> Load:
@@ -68,7 +72,7 @@ class Load:
     @staticmethod
     def square(high: float, low: float, *, period: float, duty: float = 0.5) -> Load:
         """`high` watts for a share `duty` of each period (s), then `low`."""
-        return Load(((duty * period, high), ((1 - duty) * period, low)))
+        return Load(((duty * period, high), ((1 - duty) * period, low)), period)
 
     @staticmethod
     def steps(
@@ -81,7 +85,7 @@ class Load:
     ) -> Load:
         """Training steps of a period (s): watts of forward, backward and optimizer, and shares."""
         watts = forward, backward, optimizer
-        return Load(tuple((s * period, w) for s, w in zip(shares, watts, strict=True)))
+        return Load(tuple((s * period, w) for s, w in zip(shares, watts, strict=True)), period)
 
     @staticmethod
     def dips(watts: float, low: float, *, every: float, seconds: float) -> Load:
@@ -89,16 +93,24 @@ class Load:
         return Load(((every - seconds, watts), (seconds, low)))
 
     @staticmethod
-    def recorded(path: Path, *, since: float = 0.0, until: float = float("inf")) -> Load:
+    def recorded(
+        path: Path,
+        *,
+        since: float = 0.0,
+        until: float = float("inf"),
+        step_seconds: float | None = None,
+    ) -> Load:
         """A trace in a JSON file (`milliseconds`, `watts`), from second `since` to `until`."""
         trace = json.loads(path.read_text())
         points = zip([ms / 1000 for ms in trace["milliseconds"]], trace["watts"], strict=True)
         kept = [point for point in points if since <= point[0] < until]
-        return Load(tuple((b - a, watts) for (a, watts), (b, _) in pairwise(kept)))
+        pieces = tuple((b - a, watts) for (a, watts), (b, _) in pairwise(kept))
+        return Load(pieces, step_seconds)
 
     def scaled(self, factor: float = 1.0, *, time: float = 1.0) -> Load:
         """The same shape with other watts, or slower by a factor `time`."""
-        return Load(tuple((time * seconds, factor * watts) for seconds, watts in self.pieces))
+        pieces = tuple((time * seconds, factor * watts) for seconds, watts in self.pieces)
+        return Load(pieces, self.step_seconds and time * self.step_seconds)
 
     @property
     def seconds(self) -> float:
@@ -185,9 +197,12 @@ class World:
         return sum(sim.energy_between(since, until, card) for card in cards)
 
     def window(self, load: Load, seconds: float, *, phase: float = 0.0) -> Metered:
-        """Meter work in a window of its own."""
+        """Meter work in a window of its own: whole steps, which are counted, if it has any."""
+        step = load.step_seconds
+        steps = round(seconds / step) if step else 0
         with window(self.meter, "work") as opened:
-            stretch = self.work(load, seconds, phase=phase)
+            stretch = self.work(load, steps * step if step else seconds, phase=phase)
+            opened.count_steps(steps)
         return Metered(opened.record, stretch, self.true_joules(*stretch))
 
     def windows(self, load: Load, seconds: Sequence[float], *, rest: float = 0.3) -> list[Metered]:

@@ -110,7 +110,7 @@ class NvmlSpan:
     def _looks(self, part: CounterSpan | IntegratorSpan, ended: float) -> list[Look]:
         """What a card's sensor saw of the work."""
         if isinstance(part, IntegratorSpan):
-            seen = part.power()
+            seen = part.looks()
         else:
             looks = self._monitor.looks_between(self.started, ended, part.domain)
             seen = [(part.counter.renewed_before(look.seconds), look.watts) for look in looks]

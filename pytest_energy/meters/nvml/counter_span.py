@@ -31,6 +31,8 @@ BUSY = 0.5
 """A steady level of this share of the load is work that goes on, or that is shown late."""
 SHORT_GAP_SECONDS = 0.002
 """A longer gap was waited for, with nothing to do for the card."""
+REST_DOUBT = 0.25
+"""How much of its power at rest a card may be off in a gap."""
 UNREST = 0.5
 """How much of its spread at rest a card's power may be off in a wait."""
 
@@ -52,12 +54,12 @@ def at_start(tick: Tick, started: float, period: float) -> tuple[float, float]:
 def start_doubt(tick: Tick, started: float, rest_watts: float, load_watts: float) -> float:
     """How far the reading at the start may be off (J).
 
-    Power may have changed right at the tick, so that all joules of the gap are in doubt: as many as
-    the load draws if it began by itself, and as the card draws at rest if it was let rest.
+    Power may have changed right at the tick, so that all joules of a short gap are in doubt. In a
+    longer one the card goes on resting as it did before the tick, about.
     """
     gap = max(0.0, started - tick.seconds)
     most = max(rest_watts, load_watts)
-    at_rest = rest_watts if gap > SHORT_GAP_SECONDS else most
+    at_rest = REST_DOUBT * rest_watts if gap > SHORT_GAP_SECONDS else most
     return most * (tick.half_width + LATENCY_SECONDS) + at_rest * gap
 
 
