@@ -108,13 +108,17 @@ class NvmlSpan:
         return Unseen(joules, "; ".join(faults) or None)
 
     def _looks(self, part: CounterSpan | IntegratorSpan, ended: float) -> list[Look]:
-        """What a card's sensor saw of the work."""
+        """What a card's sensor saw of the work, once it drew what it draws."""
+        card = self._meter.part_time[part.domain]
         if isinstance(part, IntegratorSpan):
             seen = part.looks()
-        else:
+        elif part.counter.card.is_sharp():
             looks = self._monitor.looks_between(self.started, ended, part.domain)
             seen = [(part.counter.renewed_before(look.seconds), look.watts) for look in looks]
-        return [Look(at - self.started, watts) for at, watts in seen if self.started <= at <= ended]
+        else:
+            seen = []
+        since = self.started + card.sensor.period_seconds
+        return [Look(at - self.started, watts) for at, watts in seen if since <= at <= ended]
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
         seen = {

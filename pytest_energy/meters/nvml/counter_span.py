@@ -23,6 +23,8 @@ LATENCY_SECONDS = 0.00005
 """Between a call to the driver and its time stamp."""
 AGREEMENT = 0.0005
 """Two estimates of the wait are one if they differ by less than this share of the window."""
+LATE = 0.01
+"""What is shown late may all be the work's if it is less than this share of the window."""
 AT_REST = 1.2
 """A card that draws no more than this many times what it drew at rest has nothing to do."""
 STEADY = 0.05
@@ -110,7 +112,8 @@ class Ending(NamedTuple):
         """Joules of the wait by the ticks after it; less than none if they show some of the work.
 
         What they show above the power of the last is the work's, shown late, or the card's on its
-        way to rest: half of it is given to either. Settled once the card rests or goes on evenly.
+        way to rest. If it is much, half of it is given to either. Settled once the card rests or
+        goes on evenly.
         """
         last, before = following[-1], (self.tick, *following)[-2]
         watts = (last.joules - last.joules_before) / self.period
@@ -118,8 +121,8 @@ class Ending(NamedTuple):
         after = last.joules - self.tick.joules
         joules = min(watts * seconds - after, self._most)
         apart = self.by_load - joules
-        unrest = self.idle_spread_watts * self.period + AGREEMENT * self.total_joules
-        if after - self.rest_watts * self.period * len(following) > unrest:
+        late = after - self.rest_watts * (last.seconds - self.tick.seconds)
+        if late > self.idle_spread_watts * self.period and abs(apart) > LATE * self.total_joules:
             joules, apart = joules + apart / 2, apart / 2
         doubt = abs(apart) + self._always(watts * seconds, seconds)
         previous = (before.joules - before.joules_before) / self.period

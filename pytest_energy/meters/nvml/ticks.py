@@ -16,7 +16,7 @@ Samples = list[tuple[float, float]]
 Ticks = list[tuple[float, float, float]]
 """Ticks as (time, half-width, joules)."""
 
-PATIENCE_PERIODS = 3.0
+PATIENCE_PERIODS = 5.0
 SURE_SECONDS = 0.0002
 """A prediction this good spares the looks before the tick."""
 SPIN_SECONDS = 0.001
