@@ -30,7 +30,7 @@ def wait_for_ticks(
     counters: Sequence[Counter],
     read: Mapping[str, tuple[float, float]] = _NONE,
 ) -> dict[str, Tick | None]:
-    """Wait until each counter has ticked once; None where none came within three periods.
+    """Wait until each counter has ticked once; None where none came within five periods.
 
     `read` are the counters' last readings (time, joules), which spare one if no tick can have come
     since.

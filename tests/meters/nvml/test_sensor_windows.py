@@ -68,7 +68,6 @@ def covered(found: Sequence[Metered]) -> float:
         pytest.param(replace(EXACT, fall_seconds=0.05), EVEN, id="falls off"),
         pytest.param(replace(EXACT, fall_seconds=0.3), EVEN, id="falls off slowly"),
         pytest.param(replace(EXACT, call_seconds=0.02), LOCKED, id="calls of 20 ms"),
-        pytest.param(replace(EXACT, jitter_seconds=0.01, missing=0.2), EVEN, id="ticks missing"),
     ],
 )
 def test_the_uncertainty_covers_the_truth_or_the_window_is_refused(card: Card, load: Load) -> None:
@@ -76,6 +75,15 @@ def test_the_uncertainty_covers_the_truth_or_the_window_is_refused(card: Card, l
 
     assert covered(found) >= 0.95
     assert all("aliased" in str(f.record.invalid_reason) for f in found if not f.record.valid)
+
+
+def test_ticks_that_jitter_and_do_not_come() -> None:
+    found, _ = apart(windows, replace(EXACT, jitter_seconds=0.01, missing=0.2), EVEN, 2.0, 40)
+
+    assert covered(found) >= 0.95
+    # Where the tick to begin on is among them, the beginning is known to a period or two only.
+    assert len(valid(found)) >= 0.9 * len(found)
+    assert all(each.record.valid or each.record.is_too_short for each in found)
 
 
 @pytest.mark.parametrize(
