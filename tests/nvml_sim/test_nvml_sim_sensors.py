@@ -117,8 +117,15 @@ def counted(card: Card, load: Load, seconds: float) -> tuple[float, float]:
         Card(counter="truth"),
         Card(counter="truth", rise_seconds=0.02, fall_seconds=0.1),
         Card(counter="sensor", update_seconds=0.1, window_seconds=0.1, fall_seconds=0.1),
+        Card(
+            counter="sensor",
+            update_seconds=0.1,
+            window_seconds=0.1,
+            tick_seconds=0.0,
+            jitter_seconds=0.002,
+        ),
     ],
-    ids=["exact", "exact, slow power", "a sensor that sees everything"],
+    ids=["exact", "exact, slow power", "a sensor that sees everything", "its ticks jitter"],
 )
 def test_a_counter_that_misses_nothing_says_the_true_integral(card: Card, load: Load) -> None:
     joules, true = apart(counted, card, load, 3.0)
