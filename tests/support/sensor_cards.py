@@ -114,9 +114,7 @@ class Card:
             lines += ["instant sensor" if sampled else "instant 0 0"]
         return SimulatedGpu(
             trace=f"load {self.idle_watts}",
-            tick_seconds=None
-            if self.counter == "none"
-            else self.tick_seconds or self.update_seconds,
+            tick_seconds=None if self.counter == "none" else every,
             phase_seconds=self._tick_phase,
             resolution_millijoules=1000 * self.quantum_joules,
             instant=None,
