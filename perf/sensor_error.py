@@ -43,12 +43,16 @@ SWING = Load.square(400, 100, period=0.7)
 
 @dataclass(frozen=True)
 class Cell:
-    """A line of the table: windows of `seconds` on a card, with loads in turn."""
+    """A line of the table: windows of `seconds` on a card, with loads in turn.
+
+    Work begins with the load's curve, as with a step, or `anywhere` in it.
+    """
 
     name: str
     card: Card
     loads: tuple[Load, ...]
     seconds: float = 2.0
+    anywhere: bool = False
 
 
 class Found(NamedTuple):
@@ -74,7 +78,7 @@ def conditions() -> Iterator[Cell]:
         yield Cell(f"fed by 25 of 100 ms, square of {ms} ms", part_time, (load,))
     if TRACE.exists():
         recorded = replace(part_time, update_seconds=0.101, idle_watts=RECORDED_IDLE_WATTS)
-        yield Cell("fed by 25 of 101 ms, recorded load", recorded, (_recorded(),))
+        yield Cell("fed by 25 of 101 ms, recorded load", recorded, (_recorded(),), anywhere=True)
     square = Load.square(600, 250, period=0.1)
     no_counter = replace(part_time, counter="none", noise_watts=1.0)
     yield Cell("no counter, 25 of 100 ms, square of 100 ms", no_counter, (square,))
@@ -103,7 +107,8 @@ def known_cards() -> Iterator[Cell]:
             by = "no counter" if feed == "none" else f"fed by the {feed}"
             for kind, loads in _loads_for(card).items():
                 for seconds in LENGTHS:
-                    yield Cell(f"{model}, {by}, {kind}, {seconds:g} s", card, loads, seconds)
+                    name = f"{model}, {by}, {kind}, {seconds:g} s"
+                    yield Cell(name, card, loads, seconds, anywhere=kind == "recorded")
 
 
 def _loads_for(card: Card) -> dict[str, tuple[Load, ...]]:
@@ -143,7 +148,9 @@ def measure(cell: Cell, windows: int, seed: int) -> list[Found]:
             for _ in range(min(WINDOWS_A_METER, windows - len(found))):
                 world.rest(chance.uniform(0.1, 0.5))
                 load = cell.loads[len(found) % len(cell.loads)]
-                done = world.window(load, cell.seconds * chance.uniform(0.9, 1.1))
+                phase = chance.uniform(0, load.seconds) if cell.anywhere else 0.0
+                seconds = cell.seconds * chance.uniform(0.9, 1.1)
+                done = world.window(load, seconds, phase=phase)
                 valid = done.record.valid
                 found.append(Found(done.error, done.stated, done.covered, valid))
     return found

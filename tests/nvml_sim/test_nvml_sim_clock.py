@@ -102,6 +102,55 @@ def test_nobody_waits_for_a_thread_that_does_not_know_our_clock() -> None:
     assert apart(a_thread_of_others) == pytest.approx(5, abs=0.001)
 
 
+def a_thread_of_before() -> tuple[float, float]:
+    """Simulated seconds beside a thread that was there already, and real ones of its sleep."""
+    slept = []
+    begin, ended = threading.Event(), threading.Event()
+
+    def sleep() -> None:
+        begin.wait()
+        began = time.monotonic()
+        real_time.sleep(0.05)
+        slept.append(time.monotonic() - began)
+        ended.set()
+
+    threading.Thread(target=sleep).start()
+    with simulate(Card()) as world:
+        began = world.now()
+        begin.set()
+        ended.wait()
+        return world.now() - began, slept[0]
+
+
+def test_a_thread_that_was_there_before_sleeps_real_seconds() -> None:
+    simulated, real = apart(a_thread_of_before)
+    assert simulated < 0.001
+    assert real >= 0.05
+
+
+def told_early() -> float:
+    """When a thread that may wait for 10 s goes on if it is told after 0.1 s (s)."""
+    with simulate(Card()) as world:
+        told, went_on = threading.Event(), []
+        began = world.now()
+
+        def wait() -> None:
+            told.wait(10)
+            went_on.append(world.now() - began)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        world.rest(0.1)
+        told.set()
+        world.rest(1.0)
+        thread.join()
+        return went_on[0]
+
+
+def test_a_thread_goes_on_when_it_is_told() -> None:
+    assert apart(told_early) == pytest.approx(0.1, abs=0.001)
+
+
 def sleeps(host: Host) -> list[float]:
     with simulate(Card(), host=host) as world:
         found = []

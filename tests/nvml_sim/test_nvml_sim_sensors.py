@@ -237,6 +237,18 @@ def test_ticks_jitter_by_up_to_so_much() -> None:
     assert pstdev(off) == pytest.approx(0.01 / 12**0.5, rel=0.1)
 
 
+def test_ticks_that_come_with_a_sample_have_counted_it() -> None:
+    card = Card(
+        counter="sensor",
+        update_seconds=0.1,
+        window_seconds=0.025,
+        tick_seconds=0.0,
+        jitter_seconds=0.005,
+    )
+    seen = apart(idle_ticks, card, 100)
+    assert [b - a for (_, a), (_, b) in pairwise(seen)] == pytest.approx([6.0] * 99, abs=0.0011)
+
+
 def test_so_many_ticks_go_missing() -> None:
     seen = apart(idle_ticks, Card(missing=0.2), 400)
     periods = round((seen[-1][0] - seen[0][0]) / 0.1)

@@ -16,6 +16,8 @@ from sim import SimulatedGpu
 Feed = Literal["truth", "sensor", "none"]
 """What a counter counts: the true joules, or the sensor's samples times its period."""
 
+JUST_AFTER_SECONDS = 1e-6
+
 
 @dataclass(frozen=True)
 class Card:
@@ -24,9 +26,10 @@ class Card:
     The sensor gives a mean of the true power over `window_seconds` every `update_seconds`; 0: it
     sees everything, always. `instant` says whether field 186 gives it, `mean_seconds` over how long
     `nvmlDeviceGetPowerUsage` averages its samples (0: the last one).
-    The counter ticks every `tick_seconds` (0: with the sensor) at its phase, moved by up to
-    `jitter_seconds`; a share `missing` of the ticks does not come. At a tick it shows the joules up
-    to `lag_seconds` before, in steps of `quantum_joules`.
+    The counter ticks every `tick_seconds` at its phase (0: just after each sample of the sensor,
+    which it has counted then), moved by up to `jitter_seconds`; a share `missing` of the ticks does
+    not come. At a tick it shows the joules up to `lag_seconds` before, in steps of
+    `quantum_joules`.
     Each call of the driver takes `call_seconds`, give or take `call_jitter_seconds`; calls wait for
     one another, and what they answer is of a random moment in between.
     """
@@ -73,16 +76,18 @@ class Card:
     def at_phase(self, share: float) -> Card:
         """The same with sensor and counter moved on by a share of their periods."""
         sensor = self.sensor_phase_seconds + share * self.update_seconds
-        ticks = self.tick_phase_seconds + share * self._tick_seconds
+        ticks = self.tick_phase_seconds + share * self.tick_seconds
         return replace(self, sensor_phase_seconds=sensor, tick_phase_seconds=ticks)
 
     @property
-    def _tick_seconds(self) -> float:
-        return self.tick_seconds or self.update_seconds
+    def _tick_phase(self) -> float:
+        if self.tick_seconds:
+            return self.tick_phase_seconds
+        return self.sensor_phase_seconds + self.jitter_seconds + JUST_AFTER_SECONDS
 
     def simulated(self) -> SimulatedGpu:
         """The card as the simulated library takes it."""
-        sampled = self.update_seconds > 0
+        sampled, every = self.update_seconds > 0, self.tick_seconds or self.update_seconds
         if self.counter == "sensor" and not sampled:
             raise ValueError("a counter that is fed by a sensor needs `update_seconds`")
         lines = [
@@ -109,8 +114,8 @@ class Card:
             lines += ["instant sensor" if sampled else "instant 0 0"]
         return SimulatedGpu(
             trace=f"load {self.idle_watts}",
-            tick_seconds=None if self.counter == "none" else self._tick_seconds,
-            phase_seconds=self.tick_phase_seconds,
+            tick_seconds=None if self.counter == "none" else every,
+            phase_seconds=self._tick_phase,
             resolution_millijoules=1000 * self.quantum_joules,
             instant=None,
             usage=None,

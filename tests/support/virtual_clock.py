@@ -104,7 +104,7 @@ class VirtualClock:
 
     def monotonic(self) -> float:
         """The time (s), as a program sees it."""
-        if get_ident() not in self._members:
+        if not self.has_me():
             return self._now.value
         after = self._now.value + LOOK_SECONDS
         if after < self._next_wake.value:
@@ -115,11 +115,13 @@ class VirtualClock:
 
     def sleep(self, seconds: float) -> None:
         """Let others run for so long and a little longer (s)."""
-        self.sleep_until(self._now.value + max(0.0, seconds) + self._late())
+        if not self.has_me():
+            return time.sleep(seconds)
+        return self.sleep_until(self._now.value + max(0.0, seconds) + self._late())
 
     def sleep_until(self, wake: float, ready: Callable[[], bool] | None = None) -> None:
         """Let others run until then (s), or until `ready` says so."""
-        if get_ident() not in self._members:
+        if not self.has_me():
             return
         if ready is None and wake < self._next_wake.value:
             self._now.value = max(wake, self._now.value)
@@ -222,10 +224,6 @@ def _threads_of(clock: VirtualClock) -> dict[str, Any]:
             return not self._lock.locked()
 
     class Event(threading.Event):
-        def set(self) -> None:
-            super().set()
-            clock.something_happened()
-
         def wait(self, timeout: float | None = None) -> bool:
             if timeout is None or not clock.has_me():
                 return super().wait(timeout)
