@@ -66,4 +66,4 @@ def test_a_run_of_pytest_goes_by_simulated_seconds(
     changed = project.runpytest_subprocess()
 
     changed.assert_outcomes(passed=1)  # one session cannot tell how sessions differ
-    changed.stdout.fnmatch_lines(["mine/model*+10.0 %*", "*J, *in 5? s of metering*"])
+    changed.stdout.fnmatch_lines(["mine/model*+10.? %*", "*J, *in 5? s of metering*"])

@@ -41,7 +41,7 @@ import sim
 from pytest_energy import open_meter, window
 from pytest_energy.clocks import real_time
 from pytest_energy.metering import Window
-from pytest_energy.meters import Meter
+from pytest_energy.meters import Meter, nvml
 from sensor_cards import PRESETS, Card, Feed
 from virtual_clock import Host, VirtualClock
 
@@ -278,6 +278,8 @@ def simulate(
             virtual = VirtualClock(library, seed, host)
             stack.callback(virtual.close)
             stack.enter_context(virtual.installed())
+        # Where between two looks a window begins is chance, the same each time here.
+        nvml.CHANCE.seed(seed)
         world = World(len(cards), folder)
         stack.callback(world.close)
         yield world

@@ -42,7 +42,7 @@ from pytest_energy.meters.protocol import (
 )
 from pytest_energy.outcomes import Method
 
-_CHANCE = Random()
+CHANCE = Random()
 """Of its own: tests seed the common one, and sides of an A/B must not begin alike."""
 
 
@@ -55,7 +55,7 @@ class NvmlSpan:
         self._monitored_since = real_time.monotonic() - FRESH_SECONDS
         self._counted = aligned_spans(meter.counters)
         blind_seconds = max((span.blind_seconds for span in self._counted), default=0.0)
-        real_time.sleep(_CHANCE.random() * blind_seconds)
+        real_time.sleep(CHANCE.random() * blind_seconds)
         self._integrated = [IntegratorSpan(integrator) for integrator in meter.integrators]
         self._parts: tuple[CounterSpan | IntegratorSpan, ...] = (*self._counted, *self._integrated)
         self.work_started(real_time.monotonic())

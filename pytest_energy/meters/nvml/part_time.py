@@ -19,7 +19,7 @@ from pytest_energy.meters.protocol import ALIASED, Unseen, fault
 TOLD_SHARE: Final = 0.02
 """A person is told if joules may be off by more than this share: the gate's usual tolerance."""
 WIDEST_SHARE: Final = 0.1
-"""Beyond this share a window is no evidence."""
+"""Beyond this share a window is no evidence if the sensor is known to look part of the time."""
 ALIKE: Final = 0.01
 """Steps are of one length if they differ by no more than this share."""
 MARGIN: Final = 1.1
@@ -28,7 +28,7 @@ MOST_APART: Final = 0.05
 """A counter that ticks this much faster or slower than the published sensor is another clock."""
 REMEMBERED: Final = 256
 OTHER_BATCHES: Final = (1.25, 1.5, 0.75, 2.0, 3.0, 0.5)
-LONGER_WINDOWS: Final = (2, 4, 8)
+LONGER_WINDOWS: Final = (2, 4, 8, 16)
 
 
 class Look(NamedTuple):
@@ -71,7 +71,8 @@ class PartTime:
             f"steps of {1000 * step_seconds:.3g} ms may keep step with the sensor, which "
             f"{self._told()}: joules may be off by {100 * share:.0f} %; {remedy}"
         )
-        return Unseen(ends + lock, fault(ALIASED, text) if share > WIDEST_SHARE else None, text)
+        refused = share > WIDEST_SHARE and self.sensor.is_published
+        return Unseen(ends + lock, fault(ALIASED, text) if refused else None, text)
 
     def _told(self) -> str:
         period, window = (1000 * seconds for seconds in self.sensor[:2])
