@@ -29,6 +29,7 @@ from pytest_energy.meters.nvml.ticks import calibrate
 from pytest_energy.meters.nvml.two_powers import TwoPowers, in_window
 from pytest_energy.meters.nvml.visible import require_power, visible_cards
 from pytest_energy.meters.protocol import (
+    MOST_WATTS,
     SOURCES_DISAGREE,
     Conditions,
     Device,
@@ -99,7 +100,9 @@ class NvmlSpan:
         joules, faults = 0.0, []
         for part in self._parts:
             card = self._meter.part_time[part.domain]
-            load = Load(found[part.domain].joules / seconds, part.rest_watts, seconds)
+            limit_watts = self._meter.limits.get(part.domain) or MOST_WATTS
+            watts = found[part.domain].joules / seconds
+            load = Load(watts, part.rest_watts, seconds, limit_watts)
             unseen = card.unseen(load, self._looks(part, ended), step_seconds)
             joules += unseen.joules
             faults += [unseen.fault] if unseen.fault else []
@@ -196,6 +199,7 @@ class NvmlMeter:
             opened.callback(self.monitor.close)
             self._resources = opened.pop_all()
         self.devices: tuple[Device, ...] = tuple(card.device for card in self.cards)
+        self.limits = {device.domain: device.power_limit_watts for device in self.devices}
         self.method: Method = "integrated" if uncounted else "counter"
         periods = [counter.period_seconds for counter in self.counters]
         self.update_period_seconds = max(periods, default=SAMPLE_SECONDS)

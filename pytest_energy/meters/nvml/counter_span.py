@@ -23,8 +23,8 @@ LATENCY_SECONDS = 0.00005
 """Between a call to the driver and its time stamp."""
 AGREEMENT = 0.0005
 """Two estimates of the wait are one if they differ by less than this share of the window."""
-LATE = 0.01
-"""What is shown late may all be the work's if it is less than this share of the window."""
+LATE = 0.002
+"""Less than this share of a window is not told from what the load's own swing leaves over."""
 AT_REST = 1.2
 """A card that draws no more than this many times what it drew at rest has nothing to do."""
 STEADY = 0.05
@@ -112,8 +112,8 @@ class Ending(NamedTuple):
         """Joules of the wait by the ticks after it; less than none if they show some of the work.
 
         What they show above the power of the last is the work's, shown late, or the card's on its
-        way to rest. If it is much, half of it is given to either. Settled once the card rests or
-        goes on evenly.
+        way to rest: it is taken for the latter, and in doubt. Settled once the card rests or goes
+        on evenly.
         """
         last, before = following[-1], (self.tick, *following)[-2]
         watts = (last.joules - last.joules_before) / self.period
@@ -122,8 +122,9 @@ class Ending(NamedTuple):
         joules = min(watts * seconds - after, self._most)
         apart = self.by_load - joules
         late = after - self.rest_watts * (last.seconds - self.tick.seconds)
-        if late > self.idle_spread_watts * self.period and abs(apart) > LATE * self.total_joules:
-            joules, apart = joules + apart / 2, apart / 2
+        noise = self.idle_spread_watts * self.period + self._timing()
+        if late > noise and abs(apart) > LATE * self.total_joules:
+            joules = self.by_load
         doubt = abs(apart) + self._always(watts * seconds, seconds)
         previous = (before.joules - before.joules_before) / self.period
         even = abs(watts - previous) <= STEADY * previous and watts <= BUSY * self.load_watts

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from pytest_energy.meters.nvml.sensors import (
     Load,
+    Swing,
     edge_joules,
     lock_joules,
     scatter_joules,
@@ -22,6 +23,8 @@ WIDEST_SHARE: Final = 0.1
 """Beyond this share a window is no evidence if the sensor is known to look part of the time."""
 ALIKE: Final = 0.01
 """Steps are of one length if they differ by no more than this share."""
+UNSEEN_SHARE: Final = 0.2
+"""Of a step between two looks that may be unseen: nothing larger happens in it."""
 MARGIN: Final = 1.1
 """What lies between the looks at a step may be this much further apart."""
 MOST_APART: Final = 0.05
@@ -61,12 +64,12 @@ class PartTime:
             return Unseen(0.0)
         if step_seconds is None:
             return Unseen(ends + scatter_joules(sensor, load, [look.watts for look in looks]))
-        swing_watts, is_known = self._swing(load, looks, step_seconds)
-        lock = lock_joules(sensor, load, step_seconds, swing_watts)
+        swing = self._swing(load, looks, step_seconds)
+        lock = lock_joules(sensor, load, step_seconds, swing)
         share = lock / max(load.mean_watts * load.seconds, 1e-9)
-        if share <= TOLD_SHARE or not is_known:
+        if share <= TOLD_SHARE or not swing.by_readings:
             return Unseen(ends + lock)
-        remedy = self._remedy(load, step_seconds, swing_watts)
+        remedy = self._remedy(load, step_seconds, swing)
         text = (
             f"steps of {1000 * step_seconds:.3g} ms may keep step with the sensor, which "
             f"{self._told()}: joules may be off by {100 * share:.0f} %; {remedy}"
@@ -79,30 +82,30 @@ class PartTime:
         look = "looks" if self.sensor.is_published else "may look"
         return f"{look} {window:.0f} of every {period:.0f} ms"
 
-    def _swing(self, load: Load, looks: Sequence[Look], step_seconds: float) -> tuple[float, bool]:
-        """The power's range within a step (W), and whether all of a step was seen by now.
+    def _swing(self, load: Load, looks: Sequence[Look], step_seconds: float) -> Swing:
+        """The power's range within a step, by readings once all of a step was seen.
 
         Windows begin anywhere between two looks, so that more of a step is seen with each. Until
-        then it is taken to fall to rest.
+        then it may be all that the card can draw.
         """
         if abs(step_seconds - self._step_seconds) > ALIKE * step_seconds:
             self._phases.clear()
             self._step_seconds = step_seconds
         self._phases += [((look.seconds / step_seconds) % 1.0, look.watts) for look in looks]
         watts = [seen for _, seen in self._phases]
-        swing = MARGIN * (max(watts) - min(watts)) if watts else 0.0
         phases = sorted(phase for phase, _ in self._phases)
         gaps = [b - a for a, b in pairwise([*phases, *(phase + 1 for phase in phases[:1])])]
-        widest = max(2 * self.sensor.window_seconds / step_seconds, 0.25)
-        is_known = bool(gaps) and max(gaps) <= widest
-        return (swing if is_known else max(swing, load.above_rest_watts)), is_known
+        if gaps and max(gaps) <= self.sensor.window_seconds / step_seconds + UNSEEN_SHARE:
+            return Swing(MARGIN * (max(watts) - min(watts)), by_readings=True)
+        most = max(load.most_watts - load.rest_watts, load.above_rest_watts)
+        return Swing(most, by_readings=False)
 
-    def _remedy(self, load: Load, step_seconds: float, swing_watts: float) -> str:
+    def _remedy(self, load: Load, step_seconds: float, swing: Swing) -> str:
         """A length of step, or of window, that would do."""
 
         def does(step: float, seconds: float) -> bool:
             longer = load._replace(seconds=seconds)
-            off = lock_joules(self.sensor, longer, step, swing_watts)
+            off = lock_joules(self.sensor, longer, step, swing)
             return off <= TOLD_SHARE * load.mean_watts * seconds
 
         for times in OTHER_BATCHES:

@@ -17,9 +17,13 @@ from math import pi, sin, sqrt
 from statistics import pstdev
 from typing import Final, NamedTuple
 
-SEES_ALL: Final = 0.95
-"""A window of this share of the period misses nothing that matters."""
+from pytest_energy.meters.protocol import MOST_WATTS
+
+SEES_ALL: Final = 0.05
+"""A window this close to the period, as a share of it, misses nothing that matters."""
 HARMONICS: Final = 40
+LEAST_SEEN: Final = 0.1
+"""Of a harmonic: where less of it is left, noise hides it."""
 SAFETY: Final = 1.5
 """What the sum of the harmonics is taken times: it covers 95 % of windows, and more near lock."""
 PERIOD_DOUBT: Final = 0.001
@@ -35,8 +39,8 @@ class Sensor(NamedTuple):
 
     @property
     def sees_all(self) -> bool:
-        """Whether nothing happens between two looks."""
-        return self.window_seconds >= SEES_ALL * self.period_seconds
+        """Whether each moment is looked at once, about."""
+        return abs(self.window_seconds / self.period_seconds - 1) <= SEES_ALL
 
 
 _PUBLISHED: Final = (
@@ -60,11 +64,15 @@ def sensor_of(name: str) -> Sensor:
 
 
 class Load(NamedTuple):
-    """What is known of the work in a window: its mean power, that of rest (W), its length (s)."""
+    """What is known of the work in a window: its mean power, that of rest (W), its length (s).
+
+    `most_watts` is what the card may draw (W).
+    """
 
     mean_watts: float
     rest_watts: float
     seconds: float
+    most_watts: float = MOST_WATTS
 
     @property
     def above_rest_watts(self) -> float:
@@ -83,20 +91,28 @@ def edge_joules(sensor: Sensor, load: Load) -> float:
     return load.above_rest_watts * max(rest, sensor.period_seconds - rest)
 
 
-def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing_watts: float) -> float:
+class Swing(NamedTuple):
+    """The power's range within a step (W): by readings, so as the sensor sees it, or assumed."""
+
+    watts: float
+    by_readings: bool
+
+
+def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing: Swing) -> float:
     """How far they may be off (J) as steps of one length beat with the looks.
 
-    `swing_watts` is the power's range within a step (W). The bound takes each harmonic of a square
-    wave of that range, damped by the sensor's window and by how evenly the looks fall on the step.
+    The bound takes each harmonic of a square wave of the load's swing, damped by the sensor's
+    window (which has damped the first already where readings tell), and by how evenly the looks
+    fall on the step.
     """
     if sensor.sees_all:
         return 0.0
     looks = max(1, round(load.seconds / sensor.period_seconds))
-    squares = sum(
-        (2 * swing_watts / (pi * h) * abs(_sinc(h * sensor.window_seconds / step_seconds)) * lock)
-        ** 2
-        for h, lock in _locks(sensor.period_seconds / step_seconds, looks)
-    )
+    share, squares = sensor.window_seconds / step_seconds, 0.0
+    first = max(abs(_sinc(share)), LEAST_SEEN) if swing.by_readings else 1.0
+    for h, lock in _locks(sensor.period_seconds / step_seconds, looks):
+        seen = min(1.0, abs(_sinc(h * share)) / first)
+        squares += (2 * swing.watts / (pi * h) * seen * lock) ** 2
     return SAFETY * sqrt(squares) * load.seconds
 
 

@@ -12,7 +12,7 @@ import pytest
 from sensor_sim import Card, Load, Metered, apart, simulate
 from workloads_support import SAMPLES
 
-EXACT = Card("NVIDIA GeForce RTX 4090 (simulated)", update_seconds=0.1, window_seconds=0.1)
+EXACT = Card("NVIDIA GeForce RTX 2080 Ti (simulated)", update_seconds=0.1, window_seconds=0.1)
 PART_TIME = replace(
     EXACT,
     name="NVIDIA A100-SXM4-40GB (simulated)",
