@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import Method
@@ -160,7 +160,8 @@ class Meter(Protocol):
         """Stop threads and release the source; a second call does nothing."""
 
 
-class Unseen(NamedTuple):
+@dataclass(frozen=True)
+class Unseen:
     """How far joules may be off (J) for what a sensor did not see, with what follows from it.
 
     `fault` makes the window invalid; `remark` is for a person.

@@ -100,10 +100,13 @@ class NvmlSpan:
         joules, faults = 0.0, []
         for part in self._parts:
             card = self._meter.part_time[part.domain]
+            if isinstance(part, CounterSpan):
+                card.renewed_every(part.counter.period_seconds)
             limit_watts = self._meter.limits.get(part.domain) or MOST_WATTS
             watts = found[part.domain].joules / seconds
             load = Load(watts, part.rest_watts, seconds, limit_watts)
-            unseen = card.unseen(load, self._looks(part, ended), step_seconds)
+            when = SAMPLE_SECONDS / 2 if isinstance(part, IntegratorSpan) else 0.0
+            unseen = card.unseen(load, self._looks(part, ended), step_seconds, when)
             joules += unseen.joules
             faults += [unseen.fault] if unseen.fault else []
             if unseen.remark:
@@ -120,7 +123,7 @@ class NvmlSpan:
             seen = [(part.counter.renewed_before(look.seconds), look.watts) for look in looks]
         else:
             seen = []
-        since = self.started + card.sensor.period_seconds
+        since = self.started + max(card.sensor[:2])
         return [Look(at - self.started, watts) for at, watts in seen if since <= at <= ended]
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:

@@ -25,6 +25,12 @@ ALIKE: Final = 0.01
 """Steps are of one length if they differ by no more than this share."""
 UNSEEN_SHARE: Final = 0.2
 """Of a step between two looks that may be unseen: nothing larger happens in it."""
+MOST_SEEN: Final = 0.5
+"""No look shows more of a step than half of it: it blurs what it sees."""
+DATED_LOOKS: Final = 4
+"""So many looks of a window are dated against its steps."""
+DATED_SHARE: Final = 0.1
+"""Looks have to be dated to this share of a step to tell its phases apart."""
 MARGIN: Final = 1.1
 """What lies between the looks at a step may be this much further apart."""
 MOST_APART: Final = 0.05
@@ -47,24 +53,28 @@ class PartTime:
     def __init__(self, name: str) -> None:
         self.sensor = sensor_of(name)
         self._step_seconds = 0.0
-        self._phases: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
+        self._phases: deque[float] = deque(maxlen=REMEMBERED)
+        self._watts: deque[float] = deque(maxlen=REMEMBERED)
 
     def renewed_every(self, seconds: float) -> None:
         """Take a counter's period for the sensor's if they are about the same: it is exact."""
         if abs(seconds / self.sensor.period_seconds - 1) < MOST_APART:
             self.sensor = self.sensor._replace(period_seconds=seconds)
 
-    def unseen(self, load: Load, looks: Sequence[Look], step_seconds: float | None) -> Unseen:
+    def unseen(
+        self, load: Load, looks: Sequence[Look], step_seconds: float | None, when: float = 0.0
+    ) -> Unseen:
         """How far a window's joules may be off for this sensor, and whether it is no evidence.
 
-        Where no step's length is known, its readings' scatter stands for it.
+        Where no step's length is known, its readings' scatter stands for it. Looks are dated to
+        `when` (s).
         """
         sensor, ends = self.sensor, edge_joules(self.sensor, load)
         if sensor.sees_all:
             return Unseen(0.0)
         if step_seconds is None:
             return Unseen(ends + scatter_joules(sensor, load, [look.watts for look in looks]))
-        swing = self._swing(load, looks, step_seconds)
+        swing = self._swing(load, looks, step_seconds, when)
         lock = lock_joules(sensor, load, step_seconds, swing)
         share = lock / max(load.mean_watts * load.seconds, 1e-9)
         if share <= TOLD_SHARE or not swing.by_readings:
@@ -82,7 +92,7 @@ class PartTime:
         look = "looks" if self.sensor.is_published else "may look"
         return f"{look} {window:.0f} of every {period:.0f} ms"
 
-    def _swing(self, load: Load, looks: Sequence[Look], step_seconds: float) -> Swing:
+    def _swing(self, load: Load, looks: Sequence[Look], step_seconds: float, when: float) -> Swing:
         """The power's range within a step, by readings once all of a step was seen.
 
         Windows begin anywhere between two looks, so that more of a step is seen with each. Until
@@ -90,13 +100,16 @@ class PartTime:
         """
         if abs(step_seconds - self._step_seconds) > ALIKE * step_seconds:
             self._phases.clear()
+            self._watts.clear()
             self._step_seconds = step_seconds
-        self._phases += [((look.seconds / step_seconds) % 1.0, look.watts) for look in looks]
-        watts = [seen for _, seen in self._phases]
-        phases = sorted(phase for phase, _ in self._phases)
+        # Later in a window the steps may have slipped against the looks, unnoticed.
+        self._phases += [(look.seconds / step_seconds) % 1.0 for look in looks[:DATED_LOOKS]]
+        self._watts += [look.watts for look in looks]
+        phases = sorted(self._phases)
         gaps = [b - a for a, b in pairwise([*phases, *(phase + 1 for phase in phases[:1])])]
-        if gaps and max(gaps) <= self.sensor.window_seconds / step_seconds + UNSEEN_SHARE:
-            return Swing(MARGIN * (max(watts) - min(watts)), by_readings=True)
+        seen = min(MOST_SEEN, (self.sensor.window_seconds - 2 * when) / step_seconds + UNSEEN_SHARE)
+        if gaps and max(gaps) <= seen and when <= DATED_SHARE * step_seconds:
+            return Swing(MARGIN * (max(self._watts) - min(self._watts)), by_readings=True)
         most = max(load.most_watts - load.rest_watts, load.above_rest_watts)
         return Swing(most, by_readings=False)
 

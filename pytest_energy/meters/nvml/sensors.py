@@ -22,11 +22,13 @@ from pytest_energy.meters.protocol import MOST_WATTS
 SEES_ALL: Final = 0.05
 """A window this close to the period, as a share of it, misses nothing that matters."""
 HARMONICS: Final = 40
+EDGES: Final = 1.25
+"""What both ends together may cost, in shares of a period that are not looked at."""
 LEAST_SEEN: Final = 0.1
 """Of a harmonic: where less of it is left, noise hides it."""
 SAFETY: Final = 1.5
 """What the sum of the harmonics is taken times: it covers 95 % of windows, and more near lock."""
-PERIOD_DOUBT: Final = 0.001
+PERIOD_DOUBT: Final = 0.003
 """A sensor's period, and a mean step, are known to this share: lock may be that close."""
 
 
@@ -88,7 +90,8 @@ def edge_joules(sensor: Sensor, load: Load) -> float:
     if sensor.sees_all:
         return 0.0
     rest = load.seconds % sensor.period_seconds
-    return load.above_rest_watts * max(rest, sensor.period_seconds - rest)
+    unseen = min(1.0, EDGES * abs(1 - sensor.window_seconds / sensor.period_seconds))
+    return unseen * load.above_rest_watts * max(rest, sensor.period_seconds - rest)
 
 
 class Swing(NamedTuple):
