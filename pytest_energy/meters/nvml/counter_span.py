@@ -105,7 +105,7 @@ class Ending(NamedTuple):
         What the load leaves of the interval must agree; otherwise another tick is asked for.
         """
         joules = min(idle_watts * self.wait, self.most_joules)
-        by_load = min(max(0.0, self.without_wait(self.load_watts)), self.most_joules)
+        by_load = max(0.0, self.without_wait(self.load_watts))
         apart = abs(by_load - joules)
         agreement = AGREEMENT * self.total_joules
         doubt = max(apart, agreement) + self._always(joules) + self._timing(idle_watts)

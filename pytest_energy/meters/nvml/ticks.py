@@ -180,7 +180,7 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
     """
     ticks, samples = _observed(counters)
     for counter in counters:
-        _keep(counter, ticks[counter.domain], samples[counter.domain])
+        learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
     for _ in range(CALIBRATION_TICKS):
         wait_for_ticks(counters)
@@ -217,7 +217,8 @@ def _enough(seen: Collection[Ticks], seconds: float) -> bool:
     return seconds >= (SLOWEST_SECONDS if 0 < fewest < ENOUGH_TICKS else LONGEST_SECONDS)
 
 
-def _keep(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+def learn(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+    """Set the counter's clock and the rest, from ticks and power readings at rest."""
     counter.at_rest = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
     if counter.at_rest is not None and not counter.at_rest.agree:
         counter.at_rest = counter.at_rest.closer(counter.card.mean_watts())
