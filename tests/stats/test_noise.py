@@ -230,6 +230,14 @@ def test_the_spread_is_that_within_devices() -> None:
     assert own.between == pytest.approx(2 * (tau2 + own.noise) * 1.5 - own.noise)
 
 
+def test_windows_of_a_device_with_one_session_say_nothing_of_the_others_means() -> None:
+    """Two single windows carry all the variance of a window, whatever a third session averages."""
+    long = at(0.0, log_variance=4e-4, count=20, lag=-1 / 20, device="C")
+    found = spread([at(0.0, device="A"), at(0.1, device="A"), long], device="A")
+    assert found.sw2 == pytest.approx(4e-4)
+    assert found.tau2 == pytest.approx((0.005 - 4e-4 + 3 * 1e-4) / 4)
+
+
 def test_a_device_of_its_own_is_compared_with_the_mean_of_devices() -> None:
     """Three devices leave two degrees, which an assumed 3 % tops up to four."""
     groups = {"A": [0.00, 0.02, 0.04], "B": [1.00, 1.06], "C": [2.0]}

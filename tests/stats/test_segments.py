@@ -142,6 +142,14 @@ def test_a_series_without_noise_falls_in_two_at_any_limit() -> None:
     assert after.split(1e300) == 6
 
 
+def test_a_little_noise_after_none_is_not_none() -> None:
+    """Twenty equal values show no scatter; what differs later does."""
+    flat = fed([*(20 * [5.0]), 6.0, 6.1, 5.9, 6.4, 6.5, 6.3])
+    after = flat.after(20)
+    assert after.split(0.0) == 3
+    assert after.split(10.0) is None
+
+
 def test_scatter_is_the_usual_one_with_few_outliers_among_many() -> None:
     assert scale([]) == scale([3.0]) == 0.0
     assert scale([3.0, 5.0]) == pytest.approx(1.4826)
