@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 import pytest
@@ -191,40 +191,40 @@ QUIETLY_OPEN = [0.005 * math.exp(MIDDLE + 0.003 * (-1) ** i) for i in range(30)]
     [
         # Sessions that differ so much that no number of them would do.
         (
-            SequentialGate(FAR),
+            lambda: SequentialGate(FAR),
             "the baseline's 8 sessions differ by 3.2 %, so more windows cannot decide",
             f"; {SETTLE}",
         ),
         # Sessions that resolve the levels: more of them would not help, more windows would.
         (
-            SequentialGate(NEAR, max_windows=4),
+            lambda: SequentialGate(NEAR, max_windows=4),
             "4 windows, the most allowed, were not enough at a noise of 2.03 %",
             f"; {SETTLE}",
         ),
         # Of one session, what it tells is not known.
         (
-            SequentialGate(NEAR[:1], max_windows=4),
+            lambda: SequentialGate(NEAR[:1], max_windows=4),
             "1 session cannot say how sessions differ, so more windows cannot decide",
             f"; record 4 more with `--energy-update=append`, or {SETTLE}",
         ),
         # Another device.
         (
-            SequentialGate(NEAR, device="B"),
+            lambda: SequentialGate(NEAR, device="B"),
             "no session of the baseline is from this device, and devices differ, so more",
             f"; record a session on this device with `--energy-update=append`, or {SETTLE}",
         ),
         # A baseline that each run adds to.
         (
-            SequentialGate(FAR, local=True),
+            lambda: SequentialGate(FAR, local=True),
             "so more windows cannot decide",
             f"; run it again, so that this machine's own baseline learns more, or {SETTLE}",
         ),
     ],
 )
 def test_what_an_open_verdict_says_and_advises(
-    gate: SequentialGate, cause: str, remedy: str
+    gate: Callable[[], SequentialGate], cause: str, remedy: str
 ) -> None:
-    found = fed(gate, QUIETLY_OPEN)
+    found = fed(gate(), QUIETLY_OPEN)
     assert found.outcome == "inconclusive"
     assert cause in found.reason
     assert found.reason.endswith(remedy)
