@@ -6,11 +6,12 @@ import os
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from pytest_energy import baselines as baseline
-from pytest_energy.baselines import StoredSession
+from pytest_energy.baselines import StoredSession, UpdateMode
 from pytest_energy.baselines import writing as recording
 from pytest_energy.baselines.reading import parse
 from pytest_energy.baselines.writing import Header, Recording
@@ -121,7 +122,8 @@ def test_a_file_without_any_session_takes_the_window_of_the_first_one() -> None:
 
 def test_an_entry_without_sessions_is_filled_in_every_mode() -> None:
     text = WHOLE[: WHOLE.index("workload")] + "# agreed\n"
-    for mode in ("new", "append", "replace"):
+    modes: tuple[UpdateMode, ...] = get_args(UpdateMode)
+    for mode in modes:
         filled = recording.updated(text, HEADER, [replace(SST2, tolerance=0.5)], mode)
         assert _sessions(filled) == (replace(SESSION, mean=0.00512346),)
         assert _parsed(filled).entries["joules_per_token", "sst2/bert"].tolerance == 0.02

@@ -146,17 +146,18 @@ def test_a_verdict_of_savings_in_figures() -> None:
 
 
 def test_a_verdict_of_pairs_in_figures() -> None:
-    """Base first, head first, in turns: the second window of each is 0.4 % up."""
+    """Base first, head first, in turns: by how much the second windows are up, on average."""
     gate = PairedGate(max_pairs=4)
-    pairs = [(0.005, 0.00502), (0.00502, 0.005), (0.005, 0.00502), (0.00502, 0.005)]
+    pairs = [(0.005, 0.00502), (0.00502, 0.005), (0.005, 0.00504), (0.00506, 0.005)]
     for base, head in pairs:
         gate.add(base, head)
     found = gate.verdict
     assert found is not None
-    assert found.value == pytest.approx(math.sqrt(0.005 * 0.00502))
-    assert found.baseline == pytest.approx(found.value)
+    sides = [fmean(map(math.log, side)) for side in zip(*pairs, strict=True)]
+    assert (found.baseline, found.value) == pytest.approx(tuple(map(math.exp, sides)))
     assert found.windows == pytest.approx([head for _, head in pairs])
-    assert found.drift == pytest.approx(0.004)
+    ups = [1.004, 1.004, 1.008, 1.012]
+    assert found.drift == pytest.approx(math.prod(ups) ** 0.25 - 1)
 
 
 def test_what_is_refused_is_named() -> None:
@@ -173,10 +174,12 @@ def test_what_is_refused_is_named() -> None:
 
 def test_a_first_value_without_a_baseline_is_all_there_is() -> None:
     found = fed(SequentialGate([]), [0.004])
-    assert (found.value, found.baseline) == (pytest.approx(0.004), None)
+    assert found.value == pytest.approx(0.004)
+    assert found.baseline is None
     assert (found.change, found.interval, found.trace) == (None, None, ())
     saved = fed(SavingsGate([]), [0.004])
-    assert (saved.value, saved.baseline) == (pytest.approx(0.2), None)
+    assert saved.value == pytest.approx(0.2)
+    assert saved.baseline is None
 
 
 FAR = [SessionStats(0.005 * math.exp(0.03 * (-1) ** n), 0.004, 10, device="A") for n in range(8)]
@@ -268,6 +271,11 @@ def test_open_pairs_say_by_how_much_they_vary() -> None:
     found = fed(PairedGate(max_pairs=5), [0.005 * math.exp(0.15 * (-1) ** i) for i in range(5)])
     assert "5 pairs, the most allowed, were not enough where they vary by 16.4 %; " in found.reason
     assert found.reason.endswith("or raise `--energy-max-windows`.")
+
+
+def test_pairs_that_do_not_vary_say_so() -> None:
+    found = fed(PairedGate(NEAR, max_pairs=3), 3 * [0.005 * math.exp(MIDDLE)])
+    assert "3 pairs, the most allowed, were not enough where they vary by 0 %; " in found.reason
 
 
 def test_what_a_gate_is_given_reaches_its_baseline() -> None:

@@ -199,7 +199,8 @@ def test_a_spread_below_that_of_the_windows_is_none() -> None:
 
 def test_few_degrees_are_topped_up_with_what_is_assumed() -> None:
     one, three = spread([at(0.0)]), spread([at(0.0), at(0.1), at(0.2)])
-    assert (one.degrees, one.assumed, one.tau2) == (3, True, pytest.approx(1e-4))
+    assert (one.degrees, one.assumed) == (3, True)
+    assert one.tau2 == pytest.approx(1e-4)
     assert one.between == pytest.approx(3 * (1e-4 + 4e-4) * 2 - 4e-4)
     assert (three.degrees, three.assumed) == (4, True)
     assert three.tau2 == pytest.approx((2 * (0.01 - 1e-6) + 2 * 1e-4) / 4)

@@ -1,4 +1,4 @@
-"""What `mutmut run` found: the share of mutants that the tests kill, by module, and those that live.
+"""What `mutmut run` found: the share of mutants that tests kill, by module, and those that live.
 
 `make mutants` calls it. A mutant that never ends is killed by the time it takes.
 """
@@ -39,7 +39,7 @@ def _share(counts: Counter[bool]) -> str:
 
 def _results() -> dict[str, str]:
     mutmut = Path(sys.executable).with_name("mutmut")
-    command = [mutmut, "results", "--all", "true"]
+    command = [str(mutmut), "results", "--all", "true"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     found = dict(line.strip().rsplit(": ", 1) for line in lines)
     return {name: status for name, status in found.items() if status != "not checked"}
