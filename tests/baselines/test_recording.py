@@ -6,7 +6,6 @@ import os
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -122,7 +121,7 @@ def test_a_file_without_any_session_takes_the_window_of_the_first_one() -> None:
 
 def test_an_entry_without_sessions_is_filled_in_every_mode() -> None:
     text = WHOLE[: WHOLE.index("workload")] + "# agreed\n"
-    modes: tuple[UpdateMode, ...] = get_args(UpdateMode)
+    modes: tuple[UpdateMode, ...] = ("new", "append", "replace")
     for mode in modes:
         filled = recording.updated(text, HEADER, [replace(SST2, tolerance=0.5)], mode)
         assert _sessions(filled) == (replace(SESSION, mean=0.00512346),)
@@ -131,7 +130,8 @@ def test_an_entry_without_sessions_is_filled_in_every_mode() -> None:
 
 def test_where_an_entry_came_from_is_forgotten_with_its_sessions() -> None:
     text = WHOLE.replace("detect = 0.05\n", 'detect = 0.05\nsource = "measured"\n', 1)
-    for mode, kept in (("append", True), ("replace", False), ("new", True)):
+    modes: dict[UpdateMode, bool] = {"append": True, "replace": False, "new": True}
+    for mode, kept in modes.items():
         assert ("source" in recording.updated(text, HEADER, [SST2], mode)) == kept
     empty = text[: text.index("workload")]
     assert "source" not in recording.updated(empty, HEADER, [SST2], "new")

@@ -142,6 +142,10 @@ def test_a_series_without_noise_falls_in_two_at_any_limit() -> None:
     assert after.split(1e300) == 6
 
 
+def test_a_series_that_goes_up_and_down_in_turns_falls_nowhere() -> None:
+    assert fed(20 * [1.0, -1.0]).split(0.5) is None
+
+
 def test_a_little_noise_after_none_is_not_none() -> None:
     """Twenty equal values show no scatter; what differs later does."""
     flat = fed([*(20 * [5.0]), 6.0, 6.1, 5.9, 6.4, 6.5, 6.3])
