@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,8 +129,9 @@ def test_a_domain_that_was_not_there_at_the_beginning_counts_from_nothing() -> N
 
 def test_two_readings_at_one_time_break_nothing() -> None:
     now = time.monotonic()
-    span = TwoReadings(dated((now - 1, {"cpu": 0.0}), (now - 1, {"cpu": 0.0})))
-    assert span.end(now).uncertainty_joules == 0.0
+    span = TwoReadings(dated((now - 1, {"cpu": 0.0}), (now - 1, {"cpu": 2.0})))
+    span.started = now - 1
+    assert span.end(now).uncertainty_joules == pytest.approx(2e9 * LATENCY_SECONDS)
 
 
 class WatchingMeter(DatedMeter):
@@ -370,8 +373,12 @@ def test_a_block_that_raised_has_no_figures_until_the_window_is_used_again() -> 
     assert opened.joules == 1.0
     with pytest.raises(KeyError), opened:
         raise KeyError
+    assert repr(opened) == "<window `train`: its block raised KeyError>"
     with pytest.raises(EnergyError, match=r"no figures, because its block raised KeyError$"):
         opened.record  # noqa: B018
+    with pytest.raises(ValueError, match="two"), opened:
+        raise ValueError("two\nlines")
+    assert repr(opened) == "<window `train`: its block raised ValueError: two\\nlines>"
     with opened:
         with pytest.raises(EnergyError, match="has not ended"):
             opened.joules  # noqa: B018
@@ -389,6 +396,49 @@ def test_the_device_is_waited_for_before_the_first_reading_and_the_end() -> None
     with window(Ordered(Measured({"gpu:0": 1.0}, 0.0)), "train", lambda: order.append("wait")):
         order.append("work")
     assert order == ["wait", "begin", "work", "wait"]
+
+
+def torch_with(initialised: bool, **private: Any) -> tuple[Any, list[int]]:
+    """A torch that sees three cards, and the cards that were waited for."""
+    synchronised: list[int] = []
+    cuda = SimpleNamespace(
+        is_initialized=lambda: initialised,
+        device_count=lambda: 3,
+        synchronize=synchronised.append,
+    )
+    return SimpleNamespace(cuda=cuda, _C=SimpleNamespace(**private)), synchronised
+
+
+def measure_by_itself() -> None:
+    with window(GivenMeter(Measured({"gpu:0": 1.0}, 0.0)), "train"):
+        pass
+
+
+@pytest.mark.parametrize(("initialised", "expected"), [(True, [0, 2, 0, 2]), (False, [])])
+def test_cuda_is_synchronised_on_each_device_if_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, initialised: bool, expected: list[int]
+) -> None:
+    # A context on a card that nothing uses would draw power from then on.
+    used = {"_cuda_hasPrimaryContext": lambda device: device != 1}
+    torch, synchronised = torch_with(initialised, **used)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    measure_by_itself()
+    assert synchronised == expected
+
+
+def test_a_torch_that_does_not_say_which_cards_it_uses_waits_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch, synchronised = torch_with(True)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    measure_by_itself()
+    assert synchronised == [0, 1, 2, 0, 1, 2]
+
+
+def test_nothing_is_waited_for_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    measure_by_itself()
+    assert "torch" not in sys.modules
 
 
 def test_figures_of_a_window_are_ratios_and_nan_of_nothing() -> None:
