@@ -385,6 +385,35 @@ def test_windows_begin_on_a_tick_and_end_on_one() -> None:
         assert abs(joules - 500.0 * (ended - started)) <= doubt
 
 
+def test_the_reading_at_a_windows_beginning_is_not_made_twice() -> None:
+    ticks = Ticking(0.5, phase=time.monotonic() - 5.3 * 0.5)
+    card = HandCard(ticks)
+    counter = opened(card)
+    counter.clock, counter.period_seconds = ticks.clock(), 0.5
+    card.reads.clear()
+    (span,) = aligned_spans([counter])
+    assert span.aligned
+    assert len(card.reads) == 2
+
+
+def test_a_wait_that_does_not_explain_itself_is_shown_by_the_next_tick() -> None:
+    """100 J at the beginning of the work make a load that its last interval does not show."""
+    ticks, extra = Ticking(FAST, phase=time.monotonic() - 3.0), [0.0]
+    card = HandCard(lambda seconds: ticks(seconds) + 1000 * extra[0])
+    counter = opened(card)
+    counter.clock, counter.period_seconds = ticks.clock(), FAST
+    (span,) = aligned_spans([counter])
+    span.work_started(time.monotonic())
+    extra[0] = 100.0
+    now = time.monotonic()
+    time.sleep(ticks.nearest(now) + 2.5 * FAST - now)
+    span.work_ended(time.monotonic())
+    wait_for_ends([span])
+    assert span.wait.settled
+    assert counter.last_tick is not None
+    assert counter.last_tick.seconds > span.read[0] + 0.5 * FAST
+
+
 def test_a_counter_that_stopped_is_not_waited_for_without_end() -> None:
     card, counter, ticks = ticking()
     ticks.last = time.monotonic()
