@@ -236,13 +236,15 @@ def test_readings_of_the_wait_go_before_rest_if_there_are_two() -> None:
     for readings in ([(at, 0.5)], [(at + 20_000.0, 0.5), (at + 20_300.0, 0.5)]):
         card, counter = counter_at(1000.0, Tick(at, 0.001, 900.0, 1000.0))
         counter.idle_spread_watts = 2.0
+        counter.clock = Ticking(PERIOD).clock()
+        counter.clock.jitter_seconds = 5.0  # of each end of an interval
         span = CounterSpan(counter)
         span.work_started(at)
         card.show(12_000.0)
         span.work_ended(at + 20_000.0)
         last = Tick(at + 20_300.0, 0.001, 11_300.0, 21_000.0)
         span.ticked(last, readings)
-        ending = Ending(last, at + 20_000.0, PERIOD, 0.0, 20_000.0, 1.0, 2.0)
+        ending = Ending(last, at + 20_000.0, PERIOD, 10.0, 20_000.0, 1.0, 2.0)
         by_rest, steady = ending.wait_by_idle(0.01), len(readings) == 2
         assert span.wait == pytest.approx(
             ending.wait_by_readings(readings, 0.01) if steady else by_rest
@@ -266,6 +268,19 @@ def test_without_ticks_a_window_goes_from_reading_to_reading() -> None:
     assert joules == 300.0
     assert doubt == pytest.approx(2 * PERIOD * 300.0 / 30.0 + RESOLUTION_JOULES)
     assert wrong is None
+
+
+def test_without_a_tick_before_the_work_nothing_is_known_of_rest() -> None:
+    card, counter = counter_at(1000.0)
+    span = CounterSpan(counter)
+    span.work_started(0.0)
+    card.show(11_000.0)
+    span.work_ended(20_000.0)
+    last = Tick(25_000.0, 0.001, 11_000.0, 12_000.0)
+    span.ticked(last, ())
+    load = 10_000.0 / 15_000.0
+    ending = Ending(last, 20_000.0, PERIOD, 0.0, 11_000.0, load, 0.0)
+    assert span.wait == pytest.approx(ending.wait_by_idle(0.0))
 
 
 def test_a_window_of_no_time_divides_by_no_zero() -> None:

@@ -83,11 +83,26 @@ def test_a_reading_since_which_a_tick_may_have_come_spares_none() -> None:
 
 
 @pytest.mark.parametrize("half_width", [0.0002, 0.001, 0.004])
-def test_a_blurred_clock_is_sharpened_by_the_tick(half_width: float) -> None:
-    _, counter, ticks = ticking(half_width)
-    before = doubt(counter)
+def test_a_tick_is_seen_between_two_looks_if_it_was_not_sure(half_width: float) -> None:
+    card, counter, ticks = ticking(half_width)
+    assert counter.clock is not None
     for _ in range(3):
-        assert holds(wait_for_ticks([counter])["gpu:0"], ticks)
+        due = counter.clock.following(time.monotonic())
+        reach = counter.clock.doubt(due)
+        tick = wait_for_ticks([counter])["gpu:0"]
+        assert holds(tick, ticks)
+        assert tick is not None
+        if tick.seconds < due + 0.5 * PERIOD:  # else this machine was late for it
+            # It came between the last two looks, and about when it was due.
+            early, late = max(card.reads[-2], due - reach), min(card.reads[-1], due + reach)
+            assert tick.seconds - tick.half_width <= early + 1e-9
+            assert tick.seconds + tick.half_width >= late - 1e-9
+
+
+def test_a_clock_that_was_blurred_is_sharper_after_a_tick() -> None:
+    _, counter, _ = ticking(0.004)
+    before = doubt(counter)
+    wait_for_ticks([counter])
     assert doubt(counter) < before
 
 
