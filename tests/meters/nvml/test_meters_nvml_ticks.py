@@ -14,6 +14,7 @@ from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
 from pytest_energy.meters.nvml.ticks import (
     SHORTEST_PERIOD_SECONDS,
     SLOWEST_SECONDS,
+    SURE_SECONDS,
     Samples,
     Ticks,
     calibrate,
@@ -42,11 +43,6 @@ def holds(tick: Tick | None, ticks: Ticking) -> bool:
     assert tick is not None
     apart = abs(tick.seconds - ticks.nearest(tick.seconds))
     return apart <= tick.half_width + 1e-9 and tick.joules - tick.joules_before == JOULES
-
-
-def doubt(counter: Counter) -> float:
-    assert counter.clock is not None
-    return counter.clock.doubt(counter.clock.following(time.monotonic()))
 
 
 def test_a_sharp_tick_costs_a_look_before_it_and_one_after_it() -> None:
@@ -83,27 +79,23 @@ def test_a_reading_since_which_a_tick_may_have_come_spares_none() -> None:
 
 
 @pytest.mark.parametrize("half_width", [0.0002, 0.001, 0.004])
-def test_a_tick_is_seen_between_two_looks_if_it_was_not_sure(half_width: float) -> None:
+def test_a_tick_that_was_not_sure_is_seen_between_two_looks_and_teaches_the_clock(
+    half_width: float,
+) -> None:
     card, counter, ticks = ticking(half_width)
     assert counter.clock is not None
     for _ in range(3):
         due = counter.clock.following(time.monotonic())
-        reach = counter.clock.doubt(due)
+        reach, known = counter.clock.doubt(due), vars(counter.clock).copy()
         tick = wait_for_ticks([counter])["gpu:0"]
         assert holds(tick, ticks)
         assert tick is not None
-        if tick.seconds < due + 0.5 * PERIOD:  # else this machine was late for it
-            # It came between the last two looks, and about when it was due.
-            early, late = max(card.reads[-2], due - reach), min(card.reads[-1], due + reach)
-            assert tick.seconds - tick.half_width <= early + 1e-9
-            assert tick.seconds + tick.half_width >= late - 1e-9
-
-
-def test_a_clock_that_was_blurred_is_sharper_after_a_tick() -> None:
-    _, counter, _ = ticking(0.004)
-    before = doubt(counter)
-    wait_for_ticks([counter])
-    assert doubt(counter) < before
+        if card.reads[-1] > due + 0.5 * PERIOD:  # this machine was late for it
+            continue
+        early, late = max(card.reads[-2], due - reach), min(card.reads[-1], due + reach)
+        assert tick.seconds - tick.half_width <= early + 1e-9
+        assert tick.seconds + tick.half_width >= late - 1e-9
+        assert (vars(counter.clock) != known) == (reach > SURE_SECONDS)
 
 
 def test_what_was_sure_before_the_look_teaches_the_clock_nothing() -> None:
