@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -178,6 +178,8 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
 
     Returns those that were seen to move.
     """
+    if not counters:
+        return []
     ticks, samples = _observed(counters)
     for counter in counters:
         learn(counter, ticks[counter.domain], samples[counter.domain])
@@ -193,7 +195,7 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
     samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
     last = {counter.domain: counter.read_now() for counter in counters}
     start = next_sample = real_time.monotonic()
-    while not _enough(ticks.values(), real_time.monotonic() - start):
+    while not seen_enough(min(map(len, ticks.values())), real_time.monotonic() - start):
         sample = real_time.monotonic() >= next_sample
         next_sample += SAMPLE_SECONDS if sample else 0.0
         for counter in counters:
@@ -210,10 +212,10 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
     return ticks, samples
 
 
-def _enough(seen: Collection[Ticks], seconds: float) -> bool:
-    fewest = min(map(len, seen), default=0)
-    if not seen or fewest >= TICKS:
-        return not seen or seconds >= SHORTEST_SECONDS
+def seen_enough(fewest: int, seconds: float) -> bool:
+    """Whether to stop looking after so long (s), with so many ticks of the slowest counter."""
+    if fewest >= TICKS:
+        return seconds >= SHORTEST_SECONDS
     return seconds >= (SLOWEST_SECONDS if 0 < fewest < ENOUGH_TICKS else LONGEST_SECONDS)
 
 

@@ -12,6 +12,7 @@ import pytest
 from hand_card import HandCard, Ticking, opened
 from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
 from pytest_energy.meters.nvml.ticks import (
+    SAMPLE_SECONDS,
     SHORTEST_PERIOD_SECONDS,
     SLOWEST_SECONDS,
     SURE_SECONDS,
@@ -19,6 +20,7 @@ from pytest_energy.meters.nvml.ticks import (
     Ticks,
     calibrate,
     learn,
+    seen_enough,
     wait_for_ticks,
 )
 
@@ -234,6 +236,15 @@ def test_a_tick_that_is_late_already_is_looked_for_before_the_next() -> None:
     assert holds(wait_for_ticks([counter])["gpu:0"], ticks)
 
 
+def test_a_counter_that_stopped_when_a_tick_was_late_is_given_up_as_well() -> None:
+    ticks = Ticking(PERIOD, JOULES, phase=time.monotonic() - 10 * PERIOD + 0.2 * PERIOD)
+    counter = opened(HandCard(ticks))
+    early = Ticking(PERIOD, phase=ticks.phase - 0.21 * PERIOD)
+    counter.clock, counter.period_seconds = early.clock(0.2 * PERIOD), PERIOD
+    ticks.last = time.monotonic()
+    assert wait_for_ticks([counter]) == {"gpu:0": None}
+
+
 def even(intervals: list[float], period: float = 0.1) -> Ticks:
     """Ticks that brought these joules, one after the other."""
     joules, ticks = 100.0, [(50.0, 0.001, 100.0)]
@@ -326,11 +337,22 @@ def test_a_clock_is_found_by_looking() -> None:
     assert counter.clock is not None
     assert counter.clock.period_seconds == pytest.approx(0.03, rel=0.05)
     assert counter.period_seconds == pytest.approx(counter.clock.period_seconds, rel=0.05)
-    assert card.reads[-1] - card.reads[0] > 0.5
+    looked = card.reads[-1] - card.reads[0]
+    assert looked > 0.5
+    assert 3 < len(card.power_reads) <= looked / SAMPLE_SECONDS + 2
     assert counter.at_rest is not None
     assert counter.at_rest.agree
     due = counter.clock.following(time.monotonic())
     assert abs(due - ticks.nearest(due)) <= counter.clock.doubt(due)
+
+
+@pytest.mark.parametrize(
+    ("fewest", "seconds"), [(6, 0.5), (7, 0.5), (5, 2.0), (3, 2.0), (2, 5.0), (1, 5.0), (0, 2.0)]
+)
+def test_looking_ends_when_enough_ticks_came_or_none_will(fewest: int, seconds: float) -> None:
+    """Six ticks take half a second at least; one or two in two seconds are worth three more."""
+    assert seen_enough(fewest, seconds)
+    assert not seen_enough(fewest, seconds - 0.01)
 
 
 def test_the_mean_of_a_second_explains_readings_that_the_counter_contradicts() -> None:
