@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import fmean, stdev
 
+import numpy as np
 import pytest
 
 from pytest_energy.stats.change_points import (
@@ -162,6 +163,54 @@ def test_a_ramp_to_the_end_of_a_series_ends_with_its_last_value(days: int) -> No
     assert abs(ramp.index - start) <= days / 20
     assert ramp.before == pytest.approx(5.0, abs=0.02)
     assert ramp.after == pytest.approx(5 + (days - start) / days, abs=0.03)
+
+
+def fitted_ramp(values: list[float]) -> tuple[float, int, int]:
+    """The least squares of level, ramp and level, and its ends: of 25 places, at least 6 apart."""
+    count = len(values)
+    places = sorted({round(i * (count - 1) / 24) for i in range(25)})
+    fits = []
+    for first, last in combinations(places, 2):
+        if last - first >= 6:
+            u = np.clip((np.arange(count) - first) / (last - first), 0, 1)
+            matrix = np.column_stack([u, np.ones(count)])
+            fits.append((float(np.linalg.lstsq(matrix, values, rcond=None)[1][0]), first, last))
+    return min(fits)
+
+
+@pytest.mark.parametrize("cuts", [[24], [20, 32], [18, 27, 36]])
+def test_a_ramp_is_one_if_schwarzs_criterion_prefers_it(cuts: list[int]) -> None:
+    """Two ends and two levels, against as many levels and one place fewer."""
+    count, kinds, margins = 50, [], []
+    for seed in range(40):
+        source = random.Random(seed)
+        rise = source.uniform(0.5, 5)
+        values = [
+            source.uniform(-1.7, 1.7) + rise * sum(day >= cut for cut in cuts)
+            if seed % 2
+            else source.uniform(-1.7, 1.7) + rise * min(max(day - 15, 0) / 24, 1)
+            for day in range(count)
+        ]
+        parts = [values[a:b] for a, b in pairwise([0, *cuts, count])]
+        levels = [fmean(part) for part in parts]
+        if levels != sorted(levels) or clipped(values, [0, *cuts, count]) != values:
+            continue
+        steps = sum(
+            (v - level) ** 2 for part, level in zip(parts, levels, strict=True) for v in part
+        )
+        squares, first, last = fitted_ramp(values)
+        criteria = [
+            count * math.log(of / count) + parameters * math.log(count)
+            for of, parameters in ((steps, 2 * len(cuts) + 1), (squares, 4))
+        ]
+        found = shifts(values, cuts)
+        assert (found[0].end is not None) == (criteria[1] < criteria[0]), seed
+        if found[0].end is not None:
+            assert [(shift.index, shift.end) for shift in found] == [(first, last)]
+        kinds.append(found[0].end is None)
+        margins.append(abs(criteria[1] - criteria[0]))
+    assert set(kinds) == {True, False}
+    assert min(margins) < math.log(count) / 2  # half a parameter: the criterion is tried closely
 
 
 def test_a_quick_rise_is_a_step() -> None:
