@@ -180,7 +180,7 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
     """
     if not counters:
         return []
-    ticks, samples = _observed(counters)
+    ticks, samples = observed(counters)
     for counter in counters:
         learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
@@ -189,8 +189,8 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
     return [counter for counter in counters if ticks[counter.domain]]
 
 
-def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
-    """Look at the counters until each has ticked six times, half a second at least."""
+def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
+    """Ticks and power readings by domain, of half a second at least and six ticks of each."""
     ticks: dict[str, Ticks] = {counter.domain: [] for counter in counters}
     samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
     last = {counter.domain: counter.read_now() for counter in counters}

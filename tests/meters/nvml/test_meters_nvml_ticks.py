@@ -20,6 +20,7 @@ from pytest_energy.meters.nvml.ticks import (
     Ticks,
     calibrate,
     learn,
+    observed,
     seen_enough,
     wait_for_ticks,
 )
@@ -205,11 +206,12 @@ def test_of_several_ticks_between_two_looks_the_last_counts_and_each_brought_the
     counter = opened(card)
     counter.clock, counter.period_seconds = ticks.clock(), PERIOD
     at_hand = counter.read_now()
-    card.delay = 3 * PERIOD
+    card.delay = 2.5 * PERIOD  # after the first of them: half a period from any
     tick = wait_for_ticks([counter], {"gpu:0": at_hand})["gpu:0"]
     assert tick is not None
-    assert tick.seconds > at_hand[0] + 2.5 * PERIOD
+    assert tick.seconds > at_hand[0] + 2 * PERIOD
     assert holds(tick, ticks)
+    assert tick.half_width < 0.01 * PERIOD
 
 
 def test_a_tick_out_of_turn_came_between_two_looks_and_makes_the_clock_doubtful() -> None:
@@ -344,6 +346,22 @@ def test_a_clock_is_found_by_looking() -> None:
     assert counter.at_rest.agree
     due = counter.clock.following(time.monotonic())
     assert abs(due - ticks.nearest(due)) <= counter.clock.doubt(due)
+
+
+def test_each_tick_is_observed_between_the_two_looks_around_it() -> None:
+    ticks = Ticking(0.03, 15.0, phase=time.monotonic() - 100.0)
+    card = HandCard(ticks, watts=500.0)
+    counter = opened(card)
+    seen, samples = observed([counter])
+    assert len(seen["gpu:0"]) >= 6
+    for seconds, half_width, joules in seen["gpu:0"]:
+        assert abs(seconds - ticks.nearest(seconds)) <= half_width + 1e-9
+        start, end = seconds - half_width, seconds + half_width
+        assert sum(start <= read <= end for read in card.reads) == 2
+        assert (joules - seen["gpu:0"][0][2]) % 15.0 == 0
+    assert {watts for _, watts in samples["gpu:0"]} == {500.0}
+    times = [seconds for seconds, _ in samples["gpu:0"]]
+    assert card.reads[1] < times[0] <= times[-1] < time.monotonic()
 
 
 @pytest.mark.parametrize(
