@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering import OpenWindow, TwoReadings, Window, first_fault, window
+from pytest_energy.metering import OpenWindow, TwoReadings, Window, begin_span, first_fault, window
 from pytest_energy.meters import Conditions, Device, Method, Reading
 from pytest_energy.meters.protocol import LATENCY_SECONDS, Measured
 
@@ -98,6 +98,13 @@ def test_joules_between_two_readings_and_how_far_they_may_be_off() -> None:
     assert measured.uncertainty_joules == pytest.approx(expected)
     assert measured.faults == ()
     assert measured.notes == {"celsius": 61.0}
+
+
+def test_a_meter_without_windows_of_its_own_is_read_at_both_ends() -> None:
+    now = time.monotonic()
+    span = begin_span(dated((now - 2, {"cpu": 1.0}), (now - 1, {"cpu": 3.0})))
+    assert isinstance(span, TwoReadings)
+    assert span.end(now).joules_by_domain == {"cpu": 2.0}
 
 
 def test_work_that_starts_later_is_counted_from_the_reading_then() -> None:

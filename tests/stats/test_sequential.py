@@ -132,6 +132,7 @@ def test_two_windows_decide_nothing_however_clear() -> None:
     for count in (1, 2):
         found = session(count * [5.0])
         assert found.evidence > FAILS
+        assert found.variance == pytest.approx(1e-4 + 4e-5 * 10 / (count + 9) / count)
         assert (found.outcome, found.exhausted) == (None, False)
     assert session(3 * [5.0]).outcome == "regression"
 
@@ -248,6 +249,7 @@ def test_a_first_pair_decides_nothing_and_neither_does_a_second() -> None:
     for count in (1, 2):
         found = pairs(count * [5.0])
         assert found.evidence > FAILS
+        assert found.variance == pytest.approx(8e-5 * 10 / (count + 9) / count + 1e-6)
         assert (found.outcome, found.noise) == (None, None)
     assert pairs(3 * [5.0]).outcome == "regression"
     assert pairs(3 * [-5.0]).outcome == "improvement"

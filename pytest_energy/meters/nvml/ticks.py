@@ -46,7 +46,7 @@ def wait_for_ticks(
         if counter.clock is not None
     ]
     while waits:
-        wait = min(waits, key=_Wait.next_look) if len(waits) > 1 else waits[0]
+        wait = min(waits, key=_Wait.next_look)
         delay = wait.next_look() - real_time.monotonic()
         if delay > 0:
             real_time.sleep(delay)
