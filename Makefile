@@ -23,7 +23,7 @@ test: $(STAMP) ## run all tests; ARGS="-k drift" narrows it
 	$(call TESTS,$(VENV))
 
 # Without ARGS from the beginning: what an earlier run found may be of older tests.
-mutants: $(VENV)-mutants/.installed ## change what verdicts hang on bit by bit, print the share that tests notice; ARGS="'pytest_energy.gate*'" narrows it
+mutants: $(VENV)-mutants/.installed ## change what verdicts hang on, bit by bit, and list what no test notices; ARGS="'pytest_energy.gate*'" narrows it
 	$(if $(ARGS),,rm -rf mutants)
 	OMP_NUM_THREADS=1 $(VENV)-mutants/bin/mutmut run $(ARGS)
 	$(VENV)-mutants/bin/python tests/support/survivors.py
