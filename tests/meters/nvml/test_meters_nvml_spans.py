@@ -7,7 +7,7 @@ import time
 import pytest
 
 from hand_card import HandCard, Ticking, opened
-from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter, Tick
+from pytest_energy.meters.nvml.counter import Counter, Tick
 from pytest_energy.meters.nvml.counter_span import (
     LATENCY_SECONDS,
     CounterSpan,
@@ -21,106 +21,114 @@ from pytest_energy.meters.nvml.counter_span import (
 
 TICK = Tick(10.0, 0.001, joules_before=100.0, joules=140.0)
 """An interval of 0.1 s and 400 W."""
-ENDING = Ending(TICK, 9.96, 0.1, 0.002, 500.0, 600.0, 10.0)
+ENDING = Ending(TICK, 9.96, 0.1, 0.002, 500.0, 600.0, 100.0, 10.0)
 """Work at 600 W that ended 0.04 s before the tick: 36 J of the interval are its, 4 J the wait's."""
-BLUR_SECONDS = 0.001 + LATENCY_SECONDS
 
 
-def always(joules: float) -> float:
-    """Jitter by the joules of the wait; half of the 10 W that power at rest differs by, for it."""
-    return joules * 0.02 + 0.5 * 10.0 * 0.04
+def always(joules: float, seconds: float = 0.04) -> float:
+    """Jitter by these joules; half of the 10 W that power at rest differs by, for so long."""
+    return joules * 0.02 + 0.5 * 10.0 * seconds
 
 
 def timing(watts: float) -> float:
-    return watts * BLUR_SECONDS + RESOLUTION_JOULES
+    return watts * (0.001 + LATENCY_SECONDS)
 
 
 def test_the_gap_before_the_work_is_left_out_at_the_power_before_it() -> None:
     assert at_start(TICK, 10.5, 0.1) == pytest.approx((140.0 + 0.5 * 400.0, 400.0))
     assert at_start(TICK, 9.5, 0.1) == pytest.approx((140.0, 400.0))
-    assert start_doubt(TICK, 10.5, 300.0) == pytest.approx(timing(300.0) + 0.5 * 300.0)
-    assert start_doubt(TICK, 9.5, 300.0) == pytest.approx(timing(300.0))
+
+
+@pytest.mark.parametrize(
+    ("gap", "rest", "load", "doubt"),
+    [
+        (-0.5, 100.0, 300.0, timing(300.0)),
+        (0.0015, 100.0, 300.0, timing(300.0) + 0.0015 * 300.0),  # power may have changed at once
+        (0.0015, 300.0, 100.0, timing(300.0) + 0.0015 * 300.0),
+        (0.5, 100.0, 300.0, timing(300.0) + 0.5 * 25.0),  # a card that waits goes on resting
+    ],
+)
+def test_the_reading_at_the_start_is_in_doubt(
+    gap: float, rest: float, load: float, doubt: float
+) -> None:
+    assert start_doubt(TICK, 10.0 + gap, rest, load) == pytest.approx(doubt)
 
 
 def test_a_wait_at_rest_that_the_load_explains_is_settled() -> None:
-    found = ENDING.wait_by_idle(100.0)
-    assert found == pytest.approx(Estimate(4.0, 0.25 + always(4.0) + timing(600.0), True))
+    expected = Estimate(4.0, 0.25 + always(4.0) + timing(600.0), True)
+    assert ENDING.wait_by_rest() == pytest.approx(expected)
 
 
 def test_a_wait_at_rest_is_settled_up_to_a_twentieth_of_a_percent_of_the_window() -> None:
-    within, beyond = ENDING.wait_by_idle(106.2), ENDING.wait_by_idle(106.3)
+    within = ENDING._replace(rest_watts=106.2).wait_by_rest()
+    beyond = ENDING._replace(rest_watts=106.3).wait_by_rest()
     assert (within.settled, beyond.settled) == (True, False)
     assert within.uncertainty_joules == pytest.approx(0.25 + always(4.248) + timing(600.0))
     assert beyond.uncertainty_joules == pytest.approx(0.252 + always(4.252) + timing(600.0))
 
 
-def test_a_load_that_explains_more_than_the_interval_leaves_nothing_to_the_wait() -> None:
-    busy = ENDING._replace(load_watts=700.0)
-    assert busy.without_wait(700.0) == pytest.approx(-2.0)
-    assert busy.wait_by_idle(0.0) == pytest.approx(
-        Estimate(0.0, 0.25 + always(0.0) + timing(700.0), True)
-    )
+def test_what_the_load_leaves_is_not_below_nothing() -> None:
+    assert ENDING.by_load == pytest.approx(4.0)
+    assert ENDING._replace(load_watts=700.0).by_load == 0.0
 
 
 def test_the_largest_of_the_powers_blurs_the_tick() -> None:
-    for load, idle, most in ((600.0, 100.0, 600.0), (100.0, 700.0, 700.0), (100.0, 100.0, 400.0)):
-        found = ENDING._replace(load_watts=load).wait_by_readings([(9.96, 0.0), (10.0, 0.0)], idle)
-        assert found.uncertainty_joules == pytest.approx(timing(most))
+    for load, rest, most in ((600.0, 100.0, 600.0), (100.0, 700.0, 700.0), (100.0, 100.0, 400.0)):
+        ending = ENDING._replace(load_watts=load, rest_watts=rest)
+        found = ending.wait_by_rest()
+        apart = max(abs(ending.by_load - found.joules), 0.25)
+        assert found.uncertainty_joules == pytest.approx(
+            apart + always(found.joules) + timing(most)
+        )
 
 
 def test_a_wait_longer_than_an_interval_may_take_more_than_its_joules() -> None:
     late = ENDING._replace(ended=9.75)
     assert late.wait == pytest.approx(0.25)
-    assert late.most_joules == pytest.approx(100.0)
-    assert late.without_wait(600.0) == 40.0
-    assert late.wait_by_idle(300.0).joules == pytest.approx(75.0)
-    assert late.wait_by_idle(900.0).joules == pytest.approx(100.0)
+    assert late.by_load == 40.0
+    assert late._replace(rest_watts=300.0).wait_by_rest().joules == pytest.approx(75.0)
+    assert late._replace(rest_watts=900.0).wait_by_rest().joules == pytest.approx(100.0)
 
 
 def test_work_that_ended_after_its_tick_waited_for_nothing() -> None:
     assert ENDING._replace(ended=10.5).wait == 0.0
 
 
-def test_readings_of_a_steady_power_are_added_up() -> None:
-    found = ENDING.wait_by_readings([(9.97, 200.0), (9.98, 200.0), (10.01, 200.0)], 100.0)
-    assert found == pytest.approx(Estimate(8.0, timing(600.0), True))
+def test_a_tick_after_the_wait_shows_what_it_drew() -> None:
+    """100 W in the next interval and in the wait: 14 J, 10 of them after its tick."""
+    found = ENDING.wait_by_next([Tick(10.1, 0.001, 140.0, 150.0)])
+    assert found == pytest.approx(Estimate(4.0, always(14.0, 0.14) + timing(600.0), True))
 
 
-def test_readings_that_the_counter_contradicts_keep_their_doubt() -> None:
-    """A step lies anywhere between two readings; the first 600 W leave 4 J, which is too few."""
-    found = ENDING.wait_by_readings([(9.96, 600.0), (9.98, 600.0), (10.0, 100.0)], 100.0)
-    assert found == pytest.approx(Estimate(12.0 + 7.0, 5.0 + timing(600.0), True))
+@pytest.mark.parametrize(
+    ("watts", "settled"),
+    [
+        ([119.0], True),  # it rests, about
+        ([121.0], False),
+        ([121.0, 121.0], True),  # it goes on evenly, below half of the load
+        ([121.0, 128.0], False),
+        ([299.0, 299.0], True),
+        ([301.0, 301.0], False),
+        ([301.0, 119.0], True),
+    ],
+)
+def test_ticks_are_waited_for_until_the_card_rests_or_goes_on_evenly(
+    watts: list[float], settled: bool
+) -> None:
+    following, joules = [], 140.0
+    for number, each in enumerate(watts, start=1):
+        before, joules = joules, joules + 0.1 * each
+        following.append(Tick(10.0 + 0.1 * number, 0.001, before, joules))
+    assert ENDING.wait_by_next(following).settled == settled
 
 
-def test_after_a_single_step_the_counter_says_when_it_was() -> None:
-    found = ENDING.wait_by_readings([(9.96, 600.0), (9.98, 50.0), (10.0, 50.0)], 100.0)
-    assert found == pytest.approx(Estimate(4.0, 5.5 + timing(600.0), True))
-
-
-def test_readings_alone_cannot_take_more_than_the_interval_or_less_than_nothing() -> None:
-    busy = ENDING.wait_by_readings([(9.96, 5000.0), (10.0, 5000.0)], 100.0)
-    below = ENDING.wait_by_readings([(9.96, -5.0), (10.0, -5.0)], 100.0)
-    assert (busy.joules, below.joules) == (40.0, 0.0)
-
-
-def test_the_interval_after_the_wait_shows_what_it_drew() -> None:
-    found = ENDING.wait_by_next(Tick(10.1, 0.001, 140.0, 150.0))
-    assert found == pytest.approx(Estimate(4.0, always(4.0) + timing(600.0), True))
-
-
-def test_what_load_and_wait_explain_to_a_fifth_of_a_percent_is_believed() -> None:
-    near = ENDING.wait_by_next(Tick(10.1, 0.001, 140.0, 152.4))
-    far = ENDING.wait_by_next(Tick(10.1, 0.001, 140.0, 152.6))
-    assert near == pytest.approx(Estimate(4.96, 0.96 + always(4.96) + timing(600.0), True))
-    # Beyond it, the power may have stepped anywhere: by what the two intervals differ.
-    doubt = (400.0 - 126.0) * 0.04
-    assert far == pytest.approx(Estimate(5.04, doubt + always(5.04) + timing(600.0), True))
-
-
-def test_an_interval_after_the_wait_that_drew_more_takes_no_more_than_there_is() -> None:
-    found = ENDING.wait_by_next(Tick(10.1, 0.001, 140.0, 260.0))
-    doubt = (1200.0 - 400.0) * 0.04
-    assert found == pytest.approx(Estimate(40.0, doubt + always(40.0) + timing(1200.0), True))
+def test_work_that_is_shown_late_is_told_from_a_card_on_its_way_to_rest() -> None:
+    """20 J more than at rest after the tick, then 100 W: they contradict the load by 20 J."""
+    following = [Tick(10.1, 0.001, 140.0, 170.0), Tick(10.2, 0.001, 170.0, 180.0)]
+    found = ENDING.wait_by_next(following)
+    # By the last tick the work is worth 24 - 40 J of the wait; by the load, which is taken, 4 J.
+    doubt = abs(4.0 - (24.0 - 40.0)) + always(24.0, 0.24) + timing(600.0)
+    assert found == pytest.approx(Estimate(4.0, doubt, True))
 
 
 PERIOD = 10_000.0
@@ -177,21 +185,21 @@ def test_a_window_from_tick_to_tick() -> None:
     span.work_ended(at + 49_700.0)
     assert span.read[1] == 40_000.0
     # Up to the tick before last: 39,500 s of work after 1,005 J at its start.
-    span.ticked(Tick(at + 50_000.0, 0.001, 40_505.0, 50_208.0), ())
+    span.ticked(Tick(at + 50_000.0, 0.001, 40_505.0, 50_208.0))
     span_result = span.result()
 
     total = 50_208.0 - 1005.0
     assert span.wait == pytest.approx(
         Ending(
             Tick(at + 50_000.0, 0.001, 40_505.0, 50_208.0),
-            at + 49_700.0, PERIOD, 0.0, total, 39_500.0 / 39_500.0, 0.0,
-        ).wait_by_idle(0.01)
+            at + 49_700.0, PERIOD, 0.0, total, 39_500.0 / 39_500.0, 0.01, 0.0,
+        ).wait_by_rest()
     )  # fmt: skip
     assert span.wait.settled
     assert span_result.joules == pytest.approx(total - 3.0)
     watts = (total - 3.0) / 49_200.0
-    doubt = span.wait.uncertainty_joules + RESOLUTION_JOULES
-    doubt += start_doubt(Tick(at, 0.001, 900.0, 1000.0), at + 500.0, watts)
+    doubt = span.wait.uncertainty_joules + counter.resolution_joules
+    doubt += start_doubt(Tick(at, 0.001, 900.0, 1000.0), at + 500.0, 0.01, watts)
     assert span_result.uncertainty_joules == pytest.approx(doubt)
     assert span_result.fault is None
 
@@ -212,8 +220,8 @@ def test_a_card_at_rest_before_the_work_may_have_drawn_more_than_the_work() -> N
     joules, doubt, _ = span.result()
     assert joules == pytest.approx(5.0)
     missed = PERIOD * 5.0 / 1000.0  # no tick after it
-    start = start_doubt(Tick(at, 0.001, 0.0, 1000.0), at + 50.0, 0.1)
-    assert doubt == pytest.approx(missed + start + RESOLUTION_JOULES)
+    start = start_doubt(Tick(at, 0.001, 0.0, 1000.0), at + 50.0, 0.1, 0.005)
+    assert doubt == pytest.approx(missed + start + counter.resolution_joules)
 
 
 def test_a_load_shorter_than_half_an_interval_is_known_by_its_own_tick() -> None:
@@ -225,30 +233,10 @@ def test_a_load_shorter_than_half_an_interval_is_known_by_its_own_tick() -> None
         card.show(2000.0)
         span.work_ended(at + ended)
         last = Tick(at + ended, 0.001, before, 30_000.0)
-        span.ticked(last, ())
+        span.ticked(last)
         load = 29_000.0 / ended if watts is None else watts
-        ending = Ending(last, at + ended, PERIOD, 0.0, 29_000.0, load, 0.0)
-        assert span.wait == pytest.approx(ending.wait_by_idle(0.0))
-
-
-def test_readings_of_the_wait_go_before_rest_if_there_are_two() -> None:
-    at = time.monotonic() - 100.0
-    for readings in ([(at, 0.5)], [(at + 20_000.0, 0.5), (at + 20_300.0, 0.5)]):
-        card, counter = counter_at(1000.0, Tick(at, 0.001, 900.0, 1000.0))
-        counter.idle_spread_watts = 2.0
-        counter.clock = Ticking(PERIOD).clock()
-        counter.clock.jitter_seconds = 5.0  # of each end of an interval
-        span = CounterSpan(counter)
-        span.work_started(at)
-        card.show(12_000.0)
-        span.work_ended(at + 20_000.0)
-        last = Tick(at + 20_300.0, 0.001, 11_300.0, 21_000.0)
-        span.ticked(last, readings)
-        ending = Ending(last, at + 20_000.0, PERIOD, 10.0, 20_000.0, 1.0, 2.0)
-        by_rest, steady = ending.wait_by_idle(0.01), len(readings) == 2
-        assert span.wait == pytest.approx(
-            ending.wait_by_readings(readings, 0.01) if steady else by_rest
-        )
+        ending = Ending(last, at + ended, PERIOD, 0.0, 29_000.0, load, 0.0, 0.0)
+        assert span.wait == pytest.approx(ending.wait_by_rest())
 
 
 def test_without_ticks_a_window_goes_from_reading_to_reading() -> None:
@@ -260,13 +248,13 @@ def test_without_ticks_a_window_goes_from_reading_to_reading() -> None:
     span.work_started(200.0)
     card.show(1900.0)
     span.work_ended(230.0)
-    span.ticked(None, ())
+    span.ticked(None)
     span.ticked_again(Tick(240.0, 0.0, 1.0, 2.0))
 
     joules, doubt, wrong = span.result()
 
     assert joules == 300.0
-    assert doubt == pytest.approx(2 * PERIOD * 300.0 / 30.0 + RESOLUTION_JOULES)
+    assert doubt == pytest.approx(2 * PERIOD * 300.0 / 30.0 + counter.resolution_joules)
     assert wrong is None
 
 
@@ -277,10 +265,10 @@ def test_without_a_tick_before_the_work_nothing_is_known_of_rest() -> None:
     card.show(11_000.0)
     span.work_ended(20_000.0)
     last = Tick(25_000.0, 0.001, 11_000.0, 12_000.0)
-    span.ticked(last, ())
+    span.ticked(last)
     load = 10_000.0 / 15_000.0
-    ending = Ending(last, 20_000.0, PERIOD, 0.0, 11_000.0, load, 0.0)
-    assert span.wait == pytest.approx(ending.wait_by_idle(0.0))
+    ending = Ending(last, 20_000.0, PERIOD, 0.0, 11_000.0, load, 0.0, 0.0)
+    assert span.wait == pytest.approx(ending.wait_by_rest())
 
 
 def test_a_window_of_no_time_divides_by_no_zero() -> None:
@@ -290,7 +278,7 @@ def test_a_window_of_no_time_divides_by_no_zero() -> None:
     card.show(1001.0)
     span.work_ended(100.0)
     assert span.result().uncertainty_joules == pytest.approx(2e10)
-    span.ticked(Tick(100.0, 0.0, 1000.0, 1001.0), ())
+    span.ticked(Tick(100.0, 0.0, 1000.0, 1001.0))
     # All of it within the microsecond that is the least: a megawatt, known to 50 microseconds.
     assert span.wait.uncertainty_joules == pytest.approx(1e6 * LATENCY_SECONDS, rel=0.1)
 
@@ -342,7 +330,7 @@ def test_a_counter_with_a_clock_that_stands_still_says_so_if_no_tick_came() -> N
     assert span.result().fault is None
     span.first = Tick(1.0, 0.0, 0.0, 1.0)
     card.watts = 100.0
-    span.ticked(Tick(140.0, 0.0, 1000.0, 1001.0), ())
+    span.ticked(Tick(140.0, 0.0, 1000.0, 1001.0))
     assert span.result().fault is None
 
 
@@ -454,23 +442,3 @@ def test_a_lost_counter_is_not_waited_for() -> None:
     (span,) = aligned_spans([counter])
     assert span.first is None
     assert len(card.reads) == 1
-
-
-def test_fresh_readings_of_the_wait_are_taken_where_the_card_gives_them() -> None:
-    """The counter's ticks say 500 W, the readings 200 W: those of the wait are believed."""
-    card, counter, _ = ticking(watts=200.0)
-    (span,) = aligned_spans([counter])
-    span.work_started(time.monotonic())
-    span.work_ended(ended := time.monotonic())
-    wait_for_ends([span])
-    assert card.power_reads == []
-
-    counter.has_fresh_watts = True
-    (span,) = aligned_spans([counter])
-    span.work_started(time.monotonic())
-    span.work_ended(ended := time.monotonic())
-    wait_for_ends([span])
-    assert len(card.power_reads) >= 2
-    assert counter.last_tick is not None
-    waited = max(0.0, counter.last_tick.seconds - ended)
-    assert span.wait.joules == pytest.approx(200.0 * waited)

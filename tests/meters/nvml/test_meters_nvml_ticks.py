@@ -109,14 +109,14 @@ def test_what_was_sure_before_the_look_teaches_the_clock_nothing() -> None:
     assert counter.clock.__dict__ == seen
 
 
-def test_a_counter_that_stopped_is_given_up_after_three_periods() -> None:
+def test_a_counter_that_stopped_is_given_up_after_five_periods() -> None:
     card, counter, ticks = ticking()
     ticks.last = begun = time.monotonic()
     assert wait_for_ticks([counter]) == {"gpu:0": None}
     assert counter.last_tick is None
-    assert time.monotonic() - begun > 3 * PERIOD
-    assert card.reads[-2] - begun < 4.1 * PERIOD
-    assert len(card.reads) < 4 * PERIOD / 0.0004
+    assert time.monotonic() - begun > 5 * PERIOD
+    assert card.reads[-2] - begun < 6.1 * PERIOD
+    assert len(card.reads) < 7 * PERIOD / 0.0004
 
 
 def test_a_card_that_is_lost_is_given_up_at_once() -> None:
@@ -147,45 +147,6 @@ def test_a_counter_without_a_clock_is_none() -> None:
     assert card.reads == []
 
 
-def test_power_is_read_from_now_to_the_tick() -> None:
-    card, counter, _ = ticking(period=0.2)
-    samples: Samples = []
-    begun = time.monotonic()
-    tick = wait_for_ticks([counter], samples={"gpu:0": samples})["gpu:0"]
-    assert tick is not None
-    times = [seconds for seconds, _ in samples]
-    assert times == sorted(times)
-    assert {watts for _, watts in samples} == {200.0}
-    assert begun <= times[0] <= card.power_reads[0] + 0.2
-    assert times[-1] >= tick.seconds - tick.half_width
-    # Eight in a period, one at its beginning and one at its end.
-    assert 2 <= len(samples) <= 10
-    assert len(card.reads) <= 11
-
-
-def test_a_power_that_fails_leaves_none_of_its_readings() -> None:
-    card, counter, ticks = ticking(period=0.2)
-
-    class Failing(list[tuple[float, float]]):
-        def append(self, sample: tuple[float, float]) -> None:
-            super().append(sample)
-            if len(self) == 3:
-                card.watts = None
-
-    samples = Failing()
-    assert holds(wait_for_ticks([counter], samples={"gpu:0": samples})["gpu:0"], ticks)
-    assert samples == []
-    assert len(card.power_reads) == 4
-
-
-def test_a_card_that_is_lost_amid_its_readings_has_none() -> None:
-    card, counter, _ = ticking(period=0.2)
-    card.code = 15
-    samples: Samples = [(0.0, 1.0)]
-    assert wait_for_ticks([counter], samples={"gpu:0": samples}) == {"gpu:0": None}
-    assert samples == []
-
-
 class Late(HandCard):
     """A driver that answers later than it is asked, once the test says so."""
 
@@ -212,20 +173,6 @@ def test_of_several_ticks_between_two_looks_the_last_counts_and_each_brought_the
     assert tick.seconds > at_hand[0] + 2 * PERIOD
     assert holds(tick, ticks)
     assert tick.half_width < 0.01 * PERIOD
-
-
-def test_a_tick_out_of_turn_came_between_two_looks_and_makes_the_clock_doubtful() -> None:
-    """The clock is 0.6 periods off: a look for a power reading sees the counter moved already."""
-    ticks = Ticking(0.4, JOULES, phase=time.monotonic() - 9.7 * 0.4)
-    counter = opened(HandCard(ticks))
-    off = Ticking(0.4, phase=ticks.phase + 0.6 * 0.4)
-    counter.clock, counter.period_seconds = off.clock(), 0.4
-    jitter = counter.clock.jitter_seconds
-    tick = wait_for_ticks([counter], samples={"gpu:0": []})["gpu:0"]
-    assert holds(tick, ticks)
-    assert tick is not None
-    assert tick.half_width > 0.001
-    assert counter.clock.jitter_seconds > jitter
 
 
 def test_a_tick_that_is_late_already_is_looked_for_before_the_next() -> None:
@@ -275,10 +222,10 @@ def test_what_is_learnt_of_a_counter_at_rest() -> None:
     assert counter.clock.doubt(50.5) == TickClock([(t, w) for t, w, _ in ticks]).doubt(50.5)
     assert counter.period_seconds == counter.clock.period_seconds
     assert counter.idle_spread_watts == pytest.approx((10.5 - 9.8) / 0.1)
+    assert counter.rest_watts == pytest.approx(100.0)
     assert counter.at_rest is not None
     assert counter.at_rest.counted_watts == pytest.approx(101.0)
     assert counter.at_rest.read_watts == pytest.approx(101.0)
-    assert not counter.has_fresh_watts
 
 
 def test_two_ticks_are_too_few_for_a_clock_and_three_are_enough() -> None:
@@ -299,34 +246,6 @@ def test_the_mean_of_a_second_goes_before_readings_that_the_counter_contradicts(
     agreed = learnt(ticks, read(51 * [110.0], 0.01), 104.0).at_rest
     assert agreed is not None
     assert agreed.read_watts == pytest.approx(110.0)
-
-
-FRESH = [300.0, 300.0, 300.0, 300.0, 500.0, 500.0, 500.0, 500.0, 300.0, 300.0, 300.0, 300.0, 300.0]
-"""Read four times an interval; a change lies halfway: 32.5, 47.5 and 30 J."""
-
-
-@pytest.mark.parametrize(
-    ("intervals", "watts", "step", "fresh"),
-    [
-        ([32.5, 47.5, 30.0], FRESH, 0.025, True),
-        ([32.5, 47.5, 38.0], FRESH, 0.025, False),  # read as less than the counter says
-        ([32.5, 47.5, 22.0], FRESH, 0.025, False),  # as more
-        ([30.0, 30.0, 30.0], 13 * [300.0], 0.025, False),  # never seen to change
-        # A change of a fifth is too little to be sure.
-        ([30.5, 33.5, 30.0], [340.0 if each > 300 else 300.0 for each in FRESH], 0.025, False),
-        # 3 % of the joules, and what a change within 5 ms is worth.
-        ([32.5, 47.5, 30.9], FRESH, 0.025, True),
-        ([32.5, 47.5, 31.0], FRESH, 0.025, False),
-        ([34.4, 47.5, 30.0], FRESH, 0.025, True),
-        ([34.7, 47.5, 30.0], FRESH, 0.025, False),
-        ([35.0, 45.0, 30.0], FRESH[:2] + FRESH[4:6] + FRESH[8:11], 0.05, True),
-        ([32.5, 47.5, 30.0], FRESH[:1] + FRESH[4:5] + FRESH[8:10], 0.1, False),  # looks too few
-    ],
-)
-def test_readings_are_fresh_if_they_change_and_agree_with_every_tick(
-    intervals: list[float], watts: list[float], step: float, fresh: bool
-) -> None:
-    assert learnt(even(intervals), read(watts, step)).has_fresh_watts == fresh
 
 
 def test_a_clock_is_found_by_looking() -> None:
@@ -400,7 +319,6 @@ def test_ticks_too_close_to_wait_for_have_no_clock() -> None:
     assert calibrate([counter]) == [counter]
     if counter.clock is None:  # else this machine looks less than every 4 ms
         assert counter.period_seconds == SHORTEST_PERIOD_SECONDS
-    assert not counter.has_fresh_watts
 
 
 def test_no_counters_take_no_time() -> None:

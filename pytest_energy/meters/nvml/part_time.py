@@ -1,0 +1,130 @@
+"""What a card's sensor, which may look part of the time, leaves unknown of a window's joules."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from pytest_energy.meters.nvml.sensors import (
+    Load,
+    Swing,
+    edge_joules,
+    lock_joules,
+    scatter_joules,
+    sensor_of,
+)
+from pytest_energy.meters.protocol import ALIASED, Unseen, fault
+
+TOLD_SHARE: Final = 0.02
+"""A person is told if joules may be off by more than this share: the gate's usual tolerance."""
+WIDEST_SHARE: Final = 0.1
+"""Beyond this share a window is no evidence if the sensor is known to look part of the time."""
+ALIKE: Final = 0.01
+"""Steps are of one length if they differ by no more than this share."""
+UNSEEN_SHARE: Final = 0.2
+"""Of a step between two looks that may be unseen: nothing larger happens in it."""
+MOST_SEEN: Final = 0.5
+"""No look shows more of a step than half of it: it blurs what it sees."""
+DATED_LOOKS: Final = 4
+"""So many looks of a window are dated against its steps."""
+DATED_SHARE: Final = 0.1
+"""Looks have to be dated to this share of a step to tell its phases apart."""
+MARGIN: Final = 1.1
+"""What lies between the looks at a step may be this much further apart."""
+MOST_APART: Final = 0.05
+"""A counter that ticks this much faster or slower than the published sensor is another clock."""
+REMEMBERED: Final = 256
+OTHER_BATCHES: Final = (1.25, 1.5, 0.75, 2.0, 3.0, 0.5)
+LONGER_WINDOWS: Final = (2, 4, 8, 16)
+
+
+class Look(NamedTuple):
+    """When a reading was made, from the start of the work on (s), and what it said (W)."""
+
+    seconds: float
+    watts: float
+
+
+class PartTime:
+    """One card's sensor, and what was seen of the steps of the last few windows."""
+
+    def __init__(self, name: str) -> None:
+        self.sensor = sensor_of(name)
+        self._step_seconds = 0.0
+        self._phases: deque[float] = deque(maxlen=REMEMBERED)
+        self._watts: deque[float] = deque(maxlen=REMEMBERED)
+
+    def renewed_every(self, seconds: float) -> None:
+        """Take a counter's period for the sensor's if they are about the same: it is exact."""
+        if abs(seconds / self.sensor.period_seconds - 1) < MOST_APART:
+            self.sensor = self.sensor._replace(period_seconds=seconds)
+
+    def unseen(
+        self, load: Load, looks: Sequence[Look], step_seconds: float | None, when: float = 0.0
+    ) -> Unseen:
+        """How far a window's joules may be off for this sensor, and whether it is no evidence.
+
+        Where no step's length is known, its readings' scatter stands for it. Looks are dated to
+        `when` (s).
+        """
+        sensor, ends = self.sensor, edge_joules(self.sensor, load)
+        if sensor.sees_all:
+            return Unseen(0.0)
+        if step_seconds is None:
+            return Unseen(ends + scatter_joules(sensor, load, [look.watts for look in looks]))
+        swing = self._swing(load, looks, step_seconds, when)
+        lock = lock_joules(sensor, load, step_seconds, swing)
+        share = lock / max(load.mean_watts * load.seconds, 1e-9)
+        if share <= TOLD_SHARE or not swing.by_readings:
+            return Unseen(ends + lock)
+        remedy = self._remedy(load, step_seconds, swing)
+        text = (
+            f"steps of {1000 * step_seconds:.3g} ms may keep step with the sensor, which "
+            f"{self._told()}: joules may be off by {100 * share:.0f} %; {remedy}"
+        )
+        refused = share > WIDEST_SHARE and self.sensor.is_published
+        return Unseen(ends + lock, fault(ALIASED, text) if refused else None, text)
+
+    def _told(self) -> str:
+        period, window = (1000 * seconds for seconds in self.sensor[:2])
+        look = "looks" if self.sensor.is_published else "may look"
+        return f"{look} {window:.0f} of every {period:.0f} ms"
+
+    def _swing(self, load: Load, looks: Sequence[Look], step_seconds: float, when: float) -> Swing:
+        """The power's range within a step, by readings once all of a step was seen.
+
+        Windows begin anywhere between two looks, so that more of a step is seen with each. Until
+        then it may be all that the card can draw.
+        """
+        if abs(step_seconds - self._step_seconds) > ALIKE * step_seconds:
+            self._phases.clear()
+            self._watts.clear()
+            self._step_seconds = step_seconds
+        # Later in a window the steps may have slipped against the looks, unnoticed.
+        self._phases += [(look.seconds / step_seconds) % 1.0 for look in looks[:DATED_LOOKS]]
+        self._watts += [look.watts for look in looks]
+        phases = sorted(self._phases)
+        gaps = [b - a for a, b in pairwise([*phases, *(phase + 1 for phase in phases[:1])])]
+        seen = min(MOST_SEEN, (self.sensor.window_seconds - 2 * when) / step_seconds + UNSEEN_SHARE)
+        if gaps and max(gaps) <= seen and when <= DATED_SHARE * step_seconds:
+            return Swing(MARGIN * (max(self._watts) - min(self._watts)), by_readings=True)
+        most = max(load.most_watts - load.rest_watts, load.above_rest_watts)
+        return Swing(most, by_readings=False)
+
+    def _remedy(self, load: Load, step_seconds: float, swing: Swing) -> str:
+        """A length of step, or of window, that would do."""
+
+        def does(step: float, seconds: float) -> bool:
+            longer = load._replace(seconds=seconds)
+            off = lock_joules(self.sensor, longer, step, swing)
+            return off <= TOLD_SHARE * load.mean_watts * seconds
+
+        for times in OTHER_BATCHES:
+            if does(times * step_seconds, load.seconds):
+                return f"batches {times:g} times as large would do"
+        for times in LONGER_WINDOWS:
+            if does(step_seconds, times * load.seconds):
+                return f"windows of {times * load.seconds:.3g} s would do"
+        return "give each step more work, or less"
