@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -42,7 +42,7 @@ def wait_for_ticks(
         if counter.clock is not None
     ]
     while waits:
-        wait = min(waits, key=_look_at) if len(waits) > 1 else waits[0]
+        wait = min(waits, key=_look_at)
         delay = wait.next_look - real_time.monotonic()
         if delay > 0:
             real_time.sleep(delay)
@@ -152,13 +152,11 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
 
     Returns those that were seen to move.
     """
-    ticks, samples = _observed(counters)
+    if not counters:
+        return []
+    ticks, samples = observed(counters)
     for counter in counters:
-        powers = _rest(counter, ticks, samples)
-        # The load may swing just now: what is apart has to be so later, too.
-        apart = powers is not None and not powers.agree
-        counter.at_rest, counter.apart_at_rest = (None, powers) if apart else (powers, None)
-        _keep(counter, ticks[counter.domain])
+        learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
     for _ in range(CALIBRATION_TICKS):
         wait_for_ticks(counters)
@@ -170,31 +168,31 @@ def look_at_rest_again(counters: Sequence[Counter]) -> None:
 
     To be called when nothing is metered. If the power moves too much to tell, it stays open.
     """
-    ticks, samples = _observed(counters)
+    ticks, samples = observed(counters)
     for counter in counters:
-        first, again = counter.apart_at_rest, _rest(counter, ticks, samples)
+        first, again = (
+            counter.apart_at_rest,
+            _rest(counter, ticks[counter.domain], samples[counter.domain]),
+        )
         if first is None or again is None:
             continue
         same = again.agree or (again.ratio > 1) == (first.ratio > 1)
         counter.at_rest, counter.apart_at_rest = (again, None) if same else (None, again)
 
 
-def _rest(
-    counter: Counter, ticks: Mapping[str, Ticks], samples: Mapping[str, Samples]
-) -> TwoPowers | None:
+def _rest(counter: Counter, ticks: Ticks, samples: Samples) -> TwoPowers | None:
     """Both powers of one card over what was observed."""
-    ticked = [(seconds, joules) for seconds, _, joules in ticks[counter.domain]]
-    powers = at_rest(ticked, samples[counter.domain])
+    powers = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
     return powers if powers is None or powers.agree else powers.closer(counter.card.mean_watts())
 
 
-def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
-    """Look at the counters until each has ticked six times, half a second at least."""
+def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
+    """Ticks and power readings by domain, of half a second at least and six ticks of each."""
     ticks: dict[str, Ticks] = {counter.domain: [] for counter in counters}
     samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
     last = {counter.domain: counter.read_now() for counter in counters}
     start = next_sample = real_time.monotonic()
-    while not _enough(ticks.values(), real_time.monotonic() - start):
+    while not seen_enough(min(map(len, ticks.values())), real_time.monotonic() - start):
         sample = real_time.monotonic() >= next_sample
         asking = 0.0
         for counter in counters:
@@ -215,14 +213,19 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
     return ticks, samples
 
 
-def _enough(seen: Collection[Ticks], seconds: float) -> bool:
-    fewest = min(map(len, seen), default=0)
-    if not seen or fewest >= TICKS:
-        return not seen or seconds >= SHORTEST_SECONDS
+def seen_enough(fewest: int, seconds: float) -> bool:
+    """Whether to stop looking after so long (s), with so many ticks of the slowest counter."""
+    if fewest >= TICKS:
+        return seconds >= SHORTEST_SECONDS
     return seconds >= (SLOWEST_SECONDS if 0 < fewest < ENOUGH_TICKS else LONGEST_SECONDS)
 
 
-def _keep(counter: Counter, ticks: Ticks) -> None:
+def learn(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+    """Set the counter's clock and the rest, from ticks and power readings at rest."""
+    powers = _rest(counter, ticks, samples)
+    # The load may swing just now: what is apart has to be so later, too.
+    apart = powers is not None and not powers.agree
+    counter.at_rest, counter.apart_at_rest = (None, powers) if apart else (powers, None)
     counter.clock, counter.period_seconds = None, SLOWEST_SECONDS
     if len(ticks) < ENOUGH_TICKS:
         return
