@@ -45,7 +45,7 @@ from pytest_energy.meters.protocol import (
 from pytest_energy.outcomes import Method
 
 SETTLING_SECONDS = 1.0
-"""After the opening; a card that was woken by it has come to rest by then."""
+"""Before a second look; a card that was woken by the opening has come to rest by then."""
 MOST_LOOKS = 3
 CHANCE = Random()
 """Of its own: tests seed the common one, and sides of an A/B must not begin alike."""
@@ -219,7 +219,7 @@ class NvmlMeter:
         self.update_period_seconds = max(periods, default=SAMPLE_SECONDS)
         self.resolution_joules = 0.001
         self._open = Opened(self.name)
-        self._opened, self._looks_left = real_time.monotonic(), MOST_LOOKS
+        self._looks_left = MOST_LOOKS
 
     def read(self) -> Reading:
         """Cumulative joules of each GPU since the meter was opened (J)."""
@@ -260,7 +260,7 @@ class NvmlMeter:
         if not apart or not self._looks_left:
             return
         self._looks_left -= 1
-        real_time.sleep(max(0.0, self._opened + SETTLING_SECONDS - real_time.monotonic()))
+        real_time.sleep(SETTLING_SECONDS)
         with suppress(DeviceLostError):  # the window says it
             look_at_rest_again(apart)
         for counter in apart:
