@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help bench test floors floors-lowest floors-newest lint lint-workflows perf docs format clean
+.PHONY: help bench test fuzz floors floors-lowest floors-newest lint lint-workflows perf docs format clean
+MUTATIONS := 10000
 .DEFAULT_GOAL := help
 
 help: ## show what there is
@@ -21,6 +22,9 @@ endef
 
 test: $(STAMP) ## run all tests; ARGS="-k drift" narrows it
 	$(call TESTS,$(VENV))
+
+fuzz: $(STAMP) ## run every command on 10,000 mutations of each document; MUTATIONS=500 is shorter
+	PYTEST_ENERGY_MUTATIONS=$(MUTATIONS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -m mutations --numprocesses auto $(ARGS)
 
 floors: floors-lowest floors-newest ## run all tests with the oldest and with the newest packages that pyproject.toml allows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ pytest.importorskip("hypothesis", reason="hypothesis is of the extra `dev`")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from document_mutations import TOML, as_text, cut, fuzzed, mutated, with_raw
+from document_mutations import TOML, VALUES, as_text, cut, fuzzed, mutated, with_raw
 from planted import days, document, records
 from pytest_energy.baselines import pooled_of, session_stats, sessions_of
 from pytest_energy.baselines.reading import known_hardware, read
@@ -138,11 +139,22 @@ def test_a_history_with_a_mutated_record(content: bytes) -> None:
     command("history", "history", codes=(0,))
 
 
+# Parquet has no objects without a field.
+CELLS = [None, float("nan"), *(value for value in VALUES if "{}" not in repr(value))]
+
+
 @fuzzed(40)
-@given(changes=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 9)), min_size=1, max_size=3))
-def test_a_history_with_a_mutated_parquet_file(changes: list[tuple[int, int]]) -> None:
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 9)), max_size=3),
+    cells=st.lists(
+        st.tuples(st.integers(0, 19), st.integers(0, 24), st.sampled_from(CELLS)), max_size=3
+    ),
+)
+def test_a_history_with_a_mutated_parquet_file(
+    changes: list[tuple[int, int]], cells: list[tuple[int, int, Any]]
+) -> None:
     Path("packed").mkdir(exist_ok=True)
-    Path("packed/x.parquet").write_bytes(_parquet(changes))
+    Path("packed/x.parquet").write_bytes(_parquet(changes, cells))
 
     command("drift", "packed", codes=(0, 1, 2))
     command("history", "packed", codes=(0,))
@@ -157,7 +169,8 @@ def test_a_history_with_a_cut_parquet_file(data: st.DataObject) -> None:
     command("drift", "packed", codes=(0, 1, 2))
 
 
-def _parquet(changes: list[tuple[int, int]]) -> bytes:
+def _parquet(changes: list[tuple[int, int]], cells: Sequence[tuple[int, int, Any]] = ()) -> bytes:
+    """The bytes of a compacted history with other columns, and then with other cells."""
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     store = LocalStore(Path("compacted"))
@@ -170,6 +183,9 @@ def _parquet(changes: list[tuple[int, int]]) -> bytes:
     for column, kind in changes:
         if column < table.num_columns:
             table = _with_column(table, column, kind, pa)
+    for column, row, value in cells:
+        if column < table.num_columns and row < table.num_rows:
+            table = _with_cell(table, column, row, value, pa)
     buffer = io.BytesIO()
     parquet.write_table(table, buffer)
     return buffer.getvalue()
@@ -186,6 +202,18 @@ def _with_column(table: Any, column: int, kind: int, pa: Any) -> Any:
     if values is None:
         return table.drop_columns([name])
     return table.set_column(column, name, pa.array(values))
+
+
+def _with_cell(table: Any, column: int, row: int, value: Any, pa: Any) -> Any:
+    """The table with another value in one cell; if its column has no such values, in all of it."""
+    name, old = table.schema.names[column], table[column]
+    values = old.to_pylist()
+    values[row] = value
+    try:
+        cells = pa.array(values, type=old.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        cells = pa.array([value] * len(values), type=pa.uint64() if value == 2**63 else None)
+    return table.set_column(column, name, cells)
 
 
 def baselines() -> st.SearchStrategy[str]:

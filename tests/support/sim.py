@@ -88,12 +88,16 @@ class SimulatedGpu:
 
 
 def build_library(directory: Path) -> Path:
-    """Compile the library into a directory with the system's C compiler; its path."""
-    directory.mkdir(parents=True, exist_ok=True)
-    library = directory / LIBRARY
+    """Compile the library into a directory; its path."""
+    return build(SOURCE, directory / LIBRARY)
+
+
+def build(source: Path, library: Path) -> Path:
+    """Compile C into a shared library with the system's compiler; the library's path."""
+    library.parent.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CC", "cc")
-    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
-    subprocess.run([*command, "-lm", "-lpthread"], check=True)
+    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(source)]
+    subprocess.run([*command, "-lm", "-lpthread", "-ldl"], check=True)
     return library
 
 
