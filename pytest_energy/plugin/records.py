@@ -67,8 +67,20 @@ class RunRecords:
         self._is_begun = True
 
     def open(self, note: Callable[[str], None]) -> None:
-        """Find out where the code comes from, before anything runs that may change it."""
-        if self._settings.history is None or self.is_worker:
+        """Find out where the code comes from, before anything runs that may change it.
+
+        What earlier runs have left is said.
+        """
+        if self.is_worker:
+            return
+        spare = self._cache / "unsent"
+        if spare.is_dir():
+            from pytest_energy.history.sessions import left_unsent
+
+            with informing("what earlier runs have left", note):
+                if left := left_unsent(spare):
+                    note(left)
+        if self._settings.history is None:
             return
         from pytest_energy.history.record import Origin, origin
         from pytest_energy.history.sessions import RunningSession
@@ -76,7 +88,7 @@ class RunRecords:
         known = Origin(None, None, None, "", "")
         with informing("it is not known where the code is from", self.errors.append):
             known = origin(self._config.rootpath, note=note)
-        self._history = RunningSession(self._settings.history, known, self._cache / "unsent")
+        self._history = RunningSession(self._settings.history, known, spare)
 
     def expect(self, tests: Iterable[str]) -> None:
         """Tests that are to measure something."""

@@ -98,6 +98,28 @@ def test_a_killed_run_keeps_its_finished_figures(
     assert _names(json.loads(kept.read_text())) == ["one", "two"]
 
 
+@pytest.mark.attack(
+    "ends",
+    "something kills a run before its record was added to a history",
+    "each later run says where the record lies, until somebody takes it away",
+)
+@pytest.mark.parametrize("history", [(), ("--energy-history=past",)])
+def test_what_a_killed_run_kept_is_said_by_the_next(
+    pytester: pytest.Pytester, spending: Path, history: tuple[str, ...]
+) -> None:
+    _project(pytester, KILLED)
+    pytester.runpytest_subprocess("--energy-history=past")
+
+    later = pytester.runpytest_subprocess("-k", "first", *history)
+    (kept,) = (pytester.path / ".pytest_cache" / "d" / "energy" / "unsent").rglob("*.json")
+    kept.unlink()
+    last = pytester.runpytest_subprocess("-k", "first", *history)
+
+    assert later.ret == last.ret == 0
+    later.stdout.fnmatch_lines([f"*unsent` holds `h200/20*{kept.name}`: what runs measured that*"])
+    last.stdout.no_fnmatch_line("*unsent*")
+
+
 @pytest.mark.fault(
     "neighbours",
     "pytest-timeout ends the process",
