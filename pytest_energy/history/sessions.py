@@ -115,7 +115,7 @@ class RunningSession:
 
 
 def left_unsent(spare: Path) -> str | None:
-    """What earlier runs have left in the folder of a `RunningSession`; None if they left nothing."""
+    """What earlier runs have left in the folder of a `RunningSession`; None if nothing."""
     names = sorted(path.relative_to(spare).as_posix() for path in spare.rglob("*.json"))
     if not names:
         return None

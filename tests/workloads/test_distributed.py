@@ -369,9 +369,11 @@ def test_nodes(finetune, energy_gate):
 """
 
 
-def test_two_nodes_add_up_to_the_known_joules(
+@pytest.fixture
+def other_node(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Another node's torchrun, on this machine, which prints to `node1.txt`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -384,24 +386,33 @@ def test_two_nodes_add_up_to_the_known_joules(
     meeting["HF_HUB_OFFLINE"] = "1"  # else the model that is missing is asked for over and over
     for name, value in {**sim.environment(here, pytester.path / "node0"), **meeting}.items():
         monkeypatch.setenv(name, value)
-    pytester.makepyfile(TWO_NODES)
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--node-rank=1"]
     command += ["--master-addr=127.0.0.1", f"--master-port={port}", "--nproc-per-node=1"]
-    other = subprocess.Popen(
-        [*command, "-m", "pytest_energy.workloads.distributed.rank"],
-        env={**os.environ, **sim.environment(there, pytester.path / "node1"), **meeting},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        result = pytester.runpytest_subprocess(
-            "--energy-json=run.json", "--energy-meter=nvml", "--energy-idle-seconds=0"
+    with Path(pytester.path / "node1.txt").open("wb") as output:
+        other = subprocess.Popen(
+            [*command, "-m", "pytest_energy.workloads.distributed.rank"],
+            env={**os.environ, **sim.environment(there, pytester.path / "node1"), **meeting},
+            stdout=output,
+            stderr=output,
         )
-        # Nobody is left waiting when the run breaks off; rank 0 alone says why.
-        other.wait(30)
+    try:
+        yield other
     finally:
         other.kill()
+        other.wait()
 
+
+NODE_0 = ("--energy-json=run.json", "--energy-meter=nvml", "--energy-idle-seconds=0")
+
+
+def test_two_nodes_add_up_to_the_known_joules(
+    pytester: pytest.Pytester, other_node: subprocess.Popen[bytes]
+) -> None:
+    pytester.makepyfile(TWO_NODES)
+    result = pytester.runpytest_subprocess(*NODE_0)
+
+    # Nobody is left waiting when the run breaks off, nor told that all went well.
+    assert other_node.wait(30) != 0
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*rank ? of 2: `no-such-model` cannot be loaded*"])
     assert "Traceback" not in result.stdout.str()
@@ -422,6 +433,42 @@ def test_two_nodes_add_up_to_the_known_joules(
         assert slower == pytest.approx(seconds, abs=doubt / 100)
         assert window["uncertainty_joules"] < 0.1 * window["joules"]
     assert exact > len(verdict["windows"]) / 2
+
+
+@pytest.mark.fault(
+    "processes and signals",
+    "the test's process is killed on one of two nodes",
+    "the other's torchrun ends with an error and the reason",
+)
+@pytest.mark.parametrize(
+    ("ends", "code", "said"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", 1, "the test's process broke off, or was killed"),
+        # The next test may call.
+        ("assert False", 0, ""),
+    ],
+    ids=["killed", "failed"],
+)
+def test_another_node_ends_well_only_if_it_was_let_end(
+    pytester: pytest.Pytester,
+    other_node: subprocess.Popen[bytes],
+    ends: str,
+    code: int,
+    said: str,
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import os, signal
+
+        def test_nodes(finetune):
+            finetune("sst2", "bert-tiny", processes=2, nodes=2, timeout_seconds=120)
+            {ends}
+        """
+    )
+    pytester.runpytest_subprocess(*NODE_0)
+
+    assert other_node.wait(60) == code
+    assert said in (pytester.path / "node1.txt").read_text()
 
 
 @pytest.mark.fault(
