@@ -98,6 +98,36 @@ def test_a_killed_run_keeps_its_finished_figures(
     assert _names(json.loads(kept.read_text())) == ["one", "two"]
 
 
+@pytest.mark.fault(
+    "processes and signals",
+    "Ctrl-C in the middle of a claim",
+    "what it has noted is kept, and nothing is asserted of it",
+)
+def test_an_interrupt_keeps_what_a_claim_has_noted(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        def test_whole(energy_claim):
+            energy_claim.figure("r_squared", 0.9)
+
+        def test_broken_off(energy_claim):
+            energy_claim.figure("kept", 0.5, at_least=0.8, exact=True)
+            energy_claim.table("epochs", ("epoch", "J"), (1, 5.0))
+            raise KeyboardInterrupt
+        """
+    )
+
+    result = pytester.runpytest_subprocess("--energy-json=run.json")
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    whole, broken_off = _document(pytester)["claims"]
+    assert [figure["name"] for figure in whole["figures"]] == ["r_squared"]
+    (figure,) = broken_off["figures"]
+    assert (figure["value"], figure["doubt"]) == (0.5, "the test was interrupted")
+    assert broken_off["tables"][0]["rows"] == [[1, 5.0]]
+
+
 @pytest.mark.attack(
     "ends",
     "something kills a run before its record was added to a history",
