@@ -114,6 +114,14 @@ class RunRecords:
             self._keep(self._record(session, _GOES_ON))
         self._spent_seconds += real_time.monotonic() - began
 
+    def take_back(self) -> None:
+        """Remove the document of a run that ends by bad input, which leaves nothing."""
+        path = self._settings.json
+        if path is None or not self._is_begun or path.is_symlink() or not path.is_file():
+            return
+        with informing(f"`--energy-json`: `{path}` cannot be removed", self.errors.append):
+            path.unlink()
+
     def finish_without_figures(self) -> None:
         """Write the document of a run that has metered nothing, if it has begun one."""
         path = self._settings.json
