@@ -21,6 +21,11 @@ PAIRS = [
 ]
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: pairs of watts",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(200)
 @given(data=spoilt(PAIRS))
 def test_any_pairs_end_in_a_fit_or_a_sentence(

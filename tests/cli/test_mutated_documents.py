@@ -104,6 +104,11 @@ def run_documents() -> st.SearchStrategy[bytes]:
     return mutated(RUN).map(lambda found: as_text(found).encode()) | cut(json.dumps(RUN).encode())
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: a run's JSON for a page",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(60)
 @given(content=run_documents())
 def test_a_page_of_a_mutated_run(content: bytes) -> None:
@@ -114,6 +119,11 @@ def test_a_page_of_a_mutated_run(content: bytes) -> None:
     command("report", "run.json", codes=(0, 4))
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: a run's JSON for an export",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(300)
 @given(content=run_documents(), form=st.sampled_from(["bencher", "github-action-benchmark"]))
 def test_an_export_of_a_mutated_run(content: bytes, form: str) -> None:
@@ -125,6 +135,11 @@ def test_an_export_of_a_mutated_run(content: bytes, form: str) -> None:
 (LAST,) = records(days(30)[29:], first=29)
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: a record of a history",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(100)
 @given(
     content=mutated(json.loads(LAST.text)).map(lambda found: as_text(found).encode())
@@ -143,6 +158,11 @@ def test_a_history_with_a_mutated_record(content: bytes) -> None:
 CELLS = [None, float("nan"), *(value for value in VALUES if "{}" not in repr(value))]
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: columns and cells of Parquet",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(40)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 9)), max_size=3),
@@ -160,6 +180,11 @@ def test_a_history_with_a_mutated_parquet_file(
     command("history", "packed", codes=(0,))
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: bytes of Parquet",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(40)
 @given(data=st.data())
 def test_a_history_with_a_cut_parquet_file(data: st.DataObject) -> None:

@@ -160,6 +160,43 @@ def test_secrets_are_shown_nowhere(
 
 @pytest.mark.attack(
     "secrets",
+    "somebody reads all that a run with the password of an address has left",
+    "it is in no file: no report, page, history, record or lock",
+)
+def test_a_secret_is_in_no_file_that_a_run_leaves(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("plotly")
+    pytest.importorskip("jinja2")
+    monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(pytester.path / "locks"))
+    pytester.makepyfile(
+        test_it="from gated import Run\n"
+        "def test_it(energy_gate): energy_gate.joules_per_token(Run('sst2'))\n"
+        "def test_lock(energy, tmp_path):\n"
+        "    import os, shutil\n"
+        "    with energy.window('w'): shutil.copytree(os.environ['PYTEST_ENERGY_LOCKS'], 'held')\n"
+    )
+    reports = [
+        *("--energy-json=run.json", "--energy-markdown=run.md", "--energy-html=run.html"),
+        *("--junitxml=run.xml", "--energy-history=past", "--energy-update=new"),
+    ]
+
+    result = pytester.runpytest_subprocess(
+        *reports, f"--energy-wall=http://u:{SECRET}@127.0.0.1:1/x?token={SECRET}"
+    )
+
+    assert result.ret == 0
+    assert SECRET not in result.stdout.str() + result.stderr.str()
+    files = [path for path in pytester.path.rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    assert {"run.json", "run.md", "run.html", "run.xml", "h200.toml"} <= names
+    assert any("past" in path.parts for path in files)
+    assert any("held" in path.parts for path in files)
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.attack(
+    "secrets",
     "somebody reads what the commands print for the password of an address",
     "it is in none of it",
 )

@@ -336,6 +336,23 @@ time.sleep(600)
     assert ranks_alive(str(tmp_path / "rank.py")) == []
 
 
+@pytest.mark.attack(
+    "plugs and pipes",
+    "a rank prints without an end",
+    "ended, and said",
+)
+def test_a_rank_that_floods_its_output_is_ended(tmp_path: Path) -> None:
+    code = """
+if os.environ["RANK"] == "1":
+    os.ftruncate(1, 1 << 30)  # as much as if it had printed that
+time.sleep(600)
+"""
+    with pytest.raises(EnergyError, match=r"rank 1 of 2 ended with its output: it printed more"):
+        group(tmp_path, code, 60).call("window")
+
+    assert ranks_alive(str(tmp_path / "rank.py")) == []
+
+
 def test_ranks_do_not_outlive_the_process_that_started_them(tmp_path: Path) -> None:
     program = tmp_path / "rank.py"
     program.write_text(RANK + "time.sleep(600)")

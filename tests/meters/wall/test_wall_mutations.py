@@ -6,6 +6,7 @@ import math
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 
 from document_mutations import fuzzed
@@ -25,6 +26,11 @@ LOGS = [
 ]
 
 
+@pytest.mark.attack(
+    "plugs and pipes",
+    "somebody changes a wall log at random",
+    "readings or one sentence",
+)
 @fuzzed(300)
 @given(data=spoilt(LOGS))
 def test_any_log_ends_in_readings_or_a_sentence(tmp_path: Path, data: bytes) -> None:
