@@ -138,8 +138,8 @@ PASSWORDS = (SECRET, f"{SECRET} 'x\" y", f"@{SECRET}", f"{SECRET}/x", f"x#{SECRE
 
 @pytest.mark.attack(
     "secrets",
-    "somebody reads terminal, JSON and Markdown of a run for the password of an address",
-    "it is in none of them",
+    "somebody reads why an address with a password is refused",
+    "it is not in it",
 )
 @pytest.mark.parametrize(("option", "scheme"), [("wall", "HTTP"), ("history", "nowhere")])
 def test_secrets_are_shown_nowhere(
@@ -148,14 +148,12 @@ def test_secrets_are_shown_nowhere(
     pytester.makepyfile(test_it="def test_it(energy):\n    with energy.window('x'): pass\n")
     address = f"{scheme}://user:{''.join(PASSWORDS)}@127.0.0.1:1/x?token={SECRET}"
 
-    by_flag = pytester.runpytest(f"--energy-{option}={address}", "--energy-json=a.json")
+    by_flag = pytester.runpytest(f"--energy-{option}={address}")
     pytester.makeini(f"[pytest]\nenergy_meter = spending\nenergy_{option} = {address}\n")
-    by_ini = pytester.runpytest("--energy-json=b.json", "--energy-markdown=b.md")
+    by_ini = pytester.runpytest()
 
     for result in (by_flag, by_ini):
         assert SECRET not in result.stdout.str() + result.stderr.str()
-    for path in pytester.path.glob("[ab].*"):
-        assert SECRET not in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.attack(
