@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: help bench test fuzz floors floors-lowest floors-newest lint lint-workflows perf docs format clean
-MUTATIONS := 10000
+MUTATIONS ?= 10000
+PARTS ?= 1 2 3 4
 .DEFAULT_GOAL := help
 
 help: ## show what there is
@@ -24,7 +25,7 @@ test: $(STAMP) ## run all tests; ARGS="-k drift" narrows it
 	$(call TESTS,$(VENV))
 
 fuzz: $(STAMP) ## run every command on 10,000 mutations of each document; MUTATIONS=500 is shorter
-	PYTEST_ENERGY_MUTATIONS=$(MUTATIONS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/ -m mutations --numprocesses auto $(ARGS)
+	printf "%s\n" $(PARTS) | OMP_NUM_THREADS=1 PYTEST_ENERGY_MUTATIONS=$$(( $(MUTATIONS) / $(words $(PARTS)) )) xargs -P "$$(nproc)" -I {} env PYTEST_ENERGY_MUTATIONS_PART={} $(BIN)/python -m pytest tests/ -m mutations -q -p no:cacheprovider $(ARGS)
 
 floors: floors-lowest floors-newest ## run all tests with the oldest and with the newest packages that pyproject.toml allows
 
