@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def finetune(energy_session):
 """
 """For a project's conftest: train on the CPU, in whose stead a simulated card is metered."""
 
-SOURCE = Path(__file__).parents[1] / "nvml_sim" / "nvml_sim.c"
+SOURCES = sorted((Path(__file__).parents[1] / "nvml_sim").glob("*.c"))
 LIBRARY = "libnvidia-ml.so.1"
 
 
@@ -89,15 +89,15 @@ class SimulatedGpu:
 
 def build_library(directory: Path) -> Path:
     """Compile the library into a directory; its path."""
-    return build(SOURCE, directory / LIBRARY)
+    return build(SOURCES, directory / LIBRARY)
 
 
-def build(source: Path, library: Path) -> Path:
+def build(sources: Iterable[Path], library: Path) -> Path:
     """Compile C into a shared library with the system's compiler; the library's path."""
     library.parent.mkdir(parents=True, exist_ok=True)
-    compiler = os.environ.get("CC", "cc")
-    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(source)]
-    subprocess.run([*command, "-lm", "-lpthread", "-ldl"], check=True)
+    compiler, name = os.environ.get("CC", "cc"), library.name
+    command = [compiler, "-O2", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(library)]
+    subprocess.run([*command, *map(str, sources), "-lm", "-lpthread", "-ldl"], check=True)
     return library
 
 

@@ -60,7 +60,7 @@ server.server_close()
 def with_hanging_resolver(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What code prints whose `*.invalid` are found at once, or never while there is a `hang`."""
     monkeypatch.chdir(folder)
-    library = build(RESOLVER, folder / "libresolver.so")
+    library = build([RESOLVER], folder / "libresolver.so")
     return run_python(code, {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)})
 
 
