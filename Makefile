@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help bench test mutants floors floors-lowest floors-newest lint lint-workflows perf docs format clean
+.PHONY: help bench test mutants fuzz floors floors-lowest floors-newest lint lint-workflows perf docs format clean
+MUTATIONS ?= 10000
+PARTS ?= 1 2 3 4
 .DEFAULT_GOAL := help
 
 help: ## show what there is
@@ -27,6 +29,9 @@ mutants: $(VENV)-mutants/.installed ## change what verdicts hang on, bit by bit,
 	$(if $(ARGS),,rm -rf mutants)
 	OMP_NUM_THREADS=1 $(VENV)-mutants/bin/mutmut run $(ARGS)
 	$(VENV)-mutants/bin/python tests/support/survivors.py
+
+fuzz: $(STAMP) ## run every command on 10,000 mutations of each document; MUTATIONS=500 is shorter
+	printf "%s\n" $(PARTS) | OMP_NUM_THREADS=1 PYTEST_ENERGY_MUTATIONS=$$(( $(MUTATIONS) / $(words $(PARTS)) )) xargs -P "$$(nproc)" -I {} env PYTEST_ENERGY_MUTATIONS_PART={} $(BIN)/python -m pytest tests/ -m mutations -q -p no:cacheprovider $(ARGS)
 
 floors: floors-lowest floors-newest ## run all tests with the oldest and with the newest packages that pyproject.toml allows
 

@@ -6,13 +6,13 @@ smallest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
 
 from paper.bands import PAPER_SAVINGS
-from paper.epochs import Part, in_turn, on_front, scored_epochs
+from paper.epochs import Part, ScoredEpochs, in_turn, on_front
 from paper.held_out import held_out
 from paper.models import BERT, DISTILBERT, by_size
 from paper.sampler import ClaimSampler
@@ -90,11 +90,16 @@ def test_accuracy_tradeoff(
     energy_session: EnergySession,
 ) -> None:
     pair, others = _models(energy_session, task)
-    _warm_up(task, pair, finetune, energy_session)
-    larger, smaller = _train(task, pair, finetune, energy_session)
-    outcomes = [larger, smaller]
-    for other in others:
-        outcomes += _train(task, [other], finetune, energy_session)
+    rates = _warm_up(task, pair, finetune, energy_session)
+    done: list[tuple[str, Part]] = []
+    try:
+        larger, smaller = _train(task, pair, finetune, energy_session, done, rates)
+        outcomes = [larger, smaller]
+        for other in others:
+            outcomes += _train(task, [other], finetune, energy_session, done)
+    except KeyboardInterrupt:
+        _note_finished(energy_claim, task, done)
+        raise
 
     name = next(iter(larger.scores[-1]))
     for each in outcomes:
@@ -143,18 +148,28 @@ def _models(session: EnergySession, task: str) -> tuple[list[str], list[str]]:
 
 def _warm_up(
     task: str, models: Sequence[str], finetune: Callable[..., FineTuning], session: EnergySession
-) -> None:
-    """Windows of models of their own, for those that are scored train once only."""
+) -> dict[str, float]:
+    """Windows of models of their own, for those that are scored train once only; their tokens/s."""
+    rates = {}
     for model in models:
         run = finetune(task, model=model, batch_size=get_task(task).batch_size)
-        ClaimSampler(session).warm_up(run)
+        rates[model] = ClaimSampler(session).warm_up(run)
         run.close()
+    return rates
 
 
 def _train(
-    task: str, models: Sequence[str], finetune: Callable[..., FineTuning], session: EnergySession
+    task: str,
+    models: Sequence[str],
+    finetune: Callable[..., FineTuning],
+    session: EnergySession,
+    done: list[tuple[str, Part]],
+    rates: Mapping[str, float] = {},
 ) -> list[Outcome]:
-    """The models after their epochs, at which they take turns."""
+    """The models after their epochs, at which they take turns; each part is put into `done`.
+
+    `rates` are the models' tokens/s, from which it is said how long all will take.
+    """
     size, data = get_task(task).batch_size, session.data
     with user_errors():
         runs = [finetune(task, model=model, batch_size=size) for model in models]
@@ -163,10 +178,17 @@ def _train(
             for model, run in zip(models, runs, strict=True)
         ]
         courses = [
-            _shown(run, session, scored_epochs(run, data, evaluation, session.settings.tokens))
+            ScoredEpochs(run, data, evaluation, session.settings.tokens)
             for run, evaluation in zip(runs, evaluations, strict=True)
         ]
-        trained = in_turn(courses)
+        windows, seconds = sum(course.windows for course in courses), None
+        if all(rates.get(model) for model in models):
+            times = [course.tokens / rates[m] for m, course in zip(models, courses, strict=True)]
+            seconds = sum(times) / windows
+        session.progress.begin(windows, f"{task}: training {' and '.join(models)}", seconds)
+        trained = in_turn(
+            [_shown(run, session, course, done) for run, course in zip(runs, courses, strict=True)]
+        )
     for run in runs:
         run.close()
     outcomes = []
@@ -177,14 +199,18 @@ def _train(
     return outcomes
 
 
-def _shown(run: FineTuning, session: EnergySession, parts: Iterator[Part]) -> Iterator[Part]:
-    """The parts of a run's epochs, each told of; an invalid window ends the test."""
+def _shown(
+    run: FineTuning, session: EnergySession, parts: Iterable[Part], done: list[tuple[str, Part]]
+) -> Iterator[Part]:
+    """The parts of a run's epochs, told of and put into `done`; an invalid one ends the test."""
     for number, part in enumerate(parts, 1):
         if not part.window.valid:
             end = pytest.fail if session.settings.ci or session.settings.strict else pytest.skip
             end(f"invalid, so not a pass: `{run.id}`: {part.window.invalid_reason}")
         scores = "".join(f"  {name} {score:.1f}" for name, score in (part.scores or {}).items())
-        session.progress.window(run.id, number, f"{part.window.joules:,.0f} J{scores}")
+        done.append((run.workload.model, part))
+        text = f"{part.window.joules:,.0f} J{scores}"
+        session.progress.window(run.id, number, text, part.window.seconds)
         yield part
 
 
@@ -209,6 +235,26 @@ def _note_kept(claim: EnergyClaim, task: str, larger: Outcome, smaller: Outcome)
         by_interval=True,
         doubt=doubt,
         exact=True,
+    )
+
+
+def _note_finished(claim: EnergyClaim, task: str, done: Sequence[tuple[str, Part]]) -> None:
+    """Note what was trained of models that an interrupt has left unfinished."""
+    names = tuple(next((part.scores for _, part in done if part.scores), {}))
+    claim.table(
+        f"{task}: what was trained before the interrupt, in windows",
+        ("model", "examples", "tokens", "J", "s", *(f"{name} (%)" for name in names)),
+        *(
+            (
+                model,
+                part.examples,
+                part.window.tokens,
+                part.window.joules,
+                part.window.seconds,
+                *((part.scores or {}).get(name) for name in names),
+            )
+            for model, part in done
+        ),
     )
 
 

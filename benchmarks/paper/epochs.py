@@ -32,38 +32,56 @@ class Part:
     scores: Scores | None
 
 
-def scored_epochs(
-    run: FineTuning, data: DataSource, evaluation: Evaluation, tokens: int | None = None
-) -> Iterator[Part]:
-    """Fine-tune `run`, freshly prepared, as the task's standard recipe says; score each epoch.
+class ScoredEpochs:
+    """The epochs of `run`, freshly prepared, as the task's standard recipe says, each scored.
 
     Batches are shuffled anew each epoch by the workload's seed and padded to their longest; the
     learning rate falls to nothing by the end. `tokens` ends each epoch early, once so many were
     processed. Evaluation is not metered.
     """
-    workload = run.workload
-    task = get_task(workload.task)
-    examples = data.examples(
-        task,
-        model=workload.model,
-        max_length=workload.max_length,
-        seed=workload.seed,
-        count=_ALL,
-    )
-    size, seed = workload.batch_size, workload.seed
-    epochs = [
-        list(_groups(examples, size, Random(f"pytest-energy epoch {seed} {number}"), tokens))
-        for number in range(task.epochs)
-    ]
-    _decay(run, sum(map(len, epochs)))
-    for groups in epochs:
-        parts = _parts(groups)
-        for number, part in enumerate(parts, 1):
-            batches = Batches.of(part)
-            run.take(batches)
-            window = run.window()
-            scores = evaluate(evaluation, run, size) if number == len(parts) else None
-            yield Part(window, batches.examples, len(examples), scores)
+
+    def __init__(
+        self, run: FineTuning, data: DataSource, evaluation: Evaluation, tokens: int | None = None
+    ) -> None:
+        workload = run.workload
+        task, self._size, seed = get_task(workload.task), workload.batch_size, workload.seed
+        examples = data.examples(
+            task,
+            model=workload.model,
+            max_length=workload.max_length,
+            seed=seed,
+            count=_ALL,
+        )
+        self._run, self._evaluation, self._available = run, evaluation, len(examples)
+        epochs = [
+            list(_groups(examples, self._size, Random(f"pytest-energy epoch {seed} {n}"), tokens))
+            for n in range(task.epochs)
+        ]
+        self._steps = sum(map(len, epochs))
+        self._epochs = [_parts(groups) for groups in epochs]
+
+    @property
+    def windows(self) -> int:
+        """How many windows they are metered in."""
+        return sum(map(len, self._epochs))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that all of them process, padding included."""
+        return sum(_processed(group) for parts in self._epochs for part in parts for group in part)
+
+    def __iter__(self) -> Iterator[Part]:
+        """Train, and give each part once its window has ended; only once."""
+        _decay(self._run, self._steps)
+        for parts in self._epochs:
+            for number, part in enumerate(parts, 1):
+                batches = Batches.of(part)
+                self._run.take(batches)
+                window = self._run.window()
+                scores = None
+                if number == len(parts):
+                    scores = evaluate(self._evaluation, self._run, self._size)
+                yield Part(window, batches.examples, self._available, scores)
 
 
 def in_turn(courses: Sequence[Iterator[T]]) -> list[list[T]]:
@@ -101,9 +119,14 @@ def _groups(
     for at in range(0, len(shuffled), size):
         group = shuffled[at : at + size]
         yield group
-        processed += len(group) * max(len(example.ids) for example in group)
+        processed += _processed(group)
         if tokens is not None and processed >= tokens:
             return
+
+
+def _processed(group: Sequence[Example]) -> int:
+    """Tokens of a batch whose examples are padded to its longest."""
+    return len(group) * max(len(example.ids) for example in group)
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:

@@ -35,13 +35,18 @@ class ClaimSampler:
 
     def __init__(self, session: EnergySession) -> None:
         self._session = session
+        self._tokens_per_second = 0.0
 
-    def warm_up(self, run: PassingRun) -> None:
-        """Windows that are no evidence, until J/token is steady; one where joules are modelled."""
+    def warm_up(self, run: PassingRun) -> float:
+        """Windows that are no evidence, until J/token is steady; one where joules are modelled.
+
+        Returns the last one's tokens/s.
+        """
         limit = 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
         with self._evidence():
             require_undisturbed(self._session.settings, self._session.hardware)
             Sampler(_LongEnough(run), self._show).warm_up(limit)
+        return self._tokens_per_second
 
     def windows(
         self, run: PassingRun, passes: Sequence[int] = (1,), rounds: int = ROUNDS
@@ -75,7 +80,8 @@ class ClaimSampler:
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
         text = f"{window.tokens:,} tokens  {quantity(window.joules, 'J')}"
-        self._session.progress.window(identifier, number, text)
+        self._tokens_per_second = window.tokens_per_second
+        self._session.progress.window(identifier, number, text, window.seconds)
 
     @contextmanager
     def _evidence(self) -> Iterator[None]:

@@ -76,6 +76,7 @@ class PairedCheck(ABC):
         self.levels = policy.levels(base.metric, context.asked, context.settings, entry)
         self.base = replace(base, tolerance=self.levels.tolerance, detect=self.levels.detect)
         self._alpha = context.settling_alpha() if open_record else context.alpha()
+        self._seconds = policy.stored_seconds(entry, base.tokens)
         self._known = None
         if entry and stored and base.metric == "joules_per_token" and not stored.local:
             same = entry.workload in (None, base.workload)
@@ -96,7 +97,8 @@ class PairedCheck(ABC):
         try:
             limit = policy.warm_up_limit(self.base, settings, pairs=True)
             pairs = limit + policy.most_windows(self.base, self.context, pairs=True)
-            self.context.on_begin(2 * len(self.ready[BASE].runs) * pairs)
+            most = 2 * len(self.ready[BASE].runs) * pairs
+            self.context.on_begin(most, self.base.id, self._seconds)
             steady = self.sampler.warm_up(limit)
             record = self._measured()
         except InvalidEvidenceError as error:

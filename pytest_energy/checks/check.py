@@ -67,7 +67,9 @@ class Check(ABC):
             if self.reference is not None and context.settings.update != "replace":
                 comparability.require_same_conditions(self.reference, context.hardware)
             comparability.require_undisturbed(context.settings, context.hardware)
-            context.on_begin(self._most_in_all(recorded))
+            entry = self.reference.entry if self.reference else None
+            seconds = policy.stored_seconds(entry, self.base.tokens)
+            context.on_begin(self._most_in_all(recorded), self.base.id, seconds)
             for sampler in self.samplers:
                 self._warm_up(sampler)
             if recorded or self.reference is None:

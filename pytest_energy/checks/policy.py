@@ -37,7 +37,8 @@ FAR = 2.0
 class CheckContext:
     """What the checks of one test go by.
 
-    `on_begin` is told how many windows a figure takes at most, `on_window` a run's name, number
+    `on_begin` is told how many windows a figure takes at most, its name, and how long each takes
+    (s) if that is known; `on_window` a run's name, number
     (0: warm-up) and window, `on_output` title and text of what a process printed that failed.
     """
 
@@ -50,7 +51,7 @@ class CheckContext:
     error_budget: ErrorBudget
     on_window: Callable[[str, int, Window], None]
     on_output: Callable[[str, str], None]
-    on_begin: Callable[[int], None] = lambda _: None
+    on_begin: Callable[[int, str, float | None], None] = lambda *_: None
 
     def alpha(self) -> float:
         """The next check's share of the false failures that one run allows itself."""
@@ -117,6 +118,13 @@ def most_windows(record: VerdictRecord, context: CheckContext, *, pairs: bool = 
     if asked or context.settings.strict or not is_advisory(record):
         return asked or MOST_WINDOWS
     return MOST_ADVISORY_PAIRS if pairs else MOST_ADVISORY_WINDOWS
+
+
+def stored_seconds(entry: Entry | None, tokens: int | None) -> float | None:
+    """Seconds of a window of so many tokens, as of the latest stored session that tells it."""
+    rows = entry.sessions if entry is not None else ()
+    rates = [row.tokens_per_second for row in rows if row.tokens_per_second]
+    return tokens / rates[-1] if tokens and rates else None
 
 
 def warm_up_limit(record: VerdictRecord, settings: Settings, *, pairs: bool = False) -> int:

@@ -114,6 +114,20 @@ class RunningSession:
         return make_record(document, self._origin, session=self._session, now=now)
 
 
+def left_unsent(spare: Path) -> str | None:
+    """What earlier runs have left in the folder of a `RunningSession`; None if nothing."""
+    names = sorted(path.relative_to(spare).as_posix() for path in spare.rglob("*.json"))
+    if not names:
+        return None
+    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return one_line(
+        f"`{spare}` holds `{names[0]}`{others}: what runs measured that were killed, or whose "
+        "history could not be written to; copy it by the same path below the history, or delete "
+        "it (unless another run is at work here)",
+        1000,
+    )
+
+
 @dataclass(frozen=True)
 class StoredRecord:
     """A record that was read: its file, its session, its text, and the measurements in it."""

@@ -18,7 +18,7 @@ from pytest_energy.plugin.fixtures import (  # noqa: F401 - pytest finds fixture
     run_session,
 )
 from pytest_energy.plugin.marker import LINE
-from pytest_energy.plugin.options import add_options, settings_of
+from pytest_energy.plugin.options import LEFT_OUT, add_options, leave_workers_out, settings_of
 from pytest_energy.plugin.state import EnergyPlugin
 
 
@@ -30,5 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, check the options, and add the hooks of a run that meters."""
     config.addinivalue_line("markers", LINE)
+    leave_workers_out(config)
     if SESSION not in config.stash:  # a side of an A/B has brought its own
         config.pluginmanager.register(EnergyPlugin(config, settings_of(config)), PLUGIN)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """What of the configuration is left out."""
+    return config.stash.get(LEFT_OUT, None)

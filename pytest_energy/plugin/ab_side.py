@@ -30,7 +30,7 @@ from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget
 from pytest_energy.plugin.fixtures import SESSION
-from pytest_energy.plugin.options import settings_of
+from pytest_energy.plugin.options import settings_of, stay_in_this_process
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.processes import Channel, ClosedError, Message
@@ -121,7 +121,7 @@ class SidePlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Put a session in place whose meter and budget are the other process's."""
-        _stay_in_this_process(config)
+        stay_in_this_process(config)
         told = self._told
         session = EnergySession(
             settings_of(config),
@@ -198,13 +198,6 @@ def plugin_arguments() -> list[str]:
     """What loads our plugin if it is not installed."""
     installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
     return [] if installed else ["-p", PLUGIN]
-
-
-def _stay_in_this_process(config: pytest.Config) -> None:
-    """Undo what an ini file asks of pytest-xdist, before it begins to distribute."""
-    for name, value in (("numprocesses", 0), ("dist", "no"), ("tx", [])):
-        if hasattr(config.option, name):
-            setattr(config.option, name, value)
 
 
 def _ignore(folder: str | None) -> None:

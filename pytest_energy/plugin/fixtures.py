@@ -166,7 +166,7 @@ def energy_claim(
         claim = EnergyClaim(
             lines[0].removeprefix("Claim: "), request.node.nodeid, session.meter.method
         )
-        request.node.stash[CLAIM] = claim
+        request.node.stash[CLAIM] = session.claim = claim
         request.node.stash[CPU_USE] = cpu_use() if session.hardware.key == "cpu" else None
         yield claim
 

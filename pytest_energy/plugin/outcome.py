@@ -105,6 +105,7 @@ def conclude(item: pytest.Item) -> None:
     strict = session.settings.ci or session.settings.strict
     record = replace(_located(claim.record, item), strict=strict)
     session.results.claims.append(record)
+    session.claim = None
     known = [figure for figure in record.figures if figure.value is not None]
     figures = [(f"energy_{figure.name}", figure.value) for figure in known]
     _note(item, [*figures, ("energy_method", record.method)])
@@ -173,6 +174,7 @@ def judge(used: Window, max_joules: float) -> str:
 def begin(session: EnergySession, item: pytest.Item) -> None:
     """Before a test's set-up: an attempt replaces what an earlier one reported."""
     session.begin_test()
+    session.claim = None
     item.stash[_FAILED] = False
     if _ENDED not in item.stash or _STANDING in item.stash:
         return

@@ -46,9 +46,19 @@ class Progress:
         self._total = total
         self._started = real_time.monotonic()
 
-    def begin(self, most_windows: int) -> None:
-        """Say how many windows the next figure takes at most, warm-up included."""
+    def begin(self, most_windows: int, identifier: str = "", seconds: float | None = None) -> None:
+        """Say how many windows the next figure takes at most, warm-up included.
+
+        If it is known how long each takes, a figure that takes long says so before the first.
+        """
         self._begins, self._windows_left = True, most_windows
+        if seconds is None or most_windows * seconds < LINE_SECONDS:
+            return
+        self._begins, self._line_at = False, real_time.monotonic()
+        line = f"{safe_line(identifier)}  at most {most_windows} windows of about "
+        line += f"{duration(seconds)}, {duration(most_windows * seconds)} in all"
+        self._shown = self._live
+        self._say(f"\r\x1b[2K{line}" if self._live else f"\n{line}\n")
 
     def window(self, identifier: str, number: int, text: str, seconds: float | None = None) -> None:
         """Show one more window of a figure, which took so long; number 0 is warm-up."""

@@ -67,8 +67,20 @@ class RunRecords:
         self._is_begun = True
 
     def open(self, note: Callable[[str], None]) -> None:
-        """Find out where the code comes from, before anything runs that may change it."""
-        if self._settings.history is None or self.is_worker:
+        """Find out where the code comes from, before anything runs that may change it.
+
+        What earlier runs have left is said.
+        """
+        if self.is_worker:
+            return
+        spare = self._cache / "unsent"
+        if spare.is_dir():
+            from pytest_energy.history.sessions import left_unsent
+
+            with informing("what earlier runs have left", note):
+                if left := left_unsent(spare):
+                    note(left)
+        if self._settings.history is None:
             return
         from pytest_energy.history.record import Origin, origin
         from pytest_energy.history.sessions import RunningSession
@@ -76,7 +88,7 @@ class RunRecords:
         known = Origin(None, None, None, "", "")
         with informing("it is not known where the code is from", self.errors.append):
             known = origin(self._config.rootpath, note=note)
-        self._history = RunningSession(self._settings.history, known, self._cache / "unsent")
+        self._history = RunningSession(self._settings.history, known, spare)
 
     def expect(self, tests: Iterable[str]) -> None:
         """Tests that are to measure something."""
@@ -101,6 +113,14 @@ class RunRecords:
         with informing("figures as they come"):  # what fails now fails at the end, and is said
             self._keep(self._record(session, _GOES_ON))
         self._spent_seconds += real_time.monotonic() - began
+
+    def take_back(self) -> None:
+        """Remove the document of a run that ends by bad input, which leaves nothing."""
+        path = self._settings.json
+        if path is None or not self._is_begun or path.is_symlink() or not path.is_file():
+            return
+        with informing(f"`--energy-json`: `{path}` cannot be removed", self.errors.append):
+            path.unlink()
 
     def finish_without_figures(self) -> None:
         """Write the document of a run that has metered nothing, if it has begun one."""

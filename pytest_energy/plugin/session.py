@@ -29,6 +29,7 @@ from pytest_energy.text import safe_line, safe_lines
 from pytest_energy.units import quantity
 
 if TYPE_CHECKING:
+    from pytest_energy.results.claims import EnergyClaim
     from pytest_energy.workloads.data.examples import DataSource
 
 Report = Callable[["EnergySession", pytest.Item, VerdictRecord], None]
@@ -72,6 +73,8 @@ class EnergySession:
         self.error_budget = ErrorBudget()
         self.runner: GateRunner = BaselineRunner()
         self.bad_input: str | None = None
+        self.claim: EnergyClaim | None = None
+        """What the test at hand has noted of its claim."""
         self.came: Callable[[EnergySession], None] = lambda _: None
         self._windows_open = 0
         self._measuring: list[Window] = []
@@ -152,7 +155,10 @@ class EnergySession:
         self._measuring.clear()
 
     def keep_unfinished(self, test: str) -> None:
-        """Add the windows of a figure that an interrupt has left without its verdict."""
+        """Add what an interrupt has left unfinished: a figure's windows, and a claim."""
+        if self.claim is not None and self.claim.has_noted:
+            self.claim.interrupted()
+            self.results.claims.append(self.claim.record)
         windows, count = tuple(self._measuring), len(self._measuring)
         if windows:
             reason = f"{INTERRUPTED}, after {count} windows with its warm-up"

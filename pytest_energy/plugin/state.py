@@ -183,7 +183,10 @@ class EnergyPlugin:
         energy = self._session
         if energy is None:
             # A session that never ran, such as `getnode` of pytester makes, has no status.
-            if getattr(session, "exitstatus", None) not in (None, pytest.ExitCode.USAGE_ERROR):
+            status = getattr(session, "exitstatus", None)
+            if status == pytest.ExitCode.USAGE_ERROR:
+                self._records.take_back()
+            elif status is not None:
                 self._records.finish_without_figures()
             self._fail_for_errors(session)
             return
@@ -201,6 +204,7 @@ class EnergyPlugin:
                 output["energy"] = {"bad_input": energy.bad_input}
             else:
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
+                self._records.take_back()
             return
         calibration = energy.calibration if energy.device.identified else None
         energy.results.take_device(energy.device, calibration)

@@ -228,14 +228,17 @@ def _failing(count: int, of: int, what: str) -> str:
     return f"{count} of {of} {what}s {'fails' if count == 1 else 'fail'}"
 
 
-_REPLACED = (
-    *("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare"),
-    *("-n", "--numprocesses", "--dist", "--tx", "--maxprocesses"),
-)
-"""Options that the next command gives itself, or that do not go with what it gives."""
+_SPREADING = ("-n", "--numprocesses", "--dist", "--tx", "--maxprocesses")
+"""Options of pytest-xdist, whose workers record nothing."""
 
 _WORKERS = re.compile(r"-n=?(\d+|auto|logical)|-d")
-"""Those of pytest-xdist in one word; workers record nothing."""
+"""Those in one word."""
+
+_REPLACED = (
+    *("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare"),
+    *_SPREADING,
+)
+"""Options that the next command gives itself, or that do not go with what it gives."""
 
 
 def next_command(
@@ -279,6 +282,14 @@ def next_command(
     if local and "inconclusive" in outcomes:
         return "run it again: the local baseline takes in sessions until it can tell"
     return ""
+
+
+def asks_for_workers(arguments: Iterable[str]) -> bool:
+    """Whether arguments of pytest's command line say over which workers of pytest-xdist."""
+    return any(
+        _WORKERS.fullmatch(argument) or argument.partition("=")[0] in _SPREADING
+        for argument in arguments
+    )
 
 
 def _repeated(arguments: Sequence[str]) -> str:

@@ -175,11 +175,24 @@ class EnergyClaim:
         self.record = replace(self.record, figures=(*self.record.figures, noted))
         return noted
 
+    @property
+    def has_noted(self) -> bool:
+        """Whether there is anything to report."""
+        return bool(self.record.figures or self.record.tables or self.record.plots)
+
     def disturbed(self, reason: str) -> None:
         """Take back what was asserted of all figures but exact ones: `reason` moved them."""
+        self._doubt(reason, exact=False)
+
+    def interrupted(self) -> None:
+        """Take back what was asserted of all figures: the test was interrupted."""
+        self._doubt("the test was interrupted", exact=True)
+
+    def _doubt(self, reason: str, *, exact: bool) -> None:
+        """Take back what was asserted, also of figures that are exact, if so."""
         figures = (
             replace(figure, doubt=figure.doubt or reason)
-            if figure.bounds and not figure.exact
+            if figure.bounds and (exact or not figure.exact)
             else figure
             for figure in self.record.figures
         )

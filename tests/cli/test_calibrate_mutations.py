@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
+from document_mutations import fuzzed
 from mutations import spoilt
 from pytest_energy.cli import main
 from pytest_energy.cli.machine import read_pairs
@@ -20,13 +21,12 @@ PAIRS = [
 ]
 
 
-@settings(
-    max_examples=200,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: pairs of watts",
+    "one of the codes that the command has, no traceback",
 )
+@fuzzed(200)
 @given(data=spoilt(PAIRS))
 def test_any_pairs_end_in_a_fit_or_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes

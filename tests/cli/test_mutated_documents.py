@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,12 @@ pytest.importorskip("hypothesis", reason="hypothesis is of the extra `dev`")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from document_mutations import TOML, as_text, cut, fuzzed, mutated, with_raw
+from document_mutations import TOML, VALUES, as_text, cut, fuzzed, mutated, with_raw
 from planted import days, document, records
 from pytest_energy.baselines import pooled_of, session_stats, sessions_of
 from pytest_energy.baselines.reading import known_hardware, read
-from pytest_energy.checks.policy import stored_levels
+from pytest_energy.checks import TestSettings
+from pytest_energy.checks.policy import levels as levels_of
 from pytest_energy.cli import main
 from pytest_energy.errors import EnergyError
 from pytest_energy.gate.gates import SequentialGate
@@ -103,6 +105,11 @@ def run_documents() -> st.SearchStrategy[bytes]:
     return mutated(RUN).map(lambda found: as_text(found).encode()) | cut(json.dumps(RUN).encode())
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: a run's JSON for a page",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(60)
 @given(content=run_documents())
 def test_a_page_of_a_mutated_run(content: bytes) -> None:
@@ -113,6 +120,11 @@ def test_a_page_of_a_mutated_run(content: bytes) -> None:
     command("report", "run.json", codes=(0, 4))
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: a run's JSON for an export",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(300)
 @given(content=run_documents(), form=st.sampled_from(["bencher", "github-action-benchmark"]))
 def test_an_export_of_a_mutated_run(content: bytes, form: str) -> None:
@@ -124,6 +136,11 @@ def test_an_export_of_a_mutated_run(content: bytes, form: str) -> None:
 (LAST,) = records(days(30)[29:], first=29)
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: a record of a history",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(100)
 @given(
     content=mutated(json.loads(LAST.text)).map(lambda found: as_text(found).encode())
@@ -138,16 +155,37 @@ def test_a_history_with_a_mutated_record(content: bytes) -> None:
     command("history", "history", codes=(0,))
 
 
+# Parquet has no objects without a field.
+CELLS = [None, float("nan"), *(value for value in VALUES if "{}" not in repr(value))]
+
+
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: columns and cells of Parquet",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(40)
-@given(changes=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 9)), min_size=1, max_size=3))
-def test_a_history_with_a_mutated_parquet_file(changes: list[tuple[int, int]]) -> None:
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 9)), max_size=3),
+    cells=st.lists(
+        st.tuples(st.integers(0, 19), st.integers(0, 24), st.sampled_from(CELLS)), max_size=3
+    ),
+)
+def test_a_history_with_a_mutated_parquet_file(
+    changes: list[tuple[int, int]], cells: list[tuple[int, int, Any]]
+) -> None:
     Path("packed").mkdir(exist_ok=True)
-    Path("packed/x.parquet").write_bytes(_parquet(changes))
+    Path("packed/x.parquet").write_bytes(_parquet(changes, cells))
 
     command("drift", "packed", codes=(0, 1, 2))
     command("history", "packed", codes=(0,))
 
 
+@pytest.mark.attack(
+    "commands",
+    "somebody changes a document at random: bytes of Parquet",
+    "one of the codes that the command has, no traceback",
+)
 @fuzzed(40)
 @given(data=st.data())
 def test_a_history_with_a_cut_parquet_file(data: st.DataObject) -> None:
@@ -157,7 +195,8 @@ def test_a_history_with_a_cut_parquet_file(data: st.DataObject) -> None:
     command("drift", "packed", codes=(0, 1, 2))
 
 
-def _parquet(changes: list[tuple[int, int]]) -> bytes:
+def _parquet(changes: list[tuple[int, int]], cells: Sequence[tuple[int, int, Any]] = ()) -> bytes:
+    """The bytes of a compacted history with other columns, and then with other cells."""
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     store = LocalStore(Path("compacted"))
@@ -170,6 +209,9 @@ def _parquet(changes: list[tuple[int, int]]) -> bytes:
     for column, kind in changes:
         if column < table.num_columns:
             table = _with_column(table, column, kind, pa)
+    for column, row, value in cells:
+        if column < table.num_columns and row < table.num_rows:
+            table = _with_cell(table, column, row, value, pa)
     buffer = io.BytesIO()
     parquet.write_table(table, buffer)
     return buffer.getvalue()
@@ -186,6 +228,18 @@ def _with_column(table: Any, column: int, kind: int, pa: Any) -> Any:
     if values is None:
         return table.drop_columns([name])
     return table.set_column(column, name, pa.array(values))
+
+
+def _with_cell(table: Any, column: int, row: int, value: Any, pa: Any) -> Any:
+    """The table with another value in one cell; if its column has no such values, in all of it."""
+    name, old = table.schema.names[column], table[column]
+    values = old.to_pylist()
+    values[row] = value
+    try:
+        cells = pa.array(values, type=old.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        cells = pa.array([value] * len(values), type=pa.uint64() if value == 2**63 else None)
+    return table.set_column(column, name, cells)
 
 
 def baselines() -> st.SearchStrategy[str]:
@@ -226,10 +280,16 @@ def _as_a_run_reads(path: Path) -> None:
     except EnergyError:
         return
     for entry in stored.entries.values():
-        levels, pooled = stored_levels(entry), pooled_of(stored, entry)
+        try:
+            levels = levels_of(entry.metric, TestSettings(), None, entry)
+        except EnergyError:  # as a run says of levels that contradict each other
+            continue
+        pooled = pooled_of(stored, entry)
         if entry.metric == "joules_per_token" and entry.sessions:
             gap_warning(sessions_of(entry), levels.tolerance, levels.detect, pooled=pooled)
-            gate = SequentialGate(session_stats(entry), levels.tolerance, pooled=pooled)
+            gate = SequentialGate(
+                session_stats(entry), levels.tolerance, levels.detect, pooled=pooled
+            )
             for value in (0.005, 0.0051, 0.0049):
                 gate.add(value)
 

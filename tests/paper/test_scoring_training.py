@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from checkpoint_support import small
-from paper.epochs import scored_epochs
+from paper.epochs import ScoredEpochs
 from paper.held_out import held_out
 from paper.scoring import make_evaluation
 from pytest_energy import DataError, get_task, open_data
@@ -105,6 +105,58 @@ def test_small_models_trained_on_real_samples(trained: Path, tmp_path: Path) -> 
         assert series["points"][-1] == [pytest.approx(row[3]), row[5]]
 
 
+INTERRUPTS = """
+import os, signal
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+steps = 0
+
+def after_step(optimizer, *_):
+    global steps
+    steps += "initial_lr" in optimizer.param_groups[0]  # not in warm-up
+    if steps == 60:
+        os.kill(os.getpid(), signal.SIGINT)
+
+register_optimizer_step_post_hook(after_step)
+"""
+
+
+@pytest.mark.fault(
+    "processes and signals",
+    "Ctrl-C between two epochs of the trade-off of accuracy",
+    "the JSON has what was trained before, with joules and seconds",
+)
+@needs_samples
+def test_an_interrupt_keeps_what_was_trained(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("codecarbon")
+    write(tmp_path / "site" / "interrupts.py", INTERRUPTS)
+    before = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), before]))
+    done = benchmark(
+        tmp_path,
+        "-k=sst2",
+        "-p",
+        "interrupts",
+        f"--energy-models={trained}",
+        f"--energy-data={SAMPLES}",
+        "--energy-json=run.json",
+    )
+
+    assert done.returncode == 2, done.stdout + done.stderr
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert document["run"]["complete"] is False
+    (claim,) = document["claims"]
+    (table,) = claim["tables"]
+    assert table["columns"][:5] == ["model", "examples", "tokens", "J", "s"]
+    # Of 32 steps of an epoch a window has 16; the two take turns there and back.
+    bert, distilbert = CLASSES
+    assert [row[0] for row in table["rows"]] == [bert, distilbert, distilbert]
+    assert all(row[1] == 512 and row[3] > 0 and row[4] > 0 for row in table["rows"][:2])
+    assert [row[5] is not None for row in table["rows"]] == [False, False, True]
+
+
 @pytest.mark.fault(
     "data",
     "a model learns nothing",
@@ -185,13 +237,15 @@ def test_each_epoch_is_metered_and_scored(task: str, names: list[str]) -> None:
 
     evaluation = make_evaluation(get_task(task), samples, "bert-tiny", run.workload.max_length)
 
-    parts = list(scored_epochs(run, samples, evaluation, tokens=2000))
+    course = ScoredEpochs(run, samples, evaluation, tokens=2000)
+    parts = list(course)
 
     scores = [part.scores for part in parts if part.scores is not None]
     epochs = get_task(task).epochs
     assert len(scores) == epochs
     assert epochs <= len(parts) <= 2 * epochs  # an epoch of one batch has one part
-    assert sum(part.window.tokens for part in parts) >= 2000 * epochs
+    assert course.windows == len(parts)
+    assert course.tokens == sum(part.window.tokens for part in parts) >= 2000 * epochs
     for part in parts:
         assert part.examples == 16 * part.window.steps < part.available
     for one in scores:

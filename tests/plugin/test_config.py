@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -147,6 +149,60 @@ def test_updating_on_xdist_workers_named_otherwise_is_refused(pytester: pytest.P
     result = pytester.runpytest("--energy-update=new", "--tx", "2*popen", "--dist=load")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+GATED = """
+    from gated import Run
+
+    def test_gated(energy_gate):
+        energy_gate.check("joules_per_token", Run("a/b", joules_per_token=0.0{joules}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "outcome"), [("ini", "missing"), ("PYTEST_ADDOPTS", "regression")]
+)
+def test_the_command_that_a_failed_gate_proposes_works_where_runs_are_spread(
+    pytester: pytest.Pytester,
+    spending: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    outcome: str,
+) -> None:
+    pytest.importorskip("xdist")
+    if where == "ini":
+        with (pytester.path / "tox.ini").open("a") as ini:
+            ini.write("\naddopts = -n 2 --dist=loadfile\n")
+    else:
+        monkeypatch.setenv("PYTEST_ADDOPTS", f"{os.environ['PYTEST_ADDOPTS']} -n2")
+    test = pytester.makepyfile(GATED.replace("{joules}", "05"))
+    if outcome == "regression":
+        pytester.runpytest_subprocess("-n0", "--energy-update=new")
+        test.write_text(test.read_text().replace("0.005", "0.009"))
+
+    said = pytester.runpytest_subprocess("--energy-hw=h200").stdout.str()
+    (proposed,) = [line for line in said.splitlines() if line.startswith("next: pytest ")]
+    typed = shlex.split(proposed.removeprefix("next: pytest "), comments=True)
+    result = pytester.runpytest_subprocess(*typed)
+
+    assert outcome in said
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["*pytest-xdist, which the configuration asks for, is left out: `--energy-update`*"]
+    )
+    assert "recorded" in result.stdout.str()
+
+
+def test_a_run_that_compares_is_not_spread_by_its_ini_file(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    with (pytester.path / "tox.ini").open("a") as ini:
+        ini.write("\naddopts = -n 2\n")
+    pytester.makepyfile("def test_nothing(): pass")
+
+    result = pytester.runpytest("--energy-compare=HEAD")
+
+    result.stderr.fnmatch_lines(["*`--energy-compare=HEAD` compares with a git revision*"])
 
 
 def test_marker_values_become_fractions_and_counts() -> None:

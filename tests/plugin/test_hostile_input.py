@@ -138,8 +138,8 @@ PASSWORDS = (SECRET, f"{SECRET} 'x\" y", f"@{SECRET}", f"{SECRET}/x", f"x#{SECRE
 
 @pytest.mark.attack(
     "secrets",
-    "somebody reads terminal, JSON and Markdown of a run for the password of an address",
-    "it is in none of them",
+    "somebody reads why an address with a password is refused",
+    "it is not in it",
 )
 @pytest.mark.parametrize(("option", "scheme"), [("wall", "HTTP"), ("history", "nowhere")])
 def test_secrets_are_shown_nowhere(
@@ -148,14 +148,49 @@ def test_secrets_are_shown_nowhere(
     pytester.makepyfile(test_it="def test_it(energy):\n    with energy.window('x'): pass\n")
     address = f"{scheme}://user:{''.join(PASSWORDS)}@127.0.0.1:1/x?token={SECRET}"
 
-    by_flag = pytester.runpytest(f"--energy-{option}={address}", "--energy-json=a.json")
+    by_flag = pytester.runpytest(f"--energy-{option}={address}")
     pytester.makeini(f"[pytest]\nenergy_meter = spending\nenergy_{option} = {address}\n")
-    by_ini = pytester.runpytest("--energy-json=b.json", "--energy-markdown=b.md")
+    by_ini = pytester.runpytest()
 
     for result in (by_flag, by_ini):
         assert SECRET not in result.stdout.str() + result.stderr.str()
-    for path in pytester.path.glob("[ab].*"):
-        assert SECRET not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.attack(
+    "secrets",
+    "somebody reads all that a run with the password of an address has left",
+    "it is in no file: no report, page, history, record or lock",
+)
+def test_a_secret_is_in_no_file_that_a_run_leaves(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("plotly")
+    pytest.importorskip("jinja2")
+    monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(pytester.path / "locks"))
+    pytester.makepyfile(
+        test_it="from gated import Run\n"
+        "def test_it(energy_gate): energy_gate.joules_per_token(Run('sst2'))\n"
+        "def test_lock(energy, tmp_path):\n"
+        "    import os, shutil\n"
+        "    with energy.window('w'): shutil.copytree(os.environ['PYTEST_ENERGY_LOCKS'], 'held')\n"
+    )
+    reports = [
+        *("--energy-json=run.json", "--energy-markdown=run.md", "--energy-html=run.html"),
+        *("--junitxml=run.xml", "--energy-history=past", "--energy-update=new"),
+    ]
+
+    result = pytester.runpytest_subprocess(
+        *reports, f"--energy-wall=http://u:{SECRET}@127.0.0.1:1/x?token={SECRET}"
+    )
+
+    assert result.ret == 0
+    assert SECRET not in result.stdout.str() + result.stderr.str()
+    files = [path for path in pytester.path.rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    assert {"run.json", "run.md", "run.html", "run.xml", "h200.toml"} <= names
+    assert any("past" in path.parts for path in files)
+    assert any("held" in path.parts for path in files)
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
 @pytest.mark.attack(

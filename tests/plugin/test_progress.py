@@ -84,6 +84,22 @@ def test_a_long_figure_says_how_long_from_its_first_window_on() -> None:
     assert written == ["\nsst2/bert  warm-up  5.1 mJ/token  17 s per window, at most 5 min left\n"]
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_a_long_figure_whose_windows_are_known_says_so_before_the_first(live: bool) -> None:
+    written: list[str] = []
+    progress = Progress(written.append, live=live)
+
+    progress.begin(20, "sst2/bert", 17.0)
+    known = list(written)
+    progress.begin(20, "sst2/other", 1.0)
+
+    (line,) = known
+    assert line.strip("\n").removeprefix("\r\x1b[2K") == (
+        "sst2/bert  at most 20 windows of about 17 s, 6 min in all"
+    )
+    assert written == known  # the other is over before a line would be due
+
+
 def test_a_window_far_too_long_is_worth_a_word_once() -> None:
     written: list[str] = []
     progress = Progress(written.append)
@@ -113,6 +129,8 @@ LONG = """
     from gated import Run
 
     class Long(Run):
+        tokens = 1000
+
         def window(self):
             return replace(super().window(), seconds=17.0)
 
@@ -123,6 +141,19 @@ LONG = """
 
     def test_last(): pass
 """
+
+
+def test_a_gated_figure_is_estimated_by_its_baseline(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(LONG)
+    pytester.runpytest_subprocess("--energy-update=new", "--energy-tokens=1000")
+
+    result = pytester.runpytest_subprocess()
+
+    ours = [line for line in result.outlines if "mine/model  " in line]
+    assert ours[0].startswith("mine/model  at most ")
+    assert " windows of about 17 s, " in ours[0]
 
 
 @pytest.mark.parametrize("option", ["-rN", "-v", "-s"])

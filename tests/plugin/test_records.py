@@ -99,6 +99,58 @@ def test_a_killed_run_keeps_its_finished_figures(
 
 
 @pytest.mark.fault(
+    "processes and signals",
+    "Ctrl-C in the middle of a claim",
+    "what it has noted is kept, and nothing is asserted of it",
+)
+def test_an_interrupt_keeps_what_a_claim_has_noted(
+    pytester: pytest.Pytester, spending: Path
+) -> None:
+    pytester.makepyfile(
+        """
+        def test_whole(energy_claim):
+            energy_claim.figure("r_squared", 0.9)
+
+        def test_broken_off(energy_claim):
+            energy_claim.figure("kept", 0.5, at_least=0.8, exact=True)
+            energy_claim.table("epochs", ("epoch", "J"), (1, 5.0))
+            raise KeyboardInterrupt
+        """
+    )
+
+    result = pytester.runpytest_subprocess("--energy-json=run.json")
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    whole, broken_off = _document(pytester)["claims"]
+    assert [figure["name"] for figure in whole["figures"]] == ["r_squared"]
+    (figure,) = broken_off["figures"]
+    assert (figure["value"], figure["doubt"]) == (0.5, "the test was interrupted")
+    assert broken_off["tables"][0]["rows"] == [[1, 5.0]]
+
+
+@pytest.mark.attack(
+    "ends",
+    "something kills a run before its record was added to a history",
+    "each later run says where the record lies, until somebody takes it away",
+)
+@pytest.mark.parametrize("history", [(), ("--energy-history=past",)])
+def test_what_a_killed_run_kept_is_said_by_the_next(
+    pytester: pytest.Pytester, spending: Path, history: tuple[str, ...]
+) -> None:
+    _project(pytester, KILLED)
+    pytester.runpytest_subprocess("--energy-history=past")
+
+    later = pytester.runpytest_subprocess("-k", "first", *history)
+    (kept,) = (pytester.path / ".pytest_cache" / "d" / "energy" / "unsent").rglob("*.json")
+    kept.unlink()
+    last = pytester.runpytest_subprocess("-k", "first", *history)
+
+    assert later.ret == last.ret == 0
+    later.stdout.fnmatch_lines([f"*unsent` holds `h200/20*{kept.name}`: what runs measured that*"])
+    last.stdout.no_fnmatch_line("*unsent*")
+
+
+@pytest.mark.fault(
     "neighbours",
     "pytest-timeout ends the process",
     "its finished figures are kept",
@@ -258,7 +310,7 @@ def test_a_run_that_meters_nothing_has_a_document_without_figures(
     pytester.runpytest("--energy-json=run.json", "--collect-only")
     assert (pytester.path / "run.json").read_text() == "of yesterday"
     pytester.runpytest("--energy-json=run.json", "no_such_file.py")
-    assert _document(pytester)["run"]["interrupted"] is not None
+    assert not (pytester.path / "run.json").exists()  # nor one that is taken for this run's
     result = pytester.runpytest_subprocess("--energy-json=run.json", *workers)
 
     result.assert_outcomes(passed=1)

@@ -389,6 +389,9 @@ def test_a_damaged_record_is_told_and_is_no_drift(
     assert "warning: `h200/damaged.json`: damaged: " in said
     assert runner.outputs["steps.drift.outputs.code"] == "0"
     assert "h200/damaged.json" in runner.summary
+    ended, calls = _drift_issue(runner, runner.outputs["steps.drift.outputs.code"])
+    assert ended == 0
+    assert not [call for call in calls if "issue create" in call or "issue edit" in call]
 
 
 @pytest.mark.parametrize("ended", [1, 3])

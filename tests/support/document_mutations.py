@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 
 MANY = int(os.environ.get("PYTEST_ENERGY_MUTATIONS", "0"))
-"""Mutations of each test, if the variable says so; a few seconds' worth otherwise."""
+"""Mutations of each test, as `make fuzz` asks for them; a few seconds' worth otherwise."""
+
+PART = int(os.environ.get("PYTEST_ENERGY_MUTATIONS_PART", "0"))
+"""Which mutations: each number gives others, so that processes can share the work."""
 
 RAW = {
     "@digits@": "9" * 400,
@@ -44,15 +48,24 @@ VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def fuzzed(few: int) -> settings:
-    """As many examples as asked for, the same in every run."""
-    return settings(
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def fuzzed(few: int) -> Callable[[Test], Test]:
+    """A test of `make fuzz`, with as many examples as asked for, the same in every run."""
+    usual = settings(
         max_examples=MANY or few,
-        derandomize=True,
+        derandomize=not PART,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
+
+    def decorated(test: Test) -> Test:
+        marked: Test = pytest.mark.mutations(usual(test))
+        return seed(PART)(marked) if PART else marked
+
+    return decorated
 
 
 def mutated(document: Any, raw: Mapping[str, str] = RAW) -> st.SearchStrategy[Any]:

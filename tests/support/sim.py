@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,12 +88,16 @@ class SimulatedGpu:
 
 
 def build_library(directory: Path) -> Path:
-    """Compile the library into a directory with the system's C compiler; its path."""
-    directory.mkdir(parents=True, exist_ok=True)
-    library = directory / LIBRARY
-    compiler = os.environ.get("CC", "cc")
-    command = [compiler, "-O2", "-shared", "-fPIC", f"-Wl,-soname,{LIBRARY}", "-o", str(library)]
-    subprocess.run([*command, *map(str, SOURCES), "-lm", "-lpthread"], check=True)
+    """Compile the library into a directory; its path."""
+    return build(SOURCES, directory / LIBRARY)
+
+
+def build(sources: Iterable[Path], library: Path) -> Path:
+    """Compile C into a shared library with the system's compiler; the library's path."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    compiler, name = os.environ.get("CC", "cc"), library.name
+    command = [compiler, "-O2", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(library)]
+    subprocess.run([*command, *map(str, sources), "-lm", "-lpthread", "-ldl"], check=True)
     return library
 
 

@@ -123,6 +123,8 @@ class WallMeter:
     def _first_readings(self) -> None:
         self._refresh()
         if not self._wait_until(lambda: self._trace.readings >= _LEAST_READINGS, PATIENCE_SECONDS):
+            if disorder := self._trace.disorder:
+                raise MeterUnavailableError(f"meter `wall`: `{self._source.shown}`: {disorder}")
             why = self._source.trouble or f"{self._trace.readings} in {PATIENCE_SECONDS:g} s"
             raise MeterUnavailableError(
                 f"meter `wall`: `{self._source.shown}` has fewer than {_LEAST_READINGS} "
@@ -143,7 +145,7 @@ class WallMeter:
         try:
             return self._trace.between(started, ended)
         except NotCoveredError as error:
-            raise self._missing(str(error)) from None
+            raise self._missing(self._trace.disorder or str(error)) from None
         except DisagreeError as error:
             wrong = fault(SOURCES_DISAGREE, f"`{self._source.shown}`: {error}")
             raise EnergyError(wrong) from None

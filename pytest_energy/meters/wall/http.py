@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import READING_MISSING, fault
-from pytest_energy.meters.wall.request import Address, PlugError, get
+from pytest_energy.meters.wall.request import Address, PlugError, Requests
 from pytest_energy.meters.wall.trace import (
     KILOWATT_HOUR,
     WATT_HOUR,
@@ -31,7 +31,7 @@ INTERVAL_SECONDS = 1.0
 """Between polls; the plugs renew their power about once a second."""
 
 TIMEOUT_SECONDS = 2.0
-"""Of one whole request, whatever comes meanwhile."""
+"""Of one whole request, its name's look-up included, whatever comes meanwhile."""
 
 _WAITING = 1 << 16
 """So many readings wait for the next look."""
@@ -77,6 +77,7 @@ class WallPlug:
         self.trouble: str | None = None
         self._timeout = timeout_seconds
         self._interval = interval_seconds
+        self._requests = Requests()
         address = _taken_apart(url)
         self.shown = address.shown
         self._address, self._form, first = self._found(address)
@@ -130,7 +131,7 @@ class WallPlug:
 
     def _ask(self, address: Address, form: Form) -> WallReading:
         began = real_time.unix_seconds()
-        fields = _fields(get(address, self._timeout))
+        fields = _fields(self._requests.get(address, self._timeout))
         ended = real_time.unix_seconds()
         if form.good and fields.get(form.good) == str(False):
             raise PlugError(f"says that its figures are not valid (`{form.good}`)")

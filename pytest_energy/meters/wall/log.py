@@ -12,6 +12,7 @@ from typing import BinaryIO
 from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
 from pytest_energy.files import open_regular
 from pytest_energy.meters.wall.trace import (
+    DEVICES,
     JOULES,
     TIMES,
     WATTS,
@@ -32,6 +33,8 @@ MOST_NEW_BYTES = 1 << 24
 """No logger writes more between two looks."""
 LONGEST_LINE = 1 << 14
 """Bytes of a line; a reading takes some dozens, a plug's whole status some hundreds."""
+
+_MOST_DEVICES, _SHOWN_DEVICES = 64, 3
 
 _DELIMITERS = ",;\t"
 
@@ -86,6 +89,7 @@ class WallLog:
         self._lines: deque[bytes] = deque()
         self._unread, self._number = b"", 0
         self._columns: list[str] | None = None
+        self._devices: dict[str, deque[str]] = {}
         self._header, self._delimiter = "", ","
 
     def _skip_history(self) -> None:
@@ -174,11 +178,29 @@ class WallLog:
             when = f"{fields['date'].strip()} {fields['time'].strip()}"
         if when is None or not fields.keys() & {*WATTS, *JOULES}:
             raise self._error(_NAMES)
+        self._require_one_device(fields)
         try:
             seconds, watts = moment(when), first_figure(fields, WATTS)
             return WallReading(seconds, watts, first_figure(fields, JOULES))
         except ValueError as error:
             raise self._error(str(error)) from None
+
+    def _require_one_device(self, fields: Mapping[str, str]) -> None:
+        """Raise `DataError` where devices take turns; one that takes another's place may."""
+        for name in DEVICES:
+            if name not in fields:
+                continue
+            value, known = one_line(fields[name], 40), self._devices.setdefault(name, deque())
+            if value in known and value != known[-1]:
+                shown = ", ".join(f"`{each}`" for each in list(known)[-_SHOWN_DEVICES:])
+                raise DataError(
+                    f"`{self._path}` line {self._number}: "
+                    f"several devices or phases take turns ({shown} in `{name}`); give a log of one"
+                )
+            if value not in known:
+                known.append(value)
+            if len(known) > _MOST_DEVICES:  # such as numbers of lines, which are no devices
+                known.popleft()
 
     def _error(self, what: str, number: int | None = None) -> DataError:
         return DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -38,19 +39,56 @@ class PlugError(EnergyError):
         self.silent = silent
 
 
-def get(address: Address, seconds: float) -> bytes:
-    """The body of the answer; `PlugError` if it is not whole after so many seconds, or no answer.
+class Requests:
+    """Asks one neighbour, one request at a time.
 
-    They are counted from the connection on: the name's look-up has a limit of its own, and each of
-    its addresses that does not answer takes as long again. Nothing is sent to another place than
-    the address, whatever the answer says.
+    Each is made by a thread that is given up if it takes too long: a name's look-up has no limit,
+    and each of its addresses has one of its own. While one hangs there is no other.
     """
+
+    def __init__(self) -> None:
+        self._asking: threading.Thread | None = None
+
+    def get(self, address: Address, seconds: float) -> bytes:
+        """The body of the answer; `PlugError` if it is not whole after so many seconds, or none.
+
+        Nothing is sent to another place than the address, whatever the answer says.
+        """
+        deadline = real_time.monotonic() + seconds
+        if self._asking is not None:
+            self._asking.join(seconds)
+            if self._asking.is_alive():
+                raise _timed_out()
+        answers: list[bytes | Exception] = []
+
+        def ask() -> None:
+            try:
+                answers.append(_answer(address, deadline))
+            except Exception as error:
+                answers.append(error)
+
+        self._asking = threading.Thread(target=ask, name="wall request", daemon=True)
+        self._asking.start()
+        self._asking.join(max(0.0, deadline - real_time.monotonic()))
+        if not answers:
+            raise _timed_out()
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
+
+
+def _timed_out() -> PlugError:
+    return PlugError("does not answer (timed out)", silent=True)
+
+
+def _answer(address: Address, deadline: float) -> bytes:
+    """The body of the answer; no single wait takes longer than until the deadline."""
     # No proxy: plugs are neighbours, and one that leads out of the house would not find them.
     kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
-    deadline = real_time.monotonic() + seconds
     headers = {"Authorization": address.authorization} if address.authorization else {}
     try:
-        connection = kind(address.host, address.port, timeout=seconds)
+        left = deadline - real_time.monotonic()
+        connection = kind(address.host, address.port, timeout=max(left, 0.001))
         connection.connect()
         with closing(connection.sock) as connected:
             connection.sock = _Until(connected, deadline)
@@ -59,7 +97,7 @@ def get(address: Address, seconds: float) -> bytes:
             body = answer.read(MOST_BYTES + 1) if answer.status == 200 else b""
         status, place = answer.status, answer.headers["Location"]
     except TimeoutError:
-        raise PlugError("does not answer (timed out)", silent=True) from None
+        raise _timed_out() from None
     except OSError as error:
         why = one_line(error.strerror or type(error).__name__)
         raise PlugError(f"does not answer ({why})", silent=True) from None

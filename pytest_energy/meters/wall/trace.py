@@ -6,6 +6,7 @@ import json
 import math
 import re
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -22,6 +23,12 @@ KILOWATT_HOUR = 3.6e6
 WATT_MINUTE = 60.0
 
 TIMES = ("timestamp", "time", "datetime", "date_time", "date", "ts", "unixtime", "statussns.time")
+
+DEVICES = (
+    *("device", "device_id", "device_name", "entity_id", "name", "id", "mac", "topic"),
+    *("channel", "plug", "outlet", "socket", "phase"),
+)
+"""Names of what says which of several devices a reading is of."""
 
 _WATTS = (
     (1.0, "watts watt w power power_w power_watts active_power active_power_w apower apower_w"),
@@ -144,6 +151,7 @@ MOST_READINGS = 1_000_000
 
 _FARTHEST = 2.0  # power and energy of one load are no further apart beyond their uncertainties
 _RECENT = 100  # readings that say what the usual period is
+_MOST_STEPS_BACK, _STEPS = 2, 20  # a clock is set now and then, not within a few readings
 _UNSEEN_CHANGES = 1.4  # half-width of a sum of held readings in sqrt(sum((step * seconds)**2))
 
 
@@ -233,9 +241,25 @@ class WallTrace:
     def __init__(self) -> None:
         self.watts = Series()
         self.energy = Series()
+        self._steps: deque[float] = deque(maxlen=_STEPS)
+        self._latest: float | None = None
+
+    @property
+    def disorder(self) -> str | None:
+        """What is wrong if times go back again and again, which no clock does; else None."""
+        back = sum(step < 0 for step in self._steps)
+        if back <= _MOST_STEPS_BACK:
+            return None
+        return (
+            f"its times went back {back} times in its last {len(self._steps) + 1} readings, as "
+            "if two loggers or devices wrote to it: give a log that one writes, of one device"
+        )
 
     def add(self, reading: WallReading) -> None:
         """Append a reading."""
+        if self._latest is not None:
+            self._steps.append(reading.seconds.value - self._latest)
+        self._latest = reading.seconds.value
         if reading.watts is not None:
             self.watts.add(reading.seconds, reading.watts)
         if reading.joules is not None:

@@ -22,6 +22,8 @@ from pytest_energy.processes import FLOODS, ChildProcess, signal_name, stop_all,
 
 STORE_VARIABLE = "PYTEST_ENERGY_RANKS"
 """Path of the file in which the ranks of one node meet."""
+END = "end"
+"""The call that lets all ranks end; others are methods of `rank.Rank`."""
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "=lo"}
 """NCCL takes a name without the sign for the beginning of one."""
 TAIL_LINES = 15

@@ -27,7 +27,7 @@ from pytest_energy.text import decoded
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.device import require_metered
 from pytest_energy.workloads.distributed import Part, join
-from pytest_energy.workloads.distributed.launch import STORE_VARIABLE
+from pytest_energy.workloads.distributed.launch import END, STORE_VARIABLE
 from pytest_energy.workloads.finetune import FineTuning, Workload
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ CALL_TIMEOUT = timedelta(days=1)
 """A test may think for long between two windows."""
 FAILURE_KEY = "pytest-energy/failure"
 STORE_TIMEOUT = timedelta(seconds=5)
+LOST = "lost"
+"""Rank 0's call to all ranks, itself too, if there is nobody any more who calls it."""
 LINGER_SECONDS = 1.0
 """A rank that fails waits so long before it ends: whose end comes first was the first to fail."""
 TRACE_LINES = 15
@@ -292,14 +294,20 @@ def _part(window: dict[str, Any] | None, **fields: Any) -> Part:
 
 
 def serve(rank: Rank, collective: Collective, channel: Channel | None) -> None:
-    """Answer calls until there are no more; `channel` is rank 0's, to who makes them."""
+    """Answer calls until one lets the ranks end; `channel` is rank 0's, to who makes them.
+
+    Raises `EnergyError` on all ranks if who makes them is gone: no node takes that for an end.
+    """
     while True:
-        call = None
-        with suppress(ClosedError):
+        try:
             call = channel.receive() if channel else None
+        except ClosedError:
+            call = {"kind": LOST}
         call = collective.from_first(call)
-        if call is None:
+        if call["kind"] == END:
             return
+        if call["kind"] == LOST:
+            raise EnergyError("the test's process broke off, or was killed, before its ranks ended")
         returned = getattr(rank, call.pop("kind"))(**call)
         if channel:
             channel.send("done", returned=returned)
@@ -355,6 +363,8 @@ def _fail(rank: int, error: Exception, channel: Channel | None) -> None:
         text = "\n".join(lines[-TRACE_LINES:])
     print(text, file=sys.stderr, flush=True)
     first, words = _first_failure(rank, text)
+    if first != rank:  # on another node nobody else says it
+        print(f"rank {first} failed first: {words}", file=sys.stderr, flush=True)
     if channel is not None:
         with suppress(ClosedError):
             channel.send("failed", rank=first, error=words)

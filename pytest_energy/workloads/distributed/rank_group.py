@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 from pytest_energy.clocks import real_time
@@ -19,7 +19,7 @@ from pytest_energy.processes import (
     Message,
 )
 from pytest_energy.text import encodable
-from pytest_energy.workloads.distributed.launch import Launched, OwnRanks, Torchrun
+from pytest_energy.workloads.distributed.launch import END, Launched, OwnRanks, Torchrun
 
 PROGRAM = ("-m", "pytest_energy.workloads.distributed.rank")
 POLL_SECONDS = 0.2
@@ -100,7 +100,8 @@ class RankGroup:
     def close(self) -> None:
         """Let the ranks end, here and on other nodes; a second call does nothing."""
         if self._channel is not None:
-            self._channel.close()
+            with suppress(ClosedError):
+                self._channel.send(END)
             self._launched.wait(CLOSING_SECONDS)
         self.end()
 

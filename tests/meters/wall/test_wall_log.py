@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from pytest_energy.errors import DataError, MeterUnavailableError
+from pytest_energy.meters.wall import open_wall
 from pytest_energy.meters.wall.log import HISTORY_BYTES, WallLog
-from pytest_energy.meters.wall.trace import WallTrace
+from pytest_energy.meters.wall.trace import WallTrace, plain
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc).timestamp()
 
@@ -294,3 +297,63 @@ def test_a_log_larger_than_any_is_refused(follower: Follower) -> None:
 
     with pytest.raises(MeterUnavailableError, match="is larger than 1,073,741,824 bytes"):
         WallLog(follower.path)
+
+
+TWO = "timestamp,{name},watts\n" + "".join(
+    f"{1795600000 + second},{{{each}}},{watts}\n"
+    for second in range(8)
+    for each, watts in (("a", 100), ("b", 300))
+)
+
+
+@pytest.mark.fault(
+    "wall meters",
+    "two devices, or phases, are in one log by name",
+    "refused with their names and their column",
+)
+@pytest.mark.parametrize(
+    ("name", "a", "b"), [("device", "plug a", "plug\x1bb"), ("Entity ID", "x", "y"), ("id", 0, 1)]
+)
+def test_two_devices_in_one_log_are_named(
+    follower: Follower, name: str, a: object, b: object
+) -> None:
+    with pytest.raises(DataError) as caught:
+        follower.begin(TWO.format(name=name, a=a, b=b))
+
+    assert str(caught.value).endswith(
+        f"plug.log` line 4: several devices or phases take turns (`{a}`, `{str(b)!r}".replace(
+            "'", ""
+        )
+        + f"` in `{plain(name)}`); give a log of one"
+    )
+
+
+def test_a_device_that_takes_anothers_place_is_read(follower: Follower) -> None:
+    text = TWO.format(name="device", a="old", b="old") + "1795600010,new,50\n1795600011,new,50\n"
+
+    assert follower.begin(text).watts.values[-1] == 50
+
+
+def test_numbers_of_lines_are_no_devices(follower: Follower) -> None:
+    rows = "".join(f"{number},{1795600000 + number},100\n" for number in range(2000))
+
+    assert len(follower.begin("id,timestamp,watts\n" + rows).watts.values) == 2000
+
+
+@pytest.mark.fault(
+    "wall meters",
+    "two loggers with clocks of their own write one log",
+    "its times go back again and again: said, with how often",
+)
+@pytest.mark.parametrize("back", [30.0, 0.5])
+def test_two_loggers_in_one_log_are_told(tmp_path: Path, back: float) -> None:
+    path = tmp_path / "plug.log"
+    now = time.time() - 20
+    rows = [f"{now + n:.3f},100\n{now + n - back:.3f},300\n" for n in range(15)]
+    path.write_text("timestamp,watts\n" + "".join(rows))
+
+    with pytest.raises(MeterUnavailableError) as caught:
+        open_wall(str(path))
+
+    assert re.search(r"`plug.log`: its times went back \d+ times in its last 21", str(caught.value))
+    assert "give a log that one writes, of one device" in str(caught.value)

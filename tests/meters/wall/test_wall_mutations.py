@@ -6,8 +6,10 @@ import math
 from contextlib import suppress
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given
 
+from document_mutations import fuzzed
 from mutations import spoilt
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.wall.log import WallLog
@@ -24,13 +26,12 @@ LOGS = [
 ]
 
 
-@settings(
-    max_examples=300,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
+@pytest.mark.attack(
+    "plugs and pipes",
+    "somebody changes a wall log at random",
+    "readings or one sentence",
 )
+@fuzzed(300)
 @given(data=spoilt(LOGS))
 def test_any_log_ends_in_readings_or_a_sentence(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "plug.log"
