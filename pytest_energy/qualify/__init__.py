@@ -124,7 +124,7 @@ class Qualification:
     counter_to_readings: float | None
     counter: Source | None
     readings: Source | None
-    rise_seconds: float
-    fall_seconds: float
+    rise_seconds: Figure
+    fall_seconds: Figure
     beats: tuple[Beat, ...]
     even_work: EvenWork

@@ -27,7 +27,7 @@ FALL_SECONDS: Final = 0.03
 """Where time constants are looked for first."""
 WINDOWS: Final = (0.1, 0.25, 0.5, 1.0)
 LAGS: Final = (0.0, 0.5, 1.0, 1.5)
-STARTS: Final = 3
+STARTS: Final = 2
 """So many of these shares of a period, of which windows and lags are tried, are followed up."""
 STEPS: Final = 40
 CLOSE: Final = 1e-7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Final
@@ -12,8 +13,8 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import Device
 from pytest_energy.workloads.device import require_metered
 
-SIZES: Final = (4096, 2048, 1024, 512)
-"""Sides of matrices, the largest first."""
+SIZES: Final = (512, 1024, 2048, 4096)
+"""Sides of matrices, from small to large."""
 PRODUCT_SECONDS: Final = 0.001
 """A product takes no longer: the load goes on for that long after it was switched off."""
 TIMED: Final = 5
@@ -25,13 +26,14 @@ LONGEST_SECONDS: Final = 600.0
 class SwitchedProducts:
     """Products of half-precision matrices, one after another, while it is switched on.
 
+    `sizes` are sides of matrices, of which it takes the largest whose product is short enough.
     Raises `EnergyError` if torch has no such device, or fails on it. To be used by `with`.
     """
 
-    def __init__(self, device: str = "cuda") -> None:
+    def __init__(self, device: str = "cuda", sizes: Sequence[int] = SIZES) -> None:
         import torch
 
-        self._torch, self._device = torch, torch.device(device)
+        self._torch, self._device, self._sizes = torch, torch.device(device), sizes
         self._works, self._ready, self._ended = (threading.Event() for _ in range(3))
         self._failure: str | None = None
         self.text = "matrix products"
@@ -83,24 +85,31 @@ class SwitchedProducts:
                 if real_time.monotonic() > end:
                     self._failure = f"it is made for {LONGEST_SECONDS:g} s at most"
                     return
-        except RuntimeError as error:  # out of memory, or the GPU was lost
+        except Exception as error:  # out of memory, the GPU was lost: whatever it is must be told
             self._failure = str(error).partition("\n")[0]
         finally:
             self._ready.set()
 
     def _prepared(self) -> tuple[Any, Any, Any]:
-        """The largest matrices whose product takes no longer than it may."""
-        for size in SIZES:
-            first = self._torch.rand((size, size), device=self._device, dtype=self._torch.float16)
-            matrices = first, self._torch.rand_like(first), self._torch.empty_like(first)
-            self.text = f"matrix products ({size} x {size}, half precision)"
+        """The largest matrices whose product takes no longer than it may; the smallest if none."""
+        size, *larger = self._sizes
+        while larger and self._product_seconds(larger[0]) <= PRODUCT_SECONDS:
+            size = larger.pop(0)
+        self.text = f"matrix products ({size} x {size}, half precision)"
+        return self._matrices(size)
+
+    def _product_seconds(self, size: int) -> float:
+        matrices = self._matrices(size)
+        self._multiply(*matrices)
+        began = real_time.monotonic()
+        for _ in range(TIMED):
             self._multiply(*matrices)
-            began = real_time.monotonic()
-            for _ in range(TIMED):
-                self._multiply(*matrices)
-            if (real_time.monotonic() - began) / TIMED <= PRODUCT_SECONDS:
-                break
-        return matrices
+        return (real_time.monotonic() - began) / TIMED
+
+    def _matrices(self, size: int) -> tuple[Any, Any, Any]:
+        shape, half = (size, size), self._torch.float16
+        first = self._torch.rand(shape, device=self._device, dtype=half)
+        return first, self._torch.rand_like(first), self._torch.empty_like(first)
 
     def _multiply(self, first: Any, second: Any, product: Any) -> None:
         self._torch.matmul(first, second, out=product)
