@@ -141,10 +141,9 @@ class OpenWindow:
         self._started = _by_our_clock(self._span.started) if self._span else real_time.monotonic()
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is not None:
-            name = getattr(kind, "__name__", str(kind))
-            self._raised = one_line(f"{name}: {error}" if str(error) else name)
+            self._raised = one_line(f"{kind.__name__}: {error}".removesuffix(": "))
             return
         self._synchronize()
         ended = real_time.monotonic()
@@ -202,7 +201,7 @@ class OpenWindow:
     def __getattr__(self, name: str) -> Any:
         """A figure of the finished window; an `EnergyError` for joules that cannot be believed."""
         if name not in _FIGURES:
-            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`", name=name)
+            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
         finished = self._finished()
         if name in _JOULES and not (finished.valid or finished.is_too_short):
             raise EnergyError(

@@ -18,6 +18,7 @@ from pytest_energy.meters.nvml.card import Card
 from pytest_energy.qualify import Beat, EvenWork, Figure, Load, Qualification, Source
 from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
 from pytest_energy.qualify.renewals import (
+    LEAST,
     Look,
     call_seconds,
     powers,
@@ -40,6 +41,9 @@ GOLDEN: Final = 0.618034
 BEATS: Final = (0.8, 0.93, 1.0, 1.07, 1.25)
 """Square loads of so many periods of the source."""
 BEAT_SECONDS: Final = 3.0
+LEAST_POINTS: Final = 10
+USUAL_SECONDS: Final = 0.1
+"""A period, where none was seen yet."""
 PASS_SECONDS: Final = 0.5
 PAIRS: Final = 10
 APART_SECONDS: Final = 0.3
@@ -61,12 +65,16 @@ class Looks(NamedTuple):
 
 
 class Bench:
-    """A card and the load on it; reads the card while it waits."""
+    """A card and the load on it; reads the card while it waits.
+
+    Raises `EnergyError` if the counter does not answer, or falls.
+    """
 
     def __init__(self, card: Card, load: Load) -> None:
         self._card, self._load = card, load
         self._shown = c_ulonglong()
         self._read = card.energy_into(self._shown) if card.has_counter() else None
+        self._joules = 0.0
 
     def watch(self, seconds: float) -> Looks:
         """What the card says for so long."""
@@ -93,8 +101,11 @@ class Bench:
             if self._read is not None:
                 if code := self._read():
                     raise self._card.lost(code)
-                after = real_time.monotonic()
-                looks.energy.append(Look(now, after, self._shown.value / 1000))
+                after, joules = real_time.monotonic(), self._shown.value / 1000
+                if joules < self._joules:
+                    raise EnergyError(f"the counter of `{self._card.domain}` fell; {_AGAIN}")
+                self._joules = joules
+                looks.energy.append(Look(now, after, joules))
                 now = after
             watts = self._card.sharpest_watts()
             after = real_time.monotonic()
@@ -102,6 +113,9 @@ class Bench:
                 looks.power.append(Look(now, after, watts))
             real_time.sleep(max(0.0, min(LOOK_SECONDS, end - after)))
         return looks
+
+
+_AGAIN = "it began anew or wrapped around: run this again"
 
 
 def _add(looks: Looks, more: Looks) -> None:
@@ -142,17 +156,19 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
     say("1 of 4: idle, then even work")
     levels = _levels(bench, load)
     sharp = bool(levels.looks.power) and card.is_sharp()
-    if not levels.looks.energy and not sharp:
-        raise EnergyError(f"`{card.domain}` has neither an energy counter nor the power of now")
     say("2 of 4: work that is switched on and off")
     edges, looks = _stepped(bench, levels.looks, sharp)
-    counter = _seen(edges, looks, is_counter=True) if looks.energy else None
+    counter = _seen(edges, looks, is_counter=True)
     readings = _seen(edges, looks, is_counter=False) if sharp else None
     seen = counter or readings
     if seen is None:
-        raise EnergyError(f"what `{card.domain}` shows changes at every look: it has no period")
+        raise EnergyError(
+            f"neither a counter nor a power reading of `{card.domain}` is renewed in a rhythm that "
+            "can be seen: nothing changes, or it changes at every look"
+        )
     say("3 of 4: square loads about as long as the period")
-    beats = tuple(_beat(bench, share * seen.source.period_seconds, seen) for share in BEATS)
+    steps = [share * seen.source.period_seconds for share in BEATS]
+    beats = tuple(each for each in (_beat(bench, step, seen) for step in steps) if each)
     quantum = _quantum(looks)
     grain = (quantum or 0.0) / seen.source.period_seconds
     scattered = scatters(beats, grain / seen.response.swing_watts)
@@ -161,7 +177,8 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
         counted, shown = counter.points(levels.looks), renewals(levels.looks.power)
         same = echo(counted, shown, readings.source.period_seconds, grain)
     by_counter, by_readings = (each.source if each else None for each in (counter, readings))
-    sees_all = by_counter is not None and by_counter.sees_all and not scattered
+    swung = len(beats) == len(BEATS) and not scattered
+    sees_all = by_counter is not None and by_counter.sees_all and swung
     say("4 of 4: windows of even work")
     even = _even_work(card, load, sees_all)
     return Qualification(
@@ -170,7 +187,7 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
         driver=card.device.driver or "",
         date=real_time.utc().replace(microsecond=0).isoformat(),
         took_seconds=real_time.monotonic() - began,
-        feed=feed_of(by_counter, by_readings, same, scattered),
+        feed=feed_of(by_counter, by_readings, same, scattered) if looks.energy else "no counter",
         sees_all=sees_all,
         idle_watts=levels.idle_watts,
         loaded_watts=levels.loaded_watts,
@@ -188,6 +205,7 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
 
 
 def _levels(bench: Bench, load: Load) -> _Levels:
+    bench.watch(REST_SECONDS)
     idle = bench.watch(IDLE_SECONDS)
     load.on()
     try:
@@ -219,14 +237,17 @@ def _watts(looks: Looks) -> float | None:
 
 def _stepped(bench: Bench, even: Looks, sharp: bool) -> tuple[list[Edge], Looks]:
     """Edges at many phases between two renewals, and what was read meanwhile."""
-    sources = [even.energy] * bool(even.energy) + [even.power] * sharp
-    period = max(rhythm(renewals(looks)).period_seconds for looks in sources)
+    found = [renewals(looks) for looks in (even.energy, even.power if sharp else [])]
+    periods = [rhythm(seen).period_seconds for seen in found if len(seen) >= LEAST]
+    period = max(periods, default=USUAL_SECONDS)
     return bench.steps([LEVEL_SECONDS + period * (i * GOLDEN % 1) for i in range(EDGES)])
 
 
 def _seen(edges: list[Edge], looks: Looks, *, is_counter: bool) -> _Seen | None:
-    """A source and its response; None if it is renewed at every look, so that it has no rhythm."""
+    """A source and its response; None if it is renewed at every look, or hardly ever."""
     seen = renewals(looks.energy if is_counter else looks.power)
+    if len(seen) < LEAST:
+        return None
     line = rhythm(seen)
     period = line.period_seconds
     apart = median(b.before - a.before for a, b in pairwise(looks.energy or looks.power))
@@ -245,12 +266,15 @@ def _quantum(looks: Looks) -> float | None:
     return quantum_joules([look.value for look in looks.energy]) if looks.energy else None
 
 
-def _beat(bench: Bench, step_seconds: float, seen: _Seen) -> Beat:
+def _beat(bench: Bench, step_seconds: float, seen: _Seen) -> Beat | None:
+    """What a square load shows; None if the source is renewed too rarely to say."""
     source = seen.source
     edges, looks = bench.steps([step_seconds / 2] * (2 * round(BEAT_SECONDS / step_seconds)))
     bench.watch(APART_SECONDS)
     since = edges[0].seconds + source.lag_seconds + 3 * source.period_seconds
     points = [each for each in seen.points(looks) if each[0] > since]
+    if len(points) < LEAST_POINTS:
+        return None
     return beat(edges, points, step_seconds, source, seen.response)
 
 

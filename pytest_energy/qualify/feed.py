@@ -56,9 +56,9 @@ def echo(
 def feed_of(
     counter: Source | None, readings: Source | None, echoed: float | None, beats_scatter: bool
 ) -> Feed:
-    """What the counter adds up; unknown unless the experiments agree."""
+    """What a counter adds up; unknown unless the experiments agree, or if it has no rhythm."""
     if counter is None:
-        return "no counter"
+        return "unknown"
     alike = readings is not None and _alike(counter, readings)
     other = alike and echoed is not None and echoed > NO_ECHO
     same = alike and echoed is not None and echoed < ECHO

@@ -67,13 +67,12 @@ def _looks(source: Source) -> str:
 
 def _consequence(found: Qualification) -> str:
     """What joules of a window have for it."""
-    if found.counter is None:
+    if found.feed == "no counter":
         return "windows are made of the power readings"
     if found.sees_all:
         return "joules miss nothing, however the power swings"
-    if not found.counter.is_part:
-        return ""
-    return "joules are off by what the looks missed"
+    is_part = found.counter is not None and found.counter.is_part
+    return "joules are off by what the looks missed" if is_part else ""
 
 
 def _power(found: Qualification) -> Iterator[Row]:

@@ -12,6 +12,7 @@ import pytest
 import sim
 from pytest_energy.baselines.reading import read
 from pytest_energy.cli import main
+from pytest_energy.errors import EnergyError
 from qualify_support import command, found
 from sensor_sim import PRESETS, Card, apart
 
@@ -22,6 +23,7 @@ CARDS = {
 }
 CARDS["rtx4090 sensor"] = Card.preset("rtx4090", counter="sensor")
 CARDS["h100, late"] = Card.preset("h100", lag_seconds=0.05)
+CARDS["h100, jitter"] = Card.preset("h100", counter="sensor", jitter_seconds=0.005)
 CARDS["h100, slow calls"] = Card.preset("h100", counter="sensor", call_seconds=0.005)
 
 
@@ -41,7 +43,9 @@ def test_what_was_planted_is_found(name: str) -> None:
     period = card.update_seconds
     assert close(counter["period_seconds"], period)
     assert close(counter["window_seconds"], card.window_seconds if fed else period)
-    assert close(counter["lag_seconds"], card.lag_seconds, 0.001)
+    # A counter that is fed by the sensor ticks up to twice its jitter after the sensor looked.
+    late = card.jitter_seconds if fed else 0.0
+    assert close(counter["lag_seconds"], card.lag_seconds + late, 0.001)
     assert close(readings["period_seconds"], period)
     assert close(readings["window_seconds"], card.window_seconds)
     assert close(readings["lag_seconds"], 0.0, 0.001)
@@ -74,6 +78,46 @@ def test_a_coarse_counter_is_not_taken_for_what_it_is_not(feed: Any) -> None:
     assert document["quantum_joules"] == 5.0
     assert document["feed"] in ("unknown", "sensor" if feed == "sensor" else "true power")
     assert not document["sees_all"]
+
+
+def test_a_counter_of_another_rhythm_than_the_sensor_is_known_by_its_scatter() -> None:
+    """It ticks every 100 ms, and its sensor looks 10 of every 20 ms."""
+    card = Card.preset(
+        "h100", counter="sensor", update_seconds=0.02, window_seconds=0.01, tick_seconds=0.1
+    )
+    document: dict[str, Any] = apart(found, card)
+    assert (document["feed"], document["sees_all"]) == ("sensor", False)
+    assert close(document["readings"]["window_seconds"], 0.01)
+
+
+def test_a_counter_that_hardly_ticks_is_not_told_anything_of() -> None:
+    document: dict[str, Any] = apart(found, Card.preset("h100", tick_seconds=3.0))
+    assert (document["feed"], document["counter"], document["sees_all"]) == ("unknown", None, False)
+    assert close(document["readings"]["window_seconds"], 0.025)
+
+
+def refused(card: Card) -> str:
+    """Why a card cannot be qualified."""
+    try:
+        found(card)
+    except EnergyError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (Card(tick_seconds=0.001), "it changes at every look"),
+        (Card(tick_seconds=3.0), "nothing changes, or"),
+        (Card.preset("h100", load_watts=50.0), "draws 50 W under load and 50 W at rest"),
+        (Card.preset("h100", lines=("reset 30",)), "the counter of `gpu:0` fell"),
+        (Card.preset("h100", lines=("lost 30",)), "GPU is lost"),
+    ],
+    ids=["fast", "slow", "no load", "counter falls", "lost"],
+)
+def test_what_shows_nothing_is_refused(card: Card, said: str) -> None:
+    assert said in apart(refused, card)
 
 
 def test_the_table_says_what_follows_and_keeps_it(tmp_path: Path) -> None:

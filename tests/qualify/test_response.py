@@ -136,7 +136,7 @@ PART, WHOLE, UNSURE = source(0.025), source(0.1), source(0.08, 0.03)
 @pytest.mark.parametrize(
     ("counter", "readings", "echoed", "scattered", "feed"),
     [
-        (None, PART, None, False, "no counter"),
+        (None, PART, None, False, "unknown"),
         (PART, PART, 0.0, True, "sensor"),
         (PART, None, None, True, "sensor"),
         (WHOLE, PART, 1.0, False, "true power"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from pytest_energy.meters.nvml.sensors import (
@@ -36,6 +35,8 @@ MARGIN: Final = 1.1
 MOST_APART: Final = 0.05
 """A counter that ticks this much faster or slower than the published sensor is another clock."""
 REMEMBERED: Final = 256
+LENGTHS: Final = 16
+"""So many lengths of steps are told apart: models take turns."""
 OTHER_BATCHES: Final = (1.25, 1.5, 0.75, 2.0, 3.0, 0.5)
 LONGER_WINDOWS: Final = (2, 4, 8, 16)
 
@@ -47,15 +48,33 @@ class Look(NamedTuple):
     watts: float
 
 
+class _Seen:
+    """What was seen of steps of one length: at which phases of them, and the readings (W)."""
+
+    def __init__(self, step_seconds: float) -> None:
+        self.step_seconds = step_seconds
+        self.phases: deque[float] = deque(maxlen=REMEMBERED)
+        self.watts: deque[float] = deque(maxlen=REMEMBERED)
+
+    def add(self, looks: Sequence[Look], step_seconds: float) -> None:
+        """Take a window's looks; later in it the steps may have slipped against them, unnoticed."""
+        self.phases += [(look.seconds / step_seconds) % 1.0 for look in looks[:DATED_LOOKS]]
+        self.watts += [look.watts for look in looks]
+
+    def widest_gap(self) -> float:
+        """The largest share of a step between two looks at it."""
+        phases = sorted(self.phases)
+        following = [*phases[1:], *(phase + 1 for phase in phases[:1])]
+        return max((b - a for a, b in zip(phases, following, strict=True)), default=1.0)
+
+
 class PartTime:
-    """One card's sensor, and what was seen of the steps of the last few windows."""
+    """One card's sensor, and what was seen of the steps of recent windows, by their length."""
 
     def __init__(self, name: str) -> None:
         self.sensor = sensor_of(name)
         self._misses_nothing = False
-        self._step_seconds = 0.0
-        self._phases: deque[float] = deque(maxlen=REMEMBERED)
-        self._watts: deque[float] = deque(maxlen=REMEMBERED)
+        self._seen: deque[_Seen] = deque(maxlen=LENGTHS)
 
     def renewed_every(self, seconds: float) -> None:
         """Take a counter's period for the sensor's if they are about the same: it is exact."""
@@ -106,18 +125,14 @@ class PartTime:
         Windows begin anywhere between two looks, so that more of a step is seen with each. Until
         then it may be all that the card can draw.
         """
-        if abs(step_seconds - self._step_seconds) > ALIKE * step_seconds:
-            self._phases.clear()
-            self._watts.clear()
-            self._step_seconds = step_seconds
-        # Later in a window the steps may have slipped against the looks, unnoticed.
-        self._phases += [(look.seconds / step_seconds) % 1.0 for look in looks[:DATED_LOOKS]]
-        self._watts += [look.watts for look in looks]
-        phases = sorted(self._phases)
-        gaps = [b - a for a, b in pairwise([*phases, *(phase + 1 for phase in phases[:1])])]
+        alike = (s for s in self._seen if abs(step_seconds / s.step_seconds - 1) <= ALIKE)
+        if (steps := next(alike, None)) is None:
+            steps = _Seen(step_seconds)
+            self._seen.append(steps)
+        steps.add(looks, step_seconds)
         seen = min(MOST_SEEN, (self.sensor.window_seconds - 2 * when) / step_seconds + UNSEEN_SHARE)
-        if gaps and max(gaps) <= seen and when <= DATED_SHARE * step_seconds:
-            return Swing(MARGIN * (max(self._watts) - min(self._watts)), by_readings=True)
+        if steps.widest_gap() <= seen and when <= DATED_SHARE * step_seconds:
+            return Swing(MARGIN * (max(steps.watts) - min(steps.watts)), by_readings=True)
         most = max(load.most_watts - load.rest_watts, load.above_rest_watts)
         return Swing(most, by_readings=False)
 

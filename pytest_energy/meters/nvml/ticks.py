@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -42,7 +42,7 @@ def wait_for_ticks(
         if counter.clock is not None
     ]
     while waits:
-        wait = min(waits, key=_look_at) if len(waits) > 1 else waits[0]
+        wait = min(waits, key=_look_at)
         delay = wait.next_look - real_time.monotonic()
         if delay > 0:
             real_time.sleep(delay)
@@ -150,22 +150,24 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
 
     Returns those that were seen to move.
     """
-    ticks, samples = _observed(counters)
+    if not counters:
+        return []
+    ticks, samples = observed(counters)
     for counter in counters:
-        _keep(counter, ticks[counter.domain], samples[counter.domain])
+        learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
     for _ in range(CALIBRATION_TICKS):
         wait_for_ticks(counters)
     return [counter for counter in counters if ticks[counter.domain]]
 
 
-def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
-    """Look at the counters until each has ticked six times, half a second at least."""
+def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
+    """Ticks and power readings by domain, of half a second at least and six ticks of each."""
     ticks: dict[str, Ticks] = {counter.domain: [] for counter in counters}
     samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
     last = {counter.domain: counter.read_now() for counter in counters}
     start = next_sample = real_time.monotonic()
-    while not _enough(ticks.values(), real_time.monotonic() - start):
+    while not seen_enough(min(map(len, ticks.values())), real_time.monotonic() - start):
         sample = real_time.monotonic() >= next_sample
         next_sample += SAMPLE_SECONDS if sample else 0.0
         for counter in counters:
@@ -182,14 +184,15 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
     return ticks, samples
 
 
-def _enough(seen: Collection[Ticks], seconds: float) -> bool:
-    fewest = min(map(len, seen), default=0)
-    if not seen or fewest >= TICKS:
-        return not seen or seconds >= SHORTEST_SECONDS
+def seen_enough(fewest: int, seconds: float) -> bool:
+    """Whether to stop looking after so long (s), with so many ticks of the slowest counter."""
+    if fewest >= TICKS:
+        return seconds >= SHORTEST_SECONDS
     return seconds >= (SLOWEST_SECONDS if 0 < fewest < ENOUGH_TICKS else LONGEST_SECONDS)
 
 
-def _keep(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+def learn(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+    """Set the counter's clock and the rest, from ticks and power readings at rest."""
     counter.at_rest = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
     if counter.at_rest is not None and not counter.at_rest.agree:
         counter.at_rest = counter.at_rest.closer(counter.card.mean_watts())

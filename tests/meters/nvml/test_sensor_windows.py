@@ -144,3 +144,15 @@ def test_a_recorded_load_that_swings_about_as_often_as_the_sensor_looks() -> Non
 
     assert covered(found) >= 0.95
     assert max(abs(each.error) for each in found) > 0.1
+
+
+def taking_turns() -> list[Metered]:
+    with simulate(PART_TIME.at_phase(0.3), seed=5) as world:
+        loads = [LOCKED, Load.square(500, 200, period=0.07)]
+        return [world.window(loads[k % 2], 2.0) for k in range(40)]
+
+
+def test_what_was_seen_of_a_step_is_kept_while_other_steps_take_turns() -> None:
+    last = apart(taking_turns)[-1], apart(taking_turns)[-2]
+
+    assert [str(each.record.invalid_reason).split(":")[0] for each in last] == ["None", "aliased"]
