@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pytest_energy.baselines.calibration import StoredCalibration
+from pytest_energy.baselines.sensor import StoredSensor
 from pytest_energy.documents import Positive, PositiveCount, Range
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
 
@@ -71,7 +72,8 @@ class Baseline:
     """A baseline file; `entries` by (metric, id), `claims` by (name, meter method).
 
     Claims on J/token go by ("joules_per_token", glob of ids): no measurement, so never an entry.
-    `calibrations` go by the devices' UUIDs, joined with `+` if there are several.
+    `calibrations` go by the devices' UUIDs, joined with `+` if there are several; `sensors` by that
+    of each card.
     """
 
     path: Path
@@ -83,6 +85,7 @@ class Baseline:
     claims: Mapping[tuple[str, str], Band] = field(default_factory=dict)
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     calibrations: Mapping[str, StoredCalibration] = field(default_factory=dict)
+    sensors: Mapping[str, StoredSensor] = field(default_factory=dict)
 
     def band(self, identifier: str) -> Band | None:
         """The first J/token band that is stated for a figure, or None."""

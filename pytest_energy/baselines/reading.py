@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -18,7 +19,9 @@ from pytest_energy.baselines import (
     StoredSession,
 )
 from pytest_energy.baselines import calibration as stored_calibration
+from pytest_energy.baselines import sensor as stored_sensor
 from pytest_energy.baselines.calibration import StoredCalibration
+from pytest_energy.baselines.sensor import StoredSensor
 from pytest_energy.documents import (
     SMALLEST,
     FaultyDocumentError,
@@ -43,6 +46,19 @@ _Kind = TypeVar("_Kind")
 def known_hardware(folder: Path) -> dict[str, tuple[str, ...]]:
     """Hardware keys and their device-name globs, from every file in a folder of baselines."""
     return {path.stem: read(path).match for path in sorted(folder.glob("*.toml"))}
+
+
+def qualified(folder: Path) -> dict[str, tuple[str, bool]]:
+    """What a folder's files keep of cards, by UUID: the driver, and whether the counter sees all.
+
+    A file that cannot be read tells nothing here; who needs it says why.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.toml")):
+        with suppress(BaselineError):
+            for uuid, sensor in read(path).sensors.items():
+                found[uuid] = sensor.driver, sensor.sees_all
+    return found
 
 
 def read(path: Path) -> Baseline:
@@ -115,7 +131,7 @@ class Reader:
                 f"is {shown(schema)}, this version reads {SCHEMA}; write that, or upgrade "
                 "pytest-energy",
             )
-        tables = ("schema", "hardware", "environment", "claims", "calibration", *METRICS)
+        tables = ("schema", "hardware", "environment", "claims", "calibration", "sensor", *METRICS)
         for name in document:
             if name not in tables:
                 meant = did_you_mean(name, tables)
@@ -153,6 +169,10 @@ class Reader:
             calibrations={
                 device: self._calibration(table, f'calibration."{device}"')
                 for device, table in self._tables(document, "calibration").items()
+            },
+            sensors={
+                device: self._sensor(table, f'sensor."{device}"')
+                for device, table in self._tables(document, "sensor").items()
             },
         )
 
@@ -211,6 +231,13 @@ class Reader:
         values = self._checked(table, stored_calibration.KINDS, where)
         try:
             return stored_calibration.from_table(values)
+        except ValueError as error:
+            raise self._error(where, str(error)) from None
+
+    def _sensor(self, table: Any, where: str) -> StoredSensor:
+        values = self._checked(table, stored_sensor.KINDS, where)
+        try:
+            return stored_sensor.from_table(values)
         except ValueError as error:
             raise self._error(where, str(error)) from None
 

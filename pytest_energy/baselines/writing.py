@@ -69,13 +69,33 @@ def updated(
 
 def calibrated(text: str | None, header: Header, device: str, stored: StoredCalibration) -> str:
     """The file's new text with a device's calibration in it; all else stays as it is."""
+    return _with_table(text, header, ("calibration", device), as_table(stored))
+
+
+def with_sensor(text: str | None, header: Header, device: str, values: Mapping[str, Any]) -> str:
+    """The file's new text with what was found of a card's sensor, in place of what was before."""
+    return _with_table(text, header, ("sensor", device), values, anew=True)
+
+
+def _with_table(
+    text: str | None,
+    header: Header,
+    place: tuple[str, str],
+    values: Mapping[str, Any],
+    *,
+    anew: bool = False,
+) -> str:
+    """The text with a device's table of a group; `values` have a date, which is still text."""
     import tomlkit
 
     document = tomlkit.parse(text) if text else _new_document(header)
-    group = _child(document, "calibration")
+    group, device = _child(document, place[0]), place[1]
     if device not in group:
         group[device] = tomlkit.table()
-    group[device].update({**as_table(stored), "date": tomlkit.datetime(stored.date)})
+    if anew:
+        for name in [each for each in group[device] if each not in (*values, "note")]:
+            del group[device][name]
+    group[device].update({**values, "date": tomlkit.datetime(values["date"])})
     return _spaced(tomlkit.dumps(document))
 
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "baselines": ("baselines", "list, check, compare and tidy baselines"),
     "estimate": ("estimate", "kWh, gCO2e, money and hours of a full run"),
     "calibrate": ("machine", "fit joules at the wall to the device's joules"),
+    "qualify": ("qualify", "find by experiment what a GPU's counter and sensor can do"),
     "export": ("export", "a run's figures for tools that keep them"),
     "drift": ("history", "which figures moved over the sessions of a history, since when and why"),
     "history": ("history", "list sessions, or compact them to Parquet"),

@@ -61,7 +61,8 @@ class DeviceSession:
     """The devices of one run; nothing is opened before it is asked for.
 
     `known` gives the hardware keys with their device-name globs, `asked` the key that the run
-    names (`auto`: whatever is found).
+    names (`auto`: whatever is found). `qualified` gives what experiments found of cards, by UUID:
+    the driver then, and whether the counter misses nothing of what the card draws.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class DeviceSession:
         *,
         asked: str = "auto",
         known: Callable[[], Mapping[str, tuple[str, ...]]] = dict,
+        qualified: Callable[[], Mapping[str, tuple[str, bool]]] = dict,
         lock_timeout_seconds: float = 600.0,
         idle_seconds: float = 0.0,
     ) -> None:
@@ -78,7 +80,7 @@ class DeviceSession:
         self.idle_watts: float | None = None
         self._idle: Window | None = None
         self._meter_name, self._listener = meter, listener
-        self._asked, self._known = asked, known
+        self._asked, self._known, self._qualified = asked, known, qualified
         self._lock_timeout_seconds, self._idle_seconds = lock_timeout_seconds, idle_seconds
         self._depth = 0
 
@@ -93,7 +95,10 @@ class DeviceSession:
     @cached_property
     def meter(self) -> Meter:
         """The run's one meter; raises `EnergyError` if none works."""
-        return open_meter(self._meter_name)
+        meter = open_meter(self._meter_name)
+        if (take := getattr(meter, "take_qualified", None)) is not None:
+            take(self._qualified())
+        return meter
 
     @cached_property
     def hardware(self) -> Hardware:

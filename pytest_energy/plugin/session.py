@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_energy.baselines.calibration import Calibration
-from pytest_energy.baselines.reading import known_hardware
+from pytest_energy.baselines.reading import known_hardware, qualified
 from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.checks.figures import BaselineRunner, GateRunner
@@ -58,6 +58,7 @@ class EnergySession:
             progress,
             asked=settings.hw,
             known=partial(known_hardware, settings.baselines),
+            qualified=partial(qualified, settings.baselines),
             lock_timeout_seconds=settings.lock_timeout_seconds,
             idle_seconds=settings.idle_seconds,
         )

@@ -267,6 +267,24 @@ class NvmlMeter:
             if counter.at_rest is not None and not counter.at_rest.agree:
                 self.disagree(counter.domain, "at rest", counter.at_rest)
 
+    def take_qualified(self, found: Mapping[str, tuple[str, bool]]) -> None:
+        """Take what an experiment found of cards, by UUID: under which driver, and whether the
+        counter misses nothing. What was found under another driver is not taken, and told.
+        """
+        for counter in self.counters:
+            device = counter.card.device
+            driver, sees_all = found.get(device.uuid or "", (device.driver, False))
+            if driver != (device.driver or ""):
+                self.remark(
+                    f"{device.domain} qualified",
+                    f"`{device.domain}` was qualified under driver {driver or 'unknown'} and has "
+                    f"{device.driver or 'unknown'} now, so that is not used; qualify it again "
+                    "(`pytest-energy qualify --keep`)",
+                )
+            elif sees_all:
+                counter.sees_all = True
+                self.part_time[counter.domain].misses_nothing()
+
     def disagree(self, domain: str, where: str, powers: TwoPowers) -> None:
         """Keep that a card's counter and readings are apart."""
         self.remark(

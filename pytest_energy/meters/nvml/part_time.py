@@ -73,12 +73,20 @@ class PartTime:
 
     def __init__(self, name: str) -> None:
         self.sensor = sensor_of(name)
+        self._misses_nothing = False
         self._seen: deque[_Seen] = deque(maxlen=LENGTHS)
 
     def renewed_every(self, seconds: float) -> None:
         """Take a counter's period for the sensor's if they are about the same: it is exact."""
+        if self._misses_nothing:
+            return
         if abs(seconds / self.sensor.period_seconds - 1) < MOST_APART:
             self.sensor = self.sensor._replace(period_seconds=seconds)
+
+    def misses_nothing(self) -> None:
+        """Take it that joules of this card have all that it draws: an experiment showed it."""
+        self._misses_nothing = True
+        self.sensor = self.sensor._replace(window_seconds=self.sensor.period_seconds)
 
     def unseen(
         self, load: Load, looks: Sequence[Look], step_seconds: float | None, when: float = 0.0

@@ -1,0 +1,116 @@
+"""`pytest-energy qualify`: what this machine's GPU meter can do, by experiment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+from pytest_energy.baselines import baseline_path
+from pytest_energy.baselines.reading import known_hardware, text_of
+from pytest_energy.baselines.sensor import StoredSensor, as_table
+from pytest_energy.baselines.store import default_budget
+from pytest_energy.baselines.writing import Header, with_sensor
+from pytest_energy.cli import add_baselines_option, describe, say, write_text
+from pytest_energy.errors import EnergyError
+from pytest_energy.files import require_writable, unified_diff
+from pytest_energy.metering.device_lock import device_lock
+from pytest_energy.metering.hardware import Hardware, identify
+from pytest_energy.meters import open_meter
+from pytest_energy.meters.nvml.card import Card
+from pytest_energy.meters.nvml.driver import initialised_driver, release
+from pytest_energy.meters.nvml.visible import VARIABLE, visible_cards
+from pytest_energy.meters.protocol import Device
+from pytest_energy.qualify import Load, Qualification
+from pytest_energy.qualify.experiments import SECONDS, qualified
+from pytest_energy.qualify.table import document, rows
+from pytest_energy.reports.tables import aligned
+from pytest_energy.workloads.switched_load import products_for
+
+LOCK_TIMEOUT_SECONDS = 600.0
+
+Loads = Callable[[Device], AbstractContextManager[Load]]
+
+
+def add_qualify(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments of `pytest-energy qualify`."""
+    describe(
+        parser,
+        "Find by experiment what the energy counter and the power sensor of one GPU can do: their "
+        "periods, windows, lags and steps, what feeds the counter, and what windows follow from "
+        f"it. Takes about {SECONDS} s, and needs a free GPU and PyTorch with CUDA.",
+        "pytest-energy qualify",
+        "CUDA_VISIBLE_DEVICES=1 pytest-energy qualify --json gpu1.json --keep",
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write what was found as JSON")
+    parser.add_argument("--keep", action="store_true", help="store it in the baseline file")
+    add_baselines_option(parser)
+    parser.set_defaults(run=run_qualify)
+
+
+def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int:
+    """Measure, print what was found and what follows, and keep it if asked to.
+
+    `loads` gives the load of a device; that of a simulated one is simulated.
+    """
+    if options.json is not None:
+        require_writable(options.json, "--json")
+    with _only_card() as card:
+        device = card.device
+        hardware = _to_keep_for(options) if options.keep else None
+        uuids = [device.uuid or device.domain]
+        with device_lock(uuids, LOCK_TIMEOUT_SECONDS, say), loads(device) as load:
+            say(
+                f"device: `{device.domain}` {device.name}, driver {device.driver}",
+                f"load: {load.text}, for about {SECONDS} s in all",
+            )
+            found = qualified(card, load, say)
+    say("", *aligned(rows(found), ("quantity", "value", "what follows")))
+    if options.json is not None:
+        write_text(options.json, json.dumps(document(found), indent=1) + "\n")
+        say("", f"{options.json} written")
+    if hardware is not None:
+        _keep(options.baselines, hardware, found)
+    else:
+        say("", "not kept; `--keep` puts it into the hardware's baseline file")
+    return 0
+
+
+@contextmanager
+def _only_card() -> Iterator[Card]:
+    """The one visible card; `EnergyError` if there are several, or none."""
+    nvml = initialised_driver()
+    try:
+        cards = visible_cards(nvml)
+        if len(cards) > 1:
+            names = ", ".join(f"`{card.domain}` {card.device.name}" for card in cards)
+            raise EnergyError(
+                f"{len(cards)} GPUs are visible ({names}), and one is qualified at a time; name it "
+                f"with `{VARIABLE}`"
+            )
+        yield cards[0]
+    finally:
+        release(nvml)
+
+
+def _to_keep_for(options: argparse.Namespace) -> Hardware:
+    """The machine whose file takes the result, which can be written: else nothing is measured."""
+    known = known_hardware(options.baselines)
+    with closing(open_meter("nvml")) as meter:
+        hardware = identify(meter, {key: globs for key, globs in known.items() if key != "cpu"})
+    if not hardware.uuids:
+        raise EnergyError("the GPU tells no UUID to keep it by; leave `--keep` out")
+    require_writable(baseline_path(options.baselines, hardware.key), "--baselines")
+    return hardware
+
+
+def _keep(folder: Path, hardware: Hardware, found: Qualification) -> None:
+    path = baseline_path(folder, hardware.key)
+    old = text_of(path) if path.is_file() else None
+    header = Header.of(hardware, default_budget(hardware.key))
+    new = with_sensor(old, header, found.uuid, as_table(StoredSensor.of(found)))
+    write_text(path, new)
+    say("", f"{path} changed; read it, then commit it:")
+    say(*unified_diff(old, new, path.name).split("\n"))

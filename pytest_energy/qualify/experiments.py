@@ -1,0 +1,347 @@
+"""The experiments on one card: what is switched when, what is read meanwhile, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from ctypes import c_ulonglong
+from itertools import pairwise
+from statistics import fmean, median, stdev
+from typing import Final, NamedTuple
+
+from pytest_energy.clocks import real_time
+from pytest_energy.errors import EnergyError
+from pytest_energy.metering import Window, window
+from pytest_energy.meters import Meter
+from pytest_energy.meters.nvml import NvmlMeter
+from pytest_energy.meters.nvml.card import Card
+from pytest_energy.qualify import Beat, EvenWork, Figure, Load, Qualification, Source
+from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
+from pytest_energy.qualify.renewals import (
+    LEAST,
+    Look,
+    call_seconds,
+    powers,
+    quantum_joules,
+    renewals,
+    rhythm,
+)
+from pytest_energy.qualify.response import Edge, Points, Response, fit
+
+LOOK_SECONDS: Final = 0.0005
+IDLE_SECONDS: Final = 2.5
+WARM_SECONDS: Final = 5.0
+STEADY_SECONDS: Final = 4.0
+REST_SECONDS: Final = 2.0
+EDGES: Final = 96
+LEVEL_SECONDS: Final = 0.25
+"""Between two edges, and up to a period more."""
+GOLDEN: Final = 0.618034
+"""Multiples of it, without their whole parts, lie evenly between 0 and 1."""
+BEATS: Final = (0.8, 0.93, 1.0, 1.07, 1.25)
+"""Square loads of so many periods of the source."""
+BEAT_SECONDS: Final = 3.0
+LEAST_POINTS: Final = 10
+USUAL_SECONDS: Final = 0.1
+"""A period, where none was seen yet."""
+PASS_SECONDS: Final = 0.5
+PAIRS: Final = 10
+APART_SECONDS: Final = 0.3
+LEAST_VALID: Final = 4
+"""Windows of each length that have to be valid."""
+LEAST_LOOKS: Final = 2
+"""So many looks have to fall into a period."""
+LEAST_SWING: Final = 1.2
+"""A load that draws less than so many times what the card draws at rest shows nothing."""
+SECONDS: Final = 90
+"""About how long it all takes."""
+
+
+class Looks(NamedTuple):
+    """What was read in a stretch: the counter (J, empty without one) and the power (W)."""
+
+    energy: list[Look]
+    power: list[Look]
+
+
+class Bench:
+    """A card and the load on it; reads the card while it waits.
+
+    Raises `EnergyError` if the counter does not answer, or falls.
+    """
+
+    def __init__(self, card: Card, load: Load) -> None:
+        self._card, self._load = card, load
+        self._shown = c_ulonglong()
+        self._read = card.energy_into(self._shown) if card.has_counter() else None
+        self._joules = 0.0
+
+    def watch(self, seconds: float) -> Looks:
+        """What the card says for so long."""
+        return self._until(real_time.monotonic() + seconds)
+
+    def steps(self, lengths: list[float]) -> tuple[list[Edge], Looks]:
+        """Work and rest in turn, each for its length (s), beginning with work; then a rest."""
+        edges: list[Edge] = []
+        looks = Looks([], [])
+        due = real_time.monotonic()
+        try:
+            for number, seconds in enumerate(lengths):
+                on = number % 2 == 0
+                edges.append(Edge(self._load.on() if on else self._load.off(), on))
+                due += seconds
+                _add(looks, self._until(due))
+        finally:
+            self._load.off()
+        return edges, looks
+
+    def _until(self, end: float) -> Looks:
+        looks = Looks([], [])
+        while (now := real_time.monotonic()) < end:
+            if self._read is not None:
+                if code := self._read():
+                    raise self._card.lost(code)
+                after, joules = real_time.monotonic(), self._shown.value / 1000
+                if joules < self._joules:
+                    raise EnergyError(f"the counter of `{self._card.domain}` fell; {_AGAIN}")
+                self._joules = joules
+                looks.energy.append(Look(now, after, joules))
+                now = after
+            watts = self._card.sharpest_watts()
+            after = real_time.monotonic()
+            if watts is not None:
+                looks.power.append(Look(now, after, watts))
+            real_time.sleep(max(0.0, min(LOOK_SECONDS, end - after)))
+        return looks
+
+
+_AGAIN = "it began anew or wrapped around: run this again"
+
+
+def _add(looks: Looks, more: Looks) -> None:
+    looks.energy.extend(more.energy)
+    looks.power.extend(more.power)
+
+
+class _Levels(NamedTuple):
+    """Even work and rest: what was read of the work, and the mean powers (W)."""
+
+    looks: Looks
+    idle_watts: float
+    loaded_watts: float
+    counter_to_readings: float | None
+
+
+class _Seen(NamedTuple):
+    """A source, what was fitted to it, and whether it is the counter."""
+
+    source: Source
+    response: Response
+    is_counter: bool
+
+    def points(self, looks: Looks) -> Points:
+        """When it was renewed, and the power that it showed (W)."""
+        if self.is_counter:
+            return powers(renewals(looks.energy), self.source.period_seconds)
+        return [(each.seconds, each.value) for each in renewals(looks.power)]
+
+
+def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualification:
+    """What a card's counter and readings can do; `say` is told what is measured now.
+
+    Raises `EnergyError` where the card shows nothing of the load, or does not answer.
+    """
+    began = real_time.monotonic()
+    bench = Bench(card, load)
+    say("1 of 4: idle, then even work")
+    levels = _levels(bench, load)
+    sharp = bool(levels.looks.power) and card.is_sharp()
+    say("2 of 4: work that is switched on and off")
+    edges, looks = _stepped(bench, levels.looks, sharp)
+    counter = _seen(edges, looks, is_counter=True)
+    readings = _seen(edges, looks, is_counter=False) if sharp else None
+    seen = counter or readings
+    if seen is None:
+        raise EnergyError(
+            f"neither a counter nor a power reading of `{card.domain}` is renewed in a rhythm that "
+            "can be seen: nothing changes, or it changes at every look"
+        )
+    say("3 of 4: square loads about as long as the period")
+    steps = [share * seen.source.period_seconds for share in BEATS]
+    beats = tuple(each for each in (_beat(bench, step, seen) for step in steps) if each)
+    quantum = _quantum(looks)
+    grain = (quantum or 0.0) / seen.source.period_seconds
+    scattered = scatters(beats, grain / seen.response.swing_watts)
+    same = None
+    if counter and readings:
+        counted, shown = counter.points(levels.looks), renewals(levels.looks.power)
+        same = echo(counted, shown, readings.source.period_seconds, grain)
+    by_counter, by_readings = (each.source if each else None for each in (counter, readings))
+    swung = len(beats) == len(BEATS) and not scattered
+    sees_all = by_counter is not None and by_counter.sees_all and swung
+    say("4 of 4: windows of even work")
+    even = _even_work(card, load, sees_all)
+    return Qualification(
+        name=card.device.name,
+        uuid=card.device.uuid or "",
+        driver=card.device.driver or "",
+        date=real_time.utc().replace(microsecond=0).isoformat(),
+        took_seconds=real_time.monotonic() - began,
+        feed=feed_of(by_counter, by_readings, same, scattered) if looks.energy else "no counter",
+        sees_all=sees_all,
+        idle_watts=levels.idle_watts,
+        loaded_watts=levels.loaded_watts,
+        energy_call_seconds=call_seconds(looks.energy) if looks.energy else None,
+        power_call_seconds=call_seconds(looks.power) if looks.power else None,
+        quantum_joules=quantum,
+        counter_to_readings=levels.counter_to_readings,
+        counter=by_counter,
+        readings=by_readings,
+        rise_seconds=seen.response.rise_seconds,
+        fall_seconds=seen.response.fall_seconds,
+        beats=beats,
+        even_work=even,
+    )
+
+
+def _levels(bench: Bench, load: Load) -> _Levels:
+    bench.watch(REST_SECONDS)
+    idle = bench.watch(IDLE_SECONDS)
+    load.on()
+    try:
+        bench.watch(WARM_SECONDS)
+        looks = bench.watch(STEADY_SECONDS)
+    finally:
+        load.off()
+    bench.watch(REST_SECONDS)
+    rest, loaded = _watts(idle), _watts(looks)
+    if rest is None or loaded is None:
+        raise EnergyError("the card gives neither joules nor watts, so nothing can be found of it")
+    if loaded < LEAST_SWING * rest:
+        raise EnergyError(
+            f"the card draws {loaded:.0f} W under load and {rest:.0f} W at rest: too little of a "
+            "difference to see by; see that nothing else runs on it"
+        )
+    by_readings = fmean(each.value for each in looks.power) if looks.power else 0.0
+    ratio = loaded / by_readings if looks.energy and by_readings else None
+    return _Levels(looks, rest, loaded, ratio)
+
+
+def _watts(looks: Looks) -> float | None:
+    """Mean power by the counter from renewal to renewal, or else by the readings (W)."""
+    seen = renewals(looks.energy)
+    if len(seen) > 1:
+        return (seen[-1].value - seen[0].value) / (seen[-1].seconds - seen[0].seconds)
+    return fmean(each.value for each in looks.power) if looks.power else None
+
+
+def _stepped(bench: Bench, even: Looks, sharp: bool) -> tuple[list[Edge], Looks]:
+    """Edges at many phases between two renewals, and what was read meanwhile."""
+    found = [renewals(looks) for looks in (even.energy, even.power if sharp else [])]
+    periods = [rhythm(seen).period_seconds for seen in found if len(seen) >= LEAST]
+    period = max(periods, default=USUAL_SECONDS)
+    return bench.steps([LEVEL_SECONDS + period * (i * GOLDEN % 1) for i in range(EDGES)])
+
+
+def _seen(edges: list[Edge], looks: Looks, *, is_counter: bool) -> _Seen | None:
+    """A source and its response; None if it is renewed at every look, or hardly ever."""
+    seen = renewals(looks.energy if is_counter else looks.power)
+    if len(seen) < LEAST:
+        return None
+    line = rhythm(seen)
+    period = line.period_seconds
+    apart = median(b.before - a.before for a, b in pairwise(looks.energy or looks.power))
+    if period < LEAST_LOOKS * apart:
+        return None
+    points = powers(seen, period) if is_counter else [(each.seconds, each.value) for each in seen]
+    # A sensor looks evenly even if what shows it jitters, or is looked at from far apart.
+    even = [(line.nearest(at), watts) for at, watts in points]
+    fits = [fit(edges, each, period) for each in (points, even)]
+    response = min(fits, key=lambda each: each.left_watts)
+    source = Source(period, line.jitter_seconds, response.window_seconds, response.lag_seconds)
+    return _Seen(source, response, is_counter)
+
+
+def _quantum(looks: Looks) -> float | None:
+    return quantum_joules([look.value for look in looks.energy]) if looks.energy else None
+
+
+def _beat(bench: Bench, step_seconds: float, seen: _Seen) -> Beat | None:
+    """What a square load shows; None if the source is renewed too rarely to say."""
+    source = seen.source
+    edges, looks = bench.steps([step_seconds / 2] * (2 * round(BEAT_SECONDS / step_seconds)))
+    bench.watch(APART_SECONDS)
+    since = edges[0].seconds + source.lag_seconds + 3 * source.period_seconds
+    points = [each for each in seen.points(looks) if each[0] > since]
+    if len(points) < LEAST_POINTS:
+        return None
+    return beat(edges, points, step_seconds, source, seen.response)
+
+
+def _even_work(card: Card, load: Load, sees_all: bool) -> EvenWork:
+    """Windows of one and of two passes in turn, by the meter that tests are metered with."""
+    found: list[tuple[Window, float]] = []
+    with closing(NvmlMeter()) as meter:
+        meter.take_qualified({card.device.uuid or "": (card.device.driver or "", sees_all)})
+        for number in range(2 * PAIRS):
+            real_time.sleep(APART_SECONDS)
+            found.append(_window(meter, load, PASS_SECONDS * (1 + number % 2)))
+    valid = [[w for w, _ in found[first::2] if _tells(w)] for first in (0, 1)]
+    if min(map(len, valid)) < LEAST_VALID:
+        reasons = [window.invalid_reason for window, _ in found if window.invalid_reason]
+        raise EnergyError(f"too many windows of even work were invalid: {reasons[-1]}; mend that")
+    ones, twos = valid
+    means = [fmean(window.mean_watts for window in each) for each in valid]
+    watts = [w.mean_watts / means[i % 2] for i, (w, _) in enumerate(found) if _tells(w)]
+    cv, deviations = stdev(watts), [each - 1 for each in watts]
+    alike = sum(a * b for a, b in pairwise(deviations)) / sum(d * d for d in deviations)
+    return EvenWork(
+        windows=len(watts),
+        invalid=len(found) - len(watts),
+        cv=cv,
+        autocorrelation=alike,
+        intercept_joules=_intercept(ones, twos),
+        doubt_joules=max(median(w.uncertainty_joules for w in each) for each in valid),
+        cpu_seconds=median(seconds for _, seconds in found),
+    )
+
+
+def _tells(window: Window) -> bool:
+    """Whether a window's joules are right within what it states."""
+    return window.valid or window.is_too_short
+
+
+def _window(meter: Meter, load: Load, seconds: float) -> tuple[Window, float]:
+    """A window of work for so long, and the CPU time that metering it took here (s)."""
+    clock = real_time.thread_seconds
+    began = clock()
+    with window(meter, "qualify", _already_in_step) as opened:
+        spent = clock() - began
+        load.on()
+        try:
+            real_time.sleep(seconds)
+        finally:
+            load.off()
+        ended = clock()
+    return opened.record, spent + clock() - ended
+
+
+def _already_in_step() -> None:
+    """The load waits for its card by itself."""
+
+
+def _intercept(ones: list[Window], twos: list[Window]) -> Figure:
+    """What a window has beside its work's power times its length (J), as if there were two lines.
+
+    With lengths that are exactly one and two passes this is 2 J1 - J2.
+    """
+    (j1, s1, d1), (j2, s2, d2) = (_mean(each) for each in (ones, twos))
+    share = s1 / (s2 - s1)
+    doubt = 2 * ((d1 * (1 + share)) ** 2 + (d2 * share) ** 2) ** 0.5
+    return Figure(j1 - (j2 - j1) * share, doubt)
+
+
+def _mean(windows: list[Window]) -> tuple[float, float, float]:
+    """Mean joules, mean seconds, and the standard error of the joules."""
+    joules = [window.joules for window in windows]
+    return fmean(joules), fmean(w.seconds for w in windows), stdev(joules) / len(joules) ** 0.5

@@ -1,0 +1,100 @@
+"""When a value that is read again and again is renewed, and how evenly; pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import gcd, sqrt
+from statistics import fmean, median
+from typing import Final, NamedTuple
+
+from pytest_energy.errors import EnergyError
+from pytest_energy.qualify import Figure
+
+LEAST: Final = 20
+"""Fewer renewals than this say nothing of a period."""
+
+
+class Look(NamedTuple):
+    """One reading: the time before and after the call (s), and what it said (J or W)."""
+
+    before: float
+    after: float
+    value: float
+
+
+class Renewal(NamedTuple):
+    """A change of a value: when (s, the middle of what it may be), and what it is since then."""
+
+    seconds: float
+    half_width: float
+    value: float
+
+
+class Rhythm(NamedTuple):
+    """Renewals on a line: one of its times (s), the period (s), the scatter about it (SD, s)."""
+
+    origin_seconds: float
+    period_seconds: Figure
+    jitter_seconds: float
+
+    def nearest(self, seconds: float) -> float:
+        """The time on the line that is nearest (s)."""
+        turns = round((seconds - self.origin_seconds) / self.period_seconds)
+        return self.origin_seconds + turns * self.period_seconds
+
+
+def renewals(looks: Sequence[Look]) -> list[Renewal]:
+    """The changes of a value that was looked at."""
+    return [
+        Renewal((a.before + b.after) / 2, (b.after - a.before) / 2, b.value)
+        for a, b in pairwise(looks)
+        if a.value != b.value
+    ]
+
+
+def rhythm(seen: Sequence[Renewal]) -> Rhythm:
+    """The line through renewals; some may be missing. Raises `EnergyError` for too few of them."""
+    if len(seen) < LEAST:
+        raise EnergyError(
+            f"the value was renewed {len(seen)} times only, so it has no period; see that the "
+            "driver is a recent one"
+        )
+    about = median(b.seconds - a.seconds for a, b in pairwise(seen))
+    numbers = [0]
+    for a, b in pairwise(seen):
+        numbers.append(numbers[-1] + max(1, round((b.seconds - a.seconds) / about)))
+    times = [each.seconds for each in seen]
+    middle, centre = fmean(numbers), fmean(times)
+    squares = sum((n - middle) ** 2 for n in numbers)
+    pairs = list(zip(numbers, times, strict=True))
+    period = sum((n - middle) * (t - centre) for n, t in pairs) / squares
+    off = [t - centre - period * (n - middle) for n, t in pairs]
+    scatter = sum(each**2 for each in off) / (len(off) - 2)
+    # A look blurs a moment evenly over its width.
+    blur = fmean(each.half_width**2 for each in seen) / 3
+    jitter = sqrt(max(0.0, scatter - blur))
+    doubt = 2 * sqrt(scatter / squares)
+    return Rhythm(centre - period * middle, Figure(period, doubt), jitter)
+
+
+def quantum_joules(values: Sequence[float]) -> float:
+    """What divides all steps between a counter's readings, which are whole mJ (J)."""
+    return gcd(*(round(1000 * (b - a)) for a, b in pairwise(values))) / 1000
+
+
+def powers(seen: Sequence[Renewal], period_seconds: float) -> list[tuple[float, float]]:
+    """A counter's power between renewals that follow one another: (time of the later, W).
+
+    Values are joules. Steps over several periods are left out: when their joules came is not known.
+    """
+    return [
+        (b.seconds, (b.value - a.value) / period_seconds)
+        for a, b in pairwise(seen)
+        if round((b.seconds - a.seconds) / period_seconds) == 1
+    ]
+
+
+def call_seconds(looks: Sequence[Look]) -> float:
+    """How long a call of the driver takes, the median (s)."""
+    return median(look.after - look.before for look in looks)

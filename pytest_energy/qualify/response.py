@@ -1,0 +1,226 @@
+"""How a source shows a load that is switched on and off: its lag and its window, by least squares.
+
+The card's power follows the load with a time constant each way. A source that is renewed at `t`
+shows the mean power from `t - lag - window` to `t - lag`: after an edge, what is shown goes from
+one level to the other over the window. Edges at many phases between two renewals trace it out.
+A counter of all that is drawn has a window of its period; one that adds up a sensor's looks has
+the sensor's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from math import exp, expm1, inf, log, sqrt
+from statistics import fmean, pstdev
+from typing import Final, NamedTuple
+
+from pytest_energy.qualify import Figure
+
+Points = Sequence[tuple[float, float]]
+"""When a source was renewed (s), and the power that it showed from then on (W)."""
+
+SHORTEST_SECONDS: Final = 1e-4
+LONGEST_SECONDS: Final = 3.0
+RISE_SECONDS: Final = 0.005
+FALL_SECONDS: Final = 0.03
+"""Where time constants are looked for first."""
+WINDOWS: Final = (0.1, 0.25, 0.5, 1.0)
+LAGS: Final = (0.0, 0.5, 1.0, 1.5)
+STARTS: Final = 2
+"""So many of these shares of a period, of which windows and lags are tried, are followed up."""
+STEPS: Final = 40
+CLOSE: Final = 1e-7
+MOST_POINTS: Final = 800
+PERIODS_AFTER: Final = 6
+"""Points this many periods after an edge, or later, show nothing more of it."""
+
+
+class Edge(NamedTuple):
+    """A load switched on or off (s)."""
+
+    seconds: float
+    on: bool
+
+
+class Response(NamedTuple):
+    """What was fitted; `rest` and `swing` are watts, `left_watts` the SD of what is left over."""
+
+    lag_seconds: Figure
+    window_seconds: Figure
+    rise_seconds: Figure
+    fall_seconds: Figure
+    rest_watts: float
+    swing_watts: float
+    left_watts: float
+
+
+class Trajectory:
+    """The card's power above rest as a share of the load's, for edges and time constants (s)."""
+
+    def __init__(self, edges: Sequence[Edge], rise: float, fall: float) -> None:
+        self._taus = (fall, rise)
+        self._times = [edge.seconds for edge in edges]
+        self._states: list[tuple[bool, float, float]] = []
+        share = joules = 0.0
+        on, since = False, edges[0].seconds
+        for edge in edges:
+            more, share = self._after(on, share, edge.seconds - since)
+            joules += more
+            on, since = edge.on, edge.seconds
+            self._states.append((on, share, joules))
+
+    def _after(self, on: bool, share: float, seconds: float) -> tuple[float, float]:
+        """Shares times seconds that pass, and the share that is reached."""
+        tau, aim = self._taus[on], float(on)
+        away = share - aim
+        return aim * seconds - away * tau * expm1(-seconds / tau), aim + away * exp(-seconds / tau)
+
+    def until(self, seconds: float) -> float:
+        """Shares times seconds up to a time."""
+        i = bisect_right(self._times, seconds) - 1
+        if i < 0:
+            return 0.0
+        on, share, joules = self._states[i]
+        return joules + self._after(on, share, seconds - self._times[i])[0]
+
+    def mean(self, until: float, seconds: float) -> float:
+        """The mean share of so many seconds up to a time."""
+        return (self.until(until) - self.until(until - seconds)) / seconds
+
+
+def fit(edges: Sequence[Edge], points: Points, period_seconds: float) -> Response:
+    """The response that explains the points best.
+
+    `edges` follow one another in time and begin with one that switches on; `period_seconds` is
+    how often the source is renewed.
+    """
+    near = _near(edges, points, period_seconds)
+    starts = [
+        (lag * period_seconds, log(w * period_seconds), log(RISE_SECONDS), log(FALL_SECONDS))
+        for w in WINDOWS
+        for lag in LAGS
+    ]
+    best = sorted((_Model(edges, near, list(s)) for s in starts), key=lambda m: m.squares)
+    return min((model.fitted() for model in best[:STARTS]), key=lambda m: m.squares).response()
+
+
+def _near(edges: Sequence[Edge], points: Points, period: float) -> list[tuple[float, float]]:
+    times = [edge.seconds for edge in edges]
+    near = []
+    for at, watts in points:
+        i = bisect_right(times, at) - 1
+        if i >= 0 and at - times[i] < PERIODS_AFTER * period:
+            near.append((at, watts))
+    return near[:: 1 + len(near) // MOST_POINTS]
+
+
+class _Model:
+    """Lag (s) and the logarithms of window, rise and fall, and the best levels for them."""
+
+    def __init__(self, edges: Sequence[Edge], points: Points, values: list[float]) -> None:
+        self._edges, self._points, self._values = edges, points, values
+        shares = self._shares(values)
+        watts = [w for _, w in points]
+        middle, level = fmean(shares), fmean(watts)
+        spread = sum((s - middle) ** 2 for s in shares)
+        together = sum((s - middle) * (w - level) for s, w in zip(shares, watts, strict=True))
+        self.swing = together / spread if spread > 1e-12 else 0.0
+        self.rest = level - self.swing * middle
+        self._left = [w - self.rest - self.swing * s for s, w in zip(shares, watts, strict=True)]
+        self.squares = sum(each**2 for each in self._left) if self.swing else inf
+        self._base = shares
+
+    def _shares(self, values: Sequence[float]) -> list[float]:
+        lag, window, rise, fall = values[0], *(exp(value) for value in values[1:])
+        course = Trajectory(self._edges, rise, fall)
+        return [course.mean(at - lag, window) for at, _ in self._points]
+
+    def fitted(self) -> _Model:
+        """The best model near this one: Levenberg's and Marquardt's steps."""
+        model, damping = self, 1e-3
+        for _ in range(STEPS):
+            slopes = model._slopes()
+            normal, towards = _normal(slopes, model._left)
+            for _ in range(8):
+                damped = [
+                    [each * (1 + damping * (i == j)) for j, each in enumerate(row)]
+                    for i, row in enumerate(normal)
+                ]
+                step = solved(damped, towards)
+                tried = _Model(self._edges, self._points, model._moved(step[2:]))
+                if tried.squares < model.squares:
+                    break
+                damping *= 5
+            else:
+                return model
+            gain, model, damping = 1 - tried.squares / model.squares, tried, damping / 5
+            if gain < CLOSE:
+                break
+        return model
+
+    def _moved(self, step: Sequence[float]) -> list[float]:
+        lag, *logs = (a + b for a, b in zip(self._values, step, strict=True))
+        low, high = log(SHORTEST_SECONDS), log(LONGEST_SECONDS)
+        near = [
+            min(max(each, now - 1), now + 1)
+            for each, now in zip(logs, self._values[1:], strict=True)
+        ]
+        return [lag, *(min(max(each, low), high) for each in near)]
+
+    def _slopes(self) -> list[list[float]]:
+        """What each point changes by with the levels and with each value, point by point."""
+        columns = [[1.0] * len(self._points), self._base]
+        for i in range(len(self._values)):
+            by = 1e-5 if i == 0 else 1e-3
+            moved = [v + by * (i == j) for j, v in enumerate(self._values)]
+            shares = self._shares(moved)
+            columns.append(
+                [self.swing * (a - b) / by for a, b in zip(shares, self._base, strict=True)]
+            )
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def response(self) -> Response:
+        """What it says, with half-widths from the scatter of what is left over."""
+        normal, _ = _normal(self._slopes(), self._left)
+        variance = self.squares / max(1, len(self._points) - 6)
+        size = range(len(normal))
+        doubts = []
+        for i in (2, 3, 4, 5):
+            column = solved(
+                [[normal[j][k] + 1e-12 * (j == k) for k in size] for j in size],
+                [float(i == j) for j in size],
+            )
+            doubts.append(2 * sqrt(max(0.0, variance * column[i])))
+        lag, *logs = self._values
+        figures = [
+            Figure(exp(value), exp(value) * min(doubt, 10.0))
+            for value, doubt in zip(logs, doubts[1:], strict=True)
+        ]
+        window, rise, fall = figures
+        left = pstdev(self._left)
+        return Response(Figure(lag, doubts[0]), window, rise, fall, self.rest, self.swing, left)
+
+
+def _normal(
+    rows: Sequence[Sequence[float]], left: Sequence[float]
+) -> tuple[list[list[float]], list[float]]:
+    size = range(len(rows[0]))
+    normal = [[sum(row[i] * row[j] for row in rows) for j in size] for i in size]
+    return normal, [sum(row[i] * v for row, v in zip(rows, left, strict=True)) for i in size]
+
+
+def solved(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:
+    """The solution of linear equations; what nothing depends on is left at 0."""
+    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
+    size = len(rows)
+    for i in range(size):
+        pivot = max(range(i, size), key=lambda k: abs(rows[k][i]))
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        if abs(rows[i][i]) < 1e-300:
+            continue
+        for k in range(size):
+            if k != i:
+                factor = rows[k][i] / rows[i][i]
+                rows[k] = [a - factor * b for a, b in zip(rows[k], rows[i], strict=True)]
+    return [row[-1] / row[i] if abs(row[i]) >= 1e-300 else 0.0 for i, row in enumerate(rows)]
