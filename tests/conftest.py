@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["pytester"]
+
+# What starts tests in the background may ignore these, and what tests start would inherit that.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 # Installed for test_neighbours.py alone: elsewhere they would cost each inner run its start.
 NEIGHBOURS = ("asyncio", "pytest_cov", "randomly", "rerunfailures")

@@ -41,7 +41,7 @@ class ClaimSampler:
         limit = 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
         with self._evidence():
             require_undisturbed(self._session.settings, self._session.hardware)
-            self._sampler(run, _metered_passes(run)).warm_up(limit)
+            Sampler(_LongEnough(run), self._show).warm_up(limit)
 
     def windows(
         self, run: PassingRun, passes: Sequence[int] = (1,), rounds: int = ROUNDS
@@ -101,12 +101,18 @@ class _Passes:
         return self._run.window(self._passes)
 
 
-def _metered_passes(run: PassingRun) -> int:
-    """The passes of a window that the meter can tell: what a claim measures may be longer."""
-    passes = 1
-    while passes < MOST_PASSES and run.window(passes).is_too_short:
-        passes *= 4
-    return passes
+class _LongEnough(_Passes):
+    """A run to warm up with: windows of more passes where those are too short for the meter."""
+
+    def __init__(self, run: PassingRun) -> None:
+        super().__init__(run, 1)
+
+    def window(self) -> Window:
+        window = super().window()
+        while window.is_too_short and self._passes < MOST_PASSES:
+            self._passes *= 4
+            window = super().window()
+        return window
 
 
 def _rounds(samplers: Sequence[Sampler], rounds: int) -> list[list[Window]]:

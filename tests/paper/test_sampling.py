@@ -47,6 +47,11 @@ _TESTS = {
         assert [window.tokens for window in windows] == [1000, 2000, 10000]
         assert [window.joules for window in windows] == pytest.approx([200, 400, 2000])
     """,
+    "warming_up_takes_as_many_passes_as_the_meter_needs": """
+        run = Run(*[0.1] * 4, faults=["too short: a"] * 2)
+        sampler.warm_up(run)
+        assert run.measured == [1, 4, 16, 16]
+    """,
     "runs_take_turns": """
         order = []
         class Noted(Run):
