@@ -3,8 +3,9 @@
 Downloads the source distributions of packages, makes two environments for each, one without the
 plugin but with all that it needs, and one with it, and runs the package's tests in both side by
 side. What ends differently is run three times more, and counts as different only if it differs in
-the same way each time: some tests are a matter of luck. Ends with 1 if a test differs, or if a
-suite did not end in time.
+the same way each time: some tests are a matter of luck. Of a suite that takes longer than
+`--minutes`, those tests are compared that both had run by then, and its row says so. Ends with 1 if
+a test differs, or if none of a suite ended.
 
     python perf/foreign_suites.py                     all that are known
     python perf/foreign_suites.py syrupy pytest-xdist
@@ -17,13 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,30 +57,43 @@ SUITES: Mapping[str, Suite] = {
 # Loaded by name in the outer run alone; what the suite's own tests start does not know of it.
 _RECORDER = """
 import json, os
-outcomes = {}
+
+def write(test, outcome):
+    with open(os.environ["FOREIGN_OUTCOMES"], "a") as file:
+        file.write(json.dumps([test, outcome]) + chr(10))
 
 def pytest_runtest_logreport(report):
     if report.when == "call" or report.outcome != "passed":
-        outcomes[report.nodeid] = report.outcome
+        write(report.nodeid, report.outcome)
 
 def pytest_collectreport(report):
     if report.failed:
-        outcomes[report.nodeid] = "not collected"
+        write(report.nodeid, "not collected")
 
 def pytest_sessionfinish():
-    with open(os.environ["FOREIGN_OUTCOMES"], "w") as file:
-        json.dump(outcomes, file)
+    write(None, "ended")
 """
 
 Outcomes = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How the tests of a suite ended, whether all of them did in time, and how long it took (s)."""
+
+    outcomes: Outcomes
+    ended: bool
+    seconds: float
+
+
 Pair = tuple[Outcomes, Outcomes]
 """How the same tests end: without the plugin, and with it."""
 Differences = dict[str, tuple[str, str]]
 """Tests that end differently, by their id: how without the plugin, and how with it."""
 
 
-class NotEndedError(Exception):
-    """A suite that left no outcomes: it took too long, or its run failed as a whole."""
+class NoOutcomesError(Exception):
+    """A suite of which no test ended: it took too long, or its run failed as a whole."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,8 @@ class Compared:
     differ: Differences
     differed_once: int
     """Tests that differed, but not in the same way when they were run again."""
+    cut: bool
+    """Whether time was up before all had run: what both had run by then is compared."""
     seconds: tuple[float, float]
 
 
@@ -119,9 +135,9 @@ class Environment:
         code = f"import importlib.metadata as m; print(m.version({self._name!r}))"
         return _call(str(self._python), "-c", code).strip()
 
-    def run(self, arguments: Sequence[str], minutes: float) -> tuple[Outcomes, float]:
-        """How each test ends, and how long all took (s)."""
-        found = self._folder / "outcomes.json"
+    def run(self, arguments: Sequence[str], minutes: float) -> Ran:
+        """How each test ends that does within that time."""
+        found = self._folder / "outcomes.jsonl"
         found.unlink(missing_ok=True)
         command = [self._python, "-m", "pytest", "-p", "foreign_outcomes", "-p", "no:cacheprovider"]
         variables = {
@@ -133,21 +149,27 @@ class Environment:
         variables.pop("PYTEST_ADDOPTS", None)
         began = time.monotonic()
         log = self._folder / "run.log"
-        with log.open("w") as output, suppress(subprocess.TimeoutExpired):
-            subprocess.run(
+        with log.open("w") as output:
+            process = subprocess.Popen(
                 [*map(str, command), "-q", *arguments],
                 cwd=self._source,
                 env=variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                timeout=60 * minutes,
-                check=False,
+                start_new_session=True,
             )
-        if not found.exists():
-            raise NotEndedError(f"no outcomes within {minutes:g} minutes: `{log}` says more")
-        outcomes: Outcomes = json.loads(found.read_text())
-        return outcomes, time.monotonic() - began
+            try:
+                process.wait(60 * minutes)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # and the runs that its tests started
+                process.wait()
+        lines = found.read_text().splitlines() if found.exists() else []
+        outcomes = dict(map(json.loads, lines))
+        ended = outcomes.pop(None, None) is not None
+        if not outcomes:
+            raise NoOutcomesError(f"no test ended within {minutes:g} minutes: `{log}` says more")
+        return Ran(outcomes, ended, time.monotonic() - began)
 
     def _pip(self, *arguments: str) -> None:
         _call(str(self._python), "-m", "pip", "--disable-pip-version-check", *arguments)
@@ -161,16 +183,33 @@ def compare(
     for each in both:
         each.prepare(SUITES.get(name, Suite()).needs)
 
-    def run(chosen: Sequence[str]) -> tuple[Pair, tuple[float, float]]:
+    def run(chosen: Sequence[str]) -> list[Ran]:
         with ThreadPoolExecutor(2) as pool:
-            one, other = pool.map(lambda each: each.run(chosen, minutes), both)
-        return (one[0], other[0]), (one[1], other[1])
+            return list(pool.map(lambda each: each.run(chosen, minutes), both))
 
-    first, seconds = run(arguments)
-    found = differences(first)
-    differ = that_stay(found, lambda tests: run(tests)[0])
-    once = len(found) - len(differ)
-    return Compared(name, both[0].version(), first[0], differ, once, seconds)
+    without, beside = run(arguments)
+    cut = not (without.ended and beside.ended)
+    pair = (
+        in_both(without.outcomes, beside.outcomes) if cut else (without.outcomes, beside.outcomes)
+    )
+    found = differences(pair)
+
+    def again(tests: list[str]) -> Pair:
+        one, other = run(tests)
+        return one.outcomes, other.outcomes
+
+    differ = that_stay(found, again)
+    once, seconds = len(found) - len(differ), (without.seconds, beside.seconds)
+    return Compared(name, both[0].version(), pair[0], differ, once, cut, seconds)
+
+
+def in_both(without: Outcomes, beside: Outcomes) -> Pair:
+    """The outcomes of those tests that both have."""
+    both = without.keys() & beside.keys()
+    return (
+        {test: how for test, how in without.items() if test in both},
+        {test: how for test, how in beside.items() if test in both},
+    )
 
 
 def differences(pair: Pair) -> Differences:
@@ -225,6 +264,7 @@ def _row(found: Compared) -> str:
     return (
         f"{found.name + ' ' + found.version:<28}{len(found.without):>7}{passed:>8}"
         f"{len(found.differ):>8}{found.differed_once:>8}{without:>10.0f} s{beside:>10.0f} s"
+        f"{'  (cut: time was up)' if found.cut else ''}"
     )
 
 
@@ -251,7 +291,7 @@ def main() -> int:
         select = ["-k", asked.select] if asked.select else []
         try:
             found = compare(name, source, folder, [*select, *tests], asked.minutes)
-        except NotEndedError as error:
+        except NoOutcomesError as error:
             print(f"{name:<28}{error}", flush=True)
             well = False
             continue

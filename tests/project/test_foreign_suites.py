@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from foreign_suites import Environment, NotEndedError, Pair, differences, that_stay
+from foreign_suites import Environment, NoOutcomesError, Pair, differences, in_both, that_stay
 
 
 def test_a_test_that_one_run_alone_has_differs() -> None:
     pair: Pair = ({"a": "passed", "b": "failed"}, {"a": "passed", "b": "passed", "c": "passed"})
     assert differences(pair) == {"b": ("failed", "passed"), "c": ("not run", "passed")}
+
+
+def test_of_runs_that_were_cut_only_what_both_have_run_is_compared() -> None:
+    pair = in_both({"a": "passed", "b": "failed"}, {"b": "passed", "c": "passed"})
+    assert pair == ({"b": "failed"}, {"b": "passed"})
 
 
 def test_only_what_differs_alike_each_time_stands() -> None:
@@ -43,5 +48,5 @@ def test_a_suite_without_outcomes_is_not_taken_for_one_without_differences(tmp_p
     python.parent.mkdir(parents=True)
     python.write_text(f"#!/bin/sh\nexec {sys.executable} -c pass\n")
     python.chmod(0o755)
-    with pytest.raises(NotEndedError, match=r"no outcomes within 1 minutes: `.*run.log` says"):
+    with pytest.raises(NoOutcomesError, match=r"no test ended within 1 minutes: `.*run.log` says"):
         environment.run(["tests"], 1)
