@@ -42,7 +42,9 @@ class Suite:
 
 
 SUITES: Mapping[str, Suite] = {
-    "pytest-benchmark": Suite(("tests",), ("freezegun", "pytest-xdist", "pygal", "aspectlib")),
+    "pytest-benchmark": Suite(
+        ("tests",), ("freezegun", "pytest-xdist", "pygal", "aspectlib", "elasticsearch", "nbmake")
+    ),
     "pytest-xdist": Suite(("testing",), ("filelock", "psutil", "setproctitle")),
     "pytest-asyncio": Suite(("tests",), ("hypothesis",)),
     "pytest-timeout": Suite(("test_pytest_timeout.py",), ("pexpect",)),
