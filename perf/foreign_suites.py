@@ -166,12 +166,13 @@ class Environment:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)  # and the runs that its tests started
                 process.wait()
+        seconds = time.monotonic() - began
         lines = found.read_text().splitlines() if found.exists() else []
         outcomes = dict(map(json.loads, lines))
         ended = outcomes.pop(None, None) is not None
         if not outcomes:
-            raise NoOutcomesError(f"no test ended within {minutes:g} minutes: `{log}` says more")
-        return Ran(outcomes, ended, time.monotonic() - began)
+            raise NoOutcomesError(f"no test ended in {seconds:.0f} s: `{log}` says more")
+        return Ran(outcomes, ended, seconds)
 
     def _pip(self, *arguments: str) -> None:
         _call(str(self._python), "-m", "pip", "--disable-pip-version-check", *arguments)
