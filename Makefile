@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help bench test floors floors-lowest floors-newest lint lint-workflows perf docs format clean
+.PHONY: help bench test mutants floors floors-lowest floors-newest lint lint-workflows perf docs format clean
 .DEFAULT_GOAL := help
 
 help: ## show what there is
@@ -21,6 +21,12 @@ endef
 
 test: $(STAMP) ## run all tests; ARGS="-k drift" narrows it
 	$(call TESTS,$(VENV))
+
+# Without ARGS from the beginning: what an earlier run found may be of older tests.
+mutants: $(VENV)-mutants/.installed ## change what verdicts hang on, bit by bit, and list what no test notices; ARGS="'pytest_energy.gate*'" narrows it
+	$(if $(ARGS),,rm -rf mutants)
+	OMP_NUM_THREADS=1 $(VENV)-mutants/bin/mutmut run $(ARGS)
+	$(VENV)-mutants/bin/python tests/support/survivors.py
 
 floors: floors-lowest floors-newest ## run all tests with the oldest and with the newest packages that pyproject.toml allows
 
@@ -47,6 +53,8 @@ perf: $(STAMP) ## print what the gate, drift and the meters achieve, beside othe
 	$(BIN)/python perf/drift_simulation.py
 	$(BIN)/python perf/drift_scale.py
 	$(BIN)/python perf/metering_error.py
+	$(BIN)/python perf/sensor_error.py
+	$(BIN)/python perf/sensor_gate.py
 	$(BIN)/python perf/overhead.py
 	$(BIN)/python perf/loop_speed.py
 	$(MAKE) --no-print-directory $(VENV)-perf/.installed
@@ -60,9 +68,12 @@ format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)-perf/.installed: pyproject.toml constraints.txt
-	test -x $(VENV)-perf/bin/python || $(PYTHON) -m venv $(VENV)-perf
-	$(VENV)-perf/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[carbon]' zeus==0.16.0
+$(VENV)-perf/.installed: PACKAGES = --editable '.[carbon]' zeus==0.16.0
+$(VENV)-mutants/.installed: PACKAGES = --editable . scipy mutmut==3.8.1
+
+$(VENV)-perf/.installed $(VENV)-mutants/.installed: pyproject.toml constraints.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PACKAGES)
 	touch $@
 
 # Pythons of both ends, by version or path; a version that is not here is downloaded by uv.
@@ -81,7 +92,7 @@ $(VENV)-lowest/.installed $(VENV)-newest/.installed: pyproject.toml | $(STAMP)
 	touch $@
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(VENV)-perf $(VENV)-lowest $(VENV)-newest .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) $(VENV)-perf $(VENV)-mutants $(VENV)-lowest $(VENV)-newest mutants .mypy_cache .ruff_cache .pytest_cache build dist
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 
@@ -17,9 +19,6 @@ from functools import partial
 class Clock:
     """The functions as they were when this was imported, which pytest does when it starts."""
 
-    monotonic = staticmethod(partial(time.clock_gettime, time.CLOCK_MONOTONIC))
-    """Seconds that pass evenly, from no particular moment; all windows are measured by it."""
-    sleep = staticmethod(time.sleep)
     process_seconds = staticmethod(time.process_time)
     """CPU seconds of this process."""
     thread_seconds = staticmethod(time.thread_time)
@@ -27,6 +26,23 @@ class Clock:
     moment = datetime
     """The class itself, in place of a frozen one."""
     _unix_seconds = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self.monotonic: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+        """Seconds that pass evenly, from no particular moment; all windows are measured by it."""
+        self.sleep: Callable[[float], None] = time.sleep
+
+    @contextmanager
+    def simulated(
+        self, monotonic: Callable[[], float], sleep: Callable[[float], None]
+    ) -> Iterator[None]:
+        """Let the seconds of a simulated device pass in place of real ones; for simulators."""
+        real = self.monotonic, self.sleep
+        self.monotonic, self.sleep = monotonic, sleep
+        try:
+            yield
+        finally:
+            self.monotonic, self.sleep = real
 
     def unix_seconds(self) -> float:
         """Seconds since 1970 (UTC)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any, Literal, cast
 
@@ -20,12 +20,13 @@ from pytest_energy.meters.protocol import (
     PowerTrace,
     Reading,
     Span,
+    Unseen,
 )
 from pytest_energy.outcomes import Method
 from pytest_energy.processes import Channel, Message, signal_name
 from pytest_energy.results.json_codec import as_json, from_json
 
-VERSION = 2
+VERSION = 3
 """To be raised whenever a message changes; sides of another version are refused by name."""
 
 Kind = Literal[
@@ -131,7 +132,7 @@ class Ready:
     environment: Mapping[str, str]
 
 
-CALLS = frozenset({"begin", "work_started", "end", "read", "conditions"})
+CALLS = frozenset({"begin", "work_started", "end", "unseen", "read", "conditions"})
 
 
 class RemoteSpan:
@@ -147,9 +148,16 @@ class RemoteSpan:
     def end(self, ended: float) -> Measured:
         """Joules from `started` to `ended`, on the clock that all processes share."""
         answer = _ask(self._channel, "end", number=self._number, ended=ended)
-        power = answer.pop("power")
+        power, is_partial = answer.pop("power"), answer.pop("is_partial")
         measured = from_json(Measured, answer)
-        return measured if power is None else replace(measured, power=lambda: _traces(power))
+        if power is not None:
+            measured = replace(measured, power=lambda: _traces(power))
+        return replace(measured, unseen=self._unseen) if is_partial else measured
+
+    def _unseen(self, step_seconds: float | None) -> Unseen:
+        seconds = step_seconds or 0.0
+        asked = _ask(self._channel, "unseen", number=self._number, seconds=seconds)
+        return from_json(Unseen, asked)
 
     def _work_started(self, seconds: float) -> None:
         _ask(self._channel, "work_started", number=self._number, seconds=seconds)
@@ -210,6 +218,8 @@ class MeterServer:
         self._meter = meter
         self._channel = channel
         self._spans: dict[int, Span] = {}
+        self._unseen: dict[int, Callable[[float | None], Unseen]] = {}
+        """What the last window's sensor did not see, to be asked for by the length of its steps."""
         self._numbers = itertools.count()
 
     def answer(self, message: Message) -> None:
@@ -229,8 +239,11 @@ class MeterServer:
         **unknown: object,
     ) -> dict[str, Any]:
         figures = all(isinstance(each, int | float) for each in (number, seconds, ended))
-        needs_span = kind in {"work_started", "end"}
-        if unknown or not figures or (needs_span and number not in self._spans):
+        asked: Mapping[int, object] | None = (
+            self._spans if kind in {"work_started", "end"} else None
+        )
+        asked = self._unseen if kind == "unseen" else asked
+        if unknown or not figures or (asked is not None and number not in asked):
             raise EnergyError(
                 f"a side asked for `{kind}` in a way that no version of ours does; does its code "
                 "write to our pipe?"
@@ -249,7 +262,10 @@ class MeterServer:
             measured = self._spans.pop(number).end(ended)
             # The window is over, so that putting its power together costs it nothing.
             power = None if measured.power is None else as_json(measured.power())
-            return {**as_json(replace(measured, power=None)), "power": power}
+            self._unseen = {} if measured.unseen is None else {number: measured.unseen}
+            fields: dict[str, Any] = as_json(replace(measured, power=None, unseen=None))
+            return {**fields, "power": power, "is_partial": bool(self._unseen)}
+        if kind == "unseen":
+            return dict(as_json(self._unseen[number](seconds or None)))
         read = self._meter.read if kind == "read" else self._meter.conditions
-        answer: dict[str, Any] = as_json(read())
-        return answer
+        return dict(as_json(read()))

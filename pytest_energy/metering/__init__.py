@@ -126,11 +126,11 @@ class OpenWindow:
         self._failure = ""
         self._raised = ""
         self._record: Window | None = None
-        self._power: Callable[[], Mapping[str, PowerTrace]] | None = None
-        self._tokens = self._real_tokens = 0
+        self._measured: Measured | None = None
+        self._tokens = self._real_tokens = self._steps = 0
 
     def __enter__(self) -> OpenWindow:
-        self._record = self._span = self._power = None
+        self._record = self._span = self._measured = None
         self._raised = ""
         self._synchronize()
         self._unix_seconds = real_time.unix_seconds()
@@ -141,15 +141,13 @@ class OpenWindow:
         self._started = _by_our_clock(self._span.started) if self._span else real_time.monotonic()
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is not None:
-            name = getattr(kind, "__name__", str(kind))
-            self._raised = one_line(f"{name}: {error}" if str(error) else name)
+            self._raised = one_line(f"{kind.__name__}: {error}".removesuffix(": "))
             return
         self._synchronize()
         ended = real_time.monotonic()
-        measured = self._measured(ended)
-        self._power = measured.power
+        measured = self._measured = self._end(ended)
         seconds = ended - self._started
         self._record = Window(
             name=self._name,
@@ -161,6 +159,7 @@ class OpenWindow:
             invalid_reason=first_fault(measured, seconds, self._meter.devices),
             tokens=self._tokens,
             real_tokens=self._real_tokens,
+            steps=self._steps,
             notes=measured.notes,
         )
 
@@ -173,7 +172,7 @@ class OpenWindow:
             self._started = real_time.monotonic()
             restart(self._started)
 
-    def _measured(self, ended: float) -> Measured:
+    def _end(self, ended: float) -> Measured:
         if self._span is not None:
             try:
                 return self._span.end(ended)
@@ -187,20 +186,22 @@ class OpenWindow:
         self._tokens += processed
         self._real_tokens += real
 
+    def count_steps(self, steps: int) -> None:
+        """Add steps of the block, each of about the same length, such as batches.
+
+        A sensor that looks part of the time may fall into step with them: their length tells.
+        """
+        self._steps += steps
+
     @property
     def record(self) -> Window:
         """The finished window."""
-        finished = self._finished()
-        if self._power is not None:
-            # Put together here, not at the end of the window, whose cost is the run's.
-            finished = self._record = replace(finished, power_by_domain=self._power())
-            self._power = None
-        return finished
+        return self._finished()
 
     def __getattr__(self, name: str) -> Any:
         """A figure of the finished window; an `EnergyError` for joules that cannot be believed."""
         if name not in _FIGURES:
-            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`", name=name)
+            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
         finished = self._finished()
         if name in _JOULES and not (finished.valid or finished.is_too_short):
             raise EnergyError(
@@ -225,7 +226,26 @@ class OpenWindow:
             )
         if self._record is None:
             raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
+        if (measured := self._measured) is not None:
+            # Put together here, not at the end of the window, whose cost is the run's.
+            self._measured, self._record = None, _completed(self._record, measured)
         return self._record
+
+
+def _completed(record: Window, measured: Measured) -> Window:
+    """The window with its power, and with what its sensor did not see."""
+    if measured.power is not None:
+        record = replace(record, power_by_domain=measured.power())
+    if measured.unseen is None:
+        return record
+    step_seconds = record.seconds / record.steps if record.steps else None
+    unseen = measured.unseen(step_seconds)
+    reasons = [reason for reason in (record.invalid_reason, unseen.fault) if reason]
+    return replace(
+        record,
+        uncertainty_joules=record.uncertainty_joules + unseen.joules,
+        invalid_reason="; ".join(reasons) or None,
+    )
 
 
 _JOULES = {"joules", "joules_by_domain", "mean_watts"}

@@ -13,6 +13,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import Method
 
 # What a window's reason to be invalid begins with: nothing else spells these words.
+ALIASED = "aliased"
 CLOCK_JUMP = "clock jump"
 COUNTER_RESET = "counter reset"
 DEVICE_LOST = "device lost"
@@ -160,12 +161,25 @@ class Meter(Protocol):
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """How far joules may be off (J) for what a sensor did not see, with what follows from it.
+
+    `fault` makes the window invalid; `remark` is for a person.
+    """
+
+    joules: float
+    fault: str | None = None
+    remark: str | None = None
+
+
+@dataclass(frozen=True)
 class Measured:
     """Joules of a finished window by domain, how far their sum may be off (J), and what is wrong.
 
     `faults` begin with the vocabulary's word as in `Conditions`; `notes` are figures by name.
     `power` gives each domain's power for plots, from samples that the meter took anyway; it is
-    called once the window is over, so that it costs nothing in it.
+    called once the window is over, so that it costs nothing in it. So is `unseen`, with the length
+    of the work's steps (s), or None: what a sensor that looks part of the time leaves unknown.
     """
 
     joules_by_domain: Mapping[str, float]
@@ -173,6 +187,7 @@ class Measured:
     faults: tuple[str, ...] = ()
     notes: Mapping[str, float] = field(default_factory=dict)
     power: Callable[[], Mapping[str, PowerTrace]] | None = None
+    unseen: Callable[[float | None], Unseen] | None = None
 
 
 class Span(Protocol):

@@ -61,11 +61,11 @@ class BatchRun(ABC):
         with self._working(), window(self.meter, self.id, synchronize=self._synchronize) as w:
             for _ in range(passes):
                 losses = self._pass()
+            w.count_steps(passes * self.steps)
         return replace(
             w.record,
             tokens=passes * self.tokens,
             real_tokens=passes * self.real_tokens,
-            steps=passes * self.steps,
             loss=self._mean(losses),
         )
 

@@ -1,7 +1,7 @@
 """Models with a task's head, and batches as each of them takes them.
 
-Weights are drawn from a seed unless pretrained ones are asked for: what a token costs depends on
-the architecture, not on what the weights say.
+Weights are drawn from a seed unless pretrained ones are asked for: the work is the same, and its
+watts may differ.
 """
 
 from __future__ import annotations

@@ -16,7 +16,13 @@
  *   trace sine MEAN AMPLITUDE PERIOD
  *   trace steps PATH               lines `MONOTONIC_SECONDS WATTS`, growing while we run; before the first: 0 W
  *   trace cpu IDLE_W J_PER_CPU_S   follows the CPU time of the process that loaded the library
+ *   trace load IDLE_W              idle power, and loads while `work` draws them (see power_curve.h):
+ *   load NUMBER PATH               lines `SECONDS WATTS`, each for so long, then from the beginning again
+ *   rise SECONDS | fall SECONDS    time constants of the power after work began, and after it ended
+ *   work NUMBER PHASE | work none  from this moment on draw that load, from PHASE seconds into it on; rest
  *   counter PERIOD PHASE RESOLUTION_MJ START_MJ | counter none
+ *   feed truth | feed sensor       the counter counts the true joules, or the sensor's samples times its period
+ *   missing SHARE                  so many ticks do not come: the counter stands until the next
  *   jitter SECONDS                 each tick is moved by up to this much, always in the same way
  *   lag SECONDS                    the counter shows the energy up to this long before its tick
  *   wrap BITS                      the counter (mJ) has this many bits
@@ -25,6 +31,8 @@
  *   speed FACTOR                   the counter counts FACTOR joules for each joule
  *   instant PERIOD WINDOW          NVML_FI_DEV_POWER_INSTANT: updated each PERIOD (0: always), a mean over the last WINDOW
  *   usage PERIOD WINDOW            nvmlDeviceGetPowerUsage, likewise; `instant none`, `usage none`: not supported
+ *   sensor PERIOD WINDOW PHASE     samples the power (see power_sensor.h); before the readings that come from it:
+ *   instant sensor | usage sensor [SECONDS]   its last sample, or the mean of its samples of the last SECONDS
  *   noise WATTS                    readings (not the energy) differ by up to this much from update to update
  *   limit W FROM                   power limit from then on
  *   clock sm|max|app MHZ FROM      clocks from then on
@@ -34,10 +42,16 @@
  *   mig UUID                       MIG mode is on and there is a slice of this UUID
  *   error FUNCTION CODE            this nvmlDevice... function fails with CODE (0: works again)
  *   hang FUNCTION SECONDS          each call of it takes that long
+ *   call SECONDS JITTER            each call of any nvmlDevice... function takes that long, give or take; they wait
+ *                                  for one another, and what they answer is of a random moment in between
+ *   seed N                         of what is moved by chance
  *
  * Functions for tests besides NVML's: nvmlSimCommand(gpu, line) applies a line of a card now,
  * nvmlSimEnergyBetween(gpu, t0, t1) is the exact energy (J) between two CLOCK_MONOTONIC times,
- * nvmlSimCalls() counts calls of nvmlDevice... functions.
+ * nvmlSimCalls() counts calls of nvmlDevice... functions, nvmlSimReset() forgets all cards.
+ *
+ * nvmlSimUseClock(wait, start) lets simulated seconds pass in place of real ones: nvmlSimNow is the time then, which
+ * calls move on themselves up to nvmlSimNextWake; beyond it they ask wait(t) to come back at `t`. NULL: real ones again.
  */
 #define _GNU_SOURCE
 #include <math.h>
@@ -51,16 +65,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "power_curve.h"
+#include "power_sensor.h"
+
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
        IS_LOST = 15 };
 enum { MAX_GPUS = 16, MAX_EVENTS = 64, MAX_STEPS = 1 << 20 };
 enum { FIELD_AVERAGE = 185, FIELD_INSTANT = 186, VALUE_UNSIGNED_INT = 1 };
 static const double FOREVER = 1e18;
 
-typedef enum { CONSTANT, SQUARE, SINE, STEPS, CPU } Shape;
+typedef enum { CONSTANT, SQUARE, SINE, STEPS, CPU, LOADS } Shape;
 typedef struct { double from, to, value; } Event;
 typedef struct { Event at[MAX_EVENTS]; int count; } Events;
-typedef struct { int supported; double period, window; } Sensor;
+typedef struct { int supported; double period, window; int sampled; } Sensor;
 typedef struct { double time, value; } Point;
 typedef struct { char name[64]; int code; } Fault;
 
@@ -77,6 +94,11 @@ typedef struct {
     int counter_supported;
     double tick, phase, resolution_mj, start_mj, jitter, lag, speed, lost, noise;
     int wrap_bits;
+    PowerCurve curve;
+    PowerSensor sensor;
+    int fed_by_sensor;
+    unsigned seed;
+    double missing, call_seconds, call_jitter;
     Sensor instant, usage;
     Events resets, stalls, limits, sm_clocks, max_clocks, app_clocks, processes, reasons;
     Fault faults[MAX_EVENTS];
@@ -115,7 +137,33 @@ static double seconds_of(clockid_t clock) {
     clock_gettime(clock, &t);
     return t.tv_sec + 1e-9 * t.tv_nsec;
 }
-static double now(void) { return seconds_of(CLOCK_MONOTONIC) - epoch; }
+
+/* ---- simulated seconds ---- */
+
+static const double SHORTEST_CALL = 20e-6;
+double nvmlSimNow, nvmlSimNextWake = 1e18;
+static void (*simulated_wait)(double);
+static double driver_free_at;
+static long timed_calls;
+static pthread_mutex_t driver_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+void nvmlSimUseClock(void (*wait)(double), double start) {
+    simulated_wait = wait;
+    nvmlSimNow = start;
+    nvmlSimNextWake = 1e18;
+    driver_free_at = 0;
+}
+
+static double clock_now(void) { return simulated_wait ? nvmlSimNow : seconds_of(CLOCK_MONOTONIC); }
+static double now(void) { return clock_now() - epoch; }
+
+static void pass(double seconds) {
+    if (seconds <= 0) return;
+    double until = nvmlSimNow + seconds;
+    if (!simulated_wait) usleep((useconds_t)(1e6 * seconds));
+    else if (until < nvmlSimNextWake) nvmlSimNow = until;
+    else simulated_wait(until);
+}
 
 /* ---- the truth: joules from the epoch to t ---- */
 
@@ -178,6 +226,9 @@ static double energy(Gpu *g, double t) {
     case CPU:
         joules = g->a * t + g->b * cpu_seconds_until(t);
         break;
+    case LOADS:
+        joules = curve_energy(&g->curve, t);
+        break;
     }
     return scale * joules;
 }
@@ -186,17 +237,20 @@ static double watts_at(Gpu *g, double t) { return (energy(g, t) - energy(g, t - 
 
 /* ---- what the card shows of it ---- */
 
-static double wobble(long k, unsigned salt) {
-    uint64_t x = (uint64_t)k * 0x9E3779B97F4A7C15u + salt;
-    x ^= x >> 31; x *= 0xBF58476D1CE4E5B9u; x ^= x >> 27; x *= 0x94D049BB133111EBu; x ^= x >> 31;
-    return (double)(x >> 11) / (double)(1ull << 52) - 1;
-}
+static double tick_at(Gpu *g, long k) { return g->phase + k * g->tick + g->jitter * wobble(k, g->seed + 1); }
 
 static double tick_before(Gpu *g, double t) {
     if (g->tick <= 0) return t;
     long k = (long)floor((t - g->phase) / g->tick) + 1;
-    while (g->phase + k * g->tick + g->jitter * wobble(k, 1) > t) k--;
-    return g->phase + k * g->tick + g->jitter * wobble(k, 1);
+    while (tick_at(g, k) > t || wobble(k, g->seed + 3) < 2 * g->missing - 1) k--;
+    return tick_at(g, k);
+}
+
+static double true_energy(void *card, double t) { return energy(card, t); }
+
+/* Joules from the epoch to t, as the counter would have them. */
+static double counted(Gpu *g, double t) {
+    return g->fed_by_sensor ? sensor_energy(&g->sensor, true_energy, g, t) : energy(g, t);
 }
 
 static unsigned long long counter(Gpu *g, double t) {
@@ -204,24 +258,25 @@ static unsigned long long counter(Gpu *g, double t) {
     for (int i = 0; i < g->stalls.count; i++) {
         Event *s = &g->stalls.at[i];
         if (t >= s->from && t < s->to) t = s->from;
-        else if (t >= s->to && s->value == 0) lost += energy(g, s->to) - energy(g, s->from);
+        else if (t >= s->to && s->value == 0) lost += counted(g, s->to) - counted(g, s->from);
     }
     double shown = tick_before(g, t) - g->lag, start = g->start_mj;
     for (int i = 0; i < g->resets.count; i++)
         if (t >= g->resets.at[i].from) {
-            base = energy(g, g->resets.at[i].from);
+            base = counted(g, g->resets.at[i].from);
             start = 0;
         }
-    double mj = 1000 * g->speed * fmax(0, energy(g, shown) - base - lost) + start;
+    double mj = 1000 * g->speed * fmax(0, counted(g, shown) - base - lost) + start;
     unsigned long long raw = (unsigned long long)(floor(mj / g->resolution_mj) * g->resolution_mj);
     return g->wrap_bits < 64 ? raw & ((1ull << g->wrap_bits) - 1) : raw;
 }
 
 static unsigned reading_mw(Gpu *g, const Sensor *s, double t) {
+    if (s->sampled) return (unsigned)(1000 * sensor_watts(&g->sensor, true_energy, g, t, s->window));
     long k = s->period > 0 ? (long)floor((t - g->phase) / s->period) : (long)(t * 1000);
     double at = s->period > 0 ? g->phase + k * s->period : t;
     double watts = s->window > 0 ? (energy(g, at) - energy(g, at - s->window)) / s->window : watts_at(g, at);
-    return (unsigned)(1000 * fmax(0, watts + g->noise * wobble(k, 2)));
+    return (unsigned)(1000 * fmax(0, watts + g->noise * wobble(k, g->seed + 2)));
 }
 
 static double latest(const Events *events, double t, double fallback) {
@@ -240,8 +295,8 @@ static void defaults(Gpu *g, int index) {
     g->temperature = 50; g->a = 300; g->period = 1;
     g->counter_supported = 1; g->tick = 0.1; g->resolution_mj = 1; g->start_mj = 5e6;
     g->speed = 1; g->lost = FOREVER; g->wrap_bits = 64;
-    g->instant = (Sensor){1, 0, 0};
-    g->usage = (Sensor){1, 0, 1};
+    g->instant = (Sensor){1, 0, 0, 0};
+    g->usage = (Sensor){1, 0, 1, 0};
 }
 
 static double moment(const char *text) {
@@ -256,6 +311,8 @@ static void add(Events *events, double from, double to, double value) {
 
 static int sensor(Sensor *s, int n, char w[][128]) {
     s->supported = strcmp(w[1], "none") != 0;
+    s->sampled = !strcmp(w[1], "sensor");
+    if (s->sampled) { s->window = atof(w[2]); return n <= 3; }
     if (s->supported && n == 3) { s->period = atof(w[1]); s->window = atof(w[2]); return 1; }
     return !s->supported;
 }
@@ -266,6 +323,7 @@ static int trace(Gpu *g, int n, char w[][128], const char *line) {
     else if (!strcmp(w[1], "square") && n == 6) g->shape = SQUARE;
     else if (!strcmp(w[1], "sine") && n == 5) g->shape = SINE;
     else if (!strcmp(w[1], "cpu") && n == 4) g->shape = CPU;
+    else if (!strcmp(w[1], "load") && n == 3) { g->shape = LOADS; g->curve.idle = g->a; }
     else if (!strcmp(w[1], "steps") && n == 3) {
         g->shape = STEPS;
         snprintf(g->path, sizeof g->path, "%s", strstr(line, "steps") + 6);
@@ -296,13 +354,26 @@ static int apply(Gpu *g, const char *line) {
         g->counter_supported = 1;
         g->tick = v; g->phase = atof(w[2]); g->resolution_mj = atof(w[3]); g->start_mj = atof(w[4]);
     }
+    else if (IS("load") && n == 3) return curve_read_load(&g->curve, atoi(w[1]), strstr(line, w[1]) + strlen(w[1]) + 1);
+    else if (IS("rise")) g->curve.rise = v;
+    else if (IS("fall")) g->curve.fall = v;
+    else if (IS("work") && n == 2) curve_work(&g->curve, now(), -1, 0);
+    else if (IS("work") && n == 3) curve_work(&g->curve, now(), atoi(w[1]), atof(w[2]));
+    else if (IS("sensor") && n == 4) {
+        g->sensor.period = v; g->sensor.window = atof(w[2]); g->sensor.phase = atof(w[3]);
+        g->sensor.noise = g->noise; g->sensor.seed = g->seed;
+    }
+    else if (IS("feed")) g->fed_by_sensor = !strcmp(w[1], "sensor");
+    else if (IS("missing")) g->missing = v;
+    else if (IS("call") && n == 3) { g->call_seconds = v; g->call_jitter = atof(w[2]); }
+    else if (IS("seed")) g->seed = strtoul(w[1], NULL, 0);
     else if (IS("jitter")) g->jitter = v;
     else if (IS("lag")) g->lag = v;
     else if (IS("wrap")) g->wrap_bits = atoi(w[1]);
     else if (IS("reset")) add(&g->resets, moment(w[1]), FOREVER, 0);
     else if (IS("stall") && n == 4) add(&g->stalls, moment(w[1]), moment(w[2]), atof(w[3]));
     else if (IS("speed")) g->speed = v;
-    else if (IS("noise")) g->noise = v;
+    else if (IS("noise")) g->noise = g->sensor.noise = v;
     else if (IS("instant")) return sensor(&g->instant, n, w);
     else if (IS("usage")) return sensor(&g->usage, n, w);
     else if (IS("limit") && n == 3) add(&g->limits, moment(w[2]), FOREVER, v);
@@ -346,7 +417,7 @@ static int load(void) {
     char line[1024];
     FILE *file = path ? fopen(path, "r") : NULL;
     if (!file) return fprintf(stderr, "nvml_sim: NVML_SIM does not name a readable file\n"), NOT_FOUND;
-    epoch = start ? atof(start) : seconds_of(CLOCK_MONOTONIC);
+    epoch = start ? atof(start) : clock_now();
     scale = factor ? atof(factor) : 1;
     loader = getpid();
     while (fgets(line, sizeof line, file)) {
@@ -389,6 +460,18 @@ int nvmlSimCommand(int gpu, const char *line) {
 }
 
 unsigned long long nvmlSimCalls(void) { return calls; }
+
+void nvmlSimReset(void) {
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < gpu_count; i++) {
+        curve_free(&gpus[i].curve);
+        free(gpus[i].sensor.joules);
+    }
+    gpu_count = init_error = loaded = 0;
+    calls = 0;
+    timed_calls = 0;
+    pthread_mutex_unlock(&mutex);
+}
 
 /* ---- NVML ---- */
 
@@ -459,12 +542,32 @@ static int check(void *handle, const char *function) {
 }
 static void hang(void *handle, const char *function) {
     Gpu *g = card(handle);
-    if (g && !strcmp(g->hanging, function)) usleep((useconds_t)(1e6 * g->hang_seconds));
+    if (g && !strcmp(g->hanging, function)) pass(g->hang_seconds);
+}
+/* Waits for other calls to end and for what passes before the answer; what passes after it (s). */
+static double begin_call(void *handle) {
+    Gpu *g = card(handle);
+    if (!g || (!simulated_wait && g->call_seconds <= 0)) return 0;
+    if (!simulated_wait) pthread_mutex_lock(&driver_mutex);
+    long number = ++timed_calls;
+    double seconds = fmax(SHORTEST_CALL, g->call_seconds + g->call_jitter * wobble(number, g->seed + 4));
+    double before = seconds * (wobble(number, g->seed + 5) + 1) / 2;
+    if (simulated_wait) {
+        double start = fmax(nvmlSimNow, driver_free_at);
+        driver_free_at = start + seconds;
+        pass(start + before - nvmlSimNow);
+    } else pass(before);
+    return seconds - before;
+}
+static void end_call(double seconds) {
+    pass(seconds);
+    if (!simulated_wait && seconds > 0) pthread_mutex_unlock(&driver_mutex);
 }
 /* Defines FUNCTION(handle, PARAMETERS...): its body runs with the card as `g` and the time as `t`. */
 #define DEVICE(FUNCTION, PARAMETERS, ...)                        \
     int FUNCTION PARAMETERS {                                    \
         hang(handle, #FUNCTION);                                 \
+        double left = begin_call(handle);                        \
         pthread_mutex_lock(&mutex);                              \
         int code = check(handle, #FUNCTION);                     \
         if (code == SUCCESS) {                                   \
@@ -474,6 +577,7 @@ static void hang(void *handle, const char *function) {
             __VA_ARGS__                                          \
         }                                                        \
         pthread_mutex_unlock(&mutex);                            \
+        end_call(left);                                          \
         return code;                                             \
     }
 
@@ -526,7 +630,7 @@ DEVICE(nvmlDeviceGetPowerUsage, (void *handle, unsigned *out),
 DEVICE(nvmlDeviceGetFieldValues, (void *handle, int count, FieldValue *values),
     for (int i = 0; i < count; i++) {
         FieldValue *v = &values[i];
-        Sensor average = {g->usage.supported, 0, 1};
+        Sensor average = {g->usage.supported, 0, 1, g->usage.sampled};
         const Sensor *s = v->field_id == FIELD_INSTANT ? &g->instant : &average;
         v->status = (v->field_id == FIELD_INSTANT || v->field_id == FIELD_AVERAGE) && s->supported && !slice(handle)
             ? SUCCESS : NOT_SUPPORTED;

@@ -40,7 +40,7 @@ def finetune(energy_session):
 """
 """For a project's conftest: train on the CPU, in whose stead a simulated card is metered."""
 
-SOURCE = Path(__file__).parents[1] / "nvml_sim" / "nvml_sim.c"
+SOURCES = sorted((Path(__file__).parents[1] / "nvml_sim").glob("*.c"))
 LIBRARY = "libnvidia-ml.so.1"
 
 
@@ -92,8 +92,8 @@ def build_library(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     library = directory / LIBRARY
     compiler = os.environ.get("CC", "cc")
-    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
-    subprocess.run([*command, "-lm", "-lpthread"], check=True)
+    command = [compiler, "-O2", "-shared", "-fPIC", f"-Wl,-soname,{LIBRARY}", "-o", str(library)]
+    subprocess.run([*command, *map(str, SOURCES), "-lm", "-lpthread"], check=True)
     return library
 
 

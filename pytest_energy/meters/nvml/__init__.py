@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
+from random import Random
 
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import DeviceLostError
-from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter
+from pytest_energy.meters.nvml.counter import Counter
 from pytest_energy.meters.nvml.counter_span import (
     CardJoules,
     CounterSpan,
@@ -17,15 +18,18 @@ from pytest_energy.meters.nvml.counter_span import (
 )
 from pytest_energy.meters.nvml.driver import initialised_driver, release
 from pytest_energy.meters.nvml.monitor import FRESH_SECONDS, Monitor, Sample, implausible
+from pytest_energy.meters.nvml.part_time import Look, PartTime
 from pytest_energy.meters.nvml.power_integrator import (
     SAMPLE_SECONDS,
     IntegratorSpan,
     PowerIntegrator,
 )
+from pytest_energy.meters.nvml.sensors import Load
 from pytest_energy.meters.nvml.ticks import calibrate
 from pytest_energy.meters.nvml.two_powers import TwoPowers, in_window
 from pytest_energy.meters.nvml.visible import require_power, visible_cards
 from pytest_energy.meters.protocol import (
+    MOST_WATTS,
     SOURCES_DISAGREE,
     Conditions,
     Device,
@@ -33,10 +37,14 @@ from pytest_energy.meters.protocol import (
     Opened,
     PowerTrace,
     Reading,
+    Unseen,
     fault,
     power_trace,
 )
 from pytest_energy.outcomes import Method
+
+CHANCE = Random()
+"""Of its own: tests seed the common one, and sides of an A/B must not begin alike."""
 
 
 class NvmlSpan:
@@ -47,6 +55,8 @@ class NvmlSpan:
         # What the thread saw last counts as seen at the beginning.
         self._monitored_since = real_time.monotonic() - FRESH_SECONDS
         self._counted = aligned_spans(meter.counters)
+        blind_seconds = max((span.blind_seconds for span in self._counted), default=0.0)
+        real_time.sleep(CHANCE.random() * blind_seconds)
         self._integrated = [IntegratorSpan(integrator) for integrator in meter.integrators]
         self._parts: tuple[CounterSpan | IntegratorSpan, ...] = (*self._counted, *self._integrated)
         self.work_started(real_time.monotonic())
@@ -79,7 +89,42 @@ class NvmlSpan:
             tuple(dict.fromkeys([each for each in faults if each is not None])),
             notes,
             partial(self._power, samples, ended),
+            partial(self._unseen, found, ended),
         )
+
+    def _unseen(
+        self, found: Mapping[str, CardJoules], ended: float, step_seconds: float | None
+    ) -> Unseen:
+        """What the cards' sensors did not see, all together."""
+        seconds = max(ended - self.started, 1e-6)
+        joules, faults = 0.0, []
+        for part in self._parts:
+            card = self._meter.part_time[part.domain]
+            if isinstance(part, CounterSpan):
+                card.renewed_every(part.counter.period_seconds)
+            limit_watts = self._meter.limits.get(part.domain) or MOST_WATTS
+            watts = found[part.domain].joules / seconds
+            load = Load(watts, part.rest_watts, seconds, limit_watts)
+            when = SAMPLE_SECONDS / 2 if isinstance(part, IntegratorSpan) else 0.0
+            unseen = card.unseen(load, self._looks(part, ended), step_seconds, when)
+            joules += unseen.joules
+            faults += [unseen.fault] if unseen.fault else []
+            if unseen.remark:
+                self._meter.remark(f"{part.domain} steps", f"`{part.domain}`: {unseen.remark}")
+        return Unseen(joules, "; ".join(faults) or None)
+
+    def _looks(self, part: CounterSpan | IntegratorSpan, ended: float) -> list[Look]:
+        """What a card's sensor saw of the work, once it drew what it draws."""
+        card = self._meter.part_time[part.domain]
+        if isinstance(part, IntegratorSpan):
+            seen = part.looks()
+        elif part.counter.card.is_sharp():
+            looks = self._monitor.looks_between(self.started, ended, part.domain)
+            seen = [(part.counter.renewed_before(look.seconds), look.watts) for look in looks]
+        else:
+            seen = []
+        since = self.started + max(card.sensor[:2])
+        return [Look(at - self.started, watts) for at, watts in seen if since <= at <= ended]
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
         seen = {
@@ -120,7 +165,7 @@ class NvmlSpan:
         if powers is None or powers.agree:
             return None
         notes[f"{domain} counter_to_readings"] = powers.ratio
-        self._meter.remark(domain, "in a window", powers)
+        self._meter.disagree(domain, "in a window", powers)
         if counter.at_rest is None or not powers.excess == counter.at_rest.excess != 0:
             return None
         said = f"{where} the counter of `{domain}` says {powers}"
@@ -143,6 +188,10 @@ class NvmlMeter:
             self.cards = visible_cards(nvml)
             self.counters = calibrate([Counter(c) for c in self.cards if c.has_counter()])
             counted = {counter.domain for counter in self.counters}
+            self.part_time = {card.domain: PartTime(card.device.name) for card in self.cards}
+            for counter in self.counters:
+                self.part_time[counter.domain].renewed_every(counter.period_seconds)
+                counter.sees_all = self.part_time[counter.domain].sensor.sees_all
             uncounted = [card for card in self.cards if card.domain not in counted]
             require_power(uncounted)
             self.integrators: list[PowerIntegrator] = []
@@ -153,14 +202,15 @@ class NvmlMeter:
             opened.callback(self.monitor.close)
             self._resources = opened.pop_all()
         self.devices: tuple[Device, ...] = tuple(card.device for card in self.cards)
+        self.limits = {device.domain: device.power_limit_watts for device in self.devices}
         self.method: Method = "integrated" if uncounted else "counter"
         periods = [counter.period_seconds for counter in self.counters]
         self.update_period_seconds = max(periods, default=SAMPLE_SECONDS)
-        self.resolution_joules = RESOLUTION_JOULES
+        self.resolution_joules = 0.001
         self._open = Opened(self.name)
         for counter in self.counters:
             if counter.at_rest is not None and not counter.at_rest.agree:
-                self.remark(counter.domain, "at rest", counter.at_rest)
+                self.disagree(counter.domain, "at rest", counter.at_rest)
 
     def read(self) -> Reading:
         """Cumulative joules of each GPU since the meter was opened (J)."""
@@ -191,13 +241,17 @@ class NvmlMeter:
         self._open.check()
         return NvmlSpan(self)
 
-    def remark(self, domain: str, where: str, powers: TwoPowers) -> None:
-        """Keep that a card's counter and readings are apart; the first such remark is enough."""
-        self._remarks.setdefault(
-            domain,
+    def disagree(self, domain: str, where: str, powers: TwoPowers) -> None:
+        """Keep that a card's counter and readings are apart."""
+        self.remark(
+            f"{domain} sources",
             f"{where} the counter of `{domain}` says {powers}, which is further apart than both "
             f"should be, so joules of this card may be wrong; {_CHECK}",
         )
+
+    def remark(self, what: str, text: str) -> None:
+        """Keep what a person should know; the first remark on it is enough."""
+        self._remarks.setdefault(what, text)
 
     @property
     def remarks(self) -> tuple[str, ...]:

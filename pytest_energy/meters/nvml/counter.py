@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from ctypes import c_ulonglong
 from itertools import pairwise
-from math import sqrt
+from math import gcd, sqrt
 from statistics import median
 from typing import NamedTuple
 
@@ -109,8 +109,7 @@ class TickClock:
 
 WRAP_BITS = 32
 """Some drivers keep the millijoules in 32 bits; at 300 W they wrap every four hours."""
-RESOLUTION_JOULES = 0.001
-STILL_PERIODS = 3.0
+STILL_PERIODS = 5.0
 
 
 class Tick(NamedTuple):
@@ -126,9 +125,10 @@ class Counter:
     """Cumulative joules of one card.
 
     `clock` is None where ticks are too close, or too far apart, to be waited for; their
-    `period_seconds` is a bound then. `has_fresh_watts`: its power readings follow at once.
-    `idle_spread_watts`: how much its power differed from tick to tick when nothing was metered.
-    `at_rest`: its power then, and that of the card's readings; None if they do not tell.
+    `period_seconds` is a bound then. `idle_spread_watts`: how much its power differed from tick to
+    tick before anything was metered; `at_rest`: what it was then, and that of the card's readings;
+    None if they do not tell. `rest_watts`: its power when it was last known to rest. `sees_all`: no
+    look of the sensor that may feed it misses anything.
     """
 
     def __init__(self, card: Card) -> None:
@@ -136,8 +136,8 @@ class Counter:
         self.domain = card.domain
         self.clock: TickClock | None = None
         self.period_seconds = 0.0
-        self.has_fresh_watts = False
-        self.idle_spread_watts = 0.0
+        self.idle_spread_watts = self.rest_watts = 0.0
+        self.sees_all = True
         self.at_rest: TwoPowers | None = None
         self.last_tick: Tick | None = None
         self.resets = 0
@@ -151,7 +151,7 @@ class Counter:
             raise card.lost(code)
         self._raw = self._shown.value
         self._since = real_time.monotonic()
-        self._millijoules = 0
+        self._millijoules = self._quantum_millijoules = 0
         self.shown_joules = 0.0
         """As last read (J)."""
 
@@ -171,13 +171,25 @@ class Counter:
                 if further < 0:
                     further = self._after_fall(raw, now - self._since)
                 self._millijoules += further
+                self._quantum_millijoules = gcd(self._quantum_millijoules, further)
                 self.shown_joules = self._millijoules / 1000
                 self._raw, self._since = raw, now
             return self.shown_joules
 
+    @property
+    def resolution_joules(self) -> float:
+        """The step that all changes seen so far are multiples of (J)."""
+        return self._quantum_millijoules / 1000
+
     def read_now(self) -> tuple[float, float]:
         """The time just before reading (s), after which ticks may be unseen, and the joules (J)."""
         return real_time.monotonic(), self.joules()
+
+    def renewed_before(self, seconds: float) -> float:
+        """When a reading at that time was last renewed, taken that this goes with the ticks (s)."""
+        if self.clock is None:
+            return seconds
+        return self.clock.following(seconds) - self.clock.period_seconds
 
     def still_seconds(self) -> float:
         """For how long the counter has shown the figure that it shows now (s)."""
@@ -195,7 +207,7 @@ class Counter:
 
 
 def stands_still(counter: Counter) -> str | None:
-    """Say so if the counter has not moved in three periods although the card draws power."""
+    """Say so if the counter has not moved in five periods although the card draws power."""
     seconds = counter.still_seconds()
     if counter.clock is None or counter.lost or seconds <= STILL_PERIODS * counter.period_seconds:
         return None

@@ -12,20 +12,29 @@ work's: they are estimated and left out, and what is not known of them goes into
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from pytest_energy.meters.nvml.card import DeviceLostError
-from pytest_energy.meters.nvml.counter import RESOLUTION_JOULES, Counter, Tick, stands_still
-from pytest_energy.meters.nvml.ticks import Samples, wait_for_ticks
+from pytest_energy.meters.nvml.counter import Counter, Tick, stands_still
+from pytest_energy.meters.nvml.ticks import wait_for_ticks
 from pytest_energy.meters.protocol import COUNTER_RESET, DEVICE_LOST, fault, no_update
 
 LATENCY_SECONDS = 0.00005
 """Between a call to the driver and its time stamp."""
 AGREEMENT = 0.0005
 """Two estimates of the wait are one if they differ by less than this share of the window."""
-CONFIRMED = 0.002
-"""A steady load with a steady wait after it explains the counter if it is this close."""
+LATE = 0.002
+"""Less than this share of a window is not told from what the load's own swing leaves over."""
+AT_REST = 1.2
+"""A card that draws no more than this many times what it drew at rest has nothing to do."""
+STEADY = 0.05
+"""Intervals of powers this close are at one level."""
+BUSY = 0.5
+"""A steady level of this share of the load is work that goes on, or that is shown late."""
+SHORT_GAP_SECONDS = 0.002
+"""A longer gap was waited for, with nothing to do for the card."""
+REST_DOUBT = 0.25
+"""How much of its power at rest a card may be off in a gap."""
 UNREST = 0.5
 """How much of its spread at rest a card's power may be off in a wait."""
 
@@ -44,21 +53,24 @@ def at_start(tick: Tick, started: float, period: float) -> tuple[float, float]:
     return tick.joules + watts * max(0.0, started - tick.seconds), watts
 
 
-def start_doubt(tick: Tick, started: float, watts: float) -> float:
-    """How far the reading at the start may be off (J), with power changing by up to `watts`.
+def start_doubt(tick: Tick, started: float, rest_watts: float, load_watts: float) -> float:
+    """How far the reading at the start may be off (J).
 
-    It may have changed right at the tick, so that all joules of the gap are in doubt.
+    Power may have changed right at the tick, so that all joules of a short gap are in doubt. In a
+    longer one the card goes on resting as it did before the tick, about.
     """
     gap = max(0.0, started - tick.seconds)
-    return watts * (tick.half_width + LATENCY_SECONDS + gap) + RESOLUTION_JOULES
+    most = max(rest_watts, load_watts)
+    at_rest = REST_DOUBT * rest_watts if gap > SHORT_GAP_SECONDS else most
+    return most * (tick.half_width + LATENCY_SECONDS) + at_rest * gap
 
 
 class Ending(NamedTuple):
     """How a window ended: the tick after its work, and what is known of the work.
 
     An interval is a `period` long, give or take `jitter` (s). `total_joules` is up to the tick,
-    `load_watts` the mean up to the one before; at rest, the power differs by `idle_spread_watts`
-    from interval to interval.
+    `load_watts` the mean up to the one before, `rest_watts` the power before the work; at rest, it
+    differs by `idle_spread_watts` from interval to interval.
     """
 
     tick: Tick
@@ -67,6 +79,7 @@ class Ending(NamedTuple):
     jitter: float
     total_joules: float
     load_watts: float
+    rest_watts: float
     idle_spread_watts: float
 
     @property
@@ -80,78 +93,67 @@ class Ending(NamedTuple):
         return self.tick.joules - self.tick.joules_before
 
     @property
-    def most_joules(self) -> float:
-        """What the wait cannot have taken more than (J)."""
-        return self.interval_joules * max(1.0, self.wait / self.period)
+    def by_load(self) -> float:
+        """Joules of the wait if the work drew what it did before, up to its end (J)."""
+        joules = self.interval_joules - self.load_watts * max(0.0, self.period - self.wait)
+        return self._possible(joules)
 
-    def without_wait(self, watts: float) -> float:
-        """What is left of the interval if the work drew `watts` in it up to its end (J)."""
-        return self.interval_joules - watts * max(0.0, self.period - self.wait)
-
-    def wait_by_readings(
-        self, readings: Sequence[tuple[float, float]], idle_watts: float
-    ) -> Estimate:
-        """Joules of the wait by (time, watts) from the end to the tick, of a fresh sensor."""
-        joules, doubt = _integrated(readings, self.ended, self.tick.seconds)
-        # After a single step of power the counter knows better than the readings when it was.
-        by_counter = self.without_wait(readings[0][1])
-        if abs(by_counter - joules) <= doubt:
-            joules = by_counter
-        return Estimate(min(max(0.0, joules), self.most_joules), doubt + self._timing(idle_watts))
-
-    def wait_by_idle(self, idle_watts: float) -> Estimate:
-        """Joules of the wait if it drew what the interval before the work did.
+    def wait_by_rest(self) -> Estimate:
+        """Joules of the wait if the card drew what it did before the work.
 
         What the load leaves of the interval must agree; otherwise another tick is asked for.
         """
-        joules = min(idle_watts * self.wait, self.most_joules)
-        by_load = min(max(0.0, self.without_wait(self.load_watts)), self.most_joules)
-        apart = abs(by_load - joules)
-        agreement = AGREEMENT * self.total_joules
-        doubt = max(apart, agreement) + self._always(joules) + self._timing(idle_watts)
+        joules = self._possible(self.rest_watts * self.wait)
+        apart, agreement = abs(self.by_load - joules), AGREEMENT * self.total_joules
+        doubt = max(apart, agreement) + self._always(joules, self.wait) + self._timing()
         return Estimate(joules, doubt, settled=apart <= agreement)
 
-    def wait_by_next(self, following: Tick) -> Estimate:
-        """Joules of the wait if it drew what the interval after it did."""
-        watts = (following.joules - self.tick.joules) / self.period
-        joules = min(watts * self.wait, self.most_joules)
-        doubt = abs(self.without_wait(self.load_watts) - joules)
-        if doubt > CONFIRMED * self.total_joules:
-            # Wherever in these intervals the power took a step, the error is at most this.
-            doubt = abs(watts - self.interval_joules / self.period) * self.wait
-        timing = _timing(self.tick, max(self.load_watts, watts))
-        return Estimate(joules, doubt + self._always(joules) + timing)
+    def wait_by_next(self, following: Sequence[Tick]) -> Estimate:
+        """Joules of the wait by the ticks after it; less than none if they show some of the work.
 
-    def _always(self, joules: float) -> float:
-        """What is not known of the joules of a wait, however well they are explained (J)."""
-        return joules * self.jitter / self.period + UNREST * self.idle_spread_watts * self.wait
+        What they show above the power of the last is the work's, shown late, or the card's on its
+        way to rest: it is taken for the latter, and in doubt. Settled once the card rests or goes
+        on evenly.
+        """
+        last, before = following[-1], (self.tick, *following)[-2]
+        watts = (last.joules - last.joules_before) / self.period
+        seconds = max(0.0, last.seconds - self.ended)
+        after = last.joules - self.tick.joules
+        joules = min(watts * seconds - after, self._most)
+        apart = self.by_load - joules
+        late = after - self.rest_watts * (last.seconds - self.tick.seconds)
+        noise = self.idle_spread_watts * self.period + self._timing()
+        if late > noise and abs(apart) > LATE * self.total_joules:
+            joules = self.by_load
+        doubt = abs(apart) + self._always(watts * seconds, seconds)
+        previous = (before.joules - before.joules_before) / self.period
+        even = abs(watts - previous) <= STEADY * previous and watts <= BUSY * self.load_watts
+        settled = watts <= AT_REST * self.rest_watts or (len(following) > 1 and even)
+        return Estimate(joules, doubt + self._timing(), settled)
 
-    def _timing(self, idle_watts: float) -> float:
-        watts = max(self.load_watts, idle_watts, self.interval_joules / self.period)
-        return _timing(self.tick, watts)
+    def _possible(self, joules: float) -> float:
+        """Not below nothing, and not above what the counter saw."""
+        return min(max(0.0, joules), self._most)
 
+    @property
+    def _most(self) -> float:
+        return self.interval_joules * max(1.0, self.wait / self.period)
 
-def _integrated(
-    readings: Sequence[tuple[float, float]], start: float, end: float
-) -> tuple[float, float]:
-    """Joules between two times and their doubt; power changes anywhere between two readings."""
-    joules = doubt = 0.0
-    times = [start, *(seconds for seconds, _ in readings[1:-1]), end]
-    for i, (earlier, later) in enumerate(pairwise(times)):
-        before, after = readings[i][1], readings[i + 1][1]
-        joules += (before + after) / 2 * (later - earlier)
-        doubt += abs(after - before) / 2 * (later - earlier)
-    return joules, doubt
+    def _always(self, joules: float, seconds: float) -> float:
+        """What is not known of the joules after the work, however well they are explained (J)."""
+        return joules * self.jitter / self.period + UNREST * self.idle_spread_watts * seconds
 
-
-def _timing(tick: Tick, watts: float) -> float:
-    return watts * (tick.half_width + LATENCY_SECONDS) + RESOLUTION_JOULES
+    def _timing(self) -> float:
+        watts = max(self.load_watts, self.rest_watts, self.interval_joules / self.period)
+        return watts * (self.tick.half_width + LATENCY_SECONDS)
 
 
 JUST_NOW_PERIODS = 0.03
 """A tick this recent still serves as a window's beginning: back-to-back windows share one."""
 SHARP_SECONDS = 0.002
 ATTEMPTS = 3
+MOST_FOLLOWING = 3
+"""So many more ticks after the work are waited for at most."""
 _NO_WAIT = Estimate(0.0, 0.0)
 
 
@@ -182,16 +184,16 @@ def aligned_spans(counters: Sequence[Counter]) -> list[CounterSpan]:
 
 
 def wait_for_ends(spans: Sequence[CounterSpan]) -> None:
-    """Wait for the counters' first ticks after the work, and for another where that helps."""
+    """Wait for the counters' first ticks after the work, and for others until the cards rest."""
     counters = [span.counter for span in spans]
-    samples: dict[str, Samples] = {c.domain: [] for c in counters if c.has_fresh_watts}
-    ticks = wait_for_ticks(counters, {span.domain: span.read for span in spans}, samples)
+    ticks = wait_for_ticks(counters, {span.domain: span.read for span in spans})
     for span in spans:
-        span.ticked(ticks[span.domain], samples.get(span.domain, ()))
-    unsettled = [span for span in spans if not span.wait.settled]
-    following = wait_for_ticks([span.counter for span in unsettled])
-    for span in unsettled:
-        span.ticked_again(following[span.domain])
+        span.ticked(ticks[span.domain])
+    for _ in range(MOST_FOLLOWING):
+        unsettled = [span for span in spans if not span.wait.settled]
+        following = wait_for_ticks([span.counter for span in unsettled])
+        for span in unsettled:
+            span.ticked_again(following[span.domain])
 
 
 class CounterSpan:
@@ -210,14 +212,28 @@ class CounterSpan:
         self._resets = counter.resets
         self._period = counter.period_seconds
         self._jitter = 2 * counter.clock.jitter_seconds if counter.clock else 0.0
-        self._idle_watts = self._total = 0.0
+        self.rest_watts = self._total = 0.0
         self._ending: Ending | None = None
+        self._following: list[Tick] = []
         self._start_joules = 0.0
 
     @property
     def aligned(self) -> bool:
-        """Whether the window begins on a tick whose time is known well."""
-        return self.first is not None and self.first.half_width <= SHARP_SECONDS
+        """Whether the window begins on a tick whose time is known well, and rest before a gap."""
+        first = self.first
+        if first is None or first.half_width > SHARP_SECONDS:
+            return False
+        if self.counter.sees_all:
+            return True
+        watts = (first.joules - first.joules_before) / self._period
+        if first.seconds - self._period >= self.read[0]:  # nothing was done since
+            self.counter.rest_watts = watts
+        return watts <= AT_REST * self.counter.rest_watts
+
+    @property
+    def blind_seconds(self) -> float:
+        """How far apart the looks are if the sensor looks part of the time, else 0 (s)."""
+        return 0.0 if self.first is None or self.counter.sees_all else self._period
 
     def work_started(self, started: float) -> None:
         """Leave out what lies before, by the tick's power or, without a tick, by reading anew.
@@ -234,40 +250,43 @@ class CounterSpan:
         self.read = self.counter.read_now()
         if self.first is not None:
             start = at_start(self.first, self.started, self._period)
-            self._start_joules, self._idle_watts = start
+            self._start_joules, self.rest_watts = start
         self._total = self.read[1] - self._start_joules
 
-    def ticked(self, tick: Tick | None, samples: Sequence[tuple[float, float]]) -> None:
-        """Take the first tick after the work; None: there was none in time.
-
-        `samples` are powers from the end to the tick, if the card's sensor is known to be fresh.
-        """
+    def ticked(self, tick: Tick | None) -> None:
+        """Take the first tick after the work; None: there was none in time."""
         if tick is None:
             return
         self._total = tick.joules - self._start_joules
-        load_watts, spread = self._load_watts(tick), self.counter.idle_spread_watts
-        period, jitter = self._period, self._jitter
-        self._ending = Ending(tick, self._ended, period, jitter, self._total, load_watts, spread)
-        if len(samples) > 1:
-            self.wait = self._ending.wait_by_readings(samples, self._idle_watts)
-        else:
-            self.wait = self._ending.wait_by_idle(self._idle_watts)
+        self._ending = Ending(
+            tick,
+            self._ended,
+            self._period,
+            self._jitter,
+            self._total,
+            self._load_watts(tick),
+            self.rest_watts,
+            self.counter.idle_spread_watts,
+        )
+        self.wait = self._ending.wait_by_rest()
 
     def ticked_again(self, tick: Tick | None) -> None:
-        """Take the tick after that one, which shows what the card draws when it waits."""
-        if tick is not None and self._ending is not None:
-            self.wait = self._ending.wait_by_next(tick)
+        """Take another tick, which shows what the card draws when it waits; None: none in time."""
+        if tick is None or self._ending is None:
+            self.wait = self.wait._replace(settled=True)
+            return
+        self._following.append(tick)
+        self.wait = self._ending.wait_by_next(self._following)
 
     def result(self) -> CardJoules:
         """The joules of the work alone."""
         joules = self._total - self.wait.joules
         seconds = max(self._ended - self.started, 1e-6)
         missed = (self.first is None) + (self._ending is None)
-        doubt = self.wait.uncertainty_joules + RESOLUTION_JOULES
+        doubt = self.wait.uncertainty_joules + self.counter.resolution_joules
         doubt += missed * self._period * joules / seconds
         if self.first is not None:
-            watts = max(self._idle_watts, joules / seconds)
-            doubt += start_doubt(self.first, self.started, watts)
+            doubt += start_doubt(self.first, self.started, self.rest_watts, joules / seconds)
         return CardJoules(joules, doubt, self._fault(missed))
 
     def _load_watts(self, last: Tick) -> float:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
-from math import sqrt
 from statistics import median
 
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter_span import CardJoules
 from pytest_energy.meters.nvml.monitor import CLOSING_SECONDS
+from pytest_energy.meters.nvml.sensors import sensor_of
 from pytest_energy.meters.protocol import LATENCY_SECONDS, NOT_WATCHED, fault
 from pytest_energy.text import named
 
@@ -24,10 +25,13 @@ RESOLUTION_WATTS = 0.001
 SENSOR_SHIFT = 0.75
 """A reading held for a period p averages over p/4 to p: its middle is 5/8 p to p before it ends."""
 SHIFT_DOUBT = 0.25
+KNOWN_SHIFT_DOUBT = 0.05
+"""Of a period, if it is published how long the sensor looks."""
 CHANGES = 24
 FEWEST_CHANGES = 8
+UPDATES = 4096
 SLOWEST_SENSOR_SECONDS = 0.25
-FASTEST_SENSOR_SECONDS = 0.025
+FASTEST_SENSOR_SECONDS = 0.015
 CURVE_SECONDS = 0.05
 CURVE_POINTS = 8192
 """What is kept of the integral for plots: a point every so often, of the last minutes."""
@@ -51,9 +55,12 @@ class Trace:
 
     def __init__(self) -> None:
         self.joules = 0.0
+        self.lowest_watts = math.inf
         self._last: tuple[float, float] | None = None
         self._variance = 0.0
         self._changes: deque[tuple[float, float]] = deque(maxlen=CHANGES)
+        self.updates: deque[tuple[float, float]] = deque(maxlen=UPDATES)
+        """When readings were first seen (s), and what they said (W); of the last minutes."""
         self._marks: list[Mark] = []
         self._curve: deque[tuple[float, float]] = deque(maxlen=CURVE_POINTS)
         self._gaps: deque[tuple[float, float]] = deque(maxlen=CHANGES)
@@ -76,9 +83,11 @@ class Trace:
         # Where between the two the power changed is unknown: evenly spread over the step.
         if watts != before:
             self._changes.append((seconds, watts))
+            self.updates.append((halfway, watts))
             held = max(seconds - earlier, self.sensor_period())
             self._variance += (watts - before) ** 2 * held**2 / 12
         self._last = (seconds, watts)
+        self.lowest_watts = min(watts, self.lowest_watts)
         if not self._curve or seconds - self._curve[-1][0] >= CURVE_SECONDS:
             self._curve.append((seconds, self.joules))
 
@@ -121,14 +130,17 @@ class Trace:
         return step if FASTEST_SENSOR_SECONDS < step < SLOWEST_SENSOR_SECONDS else 0.0
 
 
-def between(begin: Mark, end: Mark, sensor_period: float) -> tuple[float, float]:
-    """Joules between two passed marks, and how far they may be off (J)."""
+def between(begin: Mark, end: Mark, shift_doubt: float) -> tuple[float, float]:
+    """Joules between two passed marks, and how far they may be off (J).
+
+    The sensor lags by what is known to `shift_doubt` (s).
+    """
     assert begin.joules is not None
     assert end.joules is not None
-    edge = abs(end.watts - begin.watts) * SHIFT_DOUBT * sensor_period
+    edge = abs(end.watts - begin.watts) * shift_doubt
     timing = (begin.watts + end.watts) * LATENCY_SECONDS
     resolution = RESOLUTION_WATTS * (end.seconds - begin.seconds)
-    doubt = 2 * sqrt(max(0.0, end.variance - begin.variance)) + edge + timing + resolution
+    doubt = 2 * math.sqrt(max(0.0, end.variance - begin.variance)) + edge + timing + resolution
     return end.joules - begin.joules, doubt
 
 
@@ -138,6 +150,7 @@ class PowerIntegrator:
     def __init__(self, card: Card) -> None:
         self.card = card
         self.domain = card.domain
+        self.sensor = sensor_of(card.device.name)
         self.lost: str | None = None
         self.trace = Trace()
         self.lock = threading.Lock()
@@ -166,6 +179,15 @@ class PowerIntegrator:
             return fault(NOT_WATCHED, ended)
         return self.lost
 
+    def lag(self) -> tuple[float, float]:
+        """By how much the sensor lags, and how far that may be off (s); under the lock."""
+        period = self.trace.sensor_period()
+        if not self.sensor.is_published:
+            return SENSOR_SHIFT * period, SHIFT_DOUBT * period
+        period = period or self.sensor.period_seconds
+        # What it shows is the middle of its look, and holds for a period from the look's end on.
+        return (self.sensor.window_seconds + period) / 2, KNOWN_SHIFT_DOUBT * period
+
     def joules(self) -> float:
         """Joules from opening to now (J)."""
         self.sample()
@@ -191,8 +213,7 @@ class IntegratorSpan:
         self.domain = integrator.domain
         self._integrator = integrator
         with integrator.lock:
-            self._period = integrator.trace.sensor_period()
-        self._lag = SENSOR_SHIFT * self._period
+            self._lag, self._shift_doubt = integrator.lag()
         integrator.sample()
 
     def work_started(self, started: float) -> None:
@@ -203,6 +224,18 @@ class IntegratorSpan:
         """Mark the end of the work; to be called at once."""
         self._end = self._mark(ended)
         self._integrator.sample()
+
+    @property
+    def rest_watts(self) -> float:
+        """The lowest power that was ever read (W)."""
+        return self._integrator.trace.lowest_watts
+
+    def looks(self) -> list[tuple[float, float]]:
+        """The middles of the sensor's looks (s) since the work started, and what it saw (W)."""
+        middle = self._integrator.sensor.window_seconds / 2
+        with self._integrator.lock:
+            updates = list(self._integrator.trace.updates)
+        return [(seconds - middle, watts) for seconds, watts in updates]
 
     def power(self) -> list[tuple[float, float]]:
         """Powers (time in s, W) since the work started, moved back by how much the sensor lags."""
@@ -222,7 +255,7 @@ class IntegratorSpan:
         with self._integrator.lock:
             gap = self._integrator.trace.longest_gap(self._begin, self._end)
         wrong = self._integrator.fault or (self._not_read(gap) if gap else None)
-        return CardJoules(*between(self._begin, self._end, self._period), wrong)
+        return CardJoules(*between(self._begin, self._end, self._shift_doubt), wrong)
 
     def _not_read(self, seconds: float) -> str:
         return fault(NOT_WATCHED, f"`{self.domain}` gave no power reading for {seconds:.1f} s")

@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from pytest_energy.clocks import real_time
-from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
-from pytest_energy.meters.nvml.two_powers import at_rest, integral
+from pytest_energy.meters.nvml.two_powers import at_rest
 
 Samples = list[tuple[float, float]]
 """Power readings as (time, watts)."""
 Ticks = list[tuple[float, float, float]]
 """Ticks as (time, half-width, joules)."""
 
-PATIENCE_PERIODS = 3.0
+PATIENCE_PERIODS = 5.0
 SURE_SECONDS = 0.0002
 """A prediction this good spares the looks before the tick."""
 SPIN_SECONDS = 0.001
 """A prediction this good is worth spinning for, which makes it good enough to be sure again."""
 STEP_SECONDS = 0.0004
 OVERSLEEP_SECONDS = 0.0002
-SAMPLES_A_PERIOD = 8
-SHORTEST_SAMPLE_SECONDS = 0.005
 _NONE: Mapping[str, Any] = {}
 
 
 def wait_for_ticks(
     counters: Sequence[Counter],
     read: Mapping[str, tuple[float, float]] = _NONE,
-    samples: Mapping[str, Samples] = _NONE,
 ) -> dict[str, Tick | None]:
-    """Wait until each counter has ticked once; None where none came within three periods.
+    """Wait until each counter has ticked once; None where none came within five periods.
 
     `read` are the counters' last readings (time, joules), which spare one if no tick can have come
-    since. The lists in `samples` are filled with power readings from now to the tick.
+    since.
     """
     ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
     waits = [
-        _Wait(counter, counter.clock, read.get(counter.domain), samples.get(counter.domain))
+        _Wait(counter, counter.clock, read.get(counter.domain))
         for counter in counters
         if counter.clock is not None
     ]
     while waits:
-        wait = min(waits, key=_Wait.next_look) if len(waits) > 1 else waits[0]
-        delay = wait.next_look() - real_time.monotonic()
+        wait = min(waits, key=_look_at)
+        delay = wait.next_look - real_time.monotonic()
         if delay > 0:
             real_time.sleep(delay)
         if wait.look():
@@ -60,16 +56,11 @@ class _Wait:
     """One counter that is waited for: the next look, and what was seen at the last."""
 
     def __init__(
-        self,
-        counter: Counter,
-        clock: TickClock,
-        read: tuple[float, float] | None,
-        samples: Samples | None,
+        self, counter: Counter, clock: TickClock, read: tuple[float, float] | None
     ) -> None:
         self.counter = counter
         self.tick: Tick | None = None
         self._clock = clock
-        self._samples = samples
         if read is None or _may_tick(clock, read[0], real_time.monotonic()):
             read = counter.read_now()
         self._unchanged_at, self._joules = read
@@ -79,22 +70,11 @@ class _Wait:
         # pass for the following one.
         self._late = self._unchanged_at < before + clock.doubt(before)
         self._expect(before if self._late else following)
-        if samples is not None:
-            self._sample(samples)
-
-    def next_look(self) -> float:
-        """When to look again (s): for the tick, or for another power reading before it."""
-        if not self._samples:
-            return self._tick_look
-        every = max(self._clock.period_seconds / SAMPLES_A_PERIOD, SHORTEST_SAMPLE_SECONDS)
-        return min(self._tick_look, self._samples[-1][0] + every)
 
     def look(self) -> bool:
         """Read the counter; whether there is no more to wait for."""
         before, joules = self.counter.read_now()
         now = real_time.monotonic()
-        if self._samples is not None and (now < self._tick_look or joules != self._joules):
-            self._sample(self._samples)
         if joules != self._joules:
             self.tick = self.counter.last_tick = self._seen(joules, now)
             return True
@@ -102,7 +82,7 @@ class _Wait:
         if self._late and now > self._due + self._doubt:
             self._late = False
             self._expect(self._clock.following(now))
-        elif now >= self._tick_look:
+        else:
             self._later(now)
         patience = PATIENCE_PERIODS * self._clock.period_seconds
         return self.counter.lost is not None or now > self._due + patience
@@ -113,24 +93,14 @@ class _Wait:
         self._sure = self._doubt <= SURE_SECONDS
         self._step = 0.0 if self._doubt <= SPIN_SECONDS else max(STEP_SECONDS, self._doubt / 4)
         early = due - self._doubt - OVERSLEEP_SECONDS
-        self._tick_look = due + self._doubt if self._sure else early
+        self.next_look = due + self._doubt if self._sure else early
 
     def _later(self, now: float) -> None:
         """Set the next look after one that came too early."""
         self._sure = False
         if now > self._due + self._doubt:
             self._step = max(STEP_SECONDS, self._doubt / 4)
-        self._tick_look = now + self._step
-
-    def _sample(self, samples: Samples) -> None:
-        watts = None
-        with suppress(DeviceLostError):  # of which the counter knows as well
-            watts = self.counter.card.sharpest_watts()
-        if watts is not None:
-            samples.append((real_time.monotonic(), watts))
-        else:  # those that there are would not show what came after them
-            samples.clear()
-            self._samples = None
+        self.next_look = now + self._step
 
     def _seen(self, joules: float, now: float) -> Tick:
         """The last tick that came between the last two looks, and about when it was due.
@@ -152,6 +122,10 @@ class _Wait:
         return Tick(seconds, half_width, joules - interval_joules, joules)
 
 
+def _look_at(wait: _Wait) -> float:
+    return wait.next_look
+
+
 def _may_tick(clock: TickClock, start: float, end: float) -> bool:
     """Whether a tick may come between two times, or has come so late that it does."""
     due = clock.following(start)
@@ -169,8 +143,6 @@ ENOUGH_TICKS = 3
 LOOK_SECONDS = 0.0005
 SAMPLE_SECONDS = 0.002
 SHORTEST_PERIOD_SECONDS = 0.004
-FRESH_SECONDS = 0.005
-"""A reading that follows the counter within this time is trusted at a window's end."""
 
 
 def calibrate(counters: Sequence[Counter]) -> list[Counter]:
@@ -178,22 +150,24 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
 
     Returns those that were seen to move.
     """
-    ticks, samples = _observed(counters)
+    if not counters:
+        return []
+    ticks, samples = observed(counters)
     for counter in counters:
-        _keep(counter, ticks[counter.domain], samples[counter.domain])
+        learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
     for _ in range(CALIBRATION_TICKS):
         wait_for_ticks(counters)
     return [counter for counter in counters if ticks[counter.domain]]
 
 
-def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
-    """Look at the counters until each has ticked six times, half a second at least."""
+def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
+    """Ticks and power readings by domain, of half a second at least and six ticks of each."""
     ticks: dict[str, Ticks] = {counter.domain: [] for counter in counters}
     samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
     last = {counter.domain: counter.read_now() for counter in counters}
     start = next_sample = real_time.monotonic()
-    while not _enough(ticks.values(), real_time.monotonic() - start):
+    while not seen_enough(min(map(len, ticks.values())), real_time.monotonic() - start):
         sample = real_time.monotonic() >= next_sample
         next_sample += SAMPLE_SECONDS if sample else 0.0
         for counter in counters:
@@ -210,14 +184,15 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
     return ticks, samples
 
 
-def _enough(seen: Collection[Ticks], seconds: float) -> bool:
-    fewest = min(map(len, seen), default=0)
-    if not seen or fewest >= TICKS:
-        return not seen or seconds >= SHORTEST_SECONDS
+def seen_enough(fewest: int, seconds: float) -> bool:
+    """Whether to stop looking after so long (s), with so many ticks of the slowest counter."""
+    if fewest >= TICKS:
+        return seconds >= SHORTEST_SECONDS
     return seconds >= (SLOWEST_SECONDS if 0 < fewest < ENOUGH_TICKS else LONGEST_SECONDS)
 
 
-def _keep(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+def learn(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+    """Set the counter's clock and the rest, from ticks and power readings at rest."""
     counter.at_rest = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
     if counter.at_rest is not None and not counter.at_rest.agree:
         counter.at_rest = counter.at_rest.closer(counter.card.mean_watts())
@@ -229,21 +204,6 @@ def _keep(counter: Counter, ticks: Ticks, samples: Samples) -> None:
         counter.period_seconds = SHORTEST_PERIOD_SECONDS
         return
     counter.clock, counter.period_seconds = clock, clock.period_seconds
-    counter.has_fresh_watts = _is_fresh(ticks, samples)
     intervals = [after - before for (_, _, before), (_, _, after) in pairwise(ticks)]
     counter.idle_spread_watts = (max(intervals) - min(intervals)) / clock.period_seconds
-
-
-def _is_fresh(ticks: Ticks, samples: Samples) -> bool:
-    """Whether the power reading was seen to change and the counter agreed at once, tick by tick."""
-    changed = False
-    for (start, _, before), (end, _, after) in pairwise(ticks):
-        inside = [watts for seconds, watts in samples if start <= seconds <= end]
-        if len(inside) < 3:
-            return False
-        step = max(inside) - min(inside)
-        changed = changed or step > 0.2 * max(inside)
-        off = abs(integral(samples, start, end) - (after - before))
-        if off > step * FRESH_SECONDS + 0.03 * (after - before):
-            return False
-    return changed
+    counter.rest_watts = median(intervals) / clock.period_seconds

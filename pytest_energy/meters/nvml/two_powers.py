@@ -116,8 +116,8 @@ def in_window(
     if read <= 0:
         return None
     counted = (inside[-1].joules - inside[0].joules) / seconds
-    # At either end the counter may be a period behind, and the readings by their lag.
-    ends = (period_seconds * max(watts) + lag * (max(watts) - min(watts))) / seconds
+    # At either end the counter may be a tick behind that did not come, and readings by their lag.
+    ends = (2 * period_seconds * max(watts) + lag * (max(watts) - min(watts))) / seconds
     chance = 2 * pstdev(watts) / sqrt(len(watts))
     explained = EXPLAINED_SHARE * read + EXPLAINED_WATTS + ends + chance
     return TwoPowers(counted, read, explained)

@@ -239,6 +239,7 @@ class Rank:
             self._collective.wait()  # meters begin on ticks of their own
             w.work_started()
             loss = shard.train(exchange=exchange)
+            w.count_steps(shard.steps)
         metered = w.record if self._place.local_rank == 0 else None
         part = Part(self._place.node, shard.tokens, shard.real_tokens, shard.steps, loss, metered)
         parts = [_part(**each) for each in self._collective.to_first(asdict(part))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_energy.errors import check_count, warn
@@ -128,10 +127,7 @@ class BudgetedWindows:
 
     def _close(self, opened: OpenWindow) -> Window:
         self._open = None
+        opened.count_tokens(self._tokens, int(self._real_tokens))
+        opened.count_steps(self._steps)
         opened.__exit__(None, None, None)
-        return replace(
-            opened.record,
-            tokens=self._tokens,
-            real_tokens=int(self._real_tokens),
-            steps=self._steps,
-        )
+        return opened.record

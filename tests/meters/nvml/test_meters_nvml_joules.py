@@ -22,7 +22,6 @@ SQUARE = "square 100 400 0.7 0.5"
     ("gpu", "largest_median_error"),
     [
         pytest.param(SimulatedGpu(CONSTANT, TICK_SECONDS), 0.001, id="constant"),
-        pytest.param(SimulatedGpu(SQUARE, TICK_SECONDS), 0.005, id="square"),
         pytest.param(SimulatedGpu(CONSTANT, 0.02), 0.001, id="20 ms ticks"),
         pytest.param(
             SimulatedGpu(CONSTANT, TICK_SECONDS, instant=None, usage=None),
@@ -36,7 +35,7 @@ SQUARE = "square 100 400 0.7 0.5"
     ],
 )
 def test_counter(gpu: SimulatedGpu, largest_median_error: float, tmp_path: Path) -> None:
-    found = metered([gpu], tmp_path, "time.sleep(0.237)", windows=5)
+    found = metered([gpu], tmp_path, "time.sleep(0.637)", windows=5)
     assert [window.invalid_reason for window in found] == [None] * 5
     assert {window.method for window in found} == {"counter"}
     assert median(abs(window.error) for window in found) <= largest_median_error
@@ -206,7 +205,7 @@ threading.Thread(target=hinder, daemon=True).start()
 found = []
 for _ in range(60):
     with window(meter, "work") as w:
-        time.sleep(0.15)
+        time.sleep(0.25)
     begin, seconds = w._span.started, w.seconds
     true = sim.energy_between(begin, begin + seconds, 0)
     off = abs(w.record.joules - true)

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from pytest_energy.meters.nvml.power_integrator import SENSOR_SHIFT, Trace, between
+from pytest_energy.meters.nvml.power_integrator import SENSOR_SHIFT, SHIFT_DOUBT, Trace, between
 
 
 def test_constant_power() -> None:
@@ -16,7 +16,7 @@ def test_constant_power() -> None:
     begin, end = trace.mark(10.004), trace.mark(11.0)
     for k in range(1, 120):
         trace.add(10.0 + 0.01 * k, 200.0)
-    joules, doubt = between(begin, end, trace.sensor_period())
+    joules, doubt = between(begin, end, SHIFT_DOUBT * trace.sensor_period())
     assert joules == pytest.approx(200 * 0.996)
     assert doubt < 0.1
 
@@ -61,7 +61,7 @@ def test_a_square_wave_is_covered() -> None:
         while end.joules is None:
             now += chance.uniform(0.01, 0.012)
             trace.add(now, watts_at(now))
-        joules, doubt = between(begin, end, trace.sensor_period())
+        joules, doubt = between(begin, end, SHIFT_DOUBT * trace.sensor_period())
         true = true_joules(start + 2.0) - true_joules(start)
         errors.append(abs(joules / true - 1))
         covered += abs(joules - true) <= doubt
@@ -90,7 +90,7 @@ def test_a_slow_sensor_lags_and_is_moved_back() -> None:
             work = max(0.0, min(now, 12.0) - max(now - period, 10.0)) / period
             held = 80 + 400 * work + chance.uniform(-1, 1)
         trace.add(now, held)
-    joules, doubt = between(begin, end, trace.sensor_period())
+    joules, doubt = between(begin, end, SHIFT_DOUBT * trace.sensor_period())
     assert abs(joules - 960) <= doubt
     assert joules == pytest.approx(960, rel=0.02)
 

@@ -1,0 +1,145 @@
+"""What a card's sensor, which may look part of the time, leaves unknown of a window's joules."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from pytest_energy.meters.nvml.sensors import (
+    Load,
+    Swing,
+    edge_joules,
+    lock_joules,
+    scatter_joules,
+    sensor_of,
+)
+from pytest_energy.meters.protocol import ALIASED, Unseen, fault
+
+TOLD_SHARE: Final = 0.02
+"""A person is told if joules may be off by more than this share: the gate's usual tolerance."""
+WIDEST_SHARE: Final = 0.1
+"""Beyond this share a window is no evidence if the sensor is known to look part of the time."""
+ALIKE: Final = 0.01
+"""Steps are of one length if they differ by no more than this share."""
+UNSEEN_SHARE: Final = 0.2
+"""Of a step between two looks that may be unseen: nothing larger happens in it."""
+MOST_SEEN: Final = 0.5
+"""No look shows more of a step than half of it: it blurs what it sees."""
+DATED_LOOKS: Final = 4
+"""So many looks of a window are dated against its steps."""
+DATED_SHARE: Final = 0.1
+"""Looks have to be dated to this share of a step to tell its phases apart."""
+MARGIN: Final = 1.1
+"""What lies between the looks at a step may be this much further apart."""
+MOST_APART: Final = 0.05
+"""A counter that ticks this much faster or slower than the published sensor is another clock."""
+REMEMBERED: Final = 256
+LENGTHS: Final = 16
+"""So many lengths of steps are told apart: models take turns."""
+OTHER_BATCHES: Final = (1.25, 1.5, 0.75, 2.0, 3.0, 0.5)
+LONGER_WINDOWS: Final = (2, 4, 8, 16)
+
+
+class Look(NamedTuple):
+    """When a reading was made, from the start of the work on (s), and what it said (W)."""
+
+    seconds: float
+    watts: float
+
+
+class _Seen:
+    """What was seen of steps of one length: at which phases of them, and the readings (W)."""
+
+    def __init__(self, step_seconds: float) -> None:
+        self.step_seconds = step_seconds
+        self.phases: deque[float] = deque(maxlen=REMEMBERED)
+        self.watts: deque[float] = deque(maxlen=REMEMBERED)
+
+    def add(self, looks: Sequence[Look], step_seconds: float) -> None:
+        """Take a window's looks; later in it the steps may have slipped against them, unnoticed."""
+        self.phases += [(look.seconds / step_seconds) % 1.0 for look in looks[:DATED_LOOKS]]
+        self.watts += [look.watts for look in looks]
+
+    def widest_gap(self) -> float:
+        """The largest share of a step between two looks at it."""
+        phases = sorted(self.phases)
+        following = [*phases[1:], *(phase + 1 for phase in phases[:1])]
+        return max((b - a for a, b in zip(phases, following, strict=True)), default=1.0)
+
+
+class PartTime:
+    """One card's sensor, and what was seen of the steps of recent windows, by their length."""
+
+    def __init__(self, name: str) -> None:
+        self.sensor = sensor_of(name)
+        self._seen: deque[_Seen] = deque(maxlen=LENGTHS)
+
+    def renewed_every(self, seconds: float) -> None:
+        """Take a counter's period for the sensor's if they are about the same: it is exact."""
+        if abs(seconds / self.sensor.period_seconds - 1) < MOST_APART:
+            self.sensor = self.sensor._replace(period_seconds=seconds)
+
+    def unseen(
+        self, load: Load, looks: Sequence[Look], step_seconds: float | None, when: float = 0.0
+    ) -> Unseen:
+        """How far a window's joules may be off for this sensor, and whether it is no evidence.
+
+        Where no step's length is known, its readings' scatter stands for it. Looks are dated to
+        `when` (s).
+        """
+        sensor, ends = self.sensor, edge_joules(self.sensor, load)
+        if sensor.sees_all:
+            return Unseen(0.0)
+        if step_seconds is None:
+            return Unseen(ends + scatter_joules(sensor, load, [look.watts for look in looks]))
+        swing = self._swing(load, looks, step_seconds, when)
+        lock = lock_joules(sensor, load, step_seconds, swing)
+        share = lock / max(load.mean_watts * load.seconds, 1e-9)
+        if share <= TOLD_SHARE or not swing.by_readings:
+            return Unseen(ends + lock)
+        remedy = self._remedy(load, step_seconds, swing)
+        text = (
+            f"steps of {1000 * step_seconds:.3g} ms may keep step with the sensor, which "
+            f"{self._told()}: joules may be off by {100 * share:.0f} %; {remedy}"
+        )
+        refused = share > WIDEST_SHARE and self.sensor.is_published
+        return Unseen(ends + lock, fault(ALIASED, text) if refused else None, text)
+
+    def _told(self) -> str:
+        period, window = (1000 * seconds for seconds in self.sensor[:2])
+        look = "looks" if self.sensor.is_published else "may look"
+        return f"{look} {window:.0f} of every {period:.0f} ms"
+
+    def _swing(self, load: Load, looks: Sequence[Look], step_seconds: float, when: float) -> Swing:
+        """The power's range within a step, by readings once all of a step was seen.
+
+        Windows begin anywhere between two looks, so that more of a step is seen with each. Until
+        then it may be all that the card can draw.
+        """
+        alike = (s for s in self._seen if abs(step_seconds / s.step_seconds - 1) <= ALIKE)
+        if (steps := next(alike, None)) is None:
+            steps = _Seen(step_seconds)
+            self._seen.append(steps)
+        steps.add(looks, step_seconds)
+        seen = min(MOST_SEEN, (self.sensor.window_seconds - 2 * when) / step_seconds + UNSEEN_SHARE)
+        if steps.widest_gap() <= seen and when <= DATED_SHARE * step_seconds:
+            return Swing(MARGIN * (max(steps.watts) - min(steps.watts)), by_readings=True)
+        most = max(load.most_watts - load.rest_watts, load.above_rest_watts)
+        return Swing(most, by_readings=False)
+
+    def _remedy(self, load: Load, step_seconds: float, swing: Swing) -> str:
+        """A length of step, or of window, that would do."""
+
+        def does(step: float, seconds: float) -> bool:
+            longer = load._replace(seconds=seconds)
+            off = lock_joules(self.sensor, longer, step, swing)
+            return off <= TOLD_SHARE * load.mean_watts * seconds
+
+        for times in OTHER_BATCHES:
+            if does(times * step_seconds, load.seconds):
+                return f"batches {times:g} times as large would do"
+        for times in LONGER_WINDOWS:
+            if does(step_seconds, times * load.seconds):
+                return f"windows of {times * load.seconds:.3g} s would do"
+        return "give each step more work, or less"

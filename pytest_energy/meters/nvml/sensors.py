@@ -1,0 +1,155 @@
+"""What is published of power sensors, and how far one that looks part of the time may be off.
+
+A sensor is renewed every period and shows the mean of a window of it: what a card draws between
+the windows is not seen. Nobody has published whether a card's energy counter adds up the same
+looks or the true power, so it is taken to add up the looks.
+
+Source of the figures: "Part-time Power Measurements" (arXiv 2312.02741) and its repository, one to
+ten cards each. Where it gives a range, the window here is the shorter end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import pi, sin, sqrt
+from statistics import pstdev
+from typing import Final, NamedTuple
+
+from pytest_energy.meters.protocol import MOST_WATTS
+
+SEES_ALL: Final = 0.05
+"""A window this close to the period, as a share of it, misses nothing that matters."""
+HARMONICS: Final = 40
+EDGES: Final = 1.25
+"""What both ends together may cost, in shares of a period that are not looked at."""
+LEAST_SEEN: Final = 0.1
+"""Of a harmonic: where less of it is left, noise hides it."""
+SAFETY: Final = 1.5
+"""What the sum of the harmonics is taken times: it covers 95 % of windows, and more near lock."""
+PERIOD_DOUBT: Final = 0.003
+"""A sensor's period, and a mean step, are known to this share: lock may be that close."""
+
+
+class Sensor(NamedTuple):
+    """How often a reading is renewed, and the stretch of true power that it is a mean of (s)."""
+
+    period_seconds: float
+    window_seconds: float
+    is_published: bool = True
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether each moment is looked at once, about."""
+        return abs(self.window_seconds / self.period_seconds - 1) <= SEES_ALL
+
+
+_PUBLISHED: Final = (
+    (r"P100", Sensor(0.020, 0.010)),
+    (r"V100", Sensor(0.020, 0.0105)),
+    (r"RTX 20[68]0", Sensor(0.101, 0.102)),
+    (r"Quadro RTX 8000", Sensor(0.100, 0.020)),
+    (r"A100", Sensor(0.101, 0.018)),
+    (r"H100", Sensor(0.100, 0.021)),
+    (r"RTX 3090|RTX A[56]000|A10\b", Sensor(0.100, 0.080)),
+    (r"RTX 4090", Sensor(0.100, 0.109)),
+)
+ASSUMED: Final = Sensor(0.100, 0.018, is_published=False)
+"""Of a card of which nothing is published: the shortest look that any is known to take."""
+
+
+def sensor_of(name: str) -> Sensor:
+    """The sensor of a card by the name that its driver gives."""
+    found = (sensor for pattern, sensor in _PUBLISHED if re.search(rf"\b{pattern}", name))
+    return next(found, ASSUMED)
+
+
+class Load(NamedTuple):
+    """What is known of the work in a window: its mean power, that of rest (W), its length (s).
+
+    `most_watts` is what the card may draw (W).
+    """
+
+    mean_watts: float
+    rest_watts: float
+    seconds: float
+    most_watts: float = MOST_WATTS
+
+    @property
+    def above_rest_watts(self) -> float:
+        """By how much it draws more than the card at rest (W)."""
+        return abs(self.mean_watts - self.rest_watts)
+
+
+def edge_joules(sensor: Sensor, load: Load) -> float:
+    """How far a window's joules may be off as its ends fall between two looks (J).
+
+    The work is seen by a whole number of looks, one more or one less than it is long.
+    """
+    if sensor.sees_all:
+        return 0.0
+    rest = load.seconds % sensor.period_seconds
+    unseen = min(1.0, EDGES * abs(1 - sensor.window_seconds / sensor.period_seconds))
+    return unseen * load.above_rest_watts * max(rest, sensor.period_seconds - rest)
+
+
+class Swing(NamedTuple):
+    """The power's range within a step (W): by readings, so as the sensor sees it, or assumed."""
+
+    watts: float
+    by_readings: bool
+
+
+def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing: Swing) -> float:
+    """How far they may be off (J) as steps of one length beat with the looks.
+
+    The bound takes each harmonic of a square wave of the load's swing, damped by the sensor's
+    window (which has damped the first already where readings tell), and by how evenly the looks
+    fall on the step.
+    """
+    if sensor.sees_all:
+        return 0.0
+    looks = max(1, round(load.seconds / sensor.period_seconds))
+    share, squares = sensor.window_seconds / step_seconds, 0.0
+    first = max(abs(_sinc(share)), LEAST_SEEN) if swing.by_readings else 1.0
+    for h, lock in _locks(sensor.period_seconds / step_seconds, looks):
+        seen = min(1.0, abs(_sinc(h * share)) / first)
+        squares += (2 * swing.watts / (pi * h) * seen * lock) ** 2
+    return SAFETY * sqrt(squares) * load.seconds
+
+
+def scatter_joules(sensor: Sensor, load: Load, watts: Sequence[float]) -> float:
+    """How far they may be off (J) by what readings (W) differ, if no step's length is known.
+
+    Readings that follow one another slowly, as in a beat, tell as little as a few.
+    """
+    spread = pstdev(watts) if len(watts) > 1 else 0.0
+    if sensor.sees_all or not spread:
+        return 0.0
+    mean = sum(watts) / len(watts)
+    alike = sum((a - mean) * (b - mean) for a, b in pairwise(watts)) / (len(watts) * spread**2)
+    looks = max(1.0, load.seconds / sensor.period_seconds)
+    told = max(1.0, looks * (1 - alike) / (1 + alike)) if alike > 0 else looks
+    return (2 + 2 / told) * spread / sqrt(told) * load.seconds
+
+
+def _locks(turns: float, looks: int) -> Iterator[tuple[int, float]]:
+    """For each harmonic, how much of it is left in the mean over so many looks.
+
+    Looks are `turns` steps apart, known to a share of it.
+    """
+    for h in range(1, HARMONICS + 1):
+        off = abs(h * turns - round(h * turns))
+        yield h, _coherence(max(0.0, off - PERIOD_DOUBT * h * turns), looks)
+
+
+def _coherence(off: float, looks: int) -> float:
+    """Length of the mean of `looks` unit vectors, each `off` turns after the last."""
+    if off * looks >= 0.5:
+        return 1 / (looks * sin(pi * min(off, 0.5)))
+    return abs(sin(pi * off * looks) / (looks * sin(pi * off))) if off else 1.0
+
+
+def _sinc(x: float) -> float:
+    return sin(pi * x) / (pi * x) if x else 1.0
