@@ -86,11 +86,13 @@ LOWEST_PYTHON ?= 3.10
 NEWEST_PYTHON ?= 3.13
 $(VENV)-lowest/.installed: SET = $(LOWEST_PYTHON) --resolution lowest-direct
 $(VENV)-newest/.installed: SET = $(NEWEST_PYTHON)
+# A plugin of its own until pytest 9, which has subtests by itself.
+$(VENV)-lowest/.installed: BESIDE = pytest-subtests
 
 $(VENV)-lowest/.installed $(VENV)-newest/.installed: pyproject.toml | $(STAMP)
 	$(BIN)/uv venv --quiet --clear --python $(firstword $(SET)) $(@D)
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra all --extra dev --python $(@D)/bin/python $(wordlist 2,9,$(SET)) --output-file $(@D)/requirements.txt
-	VIRTUAL_ENV=$(@D) $(BIN)/uv pip install --quiet --requirement $(@D)/requirements.txt
+	VIRTUAL_ENV=$(@D) $(BIN)/uv pip install --quiet --requirement $(@D)/requirements.txt $(BESIDE)
 	VIRTUAL_ENV=$(@D) $(BIN)/uv pip install --quiet --no-deps --editable .
 	touch $@
 

@@ -93,11 +93,12 @@ def known_architecture(model: str) -> Architecture | None:
 
 
 # fmt: off
-# What tells neither how much a step computes nor what it is made of.
+# What tells neither how much a step computes nor what it is made of; two names are of transformers
+# before 5, which notes there how a model was once loaded.
 _NO_ARCHITECTURE = frozenset({
-    "_name_or_path", "architectures", "bos_token_id", "dtype", "eos_token_id", "id2label",
-    "initializer_range", "label2id", "pad_token_id", "problem_type", "transformers_version",
-    "use_cache",
+    "_attn_implementation_autoset", "_name_or_path", "architectures", "bos_token_id", "dtype",
+    "eos_token_id", "id2label", "initializer_range", "label2id", "pad_token_id", "problem_type",
+    "torch_dtype", "transformers_version", "use_cache",
 })
 # fmt: on
 

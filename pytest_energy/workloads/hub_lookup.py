@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pytest_energy.errors import EnergyError, did_you_mean
 from pytest_energy.text import one_line
@@ -21,14 +22,15 @@ def require_on_hub(name: str, place: str, revision: str | None = None) -> None:
     if Path(place).is_dir():
         return
     from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import utils as untyped
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
         RepositoryNotFoundError,
     )
-    from huggingface_hub.file_download import get_hf_file_metadata
 
+    hub: Any = untyped
     try:
         if isinstance(try_to_load_from_cache(place, "config.json", revision=revision), str):
             return
@@ -39,7 +41,9 @@ def require_on_hub(name: str, place: str, revision: str | None = None) -> None:
     if constants.HF_HUB_OFFLINE:
         raise _unknown(name, "is not in the hub's cache, and `HF_HUB_OFFLINE` is set")
     try:
-        get_hf_file_metadata(url, timeout=SECONDS)
+        # Not by the hub's own functions for files: some versions of them ask again and again.
+        answer = hub.get_session().head(url, headers=hub.build_hf_headers(), timeout=SECONDS)
+        hub.hf_raise_for_status(answer)
     except GatedRepoError:
         return
     except RepositoryNotFoundError:

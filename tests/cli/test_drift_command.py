@@ -89,7 +89,10 @@ def test_no_session_of_what_is_asked(past: Path, capsys: pytest.CaptureFixture[s
     [
         ("pytest.ini", "[pytest]\nenergy_history = past\n"),
         ("pyproject.toml", "[tool.pytest.ini_options]\nenergy_history = 'past'\n"),
-        ("pyproject.toml", "[tool.pytest]\nenergy_history = 'past'\n"),
+        pytest.param(
+            *("pyproject.toml", "[tool.pytest]\nenergy_history = 'past'\n"),
+            marks=pytest.mark.skipif(pytest.version_tuple < (9,), reason="a table of pytest 9"),
+        ),
         ("setup.cfg", "[tool:pytest]\nenergy_history = past\n"),
     ],
 )

@@ -53,12 +53,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name,
             folder,
             data=open_data(str(SAMPLES), folder),
-            tokens_per_window=12_000,
+            tokens_per_window=40_000,
             batch_size=32,
         )
         for group in run._optimizer.param_groups:
-            group["lr"] = 2e-3
-        for _ in range(5):
+            group["lr"] = 1e-3
+        for _ in range(3):
             run.warm_up()
         run.bare.save_pretrained(folder / name)
     return folder

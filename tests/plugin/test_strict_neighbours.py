@@ -61,23 +61,3 @@ def test_a_test_that_a_signal_ends_is_no_figure(pytester: pytest.Pytester, spend
     document = json.loads((pytester.path / "run.json").read_text())
     assert document["verdicts"] == []
     assert document["run"]["complete"] is True
-
-
-def test_subtests_stand_beside_windows(pytester: pytest.Pytester, spending: Path) -> None:
-    pytester.makepyfile(
-        """
-        import spending
-
-        def test_parts(subtests, energy):
-            for part in range(3):
-                with subtests.test(part=part), energy.window(f"part {part}"):
-                    spending.spend(2.0)
-        """
-    )
-
-    result = pytester.runpytest_subprocess("-v", "--energy-json=run.json")
-
-    assert result.ret == 0
-    document = json.loads((pytester.path / "run.json").read_text())
-    assert [verdict["value"] for verdict in document["verdicts"]] == [2.0, 2.0, 2.0]
-    assert document["run"]["interrupted"] is None

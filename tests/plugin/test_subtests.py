@@ -308,3 +308,25 @@ def test_a_verdict_that_skips_its_test_stays_and_what_was_recorded_before_goes(
     assert reasons["a/first"] == "not recorded: its test did not pass"
     assert "throttled" in reasons["a/second"]
     assert not list(pytester.path.glob(".pytest_cache/d/energy/1000/*.toml"))
+
+
+def test_subtests_stand_beside_windows(
+    pytester: pytest.Pytester, spending: Path, subtests_plugin: None
+) -> None:
+    pytester.makepyfile(
+        """
+        import spending
+
+        def test_parts(subtests, energy):
+            for part in range(3):
+                with subtests.test(part=part), energy.window(f"part {part}"):
+                    spending.spend(2.0)
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-v", "--energy-json=run.json")
+
+    assert result.ret == 0
+    document = json.loads((pytester.path / "run.json").read_text())
+    assert [verdict["value"] for verdict in document["verdicts"]] == [2.0, 2.0, 2.0]
+    assert document["run"]["interrupted"] is None

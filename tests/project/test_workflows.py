@@ -263,7 +263,9 @@ def test_supported_pythons_and_both_ends_of_packages_are_tested() -> None:
 
     assert matrix["python"] == classifiers
     ends = [(row["python"], row["packages"]) for row in matrix["include"]]
-    assert ends == [(classifiers[0], "lowest"), (classifiers[-1], "newest")]
+    assert ends[:2] == [(classifiers[0], "lowest"), (classifiers[-1], "newest")]
+    # A Python that the pinned packages do not have yet is tested before it is promised.
+    assert {packages for _, packages in ends[2:]} <= {"newest"}
 
 
 def test_ci_runs(runner: Runner) -> None:
