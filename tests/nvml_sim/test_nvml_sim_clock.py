@@ -206,7 +206,7 @@ def metered(card: Card, clock: str, windows: int) -> list[tuple[float, float, st
         Card(fall_seconds=0.05),
         Card(counter="sensor", update_seconds=0.1, window_seconds=0.1, tick_seconds=0.0),
         Card(counter="sensor", update_seconds=0.05, window_seconds=0.0125, tick_seconds=0.0),
-        Card(lag_seconds=0.1),
+        Card(lag_seconds=0.03),
         Card(counter="none", update_seconds=0.02, window_seconds=0.02, noise_watts=1),
     ],
     ids=["exact", "falls off", "whole sensor", "part-time sensor", "late", "no counter"],

@@ -104,7 +104,8 @@ class TickClock:
         excess = [(t.seconds - self._due(t.number)) ** 2 - t.half_width**2 for t in self._seen]
         squares = sum(w * max(0.0, e) for w, e in zip(weights, excess, strict=True))
         small_sample = len(weights) / max(1, len(weights) - 2)
-        self.jitter_seconds = sqrt(squares / self._weight * small_sample)
+        jitter = sqrt(squares / self._weight * small_sample)
+        self.jitter_seconds = min(jitter, self.period_seconds)
 
 
 WRAP_BITS = 32
