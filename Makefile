@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help bench test fuzz floors floors-lowest floors-newest lint lint-workflows perf docs format clean
+.PHONY: help bench test mutants fuzz floors floors-lowest floors-newest lint lint-workflows perf docs format clean
 MUTATIONS ?= 10000
 PARTS ?= 1 2 3 4
 .DEFAULT_GOAL := help
@@ -23,6 +23,12 @@ endef
 
 test: $(STAMP) ## run all tests; ARGS="-k drift" narrows it
 	$(call TESTS,$(VENV))
+
+# Without ARGS from the beginning: what an earlier run found may be of older tests.
+mutants: $(VENV)-mutants/.installed ## change what verdicts hang on, bit by bit, and list what no test notices; ARGS="'pytest_energy.gate*'" narrows it
+	$(if $(ARGS),,rm -rf mutants)
+	OMP_NUM_THREADS=1 $(VENV)-mutants/bin/mutmut run $(ARGS)
+	$(VENV)-mutants/bin/python tests/support/survivors.py
 
 fuzz: $(STAMP) ## run every command on 10,000 mutations of each document; MUTATIONS=500 is shorter
 	printf "%s\n" $(PARTS) | OMP_NUM_THREADS=1 PYTEST_ENERGY_MUTATIONS=$$(( $(MUTATIONS) / $(words $(PARTS)) )) xargs -P "$$(nproc)" -I {} env PYTEST_ENERGY_MUTATIONS_PART={} $(BIN)/python -m pytest tests/ -m mutations -q -p no:cacheprovider $(ARGS)
@@ -67,9 +73,12 @@ format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)-perf/.installed: pyproject.toml constraints.txt
-	test -x $(VENV)-perf/bin/python || $(PYTHON) -m venv $(VENV)-perf
-	$(VENV)-perf/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[carbon]' zeus==0.16.0
+$(VENV)-perf/.installed: PACKAGES = --editable '.[carbon]' zeus==0.16.0
+$(VENV)-mutants/.installed: PACKAGES = --editable . scipy mutmut==3.8.1
+
+$(VENV)-perf/.installed $(VENV)-mutants/.installed: pyproject.toml constraints.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PACKAGES)
 	touch $@
 
 # Pythons of both ends, by version or path; a version that is not here is downloaded by uv.
@@ -86,7 +95,7 @@ $(VENV)-lowest/.installed $(VENV)-newest/.installed: pyproject.toml | $(STAMP)
 	touch $@
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(VENV)-perf $(VENV)-lowest $(VENV)-newest .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) $(VENV)-perf $(VENV)-mutants $(VENV)-lowest $(VENV)-newest mutants .mypy_cache .ruff_cache .pytest_cache build dist
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

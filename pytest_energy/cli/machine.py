@@ -28,6 +28,7 @@ from pytest_energy.files import read_lines, require_writable, unified_diff
 from pytest_energy.metering.device_lock import device_lock, lock_place
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter, probe_meters
+from pytest_energy.meters.protocol import Device
 from pytest_energy.meters.wall import WallMeter, open_wall
 from pytest_energy.meters.wall.trace import figure
 from pytest_energy.reports.tables import aligned
@@ -104,8 +105,8 @@ def run_doctor(options: argparse.Namespace) -> int:
         for remark in getattr(meter, "remarks", ()):
             say(f"  note: {remark}")
     for device in hardware.devices:
-        limit = f"limit {device.power_limit_watts:g} W" if device.power_limit_watts else ""
-        parts = (f"{device.domain}: {device.name}", limit, device.uuid)
+        limit = _limit(device)
+        parts = (f"{device.domain}: {device.shown}", limit, device.uuid)
         say("  " + "  ".join(part for part in parts if part))
     say(f"  baseline file: {path}{'' if path.is_file() else ' (none yet)'}")
     say(f"  device locks: {_lock_place()}")
@@ -113,6 +114,13 @@ def run_doctor(options: argparse.Namespace) -> int:
     for name, value in hardware.environment.items():
         say(f"  {name}: {value}")
     return 0
+
+
+def _limit(device: Device) -> str:
+    if not device.power_limit_watts:
+        return ""
+    whose = "limit" if device.joules_limit_watts else "the GPU's limit"
+    return f"{whose} {device.power_limit_watts:g} W"
 
 
 def _lock_place() -> str:
@@ -235,7 +243,7 @@ def _measured(options: argparse.Namespace) -> tuple[list[Watts], str]:
 
 def _pairs(meter: Meter, wall: WallMeter, windows: int, seconds: float) -> list[Watts]:
     load = load_for(meter.devices)
-    devices = ", ".join(f"`{device.domain}` {device.name}" for device in meter.devices)
+    devices = ", ".join(f"`{device.domain}` {device.shown}" for device in meter.devices)
     each = seconds + settle_seconds(wall, seconds)
     say(
         f"device: {devices} ({meter.name}, {meter.method})",

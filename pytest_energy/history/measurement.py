@@ -24,6 +24,7 @@ from pytest_energy.documents import (
 )
 from pytest_energy.documents.records import converted, named
 from pytest_energy.history.record import RECORD_SCHEMA
+from pytest_energy.meters.protocol import has_gpu
 from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.units import FRACTION
 
@@ -290,7 +291,7 @@ def _level(value: float | None, unit: str) -> float | None:
 def _device(devices: Sequence[_DeviceFacts], host: str | None) -> str | None:
     """The cards' UUIDs; a processor has none that tells it from another host's."""
     named = [(device["domain"], device.get("uuid") or "") for device in devices]
-    gpus = [uuid for domain, uuid in named if uuid and domain.startswith("gpu")]
+    gpus = [uuid for domain, uuid in named if uuid and has_gpu(domain)]
     others = [uuid for _, uuid in named if uuid]
     if gpus or not others:
         return "+".join(gpus) or None

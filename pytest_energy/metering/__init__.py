@@ -17,6 +17,7 @@ from pytest_energy.meters.protocol import (
     LATENCY_SECONDS,
     LIMIT_MARGIN,
     MOST_WATTS,
+    MOST_WATTS_OF_MODULE,
     TOO_SHORT,
     Device,
     Measured,
@@ -25,6 +26,8 @@ from pytest_energy.meters.protocol import (
     Reading,
     Span,
     fault,
+    has_gpu,
+    is_module,
     no_update,
 )
 from pytest_energy.outcomes import Method
@@ -141,10 +144,9 @@ class OpenWindow:
         self._started = _by_our_clock(self._span.started) if self._span else real_time.monotonic()
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is not None:
-            name = getattr(kind, "__name__", str(kind))
-            self._raised = one_line(f"{name}: {error}" if str(error) else name)
+            self._raised = one_line(f"{kind.__name__}: {error}".removesuffix(": "))
             return
         self._synchronize()
         ended = real_time.monotonic()
@@ -202,7 +204,7 @@ class OpenWindow:
     def __getattr__(self, name: str) -> Any:
         """A figure of the finished window; an `EnergyError` for joules that cannot be believed."""
         if name not in _FIGURES:
-            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`", name=name)
+            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
         finished = self._finished()
         if name in _JOULES and not (finished.valid or finished.is_too_short):
             raise EnergyError(
@@ -322,11 +324,11 @@ def first_fault(measured: Measured, seconds: float, devices: Sequence[Device]) -
     total, doubt = sum(measured.joules_by_domain.values()), measured.uncertainty_joules
     too_short = doubt > WIDEST_SHARE * abs(total)
     domains = dict.fromkeys((*(device.domain for device in devices), *measured.joules_by_domain))
-    limits = {device.domain: device.power_limit_watts for device in devices}
+    limits = {device.domain: device.joules_limit_watts for device in devices}
     for domain in domains:
         joules = measured.joules_by_domain.get(domain, 0.0)
         unknown = too_short and abs(joules) <= doubt
-        if (joules < 0 or (joules == 0 and domain.startswith("gpu"))) and not unknown:
+        if (joules < 0 or (joules == 0 and has_gpu(domain))) and not unknown:
             return fault(IMPLAUSIBLE, f"`{domain}` shows {joules:.3g} J in {seconds:.3g} s")
         if too_many := _more_than_it_draws(domain, limits.get(domain), joules - doubt, seconds):
             return fault(IMPLAUSIBLE, f"`{domain}` shows {too_many}")
@@ -352,6 +354,8 @@ def _more_than_it_draws(
         return f"{shown}, and its limit is {limit_watts:.0f} W" if too_many else None
     is_one = domain.startswith(("gpu", "cpu", "dram"))
     most = MOST_WATTS if is_one else MOST_WATTS_OF_MANY
+    if is_module(domain):
+        most = MOST_WATTS_OF_MODULE
     too_many = joules > LIMIT_MARGIN * most * (seconds + LAG_SECONDS)
     return f"{shown}, and nothing of its kind draws {most:.0f} W" if too_many else None
 

@@ -15,7 +15,7 @@ from pytest_energy.metering import Window, window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter
-from pytest_energy.meters.protocol import IMPLAUSIBLE, Device
+from pytest_energy.meters.protocol import IMPLAUSIBLE, Device, is_module
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ class DeviceSession:
         resting = [
             device
             for device in self.meter.devices
-            if _watts(done, device) <= RESTING * _watts(idle, device)
+            if not is_module(device.domain)  # work on its CPU is in its joules, too
+            and _watts(done, device) <= RESTING * _watts(idle, device)
         ]
         try:
             domains = unused() if resting else ()

@@ -47,7 +47,7 @@ class Hardware:
     @property
     def device(self) -> str | None:
         """The GPUs' UUIDs, by which baseline sessions are told apart; None without a GPU."""
-        uuids = [d.uuid for d in self.devices if d.uuid and d.domain.startswith("gpu")]
+        uuids = [d.uuid for d in self.devices if d.uuid and d.has_gpu]
         return "+".join(uuids) or None
 
     @property
@@ -78,7 +78,7 @@ def identify(meter: Meter, known: Mapping[str, tuple[str, ...]] | None = None) -
     """
     devices = tuple(meter.devices)
     names = [device.name for device in devices]
-    gpus = [device.name for device in devices if device.domain.startswith("gpu")]
+    gpus = [device.name for device in devices if device.has_gpu]
     key = matching_key(names, known or {}) if gpus else "cpu"
     return Hardware(
         key=key or _free_key(gpus, known or {}),
@@ -112,7 +112,7 @@ def slug(name: str) -> str:
 
 def fingerprint(devices: tuple[Device, ...], meter_name: str) -> dict[str, str]:
     """What the run stands on, by name; read without importing the packages it names."""
-    gpus = [device for device in devices if device.domain.startswith("gpu")]
+    gpus = [device for device in devices if device.has_gpu]
     names = [device.name for device in gpus]
     counts = {name: f"{names.count(name)}x " if names.count(name) > 1 else "" for name in names}
     found = {package: _version(package) for package in _PACKAGES} | {

@@ -33,6 +33,10 @@ LIMIT_MARGIN = 1.1
 """A device overshoots its power limit for moments, never by this factor over a window."""
 MOST_WATTS = 2000.0
 """What a card, a processor or its memory draws at most if its limit is not known."""
+MOST_WATTS_OF_MODULE = 4000.0
+"""What a processor draws at most together with its GPUs and their memory."""
+MODULE_SCOPE = "CPU, GPU and memory"
+"""What the joules of a `module` domain are of."""
 LAG_SECONDS = 0.1
 """How much later than they were spent a source may show joules."""
 
@@ -102,7 +106,10 @@ PowerTrace: TypeAlias = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Device:
-    """One metered device; its joules go by its `domain` (`gpu:0`, `cpu`, `dram`, `wall`)."""
+    """One metered device; its joules go by its `domain`: `gpu:0`, `cpu`, `dram`, `wall`.
+
+    Those of `module:0` are a GPU's together with its CPU's and memory's; the rest is the GPU's.
+    """
 
     domain: str
     name: str
@@ -111,6 +118,42 @@ class Device:
     driver: str | None = None
     max_sm_clock_mhz: int | None = None
     application_sm_clock_mhz: int | None = None
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether its joules are a GPU's, or a GPU's and others'."""
+        return has_gpu(self.domain)
+
+    @property
+    def shown(self) -> str:
+        """Its name, with what its joules are of where that is more than the name says."""
+        return shown_name(self.domain, self.name)
+
+    @property
+    def joules_limit_watts(self) -> float | None:
+        """The limit that its joules keep to (W); a module's is not known, only its GPU's."""
+        return None if is_module(self.domain) else self.power_limit_watts
+
+    @property
+    def most_watts(self) -> float:
+        """What it draws at most (W)."""
+        most = MOST_WATTS_OF_MODULE if is_module(self.domain) else MOST_WATTS
+        return self.joules_limit_watts or most
+
+
+def has_gpu(domain: str) -> bool:
+    """Whether a domain's joules are a GPU's, or a GPU's and others'."""
+    return domain.startswith("gpu") or is_module(domain)
+
+
+def is_module(domain: str) -> bool:
+    """Whether a domain's joules are those of CPU, GPU and memory together."""
+    return domain.startswith("module")
+
+
+def shown_name(domain: str, name: str) -> str:
+    """A device's name, with what its joules are of where that is more than the name says."""
+    return f"{name} ({MODULE_SCOPE})" if is_module(domain) else name
 
 
 @dataclass(frozen=True)

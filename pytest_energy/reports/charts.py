@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from pytest_energy.gate import TracePoint
 from pytest_energy.metering import Window
+from pytest_energy.meters.protocol import is_module
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import ComparisonRecord, VerdictRecord
 from pytest_energy.results.claims import Plot, Series
@@ -138,7 +139,11 @@ def power_chart(
             )
         )  # fmt: skip
     highest = max(watts for trace in data for watts in trace["y"] if watts is not None)
-    limits = [float(each["power_limit_watts"]) for each in devices if each.get("power_limit_watts")]
+    limits = [
+        float(each["power_limit_watts"])
+        for each in devices
+        if each.get("power_limit_watts") and not is_module(str(each.get("domain", "")))
+    ]
     near = [limit for limit in dict.fromkeys(limits) if limit <= _LIMIT_NEARBY * highest]
     shown = {
         "xaxis": axis("seconds since the first window"),

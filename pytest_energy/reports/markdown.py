@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from pytest_energy.meters.protocol import shown_name
 from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
 from pytest_energy.results import RunRecord, VerdictRecord
@@ -125,7 +126,10 @@ def _environment(record: RunRecord) -> str:
         parts += ["### What changed around it", table(changed)]
     hardware = record.hardware
     rows = [("hardware", str(hardware["key"]))] if "key" in hardware else []
-    rows += [(str(one["domain"]), str(one["name"])) for one in hardware.get("devices", ())]
+    rows += [
+        (one["domain"], shown_name(one["domain"], one["name"]))
+        for one in hardware.get("devices", ())
+    ]
     rows += record.environment.items()
     if rows:
         parts.append(folded("Environment", table(tables.TextTable(("", "now"), rows))))

@@ -38,9 +38,7 @@ class Segment:
     def __init__(self, noise: Noise) -> None:
         self._known = noise
         self._raw: list[float] = []
-        self._centre = self._unit = 0.0
-        self._z: list[float] = []
-        self._sums, self._squares, self._products = [0.0], [0.0], [0.0]
+        self._begin(0.0, 1.0)
 
     def add(self, value: float) -> None:
         """Take in the next value."""
@@ -48,10 +46,9 @@ class Segment:
         count = len(self._raw)
         if count > REFERENCE:
             self._append(value)
-        elif count == REFERENCE or (self._known.weight and count >= 2 * LEAST):
+        elif count == REFERENCE or self._known.weight:
             own = scale(self._raw) if count == REFERENCE else 0.0
-            self._centre, self._unit = median(self._raw), own or self._known.sd or 1.0
-            self._z, self._sums, self._squares, self._products = [], [0.0], [0.0], [0.0]
+            self._begin(median(self._raw), own or self._known.sd or 1.0)
             for each in self._raw:
                 self._append(each)
 
@@ -78,6 +75,12 @@ class Segment:
         for value in self._raw[cut:]:
             following.add(value)
         return following
+
+    def _begin(self, centre: float, unit: float) -> None:
+        """Forget the sums: values are taken about a centre, in a unit."""
+        self._centre, self._unit = centre, unit
+        self._z: list[float] = []
+        self._sums, self._squares, self._products = [0.0], [0.0], [0.0]
 
     def _append(self, value: float) -> None:
         z = min(max((value - self._centre) / self._unit, -CLIP), CLIP)

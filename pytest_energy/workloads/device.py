@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.protocol import Device
+from pytest_energy.meters.protocol import Device, is_module
 
 _UUID = re.compile(r"gpu-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _OF_THE_HOST = ("cpu", "dram")
@@ -17,11 +17,12 @@ def require_metered(work: str, device: str, devices: Sequence[Device]) -> None:
     """Raise `EnergyError` if `work` computes on torch's `device` and others are metered.
 
     GPUs are compared by UUID, or by number and name if torch does not tell their UUIDs. A meter
-    of other things, such as the wall, may see any device.
+    of other things, such as the wall or a module with its CPU, may see any device.
     """
-    gpus = [each for each in devices if each.domain.startswith("gpu")]
-    metered = ", ".join(f"`{each.domain}` ({each.name})" for each in devices)
-    if device == "cpu" and gpus and len(gpus) == len(devices):
+    of_gpus = all(each.has_gpu and not is_module(each.domain) for each in devices)
+    gpus = [each for each in devices if each.has_gpu]
+    metered = ", ".join(f"`{each.domain}` ({each.shown})" for each in devices)
+    if device == "cpu" and devices and of_gpus:
         raise EnergyError(
             f"`{work}` computes on the CPU, and what is metered is {metered}: its joules would not "
             "be this work's; install torch with CUDA, or meter the CPU with `--energy-meter=rapl` "

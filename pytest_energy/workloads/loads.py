@@ -61,7 +61,7 @@ def load_for(devices: Sequence[Device]) -> Load:
     A GPU needs PyTorch with CUDA; without it the text says that the CPU is loaded instead.
     """
     text = f"busy loops on {_cpus()} CPUs"
-    if not any(device.domain.startswith("gpu") for device in devices):
+    if not any(device.has_gpu for device in devices):
         return Load(text, _cpus_busy)
     if find_spec("torch") is not None:
         import torch

@@ -231,6 +231,25 @@ def test_a_run_of_several_processes_is_refused_at_once(repository: Repository) -
     assert "a run of several processes cannot be compared by A/B" in done.stdout
 
 
+ELSEWHERE = """
+def test_mine(finetune, energy_gate):
+    energy_gate.check("joules_per_token", finetune("sst2", device="cpu"))
+"""
+
+
+def test_a_side_that_computes_elsewhere_than_on_what_is_metered_is_refused(
+    repository: Repository,
+) -> None:
+    pytest.importorskip("torch")
+    repository.write(test_mine=ELSEWHERE)
+    repository.commit()
+
+    done = repository.pytest("--energy-compare=HEAD", "-W", "default")
+
+    assert "1 failed" in done.stdout, done.stdout
+    assert "computes on the CPU, and what is metered is `gpu:0` (NVIDIA H200)" in done.stdout
+
+
 CLAIMING = """
 from project import Run
 

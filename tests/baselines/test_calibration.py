@@ -118,6 +118,16 @@ def test_a_calibration_is_kept_by_device() -> None:
     _same(kept.fit, STORED.fit)
 
 
+def test_a_calibration_is_written_as_a_person_would() -> None:
+    fitted = Calibration(135.5, 1.1, (130.0, 141.0), (1.05, 1.15), 0.99, 12)
+    text = recording.calibrated(None, HEADER, "GPU-5f", replace(STORED, fit=fitted))
+
+    assert recording.calibrated("", HEADER, "GPU-5f", replace(STORED, fit=fitted)) == text
+    assert text.startswith("schema = 1\n\n[hardware]\n")
+    assert "\n\n[calibration.GPU-5f]\n" in text
+    assert "\ndate = 2026-11-24T10:12:03Z\n" in text
+
+
 def test_a_cpu_goes_by_its_host_since_all_have_the_same_name() -> None:
     gpu = Hardware("h200", (Device("gpu:0", "NVIDIA H200", "GPU-5f"),), {})
     cpu = Hardware("cpu", (Device("cpu", "a CPU", "cpu"), Device("dram", "memory", "dram")), {})

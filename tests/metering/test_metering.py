@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 
@@ -220,24 +218,6 @@ def test_the_device_is_synchronised_at_both_ends() -> None:
     with window(meter, "train", synchronize=lambda: calls.append(dict(meter.joules))):
         meter.spend({"gpu:0": 8.0, "gpu:1": 2.0})
     assert calls == [{"gpu:0": 1000.0, "gpu:1": 50.0}, {"gpu:0": 1008.0, "gpu:1": 52.0}]
-
-
-@pytest.mark.parametrize(("initialised", "expected"), [(True, [0, 2, 0, 2]), (False, [])])
-def test_cuda_is_synchronised_on_each_device_if_it_is_used(
-    monkeypatch: pytest.MonkeyPatch, initialised: bool, expected: list[int]
-) -> None:
-    synchronised: list[int] = []
-    cuda = SimpleNamespace(
-        is_initialized=lambda: initialised,
-        device_count=lambda: 3,
-        synchronize=synchronised.append,
-    )
-    # A context on a card that nothing uses would draw power from then on.
-    c = SimpleNamespace(_cuda_hasPrimaryContext=lambda device: device != 1)
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, _C=c))
-    with window(HandMeter(), "train"):
-        pass
-    assert synchronised == expected
 
 
 def test_the_uncertainty_grows_by_what_an_update_period_holds() -> None:

@@ -33,6 +33,8 @@
  *   usage PERIOD WINDOW            nvmlDeviceGetPowerUsage, likewise; `instant none`, `usage none`: not supported
  *   sensor PERIOD WINDOW PHASE     samples the power (see power_sensor.h); before the readings that come from it:
  *   instant sensor | usage sensor [SECONDS]   its last sample, or the mean of its samples of the last SECONDS
+ *   scope SHARE | scope none       the card is part of a module: the counter and readings asked for with scope
+ *                                  MODULE are the module's, and others this share of it; none: no such scope
  *   noise WATTS                    readings (not the energy) differ by up to this much from update to update
  *   limit W FROM                   power limit from then on
  *   clock sm|max|app MHZ FROM      clocks from then on
@@ -71,7 +73,7 @@
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
        IS_LOST = 15 };
 enum { MAX_GPUS = 16, MAX_EVENTS = 64, MAX_STEPS = 1 << 20 };
-enum { FIELD_AVERAGE = 185, FIELD_INSTANT = 186, VALUE_UNSIGNED_INT = 1 };
+enum { FIELD_AVERAGE = 185, FIELD_INSTANT = 186, SCOPE_MODULE = 1, VALUE_UNSIGNED_INT = 1 };
 static const double FOREVER = 1e18;
 
 typedef enum { CONSTANT, SQUARE, SINE, STEPS, CPU, LOADS } Shape;
@@ -98,7 +100,8 @@ typedef struct {
     PowerSensor sensor;
     int fed_by_sensor;
     unsigned seed;
-    double missing, call_seconds, call_jitter;
+    double missing, call_seconds, call_jitter, gpu_share;
+    int has_scopes;
     Sensor instant, usage;
     Events resets, stalls, limits, sm_clocks, max_clocks, app_clocks, processes, reasons;
     Fault faults[MAX_EVENTS];
@@ -294,6 +297,7 @@ static void defaults(Gpu *g, int index) {
     g->arch = 9; g->pci_device_id = 0x233510DE; g->bus = index + 1;
     g->temperature = 50; g->a = 300; g->period = 1;
     g->counter_supported = 1; g->tick = 0.1; g->resolution_mj = 1; g->start_mj = 5e6;
+    g->gpu_share = 1;
     g->speed = 1; g->lost = FOREVER; g->wrap_bits = 64;
     g->instant = (Sensor){1, 0, 0, 0};
     g->usage = (Sensor){1, 0, 1, 0};
@@ -373,6 +377,10 @@ static int apply(Gpu *g, const char *line) {
     else if (IS("reset")) add(&g->resets, moment(w[1]), FOREVER, 0);
     else if (IS("stall") && n == 4) add(&g->stalls, moment(w[1]), moment(w[2]), atof(w[3]));
     else if (IS("speed")) g->speed = v;
+    else if (IS("scope")) {
+        g->has_scopes = strcmp(w[1], "none") != 0;
+        if (g->has_scopes) g->gpu_share = v;
+    }
     else if (IS("noise")) g->noise = g->sensor.noise = v;
     else if (IS("instant")) return sensor(&g->instant, n, w);
     else if (IS("usage")) return sensor(&g->usage, n, w);
@@ -625,7 +633,7 @@ DEVICE(nvmlDeviceGetTotalEnergyConsumption, (void *handle, unsigned long long *o
 )
 DEVICE(nvmlDeviceGetPowerUsage, (void *handle, unsigned *out),
     if (!g->usage.supported || slice(handle)) code = NOT_SUPPORTED;
-    else *out = reading_mw(g, &g->usage, t);
+    else *out = (unsigned)(g->gpu_share * reading_mw(g, &g->usage, t));
 )
 DEVICE(nvmlDeviceGetFieldValues, (void *handle, int count, FieldValue *values),
     for (int i = 0; i < count; i++) {
@@ -633,10 +641,10 @@ DEVICE(nvmlDeviceGetFieldValues, (void *handle, int count, FieldValue *values),
         Sensor average = {g->usage.supported, 0, 1, g->usage.sampled};
         const Sensor *s = v->field_id == FIELD_INSTANT ? &g->instant : &average;
         v->status = (v->field_id == FIELD_INSTANT || v->field_id == FIELD_AVERAGE) && s->supported && !slice(handle)
-            ? SUCCESS : NOT_SUPPORTED;
+            && (v->scope_id != SCOPE_MODULE || g->has_scopes) ? SUCCESS : NOT_SUPPORTED;
         v->timestamp = (int64_t)(1e6 * seconds_of(CLOCK_REALTIME));
         v->value_type = VALUE_UNSIGNED_INT;
-        if (v->status == SUCCESS) v->value.ui = reading_mw(g, s, t);
+        if (v->status == SUCCESS) v->value.ui = (unsigned)((v->scope_id == SCOPE_MODULE ? 1 : g->gpu_share) * reading_mw(g, s, t));
     }
 )
 DEVICE(nvmlDeviceGetEnforcedPowerLimit, (void *handle, unsigned *out), *out = (unsigned)(1000 * latest(&g->limits, t, 700));)

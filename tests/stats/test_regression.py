@@ -46,6 +46,19 @@ def test_a_line_by_hand() -> None:
     assert fit.slope - fit.low == pytest.approx(fit.high - fit.slope)
 
 
+def test_a_line_through_the_origin_by_hand() -> None:
+    x, y = [1.0, 2.0, 3.0], [0.2, 0.4, 0.9]
+    fit = through_origin(x, y)
+
+    assert fit.slope == pytest.approx(3.7 / 14)
+    rest = [0.2 - 3.7 / 14, 0.4 - 7.4 / 14, 0.9 - 11.1 / 14]
+    assert fit.residuals == pytest.approx(rest)
+    squares = sum(r * r for r in rest)
+    half = 4.302653 * math.sqrt(squares / 2 / 14)
+    assert fit.interval == pytest.approx((fit.slope - half, fit.slope + half))
+    assert fit.r_squared == pytest.approx(1 - squares / 0.26)
+
+
 @pytest.mark.parametrize("points", [3, 8, 40])
 def test_a_line_is_that_of_scipy(points: int) -> None:
     rng = random.Random(points)
@@ -115,6 +128,7 @@ def test_intervals_cover_19_times_in_20(points: int) -> None:
         (line, [2.0, 2.0, 2.0], [1.0, 2.0, 3.0], "`x` is the same at each point"),
         (through_origin, [0.0, 0.0], [1.0, 2.0], "`x` is 0 at each point"),
         (log_log, [1.0, 2.0, 3.0], [1.0, 0.0, 3.0], "`y` has values that are not above 0"),
+        (log_log, [-1.0, 2.0, 3.0], [1.0, 2.0, 3.0], "`x` has values that are not above 0"),
         (line, [1.0, 2.0, math.nan], [1.0, 2.0, 3.0], "no number"),
     ],
 )

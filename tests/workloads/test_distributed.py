@@ -11,10 +11,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from functools import cache
+from contextlib import ExitStack, suppress
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -27,7 +28,13 @@ from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.meters import Meter
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import DistributedFineTuning, RankGroups
-from pytest_energy.workloads.distributed.rank import machine, require_own_devices, visible
+from pytest_energy.workloads.distributed.rank import (
+    Rank,
+    RankPlace,
+    machine,
+    require_own_devices,
+    visible,
+)
 from pytest_energy.workloads.distributed.rank_group import RankGroup
 from pytest_energy.workloads.finetune import FineTuning, prepare
 from workloads_support import SteadyMeter
@@ -394,10 +401,10 @@ def other_node(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    here = [sim.SimulatedGpu("constant 300", 0.02), sim.SimulatedGpu("constant 9", 0.02)]
-    there = [
-        sim.SimulatedGpu("constant 100", 0.04, uuid="GPU-00000000-0000-0000-0000-00000000000b")
-    ]
+    # Ranks compute on the CPU, so that only a module's joules can be theirs; its sensor sees all.
+    card = partial(sim.SimulatedGpu, name="RTX 2080 with Grace", lines=("scope 1",))
+    here = [card("constant 300", 0.02), card("constant 9", 0.02)]
+    there = [card("constant 100", 0.04, uuid="GPU-00000000-0000-0000-0000-00000000000b")]
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     meeting["PYTEST_ENERGY_LOCKS"] = str(pytester.path / "locks")  # of both: it is one machine
     meeting["HF_HUB_OFFLINE"] = "1"  # else the model that is missing is asked for over and over
@@ -441,16 +448,50 @@ def test_two_nodes_add_up_to_the_known_joules(
         # Two processes, so one card a node: the second card here is nobody's.
         joules, seconds = window["joules_by_domain"], window["seconds"]
         doubt = window["uncertainty_joules"]
-        assert set(joules) == {"node0/gpu:0", "node1/gpu:0"}
-        known = {"node0/gpu:0": 300 * seconds, "node1/gpu:0": 100 * seconds}
+        assert set(joules) == {"node0/module:0", "node1/module:0"}
+        known = {"node0/module:0": 300 * seconds, "node1/module:0": 100 * seconds}
         # The seconds are the slower node's; the other ends earlier if its machine is kept busy.
         assert all(joules[node] < known[node] + doubt for node in known)
         exact += joules == pytest.approx(known, abs=doubt)
-        slower = max(joules["node0/gpu:0"] / 300, joules["node1/gpu:0"] / 100)
+        slower = max(joules["node0/module:0"] / 300, joules["node1/module:0"] / 100)
         assert slower == pytest.approx(seconds, abs=doubt / 100)
     # A machine that others keep busy leaves some windows in doubt.
-    assert any(each["uncertainty_joules"] < 0.5 * each["joules"] for each in verdict["windows"])
+    assert any(each["uncertainty_joules"] < 0.1 * each["joules"] for each in verdict["windows"])
     assert exact > len(verdict["windows"]) / 2
+
+
+ON_THE_CPU = """
+def test_mine(finetune):
+    finetune("sst2", "bert-tiny", processes=2, timeout_seconds=120)
+"""
+
+
+@pytest.mark.fault(
+    "neighbours",
+    "ranks compute on the CPU, and their node meters GPUs",
+    "refused before anything is loaded",
+)
+def test_ranks_refuse_what_they_do_not_compute_on(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = [sim.SimulatedGpu(tick_seconds=0.02)] * 2
+    for name, value in sim.environment(cards, pytester.path / "node").items():
+        monkeypatch.setenv(name, value)
+    pytester.makepyfile(ON_THE_CPU)
+
+    result = pytester.runpytest_subprocess("--energy-meter=nvml", "--energy-idle-seconds=0")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*rank 0 of 2: `finetune` computes on the CPU, and what is*"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_ranks_on_gpus_refuse_a_meter_of_the_cpu() -> None:
+    place = RankPlace(rank=0, ranks=2, local_rank=0, local_ranks=2, node=0)
+    collective: Any = SimpleNamespace(place=place)
+
+    with ExitStack() as held, pytest.raises(EnergyError, match="computes on `cuda:0`, and what"):
+        Rank(collective, "cuda:0", held).open("codecarbon", 60)
 
 
 @pytest.mark.fault(

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from callback_support import JOULES_PER_TOKEN, SureAfter, TokenMeter, examples, tiny
-from pytest_energy import LightningEnergyCallback
+from pytest_energy import Device, EnergyError, LightningEnergyCallback
 
 STEP = 4 * 8  # tokens of a batch of four
 
@@ -90,3 +90,14 @@ def test_validating_is_in_no_window(tmp_path: Path) -> None:
     windows = callback.warm_up + callback.windows
     assert [window.tokens for window in windows] == [2 * STEP] * 6
     assert all(w.joules == pytest.approx(2 * STEP * JOULES_PER_TOKEN) for w in windows)
+
+
+def test_a_model_elsewhere_than_what_is_metered_is_refused(tmp_path: Path) -> None:
+    module = Module()
+    meter = TokenMeter(module.bert)
+    meter.devices = (Device("gpu:0", "NVIDIA H100", "GPU-0"),)
+
+    with pytest.raises(EnergyError, match="`train` computes on the CPU, and what is metered is"):
+        train(module, LightningEnergyCallback(meter, 2 * STEP), tmp_path)
+
+    assert meter.open == 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from random import Random
 
 from pytest_energy.clocks import real_time
+from pytest_energy.errors import EnergyError
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter
 from pytest_energy.meters.nvml.counter_span import (
@@ -25,11 +26,11 @@ from pytest_energy.meters.nvml.power_integrator import (
     PowerIntegrator,
 )
 from pytest_energy.meters.nvml.sensors import Load
-from pytest_energy.meters.nvml.ticks import calibrate
+from pytest_energy.meters.nvml.ticks import calibrate, look_at_rest_again
 from pytest_energy.meters.nvml.two_powers import TwoPowers, in_window
 from pytest_energy.meters.nvml.visible import require_power, visible_cards
 from pytest_energy.meters.protocol import (
-    MOST_WATTS,
+    MODULE_SCOPE,
     SOURCES_DISAGREE,
     Conditions,
     Device,
@@ -43,6 +44,9 @@ from pytest_energy.meters.protocol import (
 )
 from pytest_energy.outcomes import Method
 
+SETTLING_SECONDS = 1.0
+"""Before a second look; a card that was woken by the opening has come to rest by then."""
+MOST_LOOKS = 3
 CHANCE = Random()
 """Of its own: tests seed the common one, and sides of an A/B must not begin alike."""
 
@@ -102,9 +106,9 @@ class NvmlSpan:
             card = self._meter.part_time[part.domain]
             if isinstance(part, CounterSpan):
                 card.renewed_every(part.counter.period_seconds)
-            limit_watts = self._meter.limits.get(part.domain) or MOST_WATTS
             watts = found[part.domain].joules / seconds
-            load = Load(watts, part.rest_watts, seconds, limit_watts)
+            most_watts = _most_watts(self._meter.by_domain[part.domain], part.rest_watts)
+            load = Load(watts, part.rest_watts, seconds, most_watts)
             when = SAMPLE_SECONDS / 2 if isinstance(part, IntegratorSpan) else 0.0
             unseen = card.unseen(load, self._looks(part, ended), step_seconds, when)
             joules += unseen.joules
@@ -142,7 +146,7 @@ class NvmlSpan:
         seconds = max(ended - self.started, 1e-6)
         for card in self._cards:
             mean_watts = found[card.domain].joules / seconds
-            limit_watts = card.device.power_limit_watts
+            limit_watts = card.device.joules_limit_watts
             faults += implausible(samples[card.domain], card.domain, mean_watts, limit_watts)
         return faults
 
@@ -170,6 +174,13 @@ class NvmlSpan:
             return None
         said = f"{where} the counter of `{domain}` says {powers}"
         return fault(SOURCES_DISAGREE, f"{said}; {_CHECK}")
+
+
+def _most_watts(device: Device, rest_watts: float) -> float:
+    """What it may draw (W): a module what it draws at rest, and its GPU's limit besides."""
+    if device.joules_limit_watts is None and device.power_limit_watts:
+        return rest_watts + device.power_limit_watts
+    return device.most_watts
 
 
 _CHECK = "see that the driver is a recent one, and compare with a wall meter"
@@ -202,15 +213,13 @@ class NvmlMeter:
             opened.callback(self.monitor.close)
             self._resources = opened.pop_all()
         self.devices: tuple[Device, ...] = tuple(card.device for card in self.cards)
-        self.limits = {device.domain: device.power_limit_watts for device in self.devices}
+        self.by_domain = {device.domain: device for device in self.devices}
         self.method: Method = "integrated" if uncounted else "counter"
         periods = [counter.period_seconds for counter in self.counters]
         self.update_period_seconds = max(periods, default=SAMPLE_SECONDS)
         self.resolution_joules = 0.001
         self._open = Opened(self.name)
-        for counter in self.counters:
-            if counter.at_rest is not None and not counter.at_rest.agree:
-                self.disagree(counter.domain, "at rest", counter.at_rest)
+        self._looks_left = MOST_LOOKS
 
     def read(self) -> Reading:
         """Cumulative joules of each GPU since the meter was opened (J)."""
@@ -239,7 +248,24 @@ class NvmlMeter:
     def begin(self) -> NvmlSpan:
         """Begin a window on the counters' next tick."""
         self._open.check()
+        self._look_at_rest_again()
         return NvmlSpan(self)
+
+    def _look_at_rest_again(self) -> None:
+        """If sources disagreed when the meter opened, see whether they do now; no window is open.
+
+        The load may have swung then. So only what was seen twice is told.
+        """
+        apart = [counter for counter in self.counters if counter.apart_at_rest is not None]
+        if not apart or not self._looks_left:
+            return
+        self._looks_left -= 1
+        real_time.sleep(SETTLING_SECONDS)
+        with suppress(DeviceLostError):  # the window says it
+            look_at_rest_again(apart)
+        for counter in apart:
+            if counter.at_rest is not None and not counter.at_rest.agree:
+                self.disagree(counter.domain, "at rest", counter.at_rest)
 
     def disagree(self, domain: str, where: str, powers: TwoPowers) -> None:
         """Keep that a card's counter and readings are apart."""
@@ -255,9 +281,21 @@ class NvmlMeter:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a person should know of the figures: sources that differ, checks left out."""
+        """What a person should know of the figures: sources that differ, checks left out.
+
+        May look at the cards for some seconds if no window was begun; not to be asked in one.
+        """
+        with suppress(EnergyError):  # closed: what is known by now
+            self._open.check()
+            self._look_at_rest_again()
+        modules = [
+            f"`{card.domain}` ({card.device.name}): the driver counts joules of {MODULE_SCOPE} "
+            "together; they are not the GPU's alone, and a CPU meter's must not be added"
+            for card in self.cards
+            if card.is_module
+        ]
         untold = [sentence for card in self.cards for sentence in card.untold()]
-        return (*self._remarks.values(), *untold)
+        return (*modules, *self._remarks.values(), *untold)
 
     def close(self) -> None:
         """Stop the threads and release the driver; a second call does nothing."""
@@ -272,7 +310,7 @@ def probe() -> tuple[Method, str]:
         cards = visible_cards(nvml)
         uncounted = [card for card in cards if not card.has_counter()]
         require_power(uncounted)
-        names = ", ".join(f"{card.domain} {card.device.name}" for card in cards)
+        names = ", ".join(f"{card.domain} {card.device.shown}" for card in cards)
     finally:
         release(nvml)
     if uncounted:

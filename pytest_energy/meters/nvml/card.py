@@ -7,6 +7,7 @@ looks the function up, asks twice for a list and copies its entries.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from ctypes import Structure, byref, c_uint, c_ulonglong
 from functools import partial
@@ -20,6 +21,9 @@ MOST_PROCESSES: Final = 32
 """So many processes are listed in one call; more of them cost two."""
 AMPERE: Final = 7
 FIELD_POWER_INSTANT: Final = 186
+SCOPE_MODULE: Final = 1
+MODULES: Final = re.compile(r"\bG[HB][23]00\b|\bGrace\b")
+"""Names of GPUs on one module with their CPU, whose counter is of all of it."""
 CLOCK_SM: Final = 1
 PROCESSES: Final = "ComputeRunningProcesses"
 REASONS: Final = "CurrentClocksEventReasons"
@@ -63,7 +67,9 @@ class Card:
     def __init__(self, nvml: Any, index: int) -> None:
         self._nvml = nvml
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        self.domain = f"gpu:{index}"
+        name = text(nvml.nvmlLib.nvmlDeviceGetName, self._handle) or UNKNOWN_NAME
+        self.is_module = MODULES.search(name) is not None
+        self.domain = f"{'module' if self.is_module else 'gpu'}:{index}"
         self._functions: dict[str, Callable[..., Any] | None] = {}
         self._unsupported: set[str] = set()
         self._failed: dict[str, int] = {}
@@ -84,7 +90,7 @@ class Card:
         milliwatts = limits.get(POWER_LIMIT)
         self.device = Device(
             domain=self.domain,
-            name=text(self._library.nvmlDeviceGetName, self._handle) or UNKNOWN_NAME,
+            name=name,
             uuid=text(self._library.nvmlDeviceGetUUID, self._handle),
             power_limit_watts=None if milliwatts is None else milliwatts / 1000,
             driver=text(self._library.nvmlSystemGetDriverVersion) or None,
@@ -119,8 +125,12 @@ class Card:
         return not code
 
     def instant_watts(self) -> float | None:
-        """Power now, from the field that says so (W); None if the card does not give it."""
-        found = self._ask(FIELDS, [FIELD_POWER_INSTANT])
+        """Power now, from the field that says so (W); None if the card does not give it.
+
+        A module's is asked for: what the field says without that may be the GPU's alone.
+        """
+        field = (FIELD_POWER_INSTANT, SCOPE_MODULE) if self.is_module else FIELD_POWER_INSTANT
+        found = self._ask(FIELDS, [field])
         if found is None:
             return None
         if found[0].nvmlReturn:
@@ -130,8 +140,11 @@ class Card:
         return float(found[0].value.uiVal) / 1000
 
     def usage_watts(self) -> float | None:
-        """`nvmlDeviceGetPowerUsage` (W): now, or the mean of the last second on newer cards."""
-        milliwatts = self._ask("PowerUsage")
+        """`nvmlDeviceGetPowerUsage` (W): now, or the mean of the last second on newer cards.
+
+        None on a module: it is not known what that is the power of.
+        """
+        milliwatts = None if self.is_module else self._ask("PowerUsage")
         return None if milliwatts is None else milliwatts / 1000
 
     def mean_watts(self) -> float | None:

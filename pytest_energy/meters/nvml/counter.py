@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.nvml.two_powers import TwoPowers
-from pytest_energy.meters.protocol import LIMIT_MARGIN, MOST_WATTS, STANDS_STILL, fault
+from pytest_energy.meters.protocol import LIMIT_MARGIN, STANDS_STILL, fault
 
 DRIFT = 5e-6
 """How much two oscillators drift apart while the temperature changes, so that a phase ages."""
@@ -127,8 +127,9 @@ class Counter:
     `clock` is None where ticks are too close, or too far apart, to be waited for; their
     `period_seconds` is a bound then. `idle_spread_watts`: how much its power differed from tick to
     tick before anything was metered; `at_rest`: what it was then, and that of the card's readings;
-    None if they do not tell. `rest_watts`: its power when it was last known to rest. `sees_all`: no
-    look of the sensor that may feed it misses anything.
+    None if they do not tell. `apart_at_rest`: the same if they disagreed, and no later look has
+    said so as yet. `rest_watts`: its power when it was last known to rest. `sees_all`: no look of
+    the sensor that may feed it misses anything.
     """
 
     def __init__(self, card: Card) -> None:
@@ -139,6 +140,7 @@ class Counter:
         self.idle_spread_watts = self.rest_watts = 0.0
         self.sees_all = True
         self.at_rest: TwoPowers | None = None
+        self.apart_at_rest: TwoPowers | None = None
         self.last_tick: Tick | None = None
         self.resets = 0
         self.failures = 0
@@ -198,7 +200,7 @@ class Counter:
 
     def _after_fall(self, raw: int, seconds: float) -> int:
         wrapped = raw + (1 << WRAP_BITS) - self._raw
-        most_watts = LIMIT_MARGIN * (self.card.device.power_limit_watts or MOST_WATTS)
+        most_watts = LIMIT_MARGIN * self.card.device.most_watts
         # The counter lags by up to a period, hence a second more than has passed.
         if 0 <= wrapped <= 1000 * most_watts * (seconds + 1.0):
             return wrapped

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
-from pytest_energy.meters.nvml.two_powers import at_rest
+from pytest_energy.meters.nvml.two_powers import TwoPowers, at_rest
 
 Samples = list[tuple[float, float]]
 """Power readings as (time, watts)."""
@@ -42,7 +42,7 @@ def wait_for_ticks(
         if counter.clock is not None
     ]
     while waits:
-        wait = min(waits, key=_look_at) if len(waits) > 1 else waits[0]
+        wait = min(waits, key=_look_at)
         delay = wait.next_look - real_time.monotonic()
         if delay > 0:
             real_time.sleep(delay)
@@ -142,6 +142,8 @@ CALIBRATION_TICKS = 3
 ENOUGH_TICKS = 3
 LOOK_SECONDS = 0.0005
 SAMPLE_SECONDS = 0.002
+SPARING = 4
+"""Power readings take one in so many parts of the time at most: ticks must not go unseen."""
 SHORTEST_PERIOD_SECONDS = 0.004
 
 
@@ -150,24 +152,49 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
 
     Returns those that were seen to move.
     """
-    ticks, samples = _observed(counters)
+    if not counters:
+        return []
+    ticks, samples = observed(counters)
     for counter in counters:
-        _keep(counter, ticks[counter.domain], samples[counter.domain])
+        learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
     for _ in range(CALIBRATION_TICKS):
         wait_for_ticks(counters)
     return [counter for counter in counters if ticks[counter.domain]]
 
 
-def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
-    """Look at the counters until each has ticked six times, half a second at least."""
+def look_at_rest_again(counters: Sequence[Counter]) -> None:
+    """See whether counters that disagreed with their cards' readings at rest do so still.
+
+    To be called when nothing is metered. If the power moves too much to tell, it stays open.
+    """
+    ticks, samples = observed(counters)
+    for counter in counters:
+        first, again = (
+            counter.apart_at_rest,
+            _rest(counter, ticks[counter.domain], samples[counter.domain]),
+        )
+        if first is None or again is None:
+            continue
+        same = again.agree or (again.ratio > 1) == (first.ratio > 1)
+        counter.at_rest, counter.apart_at_rest = (again, None) if same else (None, again)
+
+
+def _rest(counter: Counter, ticks: Ticks, samples: Samples) -> TwoPowers | None:
+    """Both powers of one card over what was observed."""
+    powers = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
+    return powers if powers is None or powers.agree else powers.closer(counter.card.mean_watts())
+
+
+def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
+    """Ticks and power readings by domain, of half a second at least and six ticks of each."""
     ticks: dict[str, Ticks] = {counter.domain: [] for counter in counters}
     samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
     last = {counter.domain: counter.read_now() for counter in counters}
     start = next_sample = real_time.monotonic()
-    while not _enough(ticks.values(), real_time.monotonic() - start):
+    while not seen_enough(min(map(len, ticks.values())), real_time.monotonic() - start):
         sample = real_time.monotonic() >= next_sample
-        next_sample += SAMPLE_SECONDS if sample else 0.0
+        asking = 0.0
         for counter in counters:
             earlier, joules = counter.read_now()
             now = real_time.monotonic()
@@ -178,21 +205,27 @@ def _observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, 
             watts = counter.card.sharpest_watts() if sample else None
             if watts is not None:
                 samples[counter.domain].append((now, watts))
+            asking += real_time.monotonic() - now if sample else 0.0
+        if sample:
+            spared = real_time.monotonic() + SPARING * asking
+            next_sample = max(next_sample + SAMPLE_SECONDS, spared)
         real_time.sleep(LOOK_SECONDS)
     return ticks, samples
 
 
-def _enough(seen: Collection[Ticks], seconds: float) -> bool:
-    fewest = min(map(len, seen), default=0)
-    if not seen or fewest >= TICKS:
-        return not seen or seconds >= SHORTEST_SECONDS
+def seen_enough(fewest: int, seconds: float) -> bool:
+    """Whether to stop looking after so long (s), with so many ticks of the slowest counter."""
+    if fewest >= TICKS:
+        return seconds >= SHORTEST_SECONDS
     return seconds >= (SLOWEST_SECONDS if 0 < fewest < ENOUGH_TICKS else LONGEST_SECONDS)
 
 
-def _keep(counter: Counter, ticks: Ticks, samples: Samples) -> None:
-    counter.at_rest = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
-    if counter.at_rest is not None and not counter.at_rest.agree:
-        counter.at_rest = counter.at_rest.closer(counter.card.mean_watts())
+def learn(counter: Counter, ticks: Ticks, samples: Samples) -> None:
+    """Set the counter's clock and the rest, from ticks and power readings at rest."""
+    powers = _rest(counter, ticks, samples)
+    # The load may swing just now: what is apart has to be so later, too.
+    apart = powers is not None and not powers.agree
+    counter.at_rest, counter.apart_at_rest = (None, powers) if apart else (powers, None)
     counter.clock, counter.period_seconds = None, SLOWEST_SECONDS
     if len(ticks) < ENOUGH_TICKS:
         return

@@ -84,6 +84,9 @@ def at_rest(ticks: Readings, samples: Readings) -> TwoPowers | None:
 
     None if they are too few, or if the ratio changes: the load may have swung, unseen by one.
     """
+    # What no reading was made of cannot be compared; readings are rare if the driver is slow.
+    first, last = (samples[0][0], samples[-1][0]) if samples else (0.0, 0.0)
+    ticks = [tick for tick in ticks if first <= tick[0] <= last]
     every = max(1, -(-(len(ticks) - 1) // STRETCHES))
     stretches = list(pairwise(ticks[::every]))
     read = [integral(samples, start, end) for (start, _), (end, _) in stretches]

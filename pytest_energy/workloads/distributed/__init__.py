@@ -222,7 +222,7 @@ def visible_gpus(meter: Meter) -> int:
     """How many GPUs of this node can train: those that are metered, else those CUDA sees."""
     import torch
 
-    metered = sum(device.domain.startswith("gpu") for device in meter.devices)
+    metered = sum(device.has_gpu for device in meter.devices)
     return metered or torch.cuda.device_count()
 
 

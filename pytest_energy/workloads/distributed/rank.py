@@ -25,6 +25,7 @@ from pytest_energy.meters.process_tree import ROOT_VARIABLE
 from pytest_energy.processes import Channel, ClosedError, Message, connect
 from pytest_energy.text import decoded
 from pytest_energy.workloads.data import open_data
+from pytest_energy.workloads.device import require_metered
 from pytest_energy.workloads.distributed import Part, join
 from pytest_energy.workloads.distributed.launch import END, STORE_VARIABLE
 from pytest_energy.workloads.finetune import FineTuning, Workload
@@ -194,17 +195,25 @@ class Rank:
         self._runs: dict[int, Shard] = {}
 
     def open(self, meter: str, lock_seconds: float) -> None:
-        """Open the node's meter, on its first rank."""
+        """Open the node's meter, on its first rank; it must see all that the node computes on."""
         names: list[str] = []
         if self._place.local_rank == 0:
             self._meter = open_meter(meter)
             self._held.callback(self._meter.close)
+            for device in self._computing():
+                require_metered("finetune", device, self._meter.devices)
             names = [device.uuid or device.domain for device in self._meter.devices]
         require_own_devices(self._collective.to_first([self._place.node, machine(), names]))
         self._collective.wait()
         say = partial(print, file=sys.stderr, flush=True)
         self._held.enter_context(device_lock(names, lock_seconds, say))
         self._collective.wait()
+
+    def _computing(self) -> list[str]:
+        """torch's devices that this node's ranks compute on."""
+        if self._device == "cpu":
+            return ["cpu"]
+        return [f"cuda:{rank}" for rank in range(self._place.local_ranks)]
 
     def load(
         self, run: int, workload: dict[str, Any], tokens: int, data: str, models: str | None
