@@ -34,6 +34,20 @@ def test_the_variance_of_a_mean_of_tied_values(count: int, rho: float) -> None:
     assert variance_inflation(count, rho) == pytest.approx(total / count)
 
 
+@pytest.mark.fault(
+    "stores and documents",
+    "a baseline claims to have been measured in 10^18 windows",
+    "it is judged at once, by the sum in its closed form",
+)
+@pytest.mark.parametrize("rho", [-1.0, -0.5, 0.0, 0.2, 0.95, 0.999999, 1.0])
+def test_very_many_values_inflate_as_their_sum_would(rho: float) -> None:
+    count = 20_000
+    total = 1 + 2 * sum((1 - lag / count) * rho**lag for lag in range(1, count))
+
+    assert variance_inflation(count, rho) == pytest.approx(total, rel=1e-6, abs=1e-9)
+    assert 0 <= variance_inflation(10**18, rho) <= 10**18
+
+
 def test_the_bias_of_an_autocorrelation_is_taken_off() -> None:
     """To first order an estimate from n values is low by (1 + 3 rho) / n."""
     for rho in (0.0, 0.5):
