@@ -197,8 +197,9 @@ static void read_steps(Gpu *g) {
 }
 
 static double cpu_seconds_until(double t) {
-    if (cpu_count && t > cpu_points[cpu_count - 1].time && t >= now() - 0.001)
-        return seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+    /* What was told once is a point from then on: a counter does not fall back. */
+    if (cpu_count && cpu_count < MAX_STEPS && t > cpu_points[cpu_count - 1].time && t >= now() - 0.001)
+        cpu_points[cpu_count++] = (Point){t, seconds_of(CLOCK_PROCESS_CPUTIME_ID)};
     return interpolate(cpu_points, cpu_count, t);
 }
 
