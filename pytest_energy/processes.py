@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -43,6 +44,7 @@ MOST_PRINTED_BYTES = 1 << 28
 FLOODS = f"it printed more than {MOST_PRINTED_BYTES >> 20} MiB, so it was ended"
 KILL_SECONDS = 5.0
 """How long processes may take to be gone once they are killed."""
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_SECONDS = 0.02
 """Between two looks at whether a process has ended."""
 
@@ -178,6 +180,29 @@ def _short(path: str) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
     finally:
         os.close(folder)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back what signals do here until the block is over, such as one that starts a process.
+
+    Else that could run while nobody has noted it yet. What it starts has the signals as ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in _ENDING}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    held: list[int] = []
+    for number in ours:
+        signal.signal(number, lambda came, _: held.append(came))
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        for came in held:
+            signal.raise_signal(came)
 
 
 class ChildProcess:

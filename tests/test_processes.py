@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -83,3 +86,41 @@ def test_what_does_not_start_leaves_nothing(tmp_path: Path) -> None:
 def test_signals_are_named() -> None:
     found = [signal_name(code) for code in (0, 3, -9, -35)]
     assert found == [None, None, "SIGKILL", "signal 35"]
+
+
+@pytest.mark.fault(
+    "processes and signals",
+    "a signal arrives just while a process is started",
+    "it ends the run once the process is noted, which is ended as well",
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_waits_until_a_process_that_starts_is_noted(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    code = f"""
+        import os, signal, sys
+        from pathlib import Path
+        from pytest_energy.processes import ChildProcess, uninterrupted
+
+        def end(*_):
+            raise KeyboardInterrupt
+
+        signal.signal({int(number)}, end)
+        noted = []
+        try:
+            with uninterrupted():
+                os.kill(os.getpid(), {int(number)})
+                command = [sys.executable, "-c", "import time; time.sleep(60)"]
+                folder = Path({str(tmp_path)!r}, "child")
+                folder.mkdir()
+                noted.append(ChildProcess(command, folder, environment=os.environ))
+        except KeyboardInterrupt:
+            print("ended")
+            os.kill(noted[0]._process.pid, {int(number)})  # it takes the signal as ever
+            print(noted[0].wait(30))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout.split() == ["ended", str(-number)], done

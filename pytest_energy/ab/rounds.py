@@ -13,6 +13,7 @@ from pytest_energy.checks.measuring import Sampler
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import PairedGate, worst
 from pytest_energy.metering import Window
+from pytest_energy.processes import uninterrupted
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.noise import is_stationary
 
@@ -45,7 +46,7 @@ class SidePair:
         """Start both, so that they load at the same time."""
         for side in (BASE, HEAD):
             if side not in self._live and self.turns is None:
-                self._live[side] = self._start(self.places[side])
+                self._begin(side)
 
     def come_to_check(self, side: int) -> Ready | None:
         """The first check without a verdict that a side comes to; None if its test has ended."""
@@ -92,8 +93,12 @@ class SidePair:
         if side not in self._live:
             if self.turns is not None:
                 self.close()
-            self._live[side] = self._start(self.places[side])
+            self._begin(side)
         return self._live[side]
+
+    def _begin(self, side: int) -> None:
+        with uninterrupted():  # a process that nobody has noted would outlive the run
+            self._live[side] = self._start(self.places[side])
 
 
 def _warm_up(process: SideProcess, run: int) -> None:

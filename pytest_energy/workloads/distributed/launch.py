@@ -18,7 +18,14 @@ from pathlib import Path
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.private_folders import PrivateFolder
-from pytest_energy.processes import FLOODS, ChildProcess, signal_name, stop_all, tail_of
+from pytest_energy.processes import (
+    FLOODS,
+    ChildProcess,
+    signal_name,
+    stop_all,
+    tail_of,
+    uninterrupted,
+)
 
 STORE_VARIABLE = "PYTEST_ENERGY_RANKS"
 """Path of the file in which the ranks of one node meet."""
@@ -104,7 +111,9 @@ class OwnRanks(Launched):
             folder = self.folder.path / str(rank)
             folder.mkdir()
             command = [sys.executable, *program]
-            self.children.append(ChildProcess(command, folder, environment={**shared, **own}))
+            with uninterrupted():
+                child = ChildProcess(command, folder, environment={**shared, **own})
+                self.children.append(child)
 
     def first_end(self, seconds: float) -> tuple[int, str] | None:
         """The rank that ended first: the others take a moment to notice, and then wait."""
@@ -137,7 +146,8 @@ class Torchrun(Launched):
         command = [sys.executable, "-m", "torch.distributed.run", *meeting, *logs, *program]
         folder = self.folder.path / "torchrun"
         folder.mkdir()
-        self.children.append(ChildProcess(command, folder, environment=environment))
+        with uninterrupted():
+            self.children.append(ChildProcess(command, folder, environment=environment))
 
     def first_end(self, seconds: float) -> tuple[int, str] | None:
         """The rank that ended first by what torchrun says; None if it names none."""
