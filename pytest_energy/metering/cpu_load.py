@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
+from pytest_energy.meters.cpu_time import MOST_SHARE, machine_seconds
 from pytest_energy.text import encodable, one_line
 
-MOST_SHARE = 0.1
-"""Share of all CPUs that processes other than this one's may use while a baseline is recorded."""
 SECONDS = 1.0
 NAMED = 3
 """So many of the busiest are named."""
@@ -99,13 +98,11 @@ def cpu_use() -> CpuUse | None:
     import psutil
 
     try:
-        # Guests' time is in that of their users already.
-        all_cpus = psutil.cpu_times()._replace(guest=0.0, guest_nice=0.0)
+        seconds, busy_seconds = machine_seconds()
         processes = dict(_processes())
     except (OSError, ValueError, RuntimeError, psutil.Error):
         return None
-    unused = all_cpus.idle + all_cpus.iowait + all_cpus.steal
-    return CpuUse(sum(all_cpus), sum(all_cpus) - unused, processes)
+    return CpuUse(seconds, busy_seconds, processes)
 
 
 def _processes() -> Iterator[tuple[int, Process]]:

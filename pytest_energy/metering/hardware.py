@@ -83,8 +83,14 @@ def identify(meter: Meter, known: Mapping[str, tuple[str, ...]] | None = None) -
     return Hardware(
         key=key or _free_key(gpus, known or {}),
         devices=devices,
-        environment=fingerprint(devices, meter_name=f"{meter.name} ({meter.method})"),
+        environment=fingerprint(devices, meter_name=_meter_name(meter)),
     )
+
+
+def _meter_name(meter: Meter) -> str:
+    """The meter as a baseline knows it: other joules for the same work are another meter's."""
+    estimate = getattr(meter, "estimate", None)
+    return f"{meter.name}{f', estimate {estimate}' if estimate else ''} ({meter.method})"
 
 
 def matching_key(names: list[str], known: Mapping[str, tuple[str, ...]]) -> str | None:

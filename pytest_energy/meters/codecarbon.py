@@ -5,22 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import MeterUnavailableError
-from pytest_energy.meters.cpu_time import CpuTime
+from pytest_energy.meters.cpu_time import MOST_SHARE, CpuTime, machine_seconds
 from pytest_energy.meters.process_tree import tree_root
 from pytest_energy.meters.protocol import (
+    LATENCY_SECONDS,
     MOST_WATTS,
+    WAITED,
     Conditions,
     Device,
     FaultLog,
+    Measured,
     Opened,
     Reading,
+    fault,
 )
+from pytest_energy.meters.run_queue import RunQueue, Waited
 from pytest_energy.outcomes import Method
 from pytest_energy.text import encodable, one_line
 
@@ -29,15 +36,27 @@ FALLBACK_TDP_WATTS = 85.0
 """What CodeCarbon assumes where it cannot name the CPU."""
 
 
-class CodeCarbonMeter:
-    """CPU seconds of the process tree x TDP / logical CPUs, and constant watts for the memory.
+NOT_TOLD = (
+    "the kernel does not tell how long processes wait for a core, so the joules of memory are "
+    "those of the waits as well"
+)
+PARALLEL = 1.2
+"""Threads ready to run, on the mean, from which on there is more than one."""
 
-    CodeCarbon's `process` tracking, integrated exactly: CPU time is cumulative, so nothing has to
-    be sampled, and a neighbour's load does not enter. The figures are modelled, never measured.
+
+class CodeCarbonMeter:
+    """CPU seconds of the process tree x TDP / logical CPUs, and its share of the memory's power.
+
+    CodeCarbon's `process` tracking, integrated: CPU time is cumulative, so nothing has to be
+    sampled. Memory draws CodeCarbon's watts for this machine, times the share of it that the tree
+    holds, for as long as the work did not wait for a core. The figures are modelled, never
+    measured.
     """
 
     name = "codecarbon"
     method: Method = "modelled"
+    estimate = 2
+    """Counts the changes of the formula: figures of another one are on another scale."""
 
     def __init__(self) -> None:
         if find_spec("codecarbon") is None:
@@ -60,28 +79,55 @@ class CodeCarbonMeter:
         )
         self.update_period_seconds = 0.0
         self._joules_per_cpu_second = tdp_watts / cpus
+        self._watts_per_byte = ram_watts / _memory_bytes()
         self._ram_watts = ram_watts
         self.resolution_joules = self._joules_per_cpu_second / os.sysconf("SC_CLK_TCK")
-        self._opened = self._seconds = self._seconds_before = real_time.monotonic()
         self._cpu_time = CpuTime(tree_root())
+        self._queue = RunQueue(self._cpu_time.pids)
+        self.remarks: tuple[str, ...] = () if self._queue.is_known else (NOT_TOLD,)
+        self._last = Look(real_time.monotonic(), watts=self._memory_watts())
+        self._seconds_before = self._last.seconds
         self._faults = FaultLog()
         self._lock = threading.Lock()
         self._open = Opened(self.name)
 
     def read(self) -> Reading:
         """Modelled joules of CPU and memory since the meter was opened (J)."""
+        look = self.look()
+        return Reading(look.seconds, self._joules(look))
+
+    def look(self) -> Look:
+        """The state of the process tree now; raises `EnergyError` if its root is gone."""
         self._open.check()
         with self._lock:
             now = real_time.monotonic()
             cpu_seconds, wrong = self._cpu_time.read()
-            self._seconds_before, self._seconds = self._seconds, now
+            waited = self._queue.read(self._cpu_time.pids)
+            self._seconds_before = self._last.seconds
+            look = Look(now, cpu_seconds, waited, self._memory_watts(), _machine())
+            watts = (self._last.watts + look.watts) / 2
+            memory = self._last.memory_joules + watts * look.since(self._last).worked_seconds
+            self._last = look = replace(look, memory_joules=memory)
             for each in wrong:
                 self._faults.add(now, each)
-        joules = {
-            "cpu": cpu_seconds * self._joules_per_cpu_second,
-            "dram": (now - self._opened) * self._ram_watts,
-        }
-        return Reading(now, joules)
+            return look
+
+    def begin(self) -> Span:
+        """A window, which can tell whether its work waited for a core."""
+        return Span(self)
+
+    def measured(self, first: Look, last: Look, late_seconds: float) -> Measured:
+        """Joules between two looks, and whether what they stand for is known."""
+        before, after = self._joules(first), self._joules(last)
+        joules = {domain: after[domain] - before[domain] for domain in after}
+        stretch, conditions = last.since(first), self.conditions()
+        watts = sum(joules.values()) / max(stretch.seconds, LATENCY_SECONDS)
+        doubt = watts * (late_seconds + LATENCY_SECONDS) + 2 * self.resolution_joules
+        faults = [*self.faults_since(first.seconds), *filter(None, [_crowded(stretch)])]
+        notes = {"memory fraction": last.watts / self._ram_watts} if self._ram_watts else {}
+        if stretch.waited.share:
+            notes["waiting fraction"] = stretch.waited.share
+        return Measured(joules, doubt, tuple(faults), {**conditions.notes, **notes})
 
     def conditions(self) -> Conditions:
         """Whether the CPU time of all processes was seen up to the last reading."""
@@ -97,6 +143,88 @@ class CodeCarbonMeter:
         """Nothing is held; reading afterwards is an error."""
         self._open.close()
 
+    def _joules(self, look: Look) -> dict[str, float]:
+        cpu = look.cpu_seconds * self._joules_per_cpu_second
+        return {"cpu": cpu, "dram": look.memory_joules}
+
+    def _memory_watts(self) -> float:
+        # Pages that several processes share count for each of them, as CodeCarbon counts them.
+        return min(self._ram_watts, self._watts_per_byte * self._cpu_time.resident_bytes)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The process tree at a moment: cumulative, but for `watts`, the power of what it holds.
+
+    `machine` is CPU seconds of the machine, that there were and that were used, if known.
+    """
+
+    seconds: float
+    cpu_seconds: float = 0.0
+    waited: Waited = field(default_factory=Waited)
+    watts: float = 0.0
+    machine: tuple[float, float] | None = None
+    memory_joules: float = 0.0
+
+    def since(self, before: Look) -> Stretch:
+        """What lies between an earlier look and this one."""
+        others = None
+        if self.machine and before.machine and self.machine[0] > before.machine[0]:
+            there, used = (self.machine[n] - before.machine[n] for n in (0, 1))
+            others = (used - self.cpu_seconds + before.cpu_seconds) / there
+        return Stretch(self.seconds - before.seconds, self.waited.since(before.waited), others)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of work: its length, its waits, and others' share of all CPUs."""
+
+    seconds: float
+    waited: Waited
+    others: float | None
+
+    @property
+    def worked_seconds(self) -> float:
+        """The stretch without the share of its time that went by in waits for a core (s)."""
+        return self.seconds - min(self.seconds, self.waited.ready_seconds) * self.waited.share
+
+
+def _crowded(stretch: Stretch) -> str | None:
+    """The fault of a stretch whose CPU time is not the work's own.
+
+    Threads that wait for each other spin while one of them has no core, and that is CPU time. One
+    thread at a time costs the same, however long it waits.
+    """
+    others, share = stretch.others or 0.0, stretch.waited.share
+    parallel = stretch.waited.ready_seconds > PARALLEL * stretch.seconds
+    if not parallel or share <= MOST_SHARE or others <= MOST_SHARE:
+        return None
+    return fault(
+        WAITED,
+        f"threads that ran at once were without one for {100 * share:.0f} % of their time, while "
+        f"other processes used {100 * others:.0f} % of all CPUs; those that wait for each other "
+        "spend CPU time on it: stop the others, or use one thread (`OMP_NUM_THREADS=1`)",
+    )
+
+
+class Span:
+    """A window from one look at the process tree to another."""
+
+    def __init__(self, meter: CodeCarbonMeter) -> None:
+        self._meter = meter
+        self._first = meter.look()
+        self.started = real_time.monotonic()
+
+    def work_started(self, started: float) -> None:
+        """Begin anew: the tree can be looked at whenever it is wanted."""
+        self._first, self.started = self._meter.look(), started
+
+    def end(self, ended: float) -> Measured:
+        """Joules from the beginning until now; `ended` is when the work did (s)."""
+        last = self._meter.look()
+        late = max(0.0, last.seconds - ended) + max(0.0, self.started - self._first.seconds)
+        return self._meter.measured(self._first, last, late)
+
 
 def probe() -> tuple[Method, str]:
     """That the model is installed; `MeterUnavailableError` says how to get it."""
@@ -110,8 +238,9 @@ def _model() -> tuple[str, float, int, float]:
     cpu: Any = import_module("codecarbon.core.cpu")
     util: Any = import_module("codecarbon.core.util")
     ram: Any = import_module("codecarbon.external.ram")
-    # All of the machine's processors share its TDP, not those alone that a scheduler granted.
-    job, util.SLURM_JOB_ID = getattr(util, "SLURM_JOB_ID", None), None
+    # The whole machine's TDP and memory, not what a scheduler granted of them.
+    granted = {module: getattr(module, "SLURM_JOB_ID", None) for module in (util, ram)}
+    util.SLURM_JOB_ID = ram.SLURM_JOB_ID = None
     try:
         tdp = cpu.TDP()
         watts = float(tdp.tdp) * util.count_physical_cpus() if tdp.tdp else FALLBACK_TDP_WATTS
@@ -120,4 +249,20 @@ def _model() -> tuple[str, float, int, float]:
             raise ValueError(f"a TDP of {watts} W, {cpus} CPUs, {ram_watts} W of memory")
         return str(tdp.model), watts, cpus, ram_watts
     finally:
-        util.SLURM_JOB_ID = job
+        for module, job in granted.items():
+            module.SLURM_JOB_ID = job
+
+
+def _memory_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def _machine() -> tuple[float, float] | None:
+    """CPU seconds of the machine, that there were and that were used; None if it does not tell."""
+    import psutil
+
+    with suppress(OSError, ValueError, RuntimeError, psutil.Error):
+        return machine_seconds()
+    return None

@@ -20,12 +20,15 @@ UNSEEN_SECONDS = 0.03
 UNSEEN_SHARE = 0.01
 """CPU time that may go unseen in a stretch: the larger of so much, and of this share of ours."""
 
+MOST_SHARE = 0.1
+"""Share of all CPUs that processes other than ours may use before it is told."""
+
 
 class Seen(NamedTuple):
     """A process at one look: CPU seconds of its own, and of children that it waited for.
 
     `adopts`: it is handed processes whose parent has ended. `group`: its process group, which
-    those keep; 0 if it is not known.
+    those keep; 0 if it is not known. `resident_bytes`: the memory that it holds.
     """
 
     born: float = 0.0
@@ -34,6 +37,7 @@ class Seen(NamedTuple):
     ended_seconds: float = 0.0
     adopts: bool = False
     group: int = 0
+    resident_bytes: int = 0
 
 
 class CpuTime:
@@ -52,6 +56,16 @@ class CpuTime:
         self._ours: set[int] = set()
         self._seen = self._look()
         self._ours = self._tree(self._seen, self._seen)
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """The processes of the tree at the last look."""
+        return frozenset(self._ours)
+
+    @property
+    def resident_bytes(self) -> int:
+        """The memory that the tree held at the last look; pages in common count for each holder."""
+        return sum(self._seen[pid].resident_bytes for pid in self._ours)
 
     def read(self) -> tuple[float, tuple[str, ...]]:
         """CPU seconds so far (s), and what of the stretch since the last call is unknown."""
@@ -178,16 +192,27 @@ def _processes() -> dict[int, Seen]:
                 with suppress(OSError):
                     found[int(name)] = _of_stat(int(name), f"{psutil_path}/{name}/stat")
         return found
-    for process in psutil.process_iter(["ppid", "cpu_times", "create_time"]):
+    for process in psutil.process_iter(["ppid", "cpu_times", "create_time", "memory_info"]):
         info: Any = process.info
         if times := info["cpu_times"]:
             user, system, *ended = times[:4]
             seen = Seen(info["create_time"], info["ppid"] or 0, user + system, sum(ended))
-            found[process.pid] = seen._replace(adopts=process.pid == 1)
+            resident = info["memory_info"].rss if info["memory_info"] else 0
+            found[process.pid] = seen._replace(adopts=process.pid == 1, resident_bytes=resident)
     return found
 
 
+def machine_seconds() -> tuple[float, float]:
+    """CPU seconds of the machine since it started (s): that there were, and that were used."""
+    import psutil
+
+    # Guests' time is in that of their users already.
+    times = psutil.cpu_times()._replace(guest=0.0, guest_nice=0.0)
+    return sum(times), sum(times) - times.idle - times.iowait - times.steal
+
+
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STAT_BYTES = 4096
 
 
@@ -198,10 +223,11 @@ def _of_stat(pid: int, path: str) -> Seen:
         begin, _, rest = os.read(handle, _STAT_BYTES).rpartition(b")")
     finally:
         os.close(handle)
-    fields = rest.split(None, 21)
+    fields = rest.split(None, 22)
     own, ended = (sum(map(int, fields[i : i + 2])) / _TICKS for i in (11, 13))
     adopts = pid == 1 or begin.partition(b"(")[2] == b"systemd"
-    return Seen(float(fields[19]), int(fields[1]), own, ended, adopts, int(fields[2]))
+    resident = int(fields[21]) * _PAGE_BYTES
+    return Seen(float(fields[19]), int(fields[1]), own, ended, adopts, int(fields[2]), resident)
 
 
 def _ignores_children(pid: int) -> bool:

@@ -28,6 +28,7 @@ STANDS_STILL = "counter stands still"
 THROTTLED = "throttled"
 TOO_SHORT = "too short"
 UNSEEN_WORK = "unseen work"
+WAITED = "waited for a core"
 
 LIMIT_MARGIN = 1.1
 """A device overshoots its power limit for moments, never by this factor over a window."""
@@ -183,6 +184,7 @@ class Meter(Protocol):
 
     One that begins and ends windows on updates of its source has `begin() -> Span`, too; one that
     looks at it between readings has `faults_since(seconds)`: what was found wrong after a reading.
+    One whose formula may change has `estimate`: figures of another one cannot be compared.
     `remarks` are sentences on the source that a person should read once.
     """
 

@@ -163,9 +163,21 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
     carbon = footprint.source if grams is None else f"{grams:.2g} gCO2e ({footprint.source})"
     least = "" if record.cost.complete else "at least "
     return (
-        f"this run cost {least}{footprint.joules:,.0f} J{' (modelled)' if modelled(record) else ''}"
+        f"this run cost {least}{footprint.joules:,.0f} J{_modelled_share(record)}"
         f", {1000 * footprint.kwh:.3g} Wh, {carbon}, in {duration(record.cost.seconds)} of metering"
     )
+
+
+def _modelled_share(record: RunRecord) -> str:
+    """That joules are modelled, and how much of those in windows is the processor's own."""
+    windows = [window for verdict in record.verdicts for window in verdict.windows]
+    total = sum(window.joules for window in windows)
+    if not modelled(record):
+        return ""
+    cpu = sum(window.joules_by_domain.get("cpu", 0.0) for window in windows)
+    if not 0 < cpu < total:
+        return " (modelled)"
+    return f" (modelled; {100 * cpu / total:.0f} % the processor's, the rest memory's)"
 
 
 def warnings(record: RunRecord) -> list[str]:

@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from pytest_energy.metering.cpu_load import (
-    MOST_SHARE,
     CpuUse,
     Process,
     cpu_use,
@@ -23,6 +22,7 @@ from pytest_energy.metering.cpu_load import (
     others,
     require_quiet_cpu,
 )
+from pytest_energy.meters.cpu_time import MOST_SHARE
 
 OWN = 100
 BEFORE = CpuUse(

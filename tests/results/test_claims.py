@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering.cpu_load import MOST_SHARE
+from pytest_energy.meters.cpu_time import MOST_SHARE
 from pytest_energy.reports.tables import aligned, figures, noted
 from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
 from pytest_energy.results.json_codec import as_json, from_json
