@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pytest_energy import baselines as baseline
-from pytest_energy.baselines.reading import parse, read
+from pytest_energy.baselines.reading import known_hardware, parse, read
 from pytest_energy.cli import main
+from pytest_energy.metering.hardware import matching_key
 from pytest_energy.results.footprint import Interval, Rate, estimate, full_run, rate
 from pytest_energy.workloads.tasks import FINE_TUNING_TASKS, Lengths, get_task
 
@@ -66,6 +67,31 @@ def test_the_papers_band_gives_the_papers_table_back(task: str) -> None:
     if task in PAPER_SECONDS:
         assert found.hours is not None
         assert 3600 * found.hours.value == pytest.approx(PAPER_SECONDS[task], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "other", "millijoules"),
+    [
+        ("v100", "Tesla V100-SXM2-16GB", "NVIDIA A100-SXM4-80GB", (10.4, 12.2)),
+        ("a40", "NVIDIA A40", "NVIDIA A400", (7.1, 7.5)),
+        ("p100", "Tesla P100-PCIE-16GB", "Tesla P4", (13.7, 15.5)),
+        ("rtx6000", "Quadro RTX 6000", "NVIDIA RTX 6000 Ada Generation", (11.7, 13.1)),
+    ],
+)
+def test_bands_that_others_measured_give_a_figure_from_the_first_day(
+    key: str, name: str, other: str, millijoules: tuple[float, float]
+) -> None:
+    known = known_hardware(BASELINES)
+    assert matching_key([name], known) == key
+    assert matching_key([other], known) != key
+
+    cost = rate(read(BASELINES / f"{key}.toml"), "squad_v1/bert-base-uncased")
+
+    assert cost is not None
+    bounds = cost.joules_per_token.low, cost.joules_per_token.high
+    assert bounds == pytest.approx([each / 1000 for each in millijoules])
+    assert cost.source == "paper, not measured"
+    assert estimate(full_run(get_task("squad_v1")), cost).hours is None
 
 
 def test_every_quoted_task_but_imdb_is_checked() -> None:
