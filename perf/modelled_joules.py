@@ -24,22 +24,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--loops", type=int, default=4, help="busy loops beside the work (4)")
     parser.add_argument("--rounds", type=int, default=5, help="windows of either kind (5)")
-    parser.add_argument("--work", choices=THREADS, help=argparse.SUPPRESS)
+    parser.add_argument("--work", choices=THREADS, nargs="+", default=THREADS, help="these alone")
+    parser.add_argument("--serve", choices=THREADS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work:
-        serve(options.work)
+    if options.serve:
+        serve(options.serve)
         return
     head = (
         f"{'work':<10}{'':<9}{'cpu J':>8}{'memory J':>10}{'seconds':>9}{'waited':>8}{'change':>9}"
     )
     print(f"{head}   windows that are no evidence")
-    for work in THREADS:
+    for work in options.work:
         compare(work, options.loops, options.rounds)
 
 
 def compare(work: str, loops: int, rounds: int) -> None:
     """Print the medians of both kinds of windows, and how much more the disturbed ones cost."""
-    command = [sys.executable, __file__, "--work", work]
+    command = [sys.executable, __file__, "--serve", work]
     variables = {**os.environ, "OMP_NUM_THREADS": str(THREADS[work])}
     found: dict[str, list[list[str]]] = {"alone": [], "beside": []}
     with subprocess.Popen(
@@ -114,7 +115,7 @@ def prepared(name: str) -> Callable[[], object]:
     batch = torch.randn(64, 512)
 
     def train() -> None:
-        for _ in range(80):
+        for _ in range(80 // THREADS[name] ** 3):
             model(batch).sum().backward()
 
     return train

@@ -27,7 +27,7 @@ from pytest_energy.meters.protocol import (
     Reading,
     fault,
 )
-from pytest_energy.meters.run_queue import RunQueue, Waited
+from pytest_energy.meters.run_queue import RunQueue, Waits
 from pytest_energy.outcomes import Method
 from pytest_energy.text import encodable, one_line
 
@@ -102,9 +102,9 @@ class CodeCarbonMeter:
         with self._lock:
             now = real_time.monotonic()
             cpu_seconds, wrong = self._cpu_time.read()
-            waited = self._queue.read(self._cpu_time.pids)
+            waits = self._queue.read(self._cpu_time.pids)
             self._seconds_before = self._last.seconds
-            look = Look(now, cpu_seconds, waited, self._memory_watts(), _machine())
+            look = Look(now, cpu_seconds, waits, self._memory_watts(), _machine())
             watts = (self._last.watts + look.watts) / 2
             memory = self._last.memory_joules + watts * look.since(self._last).worked_seconds
             self._last = look = replace(look, memory_joules=memory)
@@ -125,8 +125,8 @@ class CodeCarbonMeter:
         doubt = watts * (late_seconds + LATENCY_SECONDS) + 2 * self.resolution_joules
         faults = [*self.faults_since(first.seconds), *filter(None, [_crowded(stretch)])]
         notes = {"memory fraction": last.watts / self._ram_watts} if self._ram_watts else {}
-        if stretch.waited.share:
-            notes["waiting fraction"] = stretch.waited.share
+        if share := stretch.waits.total.share:
+            notes["waiting fraction"] = share
         return Measured(joules, doubt, tuple(faults), {**conditions.notes, **notes})
 
     def conditions(self) -> Conditions:
@@ -161,7 +161,7 @@ class Look:
 
     seconds: float
     cpu_seconds: float = 0.0
-    waited: Waited = field(default_factory=Waited)
+    waits: Waits = field(default_factory=Waits)
     watts: float = 0.0
     machine: tuple[float, float] | None = None
     memory_joules: float = 0.0
@@ -172,7 +172,7 @@ class Look:
         if self.machine and before.machine and self.machine[0] > before.machine[0]:
             there, used = (self.machine[n] - before.machine[n] for n in (0, 1))
             others = (used - self.cpu_seconds + before.cpu_seconds) / there
-        return Stretch(self.seconds - before.seconds, self.waited.since(before.waited), others)
+        return Stretch(self.seconds - before.seconds, self.waits.since(before.waits), others)
 
 
 @dataclass(frozen=True)
@@ -180,30 +180,33 @@ class Stretch:
     """A stretch of work: its length, its waits, and others' share of all CPUs."""
 
     seconds: float
-    waited: Waited
+    waits: Waits
     others: float | None
 
     @property
     def worked_seconds(self) -> float:
         """The stretch without the share of its time that went by in waits for a core (s)."""
-        return self.seconds - min(self.seconds, self.waited.ready_seconds) * self.waited.share
+        waited = self.waits.total
+        return self.seconds - min(self.seconds, waited.ready_seconds) * waited.share
 
 
 def _crowded(stretch: Stretch) -> str | None:
     """The fault of a stretch whose CPU time is not the work's own.
 
-    Threads that wait for each other spin while one of them has no core, and that is CPU time. One
-    thread at a time costs the same, however long it waits.
+    Threads of a process that wait for each other spin while one of them has no core, and that is
+    CPU time. One thread at a time costs the same, however long it waits.
     """
-    others, share = stretch.others or 0.0, stretch.waited.share
-    parallel = stretch.waited.ready_seconds > PARALLEL * stretch.seconds
-    if not parallel or share <= MOST_SHARE or others <= MOST_SHARE:
+    others, most = stretch.others or 0.0, PARALLEL * stretch.seconds
+    parallel = [one for one in stretch.waits.by_process.values() if one.ready_seconds > most]
+    share = max((one.share for one in parallel), default=0.0)
+    if share <= MOST_SHARE or others <= MOST_SHARE:
         return None
     return fault(
         WAITED,
-        f"threads that ran at once were without one for {100 * share:.0f} % of their time, while "
-        f"other processes used {100 * others:.0f} % of all CPUs; those that wait for each other "
-        "spend CPU time on it: stop the others, or use one thread (`OMP_NUM_THREADS=1`)",
+        f"threads of one process that ran at once were without one for {100 * share:.0f} % of "
+        f"their time, while other processes used {100 * others:.0f} % of all CPUs; those that "
+        "wait for each other spend CPU time on it: stop the others, or use one thread "
+        "(`OMP_NUM_THREADS=1`)",
     )
 
 

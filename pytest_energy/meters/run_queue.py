@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,12 @@ class Waited(NamedTuple):
             self.ran_seconds - before.ran_seconds, self.waited_seconds - before.waited_seconds
         )
 
+    def plus(self, further: Waited) -> Waited:
+        """Both together."""
+        return Waited(
+            self.ran_seconds + further.ran_seconds, self.waited_seconds + further.waited_seconds
+        )
+
     @property
     def ready_seconds(self) -> float:
         """The time that the threads were ready to run (s), with a core or without."""
@@ -34,6 +41,22 @@ class Waited(NamedTuple):
         return self.waited_seconds / self.ready_seconds if self.ready_seconds > 0 else 0.0
 
 
+@dataclass(frozen=True)
+class Waits:
+    """What threads waited since the first look: of each process that lives, and of all together."""
+
+    total: Waited = field(default_factory=Waited)
+    by_process: Mapping[int, Waited] = field(default_factory=dict)
+
+    def since(self, before: Waits) -> Waits:
+        """What has come since an earlier look."""
+        by_process = {
+            pid: waited.since(before.by_process.get(pid, Waited()))
+            for pid, waited in self.by_process.items()
+        }
+        return Waits(self.total.since(before.total), by_process)
+
+
 class RunQueue:
     """The threads' time on a core and without one, which only grows.
 
@@ -42,23 +65,23 @@ class RunQueue:
     """
 
     def __init__(self, pids: Iterable[int]) -> None:
-        self._total = Waited()
+        self._waits = Waits()
         self._seen = dict(_threads(pids))
         self.is_known = any(one.ran_seconds > 0 for one in self._seen.values())
 
-    def read(self, pids: Iterable[int]) -> Waited:
-        """The sum so far over the threads of these processes."""
+    def read(self, pids: Iterable[int]) -> Waits:
+        """What all threads of these processes waited so far."""
         seen = dict(_threads(pids))
-        ran, waited = self._total
+        total, known = self._waits.total, self._waits.by_process
+        by_process = {pid: known.get(pid, Waited()) for pid, _ in seen}
         for thread, now in seen.items():
             before = self._seen.get(thread, Waited())
             # A number that was given again begins at nothing.
             further = now.since(before) if now.ran_seconds >= before.ran_seconds else now
-            ran += further.ran_seconds
-            waited += max(0.0, further.waited_seconds)
-        self._seen = seen
-        self._total = Waited(ran, waited)
-        return self._total
+            total = total.plus(further)
+            by_process[thread[0]] = by_process[thread[0]].plus(further)
+        self._seen, self._waits = seen, Waits(total, by_process)
+        return self._waits
 
 
 def _threads(pids: Iterable[int]) -> Iterator[tuple[tuple[int, int], Waited]]:
