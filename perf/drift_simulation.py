@@ -15,7 +15,9 @@ from statistics import median
 
 import numpy as np
 
-from pytest_energy.stats.change_points import replay, threshold
+from pytest_energy.stats.change_points import THRESHOLD, replay, threshold
+from pytest_energy.stats.scatter import THRESHOLD as RESTLESS_THRESHOLD
+from pytest_energy.stats.scatter import evened
 from pytest_energy.stats.segments import LEAST, REFERENCE
 
 YEAR = 365
@@ -67,6 +69,13 @@ def alarms(years: Sequence[Sequence[float]], of: int) -> float:
     return sum(any(True for _ in replay(year, threshold(of))) for year in years) / len(years)
 
 
+def restless_alarms(years: Sequence[Sequence[float]]) -> float:
+    """The share of years in which unchanged noise is told to scatter more or less than before."""
+    rest = [[value - median(year) for value in year] for year in years]
+    limit = threshold(1, RESTLESS_THRESHOLD)
+    return sum(any(True for _ in replay(evened(year), limit)) for year in rest) / len(years)
+
+
 def plain_alarms(years: Sequence[Sequence[float]]) -> float:
     """The same for the plain rule, all splits at every look."""
     values = np.array(years)
@@ -95,7 +104,17 @@ def delays(shape: Callable[[int], float], trials: int) -> list[int]:
     return found
 
 
-def _first_alarm(values: Sequence[float]) -> int:
+def restless_delays(times: float, trials: int) -> list[int]:
+    """Sessions from a day on which noise grows by a factor to the alarm."""
+    found = []
+    for seed in range(trials):
+        year = NOISES[0].year(seed)
+        values = evened([v * (times if day >= START else 1.0) for day, v in enumerate(year)])
+        found.append(_first_alarm(values, RESTLESS_THRESHOLD) - START)
+    return found
+
+
+def _first_alarm(values: Sequence[float], alone: float = THRESHOLD) -> int:
     seen = 0
 
     def watched() -> Iterator[float]:
@@ -104,7 +123,7 @@ def _first_alarm(values: Sequence[float]) -> int:
             seen += 1
             yield value
 
-    for change in replay(watched(), threshold(1)):
+    for change in replay(watched(), threshold(1, alone)):
         if change >= START // 2:
             return seen
     return START + YEAR
@@ -116,18 +135,25 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000, help="years of each noise (1000)")
     trials = parser.parse_args().trials
     print(f"Years with a false alarm, {trials:,} of each noise, a look after each of 365 sessions:")
-    print(f"{'noise':<24}{'one series':>12}{'each of 16':>12}{'plain rule':>12}")
+    print(f"{'noise':<24}{'one series':>12}{'each of 16':>12}{'plain rule':>12}{'restless':>12}")
     for noise in NOISES:
         years = [noise.year(seed) for seed in range(trials)]
-        shares = (alarms(years, 1), alarms(years, 16), plain_alarms(years))
+        shares = (alarms(years, 1), alarms(years, 16), plain_alarms(years), restless_alarms(years))
         print(f"{noise.name:<24}" + "".join(f"{share:>12.1%}" for share in shares), flush=True)
     print("\nSessions until the alarm, normal noise, one series:")
     print(f"{'planted':<24}{'median':>12}{'9 of 10 by':>12}{'missed':>12}")
     for name, shape in SHAPES:
-        found = sorted(delays(shape, trials // 5))
-        late = found[int(0.9 * len(found))]
-        missed = sum(delay >= YEAR for delay in found) / len(found)
-        print(f"{name:<24}{median(found):>12.0f}{late:>12}{missed:>12.1%}", flush=True)
+        show_delays(name, delays(shape, trials // 5))
+    for times in (2.0, 3.0):
+        show_delays(f"{times:g} times the noise", restless_delays(times, trials // 5))
+
+
+def show_delays(name: str, found: list[int]) -> None:
+    """Print the median, what nine of ten took, and how many were missed."""
+    found = sorted(found)
+    late = found[int(0.9 * len(found))]
+    missed = sum(delay >= YEAR for delay in found) / len(found)
+    print(f"{name:<24}{median(found):>12.0f}{late:>12}{missed:>12.1%}", flush=True)
 
 
 if __name__ == "__main__":

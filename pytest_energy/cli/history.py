@@ -22,7 +22,7 @@ from pytest_energy.cli import (
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import drift_of
-from pytest_energy.history.measurement import first_in_place, in_utc
+from pytest_energy.history.measurement import in_utc, out_of_place
 from pytest_energy.history.sessions import compact, read_measurements, read_records, record_names
 from pytest_energy.history.store import HistoryError, Store, is_local, local_path, open_store
 from pytest_energy.reports.drift import as_document, as_text
@@ -142,9 +142,10 @@ def run_list(options: argparse.Namespace) -> int:
     )
     if not figures and (instead := _what_there_is(store, options.hw)):
         _warn(instead)
-    first = _first_in_place(figures)
+    left_out = _out_of_place(figures)
     rows = []
-    for session in sorted(one for one in figures if one[0] >= first[one[1]])[-options.last :]:
+    shown = sorted(one for one in figures if one[0] not in left_out[one[1]])
+    for session in shown[-options.last :]:
         date, key, commit, branch, _ = session
         rows.append((f"{date[:19]}Z", key, commit, counted(figures[session], "figure"), branch))
     lines = [*aligned(rows), f"{counted(len(figures), 'session')} with figures in {url}"]
@@ -152,12 +153,14 @@ def run_list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _first_in_place(sessions: Iterable[tuple[str, str, str, str, str]]) -> dict[str, str]:
-    """By hardware the date from which its sessions count; those before it are warned of."""
+def _out_of_place(
+    sessions: Iterable[tuple[str, str, str, str, str]],
+) -> dict[str, frozenset[str]]:
+    """By hardware the dates far from all others, whose sessions do not count; they are named."""
     seen: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for date, key, _, _, session in sessions:
         seen[key][date] = session
-    return {key: first_in_place(key, dates, _warn) for key, dates in seen.items()}
+    return {key: out_of_place(key, dates, _warn) for key, dates in seen.items()}
 
 
 def run_compact(options: argparse.Namespace) -> int:

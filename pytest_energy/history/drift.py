@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Literal
@@ -12,14 +12,17 @@ from typing import Literal
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.history.series import Point, Series, read_series
 from pytest_energy.stats.change_points import (
+    Reported,
     Shift,
     clipped,
     find_changes,
+    first_reports,
     noise_of,
     separation,
     shifts,
     threshold,
 )
+from pytest_energy.stats.scatter import restless_since
 from pytest_energy.stats.segments import REFERENCE, Noise
 from pytest_energy.units import FRACTION
 
@@ -82,7 +85,7 @@ NEWEST = 5
 
 _STALE_THRESHOLD = 3.9
 
-State = Literal["steady", "drift", "returned", "too few"]
+State = Literal["drift", "restless", "returned", "steady", "too few"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ class ChangePoint:
     `before` and `after` are levels in the series' unit, `change` relative (points of a fraction).
     A `ramp` rose or fell gradually, from `date` to `until`; a `step` has `until` None. `commit` is
     that of the first session after the change, `last_good` that of the last one before it.
-    `reason` is the sentence of `explain`, None if power and throughput are not known.
+    `reason` is the sentence of `explain`, None if power and throughput are not known. `reported`
+    is the date of the session that first told the change, and `reported_as` what it was dated
+    then; None if that is not known.
     """
 
     index: int
@@ -105,6 +110,34 @@ class ChangePoint:
     commit: str | None = None
     last_good: str | None = None
     reason: str | None = None
+    reported: str | None = None
+    reported_as: str | None = None
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether it was dated otherwise when it was first reported."""
+        return self.reported_as not in (None, self.date)
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """A change that was reported with the session of `reported`, as of `date`, and is none."""
+
+    reported: str
+    date: str
+
+
+@dataclass(frozen=True)
+class Restless:
+    """Sessions from `date` on scatter `ratio` times as much as those before; SDs are relative.
+
+    Those of a fraction are of what is left of it.
+    """
+
+    date: str
+    before: float
+    after: float
+    ratio: float
 
 
 @dataclass(frozen=True)
@@ -124,7 +157,8 @@ class SeriesDrift:
     """What is known of one series; `needed` says how many more sessions are, 0 if enough.
 
     `state`: `drift` if the level is not the first sessions' any more, or the baseline is stale;
-    `returned` if it changed and came back. `level` is the level of the newest sessions.
+    `restless` if it is, and scatters more than it did; `returned` if it changed and came back.
+    `level` is the level of the newest sessions.
     """
 
     series: Series
@@ -133,6 +167,8 @@ class SeriesDrift:
     stale: Stale | None = None
     level: float | None = None
     needed: int = 0
+    restless: Restless | None = None
+    taken_back: tuple[TakenBack, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,9 +184,14 @@ class DriftReport:
         return tuple(one for one in self.series if one.state == "drift")
 
     @property
+    def restless(self) -> tuple[SeriesDrift, ...]:
+        """The series that scatter more than they did, and drift no further."""
+        return tuple(one for one in self.series if one.state == "restless")
+
+    @property
     def exit_code(self) -> int:
-        """0 no drift, 1 drift, 2 can't say: no series has enough sessions."""
-        if self.drifting:
+        """0 no drift, 1 drift or restlessness, 2 can't say: no series has enough sessions."""
+        if self.drifting or self.restless:
             return 1
         return 0 if any(one.state != "too few" for one in self.series) else 2
 
@@ -192,13 +233,26 @@ def analyse(series: Series, *, of: int = 1) -> SeriesDrift:
     stale = _stale(series, scale, values, noise, of)
     first, last = tamed[: edges[1]], tamed[edges[-2] :]
     moved = bool(found) and separation(first, last, noise) > threshold(of)
-    state: State = "drift" if moved or stale else "returned" if found else "steady"
+    restless = _restless(points, values, found, of)
+    first_told, taken_back = first_reports(values, changes, of)
+    state: State = "returned" if found else "steady"
+    if moved or stale:
+        state = "drift"
+    elif restless:
+        state = "restless"
     return SeriesDrift(
         series=series,
         state=state,
-        change_points=tuple(_change_point(series, scale, shift, edges) for shift in found),
+        change_points=tuple(
+            _as_reported(_change_point(series, scale, shift, edges), shift, points, first_told)
+            for shift in found
+        ),
         stale=stale,
         level=scale.back(level),
+        restless=restless,
+        taken_back=tuple(
+            TakenBack(points[told.at].date, points[told.index].date) for told in taken_back
+        ),
     )
 
 
@@ -246,6 +300,29 @@ def _change_point(series: Series, scale: _Scale, shift: Shift, edges: Sequence[i
         last_good=before[-1].commit,
         reason=reason(series.metric, before, points[last:stop]),
     )
+
+
+def _as_reported(
+    change: ChangePoint, shift: Shift, points: Sequence[Point], first: Mapping[int, Reported]
+) -> ChangePoint:
+    """The change with when it was first told; of a ramp, the first that was told of it."""
+    end = shift.index if shift.end is None else shift.end
+    told = [report for index, report in first.items() if shift.index <= index <= end]
+    if not told:
+        return change
+    earliest = min(told, key=lambda report: report.at)
+    return replace(
+        change, reported=points[earliest.at].date, reported_as=points[earliest.index].date
+    )
+
+
+def _restless(
+    points: Sequence[Point], values: Sequence[float], found: Sequence[Shift], of: int
+) -> Restless | None:
+    told = restless_since(values, found, of)
+    if told is None:
+        return None
+    return Restless(points[told.index].date, told.before, told.after, told.ratio)
 
 
 def _stale(

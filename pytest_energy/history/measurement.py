@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from itertools import pairwise
 from statistics import fmean
 from typing import Any, TypedDict
 
@@ -45,29 +46,41 @@ def in_utc(text: str) -> str:
 
 FAR = timedelta(days=730)
 """A session so long before the next one was dated by a clock that nobody had set."""
+APART = timedelta(days=90)
+USUAL_GAPS = 30
+"""How far a few sessions lie from all others at least, also in gaps usual between sessions, to be
+out of place."""
+FEW = 3
 
 
-def first_in_place(hardware: str, sessions: Mapping[str, str], warn: Callable[[str], None]) -> str:
-    """The date of a hardware's first session that does not lie far before most others.
+def out_of_place(
+    hardware: str, sessions: Mapping[str, str], warn: Callable[[str], None]
+) -> frozenset[str]:
+    """The dates of a hardware's sessions that lie far from the others.
 
-    `sessions` are by date; `warn` is told of those that do.
+    `sessions` are by date; `warn` is told of each. The newest are never among them: a history may
+    rest for a while, and dates that are still to come are refused elsewhere.
     """
     dates = sorted(sessions)
     moments = [datetime.fromisoformat(date) for date in dates]
-    first = next(
-        (
-            number
-            for number in range((len(dates) - 1) // 2, 0, -1)
-            if moments[number] - moments[number - 1] > FAR
-        ),
-        0,
-    )
-    for date in dates[:first]:
+    gaps = [later - sooner for sooner, later in pairwise(moments)]
+    if not gaps:
+        return frozenset()
+    apart = max(APART, USUAL_GAPS * sorted(gaps)[len(gaps) // 2])
+    found: list[str] = []
+    begin = 0
+    for number, gap in enumerate(gaps, start=1):
+        unset = gap > FAR and number <= (len(dates) - 1) // 2
+        if gap > apart or unset:
+            if number - begin < FEW or unset:
+                found += dates[0 if unset else begin : number]
+            begin = number
+    for date in dict.fromkeys(found):
         warn(
-            f"session `{sessions[date]}` of `{hardware}`: dated {date[:10]}, more than two years "
-            f"before the next: set the clock of the machine that wrote it; left out"
+            f"session `{sessions[date]}` of `{hardware}`: dated {date[:10]}, far from all others: "
+            "set the clock of the machine that wrote it if that is not when it was; left out"
         )
-    return dates[first]
+    return frozenset(found)
 
 
 class ForeignRecordError(ValueError):

@@ -16,9 +16,9 @@ from pytest_energy.checks.policy import stored_levels
 from pytest_energy.history.measurement import (
     Measurement,
     environment_of,
-    first_in_place,
     in_utc,
     is_to_come,
+    out_of_place,
 )
 from pytest_energy.history.sessions import Warn, read_measurements
 from pytest_energy.history.store import open_store
@@ -89,7 +89,7 @@ def collect(measurements: Iterable[Measurement], warn: Warn = lambda _: None) ->
 
     A card that begins where another has ended continues its series, so that a change of cards is
     seen; cards that are in use at the same time have a series each. Sessions that are dated far
-    before the others are left out, and `warn` is told.
+    from the others are left out, and `warn` is told.
     """
     dates: defaultdict[str, dict[str, str]] = defaultdict(dict)
     gathered: dict[tuple[object, ...], _Gathered] = {}
@@ -102,10 +102,11 @@ def collect(measurements: Iterable[Measurement], warn: Warn = lambda _: None) ->
         entry.points.append(_point(one))
         if one.date >= entry.latest.date:
             entry.latest = one
-    first = {key: first_in_place(key, seen, warn) for key, seen in dates.items()}
+    left_out = {key: out_of_place(key, seen, warn) for key, seen in dates.items()}
     found: list[Series] = []
     for entry in _newest_work(gathered.values()):
-        points = [point for point in entry.points if point.date >= first[entry.latest.hardware]]
+        others = left_out[entry.latest.hardware]
+        points = [point for point in entry.points if point.date not in others]
         for chain in _chains(points):
             found += _series(entry.latest, chain)
     return sorted(found, key=lambda one: (one.hardware, one.id, one.metric, one.device or ""))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift, Stale
+from pytest_energy.history.drift import (
+    ChangePoint,
+    DriftReport,
+    Restless,
+    SeriesDrift,
+    Stale,
+    TakenBack,
+)
 from pytest_energy.reports import charts, wording
 from pytest_energy.text import safe_line
 from pytest_energy.units import FRACTION, difference, quantity
@@ -16,6 +24,7 @@ DRIFT_SCHEMA = 1
 
 STATES = {
     "drift": ("DRIFT", "drifts"),
+    "restless": ("RESTLESS", "is restless"),
     "returned": ("changed and came back", "came back"),
     "steady": ("steady", "steady"),
     "too few": ("too few", "too few"),
@@ -67,6 +76,8 @@ def _document(one: SeriesDrift) -> dict[str, Any]:
         "since": series.since,
         "change_points": [asdict(change) for change in one.change_points],
         "stale": asdict(one.stale) if one.stale else None,
+        "restless": asdict(one.restless) if one.restless else None,
+        "taken_back": [asdict(told) for told in one.taken_back],
     }
 
 
@@ -83,6 +94,10 @@ def _series(one: SeriesDrift) -> Iterator[str]:
     yield f"  {word}, now {level}; {count} sessions from {first} to {last}{modelled}"
     for change in one.change_points:
         yield from _change(change, series.unit)
+    for told in one.taken_back:
+        yield f"  {taken_back_sentence(told)}"
+    if one.restless:
+        yield f"  {restless_sentence(one.restless)}"
     if one.stale:
         yield f"  baseline stale: the newest sessions are {_off(one.stale, series.unit)}"
 
@@ -101,6 +116,8 @@ def _change(change: ChangePoint, unit: str) -> Iterator[str]:
         f"  {difference(change.change, unit)}  {when}{commits}: "
         f"{quantity(change.before, unit)} -> {quantity(change.after, unit)}"
     )
+    if change.has_moved:
+        yield f"    {moved_sentence(change)}"
     if change.reason:
         yield f"    {change.reason}"
 
@@ -124,7 +141,8 @@ def _conclusion(report: DriftReport) -> Iterator[str]:
         needed = min(one.needed for one in report.series)
         yield f"can't say: too few sessions; at least {needed} more are needed"
     elif not drifting:
-        yield f"no drift in {told} series{untold}"
+        restless = f", but {len(report.restless)} more restless" if report.restless else ""
+        yield f"no drift in {told} series{restless}{untold}"
     else:
         yield f"drift in {len(drifting)} of {told} series{untold}"
         key = drifting[0].series.hardware
@@ -224,7 +242,34 @@ def change_sentence(point: ChangePoint, unit: str) -> str:
         text += f", since commit `{point.commit[:12]}`"
     if point.last_good:
         text += f" (last good `{point.last_good[:12]}`)"
-    return f"{text}. {point.reason}" if point.reason else f"{text}."
+    further = [moved_sentence(point)] if point.has_moved else []
+    further += [point.reason] if point.reason else []
+    return " ".join([f"{text}.", *further])
+
+
+def moved_sentence(point: ChangePoint) -> str:
+    """That a change was dated otherwise when it was first told."""
+    return (
+        f"Moved: with the session of {(point.reported or '')[:10]} it was first reported, as of "
+        f"{(point.reported_as or '')[:10]}."
+    )
+
+
+def taken_back_sentence(told: TakenBack) -> str:
+    """That something was told that is no change any more."""
+    return (
+        f"taken back: a change as of {told.date[:10]} that was reported with the session of "
+        f"{told.reported[:10]}"
+    )
+
+
+def restless_sentence(told: Restless) -> str:
+    """How much more the sessions vary, and since when."""
+    times = "more" if math.isinf(told.ratio) else f"{told.ratio:.1f} times as"
+    return (
+        f"{times} restless since {told.date[:10]}: sessions vary by {100 * told.after:.2g} % "
+        f"(SD), before by {100 * told.before:.2g} %"
+    )
 
 
 def stale_sentence(stale: Stale, unit: str) -> str:

@@ -15,17 +15,17 @@ THRESHOLD = 4.6
 """Of the statistic; one series of 365 values of pure noise passes it in 2 to 6 % of years."""
 
 
-def threshold(of: int) -> float:
-    """What the statistic must pass if `of` series share one budget of false alarms."""
-    return math.sqrt(THRESHOLD**2 + 2.0 * math.log(max(1, of)))
+def threshold(of: int, alone: float = THRESHOLD) -> float:
+    """What the statistic must pass if `of` series share the budget of false alarms of one alone."""
+    return math.sqrt(alone**2 + 2.0 * math.log(max(1, of)))
 
 
-def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
+def find_changes(values: Sequence[float], of: int = 1, alone: float = THRESHOLD) -> list[int]:
     """Indices at which a new level begins; `values` on the scale on which noise is even.
 
     All are dated with what came after them; those that it took back are dropped.
     """
-    limit = threshold(of)
+    limit = threshold(of, alone)
     changes = list(replay(values, limit))
     while changes:
         changes = _dated(values, changes)
@@ -39,6 +39,38 @@ def find_changes(values: Sequence[float], of: int = 1) -> list[int]:
             break
         del changes[weakest]
     return changes
+
+
+SAME = 20
+"""Values by which a change may be dated anew and still be the one that was reported."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A change as it was reported first: with value `at`, as of value `index`."""
+
+    index: int
+    at: int
+
+
+def first_reports(
+    values: Sequence[float], changes: Sequence[int], of: int = 1
+) -> tuple[dict[int, Reported], list[Reported]]:
+    """How each of the `changes` was reported first, by its index, and reports of what is none.
+
+    Nothing is remembered: the looks at which something was found are made again. A change that
+    none of them told has no report here.
+    """
+    first: dict[int, Reported] = {}
+    taken_back: list[Reported] = []
+    for _, at in alarms(values, threshold(of)):
+        for index in find_changes(values[: at + 1], of):
+            now = min(changes, key=lambda change: abs(change - index), default=None)
+            if now is not None and abs(now - index) <= SAME:
+                first.setdefault(now, Reported(index, at))
+            elif all(abs(other.index - index) > SAME for other in taken_back):
+                taken_back.append(Reported(index, at))
+    return first, taken_back
 
 
 def _dated(values: Sequence[float], changes: list[int]) -> list[int]:
@@ -110,6 +142,9 @@ def separation(left: Sequence[float], right: Sequence[float], noise: Noise) -> f
 SHORTEST_RAMP = 6
 """Values that a rise takes at least to be called a ramp."""
 
+STEPS_BETTER = 1.1
+"""By which factor the squares about a ramp must exceed those about steps, for each step more."""
+
 _BLOCKS = 300
 _KNOTS = 24
 
@@ -170,7 +205,10 @@ def _runs(levels: Sequence[float]) -> Iterator[tuple[int, int]]:
 
 
 def _ramp(values: Sequence[float], edges: Sequence[int]) -> Shift | None:
-    """The ramp over these segments, or None if steps fit them better (by Schwarz's BIC)."""
+    """The ramp over these segments, or None if steps fit them better (by Schwarz's BIC).
+
+    Several steps must fit better by `STEPS_BETTER` each: a series that creeps is told once.
+    """
     start, end = edges[0], edges[-1]
     width = -(-(end - start) // _BLOCKS)
     blocks = [fmean(values[i : min(i + width, end)]) for i in range(start, end, width)]
@@ -181,7 +219,7 @@ def _ramp(values: Sequence[float], edges: Sequence[int]) -> Shift | None:
     squares, first, last, low, high = min(_sloped(blocks, SHORTEST_RAMP // width or 2))
     if squares <= 0 or steps <= 0:
         return None
-    gain = count * math.log(steps / squares)
+    gain = count * math.log(steps * STEPS_BETTER ** (len(cuts) - 1) / squares)
     if gain <= (4 - (2 * len(cuts) + 1)) * math.log(count):
         return None
     return Shift(start + first * width, low, high, min(start + last * width, end - 1))
@@ -211,11 +249,16 @@ def _line(values: Sequence[float], first: int, last: int) -> tuple[float, int, i
 
 def replay(values: Iterable[float], limit: float) -> Iterator[int]:
     """Changes as they are found, one value after the other, before later ones date them anew."""
+    return (start for start, _ in alarms(values, limit))
+
+
+def alarms(values: Iterable[float], limit: float) -> Iterator[tuple[int, int]]:
+    """The same, each with the index of the value that told it."""
     start, segment = 0, Segment(Noise(0.0))
-    for value in values:
+    for at, value in enumerate(values):
         segment.add(value)
         cut = segment.split(limit)
         if cut is not None:
             start += cut
-            yield start
+            yield start, at
             segment = segment.after(cut)

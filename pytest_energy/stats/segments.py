@@ -95,7 +95,8 @@ class Segment:
         second = self._sums[-1] - first
         left, right = first / cut, second / (count - cut)
         squares = max(self._squares[-1] - left * first - right * second, 0.0)
-        weight = self._known.weight
+        # What was known of a stretch before fades as this one tells of itself.
+        weight = self._known.weight * min(1.0, REFERENCE / count)
         prior = weight * (self._known.sd / self._unit) ** 2
         variance = (squares + prior) / (count - 2 + weight)
         gap = abs(left - right)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import random
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from planted import ENVIRONMENT, changed, days, series
+from planted import ENVIRONMENT, START, changed, days, series
 from pytest_energy.history.drift import FEWEST_SESSIONS, ChangePoint, analyse, report
 from pytest_energy.history.series import Point, Series
+from pytest_energy.reports.drift import as_text
 from pytest_energy.units import FRACTION
 
 
@@ -173,3 +179,84 @@ def test_exit_codes_of_a_report() -> None:
     assert report([steady, moved, short]).exit_code == 1
     assert report([short]).exit_code == 2
     assert report([]).exit_code == 2
+
+
+def test_a_series_that_scatters_twice_as_much_is_restless_since_then() -> None:
+    quiet, loud = days(120, noise=0.003), days(80, seed=2, noise=0.009)
+    found = analyse(series([*quiet, *loud]))
+
+    assert found.state == "restless"
+    assert found.restless is not None
+    assert "2026-04-2" <= found.restless.date <= "2026-05-06"
+    assert found.restless.ratio == pytest.approx(3, abs=0.8)
+    told = report([found.series])
+    assert told.exit_code == 1
+    text = as_text(told)
+    assert " times as restless since 2026-0" in text
+    assert "no drift in 1 series, but 1 more restless" in text
+
+
+def test_a_change_that_is_dated_anew_says_when_and_as_what_it_was_reported() -> None:
+    for seed in range(30):
+        planted = series(changed(days(140, seed=seed), 70, 1.006))
+        moved = [one for one in analyse(planted).change_points if one.has_moved]
+        if moved:
+            break
+    (change,) = moved
+    assert change.reported is not None
+    assert change.reported_as is not None
+    night = [point.date for point in planted.points].index(change.reported)
+    then = analyse(replace(planted, points=planted.points[: night + 1]))
+    assert [one.date for one in then.change_points] == [change.reported_as]
+    text = as_text(report([planted]))
+    assert (
+        f"Moved: with the session of {change.reported[:10]} it was first reported, as of "
+        f"{change.reported_as[:10]}." in text
+    )
+
+
+REAL = Path(os.environ.get("PYTEST_ENERGY_REAL_DATA") or "nowhere")
+takes_real_series = pytest.mark.skipif(
+    not REAL.is_dir(),
+    reason="takes real series, which are not in the project: `PYTEST_ENERGY_REAL_DATA` names them",
+)
+
+
+@takes_real_series
+def test_a_series_with_a_trend_is_told_as_well_as_by_the_best_peer() -> None:
+    """F1 of the places of changes, within five; the first value counts as known (TCPD)."""
+    stored = json.loads((REAL / "tigerbeetle.json").read_text())
+    points = tuple(
+        Point((START + timedelta(days=day)).isoformat(), value)
+        for day, value in enumerate(stored["values"])
+    )
+    ours = {one.index for one in analyse(Series("h", "m", "i", "J/token", points)).change_points}
+
+    def f1(found: set[int]) -> float:
+        known, told = {0, *stored["known"]}, {0, *found}
+        hit = {each for each in known if any(abs(each - one) <= 5 for one in told)}
+        right = {one for one in told if any(abs(each - one) <= 5 for each in known)}
+        precision = min(len(hit), len(right)) / len(told)
+        return 2 / (1 / precision + len(known) / len(hit))
+
+    assert f1(ours) >= f1(set(stored["otava"]))
+
+
+@takes_real_series
+def test_the_change_of_job_in_real_runs_is_found_and_nothing_else() -> None:
+    sets = json.loads((REAL / "mlperf_training_windows.json").read_text())["sets"]
+    for name, runs in sets.items():
+        runs = sorted(runs, key=lambda run: run["start_ms"])
+        points = tuple(
+            Point(
+                (START + timedelta(days=day)).isoformat(),
+                math.exp(sum(map(math.log, run["joules"])) / len(run["joules"])),
+                device=run["job"],
+            )
+            for day, run in enumerate(runs)
+        )
+        found = analyse(Series("h200", "joules_per_token", name, "J/token", points))
+        places = [one.index for one in found.change_points]
+        jobs = [run["job"] for run in runs]
+        assert places == ([jobs.index("5028")] if name.endswith("unet3d") else [])
+        assert found.restless is None

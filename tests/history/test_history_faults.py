@@ -13,6 +13,7 @@ import pytest
 
 from planted import changed, days, document, records
 from pytest_energy.cli import main
+from pytest_energy.history.measurement import in_utc, out_of_place
 from pytest_energy.history.record import Record, make_record, origin
 from pytest_energy.history.series import Series, read_series
 from pytest_energy.history.sessions import compact
@@ -190,7 +191,40 @@ def test_other_commands_leave_out_the_same_sessions(
     assert "2099" not in listed.out
     assert "1970" not in listed.out
     assert "dated 2099-01-01, which is still to come" in listed.err
-    assert "dated 1970-01-01, more than two years before the next" in listed.err
+    assert "dated 1970-01-01, far from all others" in listed.err
+
+
+NIGHTS = [f"2026-{month:02}-{day:02}" for month in (7, 8, 9) for day in range(1, 29)]
+
+
+@pytest.mark.parametrize(
+    ("dates", "far"),
+    [
+        (["2025-12-01", "2025-12-02", *NIGHTS], ["2025-12-01", "2025-12-02"]),
+        ([*NIGHTS, "2027-03-01", *(f"2027-11-{day:02}" for day in range(1, 9))], ["2027-03-01"]),
+        (["2025-12-01", "2025-12-02", "2025-12-03", *NIGHTS], []),  # three can say something
+        ([*NIGHTS, "2027-03-01"], []),  # a history that goes on after a rest
+        (["2026-01-01", "2026-06-01", "2026-11-01"], []),  # no usual distance
+        (
+            ["1970-01-01", "1970-01-02", "1970-01-03", *NIGHTS],
+            ["1970-01-01", "1970-01-02", "1970-01-03"],
+        ),
+    ],
+)
+@pytest.mark.fault(
+    "clocks",
+    "one or two sessions are dated months from all others",
+    "each is named and left out",
+)
+def test_sessions_far_from_all_others_are_named(dates: list[str], far: list[str]) -> None:
+    by_date = {in_utc(date): date for date in dates}
+    said: list[str] = []
+
+    left_out = out_of_place("h200", by_date, said.append)
+
+    assert sorted(by_date[date] for date in left_out) == far
+    assert len(said) == len(far)
+    assert all(f"session `{date}` of `h200`" in " ".join(said) for date in far)
 
 
 def test_a_page_shows_no_run_of_the_future(past: Path) -> None:

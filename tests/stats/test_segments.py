@@ -31,16 +31,20 @@ def about(side: Sequence[float]) -> list[float]:
 
 
 def statistic(z: Sequence[float], cut: int, known: Noise, unit: float) -> float:
-    """Student's t of both sides, whose variance and autocorrelation the known noise joins."""
+    """Student's t of both sides, whose variance and autocorrelation the known noise joins.
+
+    It counts as 20 values, and for less the more there are of these.
+    """
     sides, count = (z[:cut], z[cut:]), len(z)
     rests = [about(side) for side in sides]
     squares = sum(r * r for rest in rests for r in rest)
     products = sum(a * b for rest in rests for a, b in pairwise(rest))
-    prior = known.weight * (known.sd / unit) ** 2
-    variance = (squares + prior) / (count - 2 + known.weight)
+    weight = known.weight * min(1, 20 / count)
+    prior = weight * (known.sd / unit) ** 2
+    variance = (squares + prior) / (count - 2 + weight)
     gap = abs(fmean(sides[0]) - fmean(sides[1]))
     lag = (products + known.autocorrelation * prior) / (squares + prior)
-    lag = min(max(lag + 1 / (count + known.weight), 0.0), 0.9)
+    lag = min(max(lag + 1 / (count + weight), 0.0), 0.9)
     for side, other in (sides, sides[::-1]):
         sign = 1 if fmean(side) > fmean(other) else -1
         beyond = [sign * (value - fmean(other)) > math.sqrt(variance) for value in side]

@@ -17,7 +17,9 @@ from pytest_energy.reports.drift import (
     STATES,
     change_sentence,
     drift_chart,
+    restless_sentence,
     stale_sentence,
+    taken_back_sentence,
     worst_first,
 )
 from pytest_energy.reports.markdown import sentence
@@ -75,7 +77,15 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
         finalize=lambda value: safe_line(value) if type(value) is str else value,
     )
     environment.filters["sentence"] = _as_markup
-    called = (change_sentence, difference, gauge, percent, stale_sentence)
+    called = (
+        change_sentence,
+        difference,
+        gauge,
+        percent,
+        restless_sentence,
+        stale_sentence,
+        taken_back_sentence,
+    )
     environment.globals.update(
         {each.__name__: each for each in called},
         explained=EXPLAINED,

@@ -1,0 +1,93 @@
+"""When values scatter more than they did: found in noise, about levels and ramps, and rarely so."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from pytest_energy.stats.change_points import Shift, find_changes, first_reports, shifts
+from pytest_energy.stats.scatter import RESTLESS, fitted, restless_since
+
+
+def noise(seed: int, count: int, since: int | None = None, times: float = 2.0) -> list[float]:
+    """Noise of SD 1, which is larger by a factor from a day on."""
+    rng = random.Random(seed)
+    day_of = count if since is None else since
+    return [rng.gauss(0, 1) * (times if day >= day_of else 1) for day in range(count)]
+
+
+def test_noise_that_doubles_is_restless_since_then() -> None:
+    found = 0
+    for seed in range(20):
+        told = restless_since(noise(seed, 240, 120), [])
+        if told is not None:
+            found += 1
+            assert abs(told.index - 120) <= 40
+            assert 1.4 < told.ratio < 2.8
+    assert found >= 17
+
+
+def test_noise_that_stays_or_shrinks_is_not() -> None:
+    assert sum(restless_since(noise(seed, 200), []) is not None for seed in range(60)) <= 2
+    assert all(restless_since(noise(seed, 240, 120, 0.4), []) is None for seed in range(10))
+
+
+def test_what_was_restless_and_is_so_no_more_is_not_told() -> None:
+    values = noise(3, 300, 100, 4.0)[:160] + noise(4, 140)
+    assert restless_since(values[:160], []) is not None
+    assert restless_since(values, []) is None
+
+
+@pytest.mark.parametrize("end", [None, 180])
+def test_levels_and_ramps_are_taken_off_first(end: int | None) -> None:
+    values = noise(5, 240)
+    for day in range(60, 240):
+        values[day] += 12 * (1.0 if end is None else min((day - 60) / (180 - 60), 1.0))
+    changes = find_changes(values)
+    assert changes
+    assert restless_since(values, shifts(values, changes)) is None
+
+
+def test_the_fit_is_what_the_shifts_say() -> None:
+    found = [Shift(2, 0.0, 4.0), Shift(3, 4.0, 8.0, 7)]
+    assert fitted([9.0] * 10, found) == [0, 0, 4, 4, 5, 6, 7, 8, 8, 8]
+    assert fitted([1.0, 3.0], []) == [2.0, 2.0]
+
+
+def test_a_scatter_out_of_none_is_endless() -> None:
+    values = [1.0] * 60 + [1.0 + 0.1 * (-1) ** day for day in range(60)]
+    told = restless_since(values, [])
+    assert told is not None
+    assert math.isinf(told.ratio) or told.ratio >= RESTLESS
+
+
+def test_how_a_change_was_reported_first_is_found_again() -> None:
+    """As a look at each night would have said it; later values may date it anew."""
+    moved = 0
+    for seed in range(12):
+        values = [v + 1.5 * (day >= 100) for day, v in enumerate(noise(seed, 160))]
+        changes = find_changes(values)
+        first, _ = first_reports(values, changes)
+        for change, report in first.items():
+            assert change in changes
+            assert report.index in find_changes(values[: report.at + 1])
+            assert not any(abs(index - change) <= 20 for index in find_changes(values[: report.at]))
+            moved += report.index != change
+    assert moved
+
+
+def test_what_was_reported_and_is_no_change_is_taken_back() -> None:
+    """A night's look found a level that the year does not have."""
+    taken = []
+    for seed in range(400):
+        values = noise(seed, 120)
+        changes = find_changes(values)
+        taken = first_reports(values, changes)[1]
+        if taken:
+            break
+    assert taken
+    for report in taken:
+        assert report.index in find_changes(values[: report.at + 1])
+        assert all(abs(report.index - change) > 20 for change in changes)
