@@ -47,6 +47,7 @@ LOOKS = {
     "inconclusive": Look("yellow", "⚠️"),
     "invalid": Look("red", "⚠️"),
     "missing": Look("red", "⚠️"),
+    "acknowledged": Look("yellow", "📌"),
     "not testable": Look("yellow", "⚠️"),
     "within": Look("green", "✅"),
     "holds": Look("green", "✅"),
@@ -171,8 +172,20 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
 def warnings(record: RunRecord) -> list[str]:
     """What a person should know beside the verdicts, each once."""
     found = [interruption(record), *(verdict.warning for verdict in record.verdicts)]
+    found += [_standing(verdict) for verdict in record.verdicts]
     found += [record.disturbance, *record.remarks, *not_measured(record)]
     return list(dict.fromkeys(text for text in found if text))
+
+
+def _standing(verdict: VerdictRecord) -> str | None:
+    """An acknowledgement that a figure does not need any more."""
+    if verdict.acknowledged is None or verdict.outcome not in ("within", "improvement"):
+        return None
+    return (
+        f"`{one_line(name(verdict))}` is {verdict.outcome}, and worse is acknowledged "
+        f"{verdict.acknowledged.sentence}: if that is over, "
+        f"`pytest-energy acknowledge {shlex.quote(verdict.id)} --remove`"
+    )
 
 
 MOST_NAMED = 10
