@@ -1,4 +1,4 @@
-"""What is acknowledged of a figure: written by the command, honoured by the gate, told by reports."""
+"""What is acknowledged of a figure: written by the command, honoured by the gate, reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def stored(pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.Monkey
     """A project whose figure has eight sessions of 5.0 mJ/token."""
     monkeypatch.setenv("SEED", "7")
     pytester.makepyfile(test_mine=TEST)
-    row = StoredSession("2026-11-24T10:12:03+00:00", 10, 0.005, 0.003, 0.2, None, tokens=1000)
+    row = StoredSession("2026-11-24T10:12:03+00:00", 10, 0.005, 0.003, 0.2, tokens=1000)
+    row = replace(row, mean_watts=300.0, tokens_per_second=60_000.0)
     items = [
         Recording("joules_per_token", "mine/model", None, replace(row, mean=mean), {}, 0.02, 0.05)
         for mean in (0.005 * (1 + 0.001 * offset) for offset in (-4, 3, -2, 0, 2, -1, 4, -2))
