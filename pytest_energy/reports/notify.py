@@ -71,7 +71,8 @@ def message(record: RunRecord, environ: Mapping[str, str] = os.environ) -> dict[
         "text": "\n".join(map(_escaped, lines)),
         "energy": {
             "hardware": hardware,
-            "failed": any(one.fails for one in (*record.verdicts, *record.claims)),
+            "failed": any(one.fails for one in record.verdicts)
+            or any(c.fails for c in record.claims),
             "run": place,
             "verdicts": [
                 {

@@ -10,7 +10,10 @@ import pytest
 
 from planted import ENVIRONMENT, Day, changed, days, records
 from pytest_energy.cli import main
+from pytest_energy.history.drift import DriftReport, SeriesDrift, State
+from pytest_energy.history.series import Series
 from pytest_energy.history.store import LocalStore
+from pytest_energy.reports.drift import as_badge
 
 
 @pytest.fixture
@@ -215,7 +218,7 @@ def test_a_broken_baseline_is_bad_input(past: Path, capsys: pytest.CaptureFixtur
     ],
 )
 def test_a_badge(states: tuple[State, ...], message: str, colour: str) -> None:
-    series = Series("h200", None, "joules_per_token", "a/b", "J/token", "counter", ())
+    series = Series("h200", "joules_per_token", "a/b", "J/token", ())
     report = DriftReport(tuple(SeriesDrift(series, state) for state in states))
 
     badge = as_badge(report)

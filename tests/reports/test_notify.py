@@ -87,7 +87,7 @@ def test_a_run_is_posted_once_in_words_and_in_figures(
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     (sent,) = hook.got
     first, second, place = sent["text"].split("\n")
-    assert first == "Energy on h200: 1 of 1 verdict fails"
+    assert first == "Energy on h200: 1 of 1 verdicts fails"
     assert second == "&lt;!channel&gt; &amp; co: missing"
     assert place == sent["energy"]["run"] == "https://example.org/me/mine/actions/runs/7"
     (verdict,) = sent["energy"]["verdicts"]
