@@ -34,6 +34,7 @@ class Settings:
     region: str | None = None
     lock_timeout_seconds: float = 600.0
     idle_seconds: float = 2.0
+    reference_load: Literal["auto", "off"] = "auto"
     json: Path | None = None
     markdown: Path | None = None
     html: Path | None = None

@@ -10,6 +10,7 @@ from statistics import fmean, median
 from typing import Literal
 
 from pytest_energy.gate.explanation import Operating, explain
+from pytest_energy.history.reference import is_load, load_change
 from pytest_energy.history.series import Point, Series, read_series
 from pytest_energy.stats.change_points import (
     Reported,
@@ -260,7 +261,27 @@ def report(series: Iterable[Series], warnings: Iterable[str] = ()) -> DriftRepor
     """Analyse all series, which share one budget of false alarms between them."""
     found = tuple(series)
     told = sum(len(one.points) >= FEWEST_SESSIONS for one in found)
-    return DriftReport(tuple(analyse(one, of=max(1, told)) for one in found), tuple(warnings))
+    loads = [one for one in found if is_load(one)]
+    analysed = (analyse(one, of=max(1, told)) for one in found)
+    return DriftReport(tuple(_with_load(one, loads) for one in analysed), tuple(warnings))
+
+
+def _with_load(one: SeriesDrift, loads: Sequence[Series]) -> SeriesDrift:
+    """The changes of a figure in joules, with what the reference load says of each."""
+    series, changes = one.series, one.change_points
+    if is_load(series) or series.unit == FRACTION or not loads or not changes:
+        return one
+    device = "machine" if series.hardware == "cpu" else "card"
+    begins = ["", *(change.until or change.date for change in changes)]
+    ends = [*(change.date for change in changes[1:]), None]
+    told = []
+    for change, begin, end in zip(changes, begins, ends, strict=False):
+        until = change.until or change.date
+        load = load_change(series, loads, change.date, until, begin, end)
+        sentence = load.sentence(change.change, device) if load else None
+        reason = " ".join(filter(None, [change.reason, sentence]))
+        told.append(replace(change, reason=reason or None))
+    return replace(one, change_points=tuple(told))
 
 
 @dataclass(frozen=True)

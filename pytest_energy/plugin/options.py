@@ -207,6 +207,11 @@ OPTIONS = (
         "how long idle power is measured before the first test (default: 2; 0: not at all)",
     ),
     Option(
+        "reference-load", "WHEN", _choice("auto", "off"), "auto",
+        "`auto`: sessions that are recorded or go to a history end with a fixed piece of work "
+        "(seconds), where torch is used; `off`: never", "reference_load",
+    ),
+    Option(
         "wall", "SOURCE", _location, None,
         "log or http:// address of a plug meter, for what compares with it",
     ),

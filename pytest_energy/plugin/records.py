@@ -107,6 +107,11 @@ class RunRecords:
         """Say why the run ends early."""
         self._stopped = why
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the run ends early."""
+        return self._stopped is not None
+
     def reported(self, report: pytest.TestReport) -> None:
         """A test is done once it was called, or did not come to that."""
         called = report.when == "call" or (report.when == "setup" and not report.passed)

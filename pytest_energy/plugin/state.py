@@ -206,6 +206,10 @@ class EnergyPlugin:
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
                 self._records.take_back()
             return
+        if self._running is None and not (self._records.is_stopped or uses_xdist(self._config)):
+            from pytest_energy.plugin.reference import meter_reference_load
+
+            meter_reference_load(energy)
         calibration = energy.calibration if energy.device.identified else None
         energy.results.take_device(energy.device, calibration)
         energy.results.data += energy.described_data()

@@ -60,6 +60,10 @@ class ComparisonRecord:
     notes: tuple[str, ...] = ()
 
 
+REFERENCE_LOAD = "reference_joules"
+"""The metric of the load that is the same in every session."""
+
+
 @dataclass(frozen=True)
 class VerdictRecord:
     """A verdict as people and machines read it; `outcome` is a verdict's word, or `recorded`.
