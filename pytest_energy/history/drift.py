@@ -86,7 +86,7 @@ NEWEST = 5
 
 _STALE_THRESHOLD = 3.9
 
-State = Literal["drift", "restless", "returned", "steady", "too few"]
+State = Literal["drift", "acknowledged", "restless", "returned", "steady", "too few"]
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,7 @@ class SeriesDrift:
     """What is known of one series; `needed` says how many more sessions are, 0 if enough.
 
     `state`: `drift` if the level is not the first sessions' any more, or the baseline is stale;
+    `acknowledged` if that is so by no more than the baseline file acknowledges today;
     `restless` if it is, and scatters more than it did; `returned` if it changed and came back.
     `level` is the level of the newest sessions.
     """
@@ -238,7 +239,7 @@ def analyse(series: Series, *, of: int = 1) -> SeriesDrift:
     first_told, taken_back = first_reports(values, changes, of)
     state: State = "returned" if found else "steady"
     if moved or stale:
-        state = "drift"
+        state = "acknowledged" if _is_acknowledged(series, scale, values) else "drift"
     elif restless:
         state = "restless"
     return SeriesDrift(
@@ -344,6 +345,14 @@ def _restless(
     if told is None:
         return None
     return Restless(points[told.index].date, told.before, told.after, told.ratio)
+
+
+def _is_acknowledged(series: Series, scale: _Scale, values: Sequence[float]) -> bool:
+    """Whether the newest sessions are worse than the baseline by no more than is acknowledged."""
+    if series.acknowledged is None or series.baseline is None:
+        return False
+    change = scale.change(scale.even(series.baseline), median(values[-NEWEST:]))
+    return 0 <= (-change if series.unit == FRACTION else change) <= series.acknowledged.up_to
 
 
 def _stale(

@@ -11,8 +11,10 @@ from statistics import fmean
 from sys import intern
 
 from pytest_energy.baselines import Baseline, Entry, baseline_path
+from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.baselines.reading import read
 from pytest_energy.checks.policy import stored_levels
+from pytest_energy.clocks import real_time
 from pytest_energy.history.measurement import (
     Measurement,
     environment_of,
@@ -64,6 +66,8 @@ class Series:
     tolerance: float | None = None
     method: str = ""
     since: str | None = None
+    acknowledged: Acknowledgement | None = None
+    """What the baseline file acknowledges of the figure today."""
 
     @property
     def device(self) -> str | None:
@@ -187,7 +191,13 @@ def with_baselines(series: Iterable[Series], folder: Path, warn: Warn) -> Iterat
         name = "joules_per_token" if real else one.metric
         entry = stored.entries.get((name, one.id)) if stored else None
         same_work = entry and entry.sessions and one.workload in (None, entry.workload)
-        yield _accepted(one, entry, real=real, warn=warn) if entry and same_work else one
+        if stored is None or entry is None or not same_work:
+            yield one
+            continue
+        stated = stored.acknowledgement(name, one.id)
+        holds = stated is not None and stated.holds_on(real_time.utc().date())
+        accepted = _accepted(one, entry, real=real, warn=warn)
+        yield replace(accepted, acknowledged=stated if holds else None)
 
 
 def begun(series: Series, since: str) -> Series:

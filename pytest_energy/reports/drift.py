@@ -24,6 +24,7 @@ DRIFT_SCHEMA = 1
 
 STATES = {
     "drift": ("DRIFT", "drifts"),
+    "acknowledged": ("acknowledged", "acknowledged"),
     "restless": ("RESTLESS", "is restless"),
     "returned": ("changed and came back", "came back"),
     "steady": ("steady", "steady"),
@@ -104,6 +105,8 @@ def _series(one: SeriesDrift) -> Iterator[str]:
     level = quantity(one.level or 0.0, series.unit)
     word = STATES[one.state][0]
     yield f"  {word}, now {level}; {count} sessions from {first} to {last}{modelled}"
+    if series.acknowledged is not None:
+        yield f"  acknowledged {series.acknowledged.sentence}"
     for change in one.change_points:
         yield from _change(change, series.unit)
     for told in one.taken_back:

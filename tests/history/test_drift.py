@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from planted import ENVIRONMENT, START, changed, days, series
+from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.history.drift import FEWEST_SESSIONS, ChangePoint, analyse, report
 from pytest_energy.history.series import Point, Series
 from pytest_energy.reports.drift import as_text
@@ -260,3 +261,24 @@ def test_the_change_of_job_in_real_runs_is_found_and_nothing_else() -> None:
         jobs = [run["job"] for run in runs]
         assert places == ([jobs.index("5028")] if name.endswith("unet3d") else [])
         assert found.restless is None
+
+
+@pytest.mark.parametrize(
+    ("baseline", "up_to", "state"),
+    [
+        (0.0049, 0.03, "acknowledged"),
+        (0.0049, 0.01, "drift"),
+        (0.0051, 0.03, "drift"),  # better: nobody has acknowledged that
+    ],
+)
+def test_what_is_acknowledged_alarms_only_beyond_it(
+    baseline: float, up_to: float, state: str
+) -> None:
+    stated = Acknowledgement("joules_per_token", "sst2/bert", up_to, "2999-01-01", "why")
+    planted = series(days(60), baseline=baseline, tolerance=0.02, baseline_sessions=8)
+
+    found = analyse(replace(planted, acknowledged=stated))
+
+    assert found.state == state
+    assert found.stale is not None
+    assert report([replace(planted, acknowledged=stated)]).exit_code == (state == "drift")

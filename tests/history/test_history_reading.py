@@ -12,6 +12,7 @@ import pytest
 from planted import ENVIRONMENT, START, Day, changed, days, document, records
 from pytest_energy.baselines import StoredSession
 from pytest_energy.baselines import writing as recording
+from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.baselines.writing import Header, Recording
 from pytest_energy.cli import main
 from pytest_energy.files import write_atomically
@@ -260,6 +261,23 @@ def test_the_accepted_baseline_says_since_when_and_how_much(past: Path, tmp_path
     assert (one.baseline, one.tolerance, one.baseline_sessions) == (0.0048, 0.03, 1)
     assert one.since == "2026-01-11T00:00:00.000+00:00"
     assert len(one.points) == 20
+
+
+@pytest.mark.parametrize(("until", "counts"), [("2999-01-01", True), ("2026-01-02", False)])
+def test_what_the_baseline_acknowledges_counts_until_its_day(
+    past: Path, tmp_path: Path, until: str, counts: bool
+) -> None:
+    folder = tmp_path / "baselines"
+    stored = StoredSession("2026-01-11T00:00:00Z", 10, 0.0048, 0.003, 0.2, "GPU-a", 3.0)
+    header = Header("h200", ("NVIDIA H200*",), 250_000)
+    item = Recording("joules_per_token", "sst2/bert", "3f9a1c20", stored, {}, 0.03, 0.05)
+    text = recording.updated(None, header, [item], "append")
+    stated = Acknowledgement("joules_per_token", "sst2/bert", 0.07, until, "why")
+    write_atomically(folder / "h200.toml", recording.with_acknowledgement(text, stated))
+
+    one = _only(read_series(str(past), baselines=folder))
+
+    assert one.acknowledged == (stated if counts else None)
 
 
 def test_branch_hardware_and_date_narrow_a_history(past: Path) -> None:
