@@ -273,14 +273,14 @@ def moved_sentence(point: ChangePoint) -> str:
 def taken_back_sentence(told: TakenBack) -> str:
     """That something was told that is no change any more."""
     return (
-        f"taken back: a change as of {told.date[:10]} that was reported with the session of "
+        f"Taken back: a change as of {told.date[:10]} that was reported with the session of "
         f"{told.reported[:10]}"
     )
 
 
 def restless_sentence(told: Restless) -> str:
     """How much more the sessions vary, and since when."""
-    times = "more" if math.isinf(told.ratio) else f"{told.ratio:.1f} times as"
+    times = "More" if math.isinf(told.ratio) else f"{told.ratio:.1f} times as"
     return (
         f"{times} restless since {told.date[:10]}: sessions vary by {100 * told.after:.2g} % "
         f"(SD), before by {100 * told.before:.2g} %"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.history.drift import DriftReport
+from pytest_energy.history.drift import DriftReport, Restless, TakenBack
 from pytest_energy.reports.charts import (
     Chart,
     gate_chart,
@@ -67,6 +67,27 @@ def page() -> Page:
     "names hold HTML and scripts",
     "shown as text",
 )
+def test_a_restless_series_and_what_was_taken_back_are_told() -> None:
+    found = next(one for one in drift().series if one.change_points)
+    moved = replace(
+        found.change_points[0], reported="2026-05-02T03:00", reported_as="2026-04-01T03:00"
+    )
+    told = replace(
+        found,
+        state="restless",
+        restless=Restless("2026-03-12T03:00", 0.004, 0.0084, 2.1),
+        taken_back=(TakenBack("2026-02-03T03:00", "2026-01-30T03:00"),),
+        change_points=(moved,),
+    )
+
+    text = Page(render([], DriftReport((told,)))).text
+
+    assert "is restless" in text
+    assert "2.1 times as restless since 2026-03-12: sessions vary by 0.84 % (SD)" in text
+    assert "Taken back: a change as of 2026-01-30" in text
+    assert "with the session of 2026-05-02 it was first reported, as of 2026-04-01." in text
+
+
 def test_names_break_out_of_nothing(page: Page) -> None:
     assert len([tag for tag in page.tags if tag == "script"]) == 3
     assert "img" not in page.tags
