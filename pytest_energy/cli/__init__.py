@@ -31,6 +31,10 @@ _ISSUES = "https://github.com/pytest-energy/pytest-energy/issues"
 COMMANDS = {
     "doctor": ("machine", "which meters work here, and what machine this is"),
     "baselines": ("baselines", "list, check, compare and tidy baselines"),
+    "acknowledge": (
+        "acknowledge",
+        "let a figure be worse than its baseline, up to a limit and a day",
+    ),
     "estimate": ("estimate", "kWh, gCO2e, money and hours of a full run"),
     "calibrate": ("machine", "fit joules at the wall to the device's joules"),
     "qualify": ("qualify", "find by experiment what a GPU's counter and sensor can do"),

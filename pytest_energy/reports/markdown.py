@@ -83,8 +83,8 @@ def _verdicts(record: RunRecord) -> str:
     headings = ("verdict", "benchmark", "value", "baseline", "change")
     verdicts = table(tables.TextTable(headings, rows, right=(2, 3, 4)))
     parts = [verdicts, _reasons(ordered), _warnings(record)]
-    if following := wording.next_command(record):
-        parts.append(f"Next: <code>{escaped(following)}</code>")
+    if steps := wording.next_steps(record):
+        parts.append("Next: " + ", or ".join(f"<code>{escaped(step)}</code>" for step in steps))
     return "\n\n".join(part for part in parts if part)
 
 
