@@ -38,7 +38,6 @@ class Kept:
         self.path = path
         self.figure: Figure | None = None
         self.findings: list[Finding] = []
-        self._used = 0
 
     @property
     def is_new(self) -> bool:
@@ -61,15 +60,20 @@ class Kept:
         return kept
 
     def keep(self, figure: Figure | None, finding: Finding) -> None:
-        """Add what was just found; raises `EnergyError` if it cannot be written."""
+        """Add what was just found."""
         self.figure = figure
         self.findings.append(finding)
-        document = _Document(SCHEMA, figure, tuple(self.findings))
+        self.write()
+
+    def write(self) -> None:
+        """Write all of it; raises `EnergyError` if that fails."""
+        document = _Document(SCHEMA, self.figure, tuple(self.findings))
         try:
             write_atomically(self.path, json.dumps(as_json(document), indent=1) + "\n")
         except OSError as error:
             raise EnergyError(
-                f"`{self.path}`, which keeps what was measured, cannot be written: {error.strerror}"
+                f"`{self.path}`, which keeps what was measured, cannot be written "
+                f"({error.strerror}); make it writable for you"
             ) from None
 
     def answer(self, probe: Probe, measure: Callable[[Probe], Finding]) -> Finding:

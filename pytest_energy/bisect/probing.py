@@ -63,6 +63,9 @@ _ALONE = (
 """What a configuration may ask for that a probe must not do."""
 
 
+_FOLDERS = ("--energy-data", "--energy-models")
+
+
 @dataclass(frozen=True)
 class Asking:
     """What each probe runs: pytest's arguments, the figure's id if one is named, and limits."""
@@ -128,16 +131,16 @@ class Prober:
             document = folder.path / "run.json"
             lent = lend_package(_folder(folder.path / "lent"))
             command = [sys.executable, "-c", _PROGRAM, lent, str(place)]
-            command += self._arguments(probe, document)
+            command += self._arguments(probe, tree.path, document)
             variables = self._variables(tree.path, folder.path)
             code, why, printed = self._finished(command, place, variables)
             if document.is_file() and code not in (_BAD_INPUT, _NO_TESTS, None):
                 return _Ran(read_document(document).record, last_error(printed) or "")
             return _Ran(None, why or self._without_record(probe, code or 0, printed))
 
-    def _arguments(self, probe: Probe, document: Path) -> list[str]:
+    def _arguments(self, probe: Probe, tree: Path, document: Path) -> list[str]:
         return [
-            *self._asking.arguments,
+            *(_for_tree(word, self._ends.toplevel, tree) for word in self._asking.arguments),
             *(f"--deselect={nodeid}" for nodeid in (self.figure.others if self.figure else ())),
             *("-p", "no:cacheprovider", "--color=no"),
             *_ALONE,
@@ -196,6 +199,21 @@ class Prober:
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+def _for_tree(word: str, top: Path, tree: Path) -> str:
+    """An argument for a run in a worktree instead of here.
+
+    A test or file of the checkout, named by its whole path, is the worktree's own; folders of data
+    and models are those that are here.
+    """
+    flag, separator, value = word.partition("=")
+    if flag in _FOLDERS and separator and Path(value).exists():
+        return f"{flag}={Path(value).absolute()}"
+    path, inside, name = word.partition("::")
+    if path.startswith(f"{top}{os.sep}") and (moved := tree / Path(path).relative_to(top)).exists():
+        return f"{moved}{inside}{name}"
+    return word
 
 
 def _moved(entry: str, top: Path, tree: Path) -> str:

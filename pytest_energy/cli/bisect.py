@@ -108,10 +108,15 @@ def run_bisect(options: argparse.Namespace) -> int:
     )
     if not kept.is_new:
         say(f"{counted(len(kept.findings), 'probe')} measured before, kept in {kept.path}")
+    kept.write()  # before any energy is spent
     prober = Prober(ends, asking, kept.findings, kept.figure)
+    teller = _Teller(prober, kept, commits)
     with _ending_in_order():
-        teller = _Teller(prober, kept, commits)
-        conclusion = Search(graph, teller.ask, asked).run()
+        try:
+            conclusion = Search(graph, teller.ask, asked).run()
+        except KeyboardInterrupt:
+            say("interrupted; the same command goes on where this one was")
+            raise
     followed = prober.figure
     found = Bisection(
         conclusion,

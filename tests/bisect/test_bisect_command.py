@@ -91,8 +91,9 @@ def test_a_culprit_beside_a_broken_commit(tmp_path: Path) -> None:
 
 def test_no_change(tmp_path: Path) -> None:
     made = repository(tmp_path, [COSTS + "# as ever\n"])
+    whole = f"{made.path / 'test_mine.py'}::test_mine"  # of the checkout, which is not measured
 
-    done = bisect(made, "HEAD~1")
+    done = bisect(made, "HEAD~1", run=["-p", "pytest_energy.plugin", whole])
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert "not reproduced in " in done.stdout

@@ -12,7 +12,7 @@ from pytest_energy.bisect import Conclusion, Finding, Probe
 from pytest_energy.bisect.graph import Graph
 from pytest_energy.bisect.search import Asked, Search
 
-SEARCHES = 12
+SEARCHES = 8
 
 
 def named(conclusion: Conclusion) -> set[str]:
