@@ -8,12 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_energy.ab.revisions import git
+from pytest_energy.ab.revisions import attempt
 from pytest_energy.bisect import Finding, Probe
-from pytest_energy.bisect.commits import Ends
 from pytest_energy.bisect.documents import Figure
-from pytest_energy.bisect.probing import Asking
-from pytest_energy.bisect.search import Asked
 from pytest_energy.documents import FaultyDocumentError, parse_json
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import digest_of, read_bytes, write_atomically
@@ -45,16 +42,15 @@ class Kept:
         return not self.findings
 
     @classmethod
-    def of(cls, ends: Ends, asked: Asked, asking: Asking, *, again: bool) -> Kept:
-        """What was kept of the same search on this machine; nothing if it is to begin `again`."""
-        common = Path(git(ends.toplevel, "rev-parse", "--git-common-dir"))
-        key = digest_of(
-            [
-                platform.node(), ends.good, ends.bad, str(ends.inside), asked.change,
-                asking.arguments, asking.figure,
-            ]
-        )  # fmt: skip
-        kept = cls((ends.toplevel / common).resolve() / _FOLDER / f"bisect-{key}.json")
+    def of(cls, key: object, folder: Path, *, again: bool) -> Kept:
+        """What was kept of a search by its `key` on this machine; nothing if it begins `again`.
+
+        It is in git's folder, outside of a repository in that of pytest's cache.
+        """
+        common = attempt(folder, "rev-parse", "--git-common-dir")
+        place = folder / (common or ".pytest_cache/d") / _FOLDER
+        name = f"bisect-{digest_of([platform.node(), key])}.json"
+        kept = cls(place.resolve() / name)
         if not again and kept.path.exists():
             kept._read()
         return kept

@@ -99,6 +99,11 @@ class Line:
         least = rest.high - FOLLOWED * self._whole
         return replace(rest, lower=replace(rest.lower, value=min(rest.low, least)))
 
+    @property
+    def whole(self) -> Step:
+        """All of the change, from the beginning of the line to its end."""
+        return replace(self._rest(), lower=self._begin())
+
     def look_closer(self) -> bool:
         """Follow fainter steps from now on, if so much of the change is left; else False."""
         if not self._fainter or not self._is_left(self._rest(), _MISSING):

@@ -1,9 +1,8 @@
-"""One probe: pytest with `--energy-compare` in a process of its own, in a worktree."""
+"""One probe: pytest with `--energy-compare` in a process of its own."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,10 +10,8 @@ from pathlib import Path
 
 from pytest_energy.ab.from_caller import FOREIGN_VARIABLE, NOISE_VARIABLE, noise_text
 from pytest_energy.ab.protocol import last_error
-from pytest_energy.ab.revisions import Worktree
 from pytest_energy.ab.side_place import lend_package
 from pytest_energy.bisect import Finding, Probe
-from pytest_energy.bisect.commits import Ends
 from pytest_energy.bisect.documents import (
     BROKEN,
     Figure,
@@ -23,6 +20,7 @@ from pytest_energy.bisect.documents import (
     was_disturbed,
 )
 from pytest_energy.bisect.estimates import noise_sessions
+from pytest_energy.bisect.ground import Ground, NotThereError, Where
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
@@ -63,9 +61,6 @@ _ALONE = (
 """What a configuration may ask for that a probe must not do."""
 
 
-_FOLDERS = ("--energy-data", "--energy-models")
-
-
 @dataclass(frozen=True)
 class Asking:
     """What each probe runs: pytest's arguments, the figure's id if one is named, and limits."""
@@ -88,13 +83,13 @@ class Prober:
 
     def __init__(
         self,
-        ends: Ends,
+        ground: Ground,
         asking: Asking,
         findings: Sequence[Finding] = (),
         figure: Figure | None = None,
     ) -> None:
         self.figure = figure
-        self._ends, self._asking = ends, asking
+        self._ground, self._asking = ground, asking
         self._findings = list(findings)
 
     def ask(self, probe: Probe) -> Finding:
@@ -119,52 +114,39 @@ class Prober:
         return finding
 
     def _run(self, probe: Probe) -> _Ran:
-        """One run of pytest in a worktree of the commit."""
+        """One run of pytest where the probe is to be made."""
         with ExitStack() as made:
-            tree = Worktree(self._ends.toplevel, probe.commit)
-            made.callback(tree.remove)
             folder = PrivateFolder("probe")
             made.callback(folder.remove)
-            place = tree.path / self._ends.inside
-            if not place.is_dir():
-                return _Ran(None, f"it has no folder `{self._ends.inside}`")
+            try:
+                where = self._ground.where(probe, made)
+            except NotThereError as error:
+                return _Ran(None, str(error))
             document = folder.path / "run.json"
             lent = lend_package(_folder(folder.path / "lent"))
-            command = [sys.executable, "-c", _PROGRAM, lent, str(place)]
-            command += self._arguments(probe, tree.path, document)
-            variables = self._variables(tree.path, folder.path)
-            code, why, printed = self._finished(command, place, variables)
+            command = [where.python, "-c", _PROGRAM, lent, str(where.place)]
+            command += self._arguments(probe, where, document)
+            variables = {**_environment(), **where.variables}
+            if sessions := noise_sessions(self._findings):
+                write_atomically(folder.path / "noise.json", noise_text(sessions))
+                variables[NOISE_VARIABLE] = str(folder.path / "noise.json")
+            code, why, printed = self._finished(command, where.place, variables)
             if document.is_file() and code not in (_BAD_INPUT, _NO_TESTS, None):
                 return _Ran(read_document(document).record, last_error(printed) or "")
             return _Ran(None, why or self._without_record(probe, code or 0, printed))
 
-    def _arguments(self, probe: Probe, tree: Path, document: Path) -> list[str]:
+    def _arguments(self, probe: Probe, where: Where, document: Path) -> list[str]:
         return [
-            *(_for_tree(word, self._ends.toplevel, tree) for word in self._asking.arguments),
+            *map(where.argument, self._asking.arguments),
             *(f"--deselect={nodeid}" for nodeid in (self.figure.others if self.figure else ())),
             *("-p", "no:cacheprovider", "--color=no"),
             *_ALONE,
-            f"--energy-compare={probe.against}",
+            f"--energy-compare={where.reference}",
             f"--energy-tolerance={100 * probe.tolerance:.6g}",
             f"--energy-detect={100 * probe.detect:.6g}",
             f"--energy-max-windows={probe.most_pairs}",
             f"--energy-json={document}",
         ]
-
-    def _variables(self, tree: Path, folder: Path) -> dict[str, str]:
-        """The environment, in which what led into the checkout leads into the worktree."""
-        top = self._ends.toplevel
-        entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        path = os.pathsep.join(_moved(entry, top, tree) for entry in entries if entry)
-        dropped = ("PYTEST_CURRENT_TEST", "GITHUB_STEP_SUMMARY", FOREIGN_VARIABLE, NOISE_VARIABLE)
-        variables = {name: text for name, text in os.environ.items() if name not in dropped}
-        variables |= {"PYTHONPATH": path, "GIT_OPTIONAL_LOCKS": "0"}
-        if not tree.is_relative_to(top):
-            variables[FOREIGN_VARIABLE] = str(top)
-        if sessions := noise_sessions(self._findings):
-            write_atomically(folder / "noise.json", noise_text(sessions))
-            variables[NOISE_VARIABLE] = str(folder / "noise.json")
-        return variables
 
     def _finished(
         self, command: Sequence[str], place: Path, variables: Mapping[str, str]
@@ -201,23 +183,6 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _for_tree(word: str, top: Path, tree: Path) -> str:
-    """An argument for a run in a worktree instead of here.
-
-    A test or file of the checkout, named by its whole path, is the worktree's own; folders of data
-    and models are those that are here.
-    """
-    flag, separator, value = word.partition("=")
-    if flag in _FOLDERS and separator and Path(value).exists():
-        return f"{flag}={Path(value).absolute()}"
-    path, inside, name = word.partition("::")
-    if path.startswith(f"{top}{os.sep}") and (moved := tree / Path(path).relative_to(top)).exists():
-        return f"{moved}{inside}{name}"
-    return word
-
-
-def _moved(entry: str, top: Path, tree: Path) -> str:
-    """An entry of a path, in the worktree if it lies in the checkout; what is installed stays."""
-    path = Path(os.path.abspath(entry))
-    own = path.is_relative_to(top) and not path.is_relative_to(Path(sys.prefix).resolve())
-    return str(tree / path.relative_to(top)) if own else entry
+def _environment() -> dict[str, str]:
+    dropped = ("PYTEST_CURRENT_TEST", "GITHUB_STEP_SUMMARY", FOREIGN_VARIABLE, NOISE_VARIABLE)
+    return {name: text for name, text in os.environ.items() if name not in dropped}

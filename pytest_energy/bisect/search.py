@@ -169,19 +169,17 @@ class Search:
         line = Line(commits, lambda: self._start(commits[0]), end, self._log, self._whole)
         self._lines.append(line)
         while True:
-            step, place = line.next_step(), None
+            step = line.next_step()
             if step is not None:
                 place = line.middle(step)
-            elif (step := line.doubted()) is not None:
-                place = line.last
-            elif line.look_closer():
-                continue
-            else:
+                if place is None:
+                    self._confirm(line, step)
+                else:
+                    line.add(place, self._measured(commits[place], step))
+            elif (rest := line.doubted()) is not None:
+                line.add(line.last, self._measured(commits[-1], rest, line.whole))
+            elif not line.look_closer():
                 return line
-            if place is None:
-                self._confirm(line, step)
-            else:
-                line.add(place, self._measured(commits[place], step))
 
     def _start(self, commit: str) -> LogChange:
         """The level at which a line begins."""
@@ -191,13 +189,16 @@ class Search:
         own = [f for f in self._findings if (f.probe.commit, f.probe.against) == (commit, good)]
         return self._log([finding for finding in own if finding.pairs][-1])
 
-    def _measured(self, commit: str, step: Step) -> Finding:
-        """A commit, measured so that a step's two sides are told apart."""
+    def _measured(self, commit: str, step: Step, of: Step | None = None) -> Finding:
+        """A commit, measured so that a step's two sides are told apart.
+
+        What it says is told of that step, or of the one that it is a part `of`.
+        """
         probe = self._probe(commit, self._graph.good, "search", step.low, step.high)
         finding = self._answer(probe)
         decision: Decision = "broken"
         if not finding.is_broken:
-            decision = _decision(self._log(finding), step)
+            decision = _decision(self._log(finding), of or step)
         self._tell(finding, decision)
         return finding
 

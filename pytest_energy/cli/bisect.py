@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from pytest_energy.ab.revisions import attempt
 from pytest_energy.bisect import EXIT_CODES, Finding, Probe
 from pytest_energy.bisect.commits import Commit, Ends, find_ends, read_graph
 from pytest_energy.bisect.documents import same_device
+from pytest_energy.bisect.environments import (
+    GOOD,
+    EnvironmentGround,
+    exchanges,
+    graph_of,
+    inventory,
+)
 from pytest_energy.bisect.estimates import log_change
+from pytest_energy.bisect.graph import Graph
+from pytest_energy.bisect.ground import CommitGround, Ground
 from pytest_energy.bisect.kept import Kept
 from pytest_energy.bisect.probing import TIMEOUT_SECONDS, Asking, Prober
 from pytest_energy.bisect.search import CHANGE, Asked, Search
@@ -42,6 +54,7 @@ def add_bisect(parser: argparse.ArgumentParser) -> None:
         "code: 0 found, 1 not reproduced, 2 can't say, 3 unexpected error, 4 bad input.",
         "pytest-energy bisect --good v1.2 --bad main -- benchmarks/test_a.py -k sst2",
         "pytest-energy bisect --from-drift /srv/energy --hw h200 -- benchmarks/",
+        "pytest-energy bisect --python-good .venv-old/bin/python --python-bad .venv/bin/python",
     )
     parser.add_argument("--good", metavar="REV", help="a revision before the change")
     parser.add_argument("--bad", metavar="REV", help="one after it (HEAD)")
@@ -50,6 +63,15 @@ def add_bisect(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hw", metavar="KEY", help="with `--from-drift`: this hardware alone")
     parser.add_argument("--branch", metavar="NAME", help="with `--from-drift`: this branch alone")
+    parser.add_argument(
+        "--python-good",
+        metavar="PATH",
+        type=Path,
+        help="instead of revisions: the Python of an environment before the change",
+    )
+    parser.add_argument(
+        "--python-bad", metavar="PATH", type=Path, help="and of one after it, which runs pytest"
+    )
     parser.add_argument("--figure", metavar="ID", help="the figure to follow (what changed most)")
     parser.add_argument(
         "--change",
@@ -98,33 +120,30 @@ def run_bisect(options: argparse.Namespace) -> int:
         require_page_libraries("--html")
     if not options.timeout > 0:
         raise EnergyError(f"`--timeout={options.timeout:g}` gives no time; give seconds above 0")
-    ends, asked, figure = _asked(options)
-    asking = Asking(tuple(options.arguments), figure, options.timeout)
-    graph, commits = read_graph(ends)
-    kept = Kept.of(ends, asked, asking, again=options.again)
-    say(
-        f"{counted(len(graph.parents), 'commit')} after {_called(ends.good, commits)}, to "
-        f"{_called(ends.bad, commits)}"
-    )
-    if not kept.is_new:
-        say(f"{counted(len(kept.findings), 'probe')} measured before, kept in {kept.path}")
-    kept.write()  # before any energy is spent
-    prober = Prober(ends, asking, kept.findings, kept.figure)
-    teller = _Teller(prober, kept, commits)
-    with _ending_in_order():
+    with ExitStack() as made:
+        task = _task(options, made)
+        kept = Kept.of(task.key, task.folder, again=options.again)
+        say(task.text)
+        if not kept.is_new:
+            say(f"{counted(len(kept.findings), 'probe')} measured before, kept in {kept.path}")
+        kept.write()  # before any energy is spent
+        prober = Prober(task.ground, task.asking, kept.findings, kept.figure)
+        teller = _Teller(prober, kept, task.commits)
+        made.enter_context(_ending_in_order())
         try:
-            conclusion = Search(graph, teller.ask, asked).run()
+            conclusion = Search(task.graph, teller.ask, task.asked).run()
         except KeyboardInterrupt:
             say("interrupted; the same command goes on where this one was")
             raise
     followed = prober.figure
     found = Bisection(
         conclusion,
-        commits,
-        ends.good,
-        ends.bad,
+        task.commits,
+        task.graph.good,
+        task.graph.bad,
         followed.id if followed else "",
         followed.metric if followed else "",
+        task.noun,
     )
     say("", *as_text(found).split("\n"))
     if options.json is not None:
@@ -132,6 +151,88 @@ def run_bisect(options: argparse.Namespace) -> int:
     if options.html is not None:
         write_text(options.html, render_bisection(found))
     return EXIT_CODES[conclusion.outcome]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A search to be made: between which ends, on what ground, for what; `key` tells it apart.
+
+    `commits` are the commits, or the exchanges of packages, the newest first.
+    """
+
+    graph: Graph
+    commits: Mapping[str, Commit]
+    ground: Ground
+    asked: Asked
+    asking: Asking
+    key: object
+    folder: Path
+    noun: str
+    text: str
+
+
+def _task(options: argparse.Namespace, made: ExitStack) -> _Task:
+    if options.python_good is None and options.python_bad is None:
+        return _between_commits(options)
+    if options.python_good is None or options.python_bad is None:
+        raise EnergyError("`--python-good` and `--python-bad` belong together; give both")
+    if any((options.good, options.bad, options.from_drift)):
+        raise EnergyError(
+            "`--python-good` and `--python-bad` exchange packages, and revisions stay as they are; "
+            "leave `--good`, `--bad` and `--from-drift` out"
+        )
+    return _between_environments(options, made)
+
+
+def _between_commits(options: argparse.Namespace) -> _Task:
+    ends, asked, figure = _asked(options)
+    graph, commits = read_graph(ends)
+    asking = Asking(tuple(options.arguments), figure, options.timeout)
+    return _Task(
+        graph,
+        commits,
+        CommitGround(ends),
+        asked,
+        asking,
+        [ends.good, ends.bad, str(ends.inside), asked.change, asking.arguments, figure],
+        ends.toplevel,
+        "commit",
+        f"{counted(len(graph.parents), 'commit')} after {_called(ends.good, commits)}, to "
+        f"{_called(ends.bad, commits)}",
+    )
+
+
+def _between_environments(options: argparse.Namespace, made: ExitStack) -> _Task:
+    # Not resolved: a virtual environment's python is a link to another's.
+    good, bad = (Path(os.path.abspath(p)) for p in (options.python_good, options.python_bad))
+    old, new = inventory(good), inventory(bad)
+    found = exchanges(old, new)
+    graph = graph_of(found)
+    places = [*graph.parents]
+    commits = {
+        place: Commit("", each.text)
+        for place, each in reversed(list(zip(places, found, strict=True)))
+    }
+    ground = EnvironmentGround(good, bad, old.prefix, found)
+    made.callback(ground.close)
+    asked = Asked(options.change or CHANGE)
+    asking = Asking(tuple(options.arguments), options.figure, options.timeout)
+    here = Path.cwd()
+    code = [attempt(here, "rev-parse", "HEAD"), attempt(here, "diff", "HEAD")]
+    texts = [each.text for each in found]
+    return _Task(
+        graph,
+        {**commits, GOOD: Commit("", str(good))},
+        ground,
+        asked,
+        asking,
+        [str(good), str(bad), texts, code, str(here), asked.change, asking.arguments,
+         options.figure],
+        here,
+        "package",
+        f"{counted(len(found), 'package')} differ{'s' if len(found) == 1 else ''} between {good} "
+        f"and {bad}: {', '.join(texts)}",
+    )  # fmt: skip
 
 
 class _Teller:

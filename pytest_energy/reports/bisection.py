@@ -32,7 +32,7 @@ class Bisection:
     """A search that has ended: of which figure, between which commits, and what it measured.
 
     `commits` has all commits between, the newest first, and `good`; `metric` is empty if nothing
-    was measured.
+    was measured. Between two environments they are packages (`noun`).
     """
 
     conclusion: Conclusion
@@ -41,6 +41,7 @@ class Bisection:
     bad: str
     figure: str = ""
     metric: str = ""
+    noun: str = "commit"
 
     @property
     def windows(self) -> int:
@@ -73,7 +74,7 @@ def _told(found: Bisection) -> Iterator[str]:
             yield f"  {culprit.explanation}"
     yield headline(found)
     known = [culprit for culprit in found.conclusion.culprits if culprit.is_one]
-    if known:
+    if known and found.noun == "commit":
         yield f"next: git show {known[0].commit[:SHORT]}"
 
 
@@ -84,7 +85,7 @@ def named(found: Bisection, culprit: Culprit) -> str:
     if culprit.is_one:
         return own.rstrip()
     first, count = culprit.among[0][:SHORT], len(culprit.among)
-    return f"one of the {count} commits from {first} to {own.rstrip()}"
+    return f"one of the {count} {found.noun}s from {first} to {own.rstrip()}"
 
 
 def measured(found: Bisection, culprit: Culprit) -> str:
@@ -92,7 +93,7 @@ def measured(found: Bisection, culprit: Culprit) -> str:
     estimate = culprit.estimate
     return (
         f"{percent(estimate.change, signed=True)} {found.unit} (95 % interval "
-        f"{interval(estimate)}) against {culprit.against[:SHORT]}, the commit before"
+        f"{interval(estimate)}) against {culprit.against[:SHORT]}, the {found.noun} before"
     )
 
 
@@ -111,7 +112,7 @@ def headline(found: Bisection) -> str:
     between = f"{found.good[:SHORT]}..{found.bad[:SHORT]}"
     if conclusion.outcome == "found":
         count = sum(culprit.is_one for culprit in conclusion.culprits)
-        text = f"found {wording.counted(count, 'commit')} in {between}: {took}"
+        text = f"found {wording.counted(count, found.noun)} in {between}: {took}"
         return f"{text}; {conclusion.reason}" if conclusion.reason else text
     return f"{conclusion.outcome} in {between}: {conclusion.reason} ({took})"
 
