@@ -165,6 +165,11 @@ class RunRecords:
             elif self._history is not None:  # what was kept has been taken back since
                 self._history.drop()
         self.errors += write_reports(record, self._settings)
+        if self._settings.notify is not None and (record.figures or record.interrupted):
+            from pytest_energy.reports.notify import notify
+
+            with informing("nobody was notified", session.progress.note):
+                notify(self._settings.notify, record)
         return record
 
     def _why_early(self, run: pytest.Session) -> str | None:

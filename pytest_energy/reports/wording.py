@@ -249,7 +249,7 @@ _WORKERS = re.compile(r"-n=?(\d+|auto|logical)|-d")
 """Those in one word."""
 
 _REPLACED = (
-    *("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare"),
+    *("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare", "--energy-notify"),
     *_SPREADING,
 )
 """Options that the next command gives itself, or that do not go with what it gives."""

@@ -11,6 +11,7 @@ from pytest_energy.reports.bisection import (
     probe_table,
 )
 from pytest_energy.reports.html import page_environment, resource, tool_version
+from pytest_energy.reports.wording import sentence_case
 
 
 def render_bisection(found: Bisection) -> str:
@@ -26,7 +27,7 @@ def render_bisection(found: Bisection) -> str:
     drawn = {chart.key: {"data": chart.data, "layout": chart.layout}}
     return environment.from_string(resource("bisection.html")).render(
         found=found,
-        headline=headline(found),
+        headline=sentence_case(headline(found)),
         named=named,
         measured=measured,
         probes=probe_table(found),
