@@ -18,8 +18,8 @@ _INFLATION = 1.25
 _FLOOR = 0.0015
 """SD between two processes of the same code, which more pairs do not average out; log scale."""
 _LEAST_DEGREES = 4.0
-_UNKNOWN = 0.02
-"""SD of a log ratio where no two pairs say anything."""
+_UNKNOWN = 0.02**2
+"""Variance of a log ratio where no two pairs say anything."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,13 @@ def log_change(finding: Finding, others: Sequence[Finding]) -> LogChange:
         degrees += worth
     single = squares / degrees * heavy_tail(max(degrees, _LEAST_DEGREES)) if degrees else _UNKNOWN
     return LogChange(fmean(logs), single * _INFLATION / len(logs) + _FLOOR**2)
+
+
+def pair_noise(findings: Sequence[Finding]) -> float:
+    """SD of a pair's log ratio, as all probes know it together."""
+    logs = [_log_ratios(finding) for finding in findings if len(finding.pairs) > 1]
+    degrees = sum(len(each) - 1 for each in logs)
+    return math.sqrt(sum(map(_squares, logs)) / degrees) if degrees else _UNKNOWN**0.5
 
 
 def noise_sessions(findings: Sequence[Finding]) -> list[SessionStats]:

@@ -12,6 +12,9 @@ from pytest_energy.stats.steps import PENALTY, Level, Step, fit_steps, joined
 FOLLOWED = 0.2
 """Share of the whole change that a step has at least which is followed."""
 
+_DOUBTED = 0.5
+"""Share of the whole that one more probe of the end tells from all of it, at least."""
+
 _MISSING = 1.0
 """Standard errors of what confirmed steps leave of the whole, beyond which fainter ones count."""
 
@@ -96,7 +99,7 @@ class Line:
             return None
         self._asked_anew = True
         rest = self._rest()
-        least = rest.high - FOLLOWED * self._whole
+        least = rest.high - _DOUBTED * self._whole
         return replace(rest, lower=replace(rest.lower, value=min(rest.low, least)))
 
     @property

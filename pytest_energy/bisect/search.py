@@ -24,7 +24,7 @@ from pytest_energy.bisect import (
     Purpose,
     Told,
 )
-from pytest_energy.bisect.estimates import LogChange, log_change
+from pytest_energy.bisect.estimates import LogChange, log_change, pair_noise
 from pytest_energy.bisect.graph import Graph
 from pytest_energy.bisect.line import FOLLOWED, Confirmed, Line
 from pytest_energy.stats.distributions import NORMAL_95, relative
@@ -35,9 +35,15 @@ CHANGE = 0.05
 """The change that is looked for unless a person says how large it is: what a gate must catch."""
 
 MOST_PAIRS = 30
-"""Of a probe that confirms; the gate's own."""
-MOST_PAIRS_OF_SEARCH = 6
-"""Of a probe that searches: a level between two others never decides."""
+"""Of a probe that confirms; as many as a gate has."""
+LEAST_PAIRS, MOST_PAIRS_OF_SEARCH = 3, 6
+"""Of a probe that searches: it is for a level, and whether the gate is sure matters less.
+
+The ends have as many, and more only if that tells nothing: what is named is confirmed in any case.
+"""
+
+_APART = 2.0
+"""Standard errors from a step's middle to its sides that a probe's pairs are to give."""
 
 _INSIDE: dict[Purpose, float] = {"ends": 0.15, "search": 0.15, "confirm": 0.25}
 """Share of a step by which a probe's levels lie inside of its two sides.
@@ -99,15 +105,19 @@ class Search:
 
     def _reproduced(self) -> Finding:
         """What was found of the bad end, if the gate says that the change is there."""
-        low, high = sorted(self._sign * math.log1p(s * self._asked.change) for s in (0, 1))
-        probe = self._probe(self._graph.bad, self._graph.good, "ends", low, high)
-        finding = self._answer(probe)
-        if finding.is_broken:
-            self._tell(finding, "broken")
-            raise _GivenUpError(f"the ends cannot be compared: {finding.reason}")
-        wanted = self._is_wanted(finding)
-        self._tell(finding, "regression" if wanted else "within")
-        if finding.outcome == "inconclusive":
+        high = self._sign * math.log1p(self._asked.change)
+        bad, good = self._graph.bad, self._graph.good
+        for pairs in (MOST_PAIRS_OF_SEARCH, MOST_PAIRS):
+            probe = self._probe(bad, good, "ends", 0.0, high, pairs)
+            finding = self._answer(probe)
+            if finding.is_broken:
+                self._tell(finding, "broken")
+                raise _GivenUpError(f"the ends cannot be compared: {finding.reason}")
+            wanted = self._is_wanted(finding)
+            self._tell(finding, "regression" if wanted else "within")
+            if finding.outcome != "inconclusive":
+                break
+        else:
             raise _GivenUpError(f"the ends cannot be told apart: {finding.reason}")
         if not wanted:
             raise _NotReproducedError(f"the change is not there: {finding.reason}")
@@ -194,7 +204,8 @@ class Search:
 
         What it says is told of that step, or of the one that it is a part `of`.
         """
-        probe = self._probe(commit, self._graph.good, "search", step.low, step.high)
+        pairs = self._enough_pairs(step)
+        probe = self._probe(commit, self._graph.good, "search", step.low, step.high, pairs)
         finding = self._answer(probe)
         decision: Decision = "broken"
         if not finding.is_broken:
@@ -210,7 +221,8 @@ class Search:
         commit, before = line.commits[step.after], line.commits[step.before]
         height = step.height
         for _ in range(_CONFIRMATIONS):
-            finding = self._answer(self._probe(commit, before, "confirm", 0.0, height))
+            probe = self._probe(commit, before, "confirm", 0.0, height, MOST_PAIRS)
+            finding = self._answer(probe)
             if finding.is_broken:
                 self._tell(finding, "broken")
                 raise _GivenUpError(
@@ -229,7 +241,9 @@ class Search:
         """Whether the gate found a change in the direction that is looked for."""
         return finding.outcome == ("regression" if self._sign > 0 else "improvement")
 
-    def _probe(self, commit: str, against: str, purpose: Purpose, low: float, high: float) -> Probe:
+    def _probe(
+        self, commit: str, against: str, purpose: Purpose, low: float, high: float, pairs: int
+    ) -> Probe:
         """An A/B whose levels lie inside of a step's two sides (log scale)."""
         inside = _INSIDE[purpose] * (high - low)
         tolerance = max(relative(max(low, 0.0) + inside), _LEAST_TOLERANCE)
@@ -245,9 +259,14 @@ class Search:
             purpose=purpose,
             tolerance=tolerance,
             detect=min(detect, LARGEST_LEVELS["detect"]),
-            most_pairs=MOST_PAIRS_OF_SEARCH if purpose == "search" else MOST_PAIRS,
+            most_pairs=pairs,
             attempt=earlier + 1,
         )
+
+    def _enough_pairs(self, step: Step) -> int:
+        """How many pairs tell the sides of a step apart, by the noise of those so far."""
+        errors = 2 * _APART * pair_noise(self._findings) / step.height
+        return min(max(math.ceil(errors**2), LEAST_PAIRS), MOST_PAIRS_OF_SEARCH)
 
     def _answer(self, probe: Probe) -> Finding:
         if len(self._findings) >= self._most:
