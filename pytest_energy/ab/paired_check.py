@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from pytest_energy.ab.from_caller import known_noise
 from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError
 from pytest_energy.ab.revisions import Revision
 from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair
@@ -90,6 +91,8 @@ class PairedCheck(ABC):
         if entry and stored and base.metric == "joules_per_token" and not stored.local:
             same = entry.workload in (None, base.workload)
             self._known = (session_stats(entry) or None) if same else None
+        if self._known is None and base.metric == "joules_per_token":
+            self._known = known_noise()
         self.sampler = PairedSampler(sides, ready, context.on_window)
 
     def verdict(self) -> VerdictRecord:

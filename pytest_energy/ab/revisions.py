@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from pytest_energy.documents import parse_json
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import read_bytes
-from pytest_energy.private_folders import PrivateFolder, is_abandoned
+from pytest_energy.private_folders import OWNER, PrivateFolder, is_abandoned
 from pytest_energy.text import decoded
 
 AUTO = "auto"
@@ -271,14 +271,24 @@ def _remove_abandoned(toplevel: Path) -> None:
             _remove(toplevel, path)
 
 
+def _clone(source: Path, name: str) -> Path | None:
+    """The clone of a submodule that a checkout has; of a worktree of ours the main checkout's."""
+    first = git(source, "worktree", "list", "--porcelain").partition("\n")[0]
+    trees = [source]
+    if (source.parent / OWNER).exists():
+        trees.append(Path(first.removeprefix("worktree ")))
+    return next((tree / name for tree in trees if (tree / name / ".git").exists()), None)
+
+
 def _fill_submodules(source: Path, target: Path) -> None:
     """Put the submodules' commits into a worktree, from the clones that the checkout has."""
     for line in git(target, "ls-files", "--stage", "-z").split("\0"):
         entry, _, name = line.partition("\t")
         if not entry.startswith("160000 "):
             continue
-        commit, clone = entry.split()[1], source / name
-        if not (clone / ".git").exists():
+        commit = entry.split()[1]
+        clone = _clone(source, name)
+        if clone is None:
             continue  # not there in the user's checkout either
         archive = target.parent / "submodule.tar"
         try:

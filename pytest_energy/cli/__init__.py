@@ -41,6 +41,7 @@ COMMANDS = {
     "export": ("export", "a run's figures for tools that keep them"),
     "comment": ("comment", "what a pull request is told of a run, if there is anything to tell"),
     "drift": ("history", "which figures moved over the sessions of a history, since when and why"),
+    "bisect": ("bisect", "which commit, or package, a change of J/token comes from, by A/B"),
     "history": ("history", "list sessions, or compact them to Parquet"),
     "report": ("history", "a page of runs, and of what a history says of them over time"),
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_energy.ab.from_caller import foreign_tree
 from pytest_energy.ab.protocol import (
     VERSION,
     Ready,
@@ -47,12 +48,12 @@ class SideRunner:
     """Announces a check to the process that meters, measures its windows, returns its verdict."""
 
     def __init__(
-        self, channel: Channel, environment: dict[str, str], other_tree: str | None
+        self, channel: Channel, environment: dict[str, str], other_trees: Sequence[str]
     ) -> None:
         self.told = False
         self._channel = channel
         self._environment = environment
-        self._other_tree = other_tree
+        self._other_trees = other_trees
         self._checks = 0
 
     def check(
@@ -80,7 +81,8 @@ class SideRunner:
                 self._channel.send("fault", fault=kind, text=text)
 
     def _require_own_code(self) -> None:
-        found = foreign_module(self._other_tree, sys.modules) if self._other_tree else None
+        looked = (foreign_module(tree, sys.modules) for tree in self._other_trees)
+        found = next((module for module in looked if module is not None), None)
         if found is None:
             return
         name, file = found
@@ -132,7 +134,7 @@ class SidePlugin:
             budget=Budget(told["tokens"], told["max_tokens_per_batch"]),
         )
         environment = dict(session.hardware.environment)
-        self._runner = SideRunner(self._channel, environment, told["ignored"])
+        self._runner = SideRunner(self._channel, environment, _other_trees(told))
         session.runner = self._runner
         config.stash[SESSION] = session
 
@@ -187,7 +189,8 @@ def main(arguments: Sequence[str]) -> int:
     if told["version"] != VERSION:
         channel.send("fault", fault="version", text=f"{VERSION}, not {told['version']}")
         return 1
-    _ignore(told["ignored"])
+    for tree in _other_trees(told):
+        _ignore(tree)
     side = SidePlugin(channel, told)
     code = pytest.main([*plugin_arguments(), *told["arguments"]], plugins=[side])
     side.finished(int(code))
@@ -200,10 +203,13 @@ def plugin_arguments() -> list[str]:
     return [] if installed else ["-p", PLUGIN]
 
 
-def _ignore(folder: str | None) -> None:
+def _other_trees(told: Message) -> list[str]:
+    """The trees whose code this side must not run."""
+    return [tree for tree in (told["ignored"], foreign_tree()) if tree is not None]
+
+
+def _ignore(folder: str) -> None:
     """Take another tree off the path, so that this side imports none of its code."""
-    if folder is None:
-        return
     sys.path[:] = [
         entry
         for entry in sys.path

@@ -8,49 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ab_support import Repository, simulated_repository
+from ab_support import SIMULATED_PROJECT, SIMULATED_TEST, Repository, simulated_repository
 
 pytestmark = pytest.mark.realtime
-
-PROJECT = """
-import os
-import time
-from pathlib import Path
-
-import sim
-
-WORK, WATTS = 1.0, 300.0
-STEPS = Path(os.environ["STEPS"])
-
-
-def train(seconds):
-    sim.set_watts(STEPS, WATTS)
-    time.sleep(seconds * WORK)
-    sim.set_watts(STEPS, 80.0)
-"""
-
-TEST = """
-from dataclasses import replace
-
-import project
-from pytest_energy import window
-
-
-class Mine:
-    id, digest, padding_overhead = "mine/model", None, None
-
-    def __init__(self, meter):
-        self.meter = meter
-
-    def window(self):
-        with window(self.meter, self.id) as opened:
-            project.train(0.2)
-        return replace(opened.record, tokens=1000, real_tokens=1000)
-
-
-def test_mine(energy, energy_gate):
-    energy_gate.check("joules_per_token", Mine(energy.meter))
-"""
 
 # The step sleeps for as long as its batch is large, as a device would work.
 STEPPED = """
@@ -72,13 +32,13 @@ def test_mine(finetune, energy_gate):
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    return simulated_repository(tmp_path, project=PROJECT, test_mine=TEST)
+    return simulated_repository(tmp_path, project=SIMULATED_PROJECT, test_mine=SIMULATED_TEST)
 
 
 def test_six_percent_more_work_of_ones_own_step_fails_and_says_throughput(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     repository = simulated_repository(
-        tmp_path, project=PROJECT, conftest=STEPPED, test_mine=STEPPED_TEST
+        tmp_path, project=SIMULATED_PROJECT, conftest=STEPPED, test_mine=STEPPED_TEST
     )
     repository.change("project", "WORK, WATTS = 1.0", "WORK, WATTS = 1.06")
 

@@ -92,6 +92,46 @@ def test_mine(energy, energy_gate):
     energy_gate.check("joules_per_token", Run(energy.meter))
 """
 
+SIMULATED_PROJECT = """
+import os
+import time
+from pathlib import Path
+
+import sim
+
+WORK, WATTS = 1.0, 300.0
+STEPS = Path(os.environ["STEPS"])
+
+
+def train(seconds):
+    sim.set_watts(STEPS, WATTS)
+    time.sleep(seconds * WORK)
+    sim.set_watts(STEPS, 80.0)
+"""
+
+SIMULATED_TEST = """
+from dataclasses import replace
+
+import project
+from pytest_energy import window
+
+
+class Mine:
+    id, digest, padding_overhead = "mine/model", None, None
+
+    def __init__(self, meter):
+        self.meter = meter
+
+    def window(self):
+        with window(self.meter, self.id) as opened:
+            project.train(0.2)
+        return replace(opened.record, tokens=1000, real_tokens=1000)
+
+
+def test_mine(energy, energy_gate):
+    energy_gate.check("joules_per_token", Mine(energy.meter))
+"""
+
 
 class Repository:
     """A git repository with a project in it, and pytest runs on its working tree."""

@@ -30,6 +30,7 @@ from pytest_energy.text import safe_line
 from pytest_energy.units import difference, percent
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
     from pytest_energy.history.drift import DriftReport, SeriesDrift
@@ -52,8 +53,7 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
 
     Everything that comes from tests and files is escaped, in the text and in the charts' data.
     """
-    require_page_libraries("the page")
-    from jinja2 import Environment, StrictUndefined
+    environment = page_environment("the page")
     from plotly.io.json import to_json_plotly
     from plotly.offline import get_plotlyjs
 
@@ -68,15 +68,6 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
         for one in drawn
         for chart in one.charts
     }
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # Only a plain text: what is markup already (the page's own, escaped sentences) stays.
-        finalize=lambda value: safe_line(value) if type(value) is str else value,
-    )
-    environment.filters["sentence"] = _as_markup
     called = (
         change_sentence,
         difference,
@@ -93,18 +84,38 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
         tables=tables,
         wording=wording,
     )
-    return environment.from_string(_resource("page.html")).render(
+    return environment.from_string(resource("page.html")).render(
         headline=headline(runs, drift),
-        version=_version(),
+        version=tool_version(),
         runs=parts,
         drift=series,
         warnings=drift.warnings if drift is not None else (),
-        style=_resource("page.css"),
-        script=_resource("page.js"),
+        style=resource("page.css"),
+        script=resource("page.js"),
         # For a script: without `<`, and with gaps for figures that JSON has no word for.
         charts=to_json_plotly(charts, engine="json"),
         plotly=get_plotlyjs() if charts else "",
     )
+
+
+def page_environment(what: str) -> Environment:
+    """What templates of pages are rendered by; raises `EnergyError` without the libraries.
+
+    All text is escaped and made safe to show.
+    """
+    require_page_libraries(what)
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Only a plain text: what is markup already (the page's own, escaped sentences) stays.
+        finalize=lambda value: safe_line(value) if type(value) is str else value,
+    )
+    environment.filters["sentence"] = _as_markup
+    return environment
 
 
 def headline(runs: Sequence[ReportedRun], drift: DriftReport | None) -> str:
@@ -121,14 +132,16 @@ def _as_markup(text: str) -> Markup:
     return Markup(sentence(safe_line(text), lambda part: str(escape(part))))
 
 
-def _version() -> str:
+def tool_version() -> str:
+    """The version that made a page; empty if it is not installed."""
     try:
         return version("pytest-energy")
     except PackageNotFoundError:  # run from a checkout that is not installed
         return ""
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """A file beside this module."""
     return (files("pytest_energy.reports.html") / name).read_text(encoding="utf-8")
 
 

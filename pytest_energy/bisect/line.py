@@ -1,0 +1,168 @@
+"""A line of commits and what is known of their levels: which step to look into next; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pytest_energy.bisect import Finding
+from pytest_energy.bisect.estimates import LogChange
+from pytest_energy.stats.steps import PENALTY, Level, Step, fit_steps, joined
+
+FOLLOWED = 0.2
+"""Share of the whole change that a step has at least which is followed."""
+
+_DOUBTED = 0.5
+"""Share of the whole that one more probe of the end tells from all of it, at least."""
+
+_MISSING = 1.0
+"""Standard errors of what confirmed steps leave of the whole, beyond which fainter ones count."""
+
+_PENALTIES = (PENALTY, 4.0, 1.0)
+"""Of a step in the fit, from the usual one to that of faint ones; what is named is confirmed."""
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A step, and what a probe of the commit after it against the one before it found."""
+
+    step: Step
+    finding: Finding
+
+
+class Line:
+    """Levels along `commits`, from the fit of all that was measured so far.
+
+    `changes` gives a finding's change, which counts from the good end and upwards if it is what is
+    looked for; `first` is the level at which the line begins, `whole` that of the bad end.
+    """
+
+    def __init__(
+        self,
+        commits: Sequence[str],
+        first: Callable[[], LogChange],
+        end: Finding,
+        changes: Callable[[Finding], LogChange],
+        whole: float,
+    ) -> None:
+        self.commits = tuple(commits)
+        self.last = len(commits) - 1
+        self._first, self._changes, self._whole = first, changes, whole
+        self._measured = [(self.last, end)]
+        self._unmeasurable: set[int] = set()
+        self._found: dict[tuple[int, int], Confirmed] = {}
+        self._refuted: dict[tuple[int, int], list[Confirmed]] = {}
+        self._asked_anew = False
+        self._penalty, *self._fainter = _PENALTIES
+
+    @property
+    def confirmed(self) -> list[Confirmed]:
+        """The confirmed steps, in order."""
+        return [self._found[gap] for gap in sorted(self._found)]
+
+    def add(self, place: int, finding: Finding) -> None:
+        """Take in what was found of the commit at a place, even that it says nothing."""
+        if finding.is_broken:
+            self._unmeasurable.add(place)
+        else:
+            self._measured.append((place, finding))
+
+    def confirm(self, step: Step, finding: Finding, *, is_there: bool) -> None:
+        """Take in what a probe of a step alone has found, and whether the step is there."""
+        if is_there:
+            self._found[step.gap] = Confirmed(step, finding)
+        else:
+            self._refuted.setdefault(step.gap, []).append(Confirmed(step, finding))
+
+    def next_step(self) -> Step | None:
+        """The highest step that is worth following and not confirmed yet."""
+        steps = fit_steps(self._levels(), self._costs(), self._penalty)
+        worth = (each for each in steps if each.gap not in self._found and self._is_worth(each))
+        return max(worth, key=lambda each: each.height, default=None)
+
+    def middle(self, step: Step) -> int | None:
+        """The place nearest to the middle of a step's gap; None if none in it can be measured."""
+        inner = [p for p in range(step.before + 1, step.after) if p not in self._unmeasurable]
+        middle = (step.before + step.after) / 2
+        return min(inner, key=lambda place: abs(place - middle), default=None)
+
+    def among(self, step: Step) -> tuple[str, ...]:
+        """The commits between which a step lies."""
+        return self.commits[step.before + 1 : step.after + 1]
+
+    def doubted(self) -> Step | None:
+        """What confirmed steps leave of the change, as a step to hold the end against; once.
+
+        It costs one probe: what is left after one of two culprits must not be overlooked.
+        """
+        if self._asked_anew or not self._found:
+            return None
+        self._asked_anew = True
+        rest = self._rest()
+        least = rest.high - _DOUBTED * self._whole
+        return replace(rest, lower=replace(rest.lower, value=min(rest.low, least)))
+
+    @property
+    def whole(self) -> Step:
+        """All of the change, from the beginning of the line to its end."""
+        return replace(self._rest(), lower=self._begin())
+
+    def look_closer(self) -> bool:
+        """Follow fainter steps from now on, if so much of the change is left; else False."""
+        if not self._fainter or not self._is_left(self._rest(), _MISSING):
+            return False
+        self._penalty = self._fainter.pop(0)
+        return True
+
+    def _costs(self) -> dict[tuple[int, int], float]:
+        """What steps cost the fit where they were looked at: nothing, or how unlikely they are."""
+        refuted = {
+            gap: self._penalty + sum(map(self._against, tries))
+            for gap, tries in self._refuted.items()
+        }
+        return {**refuted, **dict.fromkeys(self._found, 0.0)}
+
+    def _against(self, refuted: Confirmed) -> float:
+        """How far a finding is from a step of the height that was looked for, squared errors."""
+        change = self._changes(refuted.finding)
+        return max(refuted.step.height - change.value, 0.0) ** 2 / change.variance
+
+    def _rest(self) -> Step:
+        """From the sum of the confirmed steps to the level of the end."""
+        parts = [self._first(), *(self._changes(each.finding) for each in self._found.values())]
+        value, variance = sum(p.value for p in parts), sum(p.variance for p in parts)
+        at_end = [self._at(*each) for each in self._measured if each[0] == self.last]
+        return Step(0, self.last, Level(0, value, variance), joined(at_end)[0])
+
+    def _is_left(self, rest: Step, errors: float) -> bool:
+        error = (rest.lower.variance + rest.upper.variance) ** 0.5
+        return self._is_worth(rest) and rest.height > errors * error
+
+    def _is_worth(self, step: Step) -> bool:
+        return step.height >= FOLLOWED * self._whole
+
+    def _levels(self) -> list[Level]:
+        measured = [self._at(place, finding) for place, finding in self._measured]
+        confirmed = [level for each in self._found.values() for level in self._beside(each)]
+        return [self._begin(), *measured, *confirmed]
+
+    def _begin(self) -> Level:
+        first = self._first()
+        return Level(0, first.value, first.variance)
+
+    def _at(self, place: int, finding: Finding) -> Level:
+        change = self._changes(finding)
+        return Level(place, change.value, change.variance)
+
+    def _beside(self, confirmed: Confirmed) -> list[Level]:
+        """What a confirmed step says of the levels beside it: each from the other one.
+
+        They say the same twice, so each counts for half.
+        """
+        step, height = confirmed.step, self._changes(confirmed.finding)
+        below = 2 * (step.upper.variance + height.variance)
+        above = 2 * (step.lower.variance + height.variance)
+        return [
+            Level(step.before, step.high - height.value, below),
+            Level(step.after, step.low + height.value, above),
+        ]

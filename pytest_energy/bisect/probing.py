@@ -1,0 +1,188 @@
+"""One probe: pytest with `--energy-compare` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_energy.ab.from_caller import FOREIGN_VARIABLE, NOISE_VARIABLE, noise_text
+from pytest_energy.ab.protocol import last_error
+from pytest_energy.ab.side_place import lend_package
+from pytest_energy.bisect import Finding, Probe
+from pytest_energy.bisect.documents import (
+    BROKEN,
+    Figure,
+    choose_figure,
+    finding_of,
+    was_disturbed,
+)
+from pytest_energy.bisect.estimates import noise_sessions
+from pytest_energy.bisect.ground import Ground, NotThereError, Where
+from pytest_energy.clocks import real_time
+from pytest_energy.errors import EnergyError
+from pytest_energy.files import write_atomically
+from pytest_energy.private_folders import PrivateFolder
+from pytest_energy.processes import (
+    FLOODS,
+    ChildProcess,
+    signal_name,
+    stop_all,
+    tail_of,
+    uninterrupted,
+)
+from pytest_energy.results import RunRecord
+from pytest_energy.results.json_codec import read_document
+
+TIMEOUT_SECONDS = 7200.0
+_POLL_SECONDS = 0.5
+_ENDING_SECONDS = 15.0
+"""How long a probe that is broken off may take to remove what it has made."""
+
+_BAD_INPUT, _NO_TESTS = 4, 5
+"""pytest's exit codes."""
+
+# Our own package comes from here, whatever the tree has by its name; then what `python -m pytest`
+# puts on the path.
+_PROGRAM = """
+import sys
+sys.path[0:1] = sys.argv[1:3]
+import pytest
+from pytest_energy.plugin.ab_side import plugin_arguments
+sys.exit(pytest.main([*plugin_arguments(), *sys.argv[3:]]))
+"""
+
+_ALONE = (
+    "--energy-json=", "--energy-markdown=", "--energy-html=", "--energy-history=",
+    "--energy-settle=", "--energy-update=",
+)  # fmt: skip
+"""What a configuration may ask for that a probe must not do."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What each probe runs: pytest's arguments, the figure's id if one is named, and limits."""
+
+    arguments: tuple[str, ...]
+    figure: str | None = None
+    timeout_seconds: float = TIMEOUT_SECONDS
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """A run's record, and the error that it printed last; without a record why it has none."""
+
+    record: RunRecord | None
+    said: str
+
+
+class Prober:
+    """Answers probes by running pytest; `findings` and `figure` are of a search that goes on."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        asking: Asking,
+        findings: Sequence[Finding] = (),
+        figure: Figure | None = None,
+    ) -> None:
+        self.figure = figure
+        self._ground, self._asking = ground, asking
+        self._findings = list(findings)
+
+    def ask(self, probe: Probe) -> Finding:
+        """What a probe finds; once more if windows were measured and disturbed.
+
+        Raises `EnergyError` for what no commit is to blame for, such as an unknown option.
+        """
+        ran = self._run(probe)
+        if ran.record and self.figure and was_disturbed(ran.record, self.figure):
+            ran = self._run(probe)
+        finding = self._finding(probe, ran)
+        self._findings.append(finding)
+        return finding
+
+    def _finding(self, probe: Probe, ran: _Ran) -> Finding:
+        if ran.record is None:
+            return Finding(probe, BROKEN, reason=ran.said)
+        figure = self.figure or choose_figure(ran.record, self._asking.figure, ran.said)
+        finding = finding_of(probe, ran.record, figure, ran.said)
+        if not finding.is_broken:
+            self.figure = figure
+        return finding
+
+    def _run(self, probe: Probe) -> _Ran:
+        """One run of pytest where the probe is to be made."""
+        with ExitStack() as made:
+            folder = PrivateFolder("probe")
+            made.callback(folder.remove)
+            try:
+                where = self._ground.where(probe, made)
+            except NotThereError as error:
+                return _Ran(None, str(error))
+            document = folder.path / "run.json"
+            lent = lend_package(_folder(folder.path / "lent"))
+            command = [where.python, "-c", _PROGRAM, lent, str(where.place)]
+            command += self._arguments(probe, where, document)
+            variables = {**_environment(), **where.variables}
+            if sessions := noise_sessions(self._findings):
+                write_atomically(folder.path / "noise.json", noise_text(sessions))
+                variables[NOISE_VARIABLE] = str(folder.path / "noise.json")
+            code, why, printed = self._finished(command, where.place, variables)
+            if document.is_file() and code not in (_BAD_INPUT, _NO_TESTS, None):
+                return _Ran(read_document(document).record, last_error(printed) or "")
+            return _Ran(None, why or self._without_record(probe, code or 0, printed))
+
+    def _arguments(self, probe: Probe, where: Where, document: Path) -> list[str]:
+        return [
+            *map(where.argument, self._asking.arguments),
+            *(f"--deselect={nodeid}" for nodeid in (self.figure.others if self.figure else ())),
+            *("-p", "no:cacheprovider", "--color=no"),
+            *_ALONE,
+            f"--energy-compare={where.reference}",
+            f"--energy-tolerance={100 * probe.tolerance:.6g}",
+            f"--energy-detect={100 * probe.detect:.6g}",
+            f"--energy-max-windows={probe.most_pairs}",
+            f"--energy-json={document}",
+        ]
+
+    def _finished(
+        self, command: Sequence[str], place: Path, variables: Mapping[str, str]
+    ) -> tuple[int | None, str, str]:
+        """The exit code, or None and why it was ended, and the end of what was printed."""
+        folder = PrivateFolder("run")
+        with uninterrupted():  # a process that nobody has noted would outlive the search
+            child = ChildProcess(command, folder.path, environment=variables, working_folder=place)
+        try:
+            give_up, why = real_time.monotonic() + self._asking.timeout_seconds, ""
+            while (code := child.wait(_POLL_SECONDS)) is None and not why:
+                if child.floods:
+                    why = FLOODS
+                elif real_time.monotonic() > give_up:
+                    why = f"it took longer than {self._asking.timeout_seconds:g} s (`--timeout`)"
+            return code, "" if code is not None else why, tail_of(child.output)
+        finally:
+            # It has worktrees and processes of its own, which it removes if it is told to end.
+            stop_all([child], 0.0, _ENDING_SECONDS)
+            folder.remove()
+
+    def _without_record(self, probe: Probe, code: int, printed: str) -> str:
+        said = last_error(printed) or printed.rpartition("\n")[2]
+        if code in (_BAD_INPUT, _NO_TESTS) and probe.purpose == "ends":
+            what = "finds no test" if code == _NO_TESTS else "refuses these arguments"
+            raise EnergyError(f"pytest {what} in `{probe.commit[:9]}`: {said}")
+        name = signal_name(code)
+        ended = f"was ended by {name}" if name else f"ended with code {code}"
+        return f"pytest {ended} and measured nothing" + (f": {said}" if said else "")
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def _environment() -> dict[str, str]:
+    dropped = ("PYTEST_CURRENT_TEST", "GITHUB_STEP_SUMMARY", FOREIGN_VARIABLE, NOISE_VARIABLE)
+    return {name: text for name, text in os.environ.items() if name not in dropped}

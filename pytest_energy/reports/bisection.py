@@ -1,0 +1,231 @@
+"""A bisection as text for a terminal, as JSON, and as the page shows it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pytest_energy.bisect import EXIT_CODES, Conclusion, Culprit, Decision, Estimate, Told
+from pytest_energy.bisect.commits import Commit
+from pytest_energy.reports import charts, wording
+from pytest_energy.reports.tables import TextTable, aligned
+from pytest_energy.text import one_line, safe_line
+from pytest_energy.units import percent
+
+BISECT_SCHEMA = 1
+
+SHORT = 10
+"""Letters of a commit that are shown."""
+_SUBJECT = 60
+
+_COLOURS: Mapping[Decision, str] = {
+    "within": "within",
+    "between": "warning",
+    "regression": "regression",
+    "broken": "muted",
+}
+
+
+@dataclass(frozen=True)
+class Bisection:
+    """A search that has ended: of which figure, between which commits, and what it measured.
+
+    `commits` has all commits between, the newest first, and `good`; `metric` is empty if nothing
+    was measured. Between two environments they are packages (`noun`).
+    """
+
+    conclusion: Conclusion
+    commits: Mapping[str, Commit]
+    good: str
+    bad: str
+    figure: str = ""
+    metric: str = ""
+    noun: str = "commit"
+
+    @property
+    def windows(self) -> int:
+        """Windows that all its probes measured, warm-ups not among them."""
+        return sum(2 * len(told.finding.pairs) for told in self.conclusion.probes)
+
+    @property
+    def unit(self) -> str:
+        """What its changes are of."""
+        return "J/real token" if self.metric == "joules_per_real_token" else "J/token"
+
+    def subject(self, commit: str) -> str:
+        """The first line of a commit's message; empty if it is not known."""
+        known = self.commits.get(commit)
+        return one_line(known.subject, _SUBJECT) if known else ""
+
+
+def as_text(found: Bisection) -> str:
+    """The probes, the commits that were found and why, and how it ended."""
+    table = probe_table(found)
+    lines = [*aligned(table.rows, table.headings, right=table.right), "", *_told(found)]
+    return "\n".join(map(safe_line, lines))
+
+
+def _told(found: Bisection) -> Iterator[str]:
+    for culprit in found.conclusion.culprits:
+        yield named(found, culprit)
+        yield f"  {measured(found, culprit)}"
+        if culprit.explanation:
+            yield f"  {culprit.explanation}"
+    yield headline(found)
+    known = [culprit for culprit in found.conclusion.culprits if culprit.is_one]
+    if known and found.noun == "commit":
+        yield f"next: git show {known[0].commit[:SHORT]}"
+
+
+def named(found: Bisection, culprit: Culprit) -> str:
+    """A commit by its name, day and subject, or the commits of which it is one."""
+    known = found.commits.get(culprit.commit)
+    own = f"{culprit.commit[:SHORT]} {known.day if known else ''} {found.subject(culprit.commit)}"
+    if culprit.is_one:
+        return own.rstrip()
+    first, count = culprit.among[0][:SHORT], len(culprit.among)
+    return f"one of the {count} {found.noun}s from {first} to {own.rstrip()}"
+
+
+def measured(found: Bisection, culprit: Culprit) -> str:
+    """By how much a commit differs, and from what."""
+    estimate = culprit.estimate
+    return (
+        f"{percent(estimate.change, signed=True)} {found.unit} (95 % interval "
+        f"{interval(estimate)}) against {culprit.against[:SHORT]}, the {found.noun} before"
+    )
+
+
+def interval(estimate: Estimate) -> str:
+    """The 95 % interval of a change."""
+    return f"{percent(estimate.low, signed=True)} to {percent(estimate.high, signed=True)}"
+
+
+def headline(found: Bisection) -> str:
+    """How a search ended and what it took, on one line."""
+    conclusion = found.conclusion
+    took = (
+        f"{wording.counted(len(conclusion.probes), 'probe')}, "
+        f"{wording.counted(found.windows, 'window')}"
+    )
+    between = f"{found.good[:SHORT]}..{found.bad[:SHORT]}"
+    if conclusion.outcome == "found":
+        count = sum(culprit.is_one for culprit in conclusion.culprits)
+        text = f"found {wording.counted(count, found.noun)} in {between}: {took}"
+        return f"{text}; {conclusion.reason}" if conclusion.reason else text
+    return f"{conclusion.outcome} in {between}: {conclusion.reason} ({took})"
+
+
+def probe_table(found: Bisection) -> TextTable:
+    """A row a probe, in the order in which they were measured."""
+    headings = ("probe", "commit", "against", "pairs", "change", "95 % interval", "", "subject")
+    rows = [_row(found, told) for told in found.conclusion.probes]
+    return TextTable(headings, rows, right=(3, 4, 5), title="Probes")
+
+
+def _row(found: Bisection, told: Told) -> tuple[str, ...]:
+    finding, probe, estimate = told.finding, told.finding.probe, told.estimate
+    what = told.decision
+    if estimate is None:
+        shown = ("-", "-", "-")
+    else:
+        change = percent(estimate.change, signed=True)
+        shown = (str(len(finding.pairs)), change, interval(estimate))
+    text = found.subject(probe.commit)
+    if finding.is_broken:
+        text = f"{text} ({one_line(finding.reason, _SUBJECT)})".lstrip()
+    return (
+        probe.purpose,
+        probe.commit[:SHORT],
+        probe.against[:SHORT],
+        *shown,
+        what,
+        text,
+    )
+
+
+def as_document(found: Bisection) -> dict[str, Any]:
+    """The document that `pytest-energy bisect --json` writes, of builtin types alone."""
+    conclusion = found.conclusion
+    return {
+        "schema": BISECT_SCHEMA,
+        "outcome": conclusion.outcome,
+        "exit_code": EXIT_CODES[conclusion.outcome],
+        "reason": safe_line(conclusion.reason),
+        "good": found.good,
+        "bad": found.bad,
+        "figure": found.figure,
+        "metric": found.metric,
+        "change": asdict(conclusion.estimate) if conclusion.estimate else None,
+        "culprits": [
+            {**asdict(culprit), "subject": found.subject(culprit.commit), "one": culprit.is_one}
+            for culprit in conclusion.culprits
+        ],
+        "probes": [
+            {
+                **asdict(told.finding.probe),
+                "subject": found.subject(told.finding.probe.commit),
+                "outcome": told.finding.outcome,
+                "decision": told.decision,
+                "change": asdict(told.estimate) if told.estimate else None,
+                "pairs": [list(pair) for pair in told.finding.pairs],
+                "reason": safe_line(told.finding.reason),
+                "explanation": told.finding.explanation,
+            }
+            for told in conclusion.probes
+        ],
+        "windows": found.windows,
+    }
+
+
+def level_chart(found: Bisection) -> charts.Chart:
+    """The level of each commit that was held against the good end, oldest first."""
+    places = {commit: place for place, commit in enumerate(reversed(list(found.commits)))}
+    told = [
+        each
+        for each in found.conclusion.probes
+        if each.estimate and each.finding.probe.against == found.good
+    ]
+    data = []
+    for decision, shade in _COLOURS.items():
+        own = [each for each in told if each.decision == decision]
+        estimates = [each.estimate for each in own if each.estimate]
+        if not own:
+            continue
+        data.append(
+            charts.marks(
+                decision,
+                [places.get(each.finding.probe.commit, 0) for each in own],
+                [100 * estimate.change for estimate in estimates],
+                shade,
+                text=[_hover(found, each) for each in own],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [100 * (e.high - e.change) for e in estimates],
+                    "arrayminus": [100 * (e.change - e.low) for e in estimates],
+                    "color": charts.colour(shade, 0.5),
+                    "thickness": 1,
+                },
+                hovertemplate="%{text}<br>%{y:.1f} %<extra></extra>",
+            )
+        )
+    lines = [
+        {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1,
+         "line": {"color": charts.colour("regression"), "width": 1, "dash": "dash"}}
+        for culprit in found.conclusion.culprits
+        for x in [places.get(culprit.commit, 0) - 0.5]
+    ]  # fmt: skip
+    shown = {
+        "xaxis": charts.axis("commits after the good one"),
+        "yaxis": charts.axis(f"{found.unit} against the good one, %"),
+        "shapes": lines,
+    }
+    note = "Bars are 95 % intervals; dashed lines are the commits that were confirmed."
+    return charts.Chart("levels", "Level of each commit that was probed", tuple(data), shown, note)
+
+
+def _hover(found: Bisection, told: Told) -> str:
+    commit = told.finding.probe.commit
+    return charts.plain(f"{commit[:SHORT]} {found.subject(commit)}")
