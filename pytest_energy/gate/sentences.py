@@ -50,10 +50,7 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
     allowed = difference(verdict.tolerance, verdict.unit, signed=False)
     detect = difference(verdict.detect, verdict.unit, signed=False)
     if verdict.outcome == "inconclusive":
-        return (
-            f"{facts}, may be within the tolerance of {allowed} or a change of {detect} or more: "
-            f"{cause}; {remedy}."
-        )
+        return f"{facts}, {_open(verdict, verdict.interval, allowed, detect)}: {cause}; {remedy}."
     if verdict.outcome == "within" and abs(verdict.change or 0.0) <= verdict.tolerance:
         return f"{facts}, is within the tolerance of {allowed}: nothing to do."
     if verdict.outcome == "within":
@@ -64,6 +61,20 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
     kind = "an improvement" if verdict.outcome == "improvement" else "a regression"
     advice = _ADVICE[verdict.outcome, against == THE_BASE]
     return f"{facts}, is {kind} beyond the tolerance of {allowed}: {advice}."
+
+
+def _open(verdict: Verdict, interval: tuple[float, float], allowed: str, detect: str) -> str:
+    """What a change that is not decided may be, as its interval has it."""
+    low, high = interval
+    least = max(low, -high, 0.0)
+    small, large = least <= verdict.tolerance, max(-low, high) >= verdict.detect
+    if small and large:
+        return f"may be within the tolerance of {allowed} or a change of {detect} or more"
+    if large:
+        return f"is beyond the tolerance of {allowed}, but not surely enough for a verdict"
+    if small:
+        return f"is less than the {detect} that must be caught, but not surely enough to pass"
+    return f"lies between the tolerance of {allowed} and the {detect} that must be caught"
 
 
 def _facts(verdict: Verdict, against: str, counted: str, interval: tuple[float, float]) -> str:
