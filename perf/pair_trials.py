@@ -42,12 +42,12 @@ def noise(kind: str, sd: float) -> Draw:
 
     def draw(rng: Generator, trials: int, most: int) -> Floats:
         shape = (trials, most)
-        unit = {
-            "normal": lambda: rng.standard_normal(shape),
-            "uniform": lambda: rng.uniform(-np.sqrt(3), np.sqrt(3), shape),
-            "t3": lambda: rng.standard_t(3, shape) / np.sqrt(3),
-        }[kind]()
-        return sd * np.asarray(unit)
+        if kind == "uniform":
+            return sd * rng.uniform(-np.sqrt(3), np.sqrt(3), shape)
+        unit: Floats = rng.standard_normal(shape)
+        if kind == "t3":
+            unit = rng.standard_t(3, shape) / np.sqrt(3)
+        return sd * unit
 
     return draw
 
@@ -62,7 +62,8 @@ def windows(sd: float, autocorrelation: float, switch: float = 0.0) -> Draw:
             series[:, index] = autocorrelation * series[:, index - 1] + fresh
         first, second = sd * series[:, ::2], sd * series[:, 1::2] + np.log1p(switch)
         order = np.where(np.arange(most) % 2 == 0, 1.0, -1.0)
-        return order * (second - first)
+        pairs: Floats = order * (second - first)
+        return pairs
 
     return draw
 
@@ -73,7 +74,9 @@ def processes(level: float, sd: float, *, renewed: bool) -> Draw:
     def draw(rng: Generator, trials: int, most: int) -> Floats:
         levels = level * rng.standard_normal((trials, most if renewed else 1, 2))
         windows = sd * rng.standard_normal((trials, most, 2))
-        return np.diff(levels + windows, axis=2)[..., 0]
+        sides = levels + windows
+        pairs: Floats = sides[..., 1] - sides[..., 0]
+        return pairs
 
     return draw
 
@@ -82,7 +85,7 @@ def outlier(sd: float, size: float) -> Draw:
     """Pairs one of which, anywhere among the first six, is off by `size`."""
 
     def draw(rng: Generator, trials: int, most: int) -> Floats:
-        pairs = sd * rng.standard_normal((trials, most))
+        pairs: Floats = sd * rng.standard_normal((trials, most))
         pairs[np.arange(trials), rng.integers(0, min(6, most), trials)] += np.log1p(size)
         return pairs
 

@@ -87,6 +87,7 @@ class Baselines:
     sw2: Floats
     rho: Floats
     within_degrees: int
+    degrees: float
 
     def rows(self, chosen: Any) -> Baselines:
         """The baselines of some runs."""
@@ -96,6 +97,7 @@ class Baselines:
             self.sw2[chosen],
             self.rho[chosen],
             self.within_degrees,
+            self.degrees,
         )
 
 
@@ -147,7 +149,7 @@ def learn(recorded: Recorded) -> Baselines:
     degrees = own + assumed
     tau2 = (own * tau2 + assumed * 0.01**2) / degrees
     between = degrees / (degrees - 2) * (tau2 + noise) * (1 + 1 / sessions) - noise
-    return Baselines(means.mean(-1), between, sw2, rho, sessions * (windows - 1))
+    return Baselines(means.mean(-1), between, sw2, rho, sessions * (windows - 1), degrees)
 
 
 def variance_inflation(most: int, rho: Floats) -> Floats:
@@ -168,7 +170,8 @@ def stage_one(baselines: Baselines, logs: Floats, rule: Rule) -> Decisions:
     sw2, between = baselines.sw2[:, None], baselines.between[:, None]
     inflation = variance_inflation(rule.most, baselines.rho)
     reducible = (worth * sw2 + squares) / (count + worth - 1) * inflation / count
-    outcome = said(change, rule.edges(between + reducible))
+    doubt = baselines.degrees / (baselines.degrees - 2)
+    outcome = said(change, rule.edges(between + reducible, doubt=doubt))
     stop = reducible < 0.21 * between
     stop[:, -1] = True
     outcome = np.where((outcome == OPEN) & stop, INCONCLUSIVE, outcome)
@@ -240,7 +243,7 @@ def balanced(differences: Floats) -> tuple[Floats, float, Floats]:
 
 
 def _apart(values: Floats) -> Floats:
-    found = values.copy()
+    found: Floats = np.array(values)
     for order in (0, 1):
         found[:, order::2] -= found[:, order::2].mean(1, keepdims=True)
     return found

@@ -63,9 +63,10 @@ class ComparisonRecord:
 class VerdictRecord:
     """A verdict as people and machines read it; `outcome` is a verdict's word, or `recorded`.
 
-    `value`, `uncertainty` (95 % half-width) and `baseline` are in `unit`; `change`, `tolerance`
-    and `detect` are fractions (points of the saved fraction for savings). `fails` says whether
-    the test fails for it; `local` that the baseline is this machine's own, in pytest's cache.
+    `value`, `uncertainty` (95 % half-width) and `baseline` are in `unit`; `change`, its 95 %
+    `interval`, `tolerance` and `detect` are fractions (points of the saved fraction for savings).
+    `value`, `baseline` and `change` are those that decided, each what the others say. `fails` says
+    whether the test fails for it; `local` that the baseline is this machine's own, in its cache.
     `net_value` is `value` without idle power, if that was measured; it is never gated.
     """
 
@@ -80,6 +81,7 @@ class VerdictRecord:
     net_value: float | None = None
     baseline: float | None = None
     change: float | None = None
+    interval: tuple[float, float] | None = None
     tolerance: float | None = None
     detect: float | None = None
     fails: bool = False

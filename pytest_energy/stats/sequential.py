@@ -190,7 +190,7 @@ def look_at_session(
     look = Look(mean - spread.centre, spread.between + reducible)
     if count < LEAST_VALUES:
         return look
-    unreached, changed = test.edges(look.variance)
+    unreached, changed = test.edges(look.variance, doubt=_doubt(spread.degrees))
     exhausted = reducible < _STOP_SHARE * spread.between
     look = replace(look, within=unreached, changed=changed, exhausted=exhausted)
     outcome = look.said
@@ -232,11 +232,16 @@ def look_at_pairs(
     first = scatter(differences[:_PAIRS_ALONE])
     if known is not None or count >= _RESTLESS_PAIRS or first <= _RESTLESS:
         calm = first <= _CALM and degrees > 2
-        doubt = 1.0 if calm else heavy_tail(max(degrees, _LEAST_TAIL))
+        doubt = 1.0 if calm else _doubt(degrees)
         height = _LAST_LOOK if last and test.resolves(variance, degrees) else 1.0
         within, changed = test.edges(variance, degrees, height, doubt)
         look = replace(look, within=within, changed=changed)
     return replace(look, outcome=look.said or ("inconclusive" if last else None))
+
+
+def _doubt(degrees: float) -> float:
+    """How much more evidence of a change at all an estimate of so few degrees takes."""
+    return heavy_tail(max(degrees, _LEAST_TAIL))
 
 
 def _known_noise(pairs: Interleaved, spread: Spread | None) -> tuple[float, float, float] | None:

@@ -19,7 +19,7 @@ def drawn(source: random.Random) -> Verdict:
     noise, between = (10 ** source.uniform(-3, -0.7) for _ in range(2))
     change = source.choice([0.0, 0.02, 0.03, 0.05, source.uniform(-0.5, 1.0)])
     tolerance = source.choice([0.0, 0.01, 0.02])
-    rates = {"alpha": source.choice([0.4, 0.01, 1e-4]), "beta": source.choice([0.4, 0.03])}
+    alpha, beta = source.choice([0.4, 0.01, 1e-4]), source.choice([0.4, 0.03])
     count, most = source.randint(1, 9), source.randint(3, 20)
     level = source.gauss(0, between)
 
@@ -33,18 +33,18 @@ def drawn(source: random.Random) -> Verdict:
     detect = tolerance + source.choice([0.005, 0.03, 0.2])
     kind = source.randrange(3)
     if kind == 0:
-        gate = SequentialGate(sessions, tolerance, detect, max_windows=most, **rates)
+        gate = SequentialGate(sessions, tolerance, detect, alpha, beta, most)
         while gate.verdict is None:
             gate.add(value())
         return gate.verdict
     if kind == 1:
         stored = [PairStats(1 - 0.5 * s.mean, s.variation, s.count) for s in sessions if s.mean < 2]
-        saved = SavingsGate(stored, tolerance, detect, max_pairs=most, **rates)
+        saved = SavingsGate(stored, tolerance, detect, alpha, beta, most)
         while saved.verdict is None:
             saved.add(1.0, 0.5 * value())
         return saved.verdict
     known = sessions if source.random() < 0.5 else None
-    paired = PairedGate(known, tolerance, detect, max_pairs=most, **rates)
+    paired = PairedGate(known, tolerance, detect, alpha, beta, most)
     while paired.verdict is None:
         paired.add(math.exp(source.gauss(0, noise)), value())
     return paired.verdict

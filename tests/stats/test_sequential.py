@@ -53,8 +53,8 @@ def evidence(x: float, level: float, other: float, variance: float, degrees: flo
     if math.isinf(degrees):
         at = [stats.norm.logpdf(x, where, math.sqrt(variance)) for where in (nearest, level)]
         return float(at[0] - at[1])
-    at = [math.log1p((x - where) ** 2 / variance / degrees) for where in (nearest, level)]
-    return degrees / 2 * (at[1] - at[0])
+    odds = [math.log1p((x - where) ** 2 / variance / degrees) for where in (nearest, level)]
+    return degrees / 2 * (odds[1] - odds[0])
 
 
 @pytest.mark.parametrize("degrees", [2.0, 5.0, 30.0, math.inf])
@@ -158,7 +158,7 @@ def test_a_look_at_a_session(within_degrees: float, worth: float, rho: float) ->
     variance = 1e-4 + s2 * g / 5
     assert found.change == pytest.approx(0.03)
     assert found.variance == pytest.approx(variance)
-    assert (found.within, found.changed) == pytest.approx(RULE.edges(variance))
+    assert (found.within, found.changed) == pytest.approx(RULE.edges(variance, doubt=8 / 6))
     assert (found.degrees, found.noise) == (math.inf, None)
 
 
