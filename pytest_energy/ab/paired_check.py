@@ -21,9 +21,15 @@ from pytest_energy.checks.policy import CheckContext
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.gate.gates import PairedGate
-from pytest_energy.gate.sentences import LOCK_IN, QUIETER_OR_MORE, THE_BASE, sentence
+from pytest_energy.gate.sentences import (
+    LOCK_IN,
+    QUIETER_OR_MORE,
+    THE_BASE,
+    compared,
+    sentence,
+)
 from pytest_energy.metering import Window
-from pytest_energy.results import ComparisonRecord, Side, VerdictRecord
+from pytest_energy.results import ComparisonRecord, LeftOpen, Side, VerdictRecord
 from pytest_energy.units import FRACTION
 
 _MUST_AGREE = ("task", "model", "architecture", "data", "seed", "lora")
@@ -141,6 +147,7 @@ class PairedCheck(ABC):
             pairs=tuple(self.sampler.pairs(figure)),
             within_pair_drift=verdict.drift,
             settles=self._open is not None,
+            left_open=_left_open(self._open),
             turns=turns is not None,
             notes=() if turns is None else (turns,),
         )
@@ -160,7 +167,7 @@ class PairedCheck(ABC):
         record = replace(self.base, **{**fields, **known})
         if self._open is None:
             return record
-        reason = f"{record.reason} It was open against the baseline."
+        reason = f"{record.reason} {_settled(comparison)}"
         if record.outcome == "improvement":
             reason += f" To guard it, {LOCK_IN}."
         return replace(record, reason=reason)
@@ -207,6 +214,28 @@ class PairedCheck(ABC):
             padding_overhead=overhead,
             environment=dict(ready.environment),
         )
+
+
+def _left_open(record: VerdictRecord | None) -> LeftOpen | None:
+    if record is None or None in (record.value, record.baseline, record.change):
+        return None
+    return LeftOpen(
+        record.unit,
+        record.value or 0.0,
+        record.baseline or 0.0,
+        record.change or 0.0,
+        record.interval,
+    )
+
+
+def _settled(comparison: ComparisonRecord) -> str:
+    """What else to know where pairs have settled what a baseline left open: what that had found."""
+    found = comparison.left_open
+    text = "It was open against the baseline"
+    if found is not None:
+        figures = compared(found.value, found.baseline, found.change, found.interval, found.unit)
+        text += f": {figures}"
+    return f"{text}; pairs say nothing of what changed before `{comparison.reference}`."
 
 
 def _base_record(

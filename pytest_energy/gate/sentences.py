@@ -63,6 +63,20 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
     return f"{facts}, is {kind} beyond the tolerance of {allowed}: {advice}."
 
 
+def compared(
+    value: float, baseline: float, change: float, interval: tuple[float, float] | None, unit: str
+) -> str:
+    """A change in a few words: both figures, the change and its interval."""
+    around = "" if interval is None else f" (95 % interval {_between(interval, unit)})"
+    figures = f"{quantity(value, unit)} against {quantity(baseline, unit)}"
+    return f"{figures}, {difference(change, unit)}{around}"
+
+
+def _between(interval: tuple[float, float], unit: str) -> str:
+    low, high = (difference(edge, unit) for edge in interval)
+    return f"{low.removesuffix(' points')} to {high}"
+
+
 def _open(verdict: Verdict, interval: tuple[float, float], allowed: str, detect: str) -> str:
     """What a change that is not decided may be, as its interval has it."""
     low, high = interval
@@ -79,13 +93,12 @@ def _open(verdict: Verdict, interval: tuple[float, float], allowed: str, detect:
 
 def _facts(verdict: Verdict, against: str, counted: str, interval: tuple[float, float]) -> str:
     unit = verdict.unit
-    low, high = (difference(edge, unit) for edge in interval)
     saved = " saved" if unit == FRACTION else ""
     return (
         f"{quantity(verdict.value or 0.0, unit)}{saved} against "
         f"{quantity(verdict.baseline or 0.0, unit)} of {against}, "
         f"{difference(verdict.change or 0.0, unit)} (95 % interval "
-        f"{low.removesuffix(' points')} to {high}, {len(verdict.windows)} {counted})"
+        f"{_between(interval, unit)}, {len(verdict.windows)} {counted})"
     )
 
 
