@@ -111,6 +111,7 @@ class Case:
     change: float = 0.05
     most: int = MOST
     known: float | None = None
+    renewed: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,9 @@ def run(case: Case, trials: int, seed: int) -> Found:
     rule = replace(Rule(), most=case.most)
     pairs = case.draw(rng, trials, case.most)
     known = None if case.known is None else baselines(rng, trials, case.known)
-    same = stage_two(known, pairs, rule)
-    moved = stage_two(known, pairs + np.log1p(case.change), rule)
+    moved_pairs = pairs + np.log1p(case.change)
+    same = stage_two(known, pairs, rule, renewed=case.renewed)
+    moved = stage_two(known, moved_pairs, rule, renewed=case.renewed)
     both = np.concatenate([same.count, moved.count])
     return Found(
         failed=_share(same, REGRESSION, IMPROVEMENT),
@@ -174,7 +176,8 @@ def cases() -> Iterator[Case]:
             for renewed in (False, True):
                 how = "new for each pair" if renewed else "the same two"
                 name = f"processes differ by {level:.0%}, {how}, windows 1%, {told}"
-                yield Case(name, processes(level, 0.01, renewed=renewed), known=known)
+                draw = processes(level, 0.01, renewed=renewed)
+                yield Case(name, draw, known=known, renewed=renewed)
 
 
 def sessions_table(trials: int, seed: int) -> str:

@@ -46,7 +46,7 @@ class Rule:
     def resolves(self, variance: Floats, degrees: Any) -> Any:
         """Whether estimates tell the two levels apart, whatever they are."""
         gap = math.log1p(self.detect) - math.log1p(self.tolerance)
-        return gap >= 2.04 * _reach(degrees) * np.sqrt(variance)
+        return gap >= 1.6 * _reach(degrees) * np.sqrt(variance)
 
 
 def distance(gap: float, variance: Floats, degrees: Any, bound: Any) -> Floats:
@@ -190,18 +190,24 @@ def stage_one(baselines: Baselines, logs: Floats, rule: Rule) -> Decisions:
 
 
 def stage_two(
-    baselines: Baselines | None, differences: Floats, rule: Rule, least_noise: float = 0.0
+    baselines: Baselines | None, differences: Floats, rule: Rule, *, renewed: bool = False
 ) -> Decisions:
-    """Log ratios of interleaved pairs, shape (T, rule.most); None: from the pairs alone."""
+    """Log ratios of interleaved pairs, shape (T, rule.most); None: from the pairs alone.
+
+    Of `renewed` pairs, from new processes each, baselines say the least that they vary by.
+    """
     trials, most = differences.shape
     outcome = np.full((trials, most), OPEN)
     first = np.sqrt(balanced(differences[:, :4])[2] / 2)
     for count in range(LEAST, most + 1):
         change, share, squares = balanced(differences[:, :count])
         own = count - 2.0
-        single = np.maximum(squares / own, least_noise**2) * 1.25
-        degrees, alone = np.full(trials, own), np.ones(trials, bool)
+        least_noise: Any = 0.0
         if baselines is not None:
+            least_noise = 2 * baselines.sw2 * (1 - baselines.rho)
+        single = np.maximum(squares / own, least_noise) * (1.1 if renewed else 1.25)
+        degrees, alone = np.full(trials, own), np.ones(trials, bool)
+        if baselines is not None and not renewed:
             rho, worth = baselines.rho, min(10.0, baselines.within_degrees)
             prior = 2 * baselines.sw2 * (1 - rho)
             known = baselines.within_degrees * (1 - rho) / (1 + rho)

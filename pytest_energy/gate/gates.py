@@ -271,9 +271,10 @@ class PairedGate(Gate):
     """Interleaved windows of a base and a head in one session, where session noise cancels.
 
     With `sessions` the within-session variance starts from theirs; without, it is taken from the
-    pairs alone, from 4 of them on, or from 6 if the first 4 vary much. They are then taken to vary
-    by `least_noise` (SD of a pair, relative) at least. Pairs are in the order ABBA: base first in
-    the first, head first in the second, and so on; what the order does to them is taken out.
+    pairs alone, from 4 of them on, or from 6 if the first 4 vary much. Pairs that are `renewed`
+    come from new processes each, which differ by more than windows do: `sessions` then say the
+    least that pairs vary by, as they do if they are `local`. Pairs are in the order ABBA: base
+    first in the first, head first in the second, and so on; what the order does is taken out.
     """
 
     counted, against = "interleaved pairs", THE_BASE
@@ -287,12 +288,14 @@ class PairedGate(Gate):
         beta: float = 0.03,
         max_pairs: int = 30,
         *,
-        least_noise: float = 0.0,
+        local: bool = False,
+        renewed: bool = False,
         unit: str = "J/token",
     ) -> None:
         test = SequentialTest(tolerance, detect, alpha, beta)
         super().__init__(_known(sessions), test, max_pairs, unit)
-        self._least_noise = least_noise
+        self._least = local or renewed
+        self._renewed = renewed
         self._pairs: list[tuple[float, float]] = []
 
     def add(self, base_joules_per_token: float, head_joules_per_token: float) -> Verdict | None:
@@ -303,7 +306,14 @@ class PairedGate(Gate):
         return self._observe(head - base)
 
     def _look(self) -> Look:
-        return look_at_pairs(self._logs, self._spread, self._test, self._most, self._least_noise)
+        return look_at_pairs(
+            self._logs,
+            self._spread,
+            self._test,
+            self._most,
+            least=self._least,
+            renewed=self._renewed,
+        )
 
     def _values(self, look: Look | None) -> dict[str, Any]:
         assert look is not None

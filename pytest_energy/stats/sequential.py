@@ -63,8 +63,9 @@ _PRIOR_WORTH = 10.0  # values that the baseline's within-session variance counts
 _LEAST_TAIL = 2.001  # degrees: of two or fewer the tail has no end, and the doubt is as large
 _STOP_SHARE = 0.21  # of B: what more windows could still take off is no longer worth them
 _LAST_LOOK = 1 / 3  # height of the bounds at the last pair, if the pairs resolve the levels:
-_RESOLVED = 2.04  # half-widths of the mean's 95 % interval between the two levels
+_RESOLVED = 1.6  # half-widths of the mean's 95 % interval between the two levels
 _WORST_INFLATION = 1.25  # of a mean of interleaved pairs, over all autocorrelations
+_RENEWED_INFLATION = 1.1  # the same where two windows of warm-up lie between pairs
 _PAIR_FLOOR = 0.001**2
 _USUAL_NOISE = 0.999
 _PATIENCE = 10  # windows before noise is held against a session: one outlier in three is chance
@@ -207,22 +208,25 @@ def look_at_pairs(
     spread: Spread | None,
     test: SequentialTest,
     most: int,
-    least_noise: float = 0.0,
+    *,
+    least: bool = False,
+    renewed: bool = False,
 ) -> Look:
     """Judge log ratios of interleaved pairs; without `spread` from the pairs alone.
 
-    The pairs are also left to themselves if they vary more than the baseline's windows could.
-    They are taken to vary by `least_noise` (SD of a pair) at least.
+    The pairs are also left to themselves if they vary more than the baseline's windows could, or
+    if what it knows is only the `least` that they vary by. `renewed` pairs come from new processes
+    each, so that neighbours have less in common.
     """
     count, last = len(differences), len(differences) >= most
     pairs = interleaved(differences)
-    known = _known_noise(pairs, spread)
+    known = None if least else _known_noise(pairs, spread)
     if known is None and count < _PAIRS_ALONE:
         return Look(pairs.change, math.inf, order=pairs.order)
     single, degrees, inflation = known or (
-        max(pairs.squares / pairs.degrees, least_noise**2),
+        max(pairs.squares / pairs.degrees, 0.0 if spread is None else pair_variance(spread)),
         float(pairs.degrees),
-        _WORST_INFLATION,
+        _RENEWED_INFLATION if renewed else _WORST_INFLATION,
     )
     variance = single * inflation * pairs.share + _PAIR_FLOOR
     look = Look(pairs.change, variance, degrees, order=pairs.order)
@@ -244,6 +248,11 @@ def _doubt(degrees: float) -> float:
     return heavy_tail(max(degrees, _LEAST_TAIL))
 
 
+def pair_variance(spread: Spread) -> float:
+    """How a pair of neighbouring windows varies by what a baseline knows of its own."""
+    return 2 * spread.sw2 * (1 - spread.rho)
+
+
 def _known_noise(pairs: Interleaved, spread: Spread | None) -> tuple[float, float, float] | None:
     """Variance of a pair, its degrees, and its inflation, joined with what a baseline knows.
 
@@ -251,7 +260,7 @@ def _known_noise(pairs: Interleaved, spread: Spread | None) -> tuple[float, floa
     """
     if spread is None:
         return None
-    prior = 2 * spread.sw2 * (1 - spread.rho)
+    prior = pair_variance(spread)
     if _exceeds(pairs.squares, pairs.degrees, prior, spread):
         return None
     worth = _worth(spread)

@@ -115,9 +115,9 @@ def test_what_is_said_is_what_the_edges_say() -> None:
     assert Look(0.0, 1e-6, changed=0.1).said is None
 
 
-def test_two_levels_are_resolved_if_two_intervals_find_room_between_them() -> None:
+def test_two_levels_are_resolved_if_no_interval_holds_both_by_far() -> None:
     for degrees, reach in ((math.inf, 1.959964), (4.0, stats.t.ppf(0.975, 4))):
-        sd = (HIGH - LOW) / 2.04 / reach
+        sd = (HIGH - LOW) / 1.6 / reach
         assert RULE.resolves((0.999 * sd) ** 2, degrees)
         assert not RULE.resolves((1.001 * sd) ** 2, degrees)
 
@@ -277,11 +277,17 @@ def test_four_pairs_alone_fail_nothing_and_five_do_if_the_first_four_are_calm() 
         assert found.changed == pytest.approx(RULE.edges(variance, 3, doubt=doubt)[1])
 
 
-def test_a_known_noise_is_the_least_that_pairs_vary_by() -> None:
-    values = [0.001, 0.0, -0.001, 0.0]
-    for least, sd in ((0.0, 0.001), (0.02, 0.02)):
-        found = look_at_pairs(values, None, RULE, 30, least)
-        assert found.variance == pytest.approx(alone(4, 2 * sd**2))
+@pytest.mark.parametrize(("renewed", "inflation"), [(False, 1.25), (True, 1.1)])
+def test_what_is_known_of_other_windows_is_the_least_that_pairs_vary_by(
+    renewed: bool, inflation: float
+) -> None:
+    known = 2 * 4e-5
+    for apart in (0.001, 0.02):
+        found = look_at_pairs([apart, 0.0, -apart, 0.0], SPREAD, RULE, 30, least=True,
+                              renewed=renewed)  # fmt: skip
+        assert found.variance == pytest.approx(max(known, apart**2) * inflation / 4 + 1e-6)
+        assert found.degrees == 2
+    assert look_at_pairs([0.0, 0.0, 0.0], SPREAD, RULE, 30, least=True).variance == math.inf
 
 
 def test_what_the_order_does_is_taken_out() -> None:
@@ -319,11 +325,11 @@ def test_a_first_pair_decides_nothing_and_neither_does_a_second() -> None:
 
 def test_the_last_pair_is_decided_by_a_third_of_the_evidence_if_pairs_resolve_the_levels() -> None:
     reach = stats.t.ppf(0.975, 6)
-    for halves, height in ((2.05, 1 / 3), (2.03, 1.0)):
+    for halves, height in ((1.61, 1 / 3), (1.59, 1.0)):
         sd = (HIGH - LOW) / halves / reach
         squares = (sd**2 - 1e-6) * 8 / 1.25 * 6
         apart = math.sqrt(squares / 8)
-        values = [0.05 + apart * sign for sign in (1, 1, -1, -1, 1, 1, -1, -1)]
+        values = [0.03 + apart * sign for sign in (1, 1, -1, -1, 1, 1, -1, -1)]
         last, before = (pairs(values, None, most=most) for most in (8, 9))
         assert last.variance == pytest.approx(sd**2)
         doubt = 6 / 4
