@@ -85,13 +85,13 @@ class PairedMeasurement:
             return None
         return math.sqrt(max(noise**2 - known**2, 0.0) / 2)
 
-    def notes(self) -> tuple[str, ...]:
-        """What to know of the processes, a sentence each."""
+    def notes(self, shown: Callable[[Verdict], Verdict]) -> tuple[str, ...]:
+        """What to know of the processes, a sentence each; `shown` gives a verdict its unit."""
         turns = self._sides.turns
         if turns is not None:
             return (turns,)
         if self._first is not None:
-            first = self._first.verdict
+            first = shown(self._first.verdict)
             found = compared(
                 first.value or 0.0, first.baseline or 0.0, first.change or 0.0, first.interval,
                 first.unit,

@@ -16,7 +16,7 @@ from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair
 from pytest_energy.ab.same_work import changed_settings, other_work
 from pytest_energy.ab.side_place import Interpreter
 from pytest_energy.baselines import session_stats
-from pytest_energy.checks import policy
+from pytest_energy.checks import acknowledging, policy
 from pytest_energy.checks.figures import PADDING_DIFFERS, joined_digest, pair_id
 from pytest_energy.checks.measuring import InvalidEvidenceError, summarise, summarise_pairs
 from pytest_energy.checks.policy import CheckContext
@@ -28,6 +28,7 @@ from pytest_energy.gate.sentences import (
     QUIETER_OR_MORE,
     THE_BASE,
     compared,
+    facts,
     sentence,
 )
 from pytest_energy.metering import Window
@@ -56,8 +57,17 @@ class PairedCheck(ABC):
         base = _base_record(ready[HEAD], context, open_record)
         stored = context.store.find(base.metric, base.id)
         entry = stored.entry if stored else None
-        self.levels = policy.levels(base.metric, context.asked, context.settings, entry)
-        self.base = replace(base, tolerance=self.levels.tolerance, detect=self.levels.detect)
+        self._own_levels = policy.levels(base.metric, context.asked, context.settings, entry)
+        # What is acknowledged is so against the baseline, whose open verdict this may settle.
+        self._reference = stored if open_record else None
+        stated = acknowledging.acknowledgement(self._reference)
+        self.levels = acknowledging.widened(self._own_levels, stated)
+        self.base = replace(
+            base,
+            acknowledged=stated,
+            tolerance=self.levels.tolerance,
+            detect=self.levels.detect,
+        )
         self._alpha = context.settling_alpha() if open_record else context.alpha()
         self._seconds = policy.stored_seconds(entry, base.tokens)
         self._known, self._local = None, stored is not None and stored.local
@@ -142,7 +152,7 @@ class PairedCheck(ABC):
             turns=self.sides.turns is not None,
             renewed=self.measurement.renewed,
             between_processes=self.measurement.between_processes(figure, self._pair_noise),
-            notes=self.measurement.notes(),
+            notes=self.measurement.notes(self.shown),
         )
         before, after = self._circumstances(run)
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
@@ -158,12 +168,19 @@ class PairedCheck(ABC):
             "changed_environment": {name: (before.get(name), after.get(name)) for name in changed},
         }
         record = replace(self.base, **{**fields, **known})
+        record = acknowledging.acknowledged(
+            record, self._own_levels, self._reference, verdict.facts
+        )
         if self._open is None:
             return record
         reason = f"{record.reason} {_settled(comparison)}"
         if record.outcome == "improvement":
             reason += f" To guard it, {LOCK_IN}."
         return replace(record, reason=reason)
+
+    def shown(self, verdict: Verdict) -> Verdict:
+        """A gate's verdict in the figure's own unit."""
+        return verdict
 
     def explained(self, run: int, *, verdict: Verdict | None = None, padding: bool = False) -> str:
         """Why one run's J/token differs: power, throughput, the work and the environment.
@@ -315,7 +332,7 @@ class PairedSavings(PairedCheck):
         pairs = list(zip(self.sampler.windows(HEAD, 0), self.sampler.windows(HEAD, 1), strict=True))
         summary = summarise_pairs(pairs)
         return self.answered(
-            self._in_points(verdict, verdict.baseline or spent),
+            self.shown(verdict),
             _spent,
             run=1,
             explanation=" ".join(
@@ -325,8 +342,9 @@ class PairedSavings(PairedCheck):
             windows=tuple(window for both in pairs for window in both),
         )
 
-    def _in_points(self, verdict: Verdict, base: float) -> Verdict:
-        """A verdict on what is spent, as one on what is saved; `base` is what the base spends."""
+    def shown(self, verdict: Verdict) -> Verdict:
+        """A verdict on what is spent, as one on what is saved."""
+        base = verdict.baseline or 1.0
 
         def edges(pair: tuple[float, float] | None) -> tuple[float, float] | None:
             return None if pair is None else (-base * pair[1], -base * pair[0])
@@ -351,7 +369,8 @@ class PairedSavings(PairedCheck):
         )
         cause = f"{len(verdict.windows)} rounds, the most allowed, were not enough"
         reason = sentence(shown, THE_BASE, "interleaved rounds", cause, QUIETER_OR_MORE)
-        return replace(shown, reason=reason)
+        found = facts(shown, THE_BASE, "interleaved rounds")
+        return replace(shown, reason=reason, facts=found)
 
 
 def _joules_per_token(side: int, windows: Sequence[Window]) -> float:

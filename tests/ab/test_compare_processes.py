@@ -111,7 +111,7 @@ def test_new_processes_for_each_pair_are_warmed_up_by_a_window_each() -> None:
     assert machine.windows[:6] == ["base", "head", "head", "base", "head", "base"]
     assert machine.windows[6:10] == ["head", "base", "base", "head"]
     assert len(machine.windows) == 2 * pairs + 2 * (pairs - 1)
-    assert measurement.notes() == (
+    assert measurement.notes(lambda verdict: verdict) == (
         "each pair was measured in new processes, since those start within a window",
     )
 
@@ -122,7 +122,7 @@ def test_what_passes_in_the_same_two_processes_needs_no_others() -> None:
 
     assert verdict.outcome == "within"
     assert machine.started == ["base", "head"]
-    assert (measurement.renewed, measurement.notes()) == (False, ())
+    assert (measurement.renewed, measurement.notes(lambda verdict: verdict)) == (False, ())
     assert measurement.between_processes(figure, 0.004) is None
 
 
@@ -134,7 +134,7 @@ def test_a_process_that_happens_to_cost_more_fails_nothing() -> None:
     assert verdict.outcome == "within"
     assert measurement.renewed
     assert len(machine.started) == 2 + 2 * len(verdict.windows)
-    (note,) = measurement.notes()
+    (note,) = measurement.notes(lambda verdict: verdict)
     assert note.startswith("the first two processes said ")
     assert "+6." in note
     assert measurement.between_processes(figure, None) == pytest.approx(0.0, abs=0.003)
