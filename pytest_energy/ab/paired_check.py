@@ -150,7 +150,7 @@ class PairedCheck(ABC):
             settles=self._open is not None,
             left_open=_left_open(self._open),
             turns=self.sides.turns is not None,
-            renewed=self.measurement.renewed,
+            processes=self.measurement.processes,
             between_processes=self.measurement.between_processes(figure, self._pair_noise),
             notes=self.measurement.notes(self.shown),
         )

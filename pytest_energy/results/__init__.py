@@ -58,8 +58,8 @@ class ComparisonRecord:
     the larger's, and the sides' figures are the smaller run's.
     `within_pair_drift` is the second window of a pair against the first, relative; `settles` says
     that a baseline had left the figure open, and `left_open` what it had found; `turns` that memory
-    did not do for both at once. If it is `renewed`, each pair comes from new processes, and
-    `between_processes` is what those differ by (SD, relative) beside what windows do, if known.
+    did not do for both at once. `processes` is from how many pairs of processes the figure was
+    found, and `between_processes` what those of the same code differ by (SD, relative), if known.
     """
 
     reference: str
@@ -71,7 +71,7 @@ class ComparisonRecord:
     settles: bool = False
     left_open: LeftOpen | None = None
     turns: bool = False
-    renewed: bool = False
+    processes: Count = 1
     between_processes: float | None = None
     notes: tuple[str, ...] = ()
 
