@@ -36,6 +36,11 @@ def side_by_side(record: VerdictRecord, comparison: ComparisonRecord) -> list[st
     rows = [_row(comparison.base), _row(comparison.head)]
     lines += tables.aligned(rows, right=(1, 2, 3, 4), indent=2)
     lines.append(f"  pairs {pair_changes(comparison)}")
+    if comparison.between_processes is not None:
+        apart = percent(round(comparison.between_processes, 4))
+        lines.append(f"  processes of the same code differ by {apart} (SD)")
+    if comparison.left_open is not None:
+        lines.append(f"  against the baseline {wording.left_open(comparison.left_open)}")
     lines += [f"  {note}" for note in comparison.notes]
     return lines
 
