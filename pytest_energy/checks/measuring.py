@@ -11,7 +11,7 @@ from typing import Protocol
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window
 from pytest_energy.stats.distributions import NORMAL_95
-from pytest_energy.stats.noise import autocorrelation, is_stationary
+from pytest_energy.stats.steadiness import autocorrelation, is_stationary
 
 __tracebackhide__ = raised_elsewhere
 

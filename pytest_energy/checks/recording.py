@@ -13,7 +13,7 @@ from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.clocks import real_time
 from pytest_energy.results import VerdictRecord
-from pytest_energy.stats.noise import halves_agree
+from pytest_energy.stats.steadiness import halves_agree
 from pytest_energy.units import difference, percent
 
 COMMITTED_WINDOWS = 10

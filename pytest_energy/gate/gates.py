@@ -26,7 +26,15 @@ from pytest_energy.gate.sentences import (
 )
 from pytest_energy.outcomes import WORST_FIRST, Outcome
 from pytest_energy.stats.distributions import NORMAL_95, relative
-from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, Spread, spread
+from pytest_energy.stats.noise import (
+    PairStats,
+    Pooled,
+    Session,
+    SessionStats,
+    Spread,
+    limited,
+    spread,
+)
 from pytest_energy.stats.sequential import (
     LEAST_VALUES,
     Look,
@@ -125,7 +133,7 @@ class Gate(ABC):
         count, change = len(self._logs), self._changed(look.change)
         if count < LEAST_VALUES or not math.isfinite(look.variance):
             return TracePoint(count, change)
-        within, changed = self._test.edges(look.variance, look.height)
+        within, changed = self._test.edges(look.variance, look.height, look.tail)
         inner = None if within is None else self._around(0.0, within)
         return TracePoint(count, change, inner, self._around(0.0, changed))
 
@@ -144,10 +152,14 @@ class _AgainstBaseline(Gate):
             return None
         return look_at_session(self._logs, self._spread, self._test, self._most)
 
+    def _limited(self) -> list[float]:
+        """The values so far, of which none lies further out than noise does."""
+        return limited(self._logs, self._spread) if self._spread else self._logs
+
     def _cause(self, look: Look) -> str:
         assert self._spread is not None
         usual, counted = math.sqrt(self._spread.sw2), self.counted
-        if look.outcome == "invalid":
+        if look.noise is not None:
             return (
                 f"noisier than the baseline: {len(self._logs)} {counted} vary by "
                 f"{rounded(look.noise or 0.0)}, the baseline's by {rounded(usual)}"
@@ -173,10 +185,11 @@ class SequentialGate(_AgainstBaseline):
 
     `tolerance` is allowed, `detect` must be caught, both relative; `alpha` and `beta` are the
     rates at which changes as large as these may be failed and passed. Where pairs can settle what
-    stays open, give half of each; K gates of one run take `alpha / K`. `device` is the UUID of
-    this run's device, `pooled` what the file's other entries know, `local` whether the sessions are
-    what a machine keeps for itself, so that each run may add one. Without sessions the first value
-    ends as `missing`.
+    stays open, give half of each and say `settled`: then a change that an outlying session may
+    be is left to them. K gates of one run take `alpha / K`. `device` is the name of this run's
+    device, `pooled` what the file's other entries know, `local` whether the sessions are what a
+    machine keeps for itself, so that each run may add one. Windows more than 4 SD of the baseline's
+    from their median count as that far off. Without sessions the first value ends as `missing`.
     """
 
     counted = "windows"
@@ -193,10 +206,11 @@ class SequentialGate(_AgainstBaseline):
         device: str | None = None,
         pooled: Pooled | None = None,
         local: bool = False,
+        settled: bool = False,
         unit: str = "J/token",
     ) -> None:
         test = SequentialTest(tolerance, detect, alpha, beta)
-        super().__init__(_known(sessions, pooled, device), test, max_windows, unit)
+        super().__init__(_known(sessions, pooled, device, settled), test, max_windows, unit)
         self._local = local
 
     def add(self, joules_per_token: float) -> Verdict | None:
@@ -205,7 +219,7 @@ class SequentialGate(_AgainstBaseline):
 
     def _values(self) -> dict[str, Any]:
         return {
-            "value": math.exp(fmean(self._logs)),
+            "value": math.exp(fmean(self._limited())),
             "baseline": math.exp(self._spread.centre) if self._spread else None,
             "windows": tuple(map(math.exp, self._logs)),
         }
@@ -233,8 +247,9 @@ class SavingsGate(_AgainstBaseline):
         device: str | None = None,
         pooled: Pooled | None = None,
         local: bool = False,
+        settled: bool = False,
     ) -> None:
-        known = _known(sessions, pooled, device)
+        known = _known(sessions, pooled, device, settled)
         self._spent = math.exp(known.centre) if known else 1.0
         test = SequentialTest(tolerance, detect, alpha, beta, base=self._spent)
         super().__init__(known, test, max_pairs, FRACTION)
@@ -253,7 +268,7 @@ class SavingsGate(_AgainstBaseline):
 
     def _values(self) -> dict[str, Any]:
         return {
-            "value": -math.expm1(fmean(self._logs)),
+            "value": -math.expm1(fmean(self._limited())),
             "baseline": 1 - self._spent if self._spread else None,
             "windows": tuple(-math.expm1(log) for log in self._logs),
         }
@@ -313,6 +328,11 @@ class PairedGate(Gate):
 
 
 def _known(
-    sessions: Sequence[Session] | None, pooled: Pooled | None = None, device: str | None = None
+    sessions: Sequence[Session] | None,
+    pooled: Pooled | None = None,
+    device: str | None = None,
+    settled: bool = False,
 ) -> Spread | None:
-    return spread(sessions, pooled=pooled, device=device) if sessions else None
+    if not sessions:
+        return None
+    return spread(sessions, pooled=pooled, device=device, settled=settled)

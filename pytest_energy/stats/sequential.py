@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import Outcome
@@ -16,7 +17,7 @@ from pytest_energy.stats.distributions import (
     moments,
     variance_inflation,
 )
-from pytest_energy.stats.noise import Spread
+from pytest_energy.stats.noise import Spread, limited
 
 ERROR_BUDGET = 0.01
 """False failures that one run allows itself; all its checks share it."""
@@ -60,7 +61,10 @@ _RESOLVED = 4.0  # standard deviations of the mean between the two levels
 _WORST_INFLATION = 1.25  # of a mean of interleaved pairs, over all autocorrelations
 _PAIR_FLOOR = 0.001**2
 _USUAL_NOISE = 0.999
+_LIKELY_NOISE = 0.95  # beyond which a session's own variance counts in place of the baseline's
 _PATIENCE = 10  # windows before noise is held against a session: one outlier in three is chance
+_OUTLYING_SHARE = 0.3  # of windows: where more lie far out, it is no outlier but another noise
+_LEAST_DEGREES = 2.5  # so that few windows have a tail that is finite
 
 
 class SequentialTest:
@@ -86,16 +90,19 @@ class SequentialTest:
         self.fails_at = math.log((1 - beta) / alpha)
         self.passes_at = -math.log((1 - alpha) / beta)
 
-    def evidence(self, change: float, variance: float) -> float:
-        """The evidence of a change in either direction."""
-        middle = (self.allowed + self.caught) / 2
-        return (self.caught - self.allowed) * (abs(change) - middle) / variance
+    def evidence(self, change: float, variance: float, tail: float = 0.0) -> float:
+        """The evidence of a change in either direction; `tail` is variance that may feign one."""
+        beyond = abs(change) - (self.allowed + self.caught) / 2
+        return (self.caught - self.allowed) * beyond / (variance + (tail if beyond > 0 else 0.0))
 
-    def edges(self, variance: float, height: float = 1.0) -> tuple[float | None, float]:
+    def edges(
+        self, variance: float, height: float = 1.0, tail: float = 0.0
+    ) -> tuple[float | None, float]:
         """The changes up to which a figure is within (None: never), and from which it has moved."""
-        middle, scale = (self.allowed + self.caught) / 2, variance / (self.caught - self.allowed)
-        within = middle + height * self.passes_at * scale
-        return within if within >= 0 else None, middle + height * self.fails_at * scale
+        middle, gap = (self.allowed + self.caught) / 2, self.caught - self.allowed
+        within = middle + height * self.passes_at * variance / gap
+        moved = middle + height * self.fails_at * (variance + tail) / gap
+        return within if within >= 0 else None, moved
 
     def decide(self, change: float, evidence: float, height: float = 1.0) -> Outcome | None:
         """The outcome that the evidence suffices for; `height` lowers both bounds."""
@@ -115,6 +122,7 @@ class Look:
     exhausted: bool = False
     noise: float | None = None
     height: float = 1.0
+    tail: float = 0.0
 
 
 def look_at_session(
@@ -122,24 +130,40 @@ def look_at_session(
 ) -> Look:
     """Compare the logarithms of a session's windows with a baseline of sessions."""
     count = len(values)
-    mean, squares = moments(values)
+    tamed = limited(values, spread)
+    mean, squares = moments(tamed)
     change = mean - spread.centre
+    inflation = variance_inflation(count, spread.rho)
     worth = _worth(spread)
-    within = (worth * spread.sw2 + squares) / (count + worth - 1)
-    reducible = within * variance_inflation(count, spread.rho) / count
-    variance = spread.between + reducible
-    evidence = test.evidence(change, variance)
+    reducible = (worth * spread.sw2 + squares) / (count + worth - 1) * inflation / count
+    look = _judged(test, change, spread.between + reducible, spread.tail)
     if count < LEAST_VALUES:
-        return Look(change, variance, evidence, None)
-    outcome = test.decide(change, evidence)
+        return replace(look, outcome=None)
     exhausted = reducible < _STOP_SHARE * spread.between
-    if outcome is None and (exhausted or count >= most):
-        outcome = "inconclusive"
-    noise = None
-    if outcome is not None and _too_noisy(squares, count, spread):
-        outcome = "invalid" if count >= min(_PATIENCE, most) else None
-        noise = math.sqrt(_unbiased(squares, count, spread.rho))
-    return Look(change, variance, evidence, outcome, exhausted, noise)
+    if look.outcome is None and (exhausted or count >= most):
+        look = replace(look, outcome="inconclusive")
+    look = replace(look, exhausted=exhausted)
+    if look.outcome is None:
+        return look
+    last = count >= min(_PATIENCE, most)
+    own = _unbiased(moments(values)[1], count, spread.rho)
+    if sum(map(operator.ne, tamed, values)) > _OUTLYING_SHARE * count:
+        return replace(look, outcome="invalid" if last else None, noise=math.sqrt(own))
+    if not _too_noisy(squares, count, spread, _LIKELY_NOISE):
+        return look
+    # What the baseline says of windows is not true of these: their own variance counts.
+    degrees = max(effective_share(spread.rho) * (count - 1), _LEAST_DEGREES)
+    own_mean = _unbiased(squares, count, spread.rho) * heavy_tail(degrees) * inflation / count
+    look = _judged(test, change, spread.between + own_mean, spread.tail)
+    if look.outcome is None and last:
+        look = replace(look, outcome="inconclusive")
+    noisy = _too_noisy(squares, count, spread, _USUAL_NOISE)
+    return replace(look, noise=math.sqrt(own) if noisy else None)
+
+
+def _judged(test: SequentialTest, change: float, variance: float, tail: float) -> Look:
+    evidence = test.evidence(change, variance, tail)
+    return Look(change, variance, evidence, test.decide(change, evidence), tail=tail)
 
 
 def look_at_pairs(
@@ -183,12 +207,12 @@ def _unbiased(squares: float, count: int, rho: float) -> float:
     return squares / (count - variance_inflation(count, rho))
 
 
-def _too_noisy(squares: float, count: int, spread: Spread) -> bool:
+def _too_noisy(squares: float, count: int, spread: Spread, quantile: float) -> bool:
     if not spread.within_degrees:
         return False
     share = effective_share(spread.rho)
     ratio = _unbiased(squares, count, spread.rho) / spread.sw2
-    return ratio > f_quantile(_USUAL_NOISE, share * (count - 1), share * spread.within_degrees)
+    return ratio > f_quantile(quantile, share * (count - 1), share * spread.within_degrees)
 
 
 def _exceeds(squares: float, degrees: float, prior: float, spread: Spread) -> bool:

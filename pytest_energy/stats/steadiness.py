@@ -1,0 +1,48 @@
+"""Whether windows have become steady, and what they look like together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean
+
+STEADY = 0.01
+"""Relative step between windows below which they count as equal; sensors repeat no better."""
+
+WARM_UP_LIMIT = 8
+"""Warm-up windows after which measuring begins, steady or not; fewer if nothing can fail."""
+
+
+def autocorrelation(values: Sequence[float]) -> float:
+    """Lag-1 autocorrelation; 0 for fewer than 4 values or no spread."""
+    if len(values) < 4:
+        return 0.0
+    mean = fmean(values)
+    deviations = [value - mean for value in values]
+    total = sum(d * d for d in deviations)
+    if total == 0:
+        return 0.0
+    return sum(a * b for a, b in pairwise(deviations)) / total
+
+
+def halves_agree(values: Sequence[float], relative: float) -> bool:
+    """Whether the means of the first and second half differ by no more than a fraction."""
+    middle = len(values) // 2
+    first, second = fmean(values[:middle]), fmean(values[middle:])
+    return abs(math.log(second / first)) <= relative
+
+
+def is_stationary(values: Sequence[float]) -> bool:
+    """Whether warm-up windows, oldest first, have become steady in J/token; one never suffices.
+
+    They have when the last two differ by at most 1 % and the last three do not climb or fall by
+    more than that together, or when the last three turn back: noise does, warming up does not.
+    """
+    if len(values) < 2:
+        return False
+    logs = [math.log(value) for value in values[-3:]]
+    steps = [after - before for before, after in pairwise(logs)]
+    if len(steps) == 2 and steps[0] * steps[1] < 0:
+        return True
+    return abs(steps[-1]) <= STEADY and abs(sum(steps)) <= STEADY
