@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pytest_energy.baselines.calibration import StoredCalibration
 from pytest_energy.baselines.sensor import StoredSensor
-from pytest_energy.documents import Positive, PositiveCount, Range
+from pytest_energy.documents import NotNegative, Positive, PositiveCount, Range
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
 
 SCHEMA = 1
@@ -18,6 +19,7 @@ METRICS = ("joules_per_token", "savings")
 Spread = Annotated[float, Range(0.0, 10.0)]
 """A CV, or an SD of log ratios; ten is beyond any use."""
 Correlation = Annotated[float, Range(-1.0, 1.0)]
+Celsius = Annotated[float, Range(-100.0, 500.0, words="what a device can have")]
 Source = Literal["measured", "paper"]
 UpdateMode = Literal["new", "append", "replace"]
 """What becomes of an entry that has sessions: it stays, gets one more, or starts anew."""
@@ -42,6 +44,19 @@ class StoredSession:
     environment: str | None = None
     tokens: PositiveCount | None = None
     """Processed tokens of each window; other batches cannot be compared."""
+    median: Positive | None = None
+    """Of the windows, J/token; beside it the median of their distances from it over it."""
+    mad: Spread | None = None
+    begin_celsius: Celsius | None = None
+    end_celsius: Celsius | None = None
+    """The device's temperature (°C) in the first and in the last window."""
+    load_seconds: NotNegative | None = None
+    """Seconds of windows that the run had metered before the first of these, warm-up included."""
+
+    @property
+    def recorded(self) -> datetime:
+        """When it was recorded, in UTC."""
+        return moment(self.date)
 
 
 @dataclass(frozen=True)
@@ -113,29 +128,55 @@ class Reference:
         return self.baseline.environments.get(row.environment or "", {})
 
 
-def session_stats(entry: Entry) -> list[SessionStats]:
-    """The sessions of a J/token entry."""
-    return [SessionStats(*_stats(row)) for row in entry.sessions]
+DAY = timedelta(hours=12)
+"""How long after the first session of a day one is of the same day; midnight changes no device."""
 
 
-def pair_stats(entry: Entry) -> list[PairStats]:
+def session_stats(entry: Entry, now: datetime | None = None) -> list[SessionStats]:
+    """The sessions of a J/token entry; of a run that is `now` some may be of the same day."""
+    return [SessionStats(*_stats(row), day) for row, day in _dated(entry, now)]
+
+
+def pair_stats(entry: Entry, now: datetime | None = None) -> list[PairStats]:
     """The sessions of a savings entry."""
-    return [PairStats(*_stats(row)) for row in entry.sessions]
+    return [PairStats(*_stats(row), day) for row, day in _dated(entry, now)]
 
 
 def _stats(row: StoredSession) -> tuple[float, float, int, float, str | None]:
     return row.mean, row.cv, row.windows, row.autocorrelation, row.device
 
 
-def sessions_of(entry: Entry) -> Sequence[Session]:
+def _dated(entry: Entry, now: datetime | None) -> Iterator[tuple[StoredSession, int]]:
+    """Each session with how many days of sessions before `now` it was recorded: 0 on that day."""
+    begun: list[datetime] = []
+    for date in sorted(row.recorded for row in entry.sessions):
+        if not begun or date - begun[-1] >= DAY:
+            begun.append(date)
+    today = 1 if now is not None and begun and abs(now - begun[-1]) < DAY else 0
+    for row in entry.sessions:
+        day = sum(first > row.recorded for first in begun)
+        yield row, day + 1 - today
+
+
+def day_count(entry: Entry) -> int:
+    """On how many days its sessions were recorded."""
+    return len({day for _, day in _dated(entry, None)})
+
+
+def moment(date: str) -> datetime:
+    """A date of a file, in UTC; `ValueError` or `OverflowError` if it is none."""
+    return datetime.fromisoformat(date.replace("Z", "+00:00")).astimezone(timezone.utc)
+
+
+def sessions_of(entry: Entry, now: datetime | None = None) -> Sequence[Session]:
     """An entry's sessions, whichever metric it is of."""
-    return pair_stats(entry) if entry.metric == "savings" else session_stats(entry)
+    return pair_stats(entry, now) if entry.metric == "savings" else session_stats(entry, now)
 
 
-def pooled_of(stored: Baseline, entry: Entry) -> Pooled | None:
+def pooled_of(stored: Baseline, entry: Entry, now: datetime | None = None) -> Pooled | None:
     """What the file's other entries of a metric say together of how sessions differ."""
     others = [
-        sessions_of(other)
+        sessions_of(other, now)
         for other in stored.entries.values()
         if other.metric == entry.metric and other.id != entry.id and other.sessions
     ]

@@ -206,6 +206,9 @@ def _row(recording: Recording, environment: str | None) -> InlineTable:
         "padding_overhead": _figures(session.padding_overhead),
         "mean_watts": _figures(session.mean_watts, 5),
         "tokens_per_second": _figures(session.tokens_per_second, 5),
+        "begin_celsius": _figures(session.begin_celsius, 3),
+        "end_celsius": _figures(session.end_celsius, 3),
+        "load_seconds": _figures(session.load_seconds, 3),
         "environment": environment,
     }
     row = tomlkit.inline_table()

@@ -14,6 +14,17 @@ WARM_UP_LIMIT = 8
 """Warm-up windows after which measuring begins, steady or not; fewer if nothing can fail."""
 
 
+WARMTH_LIMIT = 30
+"""Warm-up windows after which a device that is not as warm as its baseline is not measured."""
+
+COLDER_CELSIUS = 3.0
+"""How much colder than its baseline a device may be: about 0.3 % of J/token, as cards go."""
+
+STILL_CELSIUS = 1.0
+STILL_WINDOWS = 6
+"""A device whose temperature rises by no more than that over so many windows is warm."""
+
+
 def autocorrelation(values: Sequence[float]) -> float:
     """Lag-1 autocorrelation; 0 for fewer than 4 values or no spread."""
     if len(values) < 4:
@@ -46,3 +57,15 @@ def is_stationary(values: Sequence[float]) -> bool:
     if len(steps) == 2 and steps[0] * steps[1] < 0:
         return True
     return abs(steps[-1]) <= STEADY and abs(sum(steps)) <= STEADY
+
+
+def is_warm(celsius: Sequence[float], wanted: float | None = None) -> bool:
+    """Whether a device is warm, by its temperatures (°C) at the end of windows, oldest first.
+
+    It is if it is nearly as warm as `wanted`, or has stopped becoming warmer. Windows that are
+    alike do not say so: a large cooler warms up for minutes, by less a window than noise.
+    """
+    if wanted is not None and celsius and celsius[-1] >= wanted - COLDER_CELSIUS:
+        return True
+    latest = celsius[-STILL_WINDOWS:]
+    return len(latest) == STILL_WINDOWS and latest[-1] - latest[0] <= STILL_CELSIUS
