@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import fdtri, stdtr
+from scipy.special import fdtri, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,25 +33,59 @@ class Rule:
     most: int = 30
     settled: bool = False
 
-    @property
-    def gap(self) -> float:
-        """Between the two levels, log scale."""
-        return math.log1p(self.detect) - math.log1p(self.tolerance)
+    def edges(
+        self,
+        variance: Floats,
+        degrees: Any = np.inf,
+        height: float = 1.0,
+        doubt: Any = 1.0,
+        tail: float = 0.0,
+    ) -> tuple[Floats, Floats]:
+        """The changes up to which a figure is within (below 0: never), and from which it moved."""
+        low, high = math.log1p(self.tolerance), math.log1p(self.detect)
+        half, far = (_reach(degrees) * np.sqrt(v) for v in (variance, variance + tail))
+        fails, passes = (
+            height * math.log(odds)
+            for odds in ((1 - self.beta) / self.alpha, (1 - self.alpha) / self.beta)
+        )
+        within = high - np.maximum(half, distance(high - low, variance, degrees, passes))
+        moved = low + np.maximum(far, distance(high - low, variance + tail, degrees, fails))
+        unchanged = distance(high, variance + tail, degrees, doubt * math.log(10 / self.alpha))
+        return within, np.maximum(moved, unchanged)
 
-    def evidence(self, change: Floats, variance: Floats, tail: float = 0.0) -> Floats:
-        """Log likelihood ratio of the upper level against the lower, either side."""
-        beyond = np.abs(change) - (math.log1p(self.detect) + math.log1p(self.tolerance)) / 2
-        return self.gap * beyond / (variance + np.where(beyond > 0, tail, 0.0))
+    def resolves(self, variance: Floats, degrees: Any) -> Any:
+        """Whether estimates tell the two levels apart, whatever they are."""
+        gap = math.log1p(self.detect) - math.log1p(self.tolerance)
+        return gap >= 1.6 * _reach(degrees) * np.sqrt(variance)
 
-    def decide(
-        self, change: Floats, variance: Floats, height: Any = 1.0, tail: float = 0.0
-    ) -> Ints:
-        """Outcome codes where the evidence suffices, `OPEN` elsewhere."""
-        evidence = self.evidence(change, variance, tail)
-        failed = np.where(change > 0, REGRESSION, IMPROVEMENT)
-        passed = evidence <= -height * math.log((1 - self.alpha) / self.beta)
-        bound = height * math.log((1 - self.beta) / self.alpha)
-        return np.where(evidence >= bound, failed, np.where(passed, WITHIN, OPEN))
+
+def distance(gap: float, variance: Floats, degrees: Any, bound: Any) -> Floats:
+    """How far from a level an estimate lies where the evidence against it reaches `bound`."""
+    degrees, bound = np.asarray(degrees, float), np.asarray(bound, float)
+    known = np.isinf(degrees)
+    finite = np.where(known, 1.0, degrees)
+    growth = np.where(known, 0.0, np.expm1(np.minimum(2 * bound / finite, 300.0)))
+    needed = np.where(known, 2 * bound, finite * growth) * variance
+    share = (1 + growth) * gap
+    root = np.sqrt(np.maximum(share * gap - growth * needed, 0.0))
+    near: Floats = np.where(
+        needed >= gap**2, np.sqrt(needed), (share * gap + needed) / (share + root)
+    )
+    return near
+
+
+def _reach(degrees: Any) -> Any:
+    degrees = np.asarray(degrees, float)
+    known = np.isinf(degrees)
+    return np.where(known, 1.959964, stdtrit(np.where(known, 1.0, degrees), 0.975))
+
+
+def said(change: Floats, edges: tuple[Floats, Floats]) -> Ints:
+    """Outcome codes where the edges say one, `OPEN` elsewhere."""
+    within, moved = edges
+    failed = np.where(change > 0, REGRESSION, IMPROVEMENT)
+    passed = np.where(np.abs(change) <= within, WITHIN, OPEN)
+    return np.where(np.abs(change) >= moved, failed, passed)
 
 
 @dataclass(frozen=True)
@@ -63,6 +97,7 @@ class Baselines:
     sw2: Floats
     rho: Floats
     within_degrees: int
+    degrees: float
 
     def rows(self, chosen: Any) -> Baselines:
         """The baselines of some runs."""
@@ -72,6 +107,7 @@ class Baselines:
             self.sw2[chosen],
             self.rho[chosen],
             self.within_degrees,
+            self.degrees,
         )
 
 
@@ -135,7 +171,7 @@ def learn(recorded: Recorded, days: int | None = None) -> Baselines:
     degrees = own + assumed
     tau2 = (own * tau2 + assumed * 0.01**2) / degrees
     between = degrees / (degrees - 2) * (tau2 + noise) * (1 + 1 / days) - noise
-    return Baselines(means.mean(-1), between, sw2, rho, sessions * (windows - 1))
+    return Baselines(means.mean(-1), between, sw2, rho, sessions * (windows - 1), degrees)
 
 
 def variance_inflation(most: int, rho: Floats) -> Floats:
@@ -158,7 +194,8 @@ def stage_one(baselines: Baselines, logs: Floats, rule: Rule) -> Decisions:
     inflation = variance_inflation(rule.most, baselines.rho)
     reducible = (worth * sw2 + squares) / (count + worth - 1) * inflation / count
     tail = TAIL**2 if rule.settled else 0.0
-    outcome = rule.decide(change, between + reducible, tail=tail)
+    doubt = baselines.degrees / (baselines.degrees - 2)
+    outcome = said(change, rule.edges(between + reducible, doubt=doubt, tail=tail))
     stop = reducible < 0.21 * between
     stop[:, -1] = True
     outcome = np.where((outcome == OPEN) & stop, INCONCLUSIVE, outcome)
@@ -176,7 +213,7 @@ def stage_one(baselines: Baselines, logs: Floats, rule: Rule) -> Decisions:
         share = ((1 - known.rho) / (1 + known.rho))[:, None]
         degrees = np.maximum(share * (count - 1), 2.5)
         variance = between[doubted] + own * degrees / (degrees - 2) * inflation / count
-        anew = np.where(far, OPEN, rule.decide(change, variance, tail=tail))
+        anew = np.where(far, OPEN, said(change, rule.edges(variance, doubt=doubt, tail=tail)))
         last = np.where(far, INVALID, INCONCLUSIVE)
         anew = np.where((anew == OPEN) & (count >= min(10, rule.most)), last, anew)
         retried = _first(np.where((far | noisy) & (outcome != OPEN), anew, outcome))
@@ -184,27 +221,70 @@ def stage_one(baselines: Baselines, logs: Floats, rule: Rule) -> Decisions:
     return decisions
 
 
-def stage_two(baselines: Baselines | None, differences: Floats, rule: Rule) -> Decisions:
-    """Log ratios of interleaved pairs, shape (T, rule.most); None: from the pairs alone."""
-    count = np.arange(1, rule.most + 1)
-    change, squares = _moments(differences)
-    degrees = np.maximum(count - 1.0, 1.0)
-    tails = degrees / np.maximum(degrees - 2, 1)
-    variance = np.where(count >= 4, squares / degrees * tails * 1.25 / count, np.inf)
-    if baselines is not None:
-        rho = baselines.rho[:, None]
-        prior = 2 * baselines.sw2[:, None] * (1 - rho)
-        worth = min(10.0, baselines.within_degrees)
-        known = baselines.within_degrees * (1 - baselines.rho) / (1 + baselines.rho)
-        limit = fdtri(degrees, known[:, None], 0.999)
-        joined = (worth * prior + squares) / (count + worth - 1) * (1 + rho * (1 - rho)) / count
-        variance = np.where(squares / degrees / prior > limit, variance, joined)
-    variance = variance + 0.001**2
-    height = np.ones_like(variance)
-    height[:, -1] = np.where(rule.gap >= 4 * np.sqrt(variance[:, -1]), 1 / 3, 1.0)
-    outcome = rule.decide(change, variance, height)
+def stage_two(
+    baselines: Baselines | None, differences: Floats, rule: Rule, *, renewed: bool = False
+) -> Decisions:
+    """Log ratios of interleaved pairs, shape (T, rule.most); None: from the pairs alone.
+
+    Of `renewed` pairs, from new processes each, baselines say the least that they vary by.
+    """
+    trials, most = differences.shape
+    outcome = np.full((trials, most), OPEN)
+    first = np.sqrt(balanced(differences[:, :4])[2] / 2)
+    for count in range(LEAST, most + 1):
+        change, share, squares = balanced(differences[:, :count])
+        own = count - 2.0
+        least_noise: Any = 0.0
+        if baselines is not None:
+            least_noise = 2 * baselines.sw2 * (1 - baselines.rho)
+        single = np.maximum(squares / own, least_noise) * (1.1 if renewed else 1.25)
+        degrees, alone = np.full(trials, own), np.ones(trials, bool)
+        if baselines is not None and not renewed:
+            rho, worth = baselines.rho, min(10.0, baselines.within_degrees)
+            prior = 2 * baselines.sw2 * (1 - rho)
+            known = baselines.within_degrees * (1 - rho) / (1 + rho)
+            alone = squares / own / prior > fdtri(own, known, 0.999)
+            joined = (worth * prior + squares) / (worth + own) * (1 + rho * (1 - rho))
+            single, degrees = np.where(alone, single, joined), np.where(alone, own, worth + own)
+        variance = single * share + 0.001**2
+        least = degrees.clip(2.001)
+        doubt = np.where((first <= 0.005) & (degrees > 2), 1.0, least / (least - 2))
+        edges = rule.edges(variance, degrees, doubt=doubt)
+        if count == most:
+            last = rule.edges(variance, degrees, 1 / 3, doubt)
+            sure = rule.resolves(variance, degrees)
+            edges = (np.where(sure, last[0], edges[0]), np.where(sure, last[1], edges[1]))
+        waits = alone & ((count < 4) | ((count < 6) & (first > 0.02)))
+        outcome[:, count - 1] = np.where(waits, OPEN, said(change, edges))
     outcome[:, -1] = np.where(outcome[:, -1] == OPEN, INCONCLUSIVE, outcome[:, -1])
     return _first(outcome)
+
+
+def balanced(differences: Floats) -> tuple[Floats, float, Floats]:
+    """Change, its share of a pair's variance, and squares about each order's mean, of T x n."""
+    count = differences.shape[1]
+    sizes = np.where(np.arange(count) % 2 == 0, (count + 1) // 2, count // 2)
+    apart = _apart(differences) * sizes / (sizes - 1) if count >= 6 else None
+    values = differences
+    if apart is not None:
+        shares = apart**2 * (1 - 1 / sizes)
+        rows, farthest = np.arange(len(values)), shares.argmax(1)
+        largest = shares[rows, farthest]
+        others = np.maximum((apart**2 * (1 - 1 / sizes) ** 2).sum(1) - largest, 0.0)
+        limit = stdtrit(count - 3, 1 - 0.0005 / count) ** 2 * others / (count - 3)
+        kept = np.sqrt(np.minimum(limit / np.maximum(largest, 1e-300), 1.0))
+        values = values.copy()
+        values[rows, farthest] -= apart[rows, farthest] * (1 - kept)
+    change = (values[:, ::2].mean(1) + values[:, 1::2].mean(1)) / 2
+    share = (1 / ((count + 1) // 2) + 1 / (count // 2)) / 4
+    return change, share, (_apart(values) ** 2).sum(1)
+
+
+def _apart(values: Floats) -> Floats:
+    found: Floats = np.array(values)
+    for order in (0, 1):
+        found[:, order::2] -= found[:, order::2].mean(1, keepdims=True)
+    return found
 
 
 def threshold(values: Floats, recorded: Recorded, limit: float) -> NDArray[np.bool_]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError
@@ -19,9 +21,15 @@ from pytest_energy.checks.policy import CheckContext
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.gate.gates import PairedGate
-from pytest_energy.gate.sentences import LOCK_IN, QUIETER_OR_MORE, THE_BASE, sentence
+from pytest_energy.gate.sentences import (
+    LOCK_IN,
+    QUIETER_OR_MORE,
+    THE_BASE,
+    compared,
+    sentence,
+)
 from pytest_energy.metering import Window
-from pytest_energy.results import ComparisonRecord, Side, VerdictRecord
+from pytest_energy.results import ComparisonRecord, LeftOpen, Side, VerdictRecord
 from pytest_energy.units import FRACTION
 
 _MUST_AGREE = ("task", "model", "architecture", "data", "seed", "lora")
@@ -129,7 +137,7 @@ class PairedCheck(ABC):
 
     def answered(self, verdict: Verdict, figure: Figure, run: int, **known: Any) -> VerdictRecord:
         """The record with both sides beside each other; `run` is whose figures they are."""
-        old, new = (self._side(which, run) for which in (BASE, HEAD))
+        old, new = (self._side(which, run, verdict) for which in (BASE, HEAD))
         turns = self.sides.turns
         comparison = ComparisonRecord(
             reference=self._target.label,
@@ -139,6 +147,7 @@ class PairedCheck(ABC):
             pairs=tuple(self.sampler.pairs(figure)),
             within_pair_drift=verdict.drift,
             settles=self._open is not None,
+            left_open=_left_open(self._open),
             turns=turns is not None,
             notes=() if turns is None else (turns,),
         )
@@ -147,8 +156,10 @@ class PairedCheck(ABC):
         fields: dict[str, Any] = {
             "outcome": verdict.outcome,
             "reason": verdict.reason,
+            "value": verdict.value,
             "baseline": verdict.baseline,
             "change": verdict.change,
+            "interval": verdict.interval,
             "trace": verdict.trace,
             "comparison": comparison,
             "changed_environment": {name: (before.get(name), after.get(name)) for name in changed},
@@ -156,18 +167,24 @@ class PairedCheck(ABC):
         record = replace(self.base, **{**fields, **known})
         if self._open is None:
             return record
-        reason = f"{record.reason} It was open against the baseline."
+        reason = f"{record.reason} {_settled(comparison)}"
         if record.outcome == "improvement":
             reason += f" To guard it, {LOCK_IN}."
         return replace(record, reason=reason)
 
-    def explained(self, run: int, *, padding: bool) -> str:
-        """Why one run's J/token differs: power, throughput, the work and the environment."""
+    def explained(self, run: int, *, verdict: Verdict | None = None, padding: bool = False) -> str:
+        """Why one run's J/token differs: power, throughput, the work and the environment.
+
+        By as much as a verdict says, if there is one on that run.
+        """
+        sides = [self._side(which, run, verdict) for which in (BASE, HEAD)]
         old, new = (
-            Operating(
-                side.mean_watts, side.tokens_per_second, side.padding_overhead if padding else None
+            Operating.at(
+                side.joules_per_token,
+                side.tokens_per_second,
+                side.padding_overhead if padding else None,
             )
-            for side in (self._side(BASE, run), self._side(HEAD, run))
+            for side in sides
         )
         before, after = self._circumstances(run)
         return explain(old, new, before, after).sentence
@@ -179,18 +196,46 @@ class PairedCheck(ABC):
             {**ready.environment, **own} for ready, own in zip(self.ready, changed, strict=True)
         ]
 
-    def _side(self, which: int, run: int) -> Side:
+    def _side(self, which: int, run: int, verdict: Verdict | None) -> Side:
         place, ready = self.sides.places[which], self.ready[which]
-        summary = summarise(self.sampler.windows(which, run))
+        windows = self.sampler.windows(which, run)
+        overhead = ready.runs[run].padding_overhead
+        speed = summarise(windows).tokens_per_second or 0.0
+        joules = math.exp(fmean(math.log(window.joules_per_token) for window in windows))
+        judged = verdict and (verdict.baseline if which == BASE else verdict.value)
+        if verdict and judged and verdict.unit != FRACTION:
+            joules = judged / ((overhead or 1.0) if verdict.unit == "J/real token" else 1.0)
         return Side(
             name=place.name,
             reference=place.reference,
-            joules_per_token=summary.mean,
-            mean_watts=summary.mean_watts or 0.0,
-            tokens_per_second=summary.tokens_per_second or 0.0,
-            padding_overhead=ready.runs[run].padding_overhead,
+            joules_per_token=joules,
+            mean_watts=joules * speed,
+            tokens_per_second=speed,
+            padding_overhead=overhead,
             environment=dict(ready.environment),
         )
+
+
+def _left_open(record: VerdictRecord | None) -> LeftOpen | None:
+    if record is None or None in (record.value, record.baseline, record.change):
+        return None
+    return LeftOpen(
+        record.unit,
+        record.value or 0.0,
+        record.baseline or 0.0,
+        record.change or 0.0,
+        record.interval,
+    )
+
+
+def _settled(comparison: ComparisonRecord) -> str:
+    """What else to know where pairs have settled what a baseline left open: what that had found."""
+    found = comparison.left_open
+    text = "It was open against the baseline"
+    if found is not None:
+        figures = compared(found.value, found.baseline, found.change, found.interval, found.unit)
+        text += f": {figures}"
+    return f"{text}; pairs say nothing of what changed before `{comparison.reference}`."
 
 
 def _base_record(
@@ -238,8 +283,7 @@ class PairedJoulesPerToken(PairedCheck):
             run=0,
             metric="joules_per_real_token" if of_real_tokens else "joules_per_token",
             unit="J/real token" if of_real_tokens else "J/token",
-            explanation=self.explained(0, padding=of_real_tokens),
-            value=verdict.value,  # the mean of logarithms, as the base's: their ratio is the change
+            explanation=self.explained(0, verdict=verdict, padding=of_real_tokens),
             uncertainty=summarise(windows).uncertainty * factor,
             windows=windows,
         )
@@ -278,10 +322,8 @@ class PairedSavings(PairedCheck):
             _spent,
             run=1,
             explanation=" ".join(
-                f"{self.ready[HEAD].runs[run].id}: {self.explained(run, padding=False)}"
-                for run in (0, 1)
+                f"{self.ready[HEAD].runs[run].id}: {self.explained(run)}" for run in (0, 1)
             ),
-            value=summary.mean,
             uncertainty=summary.uncertainty,
             windows=tuple(window for both in pairs for window in both),
         )

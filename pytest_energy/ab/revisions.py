@@ -19,6 +19,8 @@ from pytest_energy.private_folders import PrivateFolder, is_abandoned
 from pytest_energy.text import decoded
 
 AUTO = "auto"
+THE_COMMIT_BEFORE = "the commit before"
+"""What `auto` is on the default branch if nothing is changed."""
 DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 # Variables by which a caller (a hook, for one) may point git at another repository.
 _MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
@@ -64,7 +66,7 @@ def attempt(folder: Path, *arguments: str) -> str | None:
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit to compare with; `asked` is what the option said.
+    """A commit to compare with; `asked` is what the option said, or which commit `auto` is.
 
     `toplevel` is the user's checkout, `inside` pytest's root relative to it.
     """
@@ -95,7 +97,11 @@ def find_revision(asked: str, option: str, root: Path) -> Revision:
             f"in a clone, or compare interpreters with `--energy-compare=python:PATH`"
         ) from None
     _require_clean_submodules(said, toplevel)
-    commit = _automatic(said, toplevel) if asked == AUTO else _commit(toplevel, asked)
+    commit: str | None
+    if asked == AUTO:
+        asked, commit = _automatic(said, toplevel)
+    else:
+        commit = _commit(toplevel, asked)
     if commit is None:
         raise EnergyError(f"{said} names no commit of `{toplevel}`{_fetch(toplevel, asked)}")
     return Revision(asked, commit, toplevel, root.resolve().relative_to(toplevel))
@@ -120,7 +126,8 @@ def _merge_target() -> tuple[str, str] | None:
         return (branch, "") if branch else None
 
 
-def _automatic(said: str, toplevel: Path) -> str:
+def _automatic(said: str, toplevel: Path) -> tuple[str, str]:
+    """What `auto` is, in words, and its commit."""
     target = _merge_target()
     if target is not None:
         branch, sha = target
@@ -131,7 +138,7 @@ def _automatic(said: str, toplevel: Path) -> str:
                 f"lacks{_fetch(toplevel, sha or branch)}"
             )
         # In a shallow clone the ancestors are not there; the base itself is the next best.
-        return attempt(toplevel, "merge-base", "HEAD", tip) or tip
+        return AUTO, attempt(toplevel, "merge-base", "HEAD", tip) or tip
     for branch in DEFAULT_BRANCHES:
         tip = _commit(toplevel, branch)
         if tip is None:
@@ -149,18 +156,18 @@ def _automatic(said: str, toplevel: Path) -> str:
     )
 
 
-def _before(said: str, toplevel: Path, base: str) -> str:
+def _before(said: str, toplevel: Path, base: str) -> tuple[str, str]:
     """The base, or its parent if the working tree is that commit, as after a merge."""
     same = base == _commit(toplevel, "HEAD")
     if not same or git(toplevel, "status", "--porcelain", "--untracked-files=no"):
-        return base
+        return AUTO, base
     parent = _commit(toplevel, "HEAD^")
     if parent is None and _is_shallow(toplevel):
         raise EnergyError(
             f"{said} means the commit before HEAD, which this clone lacks: it is shallow; "
             f"fetch it with `git fetch --deepen=1`"
         )
-    return parent or base
+    return (AUTO, base) if parent is None else (THE_COMMIT_BEFORE, parent)
 
 
 def text_at(revision: str, path: Path) -> str | None:

@@ -9,6 +9,7 @@ from pytest_energy.checks import Settings
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, Warmth
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import BaselineError
+from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.results import VerdictRecord
@@ -89,17 +90,26 @@ def require_undisturbed(settings: Settings, hardware: Hardware) -> None:
 
 
 def explanation(
-    summary: Summary, found: Reference, hardware: Hardware, padding_overhead: float | None
+    verdict: Verdict,
+    summary: Summary,
+    found: Reference,
+    hardware: Hardware,
+    padding_overhead: float | None,
 ) -> str | None:
-    """Why J/token moved: power, throughput and environment; padding too where it is given."""
+    """Why J/token moved as the verdict says: power, throughput and environment.
+
+    Padding too where it is given: the verdict is then on J/real token.
+    """
     rows = own_rows(found, hardware)
-    watts = [row.mean_watts for row in rows if row.mean_watts]
     speeds = [row.tokens_per_second for row in rows if row.tokens_per_second]
-    if not watts or not speeds or not summary.mean_watts or not summary.tokens_per_second:
+    if not speeds or not summary.tokens_per_second or not verdict.baseline or not verdict.value:
         return None
     stored = rows[-1].padding_overhead if padding_overhead else None
-    old = Operating(fmean(watts), fmean(speeds), stored)
-    new = Operating(summary.mean_watts, summary.tokens_per_second, padding_overhead)
+    if stored is None:
+        padding_overhead = None
+    old = Operating.at(verdict.baseline / (stored or 1.0), fmean(speeds), stored)
+    value = verdict.value / (padding_overhead or 1.0)
+    new = Operating.at(value, summary.tokens_per_second, padding_overhead)
     environment = found.environment_of(rows[-1])
     # What the baseline did not note may or may not have changed; it is no difference.
     current = {k: v for k, v in hardware.environment.items() if k in environment}

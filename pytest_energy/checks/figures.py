@@ -111,12 +111,11 @@ class JoulesPerToken(Check):
             known = {
                 "metric": "joules_per_real_token",
                 "unit": "J/real token",
-                "value": summary.mean * overhead,
                 "uncertainty": summary.uncertainty * overhead,
             }
         if verdict.outcome in MOVED:
             known["explanation"] = comparability.explanation(
-                summary, reference, self.context.hardware, overhead
+                verdict, summary, reference, self.context.hardware, overhead
             )
         record = self._decided(verdict, summary, self._sampler.windows, **known)
         # What is stored is J/token, whichever of the two was judged.

@@ -26,8 +26,11 @@ MOST_WINDOWS = 30
 MOST_ADVISORY_WINDOWS = 6
 """The same for a verdict that informs and fails nothing: it is not worth more energy."""
 
-MOST_ADVISORY_PAIRS = 12
+MOST_ADVISORY_PAIRS = 20
 """The same for pairs of windows, which a person has asked for by name."""
+
+ADVISORY_SIDE_WARM_UP = 6
+"""Windows that warming up one side of such pairs may cost at most."""
 
 FAR = 2.0
 """Times outside a J/token band from elsewhere that fail: its conditions were not these."""
@@ -131,7 +134,7 @@ def warm_up_limit(record: VerdictRecord, settings: Settings, *, pairs: bool = Fa
     """The most windows that warming up may cost a run; `pairs` if it is one of two sides."""
     if settings.strict or settings.update is not None or not is_advisory(record):
         return WARM_UP_LIMIT
-    return (MOST_ADVISORY_PAIRS if pairs else MOST_ADVISORY_WINDOWS) // 2
+    return ADVISORY_SIDE_WARM_UP if pairs else MOST_ADVISORY_WINDOWS // 2
 
 
 def judged(

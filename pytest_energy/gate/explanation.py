@@ -44,6 +44,14 @@ class Operating:
     tokens_per_second: float
     padding_overhead: float | None = None
 
+    @classmethod
+    def at(
+        cls, joules_per_token: float, tokens_per_second: float, padding_overhead: float | None
+    ) -> Operating:
+        """How a device ran that took so many joules a token: what is explained is their change."""
+        watts = joules_per_token * tokens_per_second
+        return cls(watts, tokens_per_second, padding_overhead)
+
     def __post_init__(self) -> None:
         for name in ("mean_watts", "tokens_per_second", "padding_overhead"):
             value = getattr(self, name)

@@ -25,16 +25,8 @@ from pytest_energy.gate.sentences import (
     spread_in_words,
 )
 from pytest_energy.outcomes import WORST_FIRST, Outcome
-from pytest_energy.stats.distributions import NORMAL_95, relative
-from pytest_energy.stats.noise import (
-    PairStats,
-    Pooled,
-    Session,
-    SessionStats,
-    Spread,
-    limited,
-    spread,
-)
+from pytest_energy.stats.distributions import relative
+from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, Spread, spread
 from pytest_energy.stats.sequential import (
     LEAST_VALUES,
     Look,
@@ -74,8 +66,11 @@ class Gate(ABC):
         """The test on the values so far (at least one); None without a baseline."""
 
     @abstractmethod
-    def _values(self) -> dict[str, Any]:
-        """The verdict's value, baseline and windows, by name."""
+    def _values(self, look: Look | None) -> dict[str, Any]:
+        """The verdict's value, baseline and windows, by name; the change is between the first two.
+
+        Both come of what the test was made on, so that they say what it says.
+        """
 
     @abstractmethod
     def _cause(self, look: Look) -> str:
@@ -120,9 +115,9 @@ class Gate(ABC):
             detect=self._test.detect,
             unit=self._unit,
             change=self._changed(look.change) if look else None,
-            interval=self._around(look.change, NORMAL_95 * look.variance**0.5) if look else None,
+            interval=self._around(look.change, look.half_width) if look else None,
             trace=tuple(self._trace),
-            **self._values(),
+            **self._values(look),
         )
         cause = self._cause(look) if look else ""
         remedy = QUIETER if outcome == "invalid" else self._remedy()
@@ -131,11 +126,10 @@ class Gate(ABC):
 
     def _traced(self, look: Look) -> TracePoint:
         count, change = len(self._logs), self._changed(look.change)
-        if count < LEAST_VALUES or not math.isfinite(look.variance):
+        if math.isinf(look.changed):
             return TracePoint(count, change)
-        within, changed = self._test.edges(look.variance, look.height, look.tail)
-        inner = None if within is None else self._around(0.0, within)
-        return TracePoint(count, change, inner, self._around(0.0, changed))
+        inner = None if look.within is None else self._around(0.0, look.within)
+        return TracePoint(count, change, inner, self._around(0.0, look.changed))
 
     def _around(self, log_change: float, half: float) -> tuple[float, float]:
         low, high = sorted(self._changed(log_change + side * half) for side in (-1, 1))
@@ -152,9 +146,11 @@ class _AgainstBaseline(Gate):
             return None
         return look_at_session(self._logs, self._spread, self._test, self._most)
 
-    def _limited(self) -> list[float]:
-        """The values so far, of which none lies further out than noise does."""
-        return limited(self._logs, self._spread) if self._spread else self._logs
+    def _level(self, look: Look | None) -> float:
+        """The session's level on the log scale, as far from the baseline's as the change says."""
+        if look is None or self._spread is None:
+            return fmean(self._logs)
+        return self._spread.centre + look.change
 
     def _cause(self, look: Look) -> str:
         assert self._spread is not None
@@ -217,9 +213,9 @@ class SequentialGate(_AgainstBaseline):
         """Take one window's energy, in `unit`; None asks for one more."""
         return self._observe(self._logarithm("joules_per_token", joules_per_token))
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self, look: Look | None) -> dict[str, Any]:
         return {
-            "value": math.exp(fmean(self._limited())),
+            "value": math.exp(self._level(look)),
             "baseline": math.exp(self._spread.centre) if self._spread else None,
             "windows": tuple(map(math.exp, self._logs)),
         }
@@ -266,9 +262,9 @@ class SavingsGate(_AgainstBaseline):
     def _changed(self, log_change: float) -> float:
         return -self._spent * relative(log_change)
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self, look: Look | None) -> dict[str, Any]:
         return {
-            "value": -math.expm1(fmean(self._limited())),
+            "value": -math.expm1(self._level(look)),
             "baseline": 1 - self._spent if self._spread else None,
             "windows": tuple(-math.expm1(log) for log in self._logs),
         }
@@ -278,8 +274,10 @@ class PairedGate(Gate):
     """Interleaved windows of a base and a head in one session, where session noise cancels.
 
     With `sessions` the within-session variance starts from theirs; without, it is taken from the
-    pairs alone, from 4 of them on and with the tails that so few deserve. Pairs are in the order
-    ABBA: base first in the first, head first in the second, and so on.
+    pairs alone, from 4 of them on, or from 6 if the first 4 vary much. Pairs that are `renewed`
+    come from new processes each, which differ by more than windows do: `sessions` then say the
+    least that pairs vary by, as they do if they are `local`. Pairs are in the order ABBA: base
+    first in the first, head first in the second, and so on; what the order does is taken out.
     """
 
     counted, against = "interleaved pairs", THE_BASE
@@ -293,10 +291,14 @@ class PairedGate(Gate):
         beta: float = 0.03,
         max_pairs: int = 30,
         *,
+        local: bool = False,
+        renewed: bool = False,
         unit: str = "J/token",
     ) -> None:
         test = SequentialTest(tolerance, detect, alpha, beta)
         super().__init__(_known(sessions), test, max_pairs, unit)
+        self._least = local or renewed
+        self._renewed = renewed
         self._pairs: list[tuple[float, float]] = []
 
     def add(self, base_joules_per_token: float, head_joules_per_token: float) -> Verdict | None:
@@ -307,16 +309,24 @@ class PairedGate(Gate):
         return self._observe(head - base)
 
     def _look(self) -> Look:
-        return look_at_pairs(self._logs, self._spread, self._test, self._most)
+        return look_at_pairs(
+            self._logs,
+            self._spread,
+            self._test,
+            self._most,
+            least=self._least,
+            renewed=self._renewed,
+        )
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self, look: Look | None) -> dict[str, Any]:
+        assert look is not None
         base, head = zip(*self._pairs, strict=True)
-        base_first, head_first = self._logs[::2], self._logs[1::2]
+        level = fmean((*base, *head))
         return {
-            "value": math.exp(fmean(head)),
-            "baseline": math.exp(fmean(base)),
+            "value": math.exp(level + look.change / 2),
+            "baseline": math.exp(level - look.change / 2),
             "windows": tuple(map(math.exp, head)),
-            "drift": math.expm1((fmean(base_first) - fmean(head_first)) / 2),
+            "drift": math.expm1(look.order),
         }
 
     def _cause(self, look: Look) -> str:

@@ -58,10 +58,7 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
     allowed = difference(verdict.tolerance, verdict.unit, signed=False)
     detect = difference(verdict.detect, verdict.unit, signed=False)
     if verdict.outcome == "inconclusive":
-        return (
-            f"{facts}, may be within the tolerance of {allowed} or a change of {detect} or more: "
-            f"{cause}; {remedy}."
-        )
+        return f"{facts}, {_open(verdict, verdict.interval, allowed, detect)}: {cause}; {remedy}."
     if verdict.outcome == "within" and abs(verdict.change or 0.0) <= verdict.tolerance:
         return f"{facts}, is within the tolerance of {allowed}: nothing to do."
     if verdict.outcome == "within":
@@ -74,15 +71,42 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
     return f"{facts}, is {kind} beyond the tolerance of {allowed}: {advice}."
 
 
+def compared(
+    value: float, baseline: float, change: float, interval: tuple[float, float] | None, unit: str
+) -> str:
+    """A change in a few words: both figures, the change and its interval."""
+    around = "" if interval is None else f" (95 % interval {_between(interval, unit)})"
+    figures = f"{quantity(value, unit)} against {quantity(baseline, unit)}"
+    return f"{figures}, {difference(change, unit)}{around}"
+
+
+def _between(interval: tuple[float, float], unit: str) -> str:
+    low, high = (difference(edge, unit) for edge in interval)
+    return f"{low.removesuffix(' points')} to {high}"
+
+
+def _open(verdict: Verdict, interval: tuple[float, float], allowed: str, detect: str) -> str:
+    """What a change that is not decided may be, as its interval has it."""
+    low, high = interval
+    least = max(low, -high, 0.0)
+    small, large = least <= verdict.tolerance, max(-low, high) >= verdict.detect
+    if small and large:
+        return f"may be within the tolerance of {allowed} or a change of {detect} or more"
+    if large:
+        return f"is beyond the tolerance of {allowed}, but not surely enough for a verdict"
+    if small:
+        return f"is less than the {detect} that must be caught, but not surely enough to pass"
+    return f"lies between the tolerance of {allowed} and the {detect} that must be caught"
+
+
 def _facts(verdict: Verdict, against: str, counted: str, interval: tuple[float, float]) -> str:
     unit = verdict.unit
-    low, high = (difference(edge, unit) for edge in interval)
     saved = " saved" if unit == FRACTION else ""
     return (
         f"{quantity(verdict.value or 0.0, unit)}{saved} against "
         f"{quantity(verdict.baseline or 0.0, unit)} of {against}, "
         f"{difference(verdict.change or 0.0, unit)} (95 % interval "
-        f"{low.removesuffix(' points')} to {high}, {len(verdict.windows)} {counted})"
+        f"{_between(interval, unit)}, {len(verdict.windows)} {counted})"
     )
 
 

@@ -152,7 +152,7 @@ OPTIONS = (
     Option(
         "max-windows", "N", _number(*RANGES["max_windows"], int), None,
         "the most windows, or pairs, of one verdict "
-        "(default: 30; if it fails nothing 6, or 12 pairs)",
+        "(default: 30; if it fails nothing 6, or 20 pairs)",
     ),
     Option(
         "meter", "NAME", _text, "auto",

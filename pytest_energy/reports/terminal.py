@@ -36,6 +36,8 @@ def side_by_side(record: VerdictRecord, comparison: ComparisonRecord) -> list[st
     rows = [_row(comparison.base), _row(comparison.head)]
     lines += tables.aligned(rows, right=(1, 2, 3, 4), indent=2)
     lines.append(f"  pairs {pair_changes(comparison)}")
+    if comparison.left_open is not None:
+        lines.append(f"  against the baseline {wording.left_open(comparison.left_open)}")
     lines += [f"  {note}" for note in comparison.notes]
     return lines
 

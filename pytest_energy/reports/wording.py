@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.clocks import real_time
+from pytest_energy.gate.sentences import compared
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import (
     INTERRUPTED,
     NOT_RECORDED,
+    LeftOpen,
     NotMeasured,
     RunRecord,
     VerdictRecord,
@@ -86,6 +88,11 @@ def cells(verdict: VerdictRecord) -> tuple[str, str, str, str]:
 def shown(verdict: VerdictRecord, figure: float | None) -> str:
     """A figure in the verdict's unit."""
     return "" if figure is None else quantity(figure, verdict.unit)
+
+
+def left_open(found: LeftOpen) -> str:
+    """What a baseline had left open, in a few words."""
+    return compared(found.value, found.baseline, found.change, found.interval, found.unit)
 
 
 def caveat(verdict: VerdictRecord) -> str:

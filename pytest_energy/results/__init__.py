@@ -39,13 +39,25 @@ class Side:
 
 
 @dataclass(frozen=True)
+class LeftOpen:
+    """What a baseline had left open; all as in a `VerdictRecord`, in `unit`."""
+
+    unit: str
+    value: float
+    baseline: float
+    change: float
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class ComparisonRecord:
     """Base and head metered in turn in one session; `pairs` holds (base, head) of what is judged.
 
     That is in the verdict's unit; for savings it is what is spent, the smaller run's J/token over
     the larger's, and the sides' figures are the smaller run's.
     `within_pair_drift` is the second window of a pair against the first, relative; `settles` says
-    that a baseline had left the figure open; `turns` that memory did not do for both at once.
+    that a baseline had left the figure open, and `left_open` what it had found; `turns` that memory
+    did not do for both at once.
     """
 
     reference: str
@@ -55,6 +67,7 @@ class ComparisonRecord:
     pairs: tuple[tuple[Positive, Positive], ...]
     within_pair_drift: float | None = None
     settles: bool = False
+    left_open: LeftOpen | None = None
     turns: bool = False
     notes: tuple[str, ...] = ()
 
@@ -63,9 +76,10 @@ class ComparisonRecord:
 class VerdictRecord:
     """A verdict as people and machines read it; `outcome` is a verdict's word, or `recorded`.
 
-    `value`, `uncertainty` (95 % half-width) and `baseline` are in `unit`; `change`, `tolerance`
-    and `detect` are fractions (points of the saved fraction for savings). `fails` says whether
-    the test fails for it; `local` that the baseline is this machine's own, in pytest's cache.
+    `value`, `uncertainty` (95 % half-width) and `baseline` are in `unit`; `change`, its 95 %
+    `interval`, `tolerance` and `detect` are fractions (points of the saved fraction for savings).
+    `value`, `baseline` and `change` are those that decided, each what the others say. `fails` says
+    whether the test fails for it; `local` that the baseline is this machine's own, in its cache.
     `net_value` is `value` without idle power, if that was measured; it is never gated.
     """
 
@@ -80,6 +94,7 @@ class VerdictRecord:
     net_value: float | None = None
     baseline: float | None = None
     change: float | None = None
+    interval: tuple[float, float] | None = None
     tolerance: float | None = None
     detect: float | None = None
     fails: bool = False

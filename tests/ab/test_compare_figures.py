@@ -158,7 +158,12 @@ def test_pairs_settle_what_a_restless_baseline_leaves_open(repository: Repositor
     found = settled["mine/restless"]
     assert (found["verdict"], found["comparison"]["settles"]) == ("regression", True)
     assert found["change"] == pytest.approx(0.06, abs=0.003)
-    assert "It was open against the baseline." in found["reason"]
+    left = found["comparison"]["left_open"]
+    assert left["change"] == pytest.approx(left_open["change"], abs=0.003)
+    assert left["value"] / left["baseline"] - 1 == pytest.approx(left["change"])
+    assert "It was open against the baseline: 5.3" in found["reason"]
+    assert "pairs say nothing of what changed before `HEAD (" in found["reason"]
+    assert "against the baseline 5.3" in worse.stdout
     assert "mine/restless settled against HEAD (" in worse.stdout
 
 

@@ -70,9 +70,11 @@ def test_auto_on_the_default_branch_itself(repository: Repository) -> None:
     first = repository.git("rev-parse", "HEAD")
     second = repository.commit("second")
 
-    assert find_revision("auto", SETTLE, repository.path).commit == first
+    found = find_revision("auto", SETTLE, repository.path)
+    assert (found.commit, found.label) == (first, f"the commit before ({first[:9]})")
     repository.write(mine="x = 2\n")
-    assert find_revision("auto", SETTLE, repository.path).commit == second
+    found = find_revision("auto", SETTLE, repository.path)
+    assert (found.commit, found.label) == (second, f"auto ({second[:9]})")
 
 
 def test_auto_prefers_the_remotes_default_branch(repository: Repository, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_improvements_mirror_regressions_on_the_log_scale() -> None:
 def test_the_bounds_of_the_evidence_are_walds() -> None:
     rule = SequentialTest(0.02, 0.05, alpha=0.01, beta=0.03)
     assert rule.fails_at == pytest.approx(math.log(0.97 / 0.01))
-    assert rule.passes_at == pytest.approx(-math.log(0.99 / 0.03))
+    assert rule.passes_at == pytest.approx(math.log(0.99 / 0.03))
     shared = SequentialTest(0.02, 0.05, alpha=0.01 / 5, beta=0.03)
     assert shared.fails_at - rule.fails_at == pytest.approx(math.log(5))
 
@@ -115,10 +115,20 @@ def test_evidence_follows_the_documented_formula() -> None:
     s2 = (10 * sw2 + sum((y - mean) ** 2 for y in logs)) / (3 + 9)
     variance = between + s2 * inflation(3, rho) / 3
     low, high = math.log(1.02), math.log(1.05)
-    expected = (high - low) * (abs(mean - centre) - (low + high) / 2) / variance
+    middle, gap = (low + high) / 2, high - low
+    # Closer than the other level, the evidence is the ratio of both; beyond it, of the distance.
+    near = [middle + sign * bound * variance / gap for sign, bound in ((1, 4.575), (-1, 3.497))]
+    far = (
+        low + math.sqrt(2 * math.log(97) * variance),
+        high - math.sqrt(2 * math.log(33) * variance),
+    )
+    changed = near[0] if near[0] <= high else far[0]
+    within = near[1] if near[1] >= low else far[1]
 
     look = look_at_session(logs, spread_of(stored), SequentialTest(0.02, 0.05, 0.01, 0.03), most=30)
-    assert look.evidence == pytest.approx(expected, rel=1e-9)
+    assert look.variance == pytest.approx(variance, rel=1e-9)
+    assert look.within == pytest.approx(within, rel=1e-3)
+    assert look.changed == pytest.approx(changed, rel=1e-3)
 
 
 @pytest.mark.parametrize(

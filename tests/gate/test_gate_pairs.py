@@ -79,7 +79,7 @@ def test_drift_within_pairs_is_told_and_cancels() -> None:
     assert gate.verdict is not None
     assert gate.verdict.outcome == "within"
     assert gate.verdict.drift == pytest.approx(0.004, abs=1e-6)
-    assert abs(gate.verdict.change or 1.0) < 0.002
+    assert gate.verdict.change == pytest.approx(0.0, abs=0.002)
 
 
 def test_the_last_pair_decides_only_where_pairs_resolve_the_levels() -> None:
@@ -95,6 +95,24 @@ def test_the_last_pair_decides_only_where_pairs_resolve_the_levels() -> None:
         outcomes.append((gate.verdict.outcome, len(gate.verdict.windows)))
     assert outcomes[0] == ("inconclusive", 8)
     assert outcomes[1][0] == "within"
+
+
+def test_one_outlier_does_not_keep_eleven_pairs_that_agree_from_deciding() -> None:
+    for place in range(6):
+        source = random.Random(place)
+        gate = PairedGate(max_pairs=12)
+        for number in range(12):
+            change = 0.06 + (0.4 if number == place else 0.0) + source.gauss(0, 0.005)
+            if gate.add(BASE, BASE * math.exp(change)) is not None:
+                break
+        assert gate.verdict is not None
+        assert gate.verdict.outcome == "regression"
+        assert gate.verdict.change == pytest.approx(0.06, abs=0.015)
+
+
+def test_a_large_change_is_found_among_noisy_pairs() -> None:
+    outcomes = [compare(PairedGate(max_pairs=20), 0.25, 0.065, seed) for seed in range(20)]
+    assert {verdict.outcome for verdict in outcomes} == {"regression"}
 
 
 @pytest.mark.parametrize("pair", [(0.0, 1.0), (1.0, 0.0), (math.nan, 1.0), (1.0, math.inf)])

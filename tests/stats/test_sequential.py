@@ -14,13 +14,14 @@ from pytest_energy.stats.sequential import (
     ErrorBudget,
     Look,
     SequentialTest,
+    distance,
     look_at_pairs,
     look_at_session,
 )
 
 RULE = SequentialTest(0.02, 0.05, alpha=0.01, beta=0.03)
 LOW, HIGH = math.log(1.02), math.log(1.05)
-FAILS, PASSES = math.log(0.97 / 0.01), -math.log(0.99 / 0.03)
+FAILS, PASSES, UNCHANGED = math.log(0.97 / 0.01), math.log(0.99 / 0.03), math.log(10 / 0.01)
 
 SPREAD = Spread(
     centre=0.5,
@@ -43,17 +44,38 @@ def around(level: float, apart: float, count: int) -> list[float]:
     return values if count % 2 == 0 else [*values[:-1], level]
 
 
-def evidence(change: float, variance: float) -> float:
-    """The log of how much likelier the change is at `detect` than at `tolerance`."""
-    at = [stats.norm.logpdf(abs(change), level, math.sqrt(variance)) for level in (HIGH, LOW)]
-    return float(at[0] - at[1])
+def evidence(x: float, level: float, other: float, variance: float, degrees: float) -> float:
+    """The log of how much likelier `other`, or what is beyond it, is than `level`.
+
+    Of a normal distribution, or of a Student's t with its tail's power: `degrees` / 2.
+    """
+    nearest = max(x, other) if other > level else min(x, other)
+    if math.isinf(degrees):
+        at = [stats.norm.logpdf(x, where, math.sqrt(variance)) for where in (nearest, level)]
+        return float(at[0] - at[1])
+    odds = [math.log1p((x - where) ** 2 / variance / degrees) for where in (nearest, level)]
+    return degrees / 2 * (odds[1] - odds[0])
 
 
-def test_the_evidence_is_a_log_likelihood_ratio_in_either_direction() -> None:
-    for change in (0.0, 0.03, 0.06):
-        for sign in (1, -1):
-            expected = evidence(change, 3e-4)
-            assert RULE.evidence(sign * change, 3e-4) == pytest.approx(expected)
+@pytest.mark.parametrize("degrees", [2.0, 5.0, 30.0, math.inf])
+@pytest.mark.parametrize("variance", [1e-6, 1e-5, 1e-4, 1e-3])
+def test_an_estimate_lies_at_its_distance_where_the_evidence_reaches_the_bound(
+    degrees: float, variance: float
+) -> None:
+    gap = HIGH - LOW
+    for bound in (0.3, FAILS, 12.0):
+        far = distance(gap, variance, degrees, bound)
+        found = evidence(LOW + far, LOW, HIGH, variance, degrees)
+        assert found == pytest.approx(bound, rel=1e-6)
+        assert distance(gap, variance, degrees, 1.01 * bound) > far
+
+
+def test_a_far_change_is_told_as_soon_as_chance_explains_it_no_longer() -> None:
+    """However far it is: the evidence against the tolerance is all that counts."""
+    for sd in (0.02, 0.05, 0.1):
+        _, changed = RULE.edges(sd**2)
+        assert (changed - LOW) / sd == pytest.approx(math.sqrt(2 * FAILS), abs=0.6)
+        assert changed / sd >= math.sqrt(2 * UNCHANGED) - 1e-9
 
 
 def test_levels_are_relative_to_the_base() -> None:
@@ -62,30 +84,42 @@ def test_levels_are_relative_to_the_base() -> None:
     assert (halved.tolerance, halved.detect) == (0.02, 0.05)
 
 
-def test_an_outcome_takes_evidence_at_a_bound() -> None:
-    for height in (1.0, 0.5):
-        assert RULE.decide(0.1, height * FAILS + 1e-9, height) == "regression"
-        assert RULE.decide(-0.1, height * FAILS + 1e-9, height) == "improvement"
-        assert RULE.decide(0.1, height * FAILS - 1e-9, height) is None
-        assert RULE.decide(0.1, height * PASSES + 1e-9, height) is None
-        assert RULE.decide(0.1, height * PASSES - 1e-9, height) == "within"
-    assert RULE.decide(0.1, RULE.fails_at) == "regression"
-    assert RULE.decide(0.1, RULE.passes_at) == "within"
-
-
+@pytest.mark.parametrize("degrees", [3.0, 12.0, math.inf])
 @pytest.mark.parametrize("height", [1.0, 1 / 3])
-def test_edges_are_the_changes_of_which_the_evidence_is_at_a_bound(height: float) -> None:
-    within, changed = RULE.edges(1e-5, height)
-    assert within is not None
-    assert evidence(within, 1e-5) == pytest.approx(height * PASSES)
-    assert evidence(changed, 1e-5) == pytest.approx(height * FAILS)
-    never, far = RULE.edges(1e-2)
-    assert never is None
-    assert evidence(far, 1e-2) == pytest.approx(FAILS)
-    # A bound right at no change is one.
-    scale = RULE.caught - RULE.allowed
-    exact = (RULE.allowed + RULE.caught) / 2 / -RULE.passes_at * scale
-    assert RULE.edges(exact * (1 - 1e-9))[0] == pytest.approx(0.0, abs=1e-9)
+@pytest.mark.parametrize("sd", [0.001, 0.003, 0.01, 0.05])
+def test_edges_are_the_changes_of_which_all_evidence_is_at_its_bound(
+    sd: float, height: float, degrees: float
+) -> None:
+    within, changed = RULE.edges(sd**2, degrees, height, doubt=1.5)
+    half = (1.959964 if math.isinf(degrees) else stats.t.ppf(0.975, degrees)) * sd
+    excess = [
+        evidence(changed, LOW, HIGH, sd**2, degrees) / (height * FAILS) - 1,
+        evidence(changed, 0.0, HIGH, sd**2, degrees) / (1.5 * UNCHANGED) - 1,
+        (changed - half) / LOW - 1,
+    ]
+    assert min(excess) == pytest.approx(0.0, abs=1e-6)
+    if within is None:
+        assert evidence(0.0, HIGH, LOW, sd**2, degrees) < height * PASSES or half > HIGH
+        return
+    excess = [
+        evidence(within, HIGH, LOW, sd**2, degrees) / (height * PASSES) - 1,
+        HIGH / (within + half) - 1,
+    ]
+    assert min(excess) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_is_said_is_what_the_edges_say() -> None:
+    for change, outcome in ((0.1, "regression"), (-0.1, "improvement"), (0.02, "within"),
+                            (-0.02, "within"), (0.05, None)):  # fmt: skip
+        assert Look(change, 1e-6, within=0.02, changed=0.1).said == outcome
+    assert Look(0.0, 1e-6, changed=0.1).said is None
+
+
+def test_two_levels_are_resolved_if_no_interval_holds_both_by_far() -> None:
+    for degrees, reach in ((math.inf, 1.959964), (4.0, stats.t.ppf(0.975, 4))):
+        sd = (HIGH - LOW) / 1.6 / reach
+        assert RULE.resolves((0.999 * sd) ** 2, degrees)
+        assert not RULE.resolves((1.001 * sd) ** 2, degrees)
 
 
 @pytest.mark.parametrize(
@@ -124,14 +158,14 @@ def test_a_look_at_a_session(within_degrees: float, worth: float, rho: float) ->
     variance = 1e-4 + s2 * g / 5
     assert found.change == pytest.approx(0.03)
     assert found.variance == pytest.approx(variance)
-    assert found.evidence == pytest.approx(evidence(0.03, variance))
-    assert (found.height, found.noise) == (1.0, None)
+    assert (found.within, found.changed) == pytest.approx(RULE.edges(variance, doubt=8 / 6))
+    assert (found.degrees, found.noise) == (math.inf, None)
 
 
 def test_two_windows_decide_nothing_however_clear() -> None:
     for count in (1, 2):
         found = session(count * [5.0])
-        assert found.evidence > FAILS
+        assert found.changed == math.inf
         assert found.variance == pytest.approx(1e-4 + 4e-5 * 10 / (count + 9) / count)
         assert (found.outcome, found.exhausted) == (None, False)
     assert session(3 * [5.0]).outcome == "regression"
@@ -204,7 +238,7 @@ def test_what_an_outlying_session_may_be_is_left_open_where_pairs_follow() -> No
     assert session(values).outcome == "regression"
     assert session(values, replace(SPREAD, tail=4e-4)).outcome != "regression"
     unmoved = session([0.5] * 4), session([0.5] * 4, replace(SPREAD, tail=4e-4))
-    assert unmoved[0].evidence == unmoved[1].evidence
+    assert unmoved[0].within == unmoved[1].within
 
 
 def test_a_noisy_session_that_is_still_open_is_not_judged() -> None:
@@ -226,77 +260,110 @@ def pairs(values: list[float], spread: Spread | None = SPREAD, most: int = 30) -
 @pytest.mark.parametrize("rho", [0.0, 0.4])
 def test_a_look_at_pairs(within_degrees: float, worth: float, rho: float) -> None:
     """A difference of two windows varies twice, less what ties neighbours."""
-    values = around(0.035, 0.005, 4)
+    values = [0.041, 0.035, 0.029, 0.035]
     found = pairs(values, replace(SPREAD, within_degrees=within_degrees, rho=rho))
-    single = (worth * 2 * 4e-5 * (1 - rho) + 4 * 25e-6) / (4 + worth - 1)
+    single = (worth * 2 * 4e-5 * (1 - rho) + 2 * 36e-6) / (worth + 2)
     variance = single * (1 + rho * (1 - rho)) / 4 + 1e-6
     assert found.change == pytest.approx(0.035)
-    assert found.variance == pytest.approx(variance)
-    assert found.evidence == pytest.approx(evidence(0.035, variance))
-    assert found.noise == pytest.approx(math.sqrt(4 * 25e-6 / 3))
-    assert (found.outcome, found.exhausted, found.height) == (None, False, 1.0)
+    assert (found.variance, found.degrees) == pytest.approx((variance, worth + 2))
+    assert found.noise == pytest.approx(0.006)
+    expected = RULE.edges(variance, worth + 2, doubt=(worth + 2) / worth)
+    assert (found.within, found.changed) == pytest.approx(expected)
 
 
 def alone(count: int, squares: float) -> float:
-    """The variance of a mean of pairs by themselves: the tails of few, the worst of ties."""
-    degrees = count - 1
-    return squares / degrees * degrees / (degrees - 2) * 1.25 / count + 1e-6
+    """The variance of a mean of pairs by themselves: the worst of ties."""
+    return squares / (count - 2) * 1.25 / count + 1e-6
 
 
 def test_pairs_alone_take_four() -> None:
     for count in (1, 2, 3):
         found = pairs(around(5.0, 0.001, count), None)
-        assert (found.outcome, found.evidence, found.variance) == (None, 0.0, math.inf)
-    found = pairs(around(0.035, 0.01, 4), None)
-    assert found.variance == pytest.approx(alone(4, 4e-4))
-    assert found.evidence == pytest.approx(evidence(0.035, found.variance))
+        assert (found.outcome, found.changed, found.variance) == (None, math.inf, math.inf)
+    found = pairs([0.045, 0.035, 0.025, 0.035], None)
+    assert (found.variance, found.degrees) == pytest.approx((alone(4, 2e-4), 2))
+    assert found.within is not None
+
+
+def test_pairs_alone_take_six_if_the_first_four_vary_by_more_than_two_per_cent() -> None:
+    for apart, count in ((0.0199, 4), (0.0201, 6)):
+        values = [apart, 0.0, -apart, 0.0, 0.0, 0.0]  # an SD of `apart` about the orders' means
+        decided = [pairs(values[:n], None).changed < math.inf for n in range(1, 7)]
+        assert decided.index(True) == count - 1
+
+
+def test_four_pairs_alone_fail_nothing_and_five_do_if_the_first_four_are_calm() -> None:
+    """By five the bound of no change is the plain one; of others it rises as their tail does."""
+    for apart, doubt in ((0.0049, 1.0), (0.0051, 3.0)):
+        values = [0.2 + apart, 0.2, 0.2 - apart, 0.2, 0.2]
+        squares = 2 * apart**2
+        assert pairs(values[:4], None).outcome is None
+        found = pairs(values, None)
+        variance = squares / 3 * 1.25 * (1 / 3 + 1 / 2) / 4 + 1e-6
+        assert found.variance == pytest.approx(variance)
+        assert found.changed == pytest.approx(RULE.edges(variance, 3, doubt=doubt)[1])
+
+
+@pytest.mark.parametrize(("renewed", "inflation"), [(False, 1.25), (True, 1.1)])
+def test_what_is_known_of_other_windows_is_the_least_that_pairs_vary_by(
+    renewed: bool, inflation: float
+) -> None:
+    known = 2 * 4e-5
+    for apart in (0.001, 0.02):
+        found = look_at_pairs([apart, 0.0, -apart, 0.0], SPREAD, RULE, 30, least=True,
+                              renewed=renewed)  # fmt: skip
+        assert found.variance == pytest.approx(max(known, apart**2) * inflation / 4 + 1e-6)
+        assert found.degrees == 2
+    assert look_at_pairs([0.0, 0.0, 0.0], SPREAD, RULE, 30, least=True).variance == math.inf
+
+
+def test_what_the_order_does_is_taken_out() -> None:
+    order = [0.05 * (-1) ** i for i in range(5)]
+    for count in (4, 5):
+        found = pairs(order[:count], None)
+        assert found.change == pytest.approx(0.0, abs=1e-12)
+        assert found.order == pytest.approx(0.05)
+        assert found.outcome == "within"
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.4])
 def test_pairs_noisier_than_the_baseline_explains_stand_alone(rho: float) -> None:
     count = 6
-    most = stats.f.ppf(0.999, count - 1, 72 * (1 - rho) / (1 + rho))
+    most = stats.f.ppf(0.999, count - 2, 72 * (1 - rho) / (1 + rho))
     known = replace(SPREAD, rho=rho)
     for share in (0.99, 1.01):
-        squares = share * most * 2 * 4e-5 * (1 - rho) * (count - 1)
-        found = pairs(around(0.035, math.sqrt(squares / count), count), known)
-        single = (10 * 2 * 4e-5 * (1 - rho) + squares) / 15 * (1 + rho * (1 - rho)) / 6 + 1e-6
+        squares = share * most * 2 * 4e-5 * (1 - rho) * (count - 2)
+        apart = math.sqrt(squares / 4)
+        values = [0.035 + apart * sign for sign in (1, 1, -1, -1, 0, 0)]
+        found = pairs(values, known)
+        single = (10 * 2 * 4e-5 * (1 - rho) + squares) / 14 * (1 + rho * (1 - rho)) / 6 + 1e-6
         assert found.variance == pytest.approx(single if share < 1 else alone(6, squares))
-
-
-def test_pairs_are_compared_with_a_baseline_of_single_windows_as_with_one_value() -> None:
-    most = stats.f.ppf(0.999, 1, 1)
-    known = replace(SPREAD, within_degrees=0.0)
-    for share, alone_ in ((0.99, False), (1.01, True)):
-        half = math.sqrt(share * most * 2 * 4e-5 / 2)
-        assert (pairs([half, -half], known).variance == math.inf) == alone_
 
 
 def test_a_first_pair_decides_nothing_and_neither_does_a_second() -> None:
     for count in (1, 2):
         found = pairs(count * [5.0])
-        assert found.evidence > FAILS
-        assert found.variance == pytest.approx(8e-5 * 10 / (count + 9) / count + 1e-6)
-        assert (found.outcome, found.noise) == (None, None)
+        assert (found.outcome, found.noise, found.changed) == (None, None, math.inf)
+        assert found.variance == pytest.approx(8e-5 / count + 1e-6)
     assert pairs(3 * [5.0]).outcome == "regression"
     assert pairs(3 * [-5.0]).outcome == "improvement"
     assert pairs(3 * [0.0]).outcome == "within"
 
 
 def test_the_last_pair_is_decided_by_a_third_of_the_evidence_if_pairs_resolve_the_levels() -> None:
-    """They do if the levels are four standard deviations of the mean apart."""
-    for sds, height in ((4.01, 1 / 3), (3.99, 1.0)):
-        sd = (HIGH - LOW) / sds
-        squares = (sd**2 - 1e-6) * 6 / 1.25 * 3
-        values = around(0.0, math.sqrt(squares / 6), 6)
-        middle = (LOW + HIGH) / 2
-        near = middle + 0.5 * FAILS * sd**2 / (HIGH - LOW)
-        last = pairs([near + value for value in values], None, most=6)
-        assert last.height == pytest.approx(height)
+    reach = stats.t.ppf(0.975, 6)
+    for halves, height in ((1.61, 1 / 3), (1.59, 1.0)):
+        sd = (HIGH - LOW) / halves / reach
+        squares = (sd**2 - 1e-6) * 8 / 1.25 * 6
+        apart = math.sqrt(squares / 8)
+        values = [0.03 + apart * sign for sign in (1, 1, -1, -1, 1, 1, -1, -1)]
+        last, before = (pairs(values, None, most=most) for most in (8, 9))
         assert last.variance == pytest.approx(sd**2)
-        assert last.outcome == ("regression" if height < 1 else "inconclusive")
-        before = pairs([near + value for value in values], None, most=7)
-        assert (before.height, before.outcome) == (1.0, None)
+        doubt = 6 / 4
+        expected = RULE.edges(sd**2, 6, height, doubt)
+        assert (last.within, last.changed) == pytest.approx(expected)
+        assert (before.within, before.changed) == pytest.approx(RULE.edges(sd**2, 6, 1.0, doubt))
+        assert (last.outcome is None, before.outcome) == (False, None)
 
 
 def test_a_run_shares_its_errors_between_its_tests() -> None:
