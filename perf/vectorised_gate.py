@@ -196,7 +196,8 @@ def stage_one(baselines: Baselines, logs: Floats, rule: Rule) -> Decisions:
     tail = TAIL**2 if rule.settled else 0.0
     doubt = baselines.degrees / (baselines.degrees - 2)
     outcome = said(change, rule.edges(between + reducible, doubt=doubt, tail=tail))
-    stop = reducible < 0.21 * between
+    middle = (math.log1p(rule.tolerance) + math.log1p(rule.detect)) / 2
+    stop = reducible < 0.21 * (between + np.where(np.abs(change) > middle, tail, 0.0))
     stop[:, -1] = True
     outcome = np.where((outcome == OPEN) & stop, INCONCLUSIVE, outcome)
     decisions = _first(outcome)

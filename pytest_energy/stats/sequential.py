@@ -203,7 +203,8 @@ def look_at_session(
     look = Look(mean - spread.centre, spread.between + reducible)
     if count < LEAST_VALUES:
         return look
-    exhausted = reducible < _STOP_SHARE * spread.between
+    tail = spread.tail if abs(look.change) > (test.allowed + test.caught) / 2 else 0.0
+    exhausted = reducible < _STOP_SHARE * (spread.between + tail)
     look = replace(_edged(look, spread, test), exhausted=exhausted)
     outcome = look.said
     if outcome is None and (exhausted or count >= most):
