@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Literal
 
 from pytest_energy.baselines.calibration import StoredCalibration
 from pytest_energy.baselines.sensor import StoredSensor
 from pytest_energy.documents import NotNegative, Positive, PositiveCount, Range
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
+from pytest_energy.stats.steadiness import median_distance
 
 SCHEMA = 1
 METRICS = ("joules_per_token", "savings")
@@ -161,6 +163,38 @@ def _dated(entry: Entry, now: datetime | None) -> Iterator[tuple[StoredSession, 
 def day_count(entry: Entry) -> int:
     """On how many days its sessions were recorded."""
     return len({day for _, day in _dated(entry, None)})
+
+
+LEAST_TO_DIFFER = 4
+"""Sessions of a device from which on one of them may be called far off."""
+_FAR, _FAR_AT_LEAST = 4.0, 0.02
+
+
+def far_off(entry: Entry) -> list[StoredSession]:
+    """Sessions far from the others of their device: 4 robust SD from their median, 2 % at least."""
+    found = []
+    for device in {row.device for row in entry.sessions}:
+        rows = [row for row in entry.sessions if row.device == device]
+        if len(rows) < LEAST_TO_DIFFER:
+            continue
+        levels = [session.log_mean for session in sessions_of(replace(entry, sessions=tuple(rows)))]
+        middle, distance = median(levels), median_distance(levels)
+        reach = max(_FAR * 1.4826 * distance, _FAR_AT_LEAST)
+        found += [
+            row for row, level in zip(rows, levels, strict=True) if abs(level - middle) > reach
+        ]
+    return found
+
+
+def far_off_in_words(stored: Baseline, entry: Entry) -> str | None:
+    """A sentence on sessions far off the others, with the command that drops them; else None."""
+    rows = far_off(entry)
+    if not rows:
+        return None
+    dates = [row.date[:19] for row in rows]
+    command = f"`pytest-energy baselines {stored.path} --drop={dates[0]}`"
+    sessions = "the session of" if len(dates) == 1 else "the sessions of"
+    return f"{sessions} {', '.join(dates)} is far off the others; if it was disturbed, {command}"
 
 
 def moment(date: str) -> datetime:

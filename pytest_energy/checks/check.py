@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pytest_energy.baselines import Reference, pooled_of, sessions_of
+from pytest_energy.baselines import Reference, far_off_in_words, pooled_of, sessions_of
 from pytest_energy.checks import comparability, policy
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler, Summary, summarise
 from pytest_energy.checks.policy import CheckContext
@@ -118,7 +118,7 @@ class Check(ABC):
             interval=verdict.interval,
             trace=verdict.trace,
             windows=tuple(windows),
-            warning=self._warning(),
+            warning="; ".join(filter(None, (self._warning(), self._far_off()))) or None,
         )
         record = replace(record, **known)
         return policy.judged(record, self.context.settings, self.context.store.baseline)
@@ -198,6 +198,10 @@ class Check(ABC):
     def _ended(self, outcome: str, reason: str, windows: Sequence[Window] = ()) -> VerdictRecord:
         record = replace(self.base, outcome=outcome, reason=reason, windows=tuple(windows))
         return policy.judged(record, self.context.settings)
+
+    def _far_off(self) -> str | None:
+        found = self.reference
+        return far_off_in_words(found.baseline, found.entry) if found and not found.local else None
 
     def _warning(self) -> str | None:
         found = self.reference

@@ -16,7 +16,7 @@ from pytest_energy.baselines import (
 )
 from pytest_energy.checks import comparability
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.measuring import Run, require_run, summarise_pairs
+from pytest_energy.checks.measuring import Run, require_run, summarise_pairs, without_outliers
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import extend_local, windows_to_record
 from pytest_energy.clocks import real_time
@@ -120,8 +120,10 @@ class JoulesPerToken(Check):
         record = self._decided(verdict, summary, self._sampler.windows, **known)
         # What is stored is J/token, whichever of the two was judged.
         stored = replace(record, metric=self.base.metric, unit=self.base.unit)
-        extend_local(self.context, stored, summary, reference, self._overhead)
-        return record
+        values = [window.joules_per_token for window in self._sampler.windows]
+        kept = without_outliers(summary, values)
+        learnt = extend_local(self.context, stored, kept, reference, self._overhead)
+        return replace(record, reason=record.reason + learnt)
 
     def _gates(self, reference: Reference) -> list[tuple[float, SequentialGate]]:
         """The gate of J/token, and that of J/real token if padding differs, with its factor."""
@@ -200,8 +202,8 @@ class Savings(Check):
             gate.add(base.joules_per_token, other.joules_per_token)
         summary = summarise_pairs(self._pairs)
         record = self._decided(gate.verdict, summary, self._windows())
-        extend_local(self.context, record, summary, reference)
-        return record
+        learnt = extend_local(self.context, record, summary, reference)
+        return replace(record, reason=record.reason + learnt)
 
     def _measure_pair(self) -> tuple[Window, Window]:
         # ABBA: what drifts with time weighs on both sides alike.

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Protocol
 
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window
 from pytest_energy.stats.distributions import NORMAL_95
-from pytest_energy.stats.steadiness import autocorrelation, is_stationary, is_warm
+from pytest_energy.stats.steadiness import (
+    autocorrelation,
+    is_stationary,
+    is_warm,
+    median_distance,
+    typical,
+)
 
 __tracebackhide__ = raised_elsewhere
 
@@ -181,6 +187,23 @@ class Summary:
     begin_celsius: float | None = None
     end_celsius: float | None = None
     load_seconds: float | None = None
+    median: float | None = None
+    mad: float | None = None
+    """Median distance from the median, over it."""
+
+
+def without_outliers(summary: Summary, values: Sequence[float]) -> Summary:
+    """The summary as it is stored: windows (J/token) far out count as far as noise goes."""
+    tamed, middle = typical(values), median(values)
+    mean = fmean(tamed)
+    return replace(
+        summary,
+        mean=mean,
+        cv=stdev(tamed) / mean if len(tamed) > 1 else 0.0,
+        autocorrelation=autocorrelation(tamed),
+        median=middle,
+        mad=median_distance(values) / middle,
+    )
 
 
 def summarise(windows: Sequence[Window]) -> Summary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, median
 
 STEADY = 0.01
 """Relative step between windows below which they count as equal; sensors repeat no better."""
@@ -16,6 +16,12 @@ WARM_UP_LIMIT = 8
 
 WARMTH_LIMIT = 30
 """Warm-up windows after which a device that is not as warm as its baseline is not measured."""
+
+LEAST_TYPICAL = 5
+"""Values from which on one of them may be called an outlier."""
+
+OUTLYING = 4.0
+_FLOOR = 0.001  # relative: closer than that windows never are
 
 COLDER_CELSIUS = 3.0
 """How much colder than its baseline a device may be: about 0.3 % of J/token, as cards go."""
@@ -35,6 +41,24 @@ def autocorrelation(values: Sequence[float]) -> float:
     if total == 0:
         return 0.0
     return sum(a * b for a, b in pairwise(deviations)) / total
+
+
+def typical(values: Sequence[float]) -> list[float]:
+    """Values of one session with outliers pulled in to 4 SD from their median.
+
+    The SD is 1.4826 times the median distance from it; fewer than five values have no outliers.
+    """
+    middle, distance = median(values), median_distance(values)
+    reach = OUTLYING * max(1.4826 * distance, _FLOOR * abs(middle))
+    if len(values) < LEAST_TYPICAL:
+        return list(values)
+    return [min(max(value, middle - reach), middle + reach) for value in values]
+
+
+def median_distance(values: Sequence[float]) -> float:
+    """The median of the values' distances from their median."""
+    middle = median(values)
+    return median([abs(value - middle) for value in values])
 
 
 def halves_agree(values: Sequence[float], relative: float) -> bool:
