@@ -70,18 +70,23 @@ def drawn(
     within: float = 0.01,
     noisier: float = 1.0,
     days: int | None = None,
+    curve: float = 0.0,
     drift: Callable[[Ints], Floats] | None = None,
     begins: Ints | None = None,
 ) -> Trials:
     """Trials of `levels` (T, sessions + 1), the last of which is the run's.
 
-    `drift` is what windows are off by, by their number since the run began to work; those that are
-    evidence begin at the run's number `begins`.
+    `curve` is by how much windows of every session rise over its first ten, `drift` what windows
+    are off by, by their number since the run began to work; those that are evidence begin at the
+    run's number `begins`.
     """
     trials = len(levels)
     shape = (trials, levels.shape[1] - 1, WINDOWS)
     stored = levels[:, :-1, None] + _windows(rng, shape, within)
     series = levels[:, -1:] + _windows(rng, (trials, 3 * MOST), noisier * within)
+    rise = curve * np.arange(WINDOWS) / (WINDOWS - 1)
+    stored, series[:, WINDOWS:] = stored + rise, series[:, WINDOWS:] + curve
+    series[:, :WINDOWS] += rise
     if drift is not None:
         first = np.zeros(trials, np.int64) if begins is None else begins
         series = series + drift(first[:, None] + np.arange(3 * MOST))
@@ -134,6 +139,9 @@ def rows(trials: int, seed: int) -> Iterator[tuple[str, Trials]]:
     levels = 0.02 * source.choice((-1.0, 1.0), (trials, 6))
     levels += 0.005 * source.standard_normal((trials, 6))
     yield "5 bimodal sessions, 4 % apart", drawn(source, levels)
+    source = rng(6)
+    levels = 0.005 * source.standard_normal((trials, SESSIONS + 1))
+    yield "every session rises by 2 % over 10 windows", drawn(source, levels, curve=0.02)
     source = rng(5)
     levels = 0.005 * source.standard_normal((trials, SESSIONS + 1))
     yield "comparable", drawn(source, levels)
