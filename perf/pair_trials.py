@@ -180,6 +180,34 @@ def cases() -> Iterator[Case]:
                 yield Case(name, draw, known=known, renewed=renewed)
 
 
+def renewal_table(trials: int, seed: int) -> str:
+    """Where starts are dear: what the same two would fail, two more pairs of processes confirm.
+
+    Where they do not all find the same, new processes for each pair decide.
+    """
+    lines = [f"{'processes differ by':>20} | unchanged fails | +5 % caught | +5 % passed"]
+    for level in (0.005, 0.01, 0.015, 0.02):
+        rng = np.random.default_rng([seed, round(1e4 * level)])
+        same, anew = (processes(level, 0.01, renewed=renewed) for renewed in (False, True))
+        shares = []
+        for change in (0.0, np.log1p(0.05)):
+            draws = [same(rng, trials, MOST) for _ in range(3)] + [anew(rng, trials, MOST)]
+            first, *more, last = (
+                stage_two(None, pairs + change, Rule(), renewed=number == 3).outcome
+                for number, pairs in enumerate(draws)
+            )
+            fails = np.isin(first, (REGRESSION, IMPROVEMENT))
+            agree = (first == more[0]) & (first == more[1])
+            shares.append(np.where(fails & ~agree, last, first))
+        unchanged, changed = shares
+        lines.append(
+            f"{level:20.1%} | {100 * np.isin(unchanged, (REGRESSION, IMPROVEMENT)).mean():13.2f} % "
+            f"| {100 * (changed == REGRESSION).mean():9.2f} % "
+            f"| {100 * (changed == WITHIN).mean():9.2f} %"
+        )
+    return "\n".join(lines)
+
+
 def sessions_table(trials: int, seed: int) -> str:
     """The baseline's gate where sessions differ much: unchanged, +5 %, +25 % and +50 %."""
     lines = [f"{'sessions differ by':>18} | unchanged fails | caught % at +5, +25, +50 %"]
@@ -215,6 +243,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 flush=True,
             )
     if not options.only:
+        print(
+            "\nThe same two processes, and two more pairs of them before a failure (windows 1 %):"
+        )
+        print(renewal_table(options.trials, options.seed))
         print("\nOne session against a baseline of 8:")
         print(sessions_table(options.trials, options.seed))
 

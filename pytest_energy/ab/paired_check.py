@@ -9,12 +9,14 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
+from pytest_energy.ab.measurement import Gates, PairedMeasurement
 from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError
 from pytest_energy.ab.revisions import Revision
 from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair
+from pytest_energy.ab.same_work import changed_settings, other_work
 from pytest_energy.ab.side_place import Interpreter
 from pytest_energy.baselines import session_stats
-from pytest_energy.checks import policy
+from pytest_energy.checks import acknowledging, policy
 from pytest_energy.checks.figures import PADDING_DIFFERS, joined_digest, pair_id
 from pytest_energy.checks.measuring import InvalidEvidenceError, summarise, summarise_pairs
 from pytest_energy.checks.policy import CheckContext
@@ -26,40 +28,14 @@ from pytest_energy.gate.sentences import (
     QUIETER_OR_MORE,
     THE_BASE,
     compared,
+    facts,
     sentence,
 )
 from pytest_energy.metering import Window
 from pytest_energy.results import ComparisonRecord, LeftOpen, Side, VerdictRecord
+from pytest_energy.stats.noise import spread
+from pytest_energy.stats.sequential import pair_variance
 from pytest_energy.units import FRACTION
-
-_MUST_AGREE = ("task", "model", "architecture", "data", "seed", "lora")
-"""Where these differ nothing is left to compare; what else differs is what the change is about."""
-
-
-def other_work(base: RunFacts, head: RunFacts) -> str | None:
-    """Why a run cannot be compared, its task, model or data being another; None if it can."""
-    if base.id != head.id:
-        return (
-            f"the base fine-tunes `{base.id}` and the head `{head.id}`: another task or model "
-            f"cannot be compared; give both sides the same, or compare them as runs of one test"
-        )
-    for name in _MUST_AGREE:
-        old, new = base.fields.get(name), head.fields.get(name)
-        if base.fields and head.fields and old != new:
-            return (
-                f"`{name}` of `{head.id}` is {old!r} in the base and {new!r} in the head: that is "
-                f"other work, which cannot be compared; give both sides the same"
-            )
-    return None
-
-
-def changed_settings(base: RunFacts, head: RunFacts) -> tuple[dict[str, str], dict[str, str]]:
-    """What differs in the work itself, padding policy or batch size, as (old, new) by name."""
-    names = [n for n in head.fields if n in base.fields and base.fields[n] != head.fields[n]]
-    if not names and base.digest != head.digest:
-        return {"workload": str(base.digest)}, {"workload": str(head.digest)}
-    old = {name: str(base.fields[name]) for name in names}
-    return old, {name: str(head.fields[name]) for name in names}
 
 
 class PairedCheck(ABC):
@@ -81,15 +57,24 @@ class PairedCheck(ABC):
         base = _base_record(ready[HEAD], context, open_record)
         stored = context.store.find(base.metric, base.id)
         entry = stored.entry if stored else None
-        self.levels = policy.levels(base.metric, context.asked, context.settings, entry)
-        self.base = replace(base, tolerance=self.levels.tolerance, detect=self.levels.detect)
+        self._own_levels = policy.levels(base.metric, context.asked, context.settings, entry)
+        # What is acknowledged is so against the baseline, whose open verdict this may settle.
+        self._reference = stored if open_record else None
+        stated = acknowledging.acknowledgement(self._reference)
+        self.levels = acknowledging.widened(self._own_levels, stated)
+        self.base = replace(
+            base,
+            acknowledged=stated,
+            tolerance=self.levels.tolerance,
+            detect=self.levels.detect,
+        )
         self._alpha = context.settling_alpha() if open_record else context.alpha()
         self._seconds = policy.stored_seconds(entry, base.tokens)
-        self._known = None
-        if entry and stored and base.metric == "joules_per_token" and not stored.local:
+        self._known, self._local = None, stored is not None and stored.local
+        if entry and base.metric == "joules_per_token":
             same = entry.workload in (None, base.workload)
             self._known = (session_stats(entry) or None) if same else None
-        self.sampler = PairedSampler(sides, ready, context.on_window)
+        self.measurement = PairedMeasurement(sides, ready, context.on_window)
 
     def verdict(self) -> VerdictRecord:
         """The record of the check; raises `SideFaultError` if a side cannot go on."""
@@ -107,7 +92,7 @@ class PairedCheck(ABC):
             pairs = limit + policy.most_windows(self.base, self.context, pairs=True)
             most = 2 * len(self.ready[BASE].runs) * pairs
             self.context.on_begin(most, self.base.id, self._seconds)
-            steady = self.sampler.warm_up(limit)
+            steady = self.measurement.warm_up(limit)
             record = self._measured()
         except InvalidEvidenceError as error:
             windows = tuple(self.sampler.rejected())
@@ -119,11 +104,26 @@ class PairedCheck(ABC):
         stored = self.context.store.baseline if record.metric == "savings" else None
         return policy.judged(record, settings, stored)
 
+    @property
+    def sampler(self) -> PairedSampler:
+        """The rounds that decide."""
+        return self.measurement.sampler
+
+    @property
+    def _pair_noise(self) -> float | None:
+        """The SD of pairs as a baseline knows it."""
+        return math.sqrt(pair_variance(spread(self._known))) if self._known else None
+
     @abstractmethod
     def _measured(self) -> VerdictRecord:
         """The record of what the gates decided; measures until they are sure."""
 
-    def gate(self, unit: str, *, share: int = 1, scale: float = 1.0) -> PairedGate:
+    def decide(self, gates: Gates) -> tuple[int, Verdict]:
+        """The verdict that counts, and the number of its gate."""
+        informs = policy.is_advisory(self.base) and not self.context.settings.strict
+        return self.measurement.decide(gates, informs=informs)
+
+    def gate(self, unit: str, *, renewed: bool, share: int = 1, scale: float = 1.0) -> PairedGate:
         """A gate that has one `share`-th of the error rate; levels are divided by `scale`."""
         return PairedGate(
             self._known,
@@ -132,13 +132,14 @@ class PairedCheck(ABC):
             alpha=self._alpha / share,
             beta=self.context.beta,
             max_pairs=policy.most_windows(self.base, self.context, pairs=True),
+            local=self._local,
+            renewed=renewed,
             unit=unit,
         )
 
     def answered(self, verdict: Verdict, figure: Figure, run: int, **known: Any) -> VerdictRecord:
         """The record with both sides beside each other; `run` is whose figures they are."""
         old, new = (self._side(which, run, verdict) for which in (BASE, HEAD))
-        turns = self.sides.turns
         comparison = ComparisonRecord(
             reference=self._target.label,
             kind=self._target.kind,
@@ -148,8 +149,10 @@ class PairedCheck(ABC):
             within_pair_drift=verdict.drift,
             settles=self._open is not None,
             left_open=_left_open(self._open),
-            turns=turns is not None,
-            notes=() if turns is None else (turns,),
+            turns=self.sides.turns is not None,
+            processes=self.measurement.processes,
+            between_processes=self.measurement.between_processes(figure, self._pair_noise),
+            notes=self.measurement.notes(self.shown),
         )
         before, after = self._circumstances(run)
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
@@ -165,12 +168,19 @@ class PairedCheck(ABC):
             "changed_environment": {name: (before.get(name), after.get(name)) for name in changed},
         }
         record = replace(self.base, **{**fields, **known})
+        record = acknowledging.acknowledged(
+            record, self._own_levels, self._reference, verdict.facts
+        )
         if self._open is None:
             return record
         reason = f"{record.reason} {_settled(comparison)}"
         if record.outcome == "improvement":
             reason += f" To guard it, {LOCK_IN}."
         return replace(record, reason=reason)
+
+    def shown(self, verdict: Verdict) -> Verdict:
+        """A gate's verdict in the figure's own unit."""
+        return verdict
 
     def explained(self, run: int, *, verdict: Verdict | None = None, padding: bool = False) -> str:
         """Why one run's J/token differs: power, throughput, the work and the environment.
@@ -272,14 +282,13 @@ class PairedJoulesPerToken(PairedCheck):
     """J/token of head against base, and J/real token beside it if padding differs."""
 
     def _measured(self) -> VerdictRecord:
-        gates = self._gates()
-        number, verdict = self.sampler.decide(gates)
+        number, verdict = self.decide(self._gates)
         of_real_tokens = number > 0
         factor = (self.ready[HEAD].runs[0].padding_overhead if of_real_tokens else None) or 1.0
         windows = tuple(self.sampler.windows(HEAD))
         return self.answered(
             verdict,
-            gates[number][1],
+            self._figures()[number],
             run=0,
             metric="joules_per_real_token" if of_real_tokens else "joules_per_token",
             unit="J/real token" if of_real_tokens else "J/token",
@@ -288,20 +297,23 @@ class PairedJoulesPerToken(PairedCheck):
             windows=windows,
         )
 
-    def _gates(self) -> list[tuple[PairedGate, Figure]]:
+    def _gates(self, renewed: bool) -> list[tuple[PairedGate, Figure]]:
+        figures = self._figures()
+        units = ("J/token", "J/real token")[: len(figures)]
+        gates = [self.gate(unit, renewed=renewed, share=len(units)) for unit in units]
+        return list(zip(gates, figures, strict=True))
+
+    def _figures(self) -> list[Figure]:
+        """J/token, and J/real token beside it if padding differs, which J/token does not see."""
         base, head = (ready.runs[0].padding_overhead for ready in self.ready)
         if not base or not head or abs(head / base - 1) <= PADDING_DIFFERS:
-            return [(self.gate("J/token"), _joules_per_token)]
+            return [_joules_per_token]
         overheads = (base, head)
 
         def of_real_tokens(side: int, windows: Sequence[Window]) -> float:
             return windows[0].joules_per_token * overheads[side]
 
-        # J/token does not see a worse padding policy; J/real token does.
-        return [
-            (self.gate("J/token", share=2), _joules_per_token),
-            (self.gate("J/real token", share=2), of_real_tokens),
-        ]
+        return [_joules_per_token, of_real_tokens]
 
 
 class PairedSavings(PairedCheck):
@@ -314,11 +326,13 @@ class PairedSavings(PairedCheck):
         self.sampler.measure()
         # Levels are points of what is saved; the test takes them relative to what the base spends.
         spent = _spent(BASE, self.sampler.round(BASE, 0))
-        _, verdict = self.sampler.decide([(self.gate(FRACTION, scale=spent), _spent)])
+        _, verdict = self.decide(
+            lambda renewed: [(self.gate(FRACTION, renewed=renewed, scale=spent), _spent)]
+        )
         pairs = list(zip(self.sampler.windows(HEAD, 0), self.sampler.windows(HEAD, 1), strict=True))
         summary = summarise_pairs(pairs)
         return self.answered(
-            self._in_points(verdict, verdict.baseline or spent),
+            self.shown(verdict),
             _spent,
             run=1,
             explanation=" ".join(
@@ -328,8 +342,9 @@ class PairedSavings(PairedCheck):
             windows=tuple(window for both in pairs for window in both),
         )
 
-    def _in_points(self, verdict: Verdict, base: float) -> Verdict:
-        """A verdict on what is spent, as one on what is saved; `base` is what the base spends."""
+    def shown(self, verdict: Verdict) -> Verdict:
+        """A verdict on what is spent, as one on what is saved."""
+        base = verdict.baseline or 1.0
 
         def edges(pair: tuple[float, float] | None) -> tuple[float, float] | None:
             return None if pair is None else (-base * pair[1], -base * pair[0])
@@ -354,7 +369,8 @@ class PairedSavings(PairedCheck):
         )
         cause = f"{len(verdict.windows)} rounds, the most allowed, were not enough"
         reason = sentence(shown, THE_BASE, "interleaved rounds", cause, QUIETER_OR_MORE)
-        return replace(shown, reason=reason)
+        found = facts(shown, THE_BASE, "interleaved rounds")
+        return replace(shown, reason=reason, facts=found)
 
 
 def _joules_per_token(side: int, windows: Sequence[Window]) -> float:

@@ -10,6 +10,7 @@ from pytest_energy.ab.protocol import Ready, SideFaultError
 from pytest_energy.ab.side_place import SidePlace
 from pytest_energy.ab.side_process import GRACE_SECONDS, SideProcess, stop_sides
 from pytest_energy.checks.measuring import Sampler
+from pytest_energy.clocks import real_time
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import PairedGate, worst
 from pytest_energy.metering import Window
@@ -26,6 +27,9 @@ TURN_WARM_UP = 4
 class SidePair:
     """The two sides, each started when it is first needed; `earlier` are the verdicts so far.
 
+    `start_seconds` is the longest that a side took to come to a check, `window_seconds` that of
+    the shortest window.
+
     `turns` is None while both are resident, else why they take turns: then one process lives at
     a time, and a side that is up again begins anew and warms up first.
     """
@@ -37,10 +41,12 @@ class SidePair:
         earlier: Sequence[VerdictRecord] = (),
     ) -> None:
         self.turns: str | None = None
+        self.start_seconds = self.window_seconds = 0.0
         self.places = tuple(places)
         self.earlier = list(earlier)
         self._start = start
         self._live: dict[int, SideProcess] = {}
+        self._begun: dict[int, float] = {}
 
     def open(self) -> None:
         """Start both, so that they load at the same time."""
@@ -50,7 +56,10 @@ class SidePair:
 
     def come_to_check(self, side: int) -> Ready | None:
         """The first check without a verdict that a side comes to; None if its test has ended."""
-        return self._up(side).come_to(len(self.earlier), self.earlier)
+        ready = self._up(side).come_to(len(self.earlier), self.earlier)
+        if (begun := self._begun.pop(side, None)) is not None:
+            self.start_seconds = max(self.start_seconds, real_time.monotonic() - begun)
+        return ready
 
     def window(self, side: int, run: int) -> Window:
         """One window of a side's run, from whichever process is to work now."""
@@ -60,7 +69,25 @@ class SidePair:
         if anew and self.turns is not None and ready is not None:
             for each in range(len(ready.runs)):
                 _warm_up(process, each)
-        return process.window(run)
+        begun = real_time.monotonic()
+        window = process.window(run)
+        took = real_time.monotonic() - begun
+        self.window_seconds = min(self.window_seconds or took, took)
+        return window
+
+    def renew(self) -> None:
+        """Start both sides anew; each of their runs is warmed up by a window that is no evidence.
+
+        Both begin alike, so that what a first window has left to do weighs on both.
+        """
+        self.close()
+        self.open()
+        for side in (HEAD, BASE):
+            ready = self.come_to_check(side)
+            if ready is None:
+                raise SideFaultError(self.places[side], "absent", "it comes to no such check again")
+            for each in range(len(ready.runs)):
+                self._live[side].window(each)
 
     def answer(self, record: VerdictRecord) -> None:
         """End the check at hand on both sides."""
@@ -97,6 +124,7 @@ class SidePair:
         return self._live[side]
 
     def _begin(self, side: int) -> None:
+        self._begun[side] = real_time.monotonic()
         with uninterrupted():  # a process that nobody has noted would outlive the run
             self._live[side] = self._start(self.places[side])
 
@@ -126,15 +154,21 @@ Figure = Callable[[int, Sequence[Window]], float]
 
 
 class PairedSampler:
-    """Windows of both sides, one of each run a round: `samplers[side][run]`."""
+    """Windows of both sides, one of each run a round: `samplers[side][run]`.
+
+    If it `renews`, each round but the first has new processes.
+    """
 
     def __init__(
         self,
         sides: SidePair,
         ready: tuple[Ready, Ready],
         show: Callable[[str, int, Window], None],
+        *,
+        renews: bool = False,
     ) -> None:
         self.count = 0
+        self.renews, self._sides = renews, sides
         self.samplers = [
             [
                 Sampler(
@@ -158,6 +192,8 @@ class PairedSampler:
 
     def measure(self) -> None:
         """One round: base first in the first, head first in the second, and so on."""
+        if self.renews and self.count:
+            self._sides.renew()
         # ABBA: what drifts with time weighs on both sides alike.
         for side in (BASE, HEAD) if self.count % 2 == 0 else (HEAD, BASE):
             for sampler in self.samplers[side]:

@@ -36,6 +36,9 @@ def side_by_side(record: VerdictRecord, comparison: ComparisonRecord) -> list[st
     rows = [_row(comparison.base), _row(comparison.head)]
     lines += tables.aligned(rows, right=(1, 2, 3, 4), indent=2)
     lines.append(f"  pairs {pair_changes(comparison)}")
+    if comparison.between_processes is not None:
+        apart = percent(round(comparison.between_processes, 4))
+        lines.append(f"  processes of the same code differ by {apart} (SD)")
     if comparison.left_open is not None:
         lines.append(f"  against the baseline {wording.left_open(comparison.left_open)}")
     lines += [f"  {note}" for note in comparison.notes]
@@ -118,8 +121,8 @@ def render(
         say(f"at the wall about {record.wall_joules:,.0f} J")
     if verbose and record.idle_watts is not None:
         say(f"idle before the first test: {quantity(record.idle_watts, 'W')}")
-    if following := wording.next_command(record, written, arguments):
-        say(f"next: {following}")
+    for number, step in enumerate(wording.next_steps(record, written, arguments)):
+        say(f"{'  or' if number else 'next'}: {step}")
     return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).strip("\n")
 
 

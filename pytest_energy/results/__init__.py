@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.documents import Count, Positive
 from pytest_energy.documents.records import named
 from pytest_energy.gate import TracePoint
@@ -57,7 +58,8 @@ class ComparisonRecord:
     the larger's, and the sides' figures are the smaller run's.
     `within_pair_drift` is the second window of a pair against the first, relative; `settles` says
     that a baseline had left the figure open, and `left_open` what it had found; `turns` that memory
-    did not do for both at once.
+    did not do for both at once. `processes` is from how many pairs of processes the figure was
+    found, and `between_processes` what those of the same code differ by (SD, relative), if known.
     """
 
     reference: str
@@ -69,6 +71,8 @@ class ComparisonRecord:
     settles: bool = False
     left_open: LeftOpen | None = None
     turns: bool = False
+    processes: Count = 1
+    between_processes: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -106,6 +110,8 @@ class VerdictRecord:
     parameters: tuple[Count, Count] | None = None
     """How many parameters the run trains, and how many its model has."""
     explanation: str | None = None
+    acknowledged: Acknowledgement | None = None
+    """What the baseline file acknowledges of the figure today; the levels allow it."""
     warning: str | None = None
     """Where the levels are closer than the baseline can tell apart."""
     location: tuple[str, Count] | None = None

@@ -77,6 +77,13 @@ def test_savings_padding_and_improvements_are_compared(repository: Repository) -
     assert "2 failed, 2 passed" in done.stdout, done.stdout + done.stderr
     rows = json.loads(report.read_text())["verdicts"]
     padded, less, first, savings = (row for row in rows if row["comparison"])
+    for row in (padded, less, first):
+        sides = row["comparison"]["base"], row["comparison"]["head"]
+        took = [side["joules_per_token"] * side["padding_overhead"] for side in sides]
+        assert took[1] / took[0] - 1 == pytest.approx(row["change"])
+        assert row["value"] / row["baseline"] - 1 == pytest.approx(row["change"])
+        assert row["explanation"].startswith(f"{100 * row['change']:+.1f} % J/")
+    assert savings["value"] - savings["baseline"] == pytest.approx(savings["change"])
     assert padded["comparison"]["pairs"][0] == pytest.approx([0.010, 0.011], rel=0.01)
     assert (padded["verdict"], padded["metric"]) == ("regression", "joules_per_real_token")
     assert padded["change"] == pytest.approx(0.10, abs=0.005)

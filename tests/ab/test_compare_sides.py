@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_energy.ab.paired_check import changed_settings, other_work
 from pytest_energy.ab.protocol import (
     Ready,
     RunFacts,
@@ -19,6 +18,7 @@ from pytest_energy.ab.protocol import (
     is_memory,
     last_error,
 )
+from pytest_energy.ab.same_work import changed_settings, other_work
 from pytest_energy.ab.side_place import SidePlace, import_path, passed_on, side_arguments
 from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks import Settings, TestSettings

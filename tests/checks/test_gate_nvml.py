@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,8 +95,10 @@ def _baseline(spread: Sequence[float]) -> str:
     return recording.updated(None, header, items, "append")
 
 
-def test_six_percent_more_power_fails_and_says_power(gated: Gated) -> None:
-    result = gated(power=1.06, lines=["clock app 1200 0"])
+def test_six_percent_more_power_fails_and_says_power(
+    gated: Gated, pytester: pytest.Pytester
+) -> None:
+    result = gated("--energy-json=run.json", power=1.06, lines=["clock app 1200 0"])
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -103,6 +106,13 @@ def test_six_percent_more_power_fails_and_says_power(gated: Gated) -> None:
     )
     result.stdout.fnmatch_lines(["*application sm clock 1000 MHz -> 1200 MHz*"])
     result.stdout.no_fnmatch_line("*Traceback*")
+    (row,) = json.loads((pytester.path / "run.json").read_text())["verdicts"]
+    # The change is the same wherever it is given, and both figures say it.
+    moved = f"{100 * row['change']:+.1f} %"
+    assert row["value"] / row["baseline"] - 1 == pytest.approx(row["change"])
+    assert row["interval"][0] < row["change"] < row["interval"][1]
+    assert f"of the baseline, {moved} (95 % interval" in row["reason"]
+    assert row["explanation"].startswith(f"{moved} J/token: ")
 
 
 def test_six_percent_more_work_fails_and_says_throughput(gated: Gated) -> None:

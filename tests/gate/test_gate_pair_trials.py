@@ -59,3 +59,4 @@ def test_the_tables_print(capsys: pytest.CaptureFixture[str]) -> None:
     pair_trials.main(["--trials", "20", "--only", "one pair +40%"])
     assert "one pair +40%, the others" in capsys.readouterr().out
     assert "50" in pair_trials.sessions_table(20, 1)
+    assert "2.0%" in pair_trials.renewal_table(20, 1)
