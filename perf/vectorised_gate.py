@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 OPEN, WITHIN, REGRESSION, IMPROVEMENT, INCONCLUSIVE, INVALID = range(6)
 OUTCOMES = ("open", "within", "regression", "improvement", "inconclusive", "invalid")
 LEAST = 3
-TAIL = 0.0141
+TAIL = 0.016
 
 
 @dataclass(frozen=True)

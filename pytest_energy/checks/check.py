@@ -196,8 +196,16 @@ class Check(ABC):
             "missing",
             f"`{self.base.id}` has no {self.base.metric} baseline for `{key}` in `{store.path}`; "
             f"{instead}record one on an idle machine with `{shlex.join(command)} "
-            f"--energy-update=new`",
+            f"--energy-update=new`{self._orphan()}",
         )
+
+    def _orphan(self) -> str:
+        """A stored figure of the same work, which may be this one under the name it had."""
+        stored, work = self.context.store.baseline, self.base.workload
+        for (metric, identifier), entry in (stored.entries if stored else {}).items():
+            if metric == self.base.metric and work is not None and entry.workload == work:
+                return f"; `{identifier}` is stored of the same work: if it was renamed, rename it"
+        return ""
 
     def _ended(self, outcome: str, reason: str, windows: Sequence[Window] = ()) -> VerdictRecord:
         record = replace(self.base, outcome=outcome, reason=reason, windows=tuple(windows))

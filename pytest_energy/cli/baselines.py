@@ -58,10 +58,10 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
         help="figure by figure: an old file or a git revision, then a file or folder (baselines/)",
     )
     what.add_argument("--prune", action="store_true", help="remove what no session needs")
-    what.add_argument(
+    parser.add_argument(
         "--drop", metavar="DATE", help="remove the sessions whose date begins like this"
     )
-    what.add_argument(
+    parser.add_argument(
         "--forget",
         action="store_true",
         help="forget what this machine keeps for itself, in the pytest cache of this folder",

@@ -111,7 +111,7 @@ _FLOOR = 0.001  # within-session standard deviation that no meter beats
 OUTLYING = 4.0
 """SD from its session's median beyond which a window counts as that far off."""
 
-_TAIL = 0.0141  # SD beyond B that a session far out is granted: Student's t with 3 degrees has it
+_TAIL = 0.016  # SD beyond B that a session far out is granted: Student's t with 3 degrees has it
 
 _Known = tuple[float, float]
 """A variance, and the degrees of freedom that it is known from."""

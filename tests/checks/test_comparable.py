@@ -214,3 +214,14 @@ def test_a_first_session_that_varies_too_much_is_not_kept(
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*inconclusive*not kept as this machine's own baseline: 4 wind*"])
     assert not list(gated.path.rglob("h200.toml"))
+
+
+def test_a_figure_that_was_renamed_names_what_is_stored_of_its_work(
+    gated: pytest.Pytester,
+) -> None:
+    path = stored(gated)
+    path.write_text(path.read_text().replace("mine/model", "mine/old"))
+
+    result = gated.runpytest("--energy-hw=h200")
+
+    result.stdout.fnmatch_lines(["missing:*`mine/old` is stored of the same work: if it was ren*"])
