@@ -102,24 +102,25 @@ def keep_session(
         record,
         outcome="recorded",
         reason=f"recorded {where}: {summary.windows} {'windows' if relative else 'pairs'}, "
-        f"spread {percent(round(summary.cv, 3))}{_little(context, previous)}",
+        f"spread {percent(round(summary.cv, 3))}",
+        warning=_little(context, previous),
         baseline=before,
         change=change,
         local=local,
     )
 
 
-def _little(context: CheckContext, previous: Reference | None) -> str:
+def _little(context: CheckContext, previous: Reference | None) -> str | None:
     """What to know of a session that is appended soon after another."""
     if context.settings.update != "append" or previous is None:
-        return ""
+        return None
     since = real_time.utc() - max(row.recorded for row in previous.entry.sessions)
     if since >= LITTLE:
-        return ""
+        return None
     return (
-        f"; within an hour of the one before it says little of how days differ: the baseline's "
-        f"{len(previous.entry.sessions) + 1} sessions are of {_days(previous.entry)}, so record "
-        "the next on another day"
+        f"a session within an hour of the one before says little of how days differ: the "
+        f"baseline's {len(previous.entry.sessions) + 1} sessions are of {_days(previous.entry)}, "
+        "so record the next on another day"
     )
 
 
