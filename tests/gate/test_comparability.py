@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -99,3 +101,19 @@ def test_a_real_run_is_judged_by_the_others() -> None:
     ]
     assert set(comparability.left_out(runs, 0.0)) == {"within"}
     assert set(comparability.left_out(runs, 0.05)) == {"regression"}
+
+
+def test_runs_of_real_training_are_judged_by_the_others() -> None:
+    """Windows of MLPerf training, which the project does not hold."""
+    folder = os.environ.get("ENERGY_REAL_DATA")
+    if not folder:
+        pytest.skip("set ENERGY_REAL_DATA to the folder of mlperf_training_windows.json")
+    text = (Path(folder) / "mlperf_training_windows.json").read_text(encoding="utf-8")
+    sets = json.loads(text)["sets"]
+    found = {
+        change: [one for runs in sets.values() for one in comparability.left_out(runs, change)]
+        for change in (0.0, 0.05, 0.10)
+    }
+    assert not {"regression", "improvement"} & set(found[0.0])
+    assert found[0.05].count("regression") >= 0.97 * len(found[0.05])
+    assert set(found[0.10]) == {"regression"}
