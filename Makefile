@@ -55,6 +55,7 @@ lint-workflows:
 
 perf: $(STAMP) ## print what the gate, drift and the meters achieve, beside others, as tables of ratios
 	$(BIN)/python perf/gate_simulation.py
+	$(BIN)/python perf/comparability.py
 	$(BIN)/python perf/pair_trials.py
 	$(BIN)/python perf/drift_simulation.py
 	$(BIN)/python perf/drift_scale.py

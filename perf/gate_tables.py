@@ -108,7 +108,7 @@ def gap_table(trials: int, seed: int) -> str:
         draws = draw(Cell(within, 0.2, between), trials, rng)
         baselines = learn(record(draws.stored))
         gap = float(np.median(np.expm1(3.55 * np.sqrt(baselines.between))))
-        rule = replace(HALF, detect=HALF.tolerance + gap)
+        rule = replace(HALF, detect=HALF.tolerance + gap, settled=False)
         shares = [
             rates(stage_one(baselines, draws.current + np.log1p(change), rule))
             for change in (rule.tolerance, rule.detect, 0.0)

@@ -37,7 +37,7 @@ FIXED = 5
 CHANGES = (0.0, 0.02, 0.05, 0.10)
 SESSIONS = 8
 WINDOWS = 10
-HALF = Rule(alpha=0.005, beta=0.015)
+HALF = Rule(alpha=0.005, beta=0.015, settled=True)
 WHOLE = Rule()
 
 

@@ -16,31 +16,41 @@ Ints = NDArray[np.int64]
 OPEN, WITHIN, REGRESSION, IMPROVEMENT, INCONCLUSIVE, INVALID = range(6)
 OUTCOMES = ("open", "within", "regression", "improvement", "inconclusive", "invalid")
 LEAST = 3
+TAIL = 0.016
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is asked of the gate: both levels, both error rates, the most windows or pairs."""
+    """What is asked of the gate: both levels, both error rates, the most windows or pairs.
+
+    `settled`: pairs follow, so that a session is granted to lie far out.
+    """
 
     tolerance: float = 0.02
     detect: float = 0.05
     alpha: float = 0.01
     beta: float = 0.03
     most: int = 30
+    settled: bool = False
 
     def edges(
-        self, variance: Floats, degrees: Any = np.inf, height: float = 1.0, doubt: Any = 1.0
+        self,
+        variance: Floats,
+        degrees: Any = np.inf,
+        height: float = 1.0,
+        doubt: Any = 1.0,
+        tail: float = 0.0,
     ) -> tuple[Floats, Floats]:
         """The changes up to which a figure is within (below 0: never), and from which it moved."""
         low, high = math.log1p(self.tolerance), math.log1p(self.detect)
-        half = _reach(degrees) * np.sqrt(variance)
+        half, far = (_reach(degrees) * np.sqrt(v) for v in (variance, variance + tail))
         fails, passes = (
             height * math.log(odds)
             for odds in ((1 - self.beta) / self.alpha, (1 - self.alpha) / self.beta)
         )
         within = high - np.maximum(half, distance(high - low, variance, degrees, passes))
-        moved = low + np.maximum(half, distance(high - low, variance, degrees, fails))
-        unchanged = distance(high, variance, degrees, doubt * math.log(10 / self.alpha))
+        moved = low + np.maximum(far, distance(high - low, variance + tail, degrees, fails))
+        unchanged = distance(high, variance + tail, degrees, doubt * math.log(10 / self.alpha))
         return within, np.maximum(moved, unchanged)
 
     def resolves(self, variance: Floats, degrees: Any) -> Any:
@@ -133,8 +143,11 @@ def record(values: Floats) -> Recorded:
     )
 
 
-def learn(recorded: Recorded) -> Baselines:
-    """Noise as each baseline knows it by itself, on one device."""
+def learn(recorded: Recorded, days: int | None = None) -> Baselines:
+    """Noise as each baseline knows it by itself, on one device.
+
+    Its sessions are of so many days, as many of each, one after the other; None: each of its own.
+    """
     windows, sessions = recorded.windows, recorded.mean.shape[1]
     log_variance = np.log1p(recorded.cv**2)
     means = np.log(recorded.mean) - log_variance / 2
@@ -143,12 +156,21 @@ def learn(recorded: Recorded) -> Baselines:
     inflation = variance_inflation(windows, rho)[:, -1]
     sw2 = np.maximum((windows - 1) * log_variance.mean(-1) / (windows - inflation), 0.001**2)
     noise = sw2 * inflation / windows
-    own = sessions - 1.0
-    tau2 = np.maximum(means.var(-1, ddof=1) - noise, 0.0) if own else np.zeros_like(noise)
+    days = days or sessions
+    each = sessions // days
+    by_day = means.reshape(-1, days, each)
+    within_day = np.zeros_like(noise)
+    if each > 1:
+        within_day = np.maximum(by_day.var(-1, ddof=1).mean(-1) - noise, 0.0)
+    own = days - 1.0
+    tau2 = np.zeros_like(noise)
+    if own:
+        found = by_day.mean(-1).var(-1, ddof=1) - noise / each + (1 - 1 / each) * within_day
+        tau2 = np.maximum(found, 0.0)
     assumed = min(3.0, max(0.0, 4.0 - own))
     degrees = own + assumed
     tau2 = (own * tau2 + assumed * 0.01**2) / degrees
-    between = degrees / (degrees - 2) * (tau2 + noise) * (1 + 1 / sessions) - noise
+    between = degrees / (degrees - 2) * (tau2 + noise) * (1 + 1 / days) - noise
     return Baselines(means.mean(-1), between, sw2, rho, sessions * (windows - 1), degrees)
 
 
@@ -165,27 +187,38 @@ def variance_inflation(most: int, rho: Floats) -> Floats:
 def stage_one(baselines: Baselines, logs: Floats, rule: Rule) -> Decisions:
     """Windows against baselines; `logs` of J/token has shape (T, rule.most)."""
     count = np.arange(1, rule.most + 1)
-    change, squares = _moments(logs - baselines.centre[:, None])
+    reach = 4.0 * np.sqrt(baselines.sw2)
+    change, squares, outlying = _limited_moments(logs - baselines.centre[:, None], reach)
     worth = min(10.0, baselines.within_degrees)
     sw2, between = baselines.sw2[:, None], baselines.between[:, None]
     inflation = variance_inflation(rule.most, baselines.rho)
     reducible = (worth * sw2 + squares) / (count + worth - 1) * inflation / count
+    tail = TAIL**2 if rule.settled else 0.0
     doubt = baselines.degrees / (baselines.degrees - 2)
-    outcome = said(change, rule.edges(between + reducible, doubt=doubt))
-    stop = reducible < 0.21 * between
+    outcome = said(change, rule.edges(between + reducible, doubt=doubt, tail=tail))
+    middle = (math.log1p(rule.tolerance) + math.log1p(rule.detect)) / 2
+    stop = reducible < 0.21 * (between + np.where(np.abs(change) > middle, tail, 0.0))
     stop[:, -1] = True
     outcome = np.where((outcome == OPEN) & stop, INCONCLUSIVE, outcome)
     decisions = _first(outcome)
-    noisy = np.flatnonzero(
-        _too_noisy(baselines, squares, inflation, decisions.count[:, None] - 1)[:, 0]
-    )
-    if len(noisy):
-        every = np.broadcast_to(count - 1, (len(noisy), rule.most))
-        waits = _too_noisy(baselines.rows(noisy), squares[noisy], inflation[noisy], every)
-        patient = count < min(10, rule.most)
-        again = np.where(waits & (outcome[noisy] != OPEN), INVALID, outcome[noisy])
-        retried = _first(np.where((again == INVALID) & patient, OPEN, again))
-        decisions.outcome[noisy], decisions.count[noisy] = retried.outcome, retried.count
+    at = decisions.count[:, None] - 1
+    far = np.take_along_axis(outlying, at, 1) > 0.3 * (at + 1)
+    doubted = np.flatnonzero((far | _too_noisy(baselines, squares, inflation, at))[:, 0])
+    if len(doubted):
+        known, inflation, outcome = baselines.rows(doubted), inflation[doubted], outcome[doubted]
+        change, squares, far = change[doubted], squares[doubted], outlying[doubted] > 0.3 * count
+        every = np.broadcast_to(count - 1, (len(doubted), rule.most))
+        noisy = _too_noisy(known, squares, inflation, every)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = np.where(count > 1, squares / (count - inflation), 0.0)
+        share = ((1 - known.rho) / (1 + known.rho))[:, None]
+        degrees = np.maximum(share * (count - 1), 2.5)
+        variance = between[doubted] + own * degrees / (degrees - 2) * inflation / count
+        anew = np.where(far, OPEN, said(change, rule.edges(variance, doubt=doubt, tail=tail)))
+        last = np.where(far, INVALID, INCONCLUSIVE)
+        anew = np.where((anew == OPEN) & (count >= min(10, rule.most)), last, anew)
+        retried = _first(np.where((far | noisy) & (outcome != OPEN), anew, outcome))
+        decisions.outcome[doubted], decisions.count[doubted] = retried.outcome, retried.count
     return decisions
 
 
@@ -277,14 +310,30 @@ def welch(values: Floats, stored: Floats, level: float) -> NDArray[np.bool_]:
 def _too_noisy(
     baselines: Baselines, squares: Floats, inflation: Floats, at: Ints
 ) -> NDArray[np.bool_]:
-    """Whether windows vary beyond the 99.9 % quantile of F, after `at` + 1 of them."""
+    """Whether windows vary beyond the 95 % quantile of F, after `at` + 1 of them."""
     share = ((1 - baselines.rho) / (1 + baselines.rho))[:, None]
     squares, inflation = (np.take_along_axis(v, at, 1) for v in (squares, inflation))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = squares / (at + 1 - inflation) / baselines.sw2[:, None]
-        limit = fdtri(share * at, share * baselines.within_degrees, 0.999)
+        limit = fdtri(share * at, share * baselines.within_degrees, 0.95)
         noisy: NDArray[np.bool_] = ratio > limit
     return noisy
+
+
+def _limited_moments(values: Floats, reach: Floats) -> tuple[Floats, Floats, Ints]:
+    """As `_moments`, of values pulled in to within reach of their median, and how many are."""
+    mean, squares = _moments(values)
+    outlying = np.zeros(values.shape, np.int64)
+    for count in range(2, values.shape[1] + 1):
+        some = values[:, :count]
+        middle = np.median(some, 1)
+        far = np.flatnonzero(np.abs(some - middle[:, None]).max(1) > reach)
+        low, high = (middle[far] - reach[far])[:, None], (middle[far] + reach[far])[:, None]
+        tamed = np.clip(some[far], low, high)
+        outlying[far, count - 1] = (tamed != some[far]).sum(1)
+        mean[far, count - 1] = tamed.mean(1)
+        squares[far, count - 1] = ((tamed - tamed.mean(1, keepdims=True)) ** 2).sum(1)
+    return mean, squares, outlying
 
 
 def _moments(values: Floats) -> tuple[Floats, Floats]:

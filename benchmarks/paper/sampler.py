@@ -11,7 +11,7 @@ import pytest
 from pytest_energy import EnergySession, Sampler, Window, quantity, user_errors
 from pytest_energy.checks.comparability import require_undisturbed
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run
-from pytest_energy.stats.noise import WARM_UP_LIMIT
+from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 
 MOST_PASSES = 64
 """Of a window that warms up."""

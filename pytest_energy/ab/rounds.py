@@ -16,7 +16,7 @@ from pytest_energy.gate.gates import PairedGate, worst
 from pytest_energy.metering import Window
 from pytest_energy.processes import uninterrupted
 from pytest_energy.results import VerdictRecord
-from pytest_energy.stats.noise import is_stationary
+from pytest_energy.stats.steadiness import is_stationary
 
 BASE, HEAD = 0, 1
 

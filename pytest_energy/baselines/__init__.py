@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Literal
 
 from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.baselines.calibration import StoredCalibration
 from pytest_energy.baselines.sensor import StoredSensor
-from pytest_energy.documents import Positive, PositiveCount, Range
+from pytest_energy.documents import NotNegative, Positive, PositiveCount, Range
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
+from pytest_energy.stats.steadiness import median_distance
 
 SCHEMA = 1
 METRICS = ("joules_per_token", "savings")
 Spread = Annotated[float, Range(0.0, 10.0)]
 """A CV, or an SD of log ratios; ten is beyond any use."""
 Correlation = Annotated[float, Range(-1.0, 1.0)]
+Celsius = Annotated[float, Range(-100.0, 500.0, words="what a device can have")]
 Source = Literal["measured", "paper"]
 UpdateMode = Literal["new", "append", "replace"]
 """What becomes of an entry that has sessions: it stays, gets one more, or starts anew."""
@@ -43,6 +47,19 @@ class StoredSession:
     environment: str | None = None
     tokens: PositiveCount | None = None
     """Processed tokens of each window; other batches cannot be compared."""
+    median: Positive | None = None
+    """Of the windows, J/token; beside it the median of their distances from it over it."""
+    mad: Spread | None = None
+    begin_celsius: Celsius | None = None
+    end_celsius: Celsius | None = None
+    """The device's temperature (°C) in the first and in the last window."""
+    load_seconds: NotNegative | None = None
+    """Seconds of windows that the run had metered before the first of these, warm-up included."""
+
+    @property
+    def recorded(self) -> datetime:
+        """When it was recorded, in UTC."""
+        return moment(self.date)
 
 
 @dataclass(frozen=True)
@@ -120,29 +137,87 @@ class Reference:
         return self.baseline.environments.get(row.environment or "", {})
 
 
-def session_stats(entry: Entry) -> list[SessionStats]:
-    """The sessions of a J/token entry."""
-    return [SessionStats(*_stats(row)) for row in entry.sessions]
+DAY = timedelta(hours=12)
+"""How long after the first session of a day one is of the same day; midnight changes no device."""
 
 
-def pair_stats(entry: Entry) -> list[PairStats]:
+def session_stats(entry: Entry, now: datetime | None = None) -> list[SessionStats]:
+    """The sessions of a J/token entry; of a run that is `now` some may be of the same day."""
+    return [SessionStats(*_stats(row), day) for row, day in _dated(entry, now)]
+
+
+def pair_stats(entry: Entry, now: datetime | None = None) -> list[PairStats]:
     """The sessions of a savings entry."""
-    return [PairStats(*_stats(row)) for row in entry.sessions]
+    return [PairStats(*_stats(row), day) for row, day in _dated(entry, now)]
 
 
 def _stats(row: StoredSession) -> tuple[float, float, int, float, str | None]:
     return row.mean, row.cv, row.windows, row.autocorrelation, row.device
 
 
-def sessions_of(entry: Entry) -> Sequence[Session]:
+def _dated(entry: Entry, now: datetime | None) -> Iterator[tuple[StoredSession, int]]:
+    """Each session with how many days of sessions before `now` it was recorded: 0 on that day."""
+    begun: list[datetime] = []
+    for date in sorted(row.recorded for row in entry.sessions):
+        if not begun or date - begun[-1] >= DAY:
+            begun.append(date)
+    today = 1 if now is not None and begun and abs(now - begun[-1]) < DAY else 0
+    for row in entry.sessions:
+        day = sum(first > row.recorded for first in begun)
+        yield row, day + 1 - today
+
+
+def day_count(entry: Entry) -> int:
+    """On how many days its sessions were recorded."""
+    return len({day for _, day in _dated(entry, None)})
+
+
+LEAST_TO_DIFFER = 4
+"""Sessions of a device from which on one of them may be called far off."""
+_FAR, _FAR_AT_LEAST = 4.0, 0.02
+
+
+def far_off(entry: Entry) -> list[StoredSession]:
+    """Sessions far from the others of their device: 4 robust SD from their median, 2 % at least."""
+    found = []
+    for device in {row.device for row in entry.sessions}:
+        rows = [row for row in entry.sessions if row.device == device]
+        if len(rows) < LEAST_TO_DIFFER:
+            continue
+        levels = [session.log_mean for session in sessions_of(replace(entry, sessions=tuple(rows)))]
+        middle, distance = median(levels), median_distance(levels)
+        reach = max(_FAR * 1.4826 * distance, _FAR_AT_LEAST)
+        found += [
+            row for row, level in zip(rows, levels, strict=True) if abs(level - middle) > reach
+        ]
+    return found
+
+
+def far_off_in_words(stored: Baseline, entry: Entry) -> str | None:
+    """A sentence on sessions far off the others, with the command that drops them; else None."""
+    rows = far_off(entry)
+    if not rows:
+        return None
+    dates = [row.date[:19] for row in rows]
+    command = f"`pytest-energy baselines {stored.path} --drop={dates[0]}`"
+    sessions = "the session of" if len(dates) == 1 else "the sessions of"
+    return f"{sessions} {', '.join(dates)} is far off the others; if it was disturbed, {command}"
+
+
+def moment(date: str) -> datetime:
+    """A date of a file, in UTC; `ValueError` or `OverflowError` if it is none."""
+    return datetime.fromisoformat(date.replace("Z", "+00:00")).astimezone(timezone.utc)
+
+
+def sessions_of(entry: Entry, now: datetime | None = None) -> Sequence[Session]:
     """An entry's sessions, whichever metric it is of."""
-    return pair_stats(entry) if entry.metric == "savings" else session_stats(entry)
+    return pair_stats(entry, now) if entry.metric == "savings" else session_stats(entry, now)
 
 
-def pooled_of(stored: Baseline, entry: Entry) -> Pooled | None:
+def pooled_of(stored: Baseline, entry: Entry, now: datetime | None = None) -> Pooled | None:
     """What the file's other entries of a metric say together of how sessions differ."""
     others = [
-        sessions_of(other)
+        sessions_of(other, now)
         for other in stored.entries.values()
         if other.metric == entry.metric and other.id != entry.id and other.sessions
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -17,6 +16,7 @@ from pytest_energy.baselines import (
     Source,
     Spread,
     StoredSession,
+    moment,
 )
 from pytest_energy.baselines import acknowledged as stored_acknowledgement
 from pytest_energy.baselines import calibration as stored_calibration
@@ -227,7 +227,7 @@ class Reader:
 
     def _require_date(self, date: str, where: str) -> None:
         try:
-            datetime.fromisoformat(date.replace("Z", "+00:00")).astimezone(timezone.utc)
+            moment(date)
         except (ValueError, OverflowError):
             raise self._error(
                 where, f"has {shown(date)} for a `date`; write it as 2026-11-24T10:12:03Z"

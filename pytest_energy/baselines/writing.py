@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from glob import escape
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,24 @@ def pruned(text: str) -> str:
     return tomlkit.dumps(document)
 
 
+def dropped(text: str, date: str) -> str:
+    """The file's text without the sessions whose date begins like this one."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    for metric in METRICS:
+        for entry in document.get(metric, {}).values():
+            rows = entry.get("sessions", [])
+            for index in reversed(range(len(rows))):
+                if _dated(rows[index].get("date")).startswith(date.removesuffix("Z")):
+                    del rows[index]
+    return pruned(tomlkit.dumps(document))
+
+
+def _dated(date: Any) -> str:
+    return str(date.isoformat() if isinstance(date, datetime) else date)
+
+
 def _new_document(header: Header) -> TOMLDocument:
     import tomlkit
 
@@ -240,9 +259,14 @@ def _row(recording: Recording, environment: str | None) -> InlineTable:
         "mean": _figures(session.mean),
         "sd" if paired else "cv": _figures(session.cv),
         "autocorrelation": round(session.autocorrelation, 3),
+        "median": _figures(session.median),
+        "mad": _figures(session.mad),
         "padding_overhead": _figures(session.padding_overhead),
         "mean_watts": _figures(session.mean_watts, 5),
         "tokens_per_second": _figures(session.tokens_per_second, 5),
+        "begin_celsius": _figures(session.begin_celsius, 3),
+        "end_celsius": _figures(session.end_celsius, 3),
+        "load_seconds": _figures(session.load_seconds, 3),
         "environment": environment,
     }
     row = tomlkit.inline_table()

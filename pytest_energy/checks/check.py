@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pytest_energy.baselines import Reference, pooled_of, sessions_of
+from pytest_energy.baselines import Reference, far_off_in_words, pooled_of, sessions_of
 from pytest_energy.checks import acknowledging, comparability, policy
-from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler, Summary
+from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler, Summary, summarise
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import is_to_record, keep_session, windows_to_record
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import BaselineError, raised_elsewhere
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.sentences import gap_warning
@@ -52,10 +53,12 @@ class Check(ABC):
             local=self.reference is not None and self.reference.local,
             changed_environment=comparability.changed_environment(self.reference, context.hardware),
         )
-        self.samplers = tuple(Sampler(run, context.on_window) for run in runs)
+        self.samplers = tuple(Sampler(run, self._seen) for run in runs)
         self.alpha, self.beta = context.alpha(), context.beta
         self.most_windows = policy.most_windows(self.base, context)
         self._unsteady = False
+        self._colder = 0.0
+        self._load_seconds = 0.0
 
     def verdict(self) -> VerdictRecord:
         """The record of the check; measures until it is sure, or records what has no baseline."""
@@ -74,7 +77,8 @@ class Check(ABC):
             seconds = policy.stored_seconds(entry, self.base.tokens)
             context.on_begin(self._most_in_all(recorded), self.base.id, seconds)
             for sampler in self.samplers:
-                self._warm_up(sampler)
+                self._warm_up(sampler, recorded=recorded or self.reference is None)
+            self._load_seconds = context.store.device.load_seconds
             if recorded or self.reference is None:
                 return self._recorded()
             return self._gated(self.reference)
@@ -104,6 +108,8 @@ class Check(ABC):
     ) -> VerdictRecord:
         """The record of a gate's verdict; `known` is what is special to the metric."""
         late = " J/token had not become steady when measuring began." if self._unsteady else ""
+        if self._colder:
+            late += f" The device was {self._colder:.0f} °C colder than its baseline."
         record = replace(
             self.base,
             outcome=verdict.outcome,
@@ -115,7 +121,7 @@ class Check(ABC):
             interval=verdict.interval,
             trace=verdict.trace,
             windows=tuple(windows),
-            warning=self._warning(),
+            warning="; ".join(filter(None, (self._warning(), self._far_off()))) or None,
         )
         record = replace(record, **known)
         record = acknowledging.acknowledged(record, self._own_levels, self.reference, verdict.facts)
@@ -142,12 +148,39 @@ class Check(ABC):
         evidence = windows_to_record(settings) if recorded else self.most_windows
         return len(self.samplers) * (policy.warm_up_limit(self.base, settings) + evidence)
 
-    def _warm_up(self, sampler: Sampler) -> None:
-        """Warm a run up; one that does not become steady is never recorded."""
+    def _seen(self, name: str, number: int, window: Window) -> None:
+        self.context.store.device.load_seconds += window.seconds
+        self.context.on_window(name, number, window)
+
+    def _summarised(self, windows: Sequence[Window]) -> Summary:
+        return replace(summarise(windows), load_seconds=self._load_seconds)
+
+    def _warm_up(self, sampler: Sampler, *, recorded: bool) -> None:
+        """Warm a run up; one that does not become steady is never recorded.
+
+        Nor is one measured that is not as warm as its baseline, if its verdict could fail.
+        """
         limit = policy.warm_up_limit(self.base, self.context.settings)
-        if sampler.warm_up(limit):
+        context = self.context
+        warmth = comparability.warmth(self.reference, context, limit, recorded=recorded)
+        steady = sampler.warm_up(limit, warmth)
+        if not warmth.is_reached and warmth.celsius:
+            windows = f"{len(warmth.celsius)} warm-up windows"
+            if recorded and context.settings.update:
+                raise InvalidEvidenceError(
+                    f"not recorded: the device was still becoming warmer after {windows}, at "
+                    f"{warmth.celsius[-1]:.0f} °C; load it for some minutes and record again"
+                )
+            self._colder = warmth.missing_celsius or 0.0
+            if self._colder and warmth.limit > limit:
+                raise InvalidEvidenceError(
+                    f"not as warm as its baseline: {warmth.celsius[-1]:.0f} °C after {windows}, "
+                    f"where that began at {warmth.wanted:.0f} °C; load the device for some "
+                    "minutes before, or record anew with `--energy-update=replace`"
+                )
+        if steady:
             return
-        if self.context.settings.update:
+        if context.settings.update:
             raise InvalidEvidenceError(
                 f"not recorded: J/token had not become steady after {limit} warm-up windows; let "
                 f"the device warm up, stop other work on it, and record again"
@@ -163,21 +196,34 @@ class Check(ABC):
             "missing",
             f"`{self.base.id}` has no {self.base.metric} baseline for `{key}` in `{store.path}`; "
             f"{instead}record one on an idle machine with `{shlex.join(command)} "
-            f"--energy-update=new`",
+            f"--energy-update=new`{self._orphan()}",
         )
+
+    def _orphan(self) -> str:
+        """A stored figure of the same work, which may be this one under the name it had."""
+        stored, work = self.context.store.baseline, self.base.workload
+        for (metric, identifier), entry in (stored.entries if stored else {}).items():
+            if metric == self.base.metric and work is not None and entry.workload == work:
+                return f"; `{identifier}` is stored of the same work: if it was renamed, rename it"
+        return ""
 
     def _ended(self, outcome: str, reason: str, windows: Sequence[Window] = ()) -> VerdictRecord:
         record = replace(self.base, outcome=outcome, reason=reason, windows=tuple(windows))
         return policy.judged(record, self.context.settings)
 
+    def _far_off(self) -> str | None:
+        found = self.reference
+        return far_off_in_words(found.baseline, found.entry) if found and not found.local else None
+
     def _warning(self) -> str | None:
         found = self.reference
         if found is None or policy.is_advisory(self.base):
             return None
+        now = real_time.utc()
         return gap_warning(
-            sessions_of(found.entry),
+            sessions_of(found.entry, now),
             self.levels.tolerance,
             self.levels.detect,
-            pooled=pooled_of(found.baseline, found.entry),
-            device=self.context.hardware.device,
+            pooled=pooled_of(found.baseline, found.entry, now),
+            device=comparability.place(found, self.context.hardware),
         )

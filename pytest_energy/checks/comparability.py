@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from statistics import fmean
+from statistics import fmean, median
 
 from pytest_energy.baselines import Reference, StoredSession
 from pytest_energy.checks import Settings
-from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
+from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, Warmth
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import BaselineError
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.results import VerdictRecord
+from pytest_energy.stats.steadiness import WARM_UP_LIMIT, WARMTH_LIMIT
 
 _CONDITIONS = {
     "gpu": "the device",
     "power_limit_watts": "the power limit (W)",
     "meter": "the meter",
 }
+LOADED = 0.8
+"""Share of the baseline's seconds of load that a run should have had before, too."""
+
 _CPU_CONDITIONS = {"cpu": "the processor", "meter": "the meter"}
 
 
@@ -42,6 +46,29 @@ def reference(record: VerdictRecord, context: CheckContext) -> Reference | None:
             f"`--energy-update=replace`"
         )
     return found
+
+
+def place(found: Reference, hardware: Hardware) -> str | None:
+    """What this run's device goes by among a baseline's sessions.
+
+    What a machine keeps for itself is its own, whatever the machine is called today.
+    """
+    return hardware.device if found.local else hardware.place
+
+
+def warmth(found: Reference | None, context: CheckContext, limit: int, *, recorded: bool) -> Warmth:
+    """How warm the device is to be: as the baseline's sessions began, if that is known.
+
+    Temperature is waited for where a verdict can fail, and seconds of load within the usual
+    warm-up: of them nobody knows how many are enough.
+    """
+    rows = own_rows(found, context.hardware) if found and not recorded else ()
+    begun = [row.begin_celsius for row in rows if row.begin_celsius is not None]
+    loads = [row.load_seconds for row in rows if row.load_seconds is not None]
+    wanted = median(begun) if begun else None
+    loaded = LOADED * min(loads, default=0.0) - context.store.device.load_seconds
+    waits = limit >= WARM_UP_LIMIT and (wanted is not None or recorded)
+    return Warmth(WARMTH_LIMIT if waits else limit, wanted, loaded, recorded)
 
 
 def require_same_conditions(found: Reference, hardware: Hardware) -> None:
@@ -73,7 +100,7 @@ def explanation(
 
     Padding too where it is given: the verdict is then on J/real token.
     """
-    rows = _own_rows(found, hardware)
+    rows = own_rows(found, hardware)
     speeds = [row.tokens_per_second for row in rows if row.tokens_per_second]
     if not speeds or not summary.tokens_per_second or not verdict.baseline or not verdict.value:
         return None
@@ -95,14 +122,14 @@ def changed_environment(
     """What differs from the newest session's environment, by name: (then, now)."""
     if found is None:
         return {}
-    then, now = found.environment_of(_own_rows(found, hardware)[-1]), hardware.environment
+    then, now = found.environment_of(own_rows(found, hardware)[-1]), hardware.environment
     return {name: (old, now.get(name)) for name, old in then.items() if old != now.get(name)}
 
 
-def _own_rows(found: Reference, hardware: Hardware) -> tuple[StoredSession, ...]:
+def own_rows(found: Reference, hardware: Hardware) -> tuple[StoredSession, ...]:
     """The sessions of this device, which the gate compares with; all where it has none."""
     rows = found.entry.sessions
-    own = tuple(row for row in rows if row.device and row.device == hardware.device)
+    own = tuple(row for row in rows if row.device and row.device == hardware.place)
     return own or rows
 
 

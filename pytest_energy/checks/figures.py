@@ -16,9 +16,10 @@ from pytest_energy.baselines import (
 )
 from pytest_energy.checks import comparability
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.measuring import Run, require_run, summarise, summarise_pairs
+from pytest_energy.checks.measuring import Run, require_run, summarise_pairs, without_outliers
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import extend_local, windows_to_record
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.gate.gates import SavingsGate, SequentialGate, worst
 from pytest_energy.metering import Window
@@ -92,7 +93,7 @@ class JoulesPerToken(Check):
             self._sampler.measure()
         windows = self._sampler.windows
         values = [window.joules_per_token for window in windows]
-        return self._kept(summarise(windows), windows, values, self._overhead)
+        return self._kept(self._summarised(windows), windows, values, self._overhead)
 
     def _gated(self, reference: Reference) -> VerdictRecord:
         gates = self._gates(reference)
@@ -103,7 +104,7 @@ class JoulesPerToken(Check):
                     gate.add(value * factor)
         verdicts = [gate.verdict for _, gate in gates if gate.verdict is not None]
         verdict = worst(verdicts)
-        summary = summarise(self._sampler.windows)
+        summary = self._summarised(self._sampler.windows)
         overhead = None if verdict is verdicts[0] else self._overhead
         known: dict[str, Any] = {}
         if overhead:
@@ -119,8 +120,10 @@ class JoulesPerToken(Check):
         record = self._decided(verdict, summary, self._sampler.windows, **known)
         # What is stored is J/token, whichever of the two was judged.
         stored = replace(record, metric=self.base.metric, unit=self.base.unit)
-        extend_local(self.context, stored, summary, reference, self._overhead)
-        return record
+        values = [window.joules_per_token for window in self._sampler.windows]
+        kept = without_outliers(summary, values)
+        learnt = extend_local(self.context, stored, kept, reference, self._overhead)
+        return replace(record, reason=record.reason + learnt)
 
     def _gates(self, reference: Reference) -> list[tuple[float, SequentialGate]]:
         """The gate of J/token, and that of J/real token if padding differs, with its factor."""
@@ -139,16 +142,18 @@ class JoulesPerToken(Check):
     def _gate(
         self, reference: Reference, entry: Entry, share: int, unit: str = "J/token"
     ) -> SequentialGate:
+        now = real_time.utc()
         return SequentialGate(
-            session_stats(entry),
+            session_stats(entry, now),
             tolerance=self.levels.tolerance,
             detect=self.levels.detect,
             alpha=self.alpha / share,
             beta=self.beta,
             max_windows=self.most_windows,
-            device=self.context.hardware.device,
-            pooled=pooled_of(reference.baseline, entry),
+            device=comparability.place(reference, self.context.hardware),
+            pooled=pooled_of(reference.baseline, entry, now),
             local=reference.local,
+            settled=bool(self.context.settings.settle),
             unit=unit,
         )
 
@@ -179,24 +184,26 @@ class Savings(Check):
         return self._kept(summarise_pairs(self._pairs), self._windows(), values)
 
     def _gated(self, reference: Reference) -> VerdictRecord:
+        now = real_time.utc()
         gate = SavingsGate(
-            pair_stats(reference.entry),
+            pair_stats(reference.entry, now),
             tolerance=self.levels.tolerance,
             detect=self.levels.detect,
             alpha=self.alpha,
             beta=self.beta,
             max_pairs=self.most_windows,
-            device=self.context.hardware.device,
-            pooled=pooled_of(reference.baseline, reference.entry),
+            device=comparability.place(reference, self.context.hardware),
+            pooled=pooled_of(reference.baseline, reference.entry, now),
             local=reference.local,
+            settled=bool(self.context.settings.settle),
         )
         while gate.verdict is None:
             base, other = self._measure_pair()
             gate.add(base.joules_per_token, other.joules_per_token)
         summary = summarise_pairs(self._pairs)
         record = self._decided(gate.verdict, summary, self._windows())
-        extend_local(self.context, record, summary, reference)
-        return record
+        learnt = extend_local(self.context, record, summary, reference)
+        return replace(record, reason=record.reason + learnt)
 
     def _measure_pair(self) -> tuple[Window, Window]:
         # ABBA: what drifts with time weighs on both sides alike.

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Protocol
 
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window
 from pytest_energy.stats.distributions import NORMAL_95
-from pytest_energy.stats.noise import autocorrelation, is_stationary
+from pytest_energy.stats.steadiness import (
+    autocorrelation,
+    is_stationary,
+    is_warm,
+    median_distance,
+    typical,
+)
 
 __tracebackhide__ = raised_elsewhere
 
@@ -46,6 +52,43 @@ class Run(Protocol):
 
 
 @dataclass
+class Warmth:
+    """How warm a device is to be before windows are evidence, and how it comes to that.
+
+    `wanted` is the temperature (°C) at which the baseline's windows began, None: not known. If no
+    temperature is told, it has to have worked for `load_seconds`. After `limit` windows it is left
+    at that.
+    """
+
+    limit: int
+    wanted: float | None = None
+    load_seconds: float = 0.0
+    recorded: bool = False
+    """Whether what follows becomes a baseline: then it must be warm, whatever was before."""
+    celsius: list[float] = field(default_factory=list)
+
+    def add(self, window: Window) -> None:
+        """Take in a window of the warm-up."""
+        self.load_seconds -= window.seconds
+        if window.celsius is not None:
+            self.celsius.append(window.celsius)
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether it is warm enough, as far as anything says so."""
+        if not self.celsius:
+            return self.load_seconds <= 0
+        if self.wanted is None and not self.recorded:
+            return True
+        return is_warm(self.celsius, self.wanted)
+
+    @property
+    def missing_celsius(self) -> float | None:
+        """How much colder it is than the baseline was (°C); None if nothing says so."""
+        return self.wanted - self.celsius[-1] if self.wanted is not None and self.celsius else None
+
+
+@dataclass
 class Sampler:
     """Windows of one run, in order; `show` is told of each, numbered (0: warm-up)."""
 
@@ -66,21 +109,28 @@ class Sampler:
             f"{self.rejected[-1].invalid_reason}"
         )
 
-    def warm_up(self, limit: int) -> bool:
-        """Whether J/token became steady within so many windows, which are no evidence."""
+    def warm_up(self, limit: int, warmth: Warmth | None = None) -> bool:
+        """Whether J/token became steady within so many windows, which are no evidence.
+
+        Where `warmth` is asked for, windows go on until it is there or its own limit is reached.
+        """
         values: list[float] = []
-        while len(values) < limit:
+        steady = False
+        while not (steady and (warmth is None or warmth.is_reached)):
+            if len(values) >= (warmth.limit if steady and warmth else limit):
+                break
             window = self._window(0)
             if window.valid:
                 values.append(window.joules_per_token)
+                if warmth is not None:
+                    warmth.add(window)
             elif len(self.rejected) >= INVALID_LIMIT:
                 raise InvalidEvidenceError(
                     f"{INVALID_LIMIT} windows of `{self.run.id}` were invalid in warm-up: "
                     f"{window.invalid_reason}"
                 )
-            if is_stationary(values):
-                return True
-        return False
+            steady = steady or is_stationary(values)
+        return steady
 
     def _window(self, number: int) -> Window:
         window = _checked(self.run.window(), self.run.id)
@@ -134,6 +184,26 @@ class Summary:
     windows: int
     mean_watts: float | None = None
     tokens_per_second: float | None = None
+    begin_celsius: float | None = None
+    end_celsius: float | None = None
+    load_seconds: float | None = None
+    median: float | None = None
+    mad: float | None = None
+    """Median distance from the median, over it."""
+
+
+def without_outliers(summary: Summary, values: Sequence[float]) -> Summary:
+    """The summary as it is stored: windows (J/token) far out count as far as noise goes."""
+    tamed, middle = typical(values), median(values)
+    mean = fmean(tamed)
+    return replace(
+        summary,
+        mean=mean,
+        cv=stdev(tamed) / mean if len(tamed) > 1 else 0.0,
+        autocorrelation=autocorrelation(tamed),
+        median=middle,
+        mad=median_distance(values) / middle,
+    )
 
 
 def summarise(windows: Sequence[Window]) -> Summary:
@@ -150,6 +220,8 @@ def summarise(windows: Sequence[Window]) -> Summary:
         windows=len(values),
         mean_watts=sum(window.joules for window in windows) / seconds,
         tokens_per_second=sum(window.tokens for window in windows) / seconds,
+        begin_celsius=windows[0].celsius,
+        end_celsius=windows[-1].celsius,
     )
 
 

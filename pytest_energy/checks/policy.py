@@ -13,8 +13,8 @@ from pytest_energy.metering import Window
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.outcomes import MOVED, Method
 from pytest_energy.results import VerdictRecord
-from pytest_energy.stats.noise import WARM_UP_LIMIT
 from pytest_energy.stats.sequential import ErrorBudget
+from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 from pytest_energy.units import FRACTION, quantity
 
 MISSED = 0.03

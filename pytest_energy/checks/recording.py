@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from statistics import fmean
 
-from pytest_energy.baselines import Entry, Reference, StoredSession
+from pytest_energy.baselines import Entry, Reference, StoredSession, day_count, sessions_of
 from pytest_energy.baselines.writing import Recording
 from pytest_energy.checks import Settings, policy
-from pytest_energy.checks.measuring import InvalidEvidenceError, Summary
+from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, without_outliers
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.clocks import real_time
+from pytest_energy.outcomes import MOVED
 from pytest_energy.results import VerdictRecord
-from pytest_energy.stats.noise import halves_agree
+from pytest_energy.stats.steadiness import halves_agree, typical
 from pytest_energy.units import difference, percent
 
 COMMITTED_WINDOWS = 10
@@ -23,7 +25,16 @@ LOCAL_WINDOWS = 4
 """Windows of a session that this machine keeps for itself: its figures fail nothing."""
 
 LOCAL_SESSIONS = 8
-"""Sessions after which a local baseline takes in no more, so that it cannot creep along."""
+"""Sessions of its first day after which a local baseline takes in no more of that day."""
+
+LOCAL_SESSIONS_A_DAY, LOCAL_DAYS = 2, 8
+"""The same of a later day, and of how many days at all, so that it cannot creep along."""
+
+RESTLESS = 0.1
+"""Variation of a first session's windows that is too much for this machine's own baseline."""
+
+LITTLE = timedelta(hours=1)
+"""Within that of another session one more teaches little."""
 
 HALVES_AGREE = 0.01
 """How far, relative, the halves of a session may differ for it to be committed."""
@@ -53,12 +64,15 @@ def keep_session(
 ) -> VerdictRecord:
     """The record of a figure that is kept; `InvalidEvidenceError` if `values` moved within."""
     mode = context.settings.update
-    if mode and not halves_agree(values, HALVES_AGREE):
+    relative = record.metric != "savings"
+    if relative:
+        summary = without_outliers(summary, values)
+        record = replace(record, value=summary.mean)
+    if mode and not halves_agree(typical(values), HALVES_AGREE):
         raise InvalidEvidenceError(
             f"not recorded: the halves of {len(values)} windows differ by more than "
             f"{percent(HALVES_AGREE)}; let the device settle and record again"
         )
-    relative = record.metric != "savings"
     before = fmean(row.mean for row in previous.entry.sessions) if previous else None
     change = None
     if before is not None:
@@ -74,6 +88,14 @@ def keep_session(
                     f"`--energy-update=replace`"
                 )
     local = mode is None
+    if local and summary.cv > RESTLESS:
+        return replace(
+            record,
+            outcome="inconclusive",
+            reason=f"not kept as this machine's own baseline: {summary.windows} "
+            f"{'windows' if relative else 'pairs'} vary by {percent(round(summary.cv, 3))}, more "
+            f"than {percent(RESTLESS)}; stop other work on the machine and run it again.",
+        )
     _store(context, record, summary, padding_overhead, local=local, anew=local)
     where = f"`--energy-update={mode}`" if mode else "for this machine alone"
     return replace(
@@ -81,10 +103,30 @@ def keep_session(
         outcome="recorded",
         reason=f"recorded {where}: {summary.windows} {'windows' if relative else 'pairs'}, "
         f"spread {percent(round(summary.cv, 3))}",
+        warning=_little(context, previous),
         baseline=before,
         change=change,
         local=local,
     )
+
+
+def _little(context: CheckContext, previous: Reference | None) -> str | None:
+    """What to know of a session that is appended soon after another."""
+    if context.settings.update != "append" or previous is None:
+        return None
+    since = real_time.utc() - max(row.recorded for row in previous.entry.sessions)
+    if since >= LITTLE:
+        return None
+    return (
+        f"a session within an hour of the one before says little of how days differ: the "
+        f"baseline's {len(previous.entry.sessions) + 1} sessions are of {_days(previous.entry)}, "
+        "so record the next on another day"
+    )
+
+
+def _days(entry: Entry) -> str:
+    days = day_count(entry)
+    return "one day" if days == 1 else f"{days} days"
 
 
 def extend_local(
@@ -93,14 +135,33 @@ def extend_local(
     summary: Summary,
     reference: Reference,
     padding_overhead: float | None = None,
-) -> None:
-    """Let a local baseline learn its machine's noise from a figure that did not move."""
+) -> str:
+    """Let a local baseline learn its machine's noise; what was taken in or not, and why.
+
+    What the gate found to have moved is not, nor what is no evidence; all else is, for how much a
+    restless machine varies can only be learnt from what varies.
+    """
+    if not reference.local:
+        return ""
     sessions = reference.entry.sessions
-    small = abs(record.change or 0.0) <= (record.tolerance or 0.0)
-    unmoved = small and record.outcome in ("within", "inconclusive")
-    same = reference.environment_of(sessions[0]) == context.hardware.environment
-    if reference.local and unmoved and same and len(sessions) < LOCAL_SESSIONS:
+    today, days = _sessions_of_today(reference.entry), day_count(reference.entry)
+    most = LOCAL_SESSIONS if days == 1 else LOCAL_SESSIONS_A_DAY
+    if record.outcome not in ("within", "inconclusive"):
+        why = "it moved" if record.outcome in MOVED else "it is no evidence"
+    elif reference.environment_of(sessions[0]) != context.hardware.environment:
+        why = "it ran in another environment"
+    elif days + (not today) > LOCAL_DAYS:
+        why = f"it knows {LOCAL_DAYS} days"
+    elif today >= most:
+        why = f"it knows {today} sessions of today"
+    else:
         _store(context, record, summary, padding_overhead, local=True, anew=False)
+        return f" This machine's own baseline takes it in: {len(sessions) + 1} sessions now."
+    return f" This machine's own baseline does not take it in, because {why}."
+
+
+def _sessions_of_today(entry: Entry) -> int:
+    return sum(session.day == 0 for session in sessions_of(entry, real_time.utc()))
 
 
 def _store(
@@ -125,12 +186,17 @@ def _store(
             mean=summary.mean,
             cv=summary.cv,
             autocorrelation=summary.autocorrelation,
-            device=hardware.device,
+            device=hardware.device if local else hardware.place,
             padding_overhead=padding_overhead,
             mean_watts=summary.mean_watts,
             tokens_per_second=summary.tokens_per_second,
             environment=hardware.environment_id,
             tokens=record.tokens,
+            begin_celsius=summary.begin_celsius,
+            end_celsius=summary.end_celsius,
+            load_seconds=summary.load_seconds,
+            median=summary.median,
+            mad=summary.mad,
         ),
         environment=dict(hardware.environment),
         tolerance=lasting.tolerance,

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from pytest_energy.ab.revisions import text_at
-from pytest_energy.baselines import Band, Baseline, Entry, pooled_of, sessions_of
+from pytest_energy.baselines import (
+    Band,
+    Baseline,
+    Entry,
+    day_count,
+    far_off_in_words,
+    pooled_of,
+    sessions_of,
+)
 from pytest_energy.baselines.reading import parse, read, text_of
-from pytest_energy.baselines.writing import pruned
+from pytest_energy.baselines.writing import dropped, pruned
 from pytest_energy.checks.policy import stored_levels
 from pytest_energy.cli import describe, say, write_text
 from pytest_energy.clocks import real_time
@@ -49,6 +58,14 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
         help="figure by figure: an old file or a git revision, then a file or folder (baselines/)",
     )
     what.add_argument("--prune", action="store_true", help="remove what no session needs")
+    parser.add_argument(
+        "--drop", metavar="DATE", help="remove the sessions whose date begins like this"
+    )
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="forget what this machine keeps for itself, in the pytest cache of this folder",
+    )
     parser.set_defaults(run=run)
 
 
@@ -65,6 +82,10 @@ def run(options: argparse.Namespace) -> int:
         return compare(old, *(new or [_DEFAULT]))
     if options.prune:
         return prune(options.paths)
+    if options.drop:
+        return drop(options.paths, options.drop)
+    if options.forget:
+        return forget()
     return show(options.paths, check=options.check)
 
 
@@ -95,7 +116,7 @@ def show(paths: Sequence[Path], *, check: bool) -> int:
         lines = aligned([_row(stored, entry) for entry in entries], right=(2, 3), indent=2)
         for entry, line in zip(entries, lines, strict=True):
             say(line)
-            if warning := _warning(stored, entry):
+            for warning in filter(None, (_warning(stored, entry), far_off_in_words(stored, entry))):
                 say(f"    {warning}")
         acknowledged = stored.acknowledged
         claims = [_claim(name, key, claim) for (name, key), claim in stored.claims.items()]
@@ -152,15 +173,48 @@ def _compared(metric: str, identifier: str, first: Entry | None, second: Entry |
 
 def prune(paths: Sequence[Path]) -> int:
     """Remove environments that no session names and entries without sessions; shows the diffs."""
+    return _rewritten(paths, pruned)
+
+
+def drop(paths: Sequence[Path], date: str) -> int:
+    """Remove the sessions whose date begins like this one, and what they alone need."""
+    if not _DATE.fullmatch(date):
+        raise EnergyError(
+            "`--drop` takes the date of a session as its file writes it, such as 2026-11-24 for a "
+            "day or 2026-11-24T10:12:03 for one session"
+        )
+    return _rewritten(paths, lambda text: dropped(text, date))
+
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d)?)?)?Z?")
+
+
+def _rewritten(paths: Sequence[Path], change: Callable[[str], str]) -> int:
     for path in files(paths):
         read(path)  # a broken file is named before anything is written
         old = text_of(path)
-        new = pruned(old)
+        new = change(old)
         if new == old:
             say(f"{path}: nothing to remove")
             continue
         write_text(path, new)
         say(*unified_diff(old, new, path.name).split("\n"))
+    return 0
+
+
+def forget() -> int:
+    """Remove this machine's own baselines from the pytest cache of the folder, or the next above.
+
+    That is where pytest keeps it unless its ini file says another folder.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        kept = sorted((folder / ".pytest_cache" / "d" / "energy").glob("*/*.toml"))
+        for path in kept:
+            path.unlink(missing_ok=True)
+            say(f"{path}: forgotten")
+        if kept:
+            return 0
+    say("nothing is kept here; if pytest's `cache_dir` is another folder, use `--cache-clear`")
     return 0
 
 
@@ -180,7 +234,7 @@ def _row(stored: Baseline, entry: Entry) -> list[str]:
         entry.metric,
         entry.id,
         quantity(mean, unit),
-        counted(len(entry.sessions), "session"),
+        f"{counted(len(entry.sessions), 'session')} of {counted(day_count(entry), 'day')}",
         f"last {entry.sessions[-1].date[:10]}",
         f"one session tells {told}",
     ]

@@ -156,7 +156,7 @@ class _AgainstBaseline(Gate):
     def _cause(self, look: Look) -> str:
         assert self._spread is not None
         usual, counted = math.sqrt(self._spread.sw2), self.counted
-        if look.outcome == "invalid":
+        if look.noise is not None:
             return (
                 f"noisier than the baseline: {len(self._logs)} {counted} vary by "
                 f"{rounded(look.noise or 0.0)}, the baseline's by {rounded(usual)}"
@@ -182,10 +182,11 @@ class SequentialGate(_AgainstBaseline):
 
     `tolerance` is allowed, `detect` must be caught, both relative; `alpha` and `beta` are the
     rates at which changes as large as these may be failed and passed. Where pairs can settle what
-    stays open, give half of each; K gates of one run take `alpha / K`. `device` is the UUID of
-    this run's device, `pooled` what the file's other entries know, `local` whether the sessions are
-    what a machine keeps for itself, so that each run may add one. Without sessions the first value
-    ends as `missing`.
+    stays open, give half of each and say `settled`: then a change that an outlying session may
+    be is left to them. K gates of one run take `alpha / K`. `device` is the name of this run's
+    device, `pooled` what the file's other entries know, `local` whether the sessions are what a
+    machine keeps for itself, so that each run may add one. Windows more than 4 SD of the baseline's
+    from their median count as that far off. Without sessions the first value ends as `missing`.
     """
 
     counted = "windows"
@@ -202,10 +203,11 @@ class SequentialGate(_AgainstBaseline):
         device: str | None = None,
         pooled: Pooled | None = None,
         local: bool = False,
+        settled: bool = False,
         unit: str = "J/token",
     ) -> None:
         test = SequentialTest(tolerance, detect, alpha, beta)
-        super().__init__(_known(sessions, pooled, device), test, max_windows, unit)
+        super().__init__(_known(sessions, pooled, device, settled), test, max_windows, unit)
         self._local = local
 
     def add(self, joules_per_token: float) -> Verdict | None:
@@ -242,8 +244,9 @@ class SavingsGate(_AgainstBaseline):
         device: str | None = None,
         pooled: Pooled | None = None,
         local: bool = False,
+        settled: bool = False,
     ) -> None:
-        known = _known(sessions, pooled, device)
+        known = _known(sessions, pooled, device, settled)
         self._spent = math.exp(known.centre) if known else 1.0
         test = SequentialTest(tolerance, detect, alpha, beta, base=self._spent)
         super().__init__(known, test, max_pairs, FRACTION)
@@ -336,6 +339,11 @@ class PairedGate(Gate):
 
 
 def _known(
-    sessions: Sequence[Session] | None, pooled: Pooled | None = None, device: str | None = None
+    sessions: Sequence[Session] | None,
+    pooled: Pooled | None = None,
+    device: str | None = None,
+    settled: bool = False,
 ) -> Spread | None:
-    return spread(sessions, pooled=pooled, device=device) if sessions else None
+    if not sessions:
+        return None
+    return spread(sessions, pooled=pooled, device=device, settled=settled)

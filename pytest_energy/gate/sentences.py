@@ -8,7 +8,15 @@ from collections.abc import Mapping, Sequence
 from pytest_energy.gate import Verdict
 from pytest_energy.outcomes import Outcome
 from pytest_energy.stats.distributions import relative
-from pytest_energy.stats.noise import LEAST_DEGREES, PairStats, Pooled, Session, Spread, spread
+from pytest_energy.stats.noise import (
+    ASSUMED_BETWEEN,
+    LEAST_DEGREES,
+    PairStats,
+    Pooled,
+    Session,
+    Spread,
+    spread,
+)
 from pytest_energy.units import FRACTION, difference, percent, quantity
 
 LOCK_IN = (
@@ -118,6 +126,9 @@ def rounded(noise: float) -> str:
 _GAP_FACTOR = 3.55  # 4.2 between-session standard deviations with the tails of 8 sessions
 _MOST_SESSIONS = 30
 
+LEAST_DAYS = 3
+"""Days below which a baseline of more sessions says little of how days differ."""
+
 
 def smallest_gap(
     sessions: Sequence[Session],
@@ -175,6 +186,12 @@ def spread_in_words(known: Spread) -> str:
     count = f"{known.sessions} session{'' if known.sessions == 1 else 's'}"
     if not known.device_known:
         return "no session of the baseline is from this device, and devices differ"
+    if known.days < min(known.sessions, LEAST_DAYS):
+        of = "one day" if known.days == 1 else f"{known.days} days"
+        return (
+            f"{count} of {of} cannot say how days differ, which is taken to be "
+            f"{rounded(ASSUMED_BETWEEN)}"
+        )
     if known.assumed:
         return f"{count} cannot say how sessions differ"
     return f"the baseline's {count} differ by {rounded(math.sqrt(known.tau2))}"
@@ -185,8 +202,9 @@ def more_sessions(known: Spread, gap: float) -> str:
     if not known.device_known:
         return "record a session on this device with `--energy-update=append`, "
     if known.assumed:
-        count = max(1, int(LEAST_DEGREES) + 1 - known.sessions)
+        count = max(1, int(LEAST_DEGREES) + 1 - known.days)
     else:
-        counts = range(1, _MOST_SESSIONS - known.sessions + 1)
+        counts = range(1, _MOST_SESSIONS - known.days + 1)
         count = next((more for more in counts if gap_of(known.between_with(more)) <= gap), 0)
-    return f"record {count} more with `--energy-update=append`, " if count else ""
+    days = " on other days" if known.days < known.sessions else ""
+    return f"record {count} more{days} with `--energy-update=append`, " if count else ""

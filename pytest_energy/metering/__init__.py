@@ -38,6 +38,8 @@ MOST_WATTS_OF_MANY = 100_000.0
 """More than what is behind one domain draws that is no card, processor or memory: a rack."""
 WIDEST_SHARE = 0.1
 """A window whose joules may be off by more than this share is too short for the meter."""
+TEMPERATURE = "temperature_celsius"
+"""What the name of a note on a device's temperature ends with."""
 STALE_SECONDS = 3600.0
 """Nothing that a meter dates is older, unless it goes by a clock that a test has patched."""
 
@@ -85,6 +87,12 @@ class Window:
     def mean_watts(self) -> float:
         """Mean power over the window (W)."""
         return ratio(self.joules, self.seconds)
+
+    @property
+    def celsius(self) -> float | None:
+        """The devices' mean temperature when the window ended (°C), if the meter tells it."""
+        told = [value for name, value in self.notes.items() if name.endswith(TEMPERATURE)]
+        return sum(told) / len(told) if told else None
 
     @property
     def joules_per_token(self) -> float:

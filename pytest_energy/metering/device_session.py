@@ -77,6 +77,8 @@ class DeviceSession:
         idle_seconds: float = 0.0,
     ) -> None:
         self.cost = RunCost()
+        self.load_seconds = 0.0
+        """Seconds of gated windows that the run has metered so far, warm-up included."""
         self.idle_watts: float | None = None
         self._idle: Window | None = None
         self._meter_name, self._listener = meter, listener

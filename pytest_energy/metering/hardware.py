@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from collections.abc import Iterable, Mapping
@@ -51,9 +52,33 @@ class Hardware:
         return "+".join(uuids) or None
 
     @property
+    def place(self) -> str | None:
+        """What baseline sessions are told apart by: the GPUs' UUIDs, else the host that draws."""
+        return self.device or host()
+
+    @property
     def uuids(self) -> str:
         """What identifies the metered devices on this host, a processor's domains included."""
         return "+".join(device.uuid for device in self.devices if device.uuid)
+
+
+HOST_VARIABLE = "PYTEST_ENERGY_HOST"
+"""What a host is called where its own name and identity are thrown away with a container."""
+
+
+def host() -> str:
+    """A name for this host that tells nobody which it is: eight hex digits of its identity.
+
+    That is what `HOST_VARIABLE` says, else the machine's own identity, else its name.
+    """
+    name = os.environ.get(HOST_VARIABLE, "").strip()
+    if not name:
+        with suppress(OSError):
+            name = decoded(_MACHINE_IDENTITY.read_bytes()).strip()
+    return f"host-{digest_of(f'pytest-energy {name or platform.node()}')}"
+
+
+_MACHINE_IDENTITY = Path("/etc/machine-id")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from pytest_energy.stats.distributions import (
     variance_inflation,
 )
 from pytest_energy.stats.interleaved import Interleaved, interleaved, scatter
-from pytest_energy.stats.noise import Spread
+from pytest_energy.stats.noise import Spread, limited
 
 ERROR_BUDGET = 0.01
 """False failures that one run allows itself; all its checks share it."""
@@ -68,7 +69,10 @@ _WORST_INFLATION = 1.25  # of a mean of interleaved pairs, over all autocorrelat
 _RENEWED_INFLATION = 1.1  # the same where two windows of warm-up lie between pairs
 _PAIR_FLOOR = 0.001**2
 _USUAL_NOISE = 0.999
+_LIKELY_NOISE = 0.95  # beyond which a session's own variance counts in place of the baseline's
 _PATIENCE = 10  # windows before noise is held against a session: one outlier in three is chance
+_OUTLYING_SHARE = 0.3  # of windows: where more lie far out, it is no outlier but another noise
+_LEAST_DEGREES = 2.5  # so that few windows have a tail that is finite
 _LARGEST_EXPONENT = 300.0  # below where the exponential overflows
 _UNCHANGED = 10.0  # times less often than a figure at the tolerance may an unchanged one fail
 
@@ -120,18 +124,25 @@ class SequentialTest:
         self.unchanged_at = math.log(_UNCHANGED / alpha)
 
     def edges(
-        self, variance: float, degrees: float = math.inf, height: float = 1.0, doubt: float = 1.0
+        self,
+        variance: float,
+        degrees: float = math.inf,
+        height: float = 1.0,
+        doubt: float = 1.0,
+        tail: float = 0.0,
     ) -> tuple[float | None, float]:
         """The changes up to which a figure is within (None: never), and from which it has moved.
 
-        `height` lowers the bounds of both levels; `doubt` raises that of no change.
+        `height` lowers the bounds of both levels; `doubt` raises that of no change, and
+        `tail` is variance that may feign a change.
         """
         gap, half = self.caught - self.allowed, half_width(variance, degrees)
         within = self.caught - max(half, distance(gap, variance, degrees, height * self.passes_at))
+        far = variance + tail
         changed = max(
-            self.allowed + half,
-            self.allowed + distance(gap, variance, degrees, height * self.fails_at),
-            distance(self.caught, variance, degrees, doubt * self.unchanged_at),
+            self.allowed + half_width(far, degrees),
+            self.allowed + distance(gap, far, degrees, height * self.fails_at),
+            distance(self.caught, far, degrees, doubt * self.unchanged_at),
         )
         return within if within >= 0 else None, changed
 
@@ -184,23 +195,40 @@ def look_at_session(
 ) -> Look:
     """Compare the logarithms of a session's windows with a baseline of sessions."""
     count = len(values)
-    mean, squares = moments(values)
-    worth = _worth(spread)
-    within = (worth * spread.sw2 + squares) / (count + worth - 1)
-    reducible = within * variance_inflation(count, spread.rho) / count
+    count = len(values)
+    tamed = limited(values, spread)
+    mean, squares = moments(tamed)
+    worth, inflation = _worth(spread), variance_inflation(count, spread.rho)
+    reducible = (worth * spread.sw2 + squares) / (count + worth - 1) * inflation / count
     look = Look(mean - spread.centre, spread.between + reducible)
     if count < LEAST_VALUES:
         return look
-    unreached, changed = test.edges(look.variance, doubt=_doubt(spread.degrees))
-    exhausted = reducible < _STOP_SHARE * spread.between
-    look = replace(look, within=unreached, changed=changed, exhausted=exhausted)
+    tail = spread.tail if abs(look.change) > (test.allowed + test.caught) / 2 else 0.0
+    exhausted = reducible < _STOP_SHARE * (spread.between + tail)
+    look = replace(_edged(look, spread, test), exhausted=exhausted)
     outcome = look.said
     if outcome is None and (exhausted or count >= most):
         outcome = "inconclusive"
-    if outcome is None or not _too_noisy(squares, count, spread):
+    if outcome is None:
+        return look
+    last, noise = count >= min(_PATIENCE, most), _unbiased(moments(values)[1], count, spread.rho)
+    if sum(map(operator.ne, tamed, values)) > _OUTLYING_SHARE * count:
+        return replace(look, noise=math.sqrt(noise), outcome="invalid" if last else None)
+    if not _too_noisy(squares, count, spread, _LIKELY_NOISE):
         return replace(look, outcome=outcome)
-    noise = math.sqrt(_unbiased(squares, count, spread.rho))
-    return replace(look, noise=noise, outcome="invalid" if count >= min(_PATIENCE, most) else None)
+    # What the baseline says of windows is not true of these: their own variance counts.
+    degrees = max(effective_share(spread.rho) * (count - 1), _LEAST_DEGREES)
+    own = _unbiased(squares, count, spread.rho) * heavy_tail(degrees) * inflation / count
+    look = _edged(replace(look, variance=spread.between + own), spread, test)
+    noisy = _too_noisy(squares, count, spread, _USUAL_NOISE)
+    outcome = look.said or ("inconclusive" if last else None)
+    return replace(look, noise=math.sqrt(noise) if noisy else None, outcome=outcome)
+
+
+def _edged(look: Look, spread: Spread, test: SequentialTest) -> Look:
+    doubt = _doubt(spread.degrees)
+    within, changed = test.edges(look.variance, doubt=doubt, tail=spread.tail)
+    return replace(look, within=within, changed=changed)
 
 
 def look_at_pairs(
@@ -277,12 +305,12 @@ def _unbiased(squares: float, count: int, rho: float) -> float:
     return squares / (count - variance_inflation(count, rho))
 
 
-def _too_noisy(squares: float, count: int, spread: Spread) -> bool:
+def _too_noisy(squares: float, count: int, spread: Spread, quantile: float) -> bool:
     if not spread.within_degrees:
         return False
     share = effective_share(spread.rho)
     ratio = _unbiased(squares, count, spread.rho) / spread.sw2
-    return ratio > f_quantile(_USUAL_NOISE, share * (count - 1), share * spread.within_degrees)
+    return ratio > f_quantile(quantile, share * (count - 1), share * spread.within_degrees)
 
 
 def _exceeds(squares: float, degrees: float, prior: float, spread: Spread) -> bool:

@@ -34,10 +34,16 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
-    """A baseline file of eight sessions that differ by about 0.3 %."""
+    """A baseline file of eight sessions, each of a day, that differ by about 0.3 %."""
     header = Header("h200", ("NVIDIA H200*",), 250_000)
     means = [0.005 * (1 + 0.001 * offset) for offset in (-4, 3, -2, 0, 2, -1, 4, -2)]
-    items = [replace(RECORDING, session=replace(RECORDING.session, mean=mean)) for mean in means]
+    items = [
+        replace(
+            RECORDING,
+            session=replace(RECORDING.session, mean=mean, date=f"2026-11-{day}T10:00:00Z"),
+        )
+        for day, mean in enumerate(means, start=11)
+    ]
     path = tmp_path / "h200.toml"
     write_atomically(path, recording.updated(None, header, items, "append"))
     return path
@@ -50,7 +56,7 @@ def test_listing_says_what_one_session_can_tell(
 
     line = capsys.readouterr().out.splitlines()[1]
     assert "sst2/bert" in line
-    assert "8 sessions" in line
+    assert "8 sessions of 8 days" in line
     assert "one session tells" in line
 
 

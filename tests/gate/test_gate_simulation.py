@@ -58,7 +58,7 @@ def test_windows_are_decided_as_the_gate_decides_them(
     logs = drawn.current + np.log1p(change)
     found = vectorised.stage_one(vectorised.learn(recorded), logs, gate_trials.HALF)
     for trial, values in enumerate(np.exp(logs)):
-        gate = SequentialGate(stored[trial], alpha=0.005, beta=0.015)
+        gate = SequentialGate(stored[trial], alpha=0.005, beta=0.015, settled=True)
         for value in values:
             if gate.add(float(value)) is not None:
                 break

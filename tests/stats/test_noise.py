@@ -8,17 +8,8 @@ from statistics import fmean, variance
 import pytest
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.stats.noise import (
-    PairStats,
-    Pooled,
-    Session,
-    SessionStats,
-    autocorrelation,
-    halves_agree,
-    is_stationary,
-    pool,
-    spread,
-)
+from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool, spread
+from pytest_energy.stats.steadiness import autocorrelation, halves_agree, is_stationary
 
 
 def at(

@@ -191,27 +191,54 @@ def noisy(ratio: float, count: int, rho: float = 0.0) -> list[float]:
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.4])
-@pytest.mark.parametrize("count", [3, 9, 10, 12])
-def test_a_session_noisier_than_the_baseline_is_invalid_from_ten_windows_on(
+@pytest.mark.parametrize("count", [6, 9, 12])
+def test_the_own_noise_counts_of_a_session_noisier_than_the_baseline(
     rho: float, count: int
 ) -> None:
-    """Beyond the 99.9 % quantile of F, with as many degrees as the tied values are worth."""
+    """Beyond the 95 % quantile of F, with as many degrees as the tied values are worth."""
     share = (1 - rho) / (1 + rho)
-    most = stats.f.ppf(0.999, share * (count - 1), share * 72)
+    most = stats.f.ppf(0.95, share * (count - 1), share * 72)
     known = replace(SPREAD, rho=rho)
 
     below = session(noisy(0.99 * most, count, rho), known)
     above = session(noisy(1.01 * most, count, rho), known)
 
-    assert below.outcome == "within"
-    assert below.noise is None
-    assert above.outcome == ("invalid" if count >= 10 else None)
-    assert above.noise == pytest.approx(math.sqrt(1.01 * most * 4e-5))
+    assert below.variance < above.variance
+    g = 1 + 2 * sum((1 - k / count) * rho**k for k in range(1, count))
+    degrees = max(share * (count - 1), 2.5)
+    own = 1.01 * most * 4e-5 * degrees / (degrees - 2) * g / count
+    assert above.variance == pytest.approx(1e-4 + own)
+    assert above.noise is None  # only beyond 99.9 % is it held against the session
+
+
+@pytest.mark.parametrize("count", [4, 9, 10, 12])
+def test_windows_that_lie_far_out_again_and_again_are_no_evidence(count: int) -> None:
+    """The baseline's windows vary by 0.63 %: 4 SD are 2.5 %."""
+    found = session(around(0.5, 0.05, count))
+    assert found.outcome == ("invalid" if count >= 10 else None)
+    assert found.noise is not None
+    assert found.noise > 0.04
 
 
 def test_the_last_window_is_judged_even_before_the_tenth() -> None:
-    assert session(noisy(50.0, 4), most=4).outcome == "invalid"
-    assert session(noisy(50.0, 4), most=5).outcome is None
+    assert session(around(0.5, 0.05, 4), most=4).outcome == "invalid"
+    assert session(around(0.5, 0.05, 4), most=5).outcome is None
+
+
+def test_an_outlier_counts_as_four_standard_deviations() -> None:
+    near, far = (session([0.5, 0.5, 0.5, 0.5 + by]) for by in (4 * math.sqrt(4e-5), 1.0))
+    assert far.change == pytest.approx(near.change)
+    assert far.outcome == near.outcome == "within"
+    alone = session([0.5, 0.5, 1.5])
+    assert alone.outcome is None  # one of three may be no outlier
+
+
+def test_what_an_outlying_session_may_be_is_left_open_where_pairs_follow() -> None:
+    values = [0.5 + math.log(1.08)] * 4
+    assert session(values).outcome == "regression"
+    assert session(values, replace(SPREAD, tail=4e-4)).outcome != "regression"
+    unmoved = session([0.5] * 4), session([0.5] * 4, replace(SPREAD, tail=4e-4))
+    assert unmoved[0].within == unmoved[1].within
 
 
 def test_a_noisy_session_that_is_still_open_is_not_judged() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pytest_energy.stats.noise import is_stationary
+from pytest_energy.stats.steadiness import is_stationary
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pytest_energy.errors import check_count, warn
 from pytest_energy.metering import OpenWindow, Window, window
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.outcomes import Outcome
-from pytest_energy.stats.noise import WARM_UP_LIMIT, is_stationary
+from pytest_energy.stats.steadiness import WARM_UP_LIMIT, is_stationary
 from pytest_energy.workloads.device import require_metered
 
 if TYPE_CHECKING:

@@ -1,0 +1,95 @@
+"""Whether windows have become steady, and what they look like together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean, median
+
+STEADY = 0.01
+"""Relative step between windows below which they count as equal; sensors repeat no better."""
+
+WARM_UP_LIMIT = 8
+"""Warm-up windows after which measuring begins, steady or not; fewer if nothing can fail."""
+
+
+WARMTH_LIMIT = 30
+"""Warm-up windows after which a device that is not as warm as its baseline is not measured."""
+
+LEAST_TYPICAL = 5
+"""Values from which on one of them may be called an outlier."""
+
+OUTLYING = 4.0
+_FLOOR = 0.001  # relative: closer than that windows never are
+
+COLDER_CELSIUS = 3.0
+"""How much colder than its baseline a device may be: about 0.3 % of J/token, as cards go."""
+
+STILL_CELSIUS = 1.0
+STILL_WINDOWS = 6
+"""A device whose temperature rises by no more than that over so many windows is warm."""
+
+
+def autocorrelation(values: Sequence[float]) -> float:
+    """Lag-1 autocorrelation; 0 for fewer than 4 values or no spread."""
+    if len(values) < 4:
+        return 0.0
+    mean = fmean(values)
+    deviations = [value - mean for value in values]
+    total = sum(d * d for d in deviations)
+    if total == 0:
+        return 0.0
+    return sum(a * b for a, b in pairwise(deviations)) / total
+
+
+def typical(values: Sequence[float]) -> list[float]:
+    """Values of one session with outliers pulled in to 4 SD from their median.
+
+    The SD is 1.4826 times the median distance from it; fewer than five values have no outliers.
+    """
+    middle, distance = median(values), median_distance(values)
+    reach = OUTLYING * max(1.4826 * distance, _FLOOR * abs(middle))
+    if len(values) < LEAST_TYPICAL:
+        return list(values)
+    return [min(max(value, middle - reach), middle + reach) for value in values]
+
+
+def median_distance(values: Sequence[float]) -> float:
+    """The median of the values' distances from their median."""
+    middle = median(values)
+    return median([abs(value - middle) for value in values])
+
+
+def halves_agree(values: Sequence[float], relative: float) -> bool:
+    """Whether the means of the first and second half differ by no more than a fraction."""
+    middle = len(values) // 2
+    first, second = fmean(values[:middle]), fmean(values[middle:])
+    return abs(math.log(second / first)) <= relative
+
+
+def is_stationary(values: Sequence[float]) -> bool:
+    """Whether warm-up windows, oldest first, have become steady in J/token; one never suffices.
+
+    They have when the last two differ by at most 1 % and the last three do not climb or fall by
+    more than that together, or when the last three turn back: noise does, warming up does not.
+    """
+    if len(values) < 2:
+        return False
+    logs = [math.log(value) for value in values[-3:]]
+    steps = [after - before for before, after in pairwise(logs)]
+    if len(steps) == 2 and steps[0] * steps[1] < 0:
+        return True
+    return abs(steps[-1]) <= STEADY and abs(sum(steps)) <= STEADY
+
+
+def is_warm(celsius: Sequence[float], wanted: float | None = None) -> bool:
+    """Whether a device is warm, by its temperatures (°C) at the end of windows, oldest first.
+
+    It is if it is nearly as warm as `wanted`, or has stopped becoming warmer. Windows that are
+    alike do not say so: a large cooler warms up for minutes, by less a window than noise.
+    """
+    if wanted is not None and celsius and celsius[-1] >= wanted - COLDER_CELSIUS:
+        return True
+    latest = celsius[-STILL_WINDOWS:]
+    return len(latest) == STILL_WINDOWS and latest[-1] - latest[0] <= STILL_CELSIUS
