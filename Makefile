@@ -106,7 +106,9 @@ $(VENV)-lowest/.installed $(VENV)-newest/.installed: pyproject.toml | $(STAMP)
 clean: ## remove the environment and caches
 	rm -rf $(VENV) $(VENV)-perf $(VENV)-mutants $(VENV)-lowest $(VENV)-newest mutants .mypy_cache .ruff_cache .pytest_cache build dist
 
+# Older ones, as Python 3.10 brings, cannot build what ships as source alone (seqeval).
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=23.1'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
 	touch $@

@@ -57,7 +57,7 @@ SUITES: Mapping[str, Suite] = {
 }
 
 # Loaded by name in the outer run alone; what the suite's own tests start does not know of it.
-_RECORDER = """
+RECORDER = """
 import json, os
 
 def write(test, outcome):
@@ -130,7 +130,7 @@ class Environment:
         self._pip("install", str(self._source))
         if not self._plugin:
             self._pip("uninstall", "--yes", "pytest-energy")
-        (self._folder / "foreign_outcomes.py").write_text(_RECORDER)
+        (self._folder / "foreign_outcomes.py").write_text(RECORDER)
 
     def version(self) -> str:
         """The package's version."""
@@ -142,9 +142,13 @@ class Environment:
         found = self._folder / "outcomes.jsonl"
         found.unlink(missing_ok=True)
         command = [self._python, "-m", "pytest", "-p", "foreign_outcomes", "-p", "no:cacheprovider"]
+        # pytest clears away what other runs have left, this one's twin and those of others here.
+        temporary = self._folder / "temporary"
+        temporary.mkdir(exist_ok=True)
         variables = {
             **os.environ,
             "FOREIGN_OUTCOMES": str(found),
+            "PYTEST_DEBUG_TEMPROOT": str(temporary),
             "PYTHONPATH": str(self._folder),
             "PYTHONDONTWRITEBYTECODE": "1",
         }

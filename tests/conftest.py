@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.pytester import SysModulesSnapshot
 
 pytest_plugins = ["pytester"]
 
@@ -17,6 +19,13 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+# Modules that register something with a library of C++ fail when they are imported once more: a
+# `pytester` must not forget those that were first imported while it was there.
+IMPORTED_ONCE = ("torch", "numpy", "pyarrow", "zope", "readline")
+pytest.Pytester._Pytester__take_sys_modules_snapshot = lambda _: SysModulesSnapshot(  # type: ignore[attr-defined]
+    preserve=lambda name: name.partition(".")[0] in IMPORTED_ONCE
+)
 
 # Installed for test_neighbours.py alone: elsewhere they would cost each inner run its start.
 NEIGHBOURS = ("asyncio", "pytest_cov", "randomly", "rerunfailures")
@@ -98,6 +107,14 @@ class Run:
 def _meter():
     return spending.SpendingMeter()
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Lock devices among this process's tests alone: others name theirs alike."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_ENERGY_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        yield
 
 
 @pytest.fixture(autouse=True)

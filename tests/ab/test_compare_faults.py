@@ -97,6 +97,7 @@ def test_new(energy, energy_gate):
 def test_a_side_s_skipped_subtest_skips_no_test(repository: Repository) -> None:
     if pytest.version_tuple < (9,):
         pytest.importorskip("pytest_subtests")
+        repository.variables["PYTEST_PLUGINS"] = "pytest_subtests.plugin"
     repository.write(test_mine="import pytest\nfrom project import Run\n" + SUBTESTS)
     repository.commit()
 

@@ -18,8 +18,8 @@ from pytest_energy.errors import EnergyError
 
 OLDER = "5.20.0"
 PYTEST_NEEDS = (
-    "pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "tomli", "exceptiongroup",
-    "typing_extensions",
+    "pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments", "tomli",
+    "exceptiongroup", "typing_extensions",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import sim
+from test_measurement_agreement import PROMPT_CODECARBON
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +72,7 @@ def test_the_suite_has_a_row_for_each_task_and_model() -> None:
 
 def test_the_counter_and_codecarbon_agree_on_a_simulated_card(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    pytest.importorskip("codecarbon")
+    pytest.importorskip("codecarbon", PROMPT_CODECARBON)
     smi = tmp_path / "bin" / "nvidia-smi"  # CodeCarbon takes its absence for the absence of a GPU
     smi.parent.mkdir()
     smi.write_text("#!/bin/sh\nexit 0\n")

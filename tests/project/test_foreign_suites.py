@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from foreign_suites import Environment, NoOutcomesError, Pair, differences, in_both, that_stay
+from foreign_suites import (
+    RECORDER,
+    Environment,
+    NoOutcomesError,
+    Pair,
+    differences,
+    in_both,
+    that_stay,
+)
 
 
 def test_a_test_that_one_run_alone_has_differs() -> None:
@@ -40,13 +48,26 @@ def test_only_what_differs_alike_each_time_stands() -> None:
     assert asked == [[*found], ["always", "twice"], ["always"]]
 
 
-def test_a_suite_without_outcomes_is_not_taken_for_one_without_differences(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    environment = Environment("mine", source, tmp_path, plugin=True)
-    python = tmp_path / "with" / "venv" / "bin" / "python"
+def environment(folder: Path, command: str) -> Environment:
+    """One that starts this command in place of Python, for a suite of one test."""
+    tests = folder / "source" / "tests"
+    tests.mkdir(parents=True)
+    (tests / "test_mine.py").write_text("def test_where(tmp_path): print(tmp_path)\n")
+    python = folder / "with" / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text(f"#!/bin/sh\nexec {sys.executable} -c pass\n")
+    python.write_text(f"#!/bin/sh\nexec {command}\n")
     python.chmod(0o755)
+    (folder / "with" / "foreign_outcomes.py").write_text(RECORDER)
+    return Environment("mine", folder / "source", folder, plugin=True)
+
+
+def test_a_suite_without_outcomes_is_not_taken_for_one_without_differences(tmp_path: Path) -> None:
+    broken = environment(tmp_path, f"{sys.executable} -c pass")
     with pytest.raises(NoOutcomesError, match=r"no test ended in [0-9]+ s: `.*run.log` says"):
-        environment.run(["tests"], 1)
+        broken.run(["tests"], 1)
+
+
+def test_no_run_beside_it_clears_away_what_a_suite_has_in_its_folder(tmp_path: Path) -> None:
+    ran = environment(tmp_path, f'{sys.executable} "$@"').run(["tests", "-s"], 1)
+    assert ran.outcomes == {"tests/test_mine.py::test_where": "passed"}
+    assert str(tmp_path / "with" / "temporary") in (tmp_path / "with" / "run.log").read_text()

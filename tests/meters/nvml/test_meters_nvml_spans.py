@@ -106,6 +106,7 @@ def test_a_tick_after_the_wait_shows_what_it_drew() -> None:
         ([119.0], True),  # it rests, about
         ([121.0], False),
         ([121.0, 121.0], True),  # it goes on evenly, below half of the load
+        ([121.0, 126.0], True),
         ([121.0, 128.0], False),
         ([299.0, 299.0], True),
         ([301.0, 301.0], False),
@@ -120,6 +121,14 @@ def test_ticks_are_waited_for_until_the_card_rests_or_goes_on_evenly(
         before, joules = joules, joules + 0.1 * each
         following.append(Tick(10.0 + 0.1 * number, 0.001, before, joules))
     assert ENDING.wait_by_next(following).settled == settled
+
+
+def test_one_tick_after_the_wait_is_not_even_whatever_the_wait_drew() -> None:
+    """200 W in the interval of the wait as well, which holds some of the work."""
+    ending = ENDING._replace(tick=Tick(10.0, 0.001, joules_before=120.0, joules=140.0))
+    following = [Tick(10.1, 0.001, 140.0, 160.0), Tick(10.2, 0.001, 160.0, 180.0)]
+    assert not ending.wait_by_next(following[:1]).settled
+    assert ending.wait_by_next(following).settled
 
 
 def test_work_that_is_shown_late_is_told_from_a_card_on_its_way_to_rest() -> None:
@@ -208,6 +217,36 @@ def test_a_window_from_tick_to_tick() -> None:
     assert span.result().joules == pytest.approx(total - 30.0)
     span.ticked_again(None)
     assert span.result().joules == pytest.approx(total - 30.0)
+
+
+def test_an_interval_may_be_off_by_twice_the_clocks_jitter() -> None:
+    at = time.monotonic() - 100.0
+    card, counter = counter_at(1000.0, Tick(at, 0.001, 0.0, 1000.0))
+    counter.clock = Ticking(PERIOD).clock()
+    counter.clock.jitter_seconds = 7.0
+    span = CounterSpan(counter)
+    span.work_started(at)
+    card.show(20_000.0)
+    span.work_ended(at + 20_000.0)
+    last = Tick(at + 25_000.0, 0.001, 16_000.0, 21_000.0)
+    span.ticked(last)
+    ending = Ending(last, at + 20_000.0, PERIOD, 14.0, 20_000.0, 1.0, 0.1, 0.0)
+    assert span.wait == pytest.approx(ending.wait_by_rest())
+
+
+def test_what_no_further_tick_comes_for_is_settled_as_it_is() -> None:
+    """By the load there was no wait at all, by the rest one of 500 J."""
+    at = time.monotonic() - 100.0
+    card, counter = counter_at(1000.0, Tick(at, 0.001, 0.0, 1000.0))
+    span = CounterSpan(counter)
+    span.work_started(at)
+    card.show(20_000.0)
+    span.work_ended(at + 20_000.0)
+    span.ticked(Tick(at + 25_000.0, 0.001, 16_000.0, 21_000.0))
+    unsettled = span.wait
+    assert unsettled.settled is False
+    span.ticked_again(None)
+    assert span.wait == (unsettled.joules, unsettled.uncertainty_joules, True)
 
 
 def test_a_card_at_rest_before_the_work_may_have_drawn_more_than_the_work() -> None:
@@ -415,6 +454,51 @@ def test_a_wait_that_does_not_explain_itself_is_shown_by_the_next_tick() -> None
     assert span.wait.settled
     assert counter.last_tick is not None
     assert counter.last_tick.seconds > span.read[0] + 0.5 * FAST
+
+
+def test_a_card_that_draws_less_after_the_work_than_before_is_known_by_its_next_tick() -> None:
+    """500 W before the work, 1000 W in it, 50 W after it."""
+    period = 0.2
+    ticks = Ticking(period, 100.0, phase=time.monotonic() - 3.0)
+    card = HandCard(ticks)
+    counter = opened(card)
+    counter.clock, counter.period_seconds = ticks.clock(), period
+    (span,) = aligned_spans([counter])
+    now = time.monotonic()
+    started = ticks.nearest(now) + period
+    ended = started + 2.5 * period
+
+    def joules(seconds: float) -> float:
+        """Up to the last tick."""
+        seconds = ticks.phase + period * ticks.number(seconds)
+        worked = min(max(0.0, seconds - started), ended - started)
+        rested = max(0.0, seconds - ended)
+        return ticks(min(seconds, started)) / 1000 + 1000.0 * worked + 50.0 * rested
+
+    card.millijoules = lambda seconds: 1000 * joules(seconds)
+    time.sleep(started - now)
+    span.work_started(started)
+    time.sleep(max(0.0, ended - time.monotonic()))
+    span.work_ended(ended)
+    wait_for_ends([span])
+
+    assert span.wait.settled
+    assert counter.last_tick is not None
+    assert 0.0 <= span.wait.joules <= 50.0 * (counter.last_tick.seconds - ended) + 0.01
+
+
+def test_the_reading_at_the_end_of_the_work_is_not_made_twice() -> None:
+    ticks = Ticking(0.5, phase=time.monotonic() - 5.3 * 0.5)
+    card = HandCard(ticks)
+    counter = opened(card)
+    counter.clock, counter.period_seconds = ticks.clock(), 0.5
+    span = CounterSpan(counter)
+    span.work_started(time.monotonic())
+    card.reads.clear()
+    span.work_ended(time.monotonic())
+    wait_for_ends([span])
+    at_end, first_look, *_ = map(ticks.number, card.reads)
+    assert first_look > at_end
 
 
 def test_a_counter_that_stopped_is_not_waited_for_without_end() -> None:

@@ -57,6 +57,8 @@ def test_a_sharp_tick_costs_a_look_before_it_and_one_after_it() -> None:
     assert tick is counter.last_tick
     assert tick is not None
     assert begun - PERIOD < tick.seconds < time.monotonic()
+    assert counter.clock is not None
+    assert tick.half_width <= 1.01 * counter.clock.doubt(tick.seconds)
     assert len(card.reads) <= 2
 
 
@@ -155,10 +157,14 @@ class Late(HandCard):
     def __init__(self, ticks: Ticking) -> None:
         super().__init__(self.show_late)
         self.ticks = ticks
+        self.number = 0
+        """That of the last tick shown."""
 
     def show_late(self, seconds: float) -> float:
         time.sleep(self.delay)
-        return self.ticks(time.monotonic())
+        now = time.monotonic()
+        self.number = self.ticks.number(now)
+        return self.ticks(now)
 
 
 def test_of_several_ticks_between_two_looks_the_last_counts_and_each_brought_the_same() -> None:
@@ -173,6 +179,25 @@ def test_of_several_ticks_between_two_looks_the_last_counts_and_each_brought_the
     assert tick.seconds > at_hand[0] + 2 * PERIOD
     assert holds(tick, ticks)
     assert tick.half_width < 0.01 * PERIOD
+
+
+@pytest.mark.parametrize("offset", [0.15, -0.15])
+def test_a_look_that_is_late_by_about_a_period_says_no_more_than_it_can(offset: float) -> None:
+    """Seen 0.95 periods after the tick was due, give or take 0.2: one has come, or two."""
+    period = 0.5
+    ticks = Ticking(period, JOULES, phase=time.monotonic() - 10.3 * period)
+    card = Late(ticks)
+    counter = opened(card)
+    predicted = Ticking(period, phase=ticks.phase + offset * period)
+    counter.clock, counter.period_seconds = predicted.clock(0.1 * period), period
+    doubt = counter.clock.doubt(counter.clock.following(time.monotonic()))
+    assert doubt == pytest.approx(0.2 * period, rel=0.2)
+    at_hand = counter.read_now()
+    card.delay = 0.95 * period + doubt  # the look is early by the doubt
+    tick = wait_for_ticks([counter], {"gpu:0": at_hand})["gpu:0"]
+    assert tick is not None
+    last = ticks.phase + period * card.number
+    assert abs(tick.seconds - last) <= tick.half_width + 1e-9
 
 
 def test_a_tick_that_is_late_already_is_looked_for_before_the_next() -> None:
