@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
-Feed = Literal["sensor", "true power", "unknown", "no counter"]
-"""What an energy counter adds up: a sensor's looks, or all that the card draws."""
+from pytest_energy.meters.sensors import SEES_ALL, Feed, Sensor
 
 SCHEMA: Final = 1
 PART: Final = 0.9
 """A window of less than this share of the period is a part of it."""
-ALL: Final = 0.05
-"""A window that is no further from the period than this share misses nothing that matters."""
 
 
 class Load(Protocol):
@@ -66,7 +63,18 @@ class Source:
     def sees_all(self) -> bool:
         """Whether it surely looks at each moment once, about."""
         off = abs(self.window_seconds - self.period_seconds)
-        return max(off, self.window_seconds.doubt) < ALL * self.period_seconds
+        return max(off, self.window_seconds.doubt) < SEES_ALL * self.period_seconds
+
+    @property
+    def figures(self) -> tuple[float, float, float, float, float]:
+        """Period, window with its half-width, lag with its half-width (s)."""
+        window, lag = self.window_seconds, self.lag_seconds
+        return float(self.period_seconds), float(window), window.doubt, float(lag), lag.doubt
+
+    @property
+    def sensor(self) -> Sensor:
+        """It as windows are metered by it."""
+        return Sensor.found(*self.figures)
 
 
 @dataclass(frozen=True)

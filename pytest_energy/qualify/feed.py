@@ -9,8 +9,9 @@ from statistics import fmean, pstdev
 from typing import Final
 
 from pytest_energy.meters.nvml.part_time import WIDEST_SHARE
-from pytest_energy.meters.nvml.sensors import Load, Sensor, Swing, lock_joules
-from pytest_energy.qualify import PART, Beat, Feed, Source
+from pytest_energy.meters.nvml.sensors import Load, Swing, lock_joules
+from pytest_energy.meters.sensors import Feed
+from pytest_energy.qualify import PART, Beat, Source
 from pytest_energy.qualify.renewals import Renewal
 from pytest_energy.qualify.response import Edge, Points, Response, Trajectory
 
@@ -108,7 +109,7 @@ def lock_prone(
     """
     if not source.is_part:
         return []
-    sensor = Sensor(source.period_seconds, source.window_seconds)
+    sensor = source.sensor
     load, swing = Load(fmean((idle, loaded)), idle, seconds), Swing(loaded - idle, False)
     ranges: list[tuple[float, float]] = []
     for i in range(1 + int(log(LONGEST_STEP / SHORTEST_STEP) / log(FINER))):
