@@ -91,12 +91,33 @@ class Beat:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """What a source showed after the load was switched on, and off: (s since, share of the swing).
+
+    Each point is a renewal, at the time that it had.
+    """
+
+    on: tuple[tuple[float, float], ...]
+    off: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class EvenWindow:
+    """A window of even work: its length, and its joules with the uncertainty that it states."""
+
+    seconds: float
+    joules: float
+    doubt_joules: float
+
+
+@dataclass(frozen=True)
 class EvenWork:
     """Windows of even work, metered as in a test: 1 and 2 passes in turn.
 
     `cv` is that of their power, `autocorrelation` its lag 1. `intercept_joules` is what a window
     has that does not grow with its work (2 J1 - J2). `doubt_joules` is the uncertainty that a
     window states, the largest median of both lengths, and `cpu_seconds` what metering one costs.
+    `each` are those that count, in order.
     """
 
     windows: int
@@ -106,6 +127,7 @@ class EvenWork:
     intercept_joules: Figure
     doubt_joules: float
     cpu_seconds: float
+    each: tuple[EvenWindow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,3 +158,5 @@ class Qualification:
     fall_seconds: Figure
     beats: tuple[Beat, ...]
     even_work: EvenWork
+    counter_curve: Curve | None = None
+    readings_curve: Curve | None = None

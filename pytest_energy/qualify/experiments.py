@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
-from contextlib import closing
 from ctypes import c_ulonglong
 from itertools import pairwise
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Final, NamedTuple
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering import Window, window
-from pytest_energy.meters import Meter
-from pytest_energy.meters.nvml import NvmlMeter
 from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.sensors import Qualified
-from pytest_energy.qualify import Beat, EvenWork, Figure, Load, Qualification, Source
+from pytest_energy.qualify import (
+    Beat,
+    Curve,
+    Figure,
+    Load,
+    Qualification,
+    Source,
+)
+from pytest_energy.qualify.even_work import APART_SECONDS, even_work
 from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
 from pytest_energy.qualify.renewals import (
     LEAST,
@@ -41,6 +46,7 @@ GRAIN: Final = 0.1
 """A counter whose step is a larger share of the load, as power, is shown more edges."""
 LEVEL_SECONDS: Final = 0.25
 """Between two edges, and up to a period more."""
+LONGEST_LEVEL_SECONDS: Final = 2 * LEVEL_SECONDS
 GOLDEN: Final = 0.618034
 """Multiples of it, without their whole parts, lie evenly between 0 and 1."""
 BEATS: Final = (0.8, 0.93, 1.0, 1.07, 1.25)
@@ -49,11 +55,6 @@ BEAT_SECONDS: Final = 3.0
 LEAST_POINTS: Final = 10
 USUAL_SECONDS: Final = 0.1
 """A period, where none was seen yet."""
-PASS_SECONDS: Final = 0.5
-PAIRS: Final = 10
-APART_SECONDS: Final = 0.3
-LEAST_VALID: Final = 4
-"""Windows of each length that have to be valid."""
 COARSE: Final = 1.2
 """A step of the counter as power that is so many times what a fit leaves over explains most of it.
 
@@ -196,7 +197,7 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
     date = real_time.utc().replace(microsecond=0).isoformat()
     sensors = (each.sensor if each else None for each in (by_counter, by_readings))
     taken = Qualified.of((card.device.driver or "", date), feed, sees_all, *sensors)
-    even = _even_work(card, load, taken)
+    even = even_work(card, load, taken)
     return Qualification(
         name=card.device.name,
         uuid=card.device.uuid or "",
@@ -217,7 +218,23 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
         fall_seconds=min((each.fall_seconds for each in responses), key=_doubt),
         beats=beats,
         even_work=even,
+        counter_curve=_curve(edges, counter, looks, levels),
+        readings_curve=_curve(edges, readings, looks, levels),
     )
+
+
+def _curve(edges: list[Edge], seen: _Seen | None, looks: Looks, levels: _Levels) -> Curve | None:
+    """What a source showed between two edges, from the first of them on."""
+    if seen is None:
+        return None
+    rest, swing = levels.idle_watts, levels.loaded_watts - levels.idle_watts
+    times = [edge.seconds for edge in edges]
+    found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for at, watts in seen.points(looks):
+        i = bisect_right(times, at) - 1
+        if i >= 0 and at - times[i] < LONGEST_LEVEL_SECONDS:
+            found[edges[i].on].append((round(at - times[i], 5), round((watts - rest) / swing, 5)))
+    return Curve(*(tuple(sorted(found[on])) for on in (True, False)))
 
 
 def _doubt(figure: Figure) -> float:
@@ -302,71 +319,3 @@ def _beat(bench: Bench, step_seconds: float, seen: _Seen) -> Beat | None:
     if len(points) < LEAST_POINTS:
         return None
     return beat(edges, points, step_seconds, source, seen.response)
-
-
-def _even_work(card: Card, load: Load, taken: Qualified) -> EvenWork:
-    """Windows of one and of two passes in turn, metered as those of tests will be."""
-    found: list[tuple[Window, float]] = []
-    with closing(NvmlMeter({card.device.uuid or "": taken})) as meter:
-        for number in range(2 * PAIRS):
-            real_time.sleep(APART_SECONDS)
-            found.append(_window(meter, load, PASS_SECONDS * (1 + number % 2)))
-    valid = [[w for w, _ in found[first::2] if _tells(w)] for first in (0, 1)]
-    if min(map(len, valid)) < LEAST_VALID:
-        reasons = [window.invalid_reason for window, _ in found if window.invalid_reason]
-        raise EnergyError(f"too many windows of even work were invalid: {reasons[-1]}; mend that")
-    ones, twos = valid
-    means = [fmean(window.mean_watts for window in each) for each in valid]
-    watts = [w.mean_watts / means[i % 2] for i, (w, _) in enumerate(found) if _tells(w)]
-    cv, deviations = stdev(watts), [each - 1 for each in watts]
-    alike = sum(a * b for a, b in pairwise(deviations)) / sum(d * d for d in deviations)
-    return EvenWork(
-        windows=len(watts),
-        invalid=len(found) - len(watts),
-        cv=cv,
-        autocorrelation=alike,
-        intercept_joules=_intercept(ones, twos),
-        doubt_joules=max(median(w.uncertainty_joules for w in each) for each in valid),
-        cpu_seconds=median(seconds for _, seconds in found),
-    )
-
-
-def _tells(window: Window) -> bool:
-    """Whether a window's joules are right within what it states."""
-    return window.valid or window.is_too_short
-
-
-def _window(meter: Meter, load: Load, seconds: float) -> tuple[Window, float]:
-    """A window of work for so long, and the CPU time that metering it took here (s)."""
-    clock = real_time.thread_seconds
-    began = clock()
-    with window(meter, "qualify", _already_in_step) as opened:
-        spent = clock() - began
-        load.on()
-        try:
-            real_time.sleep(seconds)
-        finally:
-            load.off()
-        ended = clock()
-    return opened.record, spent + clock() - ended
-
-
-def _already_in_step() -> None:
-    """The load waits for its card by itself."""
-
-
-def _intercept(ones: list[Window], twos: list[Window]) -> Figure:
-    """What a window has beside its work's power times its length (J), as if there were two lines.
-
-    With lengths that are exactly one and two passes this is 2 J1 - J2.
-    """
-    (j1, s1, d1), (j2, s2, d2) = (_mean(each) for each in (ones, twos))
-    share = s1 / (s2 - s1)
-    doubt = 2 * ((d1 * (1 + share)) ** 2 + (d2 * share) ** 2) ** 0.5
-    return Figure(j1 - (j2 - j1) * share, doubt)
-
-
-def _mean(windows: list[Window]) -> tuple[float, float, float]:
-    """Mean joules, mean seconds, and the standard error of the joules."""
-    joules = [window.joules for window in windows]
-    return fmean(joules), fmean(w.seconds for w in windows), stdev(joules) / len(joules) ** 0.5

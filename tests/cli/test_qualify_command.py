@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +153,55 @@ def test_the_table_says_what_follows_and_keeps_it(tmp_path: Path) -> None:
     assert (kept.feed, kept.sees_all) == ("true power", True)
     assert 'note = "rack 7"' in again
     assert "counter = [0.4, 0.6]  # kept" in again
+
+
+def drawn(folder: Path, card: Card) -> tuple[str, dict[str, Any]]:
+    """The page of a card, and its charts."""
+    pytest.importorskip("plotly")
+    pytest.importorskip("jinja2")
+    from plotly.graph_objects import Figure
+
+    path = folder / "page.html"
+    done = apart(command, card, folder, ["--html", str(path)])
+    assert f"{path} written" in done.text
+    text = path.read_text()
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', text, re.S)
+    assert found is not None
+    charts: dict[str, Any] = json.loads(found[1])
+    for chart in charts.values():
+        Figure(json.loads(re.sub(r'"@[a-z0-9-]+(/[0-9.]+)?"', '"#123456"', json.dumps(chart))))
+    return text, charts
+
+
+def test_the_page_draws_what_was_found(tmp_path: Path) -> None:
+    card = Card.preset("h100", counter="sensor", name="NVIDIA H100 <img src=x>")
+    text, charts = drawn(tmp_path, card)
+
+    assert "<h1>The counter looks 25 % of the time</h1>" in text
+    assert "NVIDIA H100 &lt;img src=x&gt;" in text
+    assert "<td>counter: feed</td><td>fed by the sensor</td>" in text
+    curves = ["edge-on", "edge-off", "beats", "lock"]
+    assert list(charts) == [*curves, "even", "intercept", "shortest", "levels"]
+    names = [trace["name"] for trace in charts["edge-off"]["data"]]
+    assert names == ["counter", "fitted", "power reading", "fitted"]
+    seen, fitted = charts["edge-off"]["data"][:2]
+    assert len(seen["x"]) > 100
+    assert max(abs(y - 0) for x, y in zip(seen["x"], seen["y"], strict=True) if x > 300) < 3
+    assert fitted["y"][0] == pytest.approx(100, abs=1)
+    assert len(charts["even"]["data"][0]["x"]) == 10
+
+
+def test_the_page_of_what_misses_nothing_warns_of_no_steps(tmp_path: Path) -> None:
+    text, charts = drawn(tmp_path, CARDS["h100 truth"])
+    assert "<h1>The counter misses nothing of what the card draws</h1>" in text
+    assert "lock" not in charts
+
+
+def test_the_page_of_a_card_without_a_counter(tmp_path: Path) -> None:
+    text, charts = drawn(tmp_path, PRESETS["p100"])
+    assert "There is no counter: joules are made of power readings" in text
+    assert [trace["name"] for trace in charts["edge-on"]["data"]] == ["power reading", "fitted"]
+    assert "lock" in charts
 
 
 def test_it_is_not_kept_unless_asked(tmp_path: Path) -> None:

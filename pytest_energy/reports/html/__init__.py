@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import EXPLAINED
@@ -50,23 +50,65 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
 
     Everything that comes from tests and files is escaped, in the text and in the charts' data.
     """
-    require_page_libraries("the page")
-    from jinja2 import Environment, StrictUndefined
-    from plotly.io.json import to_json_plotly
-    from plotly.offline import get_plotlyjs
-
     parts = [
         (run, list(_verdicts(run.record, f"r{number}")), list(_claims(run.record, f"r{number}")))
         for number, run in enumerate(runs)
     ]
     series = list(_over_time(drift)) if drift is not None else []
     drawn = [one for _, verdicts, claims in parts for one in (*verdicts, *claims)] + series
-    charts = {
-        chart.key: {"data": chart.data, "layout": chart.layout}
-        for one in drawn
-        for chart in one.charts
-    }
+    called = (change_sentence, difference, gauge, percent, stale_sentence)
+    return _rendered(
+        "page.html",
+        [chart for one in drawn for chart in one.charts],
+        headline=headline(runs, drift),
+        runs=parts,
+        drift=series,
+        warnings=drift.warnings if drift is not None else (),
+        explained=EXPLAINED,
+        states=STATES,
+        tables=tables,
+        wording=wording,
+        **{each.__name__: each for each in called},
+    )
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a sheet: what it says, then its tables and charts."""
+
+    title: str
+    text: str = ""
+    tables: Sequence[tables.TextTable] = ()
+    charts: Sequence[Chart] = ()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A page of sections below a headline; `facts` are names with what is told of them."""
+
+    title: str
+    headline: str
+    overline: Sequence[str]
+    facts: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+    footer: str
+
+
+def render_sheet(sheet: Sheet) -> str:
+    """The page of a sheet; raises `EnergyError` without its libraries. All text is escaped."""
+    drawn = [chart for section in sheet.sections for chart in section.charts]
+    return _rendered("sheet.html", drawn, sheet=sheet)
+
+
+def _rendered(template: str, drawn: Sequence[Chart], **values: Any) -> str:
+    require_page_libraries("the page")
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from plotly.io.json import to_json_plotly
+    from plotly.offline import get_plotlyjs
+
+    charts = {chart.key: {"data": chart.data, "layout": chart.layout} for chart in drawn}
     environment = Environment(
+        loader=FunctionLoader(_resource),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -75,20 +117,9 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
         finalize=lambda value: safe_line(value) if type(value) is str else value,
     )
     environment.filters["sentence"] = _as_markup
-    called = (change_sentence, difference, gauge, percent, stale_sentence)
-    environment.globals.update(
-        {each.__name__: each for each in called},
-        explained=EXPLAINED,
-        states=STATES,
-        tables=tables,
-        wording=wording,
-    )
-    return environment.from_string(_resource("page.html")).render(
-        headline=headline(runs, drift),
+    environment.globals.update(values)
+    return environment.get_template(template).render(
         version=_version(),
-        runs=parts,
-        drift=series,
-        warnings=drift.warnings if drift is not None else (),
         style=_resource("page.css"),
         script=_resource("page.js"),
         # For a script: without `<`, and with gaps for figures that JSON has no word for.
