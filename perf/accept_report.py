@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean, stdev
 from typing import Any, Final
 
 from pytest_energy.reports.charts import Chart, axis, marks
@@ -12,6 +14,8 @@ from pytest_energy.text import one_line
 
 Found = Mapping[str, Any]
 Row = tuple[str, str]
+LEAST_WINDOWS: Final = 2
+"""So many windows say nothing of how they differ."""
 HEADINGS: Final = ("what", "found")
 TOLD: Final = (
     "hardware key", "meter used by", "sensor of", "gpu:", "module:", "note:",
@@ -93,17 +97,19 @@ def _suite(found: Found) -> Iterator[Row]:
             if window["tokens"]
         ]
         told.append(f"{len(windows)} windows")
-        if cv := _cv(windows):
-            told.append(f"CV {100 * cv:.2g} %")
+        if len(windows) > LEAST_WINDOWS:
+            cv, alike = _spread(windows)
+            told.append(f"CV {100 * cv:.2g} %, autocorrelation {alike:+.2f}")
         yield one_line(str(verdict["id"])), ", ".join(told)
 
 
-def _cv(values: Sequence[float]) -> float | None:
-    if len(values) < 2:
-        return None
-    mean = sum(values) / len(values)
-    squares = sum((value - mean) ** 2 for value in values)
-    return float((squares / (len(values) - 1)) ** 0.5 / mean)
+def _spread(values: Sequence[float]) -> tuple[float, float]:
+    """Coefficient of variation, and the autocorrelation at lag 1."""
+    mean = fmean(values)
+    off = [value - mean for value in values]
+    squares = sum(each**2 for each in off) or 1.0
+    alike = sum(a * b for a, b in pairwise(off)) / squares
+    return stdev(values) / mean, alike
 
 
 def _ab(found: Found) -> Iterator[Row]:
