@@ -113,6 +113,7 @@ class Acceptance:
         self._out, self._parts = out, chosen
         self._ends = time.monotonic() + seconds - REPORT_SECONDS
         self._scale = (seconds - REPORT_SECONDS) / sum(part.seconds for part in chosen)
+        self.date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.results: list[Result] = []
 
     def run(self, environment: dict[str, str]) -> None:
@@ -134,7 +135,7 @@ class Acceptance:
     def write(self) -> None:
         """Keep the results as they are now."""
         found = [asdict(each) for each in self.results]
-        document = {"schema": 1, "parts": found}
+        document = {"schema": 1, "date": self.date, "parts": found}
         write_atomically(self._out / "results.json", json.dumps(document, indent=1) + "\n")
         write_atomically(self._out / "table.md", table(found))
 
@@ -143,7 +144,7 @@ class Acceptance:
         from pytest_energy.errors import EnergyError
 
         try:
-            text = page([asdict(each) for each in self.results])
+            text = page(self.date, [asdict(each) for each in self.results])
         except EnergyError as error:
             say(f"no page: {error}")
             return

@@ -196,14 +196,18 @@ def values(place: Place, meter: Meter) -> None:
     for run in runs.values():
         run.warm_up()
     found: dict[str, list[Window]] = {name: [] for name in runs}
+    invalid: Counter[str] = Counter()
     for number in place.rounds():
         windows = {name: runs[name].window() for name in list(runs)[:: 1 - 2 * (number % 2)]}
-        if all(window.valid for window in windows.values()):
+        reasons = [w.invalid_reason for w in windows.values() if w.invalid_reason]
+        invalid.update(reasons)
+        if not reasons:
             for name, window in windows.items():
                 found[name].append(window)
         rounds = len(found["seeded"])
         told = {name: _beside(found["seeded"], found[name]) for name in list(runs)[1:]}
-        place.write({"tokens": runs["seeded"].tokens, "rounds": rounds, "all": number + 1, **told})
+        place.write({"tokens": runs["seeded"].tokens, "rounds": rounds, "all": number + 1,
+                     "invalid": dict(invalid), **told})  # fmt: skip
     for run in runs.values():
         run.close()
 

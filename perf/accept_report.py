@@ -120,6 +120,10 @@ def _ab(found: Found) -> Iterator[Row]:
         yield "pairs a verdict, median", f"{found['pairs_asked']:g}"
     if found["pair_sd"] is not None:
         yield "SD of a pair", f"{100 * found['pair_sd']:.2g} %"
+    yield from _invalid(found)
+
+
+def _invalid(found: Found) -> Iterator[Row]:
     for reason, count in found["invalid"].items():
         yield "invalid", f"{count} x {one_line(reason)}"
 
@@ -142,6 +146,7 @@ def _values(found: Found) -> Iterator[Row]:
         "rounds",
         f"{found['rounds']} of {found['all']} valid, {found['tokens']:,} tokens a window",
     )
+    yield from _invalid(found)
     for name in ("trained-like", "text"):
         for figure, words in (
             ("joules_per_token", "J/token"),
@@ -185,15 +190,18 @@ def _cell(text: str) -> str:
     return one_line(text).replace("|", "\\|")
 
 
-def page(results: Sequence[Found]) -> str:
-    """The page; raises `EnergyError` without what it is drawn with."""
+def page(date: str, results: Sequence[Found]) -> str:
+    """The page of what was begun on a date (ISO, UTC).
+
+    Raises `EnergyError` without what it is drawn with.
+    """
     well = sum(part["state"] == "done" for part in results)
     took = sum(part["seconds"] for part in results)
     return render_sheet(
         Sheet(
             title="Acceptance",
             headline=f"{well} of {len(results)} parts ended well",
-            overline=(),
+            overline=(date[:16].replace("T", " "),),
             facts=[("took", f"{took:.0f} s"), *((p["title"], p["state"]) for p in results)],
             sections=[_section(part) for part in results],
             footer="Each part has its own file beside this page, and a log of what it said.",

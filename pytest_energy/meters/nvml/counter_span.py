@@ -308,10 +308,12 @@ class CounterSpan:
     def _as_shown(self, tick: Tick) -> Tick:
         """A tick at the time up to which it shows the joules."""
         counter = self.counter
-        seconds, half_width = tick.seconds - counter.lag_seconds, tick.half_width
-        if counter.lag_seconds:
-            half_width += counter.lag_doubt_seconds
-        return tick._replace(seconds=seconds, half_width=half_width)
+        if not counter.lag_seconds:
+            return tick
+        return tick._replace(
+            seconds=tick.seconds - counter.lag_seconds,
+            half_width=tick.half_width + counter.lag_doubt_seconds,
+        )
 
     def _load_watts(self, last: Tick) -> float:
         """Mean power of the work up to the last tick before its end (W)."""
