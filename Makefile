@@ -72,7 +72,7 @@ accept:
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --upgrade --target $(BUNDLE)/site $(BUNDLE)/*.whl
 	PYTHONPATH="$(abspath $(BUNDLE)/site)$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) perf/accept.py $(ARGS)
 else
-accept: $(STAMP) ## ask this GPU host everything once, offline, in ten minutes; results in accept/; ARGS="--simulated --seconds 150" rehearses it
+accept: $(STAMP) ## ask this GPU host everything once, offline, in ten minutes; results in accept/; ARGS="--simulated --seconds 300" rehearses it
 	$(BIN)/python perf/accept.py $(ARGS)
 endif
 
