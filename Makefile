@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help bench test mutants fuzz floors floors-lowest floors-newest lint lint-workflows perf docs site format clean
+.PHONY: help bench test mutants fuzz floors floors-lowest floors-newest lint lint-workflows perf accept accept-bundle docs site format clean
+BUNDLE ?= build/accept-bundle
 MUTATIONS ?= 10000
 PARTS ?= 1 2 3 4
 .DEFAULT_GOAL := help
@@ -66,6 +67,19 @@ perf: $(STAMP) ## print what the gate, drift and the meters achieve, beside othe
 	$(BIN)/python perf/loop_speed.py
 	$(MAKE) --no-print-directory $(VENV)-perf/.installed
 	$(VENV)-perf/bin/python perf/peers.py
+
+# With a bundle nothing is set up: the host's own Python has PyTorch, transformers and accelerate.
+ifneq ($(wildcard $(BUNDLE)/*.whl),)
+accept:
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --upgrade --target $(BUNDLE)/site $(BUNDLE)/*.whl
+	PYTHONPATH="$(abspath $(BUNDLE)/site)$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) perf/accept.py $(ARGS)
+else
+accept: $(STAMP) ## ask this GPU host everything once, offline, in ten minutes; results in accept/; ARGS="--simulated --seconds 300" rehearses it
+	$(BIN)/python perf/accept.py $(ARGS)
+endif
+
+accept-bundle: $(STAMP) ## collect the wheels that `make accept` needs on a host without a network
+	$(BIN)/python perf/accept_bundle.py --out $(BUNDLE)
 
 docs: $(STAMP) ## write the page of options from their table, and that of faults from the tests' marks
 	$(BIN)/python -c "from pytest_energy.plugin.options import options_page; print(options_page(), end='')" > docs/options.md

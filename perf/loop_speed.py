@@ -177,15 +177,20 @@ def _spread(ratios: Sequence[float]) -> str:
     return f"{median(ratios):.3f} [{min(ratios):.3f}, {max(ratios):.3f}]"
 
 
-def utilisation(run: FineTuning, tokens_per_second: float) -> str:
-    """What share of the GPU's peak the model's FLOPs are."""
-    import torch
-
+def achieved_flops(run: FineTuning, tokens_per_second: float) -> tuple[float, int]:
+    """FLOP/s of the model's training at that speed, and how many weights multiply in it."""
     model: Any = run.bare
     weights, config = multiplying_weights(model), model.config
     shapes = [(len(rows), rows.shape[1]) for rows in (b["input_ids"] for b in run.batches)]
     flops = training_flops(weights, config.num_hidden_layers, config.hidden_size, shapes)
-    achieved = flops / run.tokens * tokens_per_second
+    return flops / run.tokens * tokens_per_second, weights
+
+
+def utilisation(run: FineTuning, tokens_per_second: float) -> str:
+    """What share of the GPU's peak the model's FLOPs are."""
+    import torch
+
+    achieved, weights = achieved_flops(run, tokens_per_second)
     name = torch.cuda.get_device_name(run.device)
     peak = peak_flops(name)
     share = "not known" if peak is None else f"{achieved / peak:.1%} of {peak / 1e12:,.0f} TFLOP/s"

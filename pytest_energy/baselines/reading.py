@@ -35,6 +35,7 @@ from pytest_energy.documents import (
 from pytest_energy.documents.records import checked, converted, kinds_of
 from pytest_energy.errors import BaselineError, DataError, did_you_mean
 from pytest_energy.files import read_text
+from pytest_energy.meters.sensors import Qualified
 from pytest_energy.outcomes import Method
 from pytest_energy.text import one_line
 from pytest_energy.units import LARGEST_STORED
@@ -50,8 +51,8 @@ def known_hardware(folder: Path) -> dict[str, tuple[str, ...]]:
     return {path.stem: read(path).match for path in sorted(folder.glob("*.toml"))}
 
 
-def qualified(folder: Path) -> dict[str, tuple[str, bool]]:
-    """What a folder's files keep of cards, by UUID: the driver, and whether the counter sees all.
+def qualified(folder: Path) -> dict[str, Qualified]:
+    """What a folder's files keep of cards' sensors, by UUID.
 
     A file that cannot be read tells nothing here; who needs it says why.
     """
@@ -59,7 +60,7 @@ def qualified(folder: Path) -> dict[str, tuple[str, bool]]:
     for path in sorted(folder.glob("*.toml")):
         with suppress(BaselineError):
             for uuid, sensor in read(path).sensors.items():
-                found[uuid] = sensor.driver, sensor.sees_all
+                found[uuid] = sensor.qualified
     return found
 
 

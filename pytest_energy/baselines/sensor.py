@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pytest_energy.documents import Range
-from pytest_energy.qualify import Feed, Qualification, Source
+from pytest_energy.meters.sensors import Feed, Qualified, Sensor
+from pytest_energy.qualify import Qualification, Source
 
 LONGEST_SECONDS = 60.0
 LARGEST = 1e6
+FIGURES = ("period", "window", "window_doubt", "lag", "lag_doubt")
+"""What is kept of a counter and of a power reading; `doubt` is a half-width."""
 
 _Seconds = Annotated[float, Range(0.0, LONGEST_SECONDS, words="0 to 60 s")]
 _Lag = Annotated[float, Range(-LONGEST_SECONDS, LONGEST_SECONDS, words="-60 to 60 s")]
@@ -21,12 +24,11 @@ KINDS: dict[str, Any] = {
     "date": str,
     "feed": Feed,
     "sees_all": bool,
-    "counter_period_seconds": _Seconds,
-    "counter_window_seconds": _Seconds,
-    "counter_lag_seconds": _Lag,
-    "reading_period_seconds": _Seconds,
-    "reading_window_seconds": _Seconds,
-    "reading_lag_seconds": _Lag,
+    **{
+        f"{source}_{each}_seconds": _Lag if each == "lag" else _Seconds
+        for source in ("counter", "reading")
+        for each in FIGURES
+    },
     "quantum_joules": _Figure,
     "idle_watts": _Figure,
     "loaded_watts": _Figure,
@@ -63,15 +65,23 @@ class StoredSensor:
         told = {name: value for name, value in figures.items() if value is not None}
         return cls(found.driver, found.date, found.feed, found.sees_all, told)
 
+    @property
+    def qualified(self) -> Qualified:
+        """What windows go by."""
+        counter, readings = (self._sensor(name) for name in ("counter", "reading"))
+        return Qualified.of((self.driver, self.date), self.feed, self.sees_all, counter, readings)
+
+    def _sensor(self, name: str) -> Sensor | None:
+        """One of the card's two sources."""
+        period, *others = (self.figures.get(f"{name}_{each}_seconds", 0.0) for each in FIGURES)
+        return Sensor.found(period, *others) if period else None
+
 
 def _named(name: str, source: Source | None) -> dict[str, float | None]:
     if source is None:
         return {}
-    return {
-        f"{name}_period_seconds": source.period_seconds,
-        f"{name}_window_seconds": source.window_seconds,
-        f"{name}_lag_seconds": source.lag_seconds,
-    }
+    told = dict(zip(FIGURES, source.figures, strict=True))
+    return {f"{name}_{each}_seconds": min(value, LONGEST_SECONDS) for each, value in told.items()}
 
 
 def from_table(values: Mapping[str, Any]) -> StoredSensor:
@@ -79,6 +89,8 @@ def from_table(values: Mapping[str, Any]) -> StoredSensor:
     missing = [name for name in NEEDED if name not in values]
     if missing:
         raise ValueError(f"has no `{missing[0]}`; qualify the card anew, or remove the table")
+    if values["sees_all"] and "counter_period_seconds" not in values:
+        raise ValueError("has no `counter_period_seconds`; qualify the card anew")
     figures = {name: values[name] for name in values if name not in (*NEEDED, "note")}
     driver, date, feed, sees_all = (values[name] for name in NEEDED)
     return StoredSensor(driver, date, feed, sees_all, figures)

@@ -18,7 +18,7 @@ from pytest_energy.baselines.calibration import (
     fit,
     require_plausible,
 )
-from pytest_energy.baselines.reading import known_hardware, text_of
+from pytest_energy.baselines.reading import known_hardware, qualified, text_of
 from pytest_energy.baselines.store import default_budget
 from pytest_energy.baselines.writing import Header, calibrated
 from pytest_energy.cli import add_baselines_option, describe, say, write_text
@@ -95,13 +95,15 @@ def run_doctor(options: argparse.Namespace) -> int:
     if not any(probe.works for probe in probes):
         say("", "no meter works here, so nothing can be measured")
         return 1
-    with closing(open_meter("auto")) as meter:
+    with closing(open_meter("auto", qualified=qualified(options.baselines))) as meter:
         hardware = _hardware_of(meter, options.baselines)
         path = baseline_path(options.baselines, hardware.key)
         say("", f"hardware key: {hardware.key}")
         say(f"  meter used by `auto`: {meter.name}, {meter.method}")
         if meter.update_period_seconds:
             say(f"  its update period: {1000 * meter.update_period_seconds:.0f} ms")
+        for domain, told in getattr(meter, "sensors", {}).items():
+            say(f"  sensor of `{domain}`: {told}")
         for remark in getattr(meter, "remarks", ()):
             say(f"  note: {remark}")
     for device in hardware.devices:
@@ -234,7 +236,8 @@ def _measured(options: argparse.Namespace) -> tuple[list[Watts], str]:
         faults = wall.conditions().faults
         if faults:
             raise EnergyError(f"{faults[0]}; it must be written while windows are measured")
-        with closing(open_meter(options.meter)) as meter:
+        known = qualified(options.baselines)
+        with closing(open_meter(options.meter, qualified=known)) as meter:
             names = [device.uuid or device.domain for device in meter.devices]
             with device_lock(names, LOCK_TIMEOUT_SECONDS, say):
                 pairs = _pairs(meter, wall, options.windows, options.seconds)

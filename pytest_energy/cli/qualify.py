@@ -26,6 +26,8 @@ from pytest_energy.meters.protocol import Device
 from pytest_energy.qualify import Load, Qualification
 from pytest_energy.qualify.experiments import SECONDS, qualified
 from pytest_energy.qualify.table import document, rows
+from pytest_energy.reports.html import require_page_libraries
+from pytest_energy.reports.qualification import page
 from pytest_energy.reports.tables import aligned
 from pytest_energy.workloads.switched_load import products_for
 
@@ -42,9 +44,10 @@ def add_qualify(parser: argparse.ArgumentParser) -> None:
         "periods, windows, lags and steps, what feeds the counter, and what windows follow from "
         f"it. Takes about {SECONDS} s, and needs a free GPU and PyTorch with CUDA.",
         "pytest-energy qualify",
-        "CUDA_VISIBLE_DEVICES=1 pytest-energy qualify --json gpu1.json --keep",
+        "CUDA_VISIBLE_DEVICES=1 pytest-energy qualify --html gpu1.html --keep",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write what was found as JSON")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="draw it on a page")
     parser.add_argument("--keep", action="store_true", help="store it in the baseline file")
     add_baselines_option(parser)
     parser.set_defaults(run=run_qualify)
@@ -57,6 +60,9 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
     """
     if options.json is not None:
         require_writable(options.json, "--json")
+    if options.html is not None:
+        require_page_libraries("--html")
+        require_writable(options.html, "--html")
     with _only_card() as card:
         device = card.device
         hardware = _to_keep_for(options) if options.keep else None
@@ -71,6 +77,9 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
     if options.json is not None:
         write_text(options.json, json.dumps(document(found), indent=1) + "\n")
         say("", f"{options.json} written")
+    if options.html is not None:
+        write_text(options.html, page(found))
+        say("", f"{options.html} written")
     if hardware is not None:
         _keep(options.baselines, hardware, found)
     else:

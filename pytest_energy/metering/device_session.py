@@ -16,6 +16,7 @@ from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter
 from pytest_energy.meters.protocol import IMPLAUSIBLE, Device, is_module
+from pytest_energy.meters.sensors import Qualified
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class DeviceSession:
     """The devices of one run; nothing is opened before it is asked for.
 
     `known` gives the hardware keys with their device-name globs, `asked` the key that the run
-    names (`auto`: whatever is found). `qualified` gives what experiments found of cards, by UUID:
-    the driver then, and whether the counter misses nothing of what the card draws.
+    names (`auto`: whatever is found). `qualified` gives what experiments found of cards, by UUID.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class DeviceSession:
         *,
         asked: str = "auto",
         known: Callable[[], Mapping[str, tuple[str, ...]]] = dict,
-        qualified: Callable[[], Mapping[str, tuple[str, bool]]] = dict,
+        qualified: Callable[[], Mapping[str, Qualified]] = dict,
         lock_timeout_seconds: float = 600.0,
         idle_seconds: float = 0.0,
     ) -> None:
@@ -97,10 +97,7 @@ class DeviceSession:
     @cached_property
     def meter(self) -> Meter:
         """The run's one meter; raises `EnergyError` if none works."""
-        meter = open_meter(self._meter_name)
-        if (take := getattr(meter, "take_qualified", None)) is not None:
-            take(self._qualified())
-        return meter
+        return open_meter(self._meter_name, qualified=self._qualified())
 
     @cached_property
     def hardware(self) -> Hardware:

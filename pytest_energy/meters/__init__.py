@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,6 +16,8 @@ from pytest_energy.text import named
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from pytest_energy.meters.sensors import Qualified
 
 
 __all__ = [
@@ -55,17 +57,20 @@ def meter_names() -> tuple[str, ...]:
     return (*AUTO, *(name for name in sorted(_installed()) if name not in AUTO))
 
 
-def open_meter(name: str = "auto") -> Meter:
+def open_meter(name: str = "auto", *, qualified: Mapping[str, Qualified] | None = None) -> Meter:
     """Open a meter by name; `auto` takes the first of nvml, rapl and codecarbon that there is.
+
+    `qualified` is what experiments found of cards, by UUID: a run's meter is given what its
+    baseline files keep. Other cards, and all without it, go by what is published of their sensors.
 
     Raises `MeterUnavailableError` if there is none, `MeterRefusedError` if there is or may be a GPU
     that cannot be metered (the CPU's joules would pass for its), `EnergyError` for a name that
     nobody offers.
     """
     if name == "auto":
-        return _first_that_works()
+        return _first_that_works(qualified)
     if name in meter_names():
-        return _open(name)
+        return _open(name, qualified)
     known = ", ".join(f"`{each}`" for each in ("auto", *meter_names()))
     raise EnergyError(f"meter `{name}` is not known: choose one of {known}")
 
@@ -121,11 +126,11 @@ def _shown(name: str) -> str:
     return f"meter `{name}`" if point is None else f"meter `{name}` (`{point.value}`)"
 
 
-def _first_that_works() -> Meter:
+def _first_that_works(qualified: Mapping[str, Qualified] | None) -> Meter:
     reasons = ["no meter works here:"]
     for name in AUTO:
         try:
-            return _open(name)
+            return _open(name, qualified)
         except MeterRefusedError as error:  # noqa: PERF203 - three meters at most
             raise MeterRefusedError(
                 f"{error}; or name what to meter in its stead, such as `--energy-meter=codecarbon`"
@@ -141,12 +146,13 @@ def _installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
-def _open(name: str) -> Meter:
+def _open(name: str, qualified: Mapping[str, Qualified] | None = None) -> Meter:
     """Open a known meter; `MeterUnavailableError` or `MeterRefusedError` if it cannot be."""
     with _reasons(name):
         if name in _BUILT_IN:
             module, built_in = _BUILT_IN[name]
-            opened: Meter = getattr(import_module(module), built_in)()
+            given = {"qualified": qualified} if name == "nvml" else {}
+            opened: Meter = getattr(import_module(module), built_in)(**given)
             return opened
         meter = _installed()[name].load()()
     if not isinstance(meter, Meter):

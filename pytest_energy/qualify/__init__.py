@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
-Feed = Literal["sensor", "true power", "unknown", "no counter"]
-"""What an energy counter adds up: a sensor's looks, or all that the card draws."""
+from pytest_energy.meters.sensors import SEES_ALL, Feed, Sensor
 
 SCHEMA: Final = 1
 PART: Final = 0.9
 """A window of less than this share of the period is a part of it."""
-ALL: Final = 0.05
-"""A window that is no further from the period than this share misses nothing that matters."""
 
 
 class Load(Protocol):
@@ -66,7 +63,18 @@ class Source:
     def sees_all(self) -> bool:
         """Whether it surely looks at each moment once, about."""
         off = abs(self.window_seconds - self.period_seconds)
-        return max(off, self.window_seconds.doubt) < ALL * self.period_seconds
+        return max(off, self.window_seconds.doubt) < SEES_ALL * self.period_seconds
+
+    @property
+    def figures(self) -> tuple[float, float, float, float, float]:
+        """Period, window with its half-width, lag with its half-width (s)."""
+        window, lag = self.window_seconds, self.lag_seconds
+        return float(self.period_seconds), float(window), window.doubt, float(lag), lag.doubt
+
+    @property
+    def sensor(self) -> Sensor:
+        """It as windows are metered by it."""
+        return Sensor.found(*self.figures)
 
 
 @dataclass(frozen=True)
@@ -83,12 +91,33 @@ class Beat:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """What a source showed after the load was switched on, and off: (s since, share of the swing).
+
+    Each point is a renewal, at the time that it had.
+    """
+
+    on: tuple[tuple[float, float], ...]
+    off: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class EvenWindow:
+    """A window of even work: its length, and its joules with the uncertainty that it states."""
+
+    seconds: float
+    joules: float
+    doubt_joules: float
+
+
+@dataclass(frozen=True)
 class EvenWork:
     """Windows of even work, metered as in a test: 1 and 2 passes in turn.
 
     `cv` is that of their power, `autocorrelation` its lag 1. `intercept_joules` is what a window
     has that does not grow with its work (2 J1 - J2). `doubt_joules` is the uncertainty that a
     window states, the largest median of both lengths, and `cpu_seconds` what metering one costs.
+    `each` are those that count, in order.
     """
 
     windows: int
@@ -98,6 +127,7 @@ class EvenWork:
     intercept_joules: Figure
     doubt_joules: float
     cpu_seconds: float
+    each: tuple[EvenWindow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,3 +158,5 @@ class Qualification:
     fall_seconds: Figure
     beats: tuple[Beat, ...]
     even_work: EvenWork
+    counter_curve: Curve | None = None
+    readings_curve: Curve | None = None

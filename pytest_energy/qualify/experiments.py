@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
-from contextlib import closing
 from ctypes import c_ulonglong
 from itertools import pairwise
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Final, NamedTuple
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
-from pytest_energy.metering import Window, window
-from pytest_energy.meters import Meter
-from pytest_energy.meters.nvml import NvmlMeter
 from pytest_energy.meters.nvml.card import Card
-from pytest_energy.qualify import Beat, EvenWork, Figure, Load, Qualification, Source
+from pytest_energy.meters.sensors import Qualified
+from pytest_energy.qualify import (
+    Beat,
+    Curve,
+    Figure,
+    Load,
+    Qualification,
+    Source,
+)
+from pytest_energy.qualify.even_work import APART_SECONDS, even_work
 from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
 from pytest_energy.qualify.renewals import (
     LEAST,
     Look,
     call_seconds,
+    levels,
     powers,
     quantum_joules,
     renewals,
     rhythm,
 )
-from pytest_energy.qualify.response import Edge, Points, Response, fit
+from pytest_energy.qualify.response import Edge, Points, Response, fit, fit_levels
 
 LOOK_SECONDS: Final = 0.0005
 IDLE_SECONDS: Final = 2.5
@@ -34,8 +41,12 @@ WARM_SECONDS: Final = 5.0
 STEADY_SECONDS: Final = 4.0
 REST_SECONDS: Final = 2.0
 EDGES: Final = 96
+COARSE_EDGES: Final = 288
+GRAIN: Final = 0.1
+"""A counter whose step is a larger share of the load, as power, is shown more edges."""
 LEVEL_SECONDS: Final = 0.25
 """Between two edges, and up to a period more."""
+LONGEST_LEVEL_SECONDS: Final = 2 * LEVEL_SECONDS
 GOLDEN: Final = 0.618034
 """Multiples of it, without their whole parts, lie evenly between 0 and 1."""
 BEATS: Final = (0.8, 0.93, 1.0, 1.07, 1.25)
@@ -44,11 +55,11 @@ BEAT_SECONDS: Final = 3.0
 LEAST_POINTS: Final = 10
 USUAL_SECONDS: Final = 0.1
 """A period, where none was seen yet."""
-PASS_SECONDS: Final = 0.5
-PAIRS: Final = 10
-APART_SECONDS: Final = 0.3
-LEAST_VALID: Final = 4
-"""Windows of each length that have to be valid."""
+COARSE: Final = 1.2
+"""A step of the counter as power that is so many times what a fit leaves over explains most of it.
+
+Of a step alone, 2.4 times would be left.
+"""
 LEAST_LOOKS: Final = 2
 """So many looks have to fall into a period."""
 LEAST_SWING: Final = 1.2
@@ -142,7 +153,8 @@ class _Seen(NamedTuple):
     def points(self, looks: Looks) -> Points:
         """When it was renewed, and the power that it showed (W)."""
         if self.is_counter:
-            return powers(renewals(looks.energy), self.source.period_seconds)
+            seen = renewals(looks.energy)
+            return powers(seen, rhythm(seen)) if len(seen) >= LEAST else []
         return [(each.seconds, each.value) for each in renewals(looks.power)]
 
 
@@ -157,7 +169,7 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
     levels = _levels(bench, load)
     sharp = bool(levels.looks.power) and card.is_sharp()
     say("2 of 4: work that is switched on and off")
-    edges, looks = _stepped(bench, levels.looks, sharp)
+    edges, looks = _stepped(bench, levels, sharp)
     counter = _seen(edges, looks, is_counter=True)
     readings = _seen(edges, looks, is_counter=False) if sharp else None
     seen = counter or readings
@@ -166,6 +178,7 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
             f"neither a counter nor a power reading of `{card.domain}` is renewed in a rhythm that "
             "can be seen: nothing changes, or it changes at every look"
         )
+    responses = [each.response for each in (counter, readings) if each]
     say("3 of 4: square loads about as long as the period")
     steps = [share * seen.source.period_seconds for share in BEATS]
     beats = tuple(each for each in (_beat(bench, step, seen) for step in steps) if each)
@@ -180,14 +193,18 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
     swung = len(beats) == len(BEATS) and not scattered
     sees_all = by_counter is not None and by_counter.sees_all and swung
     say("4 of 4: windows of even work")
-    even = _even_work(card, load, sees_all)
+    feed = feed_of(by_counter, by_readings, same, scattered) if looks.energy else "no counter"
+    date = real_time.utc().replace(microsecond=0).isoformat()
+    sensors = (each.sensor if each else None for each in (by_counter, by_readings))
+    taken = Qualified.of((card.device.driver or "", date), feed, sees_all, *sensors)
+    even = even_work(card, load, taken)
     return Qualification(
         name=card.device.name,
         uuid=card.device.uuid or "",
         driver=card.device.driver or "",
-        date=real_time.utc().replace(microsecond=0).isoformat(),
+        date=date,
         took_seconds=real_time.monotonic() - began,
-        feed=feed_of(by_counter, by_readings, same, scattered) if looks.energy else "no counter",
+        feed=feed,
         sees_all=sees_all,
         idle_watts=levels.idle_watts,
         loaded_watts=levels.loaded_watts,
@@ -197,11 +214,31 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
         counter_to_readings=levels.counter_to_readings,
         counter=by_counter,
         readings=by_readings,
-        rise_seconds=seen.response.rise_seconds,
-        fall_seconds=seen.response.fall_seconds,
+        rise_seconds=min((each.rise_seconds for each in responses), key=_doubt),
+        fall_seconds=min((each.fall_seconds for each in responses), key=_doubt),
         beats=beats,
         even_work=even,
+        counter_curve=_curve(edges, counter, looks, levels),
+        readings_curve=_curve(edges, readings, looks, levels),
     )
+
+
+def _curve(edges: list[Edge], seen: _Seen | None, looks: Looks, levels: _Levels) -> Curve | None:
+    """What a source showed between two edges, from the first of them on."""
+    if seen is None:
+        return None
+    rest, swing = levels.idle_watts, levels.loaded_watts - levels.idle_watts
+    times = [edge.seconds for edge in edges]
+    found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for at, watts in seen.points(looks):
+        i = bisect_right(times, at) - 1
+        if i >= 0 and at - times[i] < LONGEST_LEVEL_SECONDS:
+            found[edges[i].on].append((round(at - times[i], 5), round((watts - rest) / swing, 5)))
+    return Curve(*(tuple(sorted(found[on])) for on in (True, False)))
+
+
+def _doubt(figure: Figure) -> float:
+    return figure.doubt
 
 
 def _levels(bench: Bench, load: Load) -> _Levels:
@@ -235,12 +272,16 @@ def _watts(looks: Looks) -> float | None:
     return fmean(each.value for each in looks.power) if looks.power else None
 
 
-def _stepped(bench: Bench, even: Looks, sharp: bool) -> tuple[list[Edge], Looks]:
+def _stepped(bench: Bench, found: _Levels, sharp: bool) -> tuple[list[Edge], Looks]:
     """Edges at many phases between two renewals, and what was read meanwhile."""
-    found = [renewals(looks) for looks in (even.energy, even.power if sharp else [])]
-    periods = [rhythm(seen).period_seconds for seen in found if len(seen) >= LEAST]
+    even = found.looks
+    seen = [renewals(looks) for looks in (even.energy, even.power if sharp else [])]
+    periods = [rhythm(each).period_seconds for each in seen if len(each) >= LEAST]
     period = max(periods, default=USUAL_SECONDS)
-    return bench.steps([LEVEL_SECONDS + period * (i * GOLDEN % 1) for i in range(EDGES)])
+    known_joules = _quantum(even) if len(seen[0]) >= LEAST else None
+    is_coarse = (known_joules or 0.0) / period > GRAIN * (found.loaded_watts - found.idle_watts)
+    edges = range(COARSE_EDGES if is_coarse else EDGES)
+    return bench.steps([LEVEL_SECONDS + period * (i * GOLDEN % 1) for i in edges])
 
 
 def _seen(edges: list[Edge], looks: Looks, *, is_counter: bool) -> _Seen | None:
@@ -253,11 +294,13 @@ def _seen(edges: list[Edge], looks: Looks, *, is_counter: bool) -> _Seen | None:
     apart = median(b.before - a.before for a, b in pairwise(looks.energy or looks.power))
     if period < LEAST_LOOKS * apart:
         return None
-    points = powers(seen, period) if is_counter else [(each.seconds, each.value) for each in seen]
+    points = powers(seen, line) if is_counter else [(each.seconds, each.value) for each in seen]
     # A sensor looks evenly even if what shows it jitters, or is looked at from far apart.
     even = [(line.nearest(at), watts) for at, watts in points]
     fits = [fit(edges, each, period) for each in (points, even)]
-    response = min(fits, key=lambda each: each.left_watts)
+    response = min(fits, key=lambda each: each.left)
+    if is_counter and (_quantum(looks) or 0.0) / period > COARSE * response.left:
+        response = fit_levels(edges, levels(seen, line), period)
     source = Source(period, line.jitter_seconds, response.window_seconds, response.lag_seconds)
     return _Seen(source, response, is_counter)
 
@@ -276,72 +319,3 @@ def _beat(bench: Bench, step_seconds: float, seen: _Seen) -> Beat | None:
     if len(points) < LEAST_POINTS:
         return None
     return beat(edges, points, step_seconds, source, seen.response)
-
-
-def _even_work(card: Card, load: Load, sees_all: bool) -> EvenWork:
-    """Windows of one and of two passes in turn, by the meter that tests are metered with."""
-    found: list[tuple[Window, float]] = []
-    with closing(NvmlMeter()) as meter:
-        meter.take_qualified({card.device.uuid or "": (card.device.driver or "", sees_all)})
-        for number in range(2 * PAIRS):
-            real_time.sleep(APART_SECONDS)
-            found.append(_window(meter, load, PASS_SECONDS * (1 + number % 2)))
-    valid = [[w for w, _ in found[first::2] if _tells(w)] for first in (0, 1)]
-    if min(map(len, valid)) < LEAST_VALID:
-        reasons = [window.invalid_reason for window, _ in found if window.invalid_reason]
-        raise EnergyError(f"too many windows of even work were invalid: {reasons[-1]}; mend that")
-    ones, twos = valid
-    means = [fmean(window.mean_watts for window in each) for each in valid]
-    watts = [w.mean_watts / means[i % 2] for i, (w, _) in enumerate(found) if _tells(w)]
-    cv, deviations = stdev(watts), [each - 1 for each in watts]
-    alike = sum(a * b for a, b in pairwise(deviations)) / sum(d * d for d in deviations)
-    return EvenWork(
-        windows=len(watts),
-        invalid=len(found) - len(watts),
-        cv=cv,
-        autocorrelation=alike,
-        intercept_joules=_intercept(ones, twos),
-        doubt_joules=max(median(w.uncertainty_joules for w in each) for each in valid),
-        cpu_seconds=median(seconds for _, seconds in found),
-    )
-
-
-def _tells(window: Window) -> bool:
-    """Whether a window's joules are right within what it states."""
-    return window.valid or window.is_too_short
-
-
-def _window(meter: Meter, load: Load, seconds: float) -> tuple[Window, float]:
-    """A window of work for so long, and the CPU time that metering it took here (s)."""
-    clock = real_time.thread_seconds
-    began = clock()
-    with window(meter, "qualify", _already_in_step) as opened:
-        spent = clock() - began
-        load.on()
-        try:
-            real_time.sleep(seconds)
-        finally:
-            load.off()
-        ended = clock()
-    return opened.record, spent + clock() - ended
-
-
-def _already_in_step() -> None:
-    """The load waits for its card by itself."""
-
-
-def _intercept(ones: list[Window], twos: list[Window]) -> Figure:
-    """What a window has beside its work's power times its length (J), as if there were two lines.
-
-    With lengths that are exactly one and two passes this is 2 J1 - J2.
-    """
-    (j1, s1, d1), (j2, s2, d2) = (_mean(each) for each in (ones, twos))
-    share = s1 / (s2 - s1)
-    doubt = 2 * ((d1 * (1 + share)) ** 2 + (d2 * share) ** 2) ** 0.5
-    return Figure(j1 - (j2 - j1) * share, doubt)
-
-
-def _mean(windows: list[Window]) -> tuple[float, float, float]:
-    """Mean joules, mean seconds, and the standard error of the joules."""
-    joules = [window.joules for window in windows]
-    return fmean(joules), fmean(w.seconds for w in windows), stdev(joules) / len(joules) ** 0.5

@@ -9,8 +9,9 @@ from statistics import fmean, pstdev
 from typing import Final
 
 from pytest_energy.meters.nvml.part_time import WIDEST_SHARE
-from pytest_energy.meters.nvml.sensors import Load, Sensor, Swing, lock_joules
-from pytest_energy.qualify import PART, Beat, Feed, Source
+from pytest_energy.meters.nvml.sensors import Load, Swing, lock_joules
+from pytest_energy.meters.sensors import Feed
+from pytest_energy.qualify import PART, Beat, Source
 from pytest_energy.qualify.renewals import Renewal
 from pytest_energy.qualify.response import Edge, Points, Response, Trajectory
 
@@ -99,6 +100,22 @@ def beat(
     return Beat(step_seconds, seen, pstdev(whole))
 
 
+def lock_shares(
+    source: Source, idle: float, loaded: float, seconds: float
+) -> list[tuple[float, float]]:
+    """Lengths of steps (s), and the share that a window's joules may be off for keeping step.
+
+    The steps swing between both powers (W), evenly; none for a source that looks all the time.
+    """
+    if not source.is_part:
+        return []
+    load, swing = Load(fmean((idle, loaded)), idle, seconds), Swing(loaded - idle, False)
+    steps = int(log(LONGEST_STEP / SHORTEST_STEP) / log(FINER))
+    found = [SHORTEST_STEP * FINER**i for i in range(1 + steps)]
+    joules = load.mean_watts * seconds
+    return [(each, lock_joules(source.sensor, load, each, swing) / joules) for each in found]
+
+
 def lock_prone(
     source: Source, idle: float, loaded: float, seconds: float
 ) -> list[tuple[float, float]]:
@@ -106,14 +123,9 @@ def lock_prone(
 
     The steps swing between both powers (W), evenly.
     """
-    if not source.is_part:
-        return []
-    sensor = Sensor(source.period_seconds, source.window_seconds)
-    load, swing = Load(fmean((idle, loaded)), idle, seconds), Swing(loaded - idle, False)
     ranges: list[tuple[float, float]] = []
-    for i in range(1 + int(log(LONGEST_STEP / SHORTEST_STEP) / log(FINER))):
-        step = SHORTEST_STEP * FINER**i
-        if lock_joules(sensor, load, step, swing) <= WIDEST_SHARE * load.mean_watts * seconds:
+    for step, share in lock_shares(source, idle, loaded, seconds):
+        if share <= WIDEST_SHARE:
             continue
         if ranges and step <= (1 + CLOSE) * ranges[-1][1]:
             ranges[-1] = (ranges[-1][0], step)

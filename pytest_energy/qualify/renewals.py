@@ -11,6 +11,9 @@ from typing import Final, NamedTuple
 from pytest_energy.errors import EnergyError
 from pytest_energy.qualify import Figure
 
+FOLLOWING: Final = 1.6
+"""Renewals that are no further apart than so many times what is usual follow one another."""
+SETTLING: Final = 4
 LEAST: Final = 20
 """Fewer renewals than this say nothing of a period."""
 
@@ -38,10 +41,17 @@ class Rhythm(NamedTuple):
     period_seconds: Figure
     jitter_seconds: float
 
+    def turn(self, seconds: float) -> int:
+        """The number of the time on the line that is nearest."""
+        return round((seconds - self.origin_seconds) / self.period_seconds)
+
+    def at(self, turn: int) -> float:
+        """The time on the line of that number (s)."""
+        return self.origin_seconds + turn * self.period_seconds
+
     def nearest(self, seconds: float) -> float:
         """The time on the line that is nearest (s)."""
-        turns = round((seconds - self.origin_seconds) / self.period_seconds)
-        return self.origin_seconds + turns * self.period_seconds
+        return self.at(self.turn(seconds))
 
 
 def renewals(looks: Sequence[Look]) -> list[Renewal]:
@@ -60,11 +70,8 @@ def rhythm(seen: Sequence[Renewal]) -> Rhythm:
             f"the value was renewed {len(seen)} times only, so it has no period; see that the "
             "driver is a recent one"
         )
-    about = median(b.seconds - a.seconds for a, b in pairwise(seen))
-    numbers = [0]
-    for a, b in pairwise(seen):
-        numbers.append(numbers[-1] + max(1, round((b.seconds - a.seconds) / about)))
     times = [each.seconds for each in seen]
+    numbers = _numbered(times)
     middle, centre = fmean(numbers), fmean(times)
     squares = sum((n - middle) ** 2 for n in numbers)
     pairs = list(zip(numbers, times, strict=True))
@@ -78,21 +85,50 @@ def rhythm(seen: Sequence[Renewal]) -> Rhythm:
     return Rhythm(centre - period * middle, Figure(period, doubt), jitter)
 
 
+def _numbered(times: Sequence[float]) -> list[int]:
+    """The turns of renewals, some of which are missing; how long a turn is gets clearer with each.
+
+    Steps between those that are seen from far apart differ, and are right in the mean.
+    """
+    steps = [b - a for a, b in pairwise(times)]
+    longest = FOLLOWING * median(steps)
+    about = fmean(step for step in steps if step < longest)
+    numbers = [0]
+    for before, at in pairwise(times):
+        turns = round((at - times[0]) / about)
+        if turns <= numbers[-1]:
+            turns = numbers[-1] + max(1, round((at - before) / about))
+        numbers.append(turns)
+        about += (at - times[0] - turns * about) / max(turns, SETTLING)
+    return numbers
+
+
 def quantum_joules(values: Sequence[float]) -> float:
     """What divides all steps between a counter's readings, which are whole mJ (J)."""
     return gcd(*(round(1000 * (b - a)) for a, b in pairwise(values))) / 1000
 
 
-def powers(seen: Sequence[Renewal], period_seconds: float) -> list[tuple[float, float]]:
+def powers(seen: Sequence[Renewal], line: Rhythm) -> list[tuple[float, float]]:
     """A counter's power between renewals that follow one another: (time of the later, W).
 
     Values are joules. Steps over several periods are left out: when their joules came is not known.
     """
     return [
-        (b.seconds, (b.value - a.value) / period_seconds)
+        (b.seconds, (b.value - a.value) / line.period_seconds)
         for a, b in pairwise(seen)
-        if round((b.seconds - a.seconds) / period_seconds) == 1
+        if line.turn(b.seconds) - line.turn(a.seconds) == 1
     ]
+
+
+def levels(seen: Sequence[Renewal], line: Rhythm) -> list[tuple[float, float]]:
+    """What a counter shows at each of its turns, changed or not: (time on the line, J)."""
+    values = {line.turn(each.seconds): each.value for each in seen}
+    first, last = min(values), max(values)
+    found, shown = [], values[first]
+    for turn in range(first, last + 1):
+        shown = values.get(turn, shown)
+        found.append((line.at(turn), shown))
+    return found
 
 
 def call_seconds(looks: Sequence[Look]) -> float:

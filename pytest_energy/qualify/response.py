@@ -10,7 +10,8 @@ the sensor's.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from math import exp, expm1, inf, log, sqrt
 from statistics import fmean, pstdev
 from typing import Final, NamedTuple
@@ -20,6 +21,11 @@ from pytest_energy.qualify import Figure
 Points = Sequence[tuple[float, float]]
 """When a source was renewed (s), and the power that it showed from then on (W)."""
 
+Shown = Callable[[Sequence[float]], Sequence[float]]
+"""What counts of points' powers, or of their shares: these themselves, or sums of them."""
+
+AROUND: Final = 10
+"""So many levels before and after one are what it is compared with."""
 SHORTEST_SECONDS: Final = 1e-4
 LONGEST_SECONDS: Final = 3.0
 RISE_SECONDS: Final = 0.005
@@ -44,7 +50,7 @@ class Edge(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What was fitted; `rest` and `swing` are watts, `left_watts` the SD of what is left over."""
+    """What was fitted; `rest` and `swing` are watts, `left` the SD of what is left (W or J)."""
 
     lag_seconds: Figure
     window_seconds: Figure
@@ -52,7 +58,7 @@ class Response(NamedTuple):
     fall_seconds: Figure
     rest_watts: float
     swing_watts: float
-    left_watts: float
+    left: float
 
 
 class Trajectory:
@@ -96,13 +102,48 @@ def fit(edges: Sequence[Edge], points: Points, period_seconds: float) -> Respons
     how often the source is renewed.
     """
     near = _near(edges, points, period_seconds)
+    return _best(edges, near, period_seconds, _as_it_is)
+
+
+def fit_levels(edges: Sequence[Edge], points: Points, period_seconds: float) -> Response:
+    """The same from what a counter shows at every turn (J), for one in coarse steps.
+
+    A step's error is in one level, and in two powers: so levels tell more. Only how they differ
+    from those around them counts, since a load that drifts moves all that follow. `rest_watts` is
+    not told.
+    """
+
+    at, joules = zip(*points, strict=True)
+    watts = [(b - a) / period_seconds for a, b in pairwise(joules)]
+
+    def summed(powers: Sequence[float]) -> list[float]:
+        return _without_drift([period_seconds * each for each in accumulate(powers)])
+
+    return _best(edges, list(zip(at[1:], watts, strict=True)), period_seconds, summed)
+
+
+def _best(edges: Sequence[Edge], points: Points, period: float, shown: Shown) -> Response:
     starts = [
-        (lag * period_seconds, log(w * period_seconds), log(RISE_SECONDS), log(FALL_SECONDS))
+        (lag * period, log(w * period), log(RISE_SECONDS), log(FALL_SECONDS))
         for w in WINDOWS
         for lag in LAGS
     ]
-    best = sorted((_Model(edges, near, list(s)) for s in starts), key=lambda m: m.squares)
+    tried = (_Model(edges, points, list(start), shown) for start in starts)
+    best = sorted(tried, key=lambda model: model.squares)
     return min((model.fitted() for model in best[:STARTS]), key=lambda m: m.squares).response()
+
+
+def _as_it_is(shares: Sequence[float]) -> Sequence[float]:
+    return shares
+
+
+def _without_drift(values: Sequence[float]) -> list[float]:
+    """Values less the mean of those around each; the first and the last have too few around."""
+    sums, width = [0.0, *accumulate(values)], 2 * AROUND + 1
+    return [
+        values[i + AROUND] - (sums[i + width] - sums[i]) / width
+        for i in range(len(values) - width + 1)
+    ]
 
 
 def _near(edges: Sequence[Edge], points: Points, period: float) -> list[tuple[float, float]]:
@@ -118,10 +159,13 @@ def _near(edges: Sequence[Edge], points: Points, period: float) -> list[tuple[fl
 class _Model:
     """Lag (s) and the logarithms of window, rise and fall, and the best levels for them."""
 
-    def __init__(self, edges: Sequence[Edge], points: Points, values: list[float]) -> None:
+    def __init__(
+        self, edges: Sequence[Edge], points: Points, values: list[float], shown: Shown
+    ) -> None:
         self._edges, self._points, self._values = edges, points, values
+        self._shown, self._seen = shown, shown([watts for _, watts in points])
         shares = self._shares(values)
-        watts = [w for _, w in points]
+        watts = self._seen
         middle, level = fmean(shares), fmean(watts)
         spread = sum((s - middle) ** 2 for s in shares)
         together = sum((s - middle) * (w - level) for s, w in zip(shares, watts, strict=True))
@@ -131,10 +175,10 @@ class _Model:
         self.squares = sum(each**2 for each in self._left) if self.swing else inf
         self._base = shares
 
-    def _shares(self, values: Sequence[float]) -> list[float]:
+    def _shares(self, values: Sequence[float]) -> Sequence[float]:
         lag, window, rise, fall = values[0], *(exp(value) for value in values[1:])
         course = Trajectory(self._edges, rise, fall)
-        return [course.mean(at - lag, window) for at, _ in self._points]
+        return self._shown([course.mean(at - lag, window) for at, _ in self._points])
 
     def fitted(self) -> _Model:
         """The best model near this one: Levenberg's and Marquardt's steps."""
@@ -148,7 +192,7 @@ class _Model:
                     for i, row in enumerate(normal)
                 ]
                 step = solved(damped, towards)
-                tried = _Model(self._edges, self._points, model._moved(step[2:]))
+                tried = _Model(self._edges, self._points, model._moved(step[2:]), self._shown)
                 if tried.squares < model.squares:
                     break
                 damping *= 5
@@ -170,7 +214,7 @@ class _Model:
 
     def _slopes(self) -> list[list[float]]:
         """What each point changes by with the levels and with each value, point by point."""
-        columns = [[1.0] * len(self._points), self._base]
+        columns = [[1.0] * len(self._base), self._base]
         for i in range(len(self._values)):
             by = 1e-5 if i == 0 else 1e-3
             moved = [v + by * (i == j) for j, v in enumerate(self._values)]
@@ -183,7 +227,7 @@ class _Model:
     def response(self) -> Response:
         """What it says, with half-widths from the scatter of what is left over."""
         normal, _ = _normal(self._slopes(), self._left)
-        variance = self.squares / max(1, len(self._points) - 6)
+        variance = self.squares / max(1, len(self._base) - 6)
         size = range(len(normal))
         doubts = []
         for i in (2, 3, 4, 5):

@@ -116,11 +116,11 @@ def _windows(found: Qualification) -> Iterator[Row]:
         yield Row("steps to keep away from", _ranges(ranges), told)
 
 
-def told_apart(found: Qualification) -> float:
+def told_apart(found: Qualification, windows: int = COMPARED) -> float:
     """The change (a share) that so many windows of even work a side tell from none, about."""
     even = found.even_work
-    inflation = variance_inflation(COMPARED, min(0.9, max(0.0, even.autocorrelation)))
-    return 2 * even.cv * sqrt(2 / COMPARED * inflation)
+    inflation = variance_inflation(windows, min(0.9, max(0.0, even.autocorrelation)))
+    return 2 * even.cv * sqrt(2 / windows * inflation)
 
 
 def shortest_seconds(found: Qualification, share: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +27,11 @@ CARDS["rtx4090 sensor"] = Card.preset("rtx4090", counter="sensor")
 CARDS["h100, late"] = Card.preset("h100", lag_seconds=0.05)
 CARDS["h100, jitter"] = Card.preset("h100", counter="sensor", jitter_seconds=0.005)
 CARDS["h100, slow calls"] = Card.preset("h100", counter="sensor", call_seconds=0.005)
+for feed in ("sensor", "truth"):
+    slow = {"call_seconds": 0.02, "call_jitter_seconds": 0.004}
+    CARDS[f"h100 {feed}, slower calls"] = Card.preset("h100", counter=feed, **slow)
+    CARDS[f"h100 {feed}, steps of 5 J"] = Card.preset("h100", counter=feed, quantum_joules=5.0)
+    CARDS[f"h100 {feed}, both"] = Card.preset("h100", counter=feed, quantum_joules=5.0, **slow)
 
 
 def close(told: dict[str, float], true: float, least: float = 0.0) -> bool:
@@ -45,7 +52,9 @@ def test_what_was_planted_is_found(name: str) -> None:
     assert close(counter["window_seconds"], card.window_seconds if fed else period)
     # A counter that is fed by the sensor ticks up to twice its jitter after the sensor looked.
     late = card.jitter_seconds if fed else 0.0
-    assert close(counter["lag_seconds"], card.lag_seconds + late, 0.001)
+    least = max(0.001, counter["lag_seconds"]["doubt"])
+    assert close(counter["lag_seconds"], card.lag_seconds + late, least)
+    assert counter["lag_seconds"]["doubt"] < 0.006
     assert close(readings["period_seconds"], period)
     assert close(readings["window_seconds"], card.window_seconds)
     assert close(readings["lag_seconds"], 0.0, 0.001)
@@ -55,10 +64,10 @@ def test_what_was_planted_is_found(name: str) -> None:
         assert document[call] == pytest.approx(card.call_seconds, rel=0.1)
     assert document["idle_watts"] == pytest.approx(card.idle_watts, rel=0.05)
     assert document["loaded_watts"] == pytest.approx(card.load_watts, rel=0.05)
-    assert close(document["rise_seconds"], card.rise_seconds)
+    assert close(document["rise_seconds"], card.rise_seconds, 0.0015)
     assert close(document["fall_seconds"], card.fall_seconds)
     assert document["counter_to_readings"] == pytest.approx(1.0, abs=0.02)
-    assert document["took_seconds"] < 150
+    assert document["took_seconds"] < 200
 
 
 def test_a_card_without_a_counter_is_qualified_by_its_readings() -> None:
@@ -73,8 +82,8 @@ def test_a_card_without_a_counter_is_qualified_by_its_readings() -> None:
 
 @pytest.mark.parametrize("feed", ["truth", "sensor"])
 def test_a_coarse_counter_is_not_taken_for_what_it_is_not(feed: Any) -> None:
-    """In steps of 5 J little can be told; what is told is right."""
-    document: dict[str, Any] = apart(found, Card.preset("h100", counter=feed, quantum_joules=5.0))
+    """In steps of 5 J, of 5.2 J a period, little can be told; what is told is right."""
+    document: dict[str, Any] = apart(found, Card.preset("v100", counter=feed, quantum_joules=5.0))
     assert document["quantum_joules"] == 5.0
     assert document["feed"] in ("unknown", "sensor" if feed == "sensor" else "true power")
     assert not document["sees_all"]
@@ -109,12 +118,13 @@ def refused(card: Card) -> str:
     ("card", "said"),
     [
         (Card(tick_seconds=0.001), "it changes at every look"),
+        (Card.preset("v100", call_seconds=0.02), "it changes at every look"),
         (Card(tick_seconds=3.0), "nothing changes, or"),
         (Card.preset("h100", load_watts=50.0), "draws 50 W under load and 50 W at rest"),
         (Card.preset("h100", lines=("reset 30",)), "the counter of `gpu:0` fell"),
         (Card.preset("h100", lines=("lost 30",)), "GPU is lost"),
     ],
-    ids=["fast", "slow", "no load", "counter falls", "lost"],
+    ids=["fast", "slow calls", "slow", "no load", "counter falls", "lost"],
 )
 def test_what_shows_nothing_is_refused(card: Card, said: str) -> None:
     assert said in apart(refused, card)
@@ -143,6 +153,55 @@ def test_the_table_says_what_follows_and_keeps_it(tmp_path: Path) -> None:
     assert (kept.feed, kept.sees_all) == ("true power", True)
     assert 'note = "rack 7"' in again
     assert "counter = [0.4, 0.6]  # kept" in again
+
+
+def drawn(folder: Path, card: Card) -> tuple[str, dict[str, Any]]:
+    """The page of a card, and its charts."""
+    pytest.importorskip("plotly")
+    pytest.importorskip("jinja2")
+    from plotly.graph_objects import Figure
+
+    path = folder / "page.html"
+    done = apart(command, card, folder, ["--html", str(path)])
+    assert f"{path} written" in done.text
+    text = path.read_text()
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', text, re.S)
+    assert found is not None
+    charts: dict[str, Any] = json.loads(found[1])
+    for chart in charts.values():
+        Figure(json.loads(re.sub(r'"@[a-z0-9-]+(/[0-9.]+)?"', '"#123456"', json.dumps(chart))))
+    return text, charts
+
+
+def test_the_page_draws_what_was_found(tmp_path: Path) -> None:
+    card = Card.preset("h100", counter="sensor", name="NVIDIA H100 <img src=x>")
+    text, charts = drawn(tmp_path, card)
+
+    assert "<h1>The counter looks 25 % of the time</h1>" in text
+    assert "NVIDIA H100 &lt;img src=x&gt;" in text
+    assert "<td>counter: feed</td><td>fed by the sensor</td>" in text
+    curves = ["edge-on", "edge-off", "beats", "lock"]
+    assert list(charts) == [*curves, "even", "intercept", "shortest", "levels"]
+    names = [trace["name"] for trace in charts["edge-off"]["data"]]
+    assert names == ["counter", "fitted", "power reading", "fitted"]
+    seen, fitted = charts["edge-off"]["data"][:2]
+    assert len(seen["x"]) > 100
+    assert max(abs(y - 0) for x, y in zip(seen["x"], seen["y"], strict=True) if x > 300) < 3
+    assert fitted["y"][0] == pytest.approx(100, abs=1)
+    assert len(charts["even"]["data"][0]["x"]) == 10
+
+
+def test_the_page_of_what_misses_nothing_warns_of_no_steps(tmp_path: Path) -> None:
+    text, charts = drawn(tmp_path, CARDS["h100 truth"])
+    assert "<h1>The counter misses nothing of what the card draws</h1>" in text
+    assert "lock" not in charts
+
+
+def test_the_page_of_a_card_without_a_counter(tmp_path: Path) -> None:
+    text, charts = drawn(tmp_path, PRESETS["p100"])
+    assert "There is no counter: joules are made of power readings" in text
+    assert [trace["name"] for trace in charts["edge-on"]["data"]] == ["power reading", "fitted"]
+    assert "lock" in charts
 
 
 def test_it_is_not_kept_unless_asked(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from pytest_energy.qualify.renewals import (
     Look,
     Renewal,
     call_seconds,
+    levels,
     powers,
     quantum_joules,
     renewals,
     rhythm,
 )
-from pytest_energy.qualify.response import Edge, Trajectory, fit, solved
+from pytest_energy.qualify.response import Edge, Trajectory, fit, fit_levels, solved
 
 LENGTHS = [round(0.25 + 0.1 * (i * 0.618 % 1), 3) for i in range(96)]
 EDGES = [Edge(round(sum(LENGTHS[:i]), 3), i % 2 == 0) for i in range(96)]
@@ -84,6 +85,32 @@ def test_window_and_lag_are_found(period: float, window: float, lag: float) -> N
     assert found.swing_watts == pytest.approx(250, abs=3)
 
 
+def coarse(period: float, window: float, step_joules: float, drift: float) -> list[Renewal]:
+    """What a counter in steps shows, of work that draws `drift` (a share) more after 29 s."""
+    course = Trajectory(EDGES, RISE, FALL)
+    found, joules, at, shown = [], 0.0, 0.0371, -1.0
+    while (at := at + period) < 29:
+        share = course.mean(at, window)
+        joules += period * (53.7 + 250 * share * (1 + drift * at / 29))
+        if (now := joules // step_joules * step_joules) != shown:
+            found.append(Renewal(at, 4e-4, now))
+            shown = now
+    return found
+
+
+@pytest.mark.parametrize("window", [0.1, 0.025])
+@pytest.mark.parametrize("drift", [0.0, 0.02])
+def test_levels_tell_the_window_of_a_coarse_counter(window: float, drift: float) -> None:
+    """Better than powers do; a load that drifts does no harm."""
+    seen = coarse(0.1, window, 5.0, drift)
+    line = rhythm(seen)
+    by_levels = fit_levels(EDGES, levels(seen, line), line.period_seconds).window_seconds
+    by_powers = fit(EDGES, powers(seen, line), line.period_seconds).window_seconds
+
+    assert abs(by_levels - window) <= 1.2 * by_levels.doubt
+    assert by_levels.doubt < 0.8 * by_powers.doubt
+
+
 def test_doubts_hold_the_truth() -> None:
     """Half-widths of 95 %: one or two of 20 may miss."""
     held = 0
@@ -110,9 +137,26 @@ def test_a_line_goes_through_renewals_of_which_some_are_missing() -> None:
     assert line.period_seconds.doubt < 1e-5
     assert line.jitter_seconds == pytest.approx(0.002, rel=0.15)
     assert line.nearest(7 + 3 * 0.1013 + 0.02) == pytest.approx(7 + 3 * 0.1013, abs=0.001)
-    assert len(powers(seen, line.period_seconds)) < len(seen) - 20  # not those over two periods
+    assert len(powers(seen, line)) < len(seen) - 20  # not those over two periods
+    assert [round((at - 7) / 0.1013) for at, _ in levels(seen, line)] == [
+        *range(numbers[0], numbers[-1] + 1)
+    ]
+    assert all(shown <= turn for turn, (_, shown) in enumerate(levels(seen, line), numbers[0]))
     with pytest.raises(EnergyError, match="renewed 5 times only"):
         rhythm(seen[:5])
+
+
+def test_renewals_that_are_seen_from_far_apart_are_numbered_rightly() -> None:
+    """Looks are 40 ms apart, so that renewals seem 80 or 120 ms apart, whose median is neither."""
+    chance, seen, look = random.Random(2), [], 0.0
+    for n in range(300):
+        while look < 3 + 0.1 * n:
+            look += 0.04 + chance.uniform(-0.004, 0.004)
+        seen.append(Renewal(look - 0.02, 0.02, n))
+    line = rhythm(seen)
+
+    assert line.period_seconds == pytest.approx(0.1, rel=0.0002)
+    assert [line.turn(each.seconds) - line.turn(seen[0].seconds) for each in seen] == [*range(300)]
 
 
 def test_looks_tell_renewals_quantum_and_the_time_of_a_call() -> None:

@@ -9,7 +9,7 @@ from random import Random
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.nvml.card import DeviceLostError
+from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter
 from pytest_energy.meters.nvml.counter_span import (
     CardJoules,
@@ -25,6 +25,7 @@ from pytest_energy.meters.nvml.power_integrator import (
     IntegratorSpan,
     PowerIntegrator,
 )
+from pytest_energy.meters.nvml.qualified import sensor_for
 from pytest_energy.meters.nvml.sensors import Load
 from pytest_energy.meters.nvml.ticks import calibrate, look_at_rest_again
 from pytest_energy.meters.nvml.two_powers import TwoPowers, in_window
@@ -42,6 +43,7 @@ from pytest_energy.meters.protocol import (
     fault,
     power_trace,
 )
+from pytest_energy.meters.sensors import Qualified, Sensor
 from pytest_energy.outcomes import Method
 
 SETTLING_SECONDS = 1.0
@@ -127,7 +129,7 @@ class NvmlSpan:
             seen = [(part.counter.renewed_before(look.seconds), look.watts) for look in looks]
         else:
             seen = []
-        since = self.started + max(card.sensor[:2])
+        since = self.started + card.sensor.lag_seconds + max(card.sensor[:2])
         return [Look(at - self.started, watts) for at, watts in seen if since <= at <= ended]
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
@@ -187,11 +189,18 @@ _CHECK = "see that the driver is a recent one, and compare with a wall meter"
 
 
 class NvmlMeter:
-    """Cumulative joules of every GPU that CUDA would see, one domain each."""
+    """Cumulative joules of every GPU that CUDA would see, one domain each.
+
+    `qualified` is what experiments found of cards, by UUID; others go by what is published.
+    """
 
     name = "nvml"
 
-    def __init__(self) -> None:
+    def __init__(self, qualified: Mapping[str, Qualified] | None = None) -> None:
+        self.qualified: Mapping[str, Qualified] = qualified or {}
+        self.sensors: dict[str, str] = {}
+        """How each card's sensor looks and where that comes from, by domain."""
+        self.part_time: dict[str, PartTime] = {}
         self._remarks: dict[str, str] = {}
         with ExitStack() as opened:
             nvml = initialised_driver()
@@ -199,15 +208,17 @@ class NvmlMeter:
             self.cards = visible_cards(nvml)
             self.counters = calibrate([Counter(c) for c in self.cards if c.has_counter()])
             counted = {counter.domain for counter in self.counters}
-            self.part_time = {card.domain: PartTime(card.device.name) for card in self.cards}
             for counter in self.counters:
+                sensor = self._sensor_of(counter.card, counter)
                 self.part_time[counter.domain].renewed_every(counter.period_seconds)
-                counter.sees_all = self.part_time[counter.domain].sensor.sees_all
+                counter.sees_all = sensor.sees_all
+                counter.lag_seconds = sensor.lag_seconds
+                counter.lag_doubt_seconds = sensor.lag_doubt_seconds
             uncounted = [card for card in self.cards if card.domain not in counted]
             require_power(uncounted)
             self.integrators: list[PowerIntegrator] = []
             for card in uncounted:
-                self.integrators.append(PowerIntegrator(card))
+                self.integrators.append(PowerIntegrator(card, self._sensor_of(card)))
                 opened.callback(self.integrators[-1].close)
             self.monitor = Monitor(self.cards, self.counters)
             opened.callback(self.monitor.close)
@@ -220,6 +231,17 @@ class NvmlMeter:
         self.resolution_joules = 0.001
         self._open = Opened(self.name)
         self._looks_left = MOST_LOOKS
+
+    def _sensor_of(self, card: Card, counter: Counter | None = None) -> Sensor:
+        """The sensor that a card's joules go by, which is kept with what is said of it."""
+        period = counter.period_seconds if counter is not None and counter.clock else None
+        found = self.qualified.get(card.device.uuid or "")
+        known = sensor_for(card.device, found, counted=counter is not None, period_seconds=period)
+        self.part_time[card.domain] = PartTime(known.sensor)
+        self.sensors[card.domain] = known.told
+        if known.remark:
+            self.remark(f"{card.domain} qualified", known.remark)
+        return known.sensor
 
     def read(self) -> Reading:
         """Cumulative joules of each GPU since the meter was opened (J)."""
@@ -266,24 +288,6 @@ class NvmlMeter:
         for counter in apart:
             if counter.at_rest is not None and not counter.at_rest.agree:
                 self.disagree(counter.domain, "at rest", counter.at_rest)
-
-    def take_qualified(self, found: Mapping[str, tuple[str, bool]]) -> None:
-        """Take what an experiment found of cards, by UUID: under which driver, and whether the
-        counter misses nothing. What was found under another driver is not taken, and told.
-        """
-        for counter in self.counters:
-            device = counter.card.device
-            driver, sees_all = found.get(device.uuid or "", (device.driver, False))
-            if driver != (device.driver or ""):
-                self.remark(
-                    f"{device.domain} qualified",
-                    f"`{device.domain}` was qualified under driver {driver or 'unknown'} and has "
-                    f"{device.driver or 'unknown'} now, so that is not used; qualify it again "
-                    "(`pytest-energy qualify --keep`)",
-                )
-            elif sees_all:
-                counter.sees_all = True
-                self.part_time[counter.domain].misses_nothing()
 
     def disagree(self, domain: str, where: str, powers: TwoPowers) -> None:
         """Keep that a card's counter and readings are apart."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from ctypes import c_ulonglong
 from itertools import pairwise
-from math import gcd, sqrt
+from math import ceil, gcd, sqrt
 from statistics import median
 from typing import NamedTuple
 
@@ -130,7 +130,8 @@ class Counter:
     tick before anything was metered; `at_rest`: what it was then, and that of the card's readings;
     None if they do not tell. `apart_at_rest`: the same if they disagreed, and no later look has
     said so as yet. `rest_watts`: its power when it was last known to rest. `sees_all`: no look of
-    the sensor that may feed it misses anything.
+    the sensor that may feed it misses anything. `lag_seconds`: how late it is known to show joules,
+    give or take `lag_doubt_seconds`.
     """
 
     def __init__(self, card: Card) -> None:
@@ -140,6 +141,7 @@ class Counter:
         self.period_seconds = 0.0
         self.idle_spread_watts = self.rest_watts = 0.0
         self.sees_all = True
+        self.lag_seconds = self.lag_doubt_seconds = 0.0
         self.at_rest: TwoPowers | None = None
         self.apart_at_rest: TwoPowers | None = None
         self.last_tick: Tick | None = None
@@ -187,6 +189,11 @@ class Counter:
     def read_now(self) -> tuple[float, float]:
         """The time just before reading (s), after which ticks may be unseen, and the joules (J)."""
         return real_time.monotonic(), self.joules()
+
+    @property
+    def lag_periods(self) -> int:
+        """So many more ticks have to come until joules of now are shown."""
+        return ceil(self.lag_seconds / self.period_seconds) if self.period_seconds else 0
 
     def renewed_before(self, seconds: float) -> float:
         """When a reading at that time was last renewed, taken that this goes with the ticks (s)."""

@@ -155,6 +155,7 @@ ATTEMPTS = 3
 MOST_FOLLOWING = 3
 """So many more ticks after the work are waited for at most."""
 _NO_WAIT = Estimate(0.0, 0.0)
+_TOO_EARLY = Estimate(0.0, 0.0, settled=False)
 
 
 class CardJoules(NamedTuple):
@@ -172,7 +173,7 @@ def aligned_spans(counters: Sequence[Counter]) -> list[CounterSpan]:
     """
     spans = [CounterSpan(counter) for counter in counters]
     read = {span.domain: span.read for span in spans}
-    for _ in range(ATTEMPTS):
+    for _ in range(ATTEMPTS + _lag_periods(spans)):
         blurred = [s for s in spans if not s.aligned and s.counter.clock and not s.counter.lost]
         fresh = wait_for_ticks([span.counter for span in blurred], read)
         for span in blurred:
@@ -189,11 +190,15 @@ def wait_for_ends(spans: Sequence[CounterSpan]) -> None:
     ticks = wait_for_ticks(counters, {span.domain: span.read for span in spans})
     for span in spans:
         span.ticked(ticks[span.domain])
-    for _ in range(MOST_FOLLOWING):
+    for _ in range(MOST_FOLLOWING + _lag_periods(spans)):
         unsettled = [span for span in spans if not span.wait.settled]
         following = wait_for_ticks([span.counter for span in unsettled])
         for span in unsettled:
             span.ticked_again(following[span.domain])
+
+
+def _lag_periods(spans: Sequence[CounterSpan]) -> int:
+    return max((span.counter.lag_periods for span in spans), default=0)
 
 
 class CounterSpan:
@@ -223,10 +228,13 @@ class CounterSpan:
         first = self.first
         if first is None or first.half_width > SHARP_SECONDS:
             return False
+        until = self._as_shown(first).seconds
+        if self.counter.lag_seconds and until < self.read[0]:  # who knows what was done since
+            return False
         if self.counter.sees_all:
             return True
         watts = (first.joules - first.joules_before) / self._period
-        if first.seconds - self._period >= self.read[0]:  # nothing was done since
+        if until - self._period >= self.read[0]:  # nothing was done since
             self.counter.rest_watts = watts
         return watts <= AT_REST * self.counter.rest_watts
 
@@ -249,13 +257,17 @@ class CounterSpan:
         self._ended = ended
         self.read = self.counter.read_now()
         if self.first is not None:
-            start = at_start(self.first, self.started, self._period)
+            start = at_start(self._as_shown(self.first), self.started, self._period)
             self._start_joules, self.rest_watts = start
         self._total = self.read[1] - self._start_joules
 
     def ticked(self, tick: Tick | None) -> None:
         """Take the first tick after the work; None: there was none in time."""
         if tick is None:
+            return
+        tick = self._as_shown(tick)
+        if tick.seconds < self._ended:
+            self.wait = _TOO_EARLY
             return
         self._total = tick.joules - self._start_joules
         self._ending = Ending(
@@ -272,10 +284,13 @@ class CounterSpan:
 
     def ticked_again(self, tick: Tick | None) -> None:
         """Take another tick, which shows what the card draws when it waits; None: none in time."""
+        if self.wait is _TOO_EARLY and tick is not None:
+            self.ticked(tick)
+            return
         if tick is None or self._ending is None:
             self.wait = self.wait._replace(settled=True)
             return
-        self._following.append(tick)
+        self._following.append(self._as_shown(tick))
         self.wait = self._ending.wait_by_next(self._following)
 
     def result(self) -> CardJoules:
@@ -286,8 +301,19 @@ class CounterSpan:
         doubt = self.wait.uncertainty_joules + self.counter.resolution_joules
         doubt += missed * self._period * joules / seconds
         if self.first is not None:
-            doubt += start_doubt(self.first, self.started, self.rest_watts, joules / seconds)
+            first = self._as_shown(self.first)
+            doubt += start_doubt(first, self.started, self.rest_watts, joules / seconds)
         return CardJoules(joules, doubt, self._fault(missed))
+
+    def _as_shown(self, tick: Tick) -> Tick:
+        """A tick at the time up to which it shows the joules."""
+        counter = self.counter
+        if not counter.lag_seconds:
+            return tick
+        return tick._replace(
+            seconds=tick.seconds - counter.lag_seconds,
+            half_width=tick.half_width + counter.lag_doubt_seconds,
+        )
 
     def _load_watts(self, last: Tick) -> float:
         """Mean power of the work up to the last tick before its end (W)."""

@@ -12,9 +12,9 @@ from pytest_energy.meters.nvml.sensors import (
     edge_joules,
     lock_joules,
     scatter_joules,
-    sensor_of,
 )
 from pytest_energy.meters.protocol import ALIASED, Unseen, fault
+from pytest_energy.meters.sensors import Sensor
 
 TOLD_SHARE: Final = 0.02
 """A person is told if joules may be off by more than this share: the gate's usual tolerance."""
@@ -33,7 +33,7 @@ DATED_SHARE: Final = 0.1
 MARGIN: Final = 1.1
 """What lies between the looks at a step may be this much further apart."""
 MOST_APART: Final = 0.05
-"""A counter that ticks this much faster or slower than the published sensor is another clock."""
+"""A counter that ticks this much faster or slower than its sensor is known to is another clock."""
 REMEMBERED: Final = 256
 LENGTHS: Final = 16
 """So many lengths of steps are told apart: models take turns."""
@@ -71,22 +71,14 @@ class _Seen:
 class PartTime:
     """One card's sensor, and what was seen of the steps of recent windows, by their length."""
 
-    def __init__(self, name: str) -> None:
-        self.sensor = sensor_of(name)
-        self._misses_nothing = False
+    def __init__(self, sensor: Sensor) -> None:
+        self.sensor = sensor
         self._seen: deque[_Seen] = deque(maxlen=LENGTHS)
 
     def renewed_every(self, seconds: float) -> None:
         """Take a counter's period for the sensor's if they are about the same: it is exact."""
-        if self._misses_nothing:
-            return
         if abs(seconds / self.sensor.period_seconds - 1) < MOST_APART:
-            self.sensor = self.sensor._replace(period_seconds=seconds)
-
-    def misses_nothing(self) -> None:
-        """Take it that joules of this card have all that it draws: an experiment showed it."""
-        self._misses_nothing = True
-        self.sensor = self.sensor._replace(window_seconds=self.sensor.period_seconds)
+            self.sensor = self.sensor.renewed_every(seconds)
 
     def unseen(
         self, load: Load, looks: Sequence[Look], step_seconds: float | None, when: float = 0.0
@@ -109,15 +101,10 @@ class PartTime:
         remedy = self._remedy(load, step_seconds, swing)
         text = (
             f"steps of {1000 * step_seconds:.3g} ms may keep step with the sensor, which "
-            f"{self._told()}: joules may be off by {100 * share:.0f} %; {remedy}"
+            f"{sensor.told()}: joules may be off by {100 * share:.0f} %; {remedy}"
         )
-        refused = share > WIDEST_SHARE and self.sensor.is_published
+        refused = share > WIDEST_SHARE and sensor.is_known
         return Unseen(ends + lock, fault(ALIASED, text) if refused else None, text)
-
-    def _told(self) -> str:
-        period, window = (1000 * seconds for seconds in self.sensor[:2])
-        look = "looks" if self.sensor.is_published else "may look"
-        return f"{look} {window:.0f} of every {period:.0f} ms"
 
     def _swing(self, load: Load, looks: Sequence[Look], step_seconds: float, when: float) -> Swing:
         """The power's range within a step, by readings once all of a step was seen.

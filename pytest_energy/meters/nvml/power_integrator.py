@@ -14,8 +14,8 @@ from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter_span import CardJoules
 from pytest_energy.meters.nvml.monitor import CLOSING_SECONDS
-from pytest_energy.meters.nvml.sensors import sensor_of
 from pytest_energy.meters.protocol import LATENCY_SECONDS, NOT_WATCHED, fault
+from pytest_energy.meters.sensors import Sensor
 from pytest_energy.text import named
 
 SAMPLE_SECONDS = 0.01
@@ -26,7 +26,7 @@ SENSOR_SHIFT = 0.75
 """A reading held for a period p averages over p/4 to p: its middle is 5/8 p to p before it ends."""
 SHIFT_DOUBT = 0.25
 KNOWN_SHIFT_DOUBT = 0.05
-"""Of a period, if it is published how long the sensor looks."""
+"""Of a period, if it is known how long the sensor looks."""
 CHANGES = 24
 FEWEST_CHANGES = 8
 UPDATES = 4096
@@ -147,10 +147,10 @@ def between(begin: Mark, end: Mark, shift_doubt: float) -> tuple[float, float]:
 class PowerIntegrator:
     """One card's trace, fed by a thread from opening to closing; asked under its `lock`."""
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: Card, sensor: Sensor) -> None:
         self.card = card
         self.domain = card.domain
-        self.sensor = sensor_of(card.device.name)
+        self.sensor = sensor
         self.lost: str | None = None
         self.trace = Trace()
         self.lock = threading.Lock()
@@ -182,11 +182,13 @@ class PowerIntegrator:
     def lag(self) -> tuple[float, float]:
         """By how much the sensor lags, and how far that may be off (s); under the lock."""
         period = self.trace.sensor_period()
-        if not self.sensor.is_published:
+        sensor = self.sensor
+        if not sensor.is_known:
             return SENSOR_SHIFT * period, SHIFT_DOUBT * period
-        period = period or self.sensor.period_seconds
-        # What it shows is the middle of its look, and holds for a period from the look's end on.
-        return (self.sensor.window_seconds + period) / 2, KNOWN_SHIFT_DOUBT * period
+        period = period or sensor.period_seconds
+        # What it shows is the middle of its look, and holds for a period from then on.
+        shift = sensor.lag_seconds + (sensor.window_seconds + period) / 2
+        return shift, KNOWN_SHIFT_DOUBT * period + sensor.lag_doubt_seconds
 
     def joules(self) -> float:
         """Joules from opening to now (J)."""
@@ -232,7 +234,8 @@ class IntegratorSpan:
 
     def looks(self) -> list[tuple[float, float]]:
         """The middles of the sensor's looks (s) since the work started, and what it saw (W)."""
-        middle = self._integrator.sensor.window_seconds / 2
+        sensor = self._integrator.sensor
+        middle = sensor.lag_seconds + sensor.window_seconds / 2
         with self._integrator.lock:
             updates = list(self._integrator.trace.updates)
         return [(seconds - middle, watts) for seconds, watts in updates]

@@ -1,4 +1,4 @@
-"""What is published of power sensors, and how far one that looks part of the time may be off.
+"""What is known of power sensors, and how far one that looks part of the time may be off.
 
 A sensor is renewed every period and shows the mean of a window of it: what a card draws between
 the windows is not seen. Nobody has published whether a card's energy counter adds up the same
@@ -18,9 +18,8 @@ from statistics import pstdev
 from typing import Final, NamedTuple
 
 from pytest_energy.meters.protocol import MOST_WATTS
+from pytest_energy.meters.sensors import Sensor
 
-SEES_ALL: Final = 0.05
-"""A window this close to the period, as a share of it, misses nothing that matters."""
 HARMONICS: Final = 40
 EDGES: Final = 1.25
 """What both ends together may cost, in shares of a period that are not looked at."""
@@ -30,19 +29,6 @@ SAFETY: Final = 1.5
 """What the sum of the harmonics is taken times: it covers 95 % of windows, and more near lock."""
 PERIOD_DOUBT: Final = 0.003
 """A sensor's period, and a mean step, are known to this share: lock may be that close."""
-
-
-class Sensor(NamedTuple):
-    """How often a reading is renewed, and the stretch of true power that it is a mean of (s)."""
-
-    period_seconds: float
-    window_seconds: float
-    is_published: bool = True
-
-    @property
-    def sees_all(self) -> bool:
-        """Whether each moment is looked at once, about."""
-        return abs(self.window_seconds / self.period_seconds - 1) <= SEES_ALL
 
 
 _PUBLISHED: Final = (
@@ -55,7 +41,7 @@ _PUBLISHED: Final = (
     (r"RTX 3090|RTX A[56]000|A10\b", Sensor(0.100, 0.080)),
     (r"RTX 4090", Sensor(0.100, 0.109)),
 )
-ASSUMED: Final = Sensor(0.100, 0.018, is_published=False)
+ASSUMED: Final = Sensor(0.100, 0.018, "assumed")
 """Of a card of which nothing is published: the shortest look that any is known to take."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import EXPLAINED
@@ -30,7 +30,6 @@ from pytest_energy.text import safe_line
 from pytest_energy.units import difference, percent
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from markupsafe import Markup
 
     from pytest_energy.history.drift import DriftReport, SeriesDrift
@@ -53,21 +52,12 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
 
     Everything that comes from tests and files is escaped, in the text and in the charts' data.
     """
-    environment = page_environment("the page")
-    from plotly.io.json import to_json_plotly
-    from plotly.offline import get_plotlyjs
-
     parts = [
         (run, list(_verdicts(run.record, f"r{number}")), list(_claims(run.record, f"r{number}")))
         for number, run in enumerate(runs)
     ]
     series = list(_over_time(drift)) if drift is not None else []
     drawn = [one for _, verdicts, claims in parts for one in (*verdicts, *claims)] + series
-    charts = {
-        chart.key: {"data": chart.data, "layout": chart.layout}
-        for one in drawn
-        for chart in one.charts
-    }
     called = (
         change_sentence,
         difference,
@@ -77,36 +67,62 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
         stale_sentence,
         taken_back_sentence,
     )
-    environment.globals.update(
-        {each.__name__: each for each in called},
+    return rendered(
+        "page.html",
+        [chart for one in drawn for chart in one.charts],
+        headline=headline(runs, drift),
+        runs=parts,
+        drift=series,
+        warnings=drift.warnings if drift is not None else (),
         explained=EXPLAINED,
         states=STATES,
         tables=tables,
         wording=wording,
-    )
-    return environment.from_string(resource("page.html")).render(
-        headline=headline(runs, drift),
-        version=tool_version(),
-        runs=parts,
-        drift=series,
-        warnings=drift.warnings if drift is not None else (),
-        style=resource("page.css"),
-        script=resource("page.js"),
-        # For a script: without `<`, and with gaps for figures that JSON has no word for.
-        charts=to_json_plotly(charts, engine="json"),
-        plotly=get_plotlyjs() if charts else "",
+        **{each.__name__: each for each in called},
     )
 
 
-def page_environment(what: str) -> Environment:
-    """What templates of pages are rendered by; raises `EnergyError` without the libraries.
+@dataclass(frozen=True)
+class Section:
+    """A part of a sheet: what it says, then its tables and charts."""
 
-    All text is escaped and made safe to show.
+    title: str
+    text: str = ""
+    tables: Sequence[tables.TextTable] = ()
+    charts: Sequence[Chart] = ()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A page of sections below a headline; `facts` are names with what is told of them."""
+
+    title: str
+    headline: str
+    overline: Sequence[str]
+    facts: Sequence[tuple[str, str]]
+    sections: Sequence[Section]
+    footer: str
+
+
+def render_sheet(sheet: Sheet) -> str:
+    """The page of a sheet; raises `EnergyError` without its libraries. All text is escaped."""
+    drawn = [chart for section in sheet.sections for chart in section.charts]
+    return rendered("sheet.html", drawn, sheet=sheet)
+
+
+def rendered(template: str, drawn: Sequence[Chart], **values: Any) -> str:
+    """The page of a template beside this module; raises `EnergyError` without the libraries.
+
+    All text of `values` is escaped and made safe to show.
     """
-    require_page_libraries(what)
-    from jinja2 import Environment, StrictUndefined
+    require_page_libraries("the page")
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from plotly.io.json import to_json_plotly
+    from plotly.offline import get_plotlyjs
 
+    charts = {chart.key: {"data": chart.data, "layout": chart.layout} for chart in drawn}
     environment = Environment(
+        loader=FunctionLoader(_resource),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -115,7 +131,15 @@ def page_environment(what: str) -> Environment:
         finalize=lambda value: safe_line(value) if type(value) is str else value,
     )
     environment.filters["sentence"] = _as_markup
-    return environment
+    environment.globals.update(values)
+    return environment.get_template(template).render(
+        version=_version(),
+        style=_resource("page.css"),
+        script=_resource("page.js"),
+        # For a script: without `<`, and with gaps for figures that JSON has no word for.
+        charts=to_json_plotly(charts, engine="json"),
+        plotly=get_plotlyjs() if charts else "",
+    )
 
 
 def headline(runs: Sequence[ReportedRun], drift: DriftReport | None) -> str:
@@ -132,16 +156,14 @@ def _as_markup(text: str) -> Markup:
     return Markup(sentence(safe_line(text), lambda part: str(escape(part))))
 
 
-def tool_version() -> str:
-    """The version that made a page; empty if it is not installed."""
+def _version() -> str:
     try:
         return version("pytest-energy")
     except PackageNotFoundError:  # run from a checkout that is not installed
         return ""
 
 
-def resource(name: str) -> str:
-    """A file beside this module."""
+def _resource(name: str) -> str:
     return (files("pytest_energy.reports.html") / name).read_text(encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ from pytest_energy.reports.bisection import (
     named,
     probe_table,
 )
-from pytest_energy.reports.html import page_environment, resource, tool_version
+from pytest_energy.reports.html import rendered
 from pytest_energy.reports.wording import sentence_case
 
 
@@ -19,22 +19,14 @@ def render_bisection(found: Bisection) -> str:
 
     Everything that comes from commits, tests and files is escaped, in the text and in the chart.
     """
-    environment = page_environment("the page")
-    from plotly.io.json import to_json_plotly
-    from plotly.offline import get_plotlyjs
-
     chart = level_chart(found)
-    drawn = {chart.key: {"data": chart.data, "layout": chart.layout}}
-    return environment.from_string(resource("bisection.html")).render(
+    return rendered(
+        "bisection.html",
+        [chart],
         found=found,
         headline=sentence_case(headline(found)),
         named=named,
         measured=measured,
         probes=probe_table(found),
         chart=chart,
-        version=tool_version(),
-        style=resource("page.css"),
-        script=resource("page.js"),
-        charts=to_json_plotly(drawn, engine="json"),
-        plotly=get_plotlyjs(),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_energy.errors import EnergyError, check_choice, check_count
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter, meter_names
+from pytest_energy.meters.sensors import as_rows
 from pytest_energy.outcomes import Method
 from pytest_energy.workloads.data.examples import DataSource
 from pytest_energy.workloads.data.local import LocalSource
@@ -187,7 +188,8 @@ class RankGroups:
             models=models,
             **overrides,
         )
-        group = self._group(processes, nodes, meter.name, float(timeout_seconds))
+        qualified = as_rows(getattr(meter, "qualified", {}))
+        group = self._group(processes, nodes, meter.name, float(timeout_seconds), qualified)
         number = next(self._numbers)
         loaded = group.call(
             "load",

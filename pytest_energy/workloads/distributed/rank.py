@@ -22,6 +22,7 @@ from pytest_energy.metering.device_lock import FOLDER_VARIABLE, device_lock
 from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, open_meter
 from pytest_energy.meters.nvml.visible import ORDER, VARIABLE
 from pytest_energy.meters.process_tree import ROOT_VARIABLE
+from pytest_energy.meters.sensors import from_rows
 from pytest_energy.processes import Channel, ClosedError, Message, connect
 from pytest_energy.text import decoded
 from pytest_energy.workloads.data import open_data
@@ -194,11 +195,13 @@ class Rank:
         self._meter: Meter = NoMeter()
         self._runs: dict[int, Shard] = {}
 
-    def open(self, meter: str, lock_seconds: float) -> None:
+    def open(
+        self, meter: str, lock_seconds: float, qualified: Sequence[Sequence[Any]] = ()
+    ) -> None:
         """Open the node's meter, on its first rank; it must see all that the node computes on."""
         names: list[str] = []
         if self._place.local_rank == 0:
-            self._meter = open_meter(meter)
+            self._meter = open_meter(meter, qualified=from_rows(qualified))
             self._held.callback(self._meter.close)
             for device in self._computing():
                 require_metered("finetune", device, self._meter.devices)

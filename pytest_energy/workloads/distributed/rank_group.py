@@ -11,6 +11,7 @@ from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
 from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
+from pytest_energy.meters.sensors import Rows
 from pytest_energy.processes import (
     ADDRESS_VARIABLE,
     Channel,
@@ -47,6 +48,7 @@ class RankGroup:
         nodes: int,
         meter: str,
         timeout_seconds: float,
+        qualified: Rows = (),
         *,
         program: tuple[str, ...] = PROGRAM,
     ) -> None:
@@ -65,7 +67,8 @@ class RankGroup:
             late += _how_to_join(processes, nodes)
             try:
                 self._channel = self._in_time(listener.accept, late)
-                self.call("open", meter=meter, lock_seconds=timeout_seconds / 2)
+                held = {"lock_seconds": timeout_seconds / 2, "qualified": qualified}
+                self.call("open", meter=meter, **held)
             except ClosedError:
                 raise self._failed({}) from None
             except BaseException:
