@@ -9,7 +9,8 @@ from statistics import fmean
 
 from pytest_energy.bisect import Estimate, Finding
 from pytest_energy.stats.distributions import NORMAL_95, heavy_tail, relative
-from pytest_energy.stats.noise import SessionStats, autocorrelation
+from pytest_energy.stats.noise import SessionStats
+from pytest_energy.stats.steadiness import autocorrelation
 
 _WORTH = 10.0
 """Pairs that what other probes say of the noise counts for at most."""

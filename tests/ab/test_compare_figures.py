@@ -126,7 +126,7 @@ def store_baseline(repository: Repository) -> None:
             name,
             "0badcafe",
             StoredSession(
-                "2026-11-20T08:00:00+00:00",
+                f"2026-11-{day}T08:00:00+00:00",
                 windows=10,
                 mean=0.005 * (1 + offset),
                 cv=0.001,
@@ -137,7 +137,7 @@ def store_baseline(repository: Repository) -> None:
             0.05,
         )
         for name, offsets in (("mine/quiet", QUIET), ("mine/restless", RESTLESS))
-        for offset in offsets
+        for day, offset in enumerate(offsets, start=10)
     ]
     path = repository.path / "baselines" / "h200.toml"
     write_atomically(path, recording.updated(None, header, items, "append"))

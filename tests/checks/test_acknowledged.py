@@ -34,14 +34,17 @@ TEST = """
 
 @pytest.fixture
 def stored(pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose figure has eight sessions of 5.0 mJ/token."""
+    """A project whose figure has eight sessions of 5.0 mJ/token, each of a day."""
     monkeypatch.setenv("SEED", "7")
     pytester.makepyfile(test_mine=TEST)
     row = StoredSession("2026-11-24T10:12:03+00:00", 10, 0.005, 0.003, 0.2, tokens=1000)
     row = replace(row, mean_watts=300.0, tokens_per_second=60_000.0)
+    rows = [
+        replace(row, mean=0.005 * (1 + 0.001 * offset), date=f"2026-11-{day}T10:12:03+00:00")
+        for day, offset in enumerate((-4, 3, -2, 0, 2, -1, 4, -2), start=11)
+    ]
     items = [
-        Recording("joules_per_token", "mine/model", None, replace(row, mean=mean), {}, 0.02, 0.05)
-        for mean in (0.005 * (1 + 0.001 * offset) for offset in (-4, 3, -2, 0, 2, -1, 4, -2))
+        Recording("joules_per_token", "mine/model", None, each, {}, 0.02, 0.05) for each in rows
     ]
     path = pytester.path / "baselines" / "h200.toml"
     path.parent.mkdir()

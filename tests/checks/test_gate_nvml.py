@@ -78,7 +78,7 @@ def _baseline(spread: Sequence[float]) -> str:
             "mine/model",
             None,
             StoredSession(
-                "2026-11-20T08:00:00+00:00",
+                f"2026-11-{day}T08:00:00+00:00",
                 windows=10,
                 mean=mean * (1 + offset),
                 cv=0.003,
@@ -90,7 +90,7 @@ def _baseline(spread: Sequence[float]) -> str:
             0.02,
             0.05,
         )
-        for offset in spread
+        for day, offset in enumerate(spread, start=10)
     ]
     return recording.updated(None, header, items, "append")
 
