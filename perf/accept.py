@@ -29,7 +29,7 @@ from pytest_energy.files import write_atomically  # noqa: E402
 
 PARTS_PY: Final = str(ROOT / "perf" / "accept_parts.py")
 REPORT_SECONDS: Final = 8.0
-OWN_SHARE: Final = 0.9
+OWN_SHARE: Final = 0.8
 """Of its time a part begins no more rounds after this."""
 GRACE_SECONDS: Final = 5.0
 """What is ended may take so long to write what it has."""
