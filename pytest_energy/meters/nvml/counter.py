@@ -45,12 +45,13 @@ class TickClock:
         for seconds, half_width in seen[-REMEMBERED:]:
             self.saw(seconds, half_width)
 
+    def latest(self, now: float) -> float:
+        """When the last tick up to `now` was due (s)."""
+        return now - (now - self._due(0)) % self.period_seconds
+
     def following(self, now: float) -> float:
         """When the first tick after `now` is due (s)."""
-        index = int((now - self._mean_seconds) / self.period_seconds + self._mean_index) + 1
-        due = self._due(index)
-        # Where the division was rounded, the tick may be the one before.
-        return due if due - self.period_seconds <= now else due - self.period_seconds
+        return self.latest(now) + self.period_seconds
 
     def doubt(self, at: float) -> float:
         """How far a tick due at `at` may be off (s)."""
@@ -192,7 +193,7 @@ class Counter:
         """When a reading at that time was last renewed, taken that this goes with the ticks (s)."""
         if self.clock is None:
             return seconds
-        return self.clock.following(seconds) - self.clock.period_seconds
+        return self.clock.latest(seconds)
 
     def still_seconds(self) -> float:
         """For how long the counter has shown the figure that it shows now (s)."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, Tick, stands_still
 from pytest_energy.meters.nvml.ticks import wait_for_ticks
@@ -165,21 +166,29 @@ class CardJoules(NamedTuple):
     fault: str | None = None
 
 
-def aligned_spans(counters: Sequence[Counter]) -> list[CounterSpan]:
+def aligned_spans(counters: Sequence[Counter], share: float = 0.0) -> list[CounterSpan]:
     """A window on each counter, begun on its latest tick; one that came just now is not waited for.
 
-    All are made before the wait: after it, the work should start soon.
+    If a card's sensor looks part of the time, this goes on until `share` of the time between two
+    looks has passed since the last tick. All windows are made before the wait: after it, the work
+    should start soon.
     """
     spans = [CounterSpan(counter) for counter in counters]
+    later_seconds = share * max((span.blind_seconds for span in spans), default=0.0)
     read = {span.domain: span.read for span in spans}
     for _ in range(ATTEMPTS):
         blurred = [s for s in spans if not s.aligned and s.counter.clock and not s.counter.lost]
-        fresh = wait_for_ticks([span.counter for span in blurred], read)
+        if not blurred:
+            break
+        fresh = wait_for_ticks([span.counter for span in blurred], read, later_seconds)
         for span in blurred:
             span.first = fresh[span.domain] or span.first
         if not any(fresh.values()):
             break
         read = {}
+    ticked = max((span.first.seconds for span in spans if span.first), default=0.0)
+    if later_seconds and (left := ticked + later_seconds - real_time.monotonic()) > 0:
+        real_time.sleep(left)
     return spans
 
 
@@ -191,6 +200,8 @@ def wait_for_ends(spans: Sequence[CounterSpan]) -> None:
         span.ticked(ticks[span.domain])
     for _ in range(MOST_FOLLOWING):
         unsettled = [span for span in spans if not span.wait.settled]
+        if not unsettled:
+            break
         following = wait_for_ticks([span.counter for span in unsettled])
         for span in unsettled:
             span.ticked_again(following[span.domain])
@@ -233,7 +244,7 @@ class CounterSpan:
     @property
     def blind_seconds(self) -> float:
         """How far apart the looks are if the sensor looks part of the time, else 0 (s)."""
-        return 0.0 if self.first is None or self.counter.sees_all else self._period
+        return self._period if self.counter.clock and not self.counter.sees_all else 0.0
 
     def work_started(self, started: float) -> None:
         """Leave out what lies before, by the tick's power or, without a tick, by reading anew.

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from pytest_energy.clocks import real_time
-from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
+from pytest_energy.meters.nvml.counter import SURELY, Counter, Tick, TickClock
 from pytest_energy.meters.nvml.two_powers import TwoPowers, at_rest
 
 Samples = list[tuple[float, float]]
@@ -20,24 +20,28 @@ PATIENCE_PERIODS = 5.0
 SURE_SECONDS = 0.0002
 """A prediction this good spares the looks before the tick."""
 SPIN_SECONDS = 0.001
-"""A prediction this good is worth spinning for, which makes it good enough to be sure again."""
+"""A prediction this good of ticks that do not jitter is worth spinning for: it is sure again."""
 STEP_SECONDS = 0.0004
 OVERSLEEP_SECONDS = 0.0002
+LOST_SECONDS = 0.001
+"""A look this long before the next tick may come after it: threads do not run when they wish."""
 _NONE: Mapping[str, Any] = {}
 
 
 def wait_for_ticks(
     counters: Sequence[Counter],
     read: Mapping[str, tuple[float, float]] = _NONE,
+    later_seconds: float = 0.0,
 ) -> dict[str, Tick | None]:
     """Wait until each counter has ticked once; None where none came within five periods.
 
     `read` are the counters' last readings (time, joules), which spare one if no tick can have come
-    since.
+    since. Who has to wait for `later_seconds` after the tick in any case wakes up once for both if
+    it is well known when the tick is due.
     """
     ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
     waits = [
-        _Wait(counter, counter.clock, read.get(counter.domain))
+        _Wait(counter, counter.clock, read.get(counter.domain), later_seconds)
         for counter in counters
         if counter.clock is not None
     ]
@@ -56,20 +60,31 @@ class _Wait:
     """One counter that is waited for: the next look, and what was seen at the last."""
 
     def __init__(
-        self, counter: Counter, clock: TickClock, read: tuple[float, float] | None
+        self,
+        counter: Counter,
+        clock: TickClock,
+        read: tuple[float, float] | None,
+        later_seconds: float,
     ) -> None:
         self.counter = counter
         self.tick: Tick | None = None
-        self._clock = clock
-        if read is None or _may_tick(clock, read[0], real_time.monotonic()):
-            read = counter.read_now()
-        self._unchanged_at, self._joules = read
-        following = clock.following(self._unchanged_at)
-        before = following - clock.period_seconds
+        self._clock, self._period = clock, clock.period_seconds
+        at, self._joules = read or counter.read_now()
+        latest = clock.latest(at)
+        doubt = clock.doubt(latest + self._period)
+        if read is not None and (
+            at < latest + doubt or real_time.monotonic() > latest + self._period - doubt
+        ):
+            # A tick may have come since.
+            at, self._joules = counter.read_now()
+            latest = clock.latest(at)
+        self._unchanged_at = at
         # The tick before may be late. Seen only at the next look, a whole period later, it would
         # pass for the following one.
-        self._late = self._unchanged_at < before + clock.doubt(before)
-        self._expect(before if self._late else following)
+        self._late = at < latest + doubt
+        self._expect(latest if self._late else latest + self._period, doubt)
+        if doubt <= SPIN_SECONDS and doubt < later_seconds < self._period - doubt - LOST_SECONDS:
+            self._sure, self.next_look = True, self._due + later_seconds
 
     def look(self) -> bool:
         """Read the counter; whether there is no more to wait for."""
@@ -81,19 +96,20 @@ class _Wait:
         self._unchanged_at = before
         if self._late and now > self._due + self._doubt:
             self._late = False
-            self._expect(self._clock.following(now))
+            due = self._clock.following(now)
+            self._expect(due, self._clock.doubt(due))
         else:
             self._later(now)
-        patience = PATIENCE_PERIODS * self._clock.period_seconds
+        patience = PATIENCE_PERIODS * self._period
         return self.counter.lost is not None or now > self._due + patience
 
-    def _expect(self, due: float) -> None:
+    def _expect(self, due: float, doubt: float) -> None:
         """Look for the tick that is due then."""
-        self._due, self._doubt = due, self._clock.doubt(due)
-        self._sure = self._doubt <= SURE_SECONDS
-        self._step = 0.0 if self._doubt <= SPIN_SECONDS else max(STEP_SECONDS, self._doubt / 4)
-        early = due - self._doubt - OVERSLEEP_SECONDS
-        self.next_look = due + self._doubt if self._sure else early
+        self._due, self._doubt = due, doubt
+        self._sure = doubt <= SURE_SECONDS
+        spins = doubt <= SPIN_SECONDS and SURELY * self._clock.jitter_seconds <= SURE_SECONDS
+        self._step = 0.0 if spins else max(STEP_SECONDS, doubt / 4)
+        self.next_look = due + doubt if self._sure else due - doubt - OVERSLEEP_SECONDS
 
     def _later(self, now: float) -> None:
         """Set the next look after one that came too early."""
@@ -107,11 +123,11 @@ class _Wait:
 
         If this look is late, several have come, and each is taken to have brought the same joules.
         """
-        period = self._clock.period_seconds
-        further = max(0, int((now - self._due - self._doubt) // period))
-        perhaps = max(0, int((now - self._due + self._doubt) // period))
-        early = max(self._unchanged_at, self._due + further * period - self._doubt)
-        late = min(now, self._due + perhaps * period + self._doubt)
+        due, doubt, period = self._due, self._doubt, self._period
+        further = max(0, int((now - due - doubt) // period))
+        perhaps = max(0, int((now - due + doubt) // period))
+        early = max(self._unchanged_at, due + further * period - doubt)
+        late = min(now, due + perhaps * period + doubt)
         if early > late:
             early, late = self._unchanged_at, now
             self._clock.missed()
@@ -124,13 +140,6 @@ class _Wait:
 
 def _look_at(wait: _Wait) -> float:
     return wait.next_look
-
-
-def _may_tick(clock: TickClock, start: float, end: float) -> bool:
-    """Whether a tick may come between two times, or has come so late that it does."""
-    due = clock.following(start)
-    doubt = clock.doubt(due)
-    return start < due - clock.period_seconds + doubt or end > due - doubt
 
 
 LONGEST_SECONDS = 2.0
