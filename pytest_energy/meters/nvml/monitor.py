@@ -324,13 +324,16 @@ def implausible(
     samples: Sequence[Sample], domain: str, mean_watts: float, limit_watts: float | None
 ) -> list[str]:
     """What the samples of a window say against its joules; `mean_watts` is the counter's figure."""
-    watts = [look.watts for look in samples if look.watts is not None]
-    told = [(reasons, clock) for *_, reasons, clock in samples if reasons is not None]
-    capped = any(reasons & SOFTWARE_POWER_CAP for reasons, _ in told)
-    # Where no other reason is given, the clocks are where the settings put them.
-    clocks = [clock for reasons, clock in told if clock and not reasons & ~APPLICATION_CLOCKS]
+    capped, highest, clocks = False, mean_watts, []
+    for look in samples:
+        highest = max(highest, look.watts or 0.0)
+        if look.reasons is None:
+            continue
+        capped = capped or bool(look.reasons & SOFTWARE_POWER_CAP)
+        # Where no other reason is given, the clocks are where the settings put them.
+        if look.sm_megahertz and not look.reasons & ~APPLICATION_CLOCKS:
+            clocks.append(look.sm_megahertz)
     faults = []
-    highest = max([mean_watts, *watts])
     if capped and limit_watts and highest < NORMAL_SHARE_OF_LIMIT * limit_watts:
         cap = f"software power cap of `{domain}` at {highest:.0f} W"
         faults.append(fault(THROTTLED, f"{cap}, far below its limit of {limit_watts:.0f} W"))

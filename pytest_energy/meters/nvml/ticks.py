@@ -39,14 +39,15 @@ def wait_for_ticks(
     since. Who has to wait for `later_seconds` after the tick in any case wakes up once for both if
     it is well known when the tick is due.
     """
-    ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
-    waits = [
-        _Wait(counter, counter.clock, read.get(counter.domain), later_seconds)
-        for counter in counters
-        if counter.clock is not None
-    ]
+    ticks: dict[str, Tick | None] = {}
+    waits = []
+    for counter in counters:
+        domain, clock = counter.domain, counter.clock
+        ticks[domain] = None
+        if clock is not None:
+            waits.append(_Wait(counter, clock, read.get(domain), later_seconds))
     while waits:
-        wait = min(waits, key=_look_at)
+        wait = waits[0] if len(waits) == 1 else min(waits, key=_look_at)
         delay = wait.next_look - real_time.monotonic()
         if delay > 0:
             real_time.sleep(delay)
@@ -68,22 +69,21 @@ class _Wait:
     ) -> None:
         self.counter = counter
         self.tick: Tick | None = None
-        self._clock, self._period = clock, clock.period_seconds
-        at, self._joules = read or counter.read_now()
+        self._clock = clock
+        self._period = period = clock.period_seconds
+        at, joules = read or counter.read_now()
         latest = clock.latest(at)
-        doubt = clock.doubt(latest + self._period)
-        if read is not None and (
-            at < latest + doubt or real_time.monotonic() > latest + self._period - doubt
-        ):
-            # A tick may have come since.
-            at, self._joules = counter.read_now()
+        doubt = clock.doubt(latest + period)
+        surely = latest + doubt <= at and real_time.monotonic() <= latest + period - doubt
+        if read is not None and not surely:  # a tick may have come since
+            at, joules = counter.read_now()
             latest = clock.latest(at)
-        self._unchanged_at = at
+        self._unchanged_at, self._joules = at, joules
         # The tick before may be late. Seen only at the next look, a whole period later, it would
         # pass for the following one.
         self._late = at < latest + doubt
-        self._expect(latest if self._late else latest + self._period, doubt)
-        if doubt <= SPIN_SECONDS and doubt < later_seconds < self._period - doubt - LOST_SECONDS:
+        self._expect(latest if self._late else latest + period, doubt)
+        if doubt <= SPIN_SECONDS and doubt < later_seconds < period - doubt - LOST_SECONDS:
             self._sure, self.next_look = True, self._due + later_seconds
 
     def look(self) -> bool:
@@ -107,15 +107,18 @@ class _Wait:
         """Look for the tick that is due then."""
         self._due, self._doubt = due, doubt
         self._sure = doubt <= SURE_SECONDS
+        if self._sure:
+            self.next_look = due + doubt
+            return
         spins = doubt <= SPIN_SECONDS and SURELY * self._clock.jitter_seconds <= SURE_SECONDS
         self._step = 0.0 if spins else max(STEP_SECONDS, doubt / 4)
-        self.next_look = due + doubt if self._sure else due - doubt - OVERSLEEP_SECONDS
+        self.next_look = due - doubt - OVERSLEEP_SECONDS
 
     def _later(self, now: float) -> None:
         """Set the next look after one that came too early."""
-        self._sure = False
-        if now > self._due + self._doubt:
+        if self._sure or now > self._due + self._doubt:
             self._step = max(STEP_SECONDS, self._doubt / 4)
+        self._sure = False
         self.next_look = now + self._step
 
     def _seen(self, joules: float, now: float) -> Tick:
@@ -124,8 +127,10 @@ class _Wait:
         If this look is late, several have come, and each is taken to have brought the same joules.
         """
         due, doubt, period = self._due, self._doubt, self._period
-        further = max(0, int((now - due - doubt) // period))
-        perhaps = max(0, int((now - due + doubt) // period))
+        further = perhaps = 0
+        if now > due + period - doubt:
+            further = max(0, int((now - due - doubt) // period))
+            perhaps = int((now - due + doubt) // period)
         early = max(self._unchanged_at, due + further * period - doubt)
         late = min(now, due + perhaps * period + doubt)
         if early > late:
@@ -146,6 +151,8 @@ LONGEST_SECONDS = 2.0
 SLOWEST_SECONDS = 5.0
 """A counter that ticked at all within two seconds is observed for this long."""
 SHORTEST_SECONDS = 0.5
+LEARNINGS = 3
+"""Learning begins anew so often at most."""
 TICKS = 6
 CALIBRATION_TICKS = 3
 ENOUGH_TICKS = 3
@@ -163,7 +170,7 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
     """
     if not counters:
         return []
-    ticks, samples = observed(counters)
+    ticks, samples = undisturbed(counters)
     for counter in counters:
         learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
@@ -177,7 +184,7 @@ def look_at_rest_again(counters: Sequence[Counter]) -> None:
 
     To be called when nothing is metered. If the power moves too much to tell, it stays open.
     """
-    ticks, samples = observed(counters)
+    ticks, samples = undisturbed(counters)
     for counter in counters:
         first, again = (
             counter.apart_at_rest,
@@ -193,6 +200,19 @@ def _rest(counter: Counter, ticks: Ticks, samples: Samples) -> TwoPowers | None:
     """Both powers of one card over what was observed."""
     powers = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
     return powers if powers is None or powers.agree else powers.closer(counter.card.mean_watts())
+
+
+def undisturbed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
+    """What is observed of them while none falls back: what it fell by is no power of any card.
+
+    One that goes on falling is taken as it is, in the end: its windows will say so.
+    """
+    for _ in range(LEARNINGS):
+        falls = sum(counter.falls for counter in counters)
+        seen = observed(counters)
+        if sum(counter.falls for counter in counters) == falls:
+            break
+    return seen
 
 
 def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
