@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Outcome = Literal["within", "regression", "improvement", "inconclusive", "invalid", "missing"]
-"""What a gate decides; a record may also be `recorded` or `measured`."""
+"""What a gate decides; a record may also be `acknowledged`, `recorded` or `measured`."""
 
 Method = Literal["counter", "integrated", "modelled", "external"]
 """How joules are known: counted by the device, power added up, from a model, by another device."""
@@ -18,13 +18,21 @@ WORST_FIRST = (
     "improvement",
     "inconclusive",
     "missing",
+    "acknowledged",
     "within",
     "recorded",
     "measured",
 )
 """All outcomes by severity: of several verdicts on one figure the first is the figure's."""
 
-EXPLAINED = ("regression", "improvement", "inconclusive", "invalid", "missing")
+EXPLAINED = (
+    "regression",
+    "acknowledged",
+    "improvement",
+    "inconclusive",
+    "invalid",
+    "missing",
+)
 """Outcomes whose reason a person needs to read, in the order in which reports list them."""
 
 DECIDED = ("regression", "improvement", "inconclusive", "missing")

@@ -108,8 +108,16 @@ def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """pytest's own, whose inner runs do not load the neighbours."""
+def pytester(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> pytest.Pytester:
+    """pytest's own, whose inner runs do not load the neighbours.
+
+    They do not wait for those of other workers either, whose devices have the same names.
+    """
+    monkeypatch.setenv("PYTEST_ENERGY_LOCKS", str(tmp_path_factory.getbasetemp() / "locks"))
     monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in NEIGHBOURS))
     return pytester
 

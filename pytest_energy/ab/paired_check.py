@@ -12,7 +12,7 @@ from pytest_energy.ab.revisions import Revision
 from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair
 from pytest_energy.ab.side_place import Interpreter
 from pytest_energy.baselines import session_stats
-from pytest_energy.checks import policy
+from pytest_energy.checks import acknowledging, policy
 from pytest_energy.checks.figures import PADDING_DIFFERS, joined_digest, pair_id
 from pytest_energy.checks.measuring import InvalidEvidenceError, summarise, summarise_pairs
 from pytest_energy.checks.policy import CheckContext
@@ -73,8 +73,17 @@ class PairedCheck(ABC):
         base = _base_record(ready[HEAD], context, open_record)
         stored = context.store.find(base.metric, base.id)
         entry = stored.entry if stored else None
-        self.levels = policy.levels(base.metric, context.asked, context.settings, entry)
-        self.base = replace(base, tolerance=self.levels.tolerance, detect=self.levels.detect)
+        self._own_levels = policy.levels(base.metric, context.asked, context.settings, entry)
+        # What is acknowledged is so against the baseline, whose open verdict this may settle.
+        self._reference = stored if open_record else None
+        stated = acknowledging.acknowledgement(self._reference)
+        self.levels = acknowledging.widened(self._own_levels, stated)
+        self.base = replace(
+            base,
+            acknowledged=stated,
+            tolerance=self.levels.tolerance,
+            detect=self.levels.detect,
+        )
         self._alpha = context.settling_alpha() if open_record else context.alpha()
         self._seconds = policy.stored_seconds(entry, base.tokens)
         self._known = None
@@ -154,6 +163,9 @@ class PairedCheck(ABC):
             "changed_environment": {name: (before.get(name), after.get(name)) for name in changed},
         }
         record = replace(self.base, **{**fields, **known})
+        record = acknowledging.acknowledged(
+            record, self._own_levels, self._reference, verdict.facts
+        )
         if self._open is None:
             return record
         reason = f"{record.reason} It was open against the baseline."

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.baselines.calibration import StoredCalibration
 from pytest_energy.baselines.sensor import StoredSensor
 from pytest_energy.documents import Positive, PositiveCount, Range
@@ -86,6 +87,12 @@ class Baseline:
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     calibrations: Mapping[str, StoredCalibration] = field(default_factory=dict)
     sensors: Mapping[str, StoredSensor] = field(default_factory=dict)
+    acknowledged: tuple[Acknowledgement, ...] = ()
+
+    def acknowledgement(self, metric: str, identifier: str) -> Acknowledgement | None:
+        """What is acknowledged of a figure, whether it still counts or not."""
+        found = (one for one in self.acknowledged if (one.metric, one.id) == (metric, identifier))
+        return next(found, None)
 
     def band(self, identifier: str) -> Band | None:
         """The first J/token band that is stated for a figure, or None."""

@@ -18,8 +18,10 @@ from pytest_energy.baselines import (
     Spread,
     StoredSession,
 )
+from pytest_energy.baselines import acknowledged as stored_acknowledgement
 from pytest_energy.baselines import calibration as stored_calibration
 from pytest_energy.baselines import sensor as stored_sensor
+from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.baselines.calibration import StoredCalibration
 from pytest_energy.baselines.sensor import StoredSensor
 from pytest_energy.documents import (
@@ -131,7 +133,10 @@ class Reader:
                 f"is {shown(schema)}, this version reads {SCHEMA}; write that, or upgrade "
                 "pytest-energy",
             )
-        tables = ("schema", "hardware", "environment", "claims", "calibration", "sensor", *METRICS)
+        tables = (
+            *("schema", "hardware", "environment", "claims", "calibration", "sensor"),
+            *("acknowledged", *METRICS),
+        )
         for name in document:
             if name not in tables:
                 meant = did_you_mean(name, tables)
@@ -174,6 +179,7 @@ class Reader:
                 device: self._sensor(table, f'sensor."{device}"')
                 for device, table in self._tables(document, "sensor").items()
             },
+            acknowledged=self._acknowledged(document.get("acknowledged", [])),
         )
 
     def _entry(self, metric: str, identifier: str, table: Any) -> Entry:
@@ -240,6 +246,22 @@ class Reader:
             return stored_sensor.from_table(values)
         except ValueError as error:
             raise self._error(where, str(error)) from None
+
+    def _acknowledged(self, tables: Any) -> tuple[Acknowledgement, ...]:
+        found: dict[tuple[str, str], Acknowledgement] = {}
+        for index, table in enumerate(self._converted(list[Any], tables, "acknowledged")):
+            where = f"acknowledged[{index}]"
+            values = self._checked(table, stored_acknowledgement.KINDS, where)
+            if values.get("metric", METRICS[0]) not in METRICS:
+                raise self._error(f"{where}.metric", f"is none of {', '.join(METRICS)}")
+            try:
+                stated = stored_acknowledgement.from_table(values)
+            except ValueError as error:
+                raise self._error(where, str(error)) from None
+            if (stated.metric, stated.id) in found:
+                raise self._error(where, f"is the second of `{stated.id}`; remove one of them")
+            found[stated.metric, stated.id] = stated
+        return tuple(found.values())
 
     def _claims(self, table: Mapping[str, Any]) -> dict[tuple[str, str], Band]:
         claims = {}

@@ -10,6 +10,8 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from pytest_energy.baselines import METRICS, SCHEMA, StoredSession, UpdateMode
+from pytest_energy.baselines.acknowledged import DAYS, Acknowledgement
+from pytest_energy.baselines.acknowledged import as_table as as_stated
 from pytest_energy.baselines.calibration import StoredCalibration, as_table
 from pytest_energy.errors import BaselineError
 
@@ -64,6 +66,8 @@ def updated(
     document = tomlkit.parse(text) if text else _new_document(header)
     for recording in recordings:
         _record(document, header, recording, mode)
+        if mode == "replace":  # of the new level nothing is acknowledged yet
+            _forget(document, recording.metric, recording.id)
     return _spaced(tomlkit.dumps(document))
 
 
@@ -75,6 +79,30 @@ def calibrated(text: str | None, header: Header, device: str, stored: StoredCali
 def with_sensor(text: str | None, header: Header, device: str, values: Mapping[str, Any]) -> str:
     """The file's new text with what was found of a card's sensor, in place of what was before."""
     return _with_table(text, header, ("sensor", device), values, anew=True)
+
+
+def with_acknowledgement(text: str, stated: Acknowledgement) -> str:
+    """The file's new text with what is acknowledged of a figure, in place of what was before."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    _forget(document, stated.metric, stated.id)
+    if "acknowledged" not in document:
+        document["acknowledged"] = tomlkit.aot()
+    table, values = tomlkit.table(), as_stated(stated)
+    days = {name: tomlkit.date(values[name]) for name in DAYS if name in values}
+    table.update({**values, **days})
+    document["acknowledged"].append(table)
+    return _spaced(tomlkit.dumps(document))
+
+
+def without_acknowledgement(text: str, metric: str, identifier: str) -> str:
+    """The file's new text without what is acknowledged of a figure."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    _forget(document, metric, identifier)
+    return tomlkit.dumps(document)
 
 
 def _with_table(
@@ -164,6 +192,15 @@ def _record(document: TOMLDocument, header: Header, recording: Recording, mode: 
     if mode != "append" or not entry.get("sessions"):
         entry["sessions"] = tomlkit.array().multiline(True)
     entry["sessions"].append(_row(recording, _environment(document, recording)))
+
+
+def _forget(document: TOMLDocument, metric: str, identifier: str) -> None:
+    tables = document.get("acknowledged", [])
+    for index, one in reversed(list(enumerate(tables))):
+        if (one.get("metric"), one.get("id")) == (metric, identifier):
+            del tables[index]
+    if "acknowledged" in document and not tables:
+        del document["acknowledged"]
 
 
 def _environment(document: TOMLDocument, recording: Recording) -> str | None:

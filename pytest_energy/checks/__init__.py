@@ -39,6 +39,7 @@ class Settings:
     html: Path | None = None
     wall: str | None = None
     history: str | None = None
+    notify: str | None = None
     settle: str | None = None
     compare: str | None = None
     side_timeout_seconds: float = 600.0

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_energy.baselines import Reference, pooled_of, sessions_of
-from pytest_energy.checks import comparability, policy
+from pytest_energy.checks import acknowledging, comparability, policy
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler, Summary
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import is_to_record, keep_session, windows_to_record
@@ -39,9 +39,12 @@ class Check(ABC):
         except BaselineError as error:
             self._refusal = error
         entry = self.reference.entry if self.reference else None
-        self.levels = policy.levels(base.metric, context.asked, context.settings, entry)
+        self._own_levels = policy.levels(base.metric, context.asked, context.settings, entry)
+        stated = acknowledging.acknowledgement(self.reference)
+        self.levels = acknowledging.widened(self._own_levels, stated)
         self.base = replace(
             base,
+            acknowledged=stated,
             nodeid=context.test,
             method=context.method,
             tolerance=self.levels.tolerance,
@@ -114,6 +117,7 @@ class Check(ABC):
             warning=self._warning(),
         )
         record = replace(record, **known)
+        record = acknowledging.acknowledged(record, self._own_levels, self.reference, verdict.facts)
         return policy.judged(record, self.context.settings, self.context.store.baseline)
 
     def _kept(

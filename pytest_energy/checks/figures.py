@@ -113,7 +113,7 @@ class JoulesPerToken(Check):
                 "value": summary.mean * overhead,
                 "uncertainty": summary.uncertainty * overhead,
             }
-        if verdict.outcome in MOVED:
+        if verdict.outcome in MOVED or abs(verdict.change or 0.0) > self._own_levels.tolerance:
             known["explanation"] = comparability.explanation(
                 summary, reference, self.context.hardware, overhead
             )

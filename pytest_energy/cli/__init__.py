@@ -31,10 +31,15 @@ _ISSUES = "https://github.com/pytest-energy/pytest-energy/issues"
 COMMANDS = {
     "doctor": ("machine", "which meters work here, and what machine this is"),
     "baselines": ("baselines", "list, check, compare and tidy baselines"),
+    "acknowledge": (
+        "acknowledge",
+        "let a figure be worse than its baseline, up to a limit and a day",
+    ),
     "estimate": ("estimate", "kWh, gCO2e, money and hours of a full run"),
     "calibrate": ("machine", "fit joules at the wall to the device's joules"),
     "qualify": ("qualify", "find by experiment what a GPU's counter and sensor can do"),
     "export": ("export", "a run's figures for tools that keep them"),
+    "comment": ("comment", "what a pull request is told of a run, if there is anything to tell"),
     "drift": ("history", "which figures moved over the sessions of a history, since when and why"),
     "history": ("history", "list sessions, or compact them to Parquet"),
     "report": ("history", "a page of runs, and of what a history says of them over time"),

@@ -14,6 +14,7 @@ from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import pruned
 from pytest_energy.checks.policy import stored_levels
 from pytest_energy.cli import describe, say, write_text
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.files import unified_diff
 from pytest_energy.gate.sentences import gap_warning, smallest_gap
@@ -96,8 +97,10 @@ def show(paths: Sequence[Path], *, check: bool) -> int:
             say(line)
             if warning := _warning(stored, entry):
                 say(f"    {warning}")
+        acknowledged = stored.acknowledged
         claims = [_claim(name, key, claim) for (name, key), claim in stored.claims.items()]
         say(*aligned(claims, indent=2))
+        say(*(f"  {one.id} {one.metric}: acknowledged {one.sentence}" for one in acknowledged))
         faults += [f"{path}: {fault}" for fault in _faults(stored)]
     for fault in faults:
         say(f"fault: {fault}")
@@ -210,9 +213,21 @@ def _faults(stored: Baseline) -> Iterator[str]:
             named.add(row.environment)
             if row.environment is not None and row.environment not in stored.environments:
                 yield f"`{where}` names environment `{row.environment}`, which is not in the file"
+    yield from _faulty_acknowledgements(stored)
     for name in stored.environments:
         if name not in named:
             yield f"`environment.{name}` is named by no session; `pytest-energy baselines --prune`"
+
+
+def _faulty_acknowledgements(stored: Baseline) -> Iterator[str]:
+    today = real_time.utc().date()
+    for one in stored.acknowledged:
+        where, remedy = f"`acknowledged` of `{one.id}`", "`pytest-energy acknowledge --remove`"
+        entry = stored.entries.get((one.metric, one.id))
+        if entry is None or not entry.sessions:
+            yield f"{where} has no {one.metric} baseline; {remedy}"
+        if not one.holds_on(today):
+            yield f"{where} ended on {one.until}; {remedy}, or acknowledge it anew"
 
 
 def _mean(entry: Entry | None) -> float | None:

@@ -25,7 +25,7 @@ from pytest_energy.history.drift import drift_of
 from pytest_energy.history.measurement import first_in_place, in_utc
 from pytest_energy.history.sessions import compact, read_measurements, read_records, record_names
 from pytest_energy.history.store import HistoryError, Store, is_local, local_path, open_store
-from pytest_energy.reports.drift import as_document, as_text
+from pytest_energy.reports.drift import as_badge, as_document, as_text
 from pytest_energy.reports.html import headline, render, require_page_libraries
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
@@ -82,6 +82,9 @@ def add_drift(parser: argparse.ArgumentParser) -> None:
     _add_url(parser)
     add_baselines_option(parser, _existing)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the report as JSON, too")
+    parser.add_argument(
+        "--badge", type=Path, metavar="PATH", help="write what a badge of shields.io reads, too"
+    )
     parser.add_argument("--hw", metavar="KEY", help="this hardware alone")
     parser.add_argument("--since", metavar="DATE", help="sessions from a date on (2026-11-24)")
     parser.add_argument("--branch", metavar="NAME", help="sessions of a branch alone, as `main`")
@@ -180,8 +183,9 @@ def run_drift(options: argparse.Namespace) -> int:
         since = in_utc(options.since) if options.since else None
     except ValueError:
         raise EnergyError(f"`--since={options.since}` is no date; write it as 2026-11-24") from None
-    if options.json is not None:
-        require_writable(options.json, "--json")
+    for name, path in (("--json", options.json), ("--badge", options.badge)):
+        if path is not None:
+            require_writable(path, name)
     store = _open_existing(url)
     found = drift_of(
         url, options.baselines, hardware=options.hw, since=since, branch=options.branch
@@ -192,6 +196,8 @@ def run_drift(options: argparse.Namespace) -> int:
     say(*as_text(found).split("\n"))
     if options.json is not None:
         write_text(options.json, json.dumps(as_document(found), indent=1) + "\n")
+    if options.badge is not None:
+        write_text(options.badge, json.dumps(as_badge(found)) + "\n")
     return found.exit_code
 
 

@@ -42,3 +42,5 @@ class Verdict:
     windows: tuple[float, ...] = ()
     trace: tuple[TracePoint, ...] = ()
     drift: float | None = None
+    facts: str = ""
+    """What was found, without what follows from it."""

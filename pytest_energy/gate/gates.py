@@ -17,6 +17,7 @@ from pytest_energy.gate.sentences import (
     SETTLE,
     THE_BASE,
     THE_BASELINE,
+    facts,
     gap_of,
     more_sessions,
     not_enough,
@@ -119,7 +120,7 @@ class Gate(ABC):
         cause = self._cause(look) if look else ""
         remedy = QUIETER if outcome == "invalid" else self._remedy()
         reason = sentence(verdict, self.against, self.counted, cause, remedy)
-        return replace(verdict, reason=reason)
+        return replace(verdict, reason=reason, facts=facts(verdict, self.against, self.counted))
 
     def _traced(self, look: Look) -> TracePoint:
         count, change = len(self._logs), self._changed(look.change)

@@ -46,29 +46,32 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
         )
     if verdict.outcome == "invalid" or verdict.interval is None:
         return f"{cause}; {remedy}."
-    facts = _facts(verdict, against, counted, verdict.interval)
+    found = facts(verdict, against, counted)
     allowed = difference(verdict.tolerance, verdict.unit, signed=False)
     detect = difference(verdict.detect, verdict.unit, signed=False)
     if verdict.outcome == "inconclusive":
         return (
-            f"{facts}, may be within the tolerance of {allowed} or a change of {detect} or more: "
+            f"{found}, may be within the tolerance of {allowed} or a change of {detect} or more: "
             f"{cause}; {remedy}."
         )
     if verdict.outcome == "within" and abs(verdict.change or 0.0) <= verdict.tolerance:
-        return f"{facts}, is within the tolerance of {allowed}: nothing to do."
+        return f"{found}, is within the tolerance of {allowed}: nothing to do."
     if verdict.outcome == "within":
         return (
-            f"{facts}, is nearer to the tolerance of {allowed} than to the {detect} that must be "
+            f"{found}, is nearer to the tolerance of {allowed} than to the {detect} that must be "
             f"caught: nothing to do."
         )
     kind = "an improvement" if verdict.outcome == "improvement" else "a regression"
     advice = _ADVICE[verdict.outcome, against == THE_BASE]
-    return f"{facts}, is {kind} beyond the tolerance of {allowed}: {advice}."
+    return f"{found}, is {kind} beyond the tolerance of {allowed}: {advice}."
 
 
-def _facts(verdict: Verdict, against: str, counted: str, interval: tuple[float, float]) -> str:
+def facts(verdict: Verdict, against: str, counted: str) -> str:
+    """What a verdict found `against` whom, without what follows; empty if it found nothing."""
     unit = verdict.unit
-    low, high = (difference(edge, unit) for edge in interval)
+    if verdict.interval is None:
+        return ""
+    low, high = (difference(edge, unit) for edge in verdict.interval)
     saved = " saved" if unit == FRACTION else ""
     return (
         f"{quantity(verdict.value or 0.0, unit)}{saved} against "

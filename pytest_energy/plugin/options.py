@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -87,6 +88,19 @@ def _location(given: Given) -> str:
     """A URL as it is, a path made absolute."""
     address = "://" in given.text or "::" in given.text
     return url(given.text) if address else str(_path(given))
+
+
+def _webhook(given: Given) -> str:
+    """An address that nobody on the way can read; its path is a secret as well."""
+    try:
+        parts = urlsplit(given.text)
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        known = parts.scheme == "https" or (parts.scheme == "http" and local)
+        if known and parts.hostname and parts.port != 0 and given.text.isprintable():
+            return given.text
+    except ValueError:  # of a port or a host that is none
+        pass
+    raise usage_error(f"`{given.flag}` is no https:// address; give one, such as a Slack webhook's")
 
 
 def _data(given: Given) -> str:
@@ -214,6 +228,10 @@ OPTIONS = (
         "side-timeout", "SECONDS", _number(1), 600.0,
         "how long a side of an A/B may take to load, or for one window (default: 600)",
         "side_timeout_seconds",
+    ),
+    Option(
+        "notify", "URL", _webhook, None,
+        "https:// address that gets a JSON message about the run, such as a Slack webhook",
     ),
     Option("json", "PATH", _path, None, "write the verdicts, with every window, as JSON"),
     Option("markdown", "PATH", _path, None, "write the verdicts as Markdown"),

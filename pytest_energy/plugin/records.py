@@ -5,8 +5,10 @@ PYTEST_DONT_REWRITE.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import pytest
 from pytest_energy.checks import Settings
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import informing
-from pytest_energy.files import is_stream
+from pytest_energy.files import is_stream, write_atomically
 
 if TYPE_CHECKING:
     from pytest_energy.history.sessions import RunningSession
@@ -47,6 +49,7 @@ class RunRecords:
         self._workers: dict[str, RunResults] = {}
         self._told = False
         self._is_begun = False
+        self._undo: Callable[[], None] | None = None
         self._began, self._spent_seconds = real_time.monotonic(), 0.0
         self.errors: list[str] = []
         self.written: Sequence[tuple[Path, str]] = ()
@@ -57,13 +60,19 @@ class RunRecords:
         return hasattr(self._config, "workerinput")
 
     def begin(self) -> None:
-        """Replace an earlier run's document, so that none is taken for this one's."""
-        if self.is_worker or self._settings.json is None:
+        """Replace an earlier run's document, so that none is taken for this one's.
+
+        What was there is kept until it is known that this run has no bad input.
+        """
+        path = self._settings.json
+        if self.is_worker or path is None:
             return
         from pytest_energy.results.run_results import RunResults
 
         with informing("that the run has begun"):  # what fails now fails at the end, and is said
-            self._write(RunResults().as_record(_GOES_ON))
+            if _is_rewritable(path):
+                self._undo = _restoring(path)
+                self._write(RunResults().as_record(_GOES_ON))
         self._is_begun = True
 
     def open(self, note: Callable[[str], None]) -> None:
@@ -115,12 +124,11 @@ class RunRecords:
         self._spent_seconds += real_time.monotonic() - began
 
     def take_back(self) -> None:
-        """Remove the document of a run that ends by bad input, which leaves nothing."""
-        path = self._settings.json
-        if path is None or not self._is_begun or path.is_symlink() or not path.is_file():
-            return
-        with informing(f"`--energy-json`: `{path}` cannot be removed", self.errors.append):
-            path.unlink()
+        """Leave `--energy-json` as it was: a run that ends by bad input has no document."""
+        if self._undo is not None:
+            why = f"`--energy-json`: `{self._settings.json}` is not as it was"
+            with informing(why, self.errors.append):
+                self._undo()
 
     def finish_without_figures(self) -> None:
         """Write the document of a run that has metered nothing, if it has begun one."""
@@ -157,6 +165,11 @@ class RunRecords:
             elif self._history is not None:  # what was kept has been taken back since
                 self._history.drop()
         self.errors += write_reports(record, self._settings)
+        if self._settings.notify is not None and (record.figures or record.interrupted):
+            from pytest_energy.reports.notify import notify
+
+            with informing("nobody was notified", session.progress.note):
+                notify(self._settings.notify, record)
         return record
 
     def _why_early(self, run: pytest.Session) -> str | None:
@@ -217,14 +230,28 @@ class RunRecords:
         from pytest_energy.results import json_codec
 
         path = self._settings.json
-        # Who reads a pipe, or what this process prints, is to get one document.
-        if path is not None and not is_stream(path) and (path.is_file() or not path.exists()):
+        if path is not None and _is_rewritable(path):
             json_codec.write(path, record, self._settings.region)
 
     def _document(self, record: RunRecord) -> dict[str, Any]:
         from pytest_energy.results.json_codec import as_document
 
         return as_document(record, self._settings.region)
+
+
+def _is_rewritable(path: Path) -> bool:
+    """Whether a document is written as figures come.
+
+    Who reads a pipe, or what this process prints, is to get one document.
+    """
+    return not is_stream(path) and (path.is_file() or not path.exists())
+
+
+def _restoring(path: Path) -> Callable[[], None]:
+    """A call that leaves a file as it is now; `OSError` if it cannot be read."""
+    if path.is_file():
+        return partial(write_atomically, path, path.read_bytes())
+    return partial(Path(os.path.realpath(path)).unlink, missing_ok=True)
 
 
 def _take_device(session: EnergySession) -> None:

@@ -37,6 +37,18 @@ def worst_first(report: DriftReport) -> list[SeriesDrift]:
     return sorted(report.series, key=lambda one: list(STATES).index(one.state))
 
 
+def as_badge(report: DriftReport) -> dict[str, Any]:
+    """What a badge says, in the form that shields.io reads from a URL."""
+    told = sum(one.state != "too few" for one in report.series)
+    if report.drifting:
+        message, colour = f"{len(report.drifting)} of {told} figures drift", "red"
+    elif not told:
+        message, colour = "too few sessions", "lightgrey"
+    else:
+        message, colour = "steady", "brightgreen"
+    return {"schemaVersion": 1, "label": "energy", "message": message, "color": colour}
+
+
 def as_document(report: DriftReport) -> dict[str, Any]:
     """The document that `pytest-energy drift --json` writes, of builtin types alone."""
     return {

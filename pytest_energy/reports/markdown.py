@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from pytest_energy.meters.protocol import shown_name
 from pytest_energy.outcomes import EXPLAINED
@@ -19,8 +20,9 @@ _ACTIVE = re.compile(r"[\\`*_~\[\]|$#!]")
 
 def escaped(text: str) -> str:
     """Text as Markdown that shows it as it is, on one line, in a table's cell as well."""
-    # Entities first: what is added afterwards holds no character that HTML knows.
-    return _ACTIVE.sub(r"\\\g<0>", html.escape(safe_line(text), quote=False))
+    # Entities first: what is added afterwards holds nothing that they would change.
+    shown = _ACTIVE.sub(r"\\\g<0>", html.escape(safe_line(text), quote=False))
+    return shown.replace("@", "@<!-- -->")  # else GitHub tells whoever is called so
 
 
 def sentence(text: str, escape: Callable[[str], str] = escaped) -> str:
@@ -72,6 +74,31 @@ def render(record: RunRecord, footprint: Footprint, most_bytes: int | None = Non
     return text
 
 
+MOST_COMMENT_BYTES = 60_000
+"""GitHub takes 65,536 characters of a comment."""
+
+
+def comment(record: RunRecord, run: str) -> str:
+    """What a pull request is told of a run at a URL; empty if there is nothing to tell.
+
+    That is so if every verdict is `within`, and no claim fails.
+    """
+    told = tuple(verdict for verdict in record.verdicts if verdict.outcome in EXPLAINED)
+    broken = tuple(claim for claim in record.claims if claim.fails)
+    if not told and not broken and record.interrupted is None:
+        return ""
+    parts = [
+        f"### Energy: {wording.headline(record)}",
+        _verdicts(replace(record, verdicts=told)),
+        *(_claim(claim) for claim in broken),
+    ]
+    last = f"Every window, and power over time: the artifact of [this run]({run})."
+    text = "\n\n".join(part for part in parts if part)
+    if len(text.encode()) > MOST_COMMENT_BYTES:
+        text = f"{parts[0]}\n\nToo long for a comment."
+    return f"{text}\n\n{last}\n"
+
+
 def _verdicts(record: RunRecord) -> str:
     ordered = wording.worst_first(record.verdicts)
     if not ordered:
@@ -83,8 +110,8 @@ def _verdicts(record: RunRecord) -> str:
     headings = ("verdict", "benchmark", "value", "baseline", "change")
     verdicts = table(tables.TextTable(headings, rows, right=(2, 3, 4)))
     parts = [verdicts, _reasons(ordered), _warnings(record)]
-    if following := wording.next_command(record):
-        parts.append(f"Next: <code>{escaped(following)}</code>")
+    if steps := wording.next_steps(record):
+        parts.append("Next: " + ", or ".join(f"<code>{escaped(step)}</code>" for step in steps))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -116,8 +116,8 @@ def render(
         say(f"at the wall about {record.wall_joules:,.0f} J")
     if verbose and record.idle_watts is not None:
         say(f"idle before the first test: {quantity(record.idle_watts, 'W')}")
-    if following := wording.next_command(record, written, arguments):
-        say(f"next: {following}")
+    for number, step in enumerate(wording.next_steps(record, written, arguments)):
+        say(f"{'  or' if number else 'next'}: {step}")
     return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).strip("\n")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timezone
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ LOOKS = {
     "inconclusive": Look("yellow", "⚠️"),
     "invalid": Look("red", "⚠️"),
     "missing": Look("red", "⚠️"),
+    "acknowledged": Look("yellow", "📌"),
     "not testable": Look("yellow", "⚠️"),
     "within": Look("green", "✅"),
     "holds": Look("green", "✅"),
@@ -171,8 +173,20 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
 def warnings(record: RunRecord) -> list[str]:
     """What a person should know beside the verdicts, each once."""
     found = [interruption(record), *(verdict.warning for verdict in record.verdicts)]
+    found += [_standing(verdict) for verdict in record.verdicts]
     found += [record.disturbance, *record.remarks, *not_measured(record)]
     return list(dict.fromkeys(text for text in found if text))
+
+
+def _standing(verdict: VerdictRecord) -> str | None:
+    """An acknowledgement that a figure does not need any more."""
+    if verdict.acknowledged is None or verdict.outcome not in ("within", "improvement"):
+        return None
+    return (
+        f"`{one_line(name(verdict))}` is {verdict.outcome}, and worse is acknowledged "
+        f"{verdict.acknowledged.sentence}: if that is over, "
+        f"`pytest-energy acknowledge {shlex.quote(verdict.id)} --remove`"
+    )
 
 
 MOST_NAMED = 10
@@ -235,18 +249,32 @@ _WORKERS = re.compile(r"-n=?(\d+|auto|logical)|-d")
 """Those in one word."""
 
 _REPLACED = (
-    *("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare"),
+    *("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare", "--energy-notify"),
     *_SPREADING,
 )
 """Options that the next command gives itself, or that do not go with what it gives."""
 
 
-def next_command(
+ACKNOWLEDGED_DAYS = 30
+"""How long a proposed acknowledgement lasts."""
+
+
+def next_steps(
     record: RunRecord,
     written: Sequence[tuple[Path, str]] = (),
     arguments: Sequence[str] = (),
-) -> str:
-    """The command, or what else to do next; `arguments` are those pytest was called with."""
+) -> list[str]:
+    """The commands, or what else to do next; `arguments` are those pytest was called with.
+
+    After a regression the first of them looks into it, and the others accept it.
+    """
+    steps = _steps(record, written, arguments)
+    return [step for step in ([steps] if isinstance(steps, str) else steps) if step]
+
+
+def _steps(
+    record: RunRecord, written: Sequence[tuple[Path, str]], arguments: Sequence[str]
+) -> str | list[str]:
     # What was only compared, or has a limit, has no baseline to record or to replace.
     stored = [
         verdict
@@ -276,12 +304,25 @@ def next_command(
     if "recorded" in outcomes and local:
         return "run it again: the next run is compared with what this one recorded"
     if outcomes & set(MOVED) and not local:
-        return f"{update}=replace   # if the change is meant"
+        accept = f"{update}=replace   # if it is to stay: a new baseline"
+        worse = [verdict for verdict in stored if verdict.outcome == "regression"]
+        look = f"pytest {_repeated(arguments)}--energy-compare=auto   # is it the code?"
+        return [look, _acknowledging(worse[0]), accept] if worse else accept
     if local and outcomes <= {"within", "measured"}:
         return f"{update}=new   # to commit a baseline"
     if local and "inconclusive" in outcomes:
         return "run it again: the local baseline takes in sessions until it can tell"
     return ""
+
+
+def _acknowledging(verdict: VerdictRecord) -> str:
+    """The command that accepts a regression for a while, with some room for noise."""
+    percent = math.ceil(100 * abs(verdict.change or 0.0)) + 1
+    until = real_time.utc().date() + timedelta(days=ACKNOWLEDGED_DAYS)
+    return (
+        f"pytest-energy acknowledge {shlex.quote(verdict.id)} --up-to {percent}% --until {until} "
+        '--reason "why"   # if it is known, for a while'
+    )
 
 
 def asks_for_workers(arguments: Iterable[str]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.documents import Count, Positive
 from pytest_energy.documents.records import named
 from pytest_energy.gate import TracePoint
@@ -91,6 +92,8 @@ class VerdictRecord:
     parameters: tuple[Count, Count] | None = None
     """How many parameters the run trains, and how many its model has."""
     explanation: str | None = None
+    acknowledged: Acknowledgement | None = None
+    """What the baseline file acknowledges of the figure today; the levels allow it."""
     warning: str | None = None
     """Where the levels are closer than the baseline can tell apart."""
     location: tuple[str, Count] | None = None

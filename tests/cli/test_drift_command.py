@@ -10,7 +10,10 @@ import pytest
 
 from planted import ENVIRONMENT, Day, changed, days, records
 from pytest_energy.cli import main
+from pytest_energy.history.drift import DriftReport, SeriesDrift, State
+from pytest_energy.history.series import Series
 from pytest_energy.history.store import LocalStore
+from pytest_energy.reports.drift import as_badge
 
 
 @pytest.fixture
@@ -203,3 +206,22 @@ def test_a_broken_baseline_is_bad_input(past: Path, capsys: pytest.CaptureFixtur
 
     assert main(["drift", "--history", "past"]) == 4
     assert "`schema` in `baselines/h200.toml`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("states", "message", "colour"),
+    [
+        (("drift", "steady", "too few"), "1 of 2 figures drift", "red"),
+        (("steady", "returned"), "steady", "brightgreen"),
+        (("too few",), "too few sessions", "lightgrey"),
+        ((), "too few sessions", "lightgrey"),
+    ],
+)
+def test_a_badge(states: tuple[State, ...], message: str, colour: str) -> None:
+    series = Series("h200", "joules_per_token", "a/b", "J/token", ())
+    report = DriftReport(tuple(SeriesDrift(series, state) for state in states))
+
+    badge = as_badge(report)
+
+    assert (badge["schemaVersion"], badge["label"]) == (1, "energy")
+    assert (badge["message"], badge["color"]) == (message, colour)

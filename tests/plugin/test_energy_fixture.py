@@ -200,16 +200,21 @@ def names(folder: Path) -> set[str]:
     return {each.name for each in folder.iterdir() if not each.name.startswith((".", "__"))}
 
 
-def test_bad_input_leaves_no_earlier_document_that_would_be_taken_for_its_own(
-    pytester: pytest.Pytester, spending: Path
+@pytest.mark.parametrize("is_link", [False, True])
+def test_bad_input_leaves_an_earlier_document_as_it_was(
+    pytester: pytest.Pytester, spending: Path, is_link: bool
 ) -> None:
     pytester.makepyfile("def test_mine(energy): pass")
-    (pytester.path / "run.json").write_text("{}")
+    document = pytester.path / "run.json"
+    if is_link:
+        document.symlink_to("of-yesterday.json")
+    document.write_bytes(b"of yesterday \xff\r\n")
 
     result = pytester.runpytest("--energy-json=run.json", "--energy-hw=a100")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert not (pytester.path / "run.json").exists()
+    assert document.read_bytes() == b"of yesterday \xff\r\n"
+    assert document.is_symlink() == is_link
 
 
 def test_bad_input_under_xdist_is_exit_code_4_and_spends_nothing(

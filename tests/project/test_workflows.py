@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from expressions import evaluate
 from planted import days, records
 from pytest_energy.history.store import LocalStore
 from pytest_energy.plugin.options import OPTIONS
+from pytest_energy.results import RunRecord, VerdictRecord
+from pytest_energy.results.json_codec import write
 from workflows import FOLDER, NAMES, ROOT, Runner, load, steps
 
 SELF_HOSTED = ["energy-drift.yml", "energy-gate.yml", "update-baselines.yml"]
@@ -500,3 +503,82 @@ def test_the_examples_of_the_guide_pass_the_linters(tmp_path: Path) -> None:
             pytest.skip(f"`{command[0]}` is of the extra `dev`")
         done = subprocess.run([tool, *command[1:]], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def commented(runner: Runner) -> Runner:
+    """The job that comments, after a run whose record is in its artifact."""
+    runner.values = {
+        **runner.values,
+        "github.token": "t0",
+        "github.repository": "me/mine",
+        "github.event.pull_request.number": "12",
+        "github.server_url": "https://example.org",
+        "github.run_id": "7",
+    }
+    (runner.workspace / "energy").mkdir(exist_ok=True)
+    _side(runner, "contents").write_text("")
+    return runner
+
+
+def _side(runner: Runner, name: str) -> Path:
+    return runner.workspace.parent / f"{runner.workspace.name}-{name}"
+
+
+def _comment(runner: Runner, *verdicts: VerdictRecord) -> tuple[int, str]:
+    write(runner.workspace / "energy" / "run.json", RunRecord({"key": "h200"}, {}, verdicts), None)
+    install, say = load("energy-gate.yml")["jobs"]["comment"]["steps"][-2:]
+    assert runner.run_step(install).returncode == 0
+    done = runner.run_step(say)
+    return done.returncode, runner.calls
+
+
+REGRESSION = VerdictRecord(
+    "a/b @everyone", "joules_per_token", outcome="regression", value=0.005, fails=True
+)
+
+
+def test_a_pull_request_is_told_what_is_not_within(commented: Runner) -> None:
+    code, calls = _comment(commented, REGRESSION)
+
+    assert code == 0
+    assert "gh api --method POST repos/me/mine/issues/12/comments --input" in calls
+    assert "<!-- pytest-energy -->" in calls
+    assert "@everyone" not in calls
+    assert "https://example.org/me/mine/actions/runs/7" in calls
+
+
+def test_the_comment_is_found_again_and_kept_up_to_date(commented: Runner) -> None:
+    _side(commented, "contents").write_text("345\n")
+
+    _, calls = _comment(commented, REGRESSION)
+    assert "gh api --method PATCH repos/me/mine/issues/comments/345 --input" in calls
+    _, calls = _comment(commented, replace(REGRESSION, outcome="within", fails=False))
+
+    assert calls.count("--method PATCH") == 2
+    assert "Every figure is within what is allowed again." in calls
+    assert "--method POST" not in calls
+
+
+def test_nothing_is_said_where_all_is_within(commented: Runner) -> None:
+    code, calls = _comment(commented, replace(REGRESSION, outcome="within", fails=False))
+
+    assert code == 0
+    assert "--method" not in calls
+
+
+def test_a_number_that_is_none_reaches_no_command(commented: Runner) -> None:
+    commented.values = {**commented.values, "github.event.pull_request.number": "1; x"}
+
+    assert _comment(commented, REGRESSION)[0] == 4
+    assert "gh api" not in commented.calls
+
+
+def test_what_comments_runs_nothing_of_the_pull_request() -> None:
+    job = load("energy-gate.yml")["jobs"]["comment"]
+
+    assert "head.repo.full_name == github.repository" in job["if"]
+    checkout = job["steps"][0]["with"]
+    assert checkout["repository"] == "${{ job.workflow_repository }}"
+    assert "pull_request.head" not in checkout["ref"]
+    assert "self-hosted" not in job["runs-on"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_energy.metering.device_session import RunCost
-from pytest_energy.reports.wording import next_command
+from pytest_energy.reports.wording import next_steps
 from pytest_energy.results import INTERRUPTED, NOT_RECORDED, RunRecord, VerdictRecord
 
 HARDWARE = {"key": "h200"}
@@ -31,16 +33,33 @@ def run(outcome: str, reason: str = "", *, local: bool = False) -> RunRecord:
     ],
 )
 def test_it_selects_the_same_tests(arguments: tuple[str, ...], kept: str) -> None:
-    command = next_command(run("missing"), arguments=arguments)
+    (command,) = next_steps(run("missing"), arguments=arguments)
 
     assert command.startswith(f"pytest {kept}--energy-hw=h200 --energy-update=new ")
 
 
 def test_windows_that_are_too_short_need_more_work_not_a_doctor() -> None:
-    assert next_command(run("invalid", "5 windows: too short: 1 J")) == "give each window more work"
-    assert next_command(run("invalid", "5 windows: throttled")) == "pytest-energy doctor"
+    assert next_steps(run("invalid", "5 windows: too short: 1 J")) == ["give each window more work"]
+    assert next_steps(run("invalid", "5 windows: throttled")) == ["pytest-energy doctor"]
 
 
 @pytest.mark.parametrize("reason", [f"{NOT_RECORDED}failed", f"{INTERRUPTED}, after 3"])
 def test_what_a_test_took_back_is_no_fault_of_the_windows(reason: str) -> None:
-    assert next_command(run("invalid", reason)) == ""
+    assert next_steps(run("invalid", reason)) == []
+
+
+def test_after_a_regression_the_first_step_looks_and_the_others_accept() -> None:
+    verdict = replace(run("regression").verdicts[0], id="a/b c", change=0.0612)
+    record = replace(run("regression"), verdicts=(verdict,))
+
+    look, known, stays = next_steps(record, arguments=["benchmarks/", "--energy-hw=h200"])
+
+    assert look.startswith("pytest benchmarks/ --energy-compare=auto ")
+    assert known.startswith("pytest-energy acknowledge 'a/b c' --up-to 8% --until 20")
+    assert stays.startswith("pytest benchmarks/ --energy-hw=h200 --energy-update=replace ")
+
+
+def test_an_improvement_is_locked_in() -> None:
+    (step,) = next_steps(run("improvement"))
+
+    assert step.startswith("pytest --energy-hw=h200 --energy-update=replace ")

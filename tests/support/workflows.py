@@ -49,7 +49,7 @@ for argument in "$@"; do
 done
 case "$1 $2" in
   "issue list") if [ -f "$GH_ISSUES" ]; then cat "$GH_ISSUES"; fi ;;
-  "api repos/"*) cat "$GH_CONTENTS" ;;
+  "api repos/"*|"api --paginate") cat "$GH_CONTENTS" ;;
 esac
 """
 

@@ -1,0 +1,153 @@
+"""`pytest-energy acknowledge`: let a figure cost more for a while, by a word that others read."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+from pytest_energy.ab.revisions import attempt
+from pytest_energy.baselines import METRICS, Baseline, baseline_path
+from pytest_energy.baselines.acknowledged import LONGEST_DAYS, LONGEST_TEXT, Acknowledgement
+from pytest_energy.baselines.reading import parse, read, text_of
+from pytest_energy.baselines.writing import with_acknowledgement, without_acknowledgement
+from pytest_energy.cli import add_baselines_option, describe, say, write_text
+from pytest_energy.clocks import real_time
+from pytest_energy.errors import BaselineError, EnergyError, did_you_mean
+from pytest_energy.files import unified_diff
+from pytest_energy.text import one_line
+from pytest_energy.units import LARGEST_LEVELS
+
+
+def add_acknowledge(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments."""
+    describe(
+        parser,
+        "Write into the baseline file that a figure may be worse than its baseline, up to a limit "
+        "and a day. Until then its verdict is `acknowledged` and passes; beyond it fails.",
+        "pytest-energy acknowledge sst2/bert-base-uncased --up-to 4% --until 2027-01-31 "
+        '--reason "exact attention, to be fused in January"',
+        "pytest-energy acknowledge sst2/bert-base-uncased --remove",
+    )
+    parser.add_argument("id", metavar="ID", help="the figure, as reports call it")
+    parser.add_argument(
+        "--up-to",
+        metavar="PCT",
+        help="how much worse than the baseline it may be: percent, of savings points",
+    )
+    parser.add_argument("--until", metavar="DAY", help="the last day, such as 2027-01-31")
+    parser.add_argument("--reason", metavar="TEXT", help="why, for those who read the reports")
+    parser.add_argument("--by", metavar="NAME", help="who acknowledges it (git's `user.name`)")
+    parser.add_argument("--metric", choices=METRICS, help="if the id is of both")
+    parser.add_argument("--hw", metavar="KEY", help="if several baseline files have the id")
+    parser.add_argument("--remove", action="store_true", help="take the acknowledgement back")
+    add_baselines_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Change the file and show its diff."""
+    given = (options.up_to, options.until, options.reason)
+    if options.remove and any(one is not None for one in given):
+        raise EnergyError("`--remove` takes no `--up-to`, `--until` or `--reason`; leave them out")
+    if not options.remove and None in given:
+        raise EnergyError(
+            "`acknowledge` needs `--up-to`, `--until` and `--reason`; `--help` has an example"
+        )
+    stated = None if options.remove else _stated(options)
+    path, metric = _figure(options)
+    old = text_of(path)
+    if stated is None:
+        new = without_acknowledgement(old, metric, options.id)
+    else:
+        by = stated.by or one_line(attempt(path.resolve().parent, "config", "user.name") or "")
+        new = with_acknowledgement(old, replace(stated, metric=metric, by=by))
+    parse(new, path)  # what cannot be read back is not written
+    write_text(path, new)
+    say(*unified_diff(old, new, os.path.relpath(path)).split("\n"))
+    say("commit it: it counts wherever this file is used")
+    return 0
+
+
+def _figure(options: argparse.Namespace) -> tuple[Path, str]:
+    """The file and the metric of the figure; raises `EnergyError` if it is not exactly one."""
+    folder, identifier = options.baselines, options.id
+    paths = [baseline_path(folder, options.hw)] if options.hw else sorted(folder.glob("*.toml"))
+    if not paths or not paths[0].exists():
+        where = paths[0] if paths else folder
+        raise BaselineError(f"`{where}` has no baseline; give their folder by `--baselines`")
+    known = [(path, *key) for path in paths for key in _figures(read(path), options.remove)]
+    metrics = METRICS if options.metric is None else (options.metric,)
+    found = [(path, metric) for path, metric, name in known if name == identifier]
+    found = [(path, metric) for path, metric in found if metric in metrics]
+    if not found:
+        meant = did_you_mean(identifier, sorted({name for *_, name in known}))
+        what = "acknowledged" if options.remove else "stored"
+        raise EnergyError(
+            f"`{one_line(identifier)}` is no figure that is {what} in `{folder}`; {meant}"
+            "`pytest-energy baselines` lists them"
+        )
+    if len({path for path, _ in found}) > 1:
+        keys = ", ".join(f"`{path.stem}`" for path in dict.fromkeys(path for path, _ in found))
+        raise EnergyError(f"`{identifier}` is in the files of {keys}; give one of them by `--hw`")
+    if len(found) > 1:
+        raise EnergyError(f"`{identifier}` has both J/token and savings; give `--metric`")
+    return found[0]
+
+
+def _figures(stored: Baseline, are_acknowledged: bool) -> list[tuple[str, str]]:
+    if are_acknowledged:
+        return [(one.metric, one.id) for one in stored.acknowledged]
+    return [key for key, entry in stored.entries.items() if entry.sessions]
+
+
+def _stated(options: argparse.Namespace) -> Acknowledgement:
+    """What the options acknowledge; metric and git's name are not known yet."""
+    today = real_time.utc().date()
+    return Acknowledgement(
+        metric="",
+        id=options.id,
+        up_to=_up_to(options.up_to),
+        until=_until(options.until, today).isoformat(),
+        reason=_text("--reason", options.reason),
+        by=_text("--by", options.by) if options.by is not None else "",
+        date=today.isoformat(),
+    )
+
+
+def _up_to(text: str) -> float:
+    most = 100 * LARGEST_LEVELS["tolerance"]
+    try:
+        number = float(text.strip().removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= most:
+        raise EnergyError(
+            f"`--up-to={one_line(text)}` is no percent above 0 and at most {most:g}, such as 4%"
+        )
+    return float(f"{number / 100:.6g}")
+
+
+def _until(text: str, today: date) -> date:
+    try:
+        until = date.fromisoformat(text)
+    except ValueError:
+        raise EnergyError(f"`--until={one_line(text)}` is no day such as 2027-01-31") from None
+    if until < today:
+        raise EnergyError(f"`--until={until}` is past; give today or a later day")
+    if until > today + timedelta(days=LONGEST_DAYS):
+        raise EnergyError(
+            f"`--until={until}` is more than a year away: what is to stay becomes the baseline, "
+            "with `--energy-update=replace`"
+        )
+    return until
+
+
+def _text(option: str, text: str) -> str:
+    line = one_line(text.strip(), None)
+    if not line or len(line) > LONGEST_TEXT:
+        raise EnergyError(f"`{option}` has {len(line)} characters; give 1 to {LONGEST_TEXT}")
+    return line
