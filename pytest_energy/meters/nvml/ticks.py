@@ -13,7 +13,8 @@ from pytest_energy.meters.nvml.two_powers import TwoPowers, at_rest
 
 Samples = list[tuple[float, float]]
 """Power readings as (time, watts)."""
-Ticks = list[tuple[float, float, float]]
+Seen = tuple[float, float, float]
+Ticks = list[Seen]
 """Ticks as (time, half-width, joules)."""
 
 PATIENCE_PERIODS = 5.0
@@ -32,12 +33,14 @@ def wait_for_ticks(
     counters: Sequence[Counter],
     read: Mapping[str, tuple[float, float]] = _NONE,
     later_seconds: float = 0.0,
+    spin_seconds: float = SPIN_SECONDS,
 ) -> dict[str, Tick | None]:
     """Wait until each counter has ticked once; None where none came within five periods.
 
     `read` are the counters' last readings (time, joules), which spare one if no tick can have come
     since. Who has to wait for `later_seconds` after the tick in any case wakes up once for both if
-    it is well known when the tick is due.
+    it is well known when the tick is due. Ticks that are known to `spin_seconds` are spun for if
+    they do not jitter.
     """
     ticks: dict[str, Tick | None] = {}
     waits = []
@@ -45,7 +48,7 @@ def wait_for_ticks(
         domain, clock = counter.domain, counter.clock
         ticks[domain] = None
         if clock is not None:
-            waits.append(_Wait(counter, clock, read.get(domain), later_seconds))
+            waits.append(_Wait(counter, clock, read.get(domain), later_seconds, spin_seconds))
     while waits:
         wait = waits[0] if len(waits) == 1 else min(waits, key=_look_at)
         delay = wait.next_look - real_time.monotonic()
@@ -66,10 +69,11 @@ class _Wait:
         clock: TickClock,
         read: tuple[float, float] | None,
         later_seconds: float,
+        spin_seconds: float,
     ) -> None:
         self.counter = counter
         self.tick: Tick | None = None
-        self._clock = clock
+        self._clock, self._spin_seconds = clock, spin_seconds
         self._period = period = clock.period_seconds
         at, joules = read or counter.read_now()
         latest = clock.latest(at)
@@ -110,7 +114,8 @@ class _Wait:
         if self._sure:
             self.next_look = due + doubt
             return
-        spins = doubt <= SPIN_SECONDS and SURELY * self._clock.jitter_seconds <= SURE_SECONDS
+        sharp = SURELY * self._clock.jitter_seconds <= SURE_SECONDS
+        spins = sharp and doubt <= self._spin_seconds
         self._step = 0.0 if spins else max(STEP_SECONDS, doubt / 4)
         self.next_look = due - doubt - OVERSLEEP_SECONDS
 
@@ -154,7 +159,9 @@ SHORTEST_SECONDS = 0.5
 LEARNINGS = 3
 """Learning begins anew so often at most."""
 TICKS = 6
-CALIBRATION_TICKS = 3
+CALIBRATION_TICKS = 4
+CALIBRATION_SPIN_SECONDS = 0.005
+"""Nothing is metered yet, and what is sharp from the beginning spares windows many looks."""
 ENOUGH_TICKS = 3
 LOOK_SECONDS = 0.0005
 SAMPLE_SECONDS = 0.002
@@ -175,7 +182,7 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
         learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
     for _ in range(CALIBRATION_TICKS):
-        wait_for_ticks(counters)
+        wait_for_ticks(counters, spin_seconds=CALIBRATION_SPIN_SECONDS)
     return [counter for counter in counters if ticks[counter.domain]]
 
 
@@ -263,6 +270,12 @@ def learn(counter: Counter, ticks: Ticks, samples: Samples) -> None:
         counter.period_seconds = SHORTEST_PERIOD_SECONDS
         return
     counter.clock, counter.period_seconds = clock, clock.period_seconds
-    intervals = [after - before for (_, _, before), (_, _, after) in pairwise(ticks)]
-    counter.idle_spread_watts = (max(intervals) - min(intervals)) / clock.period_seconds
-    counter.rest_watts = median(intervals) / clock.period_seconds
+    watts = [_watts(*each, clock.period_seconds) for each in pairwise(ticks)]
+    counter.idle_spread_watts = max(watts) - min(watts)
+    counter.rest_watts = median(watts)
+
+
+def _watts(earlier: Seen, later: Seen, period_seconds: float) -> float:
+    """The power between two ticks that were seen; there are others between if a look was late."""
+    periods = max(1, round((later[0] - earlier[0]) / period_seconds))
+    return (later[2] - earlier[2]) / (periods * period_seconds)
