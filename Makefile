@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help bench test mutants fuzz floors floors-lowest floors-newest lint lint-workflows perf docs format clean
+.PHONY: help bench test mutants fuzz floors floors-lowest floors-newest lint lint-workflows perf docs site format clean
 MUTATIONS ?= 10000
 PARTS ?= 1 2 3 4
 .DEFAULT_GOAL := help
@@ -68,6 +68,9 @@ docs: $(STAMP) ## write the page of options from their table, and that of faults
 	$(BIN)/python -c "from pytest_energy.plugin.options import options_page; print(options_page(), end='')" > docs/options.md
 	$(BIN)/python tests/support/reliability.py > docs/reliability.md
 
+site: $(VENV)-site/.installed ## build the documentation as a site, into site/; a dead link fails
+	NO_MKDOCS_2_WARNING=1 $(VENV)-site/bin/mkdocs build --quiet
+
 format: $(STAMP) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -75,7 +78,9 @@ format: $(STAMP) ## let ruff mend what it can
 $(VENV)-perf/.installed: PACKAGES = --editable '.[carbon]' zeus==0.16.0
 $(VENV)-mutants/.installed: PACKAGES = --editable . scipy mutmut==3.8.1
 
-$(VENV)-perf/.installed $(VENV)-mutants/.installed: pyproject.toml constraints.txt
+$(VENV)-site/.installed: PACKAGES = mkdocs-material mkdocstrings-python
+
+$(VENV)-perf/.installed $(VENV)-mutants/.installed $(VENV)-site/.installed: pyproject.toml constraints.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PACKAGES)
 	touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ def faults(wheel: Path) -> list[str]:
         entry_points = "".join(
             archive.read(name).decode() for name in names if name.endswith("/entry_points.txt")
         )
+        page = "".join(archive.read(name).decode() for name in names if name.endswith("/METADATA"))
     sources = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "pytest_energy").rglob("*")
@@ -28,6 +30,8 @@ def faults(wheel: Path) -> list[str]:
         found.append("`py.typed` is missing, so that nobody sees the types")
     if not any(name.endswith("/licenses/LICENSE") for name in names):
         found.append("`LICENSE` is missing")
+    for link in re.findall(r"\]\(((?!https?:)[^)]*)\)", page):
+        found.append(f"the link `{link}` of the README leads nowhere on a package's page")
     for line in ("energy = pytest_energy.plugin", "pytest-energy = pytest_energy.cli:main"):
         if line not in entry_points:
             found.append(f"the entry point `{line}` is missing")

@@ -385,6 +385,8 @@ def options_page() -> str:
             "(`--energy-history=`).",
             "Paths on the command line start from the current folder, those of the ini file from",
             "pytest's root.",
+            "What counts, in this order: the marker, the command line, the ini file, the baseline",
+            "file (levels and window size), the default.",
             "",
             "| option | ini | default | what it does |",
             "| --- | --- | --- | --- |",

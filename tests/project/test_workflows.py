@@ -251,7 +251,9 @@ def test_the_required_check_looks_at_the_measurement(
     assert runner.run_step(job["steps"][0]).returncode == code
 
 
-@pytest.mark.parametrize(("results", "code"), [("success success success", 0), ("success", 1)])
+@pytest.mark.parametrize(
+    ("results", "code"), [("success success success success", 0), ("success", 1)]
+)
 def test_the_required_check_of_ci(runner: Runner, results: str, code: int) -> None:
     job = load("ci.yml")["jobs"]["ci"]
     runner.values = {"join(needs.*.result, ' ')": results}
@@ -283,7 +285,7 @@ def test_ci_runs(runner: Runner) -> None:
 
 
 def test_the_package_is_built_and_checked(runner: Runner, workspace: Path) -> None:
-    for module in ("build", "hatchling", "twine"):
+    for module in ("build", "hatchling", "hatch_fancy_pypi_readme", "twine"):
         pytest.importorskip(module, reason=f"`{module}` is of the extra `dev`")
 
     runner.run_job("ci.yml", "package")
