@@ -60,7 +60,6 @@ perf: $(STAMP) ## print what the gate, drift and the meters achieve, beside othe
 	$(BIN)/python perf/pair_trials.py
 	$(BIN)/python perf/drift_simulation.py
 	$(BIN)/python perf/drift_scale.py
-	$(BIN)/python perf/metering_error.py
 	$(BIN)/python perf/sensor_error.py
 	$(BIN)/python perf/sensor_gate.py
 	$(BIN)/python perf/overhead.py

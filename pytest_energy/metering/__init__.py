@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.documents import AnyFloat, Count, Moment, NotNegative
@@ -25,6 +24,7 @@ from pytest_energy.meters.protocol import (
     PowerTrace,
     Reading,
     Span,
+    Unseen,
     fault,
     has_gpu,
     is_module,
@@ -119,14 +119,6 @@ class OpenWindow:
     interrupts the block: the window is invalid afterwards.
     """
 
-    joules: float
-    joules_by_domain: Mapping[str, float]
-    mean_watts: float
-    seconds: float
-    uncertainty_joules: float
-    valid: bool
-    invalid_reason: str | None
-
     def __init__(
         self, meter: Meter, name: str, synchronize: Callable[[], None] | None = None
     ) -> None:
@@ -138,10 +130,13 @@ class OpenWindow:
         self._raised = ""
         self._record: Window | None = None
         self._measured: Measured | None = None
+        self._missed: Unseen | None = None
+        self._reasons: list[str] | None = None
+        self._seconds = 0.0
         self._tokens = self._real_tokens = self._steps = 0
 
     def __enter__(self) -> OpenWindow:
-        self._record = self._span = self._measured = None
+        self._record = self._span = self._measured = self._missed = self._reasons = None
         self._raised = ""
         self._synchronize()
         self._unix_seconds = real_time.unix_seconds()
@@ -158,21 +153,8 @@ class OpenWindow:
             return
         self._synchronize()
         ended = real_time.monotonic()
-        measured = self._measured = self._end(ended)
-        seconds = ended - self._started
-        self._record = Window(
-            name=self._name,
-            method=self._meter.method,
-            joules_by_domain=measured.joules_by_domain,
-            seconds=seconds,
-            uncertainty_joules=measured.uncertainty_joules,
-            started=self._unix_seconds,
-            invalid_reason=first_fault(measured, seconds, self._meter.devices),
-            tokens=self._tokens,
-            real_tokens=self._real_tokens,
-            steps=self._steps,
-            notes=measured.notes,
-        )
+        self._measured = self._end(ended)
+        self._seconds = ended - self._started
 
     def work_started(self) -> None:
         """Leave out what lies between the window's beginning and now, such as a wait for others.
@@ -205,62 +187,103 @@ class OpenWindow:
         self._steps += steps
 
     @property
-    def record(self) -> Window:
-        """The finished window."""
-        return self._finished()
-
-    def __getattr__(self, name: str) -> Any:
-        """A figure of the finished window; an `EnergyError` for joules that cannot be believed."""
-        if name not in _FIGURES:
-            raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
-        finished = self._finished()
-        if name in _JOULES and not (finished.valid or finished.is_too_short):
+    def joules_by_domain(self) -> Mapping[str, float]:
+        """Joules by domain (J)."""
+        measured, reason = self._judged()
+        if reason and not reason.startswith(TOO_SHORT):
             raise EnergyError(
-                f"window `{self._name}` has no joules to go by: {finished.invalid_reason}; "
+                f"window `{self._name}` has no joules to go by: {reason}; "
                 "check `valid` first, or take what was read from `record`"
             )
-        return getattr(finished, name)
+        return measured.joules_by_domain
+
+    @property
+    def joules(self) -> float:
+        """Joules of all domains together (J)."""
+        return sum(self.joules_by_domain.values())
+
+    @property
+    def mean_watts(self) -> float:
+        """Mean power (W)."""
+        return ratio(self.joules, self.seconds)
+
+    @property
+    def seconds(self) -> float:
+        """The work's own time (s)."""
+        self._judged()
+        return self._seconds
+
+    @property
+    def uncertainty_joules(self) -> float:
+        """The half-width (J) that covers the true energy 19 times in 20."""
+        return self.record.uncertainty_joules
+
+    @property
+    def valid(self) -> bool:
+        """Whether the joules can be used as evidence."""
+        return self.invalid_reason is None
+
+    @property
+    def invalid_reason(self) -> str | None:
+        """Why they cannot, or None."""
+        return self._judged()[1]
+
+    @property
+    def record(self) -> Window:
+        """The finished window."""
+        if self._record is None:
+            self._record = self._put_together(*self._judged())
+        return self._record
 
     def __repr__(self) -> str:
-        done = self._record
-        if done is None:
+        if self._measured is None:
             state = f"its block raised {self._raised}" if self._raised else "not ended"
             return f"<window `{self._name}`: {state}>"
+        done = self.record
         joules = quantity_with_uncertainty(done.joules, done.uncertainty_joules, "J")
         invalid = f"; invalid: {done.invalid_reason}" if done.invalid_reason else ""
         return f"<window `{self._name}`: {joules} in {done.seconds:.3g} s{invalid}>"
 
-    def _finished(self) -> Window:
-        if self._record is None and self._raised:
+    # What follows is worked out once it is asked for, not at the window's end: it costs the run
+    # time, and many a window is only asked for its joules.
+    def _judged(self) -> tuple[Measured, str | None]:
+        """What was measured, and why it is no evidence if it is none."""
+        measured = self._measured
+        if measured is None and self._raised:
             raise EnergyError(
                 f"window `{self._name}` has no figures, because its block raised {self._raised}"
             )
-        if self._record is None:
+        if measured is None:
             raise EnergyError(f"window `{self._name}` has not ended: read it after its block")
-        if (measured := self._measured) is not None:
-            # Put together here, not at the end of the window, whose cost is the run's.
-            self._measured, self._record = None, _completed(self._record, measured)
-        return self._record
+        if self._reasons is None:
+            reason = first_fault(measured, self._seconds, self._meter.devices)
+            # Without steps, nothing that a sensor does not see is a fault.
+            missed = self._unseen(measured).fault if self._steps else None
+            self._reasons = [each for each in (reason, missed) if each]
+        return measured, "; ".join(self._reasons) or None
 
+    def _unseen(self, measured: Measured) -> Unseen:
+        """What the meter's sensor did not see; asked for once."""
+        if self._missed is None:
+            step_seconds = self._seconds / self._steps if self._steps else None
+            self._missed = measured.unseen(step_seconds) if measured.unseen else Unseen(0.0)
+        return self._missed
 
-def _completed(record: Window, measured: Measured) -> Window:
-    """The window with its power, and with what its sensor did not see."""
-    if measured.power is not None:
-        record = replace(record, power_by_domain=measured.power())
-    if measured.unseen is None:
-        return record
-    step_seconds = record.seconds / record.steps if record.steps else None
-    unseen = measured.unseen(step_seconds)
-    reasons = [reason for reason in (record.invalid_reason, unseen.fault) if reason]
-    return replace(
-        record,
-        uncertainty_joules=record.uncertainty_joules + unseen.joules,
-        invalid_reason="; ".join(reasons) or None,
-    )
-
-
-_JOULES = {"joules", "joules_by_domain", "mean_watts"}
-_FIGURES = _JOULES | {"seconds", "uncertainty_joules", "valid", "invalid_reason"}
+    def _put_together(self, measured: Measured, reason: str | None) -> Window:
+        return Window(
+            name=self._name,
+            method=self._meter.method,
+            joules_by_domain=measured.joules_by_domain,
+            seconds=self._seconds,
+            uncertainty_joules=measured.uncertainty_joules + self._unseen(measured).joules,
+            started=self._unix_seconds,
+            invalid_reason=reason,
+            tokens=self._tokens,
+            real_tokens=self._real_tokens,
+            steps=self._steps,
+            notes=measured.notes,
+            power_by_domain=measured.power() if measured.power else {},
+        )
 
 
 def window(meter: Meter, name: str, synchronize: Callable[[], None] | None = None) -> OpenWindow:

@@ -224,7 +224,8 @@ class Measured:
     `faults` begin with the vocabulary's word as in `Conditions`; `notes` are figures by name.
     `power` gives each domain's power for plots, from samples that the meter took anyway; it is
     called once the window is over, so that it costs nothing in it. So is `unseen`, with the length
-    of the work's steps (s), or None: what a sensor that looks part of the time leaves unknown.
+    of the work's steps (s), or None: what a sensor that looks part of the time leaves unknown. It
+    finds a fault only if there are steps.
     """
 
     joules_by_domain: Mapping[str, float]

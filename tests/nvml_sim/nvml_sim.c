@@ -27,6 +27,7 @@
  *   lag SECONDS                    the counter shows the energy up to this long before its tick
  *   wrap BITS                      the counter (mJ) has this many bits
  *   reset T                        the counter starts from 0 mJ at T
+ *   drop FROM TO MJ                the counter shows so much less than it should
  *   stall FROM TO KEEP             the counter stands still; KEEP 1: it catches up afterwards, 0: the joules are lost
  *   speed FACTOR                   the counter counts FACTOR joules for each joule
  *   instant PERIOD WINDOW          NVML_FI_DEV_POWER_INSTANT: updated each PERIOD (0: always), a mean over the last WINDOW
@@ -72,7 +73,7 @@
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
        IS_LOST = 15 };
-enum { MAX_GPUS = 16, MAX_EVENTS = 64, MAX_STEPS = 1 << 20 };
+enum { MAX_GPUS = 32, MAX_EVENTS = 64, MAX_STEPS = 1 << 20 };
 enum { FIELD_AVERAGE = 185, FIELD_INSTANT = 186, SCOPE_MODULE = 1, VALUE_UNSIGNED_INT = 1 };
 static const double FOREVER = 1e18;
 
@@ -103,7 +104,7 @@ typedef struct {
     double missing, call_seconds, call_jitter, gpu_share;
     int has_scopes;
     Sensor instant, usage;
-    Events resets, stalls, limits, sm_clocks, max_clocks, app_clocks, processes, reasons;
+    Events resets, drops, stalls, limits, sm_clocks, max_clocks, app_clocks, processes, reasons;
     Fault faults[MAX_EVENTS];
     int fault_count;
     char hanging[64];
@@ -271,6 +272,8 @@ static unsigned long long counter(Gpu *g, double t) {
             start = 0;
         }
     double mj = 1000 * g->speed * fmax(0, counted(g, shown) - base - lost) + start;
+    for (int i = 0; i < g->drops.count; i++)
+        if (t >= g->drops.at[i].from && t < g->drops.at[i].to) mj -= g->drops.at[i].value;
     unsigned long long raw = (unsigned long long)(floor(mj / g->resolution_mj) * g->resolution_mj);
     return g->wrap_bits < 64 ? raw & ((1ull << g->wrap_bits) - 1) : raw;
 }
@@ -376,6 +379,7 @@ static int apply(Gpu *g, const char *line) {
     else if (IS("lag")) g->lag = v;
     else if (IS("wrap")) g->wrap_bits = atoi(w[1]);
     else if (IS("reset")) add(&g->resets, moment(w[1]), FOREVER, 0);
+    else if (IS("drop") && n == 4) add(&g->drops, moment(w[1]), moment(w[2]), atof(w[3]));
     else if (IS("stall") && n == 4) add(&g->stalls, moment(w[1]), moment(w[2]), atof(w[3]));
     else if (IS("speed")) g->speed = v;
     else if (IS("scope")) {

@@ -60,12 +60,11 @@ class NvmlSpan:
         self._meter, self._cards, self._monitor = meter, meter.cards, meter.monitor
         # What the thread saw last counts as seen at the beginning.
         self._monitored_since = real_time.monotonic() - FRESH_SECONDS
-        self._counted = aligned_spans(meter.counters)
-        blind_seconds = max((span.blind_seconds for span in self._counted), default=0.0)
-        real_time.sleep(CHANCE.random() * blind_seconds)
+        self._counted = aligned_spans(meter.counters, CHANCE.random())
         self._integrated = [IntegratorSpan(integrator) for integrator in meter.integrators]
         self._parts: tuple[CounterSpan | IntegratorSpan, ...] = (*self._counted, *self._integrated)
         self.work_started(real_time.monotonic())
+        self._monitor.work_started()
 
     def work_started(self, started: float) -> None:
         """Leave out what lies before `started`, which is now; the ticks stay those that were."""
@@ -77,6 +76,7 @@ class NvmlSpan:
         """Joules of the work, which ended a moment ago; waits for the counters' next ticks."""
         for part in self._parts:
             part.work_ended(ended)
+        self._monitor.work_ended()
         self._monitor.glance()
         wait_for_ends(self._counted)
         found = {part.domain: part.result() for part in self._parts}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ctypes import Structure, byref, c_uint, c_ulonglong
+from ctypes import Structure, byref, c_int, c_longlong, c_uint, c_ulonglong
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -57,6 +57,21 @@ class _Process(Structure):
     ]
 
 
+class _Field(Structure):
+    """One of NVML's fields, of those that are 32 bits wide."""
+
+    _fields_: ClassVar = [
+        ("field", c_uint),
+        ("scope", c_uint),
+        ("timestamp", c_longlong),
+        ("latency", c_longlong),
+        ("type", c_uint),
+        ("code", c_uint),
+        ("value", c_uint),
+        ("other_half", c_uint),
+    ]
+
+
 class Card:
     """Typed calls to one card.
 
@@ -70,7 +85,7 @@ class Card:
         name = text(nvml.nvmlLib.nvmlDeviceGetName, self._handle) or UNKNOWN_NAME
         self.is_module = MODULES.search(name) is not None
         self.domain = f"{'module' if self.is_module else 'gpu'}:{index}"
-        self._functions: dict[str, Callable[..., Any] | None] = {}
+        self._functions: dict[str, Callable[..., int]] = {}
         self._unsupported: set[str] = set()
         self._failed: dict[str, int] = {}
         self._has_instant = False
@@ -80,12 +95,10 @@ class Card:
         self._never = {getattr(nvml, f"NVML_ERROR_{name}") for name in NEVER}
         self._process_list = _Process * MOST_PROCESSES
         self._read_processes = getattr(self._library, f"nvmlDeviceGet{PROCESSES}_v3", None)
-        self._read_reasons = getattr(self._library, f"nvmlDeviceGet{REASONS}", None)
-        if self._read_reasons is None:  # its name before driver 535
-            old = "nvmlDeviceGetCurrentClocksThrottleReasons"
-            self._read_reasons = getattr(self._library, old, None)
-        if self._read_reasons is None:
-            self._refused(REASONS, nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+        # Its name before driver 535.
+        before = getattr(self._library, "nvmlDeviceGetCurrentClocksThrottleReasons", None)
+        if before is not None and not hasattr(self._library, f"nvmlDeviceGet{REASONS}"):
+            self._functions[REASONS] = before
         limits = self.limits()
         milliwatts = limits.get(POWER_LIMIT)
         self.device = Device(
@@ -129,22 +142,21 @@ class Card:
 
         A module's is asked for: what the field says without that may be the GPU's alone.
         """
-        field = (FIELD_POWER_INSTANT, SCOPE_MODULE) if self.is_module else FIELD_POWER_INSTANT
-        found = self._ask(FIELDS, [field])
-        if found is None:
+        found = _Field(FIELD_POWER_INSTANT, SCOPE_MODULE if self.is_module else 0)
+        if not self._answers(FIELDS, c_int(1), byref(found)):
             return None
-        if found[0].nvmlReturn:
-            self._refused(FIELDS, found[0].nvmlReturn)
+        if found.code:
+            self._refused(FIELDS, found.code)
             return None
         self._has_instant = True
-        return float(found[0].value.uiVal) / 1000
+        return float(found.value) / 1000
 
     def usage_watts(self) -> float | None:
         """`nvmlDeviceGetPowerUsage` (W): now, or the mean of the last second on newer cards.
 
         None on a module: it is not known what that is the power of.
         """
-        milliwatts = None if self.is_module else self._ask("PowerUsage")
+        milliwatts = None if self.is_module else self._number("PowerUsage")
         return None if milliwatts is None else milliwatts / 1000
 
     def mean_watts(self) -> float | None:
@@ -168,7 +180,7 @@ class Card:
         return bool(self._averaged)
 
     def _is_averaged(self) -> bool | None:
-        architecture = self._ask("Architecture")
+        architecture = self._number("Architecture")
         if architecture is None:  # for now, or for ever
             return None
         if not AMPERE <= architecture < self._nvml.NVML_DEVICE_ARCH_UNKNOWN:
@@ -190,49 +202,59 @@ class Card:
 
     def event_reasons(self) -> int | None:
         """Why the clocks are where they are, as NVML's bits."""
-        if self._read_reasons is None or REASONS in self._unsupported:
-            return None
         reasons = c_ulonglong()
-        if code := self._read_reasons(self._handle, byref(reasons)):
-            self._refused(REASONS, code)
-            return None
-        return reasons.value
+        return reasons.value if self._answers(REASONS, byref(reasons)) else None
 
     def sm_clock_megahertz(self) -> int | None:
         """The clock of the multiprocessors now (MHz)."""
-        clock: int | None = self._ask("ClockInfo", CLOCK_SM)
-        return clock
+        return self._number("ClockInfo", CLOCK_SM)
 
     def limits(self) -> dict[str, int]:
         """Settings that must not change in a window, by name with unit, as far as it has them."""
         asked = {
-            POWER_LIMIT: self._ask("EnforcedPowerLimit"),
-            MAX_CLOCK: self._ask("MaxClockInfo", CLOCK_SM),
-            APPLICATION_CLOCK: self._ask("ApplicationsClock", CLOCK_SM),
+            POWER_LIMIT: self._number("EnforcedPowerLimit"),
+            MAX_CLOCK: self._number("MaxClockInfo", CLOCK_SM),
+            APPLICATION_CLOCK: self._number("ApplicationsClock", CLOCK_SM),
         }
         return {name: value for name, value in asked.items() if value is not None}
 
     def temperature_celsius(self) -> int | None:
         """Temperature of the chip (degrees Celsius)."""
-        temperature: int | None = self._ask("Temperature", 0)
-        return temperature
+        return self._number("Temperature", 0)
 
     def is_partitioned(self) -> bool:
         """Whether the card is split into MIG slices."""
         mode = self._ask("MigMode")
         return mode is not None and mode[0] == 1
 
-    def _ask(self, what: str, *arguments: object) -> Any:
+    def _number(self, what: str, *arguments: int) -> int | None:
+        """A number of 32 bits that the driver's library tells; None if it does not."""
+        number = c_uint()
+        return number.value if self._answers(what, *arguments, byref(number)) else None
+
+    def _answers(self, what: str, *arguments: object) -> bool:
+        """Call a function of the driver's library; whether it did what it should."""
         if what in self._unsupported:
-            return None
-        if what not in self._functions:
-            self._functions[what] = getattr(self._nvml, f"nvmlDeviceGet{what}", None)
-        function = self._functions[what]
+            return False
+        function = self._functions.get(what)
         if function is None:
-            self._unsupported.add(what)
+            function = getattr(self._library, f"nvmlDeviceGet{what}", None)
+            if function is None:
+                self._refused(what, self._nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+                return False
+            self._functions[what] = function
+        if code := function(self._handle, *arguments):
+            self._refused(what, code)
+            return False
+        return True
+
+    def _ask(self, what: str) -> Any:
+        """What the bindings make of a query, for those that are rare."""
+        function = getattr(self._nvml, f"nvmlDeviceGet{what}", None)
+        if function is None or what in self._unsupported:
             return None
         try:
-            return function(self._handle, *arguments)
+            return function(self._handle)
         except self._error as error:
             self._refused(what, error.value)
             return None

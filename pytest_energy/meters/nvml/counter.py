@@ -41,23 +41,27 @@ class TickClock:
         self.jitter_seconds = 0.0
         """Standard deviation of the ticks about the line (s)."""
         self._mean_index = self._mean_seconds = self._weight = self._spread = 0.0
+        self._origin = 0.0
+        """When tick 0 was due (s)."""
         self._seen: deque[_Seen] = deque(maxlen=REMEMBERED)
         for seconds, half_width in seen[-REMEMBERED:]:
             self.saw(seconds, half_width)
 
+    def latest(self, now: float) -> float:
+        """When the last tick up to `now` was due (s)."""
+        return now - (now - self._origin) % self.period_seconds
+
     def following(self, now: float) -> float:
         """When the first tick after `now` is due (s)."""
-        index = int((now - self._mean_seconds) / self.period_seconds + self._mean_index) + 1
-        due = self._due(index)
-        # Where the division was rounded, the tick may be the one before.
-        return due if due - self.period_seconds <= now else due - self.period_seconds
+        return self.latest(now) + self.period_seconds
 
     def doubt(self, at: float) -> float:
         """How far a tick due at `at` may be off (s)."""
         widest = WIDEST_SHARE * self.period_seconds
         if not self._spread:
             return widest
-        return min(SURELY * (self.jitter_seconds + self._line_doubt(at)), widest)
+        off = SURELY * (self.jitter_seconds + self._line_doubt(at))
+        return off if off < widest else widest
 
     def missed(self) -> None:
         """Trust predictions less: a tick came when none was due."""
@@ -78,11 +82,9 @@ class TickClock:
     def _line_doubt(self, at: float) -> float:
         """Standard error of the line at a time (s)."""
         far = (at - self._mean_seconds) / self.period_seconds
-        ahead = max(0.0, at - self._seen[-1].seconds)
-        return sqrt(1 / self._weight + far * far / self._spread) + ahead * DRIFT
-
-    def _due(self, index: int) -> float:
-        return self._mean_seconds + (index - self._mean_index) * self.period_seconds
+        ahead = at - self._seen[-1].seconds
+        drift = ahead * DRIFT if ahead > 0 else 0.0
+        return sqrt(1 / self._weight + far * far / self._spread) + drift
 
     def _fit(self) -> None:
         """Draw the line: least squares, each tick weighted by how sharply it was seen."""
@@ -95,13 +97,16 @@ class TickClock:
         # Others ask meanwhile: nobody may find a spread of zero that was not there before.
         spread = 0.0
         if len(weighted) > 1:
-            offs = [(w, t.number - self._mean_index, t.seconds) for w, t in weighted]
-            spread = sum(w * off**2 for w, off, _ in offs)
-            together = sum(w * off * (seconds - self._mean_seconds) for w, off, seconds in offs)
+            since = [(w, t.number - self._mean_index, t.seconds) for w, t in weighted]
+            spread = sum(w * off**2 for w, off, _ in since)
+            together = sum(w * off * (seconds - self._mean_seconds) for w, off, seconds in since)
             self.period_seconds = together / spread
+        period = self.period_seconds
+        self._origin = origin = self._mean_seconds - self._mean_index * period
         self._spread = spread
         # What the line does not explain beyond the width of each look is the counter's own.
-        excess = [(t.seconds - self._due(t.number)) ** 2 - t.half_width**2 for t in self._seen]
+        offs = [t.seconds - origin - t.number * period for t in self._seen]
+        excess = [off**2 - t.half_width**2 for off, t in zip(offs, self._seen, strict=True)]
         squares = sum(w * max(0.0, e) for w, e in zip(weights, excess, strict=True))
         small_sample = len(weights) / max(1, len(weights) - 2)
         jitter = sqrt(squares / self._weight * small_sample)
@@ -145,7 +150,9 @@ class Counter:
         self.at_rest: TwoPowers | None = None
         self.apart_at_rest: TwoPowers | None = None
         self.last_tick: Tick | None = None
-        self.resets = 0
+        self.falls = 0
+        """How often it fell back, or rose after that: it was reset, or the driver went wrong."""
+        self._has_fallen = False
         self.failures = 0
         self.lost: str | None = None
         """What the driver said if it did not answer at the last reading."""
@@ -169,17 +176,26 @@ class Counter:
                 self.failures += 1
                 return self.shown_joules
             self.lost = None
-            raw = self._shown.value
-            if raw != self._raw:
-                now = real_time.monotonic()
-                further = raw - self._raw
-                if further < 0:
-                    further = self._after_fall(raw, now - self._since)
-                self._millijoules += further
-                self._quantum_millijoules = gcd(self._quantum_millijoules, further)
-                self.shown_joules = self._millijoules / 1000
-                self._raw, self._since = raw, now
+            further = self._shown.value - self._raw
+            # A fall of no more than a step is one of rounding: what comes next is counted from
+            # the highest.
+            if further and not -self._quantum_millijoules <= further < 0:
+                self._moved(further)
             return self.shown_joules
+
+    def _moved(self, further: int) -> None:
+        """Take a change of the driver's figure (mJ)."""
+        now = real_time.monotonic()
+        self._raw += further
+        if further < 0:
+            further = self._after_fall(further, now - self._since)
+        elif self._has_fallen:  # a rise that may make good for the fall, and be no work's
+            self._has_fallen = False
+            self.falls += 1
+        else:
+            self._quantum_millijoules = gcd(self._quantum_millijoules, further)
+        self._millijoules += further
+        self.shown_joules, self._since = self._millijoules / 1000, now
 
     @property
     def resolution_joules(self) -> float:
@@ -199,21 +215,32 @@ class Counter:
         """When a reading at that time was last renewed, taken that this goes with the ticks (s)."""
         if self.clock is None:
             return seconds
-        return self.clock.following(seconds) - self.clock.period_seconds
+        return self.clock.latest(seconds)
 
     def still_seconds(self) -> float:
-        """For how long the counter has shown the figure that it shows now (s)."""
-        self.joules()
-        return real_time.monotonic() - self._since
+        """For how long the counter has shown the figure that it shows now (s).
 
-    def _after_fall(self, raw: int, seconds: float) -> int:
-        wrapped = raw + (1 << WRAP_BITS) - self._raw
+        It was seen first at a look, and came with the tick before that.
+        """
+        self.joules()
+        return real_time.monotonic() - self.renewed_before(self._since)
+
+    def _after_fall(self, fell: int, seconds: float) -> int:
+        """What was drawn (mJ) where the figure fell by so many (below 0) in so many seconds.
+
+        A reset leaves what was drawn since. If that is more than the card can have drawn, or than
+        what it fell by, it was none: the figure is wrong now, or was before, and the difference
+        goes when it rises again.
+        """
         most_watts = LIMIT_MARGIN * self.card.device.most_watts
         # The counter lags by up to a period, hence a second more than has passed.
-        if 0 <= wrapped <= 1000 * most_watts * (seconds + 1.0):
+        most = 1000 * most_watts * (seconds + 1.0)
+        wrapped = fell + (1 << WRAP_BITS)
+        if 0 <= wrapped <= most:
             return wrapped
-        self.resets += 1
-        return raw
+        self.falls += 1
+        self._has_fallen = True
+        return self._raw if self._raw <= min(most, -fell) else fell
 
 
 def stands_still(counter: Counter) -> str | None:

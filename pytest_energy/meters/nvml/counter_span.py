@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, Tick, stands_still
 from pytest_energy.meters.nvml.ticks import wait_for_ticks
@@ -95,17 +96,20 @@ class Ending(NamedTuple):
     @property
     def by_load(self) -> float:
         """Joules of the wait if the work drew what it did before, up to its end (J)."""
-        joules = self.interval_joules - self.load_watts * max(0.0, self.period - self.wait)
-        return self._possible(joules)
+        wait, interval = self.wait, self.interval_joules
+        joules = interval - self.load_watts * max(0.0, self.period - wait)
+        # Not below nothing, and not above what the counter saw.
+        return min(max(0.0, joules), interval * max(1.0, wait / self.period))
 
     def wait_by_rest(self) -> Estimate:
         """Joules of the wait if the card drew what it did before the work.
 
         What the load leaves of the interval must agree; otherwise another tick is asked for.
         """
-        joules = self._possible(self.rest_watts * self.wait)
+        wait, interval = self.wait, self.interval_joules
+        joules = min(max(0.0, self.rest_watts * wait), interval * max(1.0, wait / self.period))
         apart, agreement = abs(self.by_load - joules), AGREEMENT * self.total_joules
-        doubt = max(apart, agreement) + self._always(joules, self.wait) + self._timing()
+        doubt = max(apart, agreement) + self._always(joules, wait) + self._timing()
         return Estimate(joules, doubt, settled=apart <= agreement)
 
     def wait_by_next(self, following: Sequence[Tick]) -> Estimate:
@@ -119,7 +123,8 @@ class Ending(NamedTuple):
         watts = (last.joules - last.joules_before) / self.period
         seconds = max(0.0, last.seconds - self.ended)
         after = last.joules - self.tick.joules
-        joules = min(watts * seconds - after, self._most)
+        most = self.interval_joules * max(1.0, self.wait / self.period)
+        joules = min(watts * seconds - after, most)
         apart = self.by_load - joules
         late = after - self.rest_watts * (last.seconds - self.tick.seconds)
         noise = self.idle_spread_watts * self.period + self._timing()
@@ -130,14 +135,6 @@ class Ending(NamedTuple):
         even = abs(watts - previous) <= STEADY * previous and watts <= BUSY * self.load_watts
         settled = watts <= AT_REST * self.rest_watts or (len(following) > 1 and even)
         return Estimate(joules, doubt + self._timing(), settled)
-
-    def _possible(self, joules: float) -> float:
-        """Not below nothing, and not above what the counter saw."""
-        return min(max(0.0, joules), self._most)
-
-    @property
-    def _most(self) -> float:
-        return self.interval_joules * max(1.0, self.wait / self.period)
 
     def _always(self, joules: float, seconds: float) -> float:
         """What is not known of the joules after the work, however well they are explained (J)."""
@@ -166,35 +163,50 @@ class CardJoules(NamedTuple):
     fault: str | None = None
 
 
-def aligned_spans(counters: Sequence[Counter]) -> list[CounterSpan]:
+def aligned_spans(counters: Sequence[Counter], share: float = 0.0) -> list[CounterSpan]:
     """A window on each counter, begun on its latest tick; one that came just now is not waited for.
 
-    All are made before the wait: after it, the work should start soon.
+    If a card's sensor looks part of the time, this goes on until `share` of the time between two
+    looks has passed since the last tick. All windows are made before the wait: after it, the work
+    should start soon.
     """
-    spans = [CounterSpan(counter) for counter in counters]
-    read = {span.domain: span.read for span in spans}
+    spans, reads, latest, later_seconds = [], {}, 0.0, 0.0
+    for counter in counters:
+        span = CounterSpan(counter)
+        spans.append(span)
+        reads[counter.domain] = span.read
+        later_seconds = max(later_seconds, share * span.blind_seconds)
     for _ in range(ATTEMPTS + _lag_periods(spans)):
-        blurred = [s for s in spans if not s.aligned and s.counter.clock and not s.counter.lost]
-        fresh = wait_for_ticks([span.counter for span in blurred], read)
-        for span in blurred:
-            span.first = fresh[span.domain] or span.first
+        blurred = [span.counter for span in spans if not span.aligned and span.can_tick]
+        if not blurred:
+            break
+        fresh = wait_for_ticks(blurred, reads, later_seconds)
+        for span in spans:
+            span.first = fresh.get(span.domain) or span.first
         if not any(fresh.values()):
             break
-        read = {}
+        reads = {}
+    for span in spans:
+        if span.first and later_seconds:
+            latest = max(latest, span.first.seconds)
+    if (left := latest + later_seconds - real_time.monotonic()) > 0:
+        real_time.sleep(left)
     return spans
 
 
 def wait_for_ends(spans: Sequence[CounterSpan]) -> None:
     """Wait for the counters' first ticks after the work, and for others until the cards rest."""
-    counters = [span.counter for span in spans]
-    ticks = wait_for_ticks(counters, {span.domain: span.read for span in spans})
+    reads = {span.domain: span.read for span in spans}
+    ticks = wait_for_ticks([span.counter for span in spans], reads)
     for span in spans:
         span.ticked(ticks[span.domain])
     for _ in range(MOST_FOLLOWING + _lag_periods(spans)):
         unsettled = [span for span in spans if not span.wait.settled]
-        following = wait_for_ticks([span.counter for span in unsettled])
+        if not unsettled:
+            break
+        ticks = wait_for_ticks([span.counter for span in unsettled])
         for span in unsettled:
-            span.ticked_again(following[span.domain])
+            span.ticked_again(ticks[span.domain])
 
 
 def _lag_periods(spans: Sequence[CounterSpan]) -> int:
@@ -208,13 +220,12 @@ class CounterSpan:
         self.counter = counter
         self.domain = counter.domain
         self.started = self._ended = 0.0
-        self._failures = counter.failures
+        self._failures, self._falls = counter.failures, counter.falls
         self.read = counter.read_now()
         """The last reading at the window's beginning, or its end, which a wait goes on from."""
         self.first = _just_now(counter, *self.read)
         self.wait = _NO_WAIT
         """Joules between the end and the tick after it; not settled: another tick would help."""
-        self._resets = counter.resets
         self._period = counter.period_seconds
         self._jitter = 2 * counter.clock.jitter_seconds if counter.clock else 0.0
         self.rest_watts = self._total = 0.0
@@ -239,9 +250,14 @@ class CounterSpan:
         return watts <= AT_REST * self.counter.rest_watts
 
     @property
+    def can_tick(self) -> bool:
+        """Whether ticks can be waited for."""
+        return self.counter.clock is not None and not self.counter.lost
+
+    @property
     def blind_seconds(self) -> float:
         """How far apart the looks are if the sensor looks part of the time, else 0 (s)."""
-        return 0.0 if self.first is None or self.counter.sees_all else self._period
+        return self._period if self.counter.clock and not self.counter.sees_all else 0.0
 
     def work_started(self, started: float) -> None:
         """Leave out what lies before, by the tick's power or, without a tick, by reading anew.
@@ -327,7 +343,7 @@ class CounterSpan:
         if counter.failures > self._failures:
             silent = f"`{counter.domain}` did not answer in the window"
             return counter.lost or fault(DEVICE_LOST, silent)
-        if counter.resets > self._resets:
+        if counter.falls > self._falls:
             fell = f"the counter of `{counter.domain}` fell back in the window"
             return fault(COUNTER_RESET, fell)
         if counter.clock is None and not self._total:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
+from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 from pytest_energy.clocks import real_time
@@ -31,8 +31,9 @@ LONGEST_AFTER_TICK = 0.5
 GOLDEN = 0.618
 """Multiples of it, less their whole part, fill 0 to 1 evenly."""
 COUNTER_LOOKS = 3
-"""Every third look is at everything, the others are at the counters alone."""
-FRESH_SECONDS = LONGEST_INTERVAL * COUNTER_LOOKS * INTERVAL_SECONDS
+"""Every third look is at everything; the others, while work is metered, at the counters alone."""
+EVERYTHING_SECONDS = COUNTER_LOOKS * INTERVAL_SECONDS
+FRESH_SECONDS = LONGEST_INTERVAL * EVERYTHING_SECONDS
 """How old the last look at everything may be; older than this, the thread was held up."""
 STALLED_SECONDS = 3.0
 """A window that nothing looked into for so long may hold anything."""
@@ -58,6 +59,7 @@ NO_PROCESS = 0xFFFFFFFF
 
 
 Source = TypeVar("Source", Card, Counter)
+Seen = TypeVar("Seen", "Sample", Look)
 
 
 class Sample(NamedTuple):
@@ -68,6 +70,16 @@ class Sample(NamedTuple):
     watts: float | None
     reasons: int | None
     sm_megahertz: int | None
+
+
+def _since(seconds: float, looks: deque[Seen]) -> list[Seen]:
+    """Those of a card's looks that are no older (s), the latest first."""
+    latest = []
+    for look in reversed(looks):
+        if look.seconds < seconds:
+            break
+        latest.append(look)
+    return latest
 
 
 class Monitor:
@@ -81,7 +93,9 @@ class Monitor:
         self._programs: dict[int, str] = {}
         self._faults: dict[str, float] = {}
         self._notes: dict[str, float] = {}
-        self._samples: deque[Sample] = deque(maxlen=REMEMBERED)
+        self._samples: dict[str, deque[Sample]] = {
+            card.domain: deque(maxlen=REMEMBERED) for card in cards
+        }
         self._looks: dict[str, deque[Look]] = {
             counter.domain: deque(maxlen=REMEMBERED) for counter in counters
         }
@@ -90,10 +104,28 @@ class Monitor:
         """The last look that was seen to be old, and when it first was (s)."""
         self._ended = ""
         self._share = 0.0
+        self._next_look = 0.0
+        self._works = 0
+        """How many windows there are whose work goes on."""
+        self._is_closed = False
         self._lock = threading.Lock()
-        self._closed = threading.Event()
+        # Wakes the thread when it is released; an event would cost more than what is looked at.
+        self._alarm = threading.Lock()
+        self._alarm.acquire()
         self._thread = threading.Thread(target=self._run, name="pytest-energy-monitor", daemon=True)
         self._thread.start()
+
+    def work_started(self) -> None:
+        """Look oftener from now on."""
+        with self._lock:
+            self._works += 1
+        if self._next_look > real_time.monotonic() + INTERVAL_SECONDS * LONGEST_INTERVAL:
+            self._wake()
+
+    def work_ended(self) -> None:
+        """Look as seldom as before, unless other windows' work goes on."""
+        with self._lock:
+            self._works -= 1
 
     def look(self) -> None:
         """Look at every card now."""
@@ -128,15 +160,13 @@ class Monitor:
     def samples_since(self, seconds: float) -> dict[str, list[Sample]]:
         """Looks at each card since that time by its domain, the latest first."""
         with self._lock:
-            latest = list(takewhile(lambda look: look.seconds >= seconds, reversed(self._samples)))
-        domains = [card.domain for card in self._cards]
-        return {domain: [look for look in latest if look.domain == domain] for domain in domains}
+            return {domain: _since(seconds, looks) for domain, looks in self._samples.items()}
 
     def looks_between(self, start: float, end: float, domain: str) -> list[Look]:
         """A counter's joules beside its card's power readings between two times."""
         with self._lock:
-            latest = takewhile(lambda look: look.seconds >= start, reversed(self._looks[domain]))
-            return [look for look in latest if look.seconds <= end][::-1]
+            latest = _since(start, self._looks[domain])
+        return [look for look in reversed(latest) if look.seconds <= end]
 
     def unused(self) -> tuple[str, ...]:
         """Domains of the cards on which no process of ours computes now, if that can be told."""
@@ -153,8 +183,13 @@ class Monitor:
 
     def close(self) -> None:
         """Stop the thread."""
-        self._closed.set()
+        self._is_closed = True
+        self._wake()
         self._thread.join(CLOSING_SECONDS)
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # it is awake
+            self._alarm.release()
 
     def _run(self) -> None:
         try:
@@ -163,11 +198,15 @@ class Monitor:
             self._ended = f" ({named(error)})"
 
     def _watch(self) -> None:
-        looks = 0
-        while not self._closed.wait(self._delay()):
-            looks += 1
-            self._each(self._counters, self._look_at_counter)
-            if looks % COUNTER_LOOKS == 0:
+        while not self._is_closed:
+            if self._alarm.acquire(timeout=self._delay()):
+                continue
+            is_due = (
+                real_time.monotonic() - self._looked > EVERYTHING_SECONDS - INTERVAL_SECONDS / 2
+            )
+            if self._works or is_due:
+                self._each(self._counters, self._look_at_counter)
+            if is_due:
                 self.look()
                 now = real_time.monotonic()
                 blind = now - self._looked
@@ -178,9 +217,16 @@ class Monitor:
                 self._looked = now
 
     def _delay(self) -> float:
-        """Until the next look (s), a while after a tick: no window waits for one then."""
+        """Until the next look (s)."""
         self._share = (self._share + GOLDEN) % 1.0
         now = real_time.monotonic()
+        rest = 0.0 if self._works else self._looked + EVERYTHING_SECONDS - INTERVAL_SECONDS - now
+        delay = max(0.0, rest) + self._interval(now + max(0.0, rest))
+        self._next_look = now + delay
+        return delay
+
+    def _interval(self, now: float) -> float:
+        """From a time to the look after it (s), a while after a tick: no window waits for one."""
         aim = now + INTERVAL_SECONDS * (0.5 + self._share)
         clock = self._counters[0].clock if self._counters else None
         if clock is None or clock.period_seconds > INTERVAL_SECONDS * LONGEST_INTERVAL:
@@ -250,7 +296,7 @@ class Monitor:
             f"{card.domain} sm_megahertz": sample.sm_megahertz,
         }
         with self._lock:
-            self._samples.append(sample)
+            self._samples[card.domain].append(sample)
             self._notes.update({k: float(v) for k, v in noted.items() if v is not None})
 
     def _unwatched(self, why: str, seconds: float | None = None) -> None:
@@ -278,13 +324,16 @@ def implausible(
     samples: Sequence[Sample], domain: str, mean_watts: float, limit_watts: float | None
 ) -> list[str]:
     """What the samples of a window say against its joules; `mean_watts` is the counter's figure."""
-    watts = [look.watts for look in samples if look.watts is not None]
-    told = [(reasons, clock) for *_, reasons, clock in samples if reasons is not None]
-    capped = any(reasons & SOFTWARE_POWER_CAP for reasons, _ in told)
-    # Where no other reason is given, the clocks are where the settings put them.
-    clocks = [clock for reasons, clock in told if clock and not reasons & ~APPLICATION_CLOCKS]
+    capped, highest, clocks = False, mean_watts, []
+    for look in samples:
+        highest = max(highest, look.watts or 0.0)
+        if look.reasons is None:
+            continue
+        capped = capped or bool(look.reasons & SOFTWARE_POWER_CAP)
+        # Where no other reason is given, the clocks are where the settings put them.
+        if look.sm_megahertz and not look.reasons & ~APPLICATION_CLOCKS:
+            clocks.append(look.sm_megahertz)
     faults = []
-    highest = max([mean_watts, *watts])
     if capped and limit_watts and highest < NORMAL_SHARE_OF_LIMIT * limit_watts:
         cap = f"software power cap of `{domain}` at {highest:.0f} W"
         faults.append(fault(THROTTLED, f"{cap}, far below its limit of {limit_watts:.0f} W"))

@@ -13,8 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from math import pi, sin, sqrt
-from statistics import pstdev
+from math import dist, pi, sin, sqrt
 from typing import Final, NamedTuple
 
 from pytest_energy.meters.protocol import MOST_WATTS
@@ -110,7 +109,7 @@ def scatter_joules(sensor: Sensor, load: Load, watts: Sequence[float]) -> float:
 
     Readings that follow one another slowly, as in a beat, tell as little as a few.
     """
-    spread = pstdev(watts) if len(watts) > 1 else 0.0
+    spread = standard_deviation(watts)
     if sensor.sees_all or not spread:
         return 0.0
     mean = sum(watts) / len(watts)
@@ -118,6 +117,14 @@ def scatter_joules(sensor: Sensor, load: Load, watts: Sequence[float]) -> float:
     looks = max(1.0, load.seconds / sensor.period_seconds)
     told = max(1.0, looks * (1 - alike) / (1 + alike)) if alike > 0 else looks
     return (2 + 2 / told) * spread / sqrt(told) * load.seconds
+
+
+def standard_deviation(watts: Sequence[float]) -> float:
+    """How far readings are from their mean (W): each window needs it, so it is not worked out
+    in fractions as `statistics` does; 0 if there is none.
+    """
+    mean = sum(watts) / max(1, len(watts))
+    return dist(watts, [mean] * len(watts)) / sqrt(max(1, len(watts)))
 
 
 def _locks(turns: float, looks: int) -> Iterator[tuple[int, float]]:

@@ -8,41 +8,49 @@ from statistics import median
 from typing import Any
 
 from pytest_energy.clocks import real_time
-from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
+from pytest_energy.meters.nvml.counter import SURELY, Counter, Tick, TickClock
 from pytest_energy.meters.nvml.two_powers import TwoPowers, at_rest
 
 Samples = list[tuple[float, float]]
 """Power readings as (time, watts)."""
-Ticks = list[tuple[float, float, float]]
+Seen = tuple[float, float, float]
+Ticks = list[Seen]
 """Ticks as (time, half-width, joules)."""
 
 PATIENCE_PERIODS = 5.0
 SURE_SECONDS = 0.0002
 """A prediction this good spares the looks before the tick."""
 SPIN_SECONDS = 0.001
-"""A prediction this good is worth spinning for, which makes it good enough to be sure again."""
+"""A prediction this good of ticks that do not jitter is worth spinning for: it is sure again."""
 STEP_SECONDS = 0.0004
 OVERSLEEP_SECONDS = 0.0002
+LOST_SECONDS = 0.001
+"""A look this long before the next tick may come after it: threads do not run when they wish."""
 _NONE: Mapping[str, Any] = {}
 
 
 def wait_for_ticks(
     counters: Sequence[Counter],
     read: Mapping[str, tuple[float, float]] = _NONE,
+    later_seconds: float = 0.0,
+    spin_seconds: float = SPIN_SECONDS,
 ) -> dict[str, Tick | None]:
     """Wait until each counter has ticked once; None where none came within five periods.
 
     `read` are the counters' last readings (time, joules), which spare one if no tick can have come
-    since.
+    since. Who has to wait for `later_seconds` after the tick in any case wakes up once for both if
+    it is well known when the tick is due. Ticks that are known to `spin_seconds` are spun for if
+    they do not jitter.
     """
-    ticks: dict[str, Tick | None] = {counter.domain: None for counter in counters}
-    waits = [
-        _Wait(counter, counter.clock, read.get(counter.domain))
-        for counter in counters
-        if counter.clock is not None
-    ]
+    ticks: dict[str, Tick | None] = {}
+    waits = []
+    for counter in counters:
+        domain, clock = counter.domain, counter.clock
+        ticks[domain] = None
+        if clock is not None:
+            waits.append(_Wait(counter, clock, read.get(domain), later_seconds, spin_seconds))
     while waits:
-        wait = min(waits, key=_look_at)
+        wait = waits[0] if len(waits) == 1 else min(waits, key=_look_at)
         delay = wait.next_look - real_time.monotonic()
         if delay > 0:
             real_time.sleep(delay)
@@ -56,20 +64,31 @@ class _Wait:
     """One counter that is waited for: the next look, and what was seen at the last."""
 
     def __init__(
-        self, counter: Counter, clock: TickClock, read: tuple[float, float] | None
+        self,
+        counter: Counter,
+        clock: TickClock,
+        read: tuple[float, float] | None,
+        later_seconds: float,
+        spin_seconds: float,
     ) -> None:
         self.counter = counter
         self.tick: Tick | None = None
-        self._clock = clock
-        if read is None or _may_tick(clock, read[0], real_time.monotonic()):
-            read = counter.read_now()
-        self._unchanged_at, self._joules = read
-        following = clock.following(self._unchanged_at)
-        before = following - clock.period_seconds
+        self._clock, self._spin_seconds = clock, spin_seconds
+        self._period = period = clock.period_seconds
+        at, joules = read or counter.read_now()
+        latest = clock.latest(at)
+        doubt = clock.doubt(latest + period)
+        surely = latest + doubt <= at and real_time.monotonic() <= latest + period - doubt
+        if read is not None and not surely:  # a tick may have come since
+            at, joules = counter.read_now()
+            latest = clock.latest(at)
+        self._unchanged_at, self._joules = at, joules
         # The tick before may be late. Seen only at the next look, a whole period later, it would
         # pass for the following one.
-        self._late = self._unchanged_at < before + clock.doubt(before)
-        self._expect(before if self._late else following)
+        self._late = at < latest + doubt
+        self._expect(latest if self._late else latest + period, doubt)
+        if doubt <= SPIN_SECONDS and doubt < later_seconds < period - doubt - LOST_SECONDS:
+            self._sure, self.next_look = True, self._due + later_seconds
 
     def look(self) -> bool:
         """Read the counter; whether there is no more to wait for."""
@@ -81,25 +100,30 @@ class _Wait:
         self._unchanged_at = before
         if self._late and now > self._due + self._doubt:
             self._late = False
-            self._expect(self._clock.following(now))
+            due = self._clock.following(now)
+            self._expect(due, self._clock.doubt(due))
         else:
             self._later(now)
-        patience = PATIENCE_PERIODS * self._clock.period_seconds
+        patience = PATIENCE_PERIODS * self._period
         return self.counter.lost is not None or now > self._due + patience
 
-    def _expect(self, due: float) -> None:
+    def _expect(self, due: float, doubt: float) -> None:
         """Look for the tick that is due then."""
-        self._due, self._doubt = due, self._clock.doubt(due)
-        self._sure = self._doubt <= SURE_SECONDS
-        self._step = 0.0 if self._doubt <= SPIN_SECONDS else max(STEP_SECONDS, self._doubt / 4)
-        early = due - self._doubt - OVERSLEEP_SECONDS
-        self.next_look = due + self._doubt if self._sure else early
+        self._due, self._doubt = due, doubt
+        self._sure = doubt <= SURE_SECONDS
+        if self._sure:
+            self.next_look = due + doubt
+            return
+        sharp = SURELY * self._clock.jitter_seconds <= SURE_SECONDS
+        spins = sharp and doubt <= self._spin_seconds
+        self._step = 0.0 if spins else max(STEP_SECONDS, doubt / 4)
+        self.next_look = due - doubt - OVERSLEEP_SECONDS
 
     def _later(self, now: float) -> None:
         """Set the next look after one that came too early."""
-        self._sure = False
-        if now > self._due + self._doubt:
+        if self._sure or now > self._due + self._doubt:
             self._step = max(STEP_SECONDS, self._doubt / 4)
+        self._sure = False
         self.next_look = now + self._step
 
     def _seen(self, joules: float, now: float) -> Tick:
@@ -107,11 +131,13 @@ class _Wait:
 
         If this look is late, several have come, and each is taken to have brought the same joules.
         """
-        period = self._clock.period_seconds
-        further = max(0, int((now - self._due - self._doubt) // period))
-        perhaps = max(0, int((now - self._due + self._doubt) // period))
-        early = max(self._unchanged_at, self._due + further * period - self._doubt)
-        late = min(now, self._due + perhaps * period + self._doubt)
+        due, doubt, period = self._due, self._doubt, self._period
+        further = perhaps = 0
+        if now > due + period - doubt:
+            further = max(0, int((now - due - doubt) // period))
+            perhaps = int((now - due + doubt) // period)
+        early = max(self._unchanged_at, due + further * period - doubt)
+        late = min(now, due + perhaps * period + doubt)
         if early > late:
             early, late = self._unchanged_at, now
             self._clock.missed()
@@ -126,19 +152,16 @@ def _look_at(wait: _Wait) -> float:
     return wait.next_look
 
 
-def _may_tick(clock: TickClock, start: float, end: float) -> bool:
-    """Whether a tick may come between two times, or has come so late that it does."""
-    due = clock.following(start)
-    doubt = clock.doubt(due)
-    return start < due - clock.period_seconds + doubt or end > due - doubt
-
-
 LONGEST_SECONDS = 2.0
 SLOWEST_SECONDS = 5.0
 """A counter that ticked at all within two seconds is observed for this long."""
 SHORTEST_SECONDS = 0.5
+LEARNINGS = 3
+"""Learning begins anew so often at most."""
 TICKS = 6
-CALIBRATION_TICKS = 3
+CALIBRATION_TICKS = 4
+CALIBRATION_SPIN_SECONDS = 0.005
+"""Nothing is metered yet, and what is sharp from the beginning spares windows many looks."""
 ENOUGH_TICKS = 3
 LOOK_SECONDS = 0.0005
 SAMPLE_SECONDS = 0.002
@@ -154,12 +177,12 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
     """
     if not counters:
         return []
-    ticks, samples = observed(counters)
+    ticks, samples = undisturbed(counters)
     for counter in counters:
         learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
     for _ in range(CALIBRATION_TICKS):
-        wait_for_ticks(counters)
+        wait_for_ticks(counters, spin_seconds=CALIBRATION_SPIN_SECONDS)
     return [counter for counter in counters if ticks[counter.domain]]
 
 
@@ -168,7 +191,7 @@ def look_at_rest_again(counters: Sequence[Counter]) -> None:
 
     To be called when nothing is metered. If the power moves too much to tell, it stays open.
     """
-    ticks, samples = observed(counters)
+    ticks, samples = undisturbed(counters)
     for counter in counters:
         first, again = (
             counter.apart_at_rest,
@@ -184,6 +207,19 @@ def _rest(counter: Counter, ticks: Ticks, samples: Samples) -> TwoPowers | None:
     """Both powers of one card over what was observed."""
     powers = at_rest([(seconds, joules) for seconds, _, joules in ticks], samples)
     return powers if powers is None or powers.agree else powers.closer(counter.card.mean_watts())
+
+
+def undisturbed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
+    """What is observed of them while none falls back: what it fell by is no power of any card.
+
+    One that goes on falling is taken as it is, in the end: its windows will say so.
+    """
+    for _ in range(LEARNINGS):
+        falls = sum(counter.falls for counter in counters)
+        seen = observed(counters)
+        if sum(counter.falls for counter in counters) == falls:
+            break
+    return seen
 
 
 def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, Samples]]:
@@ -234,6 +270,12 @@ def learn(counter: Counter, ticks: Ticks, samples: Samples) -> None:
         counter.period_seconds = SHORTEST_PERIOD_SECONDS
         return
     counter.clock, counter.period_seconds = clock, clock.period_seconds
-    intervals = [after - before for (_, _, before), (_, _, after) in pairwise(ticks)]
-    counter.idle_spread_watts = (max(intervals) - min(intervals)) / clock.period_seconds
-    counter.rest_watts = median(intervals) / clock.period_seconds
+    watts = [_watts(*each, clock.period_seconds) for each in pairwise(ticks)]
+    counter.idle_spread_watts = max(watts) - min(watts)
+    counter.rest_watts = median(watts)
+
+
+def _watts(earlier: Seen, later: Seen, period_seconds: float) -> float:
+    """The power between two ticks that were seen; there are others between if a look was late."""
+    periods = max(1, round((later[0] - earlier[0]) / period_seconds))
+    return (later[2] - earlier[2]) / (periods * period_seconds)

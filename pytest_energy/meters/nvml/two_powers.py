@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
-from statistics import pstdev
 from typing import Final, NamedTuple
+
+from pytest_energy.meters.nvml.sensors import standard_deviation
 
 Readings = Sequence[tuple[float, float]]
 """Power readings or cumulative joules as (time in s, W or J)."""
@@ -121,7 +122,7 @@ def in_window(
     counted = (inside[-1].joules - inside[0].joules) / seconds
     # At either end the counter may be a tick behind that did not come, and readings by their lag.
     ends = (2 * period_seconds * max(watts) + lag * (max(watts) - min(watts))) / seconds
-    chance = 2 * pstdev(watts) / sqrt(len(watts))
+    chance = 2 * standard_deviation(watts) / sqrt(len(watts))
     explained = EXPLAINED_SHARE * read + EXPLAINED_WATTS + ends + chance
     return TwoPowers(counted, read, explained)
 

@@ -17,6 +17,8 @@ FAST = SimulatedGpu(tick_seconds=0.05)
 
 FAULTS = (
     ("reset now", "counter reset: the counter of `{}` fell back"),
+    ("drop now never 300000", "counter reset: the counter of `{}` fell back"),
+    ("drop now +0.2 300000", "counter reset: the counter of `{}` fell back"),
     ("lost now", "device lost: `{}` no longer answers (GPU is lost)"),
     ("stall now never 0", "counter stands still: that of `{}`"),
     ("stall now +0.4 0", "counter stands still: that of `{}`"),

@@ -325,7 +325,7 @@ def test_a_window_of_no_time_divides_by_no_zero() -> None:
 def test_what_is_wrong_with_a_window() -> None:
     card, counter = counter_at(1000.0)
     counter.joules()  # what failed before the window is none of its business
-    counter.failures, counter.resets = 3, 2
+    counter.failures, counter.falls = 3, 2
     quiet = CounterSpan(counter)
     quiet.work_started(100.0)
     quiet.work_ended(130.0)
@@ -343,11 +343,14 @@ def test_what_is_wrong_with_a_window() -> None:
     quiet.work_ended(130.0)
     assert quiet.result().fault == "device lost: `gpu:0` did not answer in the window"
 
+    card.show(1000.001)
     span = CounterSpan(counter)
     span.work_started(100.0)
     card.show(500.0)
     span.work_ended(130.0)
     assert span.result().fault == ("counter reset: the counter of `gpu:0` fell back in the window")
+    card.show(510.0)
+    counter.joules()
     after = CounterSpan(counter)
     after.work_started(100.0)
     card.show(600.0)

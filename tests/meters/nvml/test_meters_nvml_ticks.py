@@ -83,6 +83,26 @@ def test_a_reading_since_which_a_tick_may_have_come_spares_none() -> None:
     assert len(card.reads) == 2
 
 
+def test_who_waits_for_longer_than_the_tick_wakes_up_once() -> None:
+    card, counter, ticks = ticking(period=0.5)
+    at_hand = counter.read_now()
+    card.reads.clear()
+    tick = wait_for_ticks([counter], {"gpu:0": at_hand}, later_seconds=0.2)["gpu:0"]
+    assert holds(tick, ticks)
+    assert tick is not None
+    assert len(card.reads) == 1
+    assert card.reads[0] >= tick.seconds + 0.2 - 1e-3
+    assert tick.half_width < 0.001
+
+
+def test_who_waits_for_up_to_the_next_tick_looks_before_it_comes() -> None:
+    card, counter, ticks = ticking(period=0.5)
+    tick = wait_for_ticks([counter], later_seconds=0.4995)["gpu:0"]
+    assert holds(tick, ticks)
+    assert tick is not None
+    assert card.reads[-1] < tick.seconds + 0.4  # at the tick: later it may be the next one's
+
+
 @pytest.mark.parametrize("half_width", [0.0002, 0.001, 0.004])
 def test_a_tick_that_was_not_sure_is_seen_between_two_looks_and_teaches_the_clock(
     half_width: float,
@@ -251,6 +271,14 @@ def test_what_is_learnt_of_a_counter_at_rest() -> None:
     assert counter.at_rest is not None
     assert counter.at_rest.counted_watts == pytest.approx(101.0)
     assert counter.at_rest.read_watts == pytest.approx(101.0)
+
+
+def test_two_ticks_that_a_late_look_takes_for_one_are_no_other_power() -> None:
+    ticks = even([10.0, 10.0, 10.0, 10.0, 10.0, 10.0])
+    del ticks[3]
+    counter = learnt(ticks, [])
+    assert counter.idle_spread_watts == pytest.approx(0.0, abs=0.5)
+    assert counter.rest_watts == pytest.approx(100.0, rel=0.01)
 
 
 def test_two_ticks_are_too_few_for_a_clock_and_three_are_enough() -> None:
