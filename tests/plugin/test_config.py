@@ -181,8 +181,11 @@ def test_the_command_that_a_failed_gate_proposes_works_where_runs_are_spread(
         test.write_text(test.read_text().replace("0.005", "0.009"))
 
     said = pytester.runpytest_subprocess("--energy-hw=h200").stdout.str()
-    (proposed,) = [line for line in said.splitlines() if line.startswith("next: pytest ")]
-    typed = shlex.split(proposed.removeprefix("next: pytest "), comments=True)
+    steps = [
+        line for line in said.splitlines() if line.startswith(("next: pytest ", "  or: pytest "))
+    ]
+    (proposed,) = [line for line in steps if "--energy-update=" in line]
+    typed = shlex.split(proposed.partition(": pytest ")[2], comments=True)
     result = pytester.runpytest_subprocess(*typed)
 
     assert outcome in said

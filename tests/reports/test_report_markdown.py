@@ -29,7 +29,8 @@ def test_what_failed_comes_first_with_its_sentence() -> None:
     assert lines[5].startswith("| ✅ within | sst2 | 5.0")
     assert lines[7].startswith("- **squad**: 5.3")
     assert "is a regression beyond the tolerance of 2 %" in lines[7]
-    assert "Next: <code>pytest --energy-hw=h200 --energy-update=replace" in text
+    assert "Next: <code>pytest --energy-compare=auto" in text
+    assert ", or <code>pytest --energy-hw=h200 --energy-update=replace" in text
     assert text.rstrip().endswith("in 25 s of metering.")
 
 
