@@ -67,8 +67,9 @@ def warmth(found: Reference | None, context: CheckContext, limit: int, *, record
     loads = [row.load_seconds for row in rows if row.load_seconds is not None]
     wanted = median(begun) if begun else None
     loaded = LOADED * min(loads, default=0.0) - context.store.device.load_seconds
-    waits = limit >= WARM_UP_LIMIT and (wanted is not None or recorded)
-    return Warmth(WARMTH_LIMIT if waits else limit, wanted, loaded, recorded)
+    committed = recorded and context.settings.update is not None
+    waits = limit >= WARM_UP_LIMIT and (wanted is not None or committed)
+    return Warmth(WARMTH_LIMIT if waits else limit, wanted, loaded, committed)
 
 
 def require_same_conditions(found: Reference, hardware: Hardware) -> None:

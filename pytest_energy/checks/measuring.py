@@ -64,7 +64,7 @@ class Warmth:
     wanted: float | None = None
     load_seconds: float = 0.0
     recorded: bool = False
-    """Whether what follows becomes a baseline: then it must be warm, whatever was before."""
+    """Whether what follows is to be committed: then it must be warm, whatever was before."""
     celsius: list[float] = field(default_factory=list)
 
     def add(self, window: Window) -> None:
