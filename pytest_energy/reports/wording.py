@@ -327,10 +327,27 @@ def _steps(
         worse = [verdict for verdict in stored if verdict.outcome == "regression"]
         look = f"pytest {_repeated(arguments)}--energy-compare=auto   # is it the code?"
         return [look, _acknowledging(worse[0]), accept] if worse else accept
+    if commits := _between(record):
+        return f"pytest-energy bisect {commits} -- {_repeated(arguments)}".rstrip() + _WHICH
     if local and outcomes <= {"within", "measured"}:
         return f"{update}=new   # to commit a baseline"
     if local and "inconclusive" in outcomes:
         return "run it again: the local baseline takes in sessions until it can tell"
+    return ""
+
+
+_WHICH = "   # which commit?"
+
+
+def _between(record: RunRecord) -> str:
+    """The good end of a search for the commit, if a comparison of commits found a regression."""
+    for verdict in record.verdicts:
+        compared = verdict.comparison
+        if verdict.outcome != "regression" or compared is None or compared.settles:
+            continue
+        asked, _, commit = compared.reference.rstrip(")").rpartition("(")
+        if compared.kind == "revision" and verdict.metric != "savings" and asked != "HEAD ":
+            return f"--good {shlex.quote(commit)}"
     return ""
 
 

@@ -8,7 +8,14 @@ import pytest
 
 from pytest_energy.metering.device_session import RunCost
 from pytest_energy.reports.wording import next_steps
-from pytest_energy.results import INTERRUPTED, NOT_RECORDED, RunRecord, VerdictRecord
+from pytest_energy.results import (
+    INTERRUPTED,
+    NOT_RECORDED,
+    ComparisonRecord,
+    RunRecord,
+    Side,
+    VerdictRecord,
+)
 
 HARDWARE = {"key": "h200"}
 
@@ -63,3 +70,23 @@ def test_an_improvement_is_locked_in() -> None:
     (step,) = next_steps(run("improvement"))
 
     assert step.startswith("pytest --energy-hw=h200 --energy-update=replace ")
+
+
+@pytest.mark.parametrize(
+    ("reference", "steps"),
+    [
+        ("main (3f2a1b9)", ["pytest-energy bisect --good 3f2a1b9 -- b/   # which commit?"]),
+        ("3f2a1b9", ["pytest-energy bisect --good 3f2a1b9 -- b/   # which commit?"]),
+        ("HEAD (3f2a1b9)", []),  # what is not committed is no commit's
+    ],
+)
+def test_a_comparison_that_found_a_regression_is_followed_to_its_commit(
+    reference: str, steps: list[str]
+) -> None:
+    side = Side("base", reference, 0.005, 300.0, 60_000.0, None, {})
+    compared = ComparisonRecord(reference, "revision", side, side, ((0.005, 0.0054),))
+    verdict = replace(run("regression").verdicts[0], comparison=compared)
+
+    found = next_steps(replace(run("regression"), verdicts=(verdict,)), arguments=["b/"])
+
+    assert found == steps
