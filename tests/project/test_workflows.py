@@ -66,7 +66,7 @@ class Run:
 
     def window(self):
         with pytest_energy.window(self.meter, self.id) as w:
-            time.sleep(0.1)
+            time.sleep(0.3)
         tokens = round(100_000 * w.seconds)
         return replace(w.record, tokens=tokens, real_tokens=tokens)
 
