@@ -62,7 +62,7 @@ def test_code_of_the_head_in_the_base_is_an_error_and_not_a_pass(tmp_path: Path)
 
     seeing = repository.pytest("--energy-compare=HEAD")
 
-    assert "regression: 5.999 mJ/token against 5.000" in seeing.stdout, seeing.stdout
+    assert "against 5.000 mJ/token of the base, +20.0 %" in seeing.stdout, seeing.stdout
 
 
 def module(file: str | None) -> ModuleType:

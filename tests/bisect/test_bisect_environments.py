@@ -78,7 +78,8 @@ class Environments:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
         (site,) = place.glob("lib/python*/site-packages")
         theirs = [path for path in sys.path if path.endswith("site-packages")]
-        (site / "theirs.pth").write_text("\n".join(theirs) + "\n")
+        here = str(Path(__file__).parents[2])  # a folder of theirs does not bring editable ones in
+        (site / "theirs.pth").write_text("\n".join([here, *theirs]) + "\n")
         python = place / "bin" / "python"
         wanted = [f"{name}=={versions[number]}" for name, versions in VERSIONS.items()]
         uv(self.variables, "pip", "install", "--python", str(python), *wanted)

@@ -29,6 +29,7 @@ def write_small_models(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.realtime  # what waits for a core is invalid
 def test_one_task_of_the_suite(tmp_path: Path) -> None:
     pytest.importorskip("codecarbon")
     report = tmp_path / "run.json"

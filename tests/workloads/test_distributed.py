@@ -26,6 +26,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.meters import Meter
+from pytest_energy.meters.protocol import WAITED
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import DistributedFineTuning, RankGroups
 from pytest_energy.workloads.distributed.rank import (
@@ -127,7 +128,7 @@ def test_a_window_is_every_rank_s_share_of_the_same_batches(pair: Pair) -> None:
         assert torch.equal(ours["input_ids"], theirs["input_ids"])
     assert 0 <= len(together) - whole.steps < 2
     for window in pair.windows:
-        assert window.valid
+        assert window.valid or str(window.invalid_reason).startswith(WAITED)
         assert window.name == run.id
         assert (window.tokens, window.real_tokens) == (run.tokens, run.real_tokens)
         assert window.steps == run.steps
