@@ -152,7 +152,7 @@ class Counter:
         self.last_tick: Tick | None = None
         self.falls = 0
         """How often it fell back, or rose after that: it was reset, or the driver went wrong."""
-        self._has_fallen = False
+        self._has_fallen = self._was_reset = False
         self.failures = 0
         self.lost: str | None = None
         """What the driver said if it did not answer at the last reading."""
@@ -189,9 +189,11 @@ class Counter:
         self._raw += further
         if further < 0:
             further = self._after_fall(further, now - self._since)
-        elif self._has_fallen:  # a rise that may make good for the fall, and be no work's
-            self._has_fallen = False
-            self.falls += 1
+        elif self._has_fallen:
+            # A rise that may make good for the fall is no work's. After a reset it is the work's,
+            # unless no work can draw so much: then the figure was wrong for a moment.
+            was_reset, self._has_fallen = self._was_reset, False
+            self.falls += not was_reset or further > self._most_millijoules(now - self._since)
         else:
             self._quantum_millijoules = gcd(self._quantum_millijoules, further)
         self._millijoules += further
@@ -232,15 +234,18 @@ class Counter:
         what it fell by, it was none: the figure is wrong now, or was before, and the difference
         goes when it rises again.
         """
-        most_watts = LIMIT_MARGIN * self.card.device.most_watts
-        # The counter lags by up to a period, hence a second more than has passed.
-        most = 1000 * most_watts * (seconds + 1.0)
+        most = self._most_millijoules(seconds)
         wrapped = fell + (1 << WRAP_BITS)
         if 0 <= wrapped <= most:
             return wrapped
         self.falls += 1
-        self._has_fallen = True
-        return self._raw if self._raw <= min(most, -fell) else fell
+        self._has_fallen, self._was_reset = True, self._raw <= min(most, -fell)
+        return self._raw if self._was_reset else fell
+
+    def _most_millijoules(self, seconds: float) -> float:
+        """What the card can have drawn at most in so many seconds (mJ)."""
+        # The counter lags by up to a period, hence a second more than has passed.
+        return 1000 * LIMIT_MARGIN * self.card.device.most_watts * (seconds + 1.0)
 
 
 def stands_still(counter: Counter) -> str | None:

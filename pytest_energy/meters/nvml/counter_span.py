@@ -220,9 +220,10 @@ class CounterSpan:
         self.counter = counter
         self.domain = counter.domain
         self.started = self._ended = 0.0
-        self._failures, self._falls = counter.failures, counter.falls
+        self._failures = counter.failures
         self.read = counter.read_now()
         """The last reading at the window's beginning, or its end, which a wait goes on from."""
+        self._falls = counter.falls  # what the first reading shows lies before the window
         self.first = _just_now(counter, *self.read)
         self.wait = _NO_WAIT
         """Joules between the end and the tick after it; not settled: another tick would help."""

@@ -55,6 +55,15 @@ def test_a_fall_to_near_zero_is_a_reset_and_adds_what_was_drawn_since() -> None:
 
     assert show(card, counter, 20_000) == pytest.approx(100.001 + 20.0)
     assert show(card, counter, 50_000) == pytest.approx(100.001 + 50.0)
+    assert counter.falls == 1
+
+
+def test_a_figure_that_was_near_zero_for_a_moment_was_wrong() -> None:
+    card, counter = counting()
+
+    show(card, counter, 20_000)
+    show(card, counter, 50_000_000)  # more than any card draws in a moment
+
     assert counter.falls == 2
 
 
