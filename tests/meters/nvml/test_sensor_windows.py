@@ -93,16 +93,14 @@ def test_ticks_that_jitter_and_do_not_come() -> None:
         pytest.param(EXACT, Load.square(600, 250, period=0.3), 0.001, id="exact, square"),
         pytest.param(replace(EXACT, counter="sensor", tick_seconds=0.0), EVEN, 0.0005,
                      id="a sensor that sees all"),
-        # It sees half of the time, so either end is known to some milliseconds: medians of 20
-        # windows lie between 0.04 and 0.15 %, by the seed.
-        pytest.param(P100, Load.constant(220), 0.002, id="no counter"),
+        pytest.param(P100, Load.constant(220), 0.001, id="no counter"),
         pytest.param(replace(EXACT, call_seconds=0.005), EVEN, 0.0015, id="calls of 5 ms"),
         pytest.param(replace(EXACT, call_seconds=0.02), EVEN, 0.005, id="calls of 20 ms"),
         pytest.param(replace(EXACT, call_seconds=0.02), LOCKED, 0.01, id="calls of 20 ms, square"),
     ],
 )  # fmt: skip
 def test_windows_are_right(card: Card, load: Load, largest_median: float) -> None:
-    found, _ = apart(windows, card, load, 2.0, 20)
+    found, _ = apart(windows, card, load, 2.0, 400)
 
     assert len(valid(found)) == len(found)
     assert median(abs(each.error) for each in found) <= largest_median
