@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean, median
 
-from pytest_energy.baselines import Reference, StoredSession
+from pytest_energy.baselines import Reference, StoredSession, days_of
 from pytest_energy.checks import Settings
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, Warmth
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import BaselineError
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
+from pytest_energy.gate.reference import FEWEST, LoadChange, device_word
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT, WARMTH_LIMIT
+from pytest_energy.workloads.reference_load import VERSION
 
 _CONDITIONS = {
     "gpu": "the device",
@@ -115,6 +118,22 @@ def explanation(
     # What the baseline did not note may or may not have changed; it is no difference.
     current = {k: v for k, v in hardware.environment.items() if k in environment}
     return explain(old, new, environment, current).sentence
+
+
+def said_by_load(change: float, found: Reference, context: CheckContext) -> str | None:
+    """What the reference load says of a relative change, if the baseline's sessions hold it.
+
+    A day has one voice, as in the gate. The load is metered for it only where it can tell.
+    """
+    rows = own_rows(found, context.hardware)
+    loaded = tuple(row for row in rows if row.reference_version == VERSION)
+    days = [
+        fmean(row.reference_joules for row in day if row.reference_joules)
+        for day in days_of(replace(found.entry, sessions=loaded))
+    ]
+    joules = context.reference_joules() if len(days) >= FEWEST else None
+    load = LoadChange.of_session(days, joules) if joules else None
+    return load.sentence(change, device_word(context.hardware.key)) if load else None
 
 
 def changed_environment(
