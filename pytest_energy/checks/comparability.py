@@ -23,8 +23,12 @@ _CONDITIONS = {
     "power_limit_watts": "the power limit (W)",
     "meter": "the meter",
 }
-LOADED = 0.8
-"""Share of the baseline's seconds of load that a run should have had before, too."""
+LOADED = 0.5
+"""Share of the baseline's seconds of load that a run should have had before, too.
+
+Sessions that are recorded measure more windows of each figure. From half as long on, what is left
+of a warm-up is a quarter at most of what there was, whatever its time constant.
+"""
 
 _CPU_CONDITIONS = {"cpu": "the processor", "meter": "the meter"}
 
@@ -62,8 +66,8 @@ def place(found: Reference, hardware: Hardware) -> str | None:
 def warmth(found: Reference | None, context: CheckContext, limit: int, *, recorded: bool) -> Warmth:
     """How warm the device is to be: as the baseline's sessions began, if that is known.
 
-    Temperature is waited for where a verdict can fail, and seconds of load within the usual
-    warm-up: of them nobody knows how many are enough.
+    Where a verdict can fail, it is waited for by more than the usual warm-up: by the temperature,
+    or, if none is told, until the device has worked for as long as it had then.
     """
     rows = own_rows(found, context.hardware) if found and not recorded else ()
     begun = [row.begin_celsius for row in rows if row.begin_celsius is not None]
@@ -71,7 +75,7 @@ def warmth(found: Reference | None, context: CheckContext, limit: int, *, record
     wanted = median(begun) if begun else None
     loaded = LOADED * min(loads, default=0.0) - context.store.device.load_seconds
     committed = recorded and context.settings.update is not None
-    waits = limit >= WARM_UP_LIMIT and (wanted is not None or committed)
+    waits = limit >= WARM_UP_LIMIT and (wanted is not None or committed or loaded > 0)
     return Warmth(WARMTH_LIMIT if waits else limit, wanted, loaded, committed)
 
 
