@@ -218,7 +218,7 @@ def _warmed(rng: np.random.Generator, trials: int) -> tuple[Ints, Any]:
 
 def _warm(number: Ints) -> Floats:
     """What the windows of a device are off by that was warm before."""
-    return 0.0 * number
+    return np.zeros(number.shape)
 
 
 # Runs that have not worked before, by what the device did, and the most windows of warm-up; the
