@@ -119,7 +119,8 @@ OPTIONS = (
     Option(
         "reference-load", "WHEN", choice("auto", "off"), "auto",
         "`auto`: sessions that are recorded or go to a history end with a fixed piece of work "
-        "(seconds), where torch is used; `off`: never", "reference_load",
+        "(seconds), where torch is used, and so does a figure that has moved; `off`: never",
+        "reference_load",
     ),
     Option(
         "wall", "SOURCE", location, None,
