@@ -34,7 +34,7 @@ def test_one_task_of_the_suite(tmp_path: Path) -> None:
     pytest.importorskip("codecarbon")
     report = tmp_path / "run.json"
     command = [sys.executable, "-m", "pytest", str(ROOT / "benchmarks"), "-k", "sst2"]
-    command += ["--energy-tokens=2048", f"--energy-json={report}", "--energy-meter=codecarbon"]
+    command += ["--energy-tokens=8192", f"--energy-json={report}", "--energy-meter=codecarbon"]
     command += [f"--energy-models={write_small_models(tmp_path / 'models')}"]
     command += [
         "-p",
