@@ -332,7 +332,7 @@ class PairedGate(Gate):
 
     def _cause(self, look: Look) -> str:
         noise = rounded(look.noise or 0.0)
-        return not_enough(len(self._logs), "pairs", f"where they vary by {noise}")
+        return not_enough(len(self._logs), "pairs", f"because they vary by {noise}")
 
     def _remedy(self) -> str:
         return QUIETER_OR_MORE

@@ -82,7 +82,7 @@ class RunningSession:
         except OSError as error:
             kept = (
                 f"nor could it be kept in `{self._spare / record.name}` ({error}); what was "
-                "measured is in `--energy-json=PATH` alone, where that was given"
+                "measured is in `--energy-json=PATH` alone, if that was given"
             )
         try:
             open_store(self._url).create(record.name, record.text.encode())

@@ -96,7 +96,7 @@ OPTIONS = (
     ),
     Option(
         "strict", None, text, False,
-        "an inconclusive verdict fails, and so does a change that else informs only: on modelled "
+        "an inconclusive verdict fails, and so does a change that would only inform: on modelled "
         "joules, or against a local baseline",
     ),
     Option(
@@ -119,7 +119,7 @@ OPTIONS = (
     Option(
         "reference-load", "WHEN", choice("auto", "off"), "auto",
         "`auto`: sessions that are recorded or go to a history end with a fixed piece of work "
-        "(seconds), where torch is used; `off`: never", "reference_load",
+        "(seconds), if torch is used; `off`: never", "reference_load",
     ),
     Option(
         "wall", "SOURCE", location, None,

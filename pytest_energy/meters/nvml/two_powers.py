@@ -77,7 +77,7 @@ class TwoPowers(NamedTuple):
         return self._replace(read_watts=mean_watts)
 
     def __str__(self) -> str:
-        return f"{self.counted_watts:.0f} W where its power readings say {self.read_watts:.0f} W"
+        return f"{self.counted_watts:.0f} W, and its power readings say {self.read_watts:.0f} W"
 
 
 def at_rest(ticks: Readings, samples: Readings) -> TwoPowers | None:

@@ -229,7 +229,7 @@ class Series:
         usual = self.period_seconds
         if gap > max(GAP_PERIODS * usual, LEAST_GAP_SECONDS) + self.seconds_digit:
             raise NotCoveredError(
-                f"it has no reading for {gap:.3g} s of the window, where one comes every "
+                f"it has no reading for {gap:.3g} s of the window, and one comes every "
                 f"{usual:.3g} s"
             )
         return first, last
