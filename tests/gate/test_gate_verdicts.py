@@ -269,7 +269,7 @@ def test_a_noisy_session_says_by_how_much() -> None:
 
 def test_open_pairs_say_by_how_much_they_vary() -> None:
     found = fed(PairedGate(max_pairs=5), [0.005 * math.exp(0.15 * s) for s in (1, 1, -1, -1, 1)])
-    assert "5 pairs, the most allowed, were not enough because they vary by 18.7 %; " in found.reason
+    assert "5 pairs, the most allowed, were not enough because they vary by 18.7 %" in found.reason
     assert found.reason.endswith("or raise `--energy-max-windows`.")
 
 
