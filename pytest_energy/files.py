@@ -125,7 +125,7 @@ def _replace(target: Path, data: bytes, old: os.stat_result | None) -> None:
             os.chmod(temporary, 0o666 & ~_umask())
         else:
             os.chown(temporary, -1, old.st_gid)
-            shutil.copystat(target, temporary)  # the mode, and the access list where there is one
+            shutil.copystat(target, temporary)  # the mode, and the access list if there is one
             os.utime(temporary)
         os.replace(temporary, target)
     except BaseException:

@@ -70,7 +70,7 @@ class RunningSession:
         self._keep(self._record(document, self._began))
 
     def append(self, document: Mapping[str, Any]) -> None:
-        """Add the session; where that fails, `HistoryError` says where its record is kept.
+        """Add the session; if that fails, `HistoryError` says where its record is kept.
 
         It is kept until it has been added: an upload may be interrupted.
         """

@@ -169,7 +169,7 @@ def _joined(values: Iterable[object]) -> str:
 
 
 def _cpu_name() -> str:
-    """The processor's model name, from the kernel where it says one."""
+    """The processor's model name, from the kernel if it says one."""
     with suppress(OSError):
         for line in decoded(Path("/proc/cpuinfo").read_bytes()).split("\n"):
             if line.lower().startswith("model name"):

@@ -38,7 +38,7 @@ class Workload:
     `max_length` is in tokens; `data` is `synthetic`, `hub` or `local:` and eight hex digits of
     what the files hold; `seed` decides weights, examples and their order; `lora` is the rank of
     adapters that are trained in place of the whole model; `architecture` is eight hex digits of
-    what the model's folder describes, where the name does not say it.
+    what the model's folder describes, if the name does not say it.
     """
 
     task: str
@@ -197,7 +197,7 @@ class FineTuning(BatchRun):
         self._cuda = [torch.device(self.device)] if self.device.startswith("cuda") else []
 
     def take(self, batches: Batches) -> None:
-        """Train on these from now on; `EnergyError` where they do not fit the model."""
+        """Train on these from now on; `EnergyError` if they do not fit the model."""
         check_fits(self.bare, batches, self.workload.model, self.workload.max_length)
         self._give(batches, self.convert)
 
@@ -304,7 +304,7 @@ def prepare(
     """The fine-tuning of `task` with `model`, ready for windows of about `tokens_per_window`.
 
     `overrides` are `batch_size`, `max_length` (tokens), `precision`, `padding`, `attention`, `seed`
-    and `lora`; `models` is a folder of checkpoints, whose weights are taken. `EnergyError` where a
+    and `lora`; `models` is a folder of checkpoints, whose weights are taken. `EnergyError` if a
     setting is unknown or the data lacks the task.
     """
     device = device or default_device()

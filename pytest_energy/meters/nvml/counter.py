@@ -130,7 +130,7 @@ class Tick(NamedTuple):
 class Counter:
     """Cumulative joules of one card.
 
-    `clock` is None where ticks are too close, or too far apart, to be waited for; their
+    `clock` is None if ticks are too close, or too far apart, to be waited for; their
     `period_seconds` is a bound then. `idle_spread_watts`: how much its power differed from tick to
     tick before anything was metered; `at_rest`: what it was then, and that of the card's readings;
     None if they do not tell. `apart_at_rest`: the same if they disagreed, and no later look has

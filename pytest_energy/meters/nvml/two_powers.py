@@ -21,7 +21,7 @@ Readings = Sequence[tuple[float, float]]
 EXPLAINED_SHARE: Final = 0.18
 """13 % of the readings and 5 % of the counter."""
 EXPLAINED_WATTS: Final = 5.0
-"""A reading's offset, which is most of it where a card draws little."""
+"""A reading's offset, which is most of it if a card draws little."""
 MOST_FACTOR: Final = 2.0
 LAG_SECONDS: Final = 0.35
 """A reading is renewed every 0.1 s and takes up to 0.25 s to rise to a new load."""

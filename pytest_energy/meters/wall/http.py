@@ -39,7 +39,7 @@ _WAITING = 1 << 16
 
 @dataclass(frozen=True)
 class Form:
-    """How one family of plugs answers: where to ask, names of its figures, joules an energy unit.
+    """How one family of plugs answers: where to ask, names of its figures, joules per energy unit.
 
     `good` names a switch that is false while the plug does not trust its own figures.
     """
@@ -65,7 +65,7 @@ class WallPlug:
 
     `url` is the plug's address, whose form is found by asking, or the whole address of its status;
     user and password in it are sent by HTTP's basic method.
-    Raises `MeterUnavailableError` where it does not answer, or not as one of `FORMS` does.
+    Raises `MeterUnavailableError` if it does not answer, or not as one of `FORMS` does.
     """
 
     def __init__(

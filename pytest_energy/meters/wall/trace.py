@@ -291,7 +291,7 @@ class WallTrace:
     def between(self, start: float, end: float) -> WallJoules:
         """Joules from one Unix time to another (s), of power or energy, whichever is surer.
 
-        Raises `NotCoveredError` where neither covers the whole stretch, `DisagreeError` where one
+        Raises `NotCoveredError` if neither covers the whole stretch, `DisagreeError` if one
         of them must be wrong.
         """
         found, reason = [], "it has no readings"
@@ -344,7 +344,7 @@ def held(series: Series, start: float, end: float) -> WallJoules:
 def interpolated(series: Series, start: float, end: float) -> WallJoules:
     """Joules from cumulative joules, interpolated between the two readings around either end.
 
-    The half-width is a step of the counter, and at either end what is missed where the load
+    The half-width is a step of the counter, and at either end what is missed if the load
     changed just there by what it changes elsewhere in the window. Within one pair of readings
     nothing is known: all of it is uncertain.
     """
@@ -398,7 +398,7 @@ def _edge(series: Series, i: int, moment: float, swing: float) -> float:
 
 
 def _step(series: Series) -> float:
-    """A step of the counter: what it leaps by where it has stood still, else its last digit (J)."""
+    """A step of the counter: what it leaps by if it has stood still, else its last digit (J)."""
     values = series.values
     triples = zip(values, values[1:], values[2:], strict=False)
     return max([series.digit, *(c - b for a, b, c in triples if a == b and c > b)])
