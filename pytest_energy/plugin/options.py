@@ -258,12 +258,13 @@ def options_page() -> str:
             "# Options",
             "",
             "Each option can also be set in pytest's ini file, by the name in the second column.",
-            "The command line wins. A switch that the ini file turns on is turned off with",
-            "`--no-energy-…`, and an option that has no default of its own with an empty value",
+            "The command line wins.",
+            "If the ini file turns a switch on, `--no-energy-…` turns it off.",
+            "If an option has no default of its own, an empty value turns it off "
             "(`--energy-history=`).",
-            "Paths on the command line start from the current folder, those of the ini file from",
+            "Paths on the command line start from the current folder, those of the ini file from "
             "pytest's root.",
-            "What counts, in this order: the marker, the command line, the ini file, the baseline",
+            "What counts, in this order: the marker, the command line, the ini file, the baseline "
             "file (levels and window size), the default.",
             "",
             "| option | ini | default | what it does |",
