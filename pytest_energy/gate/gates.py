@@ -181,12 +181,13 @@ class SequentialGate(_AgainstBaseline):
     """One session's windows against a baseline of sessions: a sequential likelihood ratio test.
 
     `tolerance` is allowed, `detect` must be caught, both relative; `alpha` and `beta` are the
-    rates at which changes as large as these may be failed and passed. Where pairs can settle what
+    rates at which changes as large as these may be failed and passed. If pairs can settle what
     stays open, give half of each and say `settled`: then a change that an outlying session may
     be is left to them. K gates of one run take `alpha / K`. `device` is the name of this run's
-    device, `pooled` what the file's other entries know, `local` whether the sessions are what a
-    machine keeps for itself, so that each run may add one. Windows more than 4 SD of the baseline's
-    from their median count as that far off. Without sessions the first value ends as `missing`.
+    device, `pooled` what the file's other entries know. `local` says whether the sessions are what
+    a machine keeps for itself, so that each run may add one. Windows more than 4 SD of the
+    baseline's from their median count as that far off. Without sessions the first value ends as
+    `missing`.
     """
 
     counted = "windows"

@@ -162,7 +162,7 @@ class Look:
     """The test after one more value, on the log scale.
 
     The change's `variance` is known from so many `degrees` of freedom. Up to `within` (None:
-    never) the figure has not changed, from `changed` on it has; `noise` is the SD of a value, and
+    never) the figure has not changed, from `changed` on it has. `noise` is the SD of a value, and
     `order` what the second window of a pair takes more than the first.
     """
 

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 class Workload:
     """Everything that decides how much energy a token should cost on given hardware.
 
-    `max_length` is in tokens; `data` is `synthetic`, `hub` or `local:` and eight hex digits of
-    what the files hold; `seed` decides weights, examples and their order; `lora` is the rank of
-    adapters that are trained in place of the whole model; `architecture` is eight hex digits of
+    `max_length` is in tokens. `data` is `synthetic`, `hub` or `local:` and eight hex digits of
+    what the files hold. `seed` decides weights, examples and their order. `lora` is the rank of
+    adapters that are trained in place of the whole model. `architecture` is eight hex digits of
     what the model's folder describes, if the name does not say it.
     """
 
@@ -140,8 +140,8 @@ def _computes_in_bf16(device: str) -> bool:
 class FineTuning(BatchRun):
     """A model in training; each window continues it over exactly the same batches.
 
-    `bare` is the model as it was built, `optimizer` its AdamW; `convert` turns a batch into its
-    arguments; `parameters` is (trainable, total); `device` is where it is; `shard` is (rank, of so
+    `bare` is the model as it was built, `optimizer` its AdamW. `convert` turns a batch into its
+    arguments. `parameters` is (trainable, total). `device` is where it is. `shard` is (rank, of so
     many): a pass is that rank's part of the batches.
     """
 

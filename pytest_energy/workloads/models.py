@@ -57,7 +57,7 @@ def build_model(
     """The model with the task's head, in fp32 on the CPU, ready to train.
 
     `model_name` is one of `ARCHITECTURES`, of a folder in `models`, a folder with a config.json, or
-    a name on the hub; `labels` counts the head's classes (0: the head has none); `pretrained` loads
+    a name on the hub. `labels` counts the head's classes (0: the head has none). `pretrained` loads
     weights if there are any. The caller's random state stays as it was.
     """
     import torch

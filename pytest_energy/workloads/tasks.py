@@ -85,8 +85,8 @@ Head = Literal["sequence", "qa", "token", "mlm"]
 class Task:
     """One task as the public example scripts fine-tune it.
 
-    `max_length` and `doc_stride` are in tokens; `labels` are names in the order of their ids,
-    empty if the head has none; `train_examples` is the size of the training set, for `mlm` the
+    `max_length` and `doc_stride` are in tokens. `labels` are names in the order of their ids,
+    empty if the head has none. `train_examples` is the size of the training set, for `mlm` the
     sequences of a pre-training run (900,000 steps of 256).
     """
 

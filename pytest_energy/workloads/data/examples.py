@@ -85,7 +85,7 @@ class Example:
     """One tokenised sequence, special tokens included, with the target of its task's head.
 
     `ids` and `types` (token types) have one entry a token, and so have `token_labels` (token and
-    masked-LM heads; `IGNORED` where no loss falls); `label` is a class (sequence head); `span` is
+    masked-LM heads; `IGNORED` where no loss falls). `label` is a class (sequence head). `span` is
     the first and the last token of the answer, (0, 0) for none (QA head).
     """
 
