@@ -121,9 +121,9 @@ def left_unsent(spare: Path) -> str | None:
         return None
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return one_line(
-        f"`{spare}` holds `{names[0]}`{others}: what runs measured that were killed, or whose "
-        "history could not be written to; copy it by the same path below the history, or delete "
-        "it (unless another run is at work here)",
+        f"`{spare}` holds `{names[0]}`{others}, of runs that were killed or could not write to "
+        "their history; copy it by the same path below the history, or delete it (unless another "
+        "run is at work here)",
         1000,
     )
 

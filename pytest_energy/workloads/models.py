@@ -145,7 +145,7 @@ def _head(task: Task, name: str, config: PretrainedConfig) -> Any:
     if config.is_encoder_decoder:
         raise EnergyError(
             f"`{name}` ({config.model_type}) is an encoder with a decoder, which is not trained on "
-            f"`{task.name}` this way: use an encoder or a decoder, or bring your own step with the "
+            f"`{task.name}` this way: use one of both alone, or bring your own step with the "
             "fixture `energy_workload`"
         )
     for class_name, table in _HEADS[task.head]:

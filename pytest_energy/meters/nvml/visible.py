@@ -125,8 +125,8 @@ def _resolve(
         return None
     raise MeterRefusedError(
         f"meter `nvml`: `{VARIABLE}` has the entry `{one_line(entry)}`, which is neither an index "
-        f"nor a UUID, so it cannot be told which GPUs CUDA uses ({_known(uuids)}); separate "
-        "indices or UUIDs by commas, or unset it"
+        f"nor a UUID ({_known(uuids)}), so it is not known which GPUs CUDA uses; separate "
+        "them by commas, or unset it"
     )
 
 

@@ -166,7 +166,7 @@ def _taken_apart(url: str) -> Address:
         place = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2])[0]
         raise MeterUnavailableError(
             f"meter `wall`: no address of a plug (host or port of `{one_line(place)}`); give one "
-            "such as http://192.168.1.20, with `@`, `/`, `?`, `#` and `:` in a password as %40, "
+            "such as http://192.168.1.20. Write `@`, `/`, `?`, `#` and `:` in a password as %40, "
             "%2F, %3F, %23 and %3A"
         ) from None
     authorization = None
