@@ -24,7 +24,7 @@ def write_small_models(folder: Path) -> Path:
         hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536
     )
     bert.save_pretrained(folder / "bert-base-uncased")
-    distilbert = transformers.DistilBertConfig(dim=384, n_layers=1, n_heads=6, hidden_dim=1536)
+    distilbert = transformers.DistilBertConfig(dim=384, n_layers=3, n_heads=6, hidden_dim=1536)
     distilbert.save_pretrained(folder / "distilbert-base-uncased")
     return folder
 
@@ -34,7 +34,7 @@ def test_one_task_of_the_suite(tmp_path: Path) -> None:
     pytest.importorskip("codecarbon")
     report = tmp_path / "run.json"
     command = [sys.executable, "-m", "pytest", str(ROOT / "benchmarks"), "-k", "sst2"]
-    command += ["--energy-tokens=8192", f"--energy-json={report}", "--energy-meter=codecarbon"]
+    command += ["--energy-tokens=2048", f"--energy-json={report}", "--energy-meter=codecarbon"]
     command += [f"--energy-models={write_small_models(tmp_path / 'models')}"]
     command += [
         "-p",
