@@ -277,7 +277,7 @@ class PairedGate(Gate):
 
     With `sessions` the within-session variance starts from theirs; without, it is taken from the
     pairs alone, from 4 of them on, or from 6 if the first 4 vary much. Pairs that are `renewed`
-    come from new processes each, which differ by more than windows do: `sessions` then say the
+    come from new processes each, which differ by more than windows do. Then `sessions` say the
     least that pairs vary by, as they do if they are `local`. Pairs are in the order ABBA: base
     first in the first, head first in the second, and so on; what the order does is taken out.
     """

@@ -81,9 +81,9 @@ def distance(gap: float, variance: float, degrees: float, bound: float) -> float
     """How far from one level an estimate must lie for the evidence against it to reach `bound`.
 
     The evidence is the log likelihood ratio of the likeliest value at the other level, `gap` away,
-    or beyond it, with the estimate's `variance` (known from so many `degrees` of freedom):
-    `degrees / 2 * ln((degrees + t**2) / (degrees + u**2))`, where t is the distance from this
-    level and u the one from the other, 0 beyond it, in standard deviations. Of infinite degrees
+    or beyond it. The estimate has a `variance` that is known from so many `degrees` of freedom. The
+    ratio is `degrees / 2 * ln((degrees + t**2) / (degrees + u**2))`. In standard deviations, t is
+    the distance from this level, and u the one from the other, 0 beyond it. Of infinite degrees
     that is `(t**2 - u**2) / 2`.
     """
     if math.isinf(degrees):

@@ -43,7 +43,7 @@ class Lengths:
     def at(self, share: float) -> int:
         """The length (tokens) that a `share` in [0, 1) of the sequences stays below.
 
-        Linear between percentiles, but for the last one: a straight line up to the maximum would
+        Linear between percentiles, but for the last one. A straight line up to the maximum would
         make the longest percent far too long, so it is bent until the mean is the measured one.
         """
         index, fraction = divmod(share * 100, 1)

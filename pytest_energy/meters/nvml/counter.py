@@ -231,7 +231,7 @@ class Counter:
         """What was drawn (mJ) where the figure fell by so many (below 0) in so many seconds.
 
         A reset leaves what was drawn since. If that is more than the card can have drawn, or than
-        what it fell by, it was none: the figure is wrong now, or was before, and the difference
+        what it fell by, it was no reset. The figure is wrong now, or was before, and the difference
         goes when it rises again.
         """
         most = self._most_millijoules(seconds)

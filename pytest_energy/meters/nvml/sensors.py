@@ -90,8 +90,8 @@ def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing: Swing) -
     """How far they may be off (J) as steps of one length beat with the looks.
 
     The bound takes each harmonic of a square wave of the load's swing, damped by the sensor's
-    window (which has damped the first already if readings tell), and by how evenly the looks
-    fall on the step.
+    window and by how evenly the looks fall on the step. If readings tell, the window has damped the
+    first already.
     """
     if sensor.sees_all:
         return 0.0

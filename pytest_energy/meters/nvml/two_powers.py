@@ -1,9 +1,10 @@
 """A counter's power beside that of the card's power readings: two sources that should agree.
 
 The limits are those of published sensors: readings added up err by -8 to +13 % against an external
-meter, counters by a few per cent, and counter and readings have differed by 1.7 on a real card. A
+meter, counters by a few per cent. Counter and readings have differed by 1.7 on a real card. A
 sensor that looks part of the time errs by tens of per cent if the load swings about as often as it
-looks, and by any factor if it does so in step with it. Then it cannot be told who is right.
+looks. If the load does so in step with it, it errs by any factor. Then it cannot be told who is
+right.
 """
 
 from __future__ import annotations

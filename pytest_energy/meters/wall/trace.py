@@ -325,7 +325,7 @@ def _surer(power: WallJoules, energy: WallJoules | None = None) -> WallJoules:
 def held(series: Series, start: float, end: float) -> WallJoules:
     """Joules from watts by zero-order hold: each reading counts until the next one.
 
-    The half-width takes readings for points of a load that may change anywhere between them, and
+    The half-width takes readings for points of a load that may change anywhere between them. It
     adds the delay that holding means for a load that climbs, the time stamp's and the last digit.
     """
     first, last = series.bracket(start, end)
