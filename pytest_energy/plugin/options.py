@@ -72,7 +72,10 @@ OPTIONS = (
     Option("allow-ci-update", None, text, False, "let --energy-update work if CI is set"),
     Option("tolerance", "PCT", percent("tolerance"), None, "change that is allowed, in percent"),
     Option("detect", "PCT", percent("detect"), None, "change that must be caught, in percent"),
-    Option("tokens", "N", number(*RANGES["tokens"], int), None, "token budget of one window"),
+    Option(
+        "tokens", "N", number(*RANGES["tokens"], int), None,
+        "token budget of one window (default: 250,000 on a GPU, 512 on a CPU)",
+    ),
     Option(
         "max-windows", "N", number(*RANGES["max_windows"], int), None,
         "the most windows, or pairs, of one verdict "

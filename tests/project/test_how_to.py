@@ -11,6 +11,8 @@ from ab_support import TEST, Repository, ledger_repository
 from doc_pages import ROOT, blocks
 from pytest_energy.baselines.reading import read
 from pytest_energy.cli import main
+from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET
+from pytest_energy.plugin.options import OPTIONS
 
 HOW_TO = ROOT / "docs" / "how-to.md"
 CI = ROOT / "docs" / "ci-on-a-cpu.md"
@@ -77,6 +79,18 @@ def test_files_of_short_answers(tmp_path: Path, pytester: pytest.Pytester) -> No
             assert pytester.runpytest("--strict-config").ret == 0
 
     assert [block.title for block in files] == ["pytest.ini", "baselines/h200.toml", "pytest.ini"]
+
+
+def test_the_default_budget_of_a_window_is_told_as_it_is() -> None:
+    page = HOW_TO.read_text(encoding="utf-8")
+    (option,) = [option for option in OPTIONS if option.name == "tokens"]
+    gpu, cpu = GPU_BUDGET, CPU_BUDGET
+
+    assert f"| GPU | {gpu.tokens:,} tokens |" in page
+    assert (
+        f"| CPU | {cpu.tokens} tokens, in batches of at most {cpu.max_tokens_per_batch} |" in page
+    )
+    assert option.help.endswith(f"(default: {gpu.tokens:,} on a GPU, {cpu.tokens} on a CPU)")
 
 
 def test_ci_on_a_cpu(project: Repository) -> None:
