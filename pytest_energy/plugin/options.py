@@ -122,7 +122,7 @@ OPTIONS = (
     Option(
         "reference-load", "WHEN", choice("auto", "off"), "auto",
         "`auto`: sessions that are recorded or go to a history end with a fixed piece of work "
-        "(seconds), if torch is used; `off`: never", "reference_load",
+        "(seconds), where torch is used; `off`: never", "reference_load",
     ),
     Option(
         "wall", "SOURCE", location, None,
