@@ -181,7 +181,7 @@ class Check(ABC):
             if self._colder and warmth.limit > limit:
                 raise InvalidEvidenceError(
                     f"not as warm as its baseline: {warmth.celsius[-1]:.0f} °C after {windows}, "
-                    f"where that began at {warmth.wanted:.0f} °C; load the device for some "
+                    f"and that began at {warmth.wanted:.0f} °C; load the device for some "
                     "minutes before, or record anew with `--energy-update=replace`"
                 )
         self._unloaded |= warmth.limit > limit and not (warmth.is_reached or warmth.celsius)
