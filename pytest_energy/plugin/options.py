@@ -235,6 +235,11 @@ OPTIONS = (
         "side_timeout_seconds",
     ),
     Option(
+        "profile", "WHEN", _choice("auto", "never"), "auto",
+        "`auto` (default): after a change in an A/B both sides run once more under torch's "
+        "profiler, so that the report says which operator carries it; `never`",
+    ),
+    Option(
         "notify", "URL", _webhook, None,
         "https:// address that gets a JSON message about the run, such as a Slack webhook",
     ),

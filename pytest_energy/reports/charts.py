@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pytest_energy.gate import TracePoint
+from pytest_energy.gate.carriers import ProfileChange, Row
 from pytest_energy.metering import Window
 from pytest_energy.meters.protocol import is_module
 from pytest_energy.outcomes import MOVED
@@ -175,6 +176,50 @@ def pairs_chart(comparison: ComparisonRecord, unit: str, key: str) -> Chart:
     x = axis("pair", dtick=max(1, round(len(numbers) / 8)), range=[0.4, len(numbers) + 0.6])
     axes = {"xaxis": x, "yaxis": axis(plain(title))}
     return Chart(key, "Base and head, pair by pair", data, axes)
+
+
+_MOST_SEGMENTS = 5
+"""Parts of a bar that have a colour; what is left of it is told together."""
+_SHOWN_REST = 0.002
+"""Share of a bar from which that is shown."""
+
+
+def profile_charts(profile: ProfileChange, key: str) -> list[Chart]:
+    """The time of a token as two bars side by side, by phase and by operator."""
+    whole = (profile.base, profile.head)
+    of = "kernels on the device" if profile.clock == "device" else "operators on the host"
+    note = f"One pass that is not metered; the profiler makes it slower. Times are of {of}."
+    charts = [_bars(profile.phases, whole, f"{key}-phases", "Time of a token by phase", note)]
+    # What moved is to be seen, and what is long.
+    rank = {row.name: 2 * abs(row.moved) + max(row.base, row.head) for row in profile.operators}
+    chosen = sorted(profile.operators, key=lambda row: -rank[row.name])[:_MOST_SEGMENTS]
+    charts.append(_bars(chosen, whole, f"{key}-operators", "Time of a token by operator"))
+    return charts
+
+
+def _bars(
+    rows: Sequence[Row], whole: tuple[float, float], key: str, title: str, note: str = ""
+) -> Chart:
+    parts = [
+        (row.name, row.base, row.head, shade) for row, shade in zip(rows, PALETTE, strict=False)
+    ]
+    base = max(whole[0] - sum(row.base for row in rows), 0.0)
+    head = max(whole[1] - sum(row.head for row in rows), 0.0)
+    if max(base, head) > _SHOWN_REST * max(whole):
+        parts.append(("all else", base, head, "muted"))
+    data = tuple(
+        {
+            "type": "bar",
+            "name": plain(name),
+            "x": ["base", "head"],
+            "y": [1e6 * base, 1e6 * head],
+            "marker": {"color": colour(shade)},
+            "hovertemplate": f"{plain(name)}: %{{y:.3f}} µs<extra></extra>",
+        }
+        for name, base, head, shade in parts
+    )
+    shown = {"xaxis": axis(""), "yaxis": axis("µs a token"), "barmode": "stack", "bargap": 0.4}
+    return Chart(key, title, data, shown, note)
 
 
 _FARTHEST = 4.0

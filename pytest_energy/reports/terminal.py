@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+MOST_MOVED = 6
+"""Operators that the terminal shows of a profile; the page and the JSON have more."""
+
 MOST_PAIRS = 12
 """Pairs that one line shows; the JSON has them all."""
 
@@ -42,6 +45,10 @@ def side_by_side(record: VerdictRecord, comparison: ComparisonRecord) -> list[st
     if comparison.left_open is not None:
         lines.append(f"  against the baseline {wording.left_open(comparison.left_open)}")
     lines += [f"  {note}" for note in comparison.notes]
+    if comparison.profile is not None:
+        shown = tables.profile_movers(comparison.profile, MOST_MOVED)
+        lines.append("  time of a token under the profiler")
+        lines += tables.aligned(shown.rows, shown.headings, right=shown.right, indent=2)
     return lines
 
 

@@ -10,6 +10,7 @@ from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.documents import Count, Positive
 from pytest_energy.documents.records import named
 from pytest_energy.gate import TracePoint
+from pytest_energy.gate.carriers import ProfileChange
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
 from pytest_energy.results.claims import ClaimRecord
@@ -60,6 +61,7 @@ class ComparisonRecord:
     that a baseline had left the figure open, and `left_open` what it had found; `turns` that memory
     did not do for both at once. `processes` is from how many pairs of processes the figure was
     found, and `between_processes` what those of the same code differ by (SD, relative), if known.
+    `profile` is where the time of a token goes on both sides, after a change.
     """
 
     reference: str
@@ -74,6 +76,7 @@ class ComparisonRecord:
     processes: Count = 1
     between_processes: float | None = None
     notes: tuple[str, ...] = ()
+    profile: ProfileChange | None = None
 
 
 REFERENCE_LOAD = "reference_joules"
