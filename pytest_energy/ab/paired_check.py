@@ -125,7 +125,8 @@ class PairedCheck(ABC):
         return replace(
             record,
             explanation=" ".join(text for text in told if text) or None,
-            comparison=replace(comparison, profile=found, notes=(*comparison.notes, *notes)),
+            comparison=replace(comparison, notes=(*comparison.notes, *notes)),
+            profile=found,
         )
 
     def _most_changed(self) -> tuple[int, float]:

@@ -93,7 +93,10 @@ def compared(base: Profile, head: Profile, change: float) -> ProfileChange:
 
 
 def _rows(base: Sequence[Part], head: Sequence[Part], *, ordered: bool = True) -> list[Row]:
-    old, new = ({part.name: part for part in parts} for parts in (base, head))
+    # What a shortened list lacks may have been there.
+    least = min(part.seconds for part in base) if len(base) == MOST_ROWS else 0.0
+    old = {part.name: part for part in base}
+    new = {part.name: part for part in head if part.name in old or part.seconds > least}
     rows = []
     for name in {**old, **new}:
         then, now = (parts.get(name, Part(name, 0.0, 0.0)) for parts in (old, new))

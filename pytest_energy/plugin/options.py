@@ -237,7 +237,8 @@ OPTIONS = (
     Option(
         "profile", "WHEN", _choice("auto", "never"), "auto",
         "`auto` (default): after a change in an A/B both sides run once more under torch's "
-        "profiler, so that the report says which operator carries it; `never`",
+        "profiler, so that the report says which operator carries it, and so does what is recorded "
+        "and what has changed against it; `never`",
     ),
     Option(
         "notify", "URL", _webhook, None,

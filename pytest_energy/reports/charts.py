@@ -184,42 +184,43 @@ _SHOWN_REST = 0.002
 """Share of a bar from which that is shown."""
 
 
-def profile_charts(profile: ProfileChange, key: str) -> list[Chart]:
+def profile_charts(
+    profile: ProfileChange, key: str, sides: tuple[str, str] = ("base", "head")
+) -> list[Chart]:
     """The time of a token as two bars side by side, by phase and by operator."""
-    whole = (profile.base, profile.head)
     of = "kernels on the device" if profile.clock == "device" else "operators on the host"
     note = f"One pass that is not metered; the profiler makes it slower. Times are of {of}."
-    charts = [_bars(profile.phases, whole, f"{key}-phases", "Time of a token by phase", note)]
     # What moved is to be seen, and what is long.
     rank = {row.name: 2 * abs(row.moved) + max(row.base, row.head) for row in profile.operators}
     chosen = sorted(profile.operators, key=lambda row: -rank[row.name])[:_MOST_SEGMENTS]
-    charts.append(_bars(chosen, whole, f"{key}-operators", "Time of a token by operator"))
-    return charts
+    phases = _bars(profile, profile.phases, sides)
+    operators = _bars(profile, chosen, sides)
+    shown = {"xaxis": axis(""), "yaxis": axis("µs a token"), "barmode": "stack", "bargap": 0.4}
+    return [
+        Chart(f"{key}-phases", "Time of a token by phase", phases, shown, note),
+        Chart(f"{key}-operators", "Time of a token by operator", operators, shown),
+    ]
 
 
-def _bars(
-    rows: Sequence[Row], whole: tuple[float, float], key: str, title: str, note: str = ""
-) -> Chart:
+def _bars(profile: ProfileChange, rows: Sequence[Row], sides: tuple[str, str]) -> tuple[Trace, ...]:
     parts = [
         (row.name, row.base, row.head, shade) for row, shade in zip(rows, PALETTE, strict=False)
     ]
-    base = max(whole[0] - sum(row.base for row in rows), 0.0)
-    head = max(whole[1] - sum(row.head for row in rows), 0.0)
-    if max(base, head) > _SHOWN_REST * max(whole):
+    base = max(profile.base - sum(row.base for row in rows), 0.0)
+    head = max(profile.head - sum(row.head for row in rows), 0.0)
+    if max(base, head) > _SHOWN_REST * max(profile.base, profile.head):
         parts.append(("all else", base, head, "muted"))
-    data = tuple(
+    return tuple(
         {
             "type": "bar",
             "name": plain(name),
-            "x": ["base", "head"],
+            "x": list(sides),
             "y": [1e6 * base, 1e6 * head],
             "marker": {"color": colour(shade)},
             "hovertemplate": f"{plain(name)}: %{{y:.3f}} µs<extra></extra>",
         }
         for name, base, head, shade in parts
     )
-    shown = {"xaxis": axis(""), "yaxis": axis("µs a token"), "barmode": "stack", "bargap": 0.4}
-    return Chart(key, title, data, shown, note)
 
 
 _FARTHEST = 4.0

@@ -132,10 +132,10 @@ def _comparisons(record: RunRecord) -> Iterator[str]:
         if verdict.comparison is not None:
             title = f"{escaped(wording.name(verdict))}: base and head"
             yield folded(title, table(tables.sides(verdict.comparison)))
-            if (profile := verdict.comparison.profile) is not None:
-                title = f"{escaped(wording.name(verdict))}: time of a token under the profiler"
-                parts = map(table, tables.profile_tables(profile))
-                yield folded(title, "\n\n".join(parts))
+        if verdict.profile is not None:
+            title = f"{escaped(wording.name(verdict))}: time of a token under the profiler"
+            parts = tables.profile_tables(verdict.profile, wording.against(verdict))
+            yield folded(title, "\n\n".join(map(table, parts)))
 
 
 def _claim(claim: ClaimRecord) -> str:

@@ -170,7 +170,9 @@ def sides(comparison: ComparisonRecord) -> TextTable:
     return TextTable(("", "base", "head", "change"), rows, (1, 2, 3), "Base and head")
 
 
-def profile_tables(profile: ProfileChange) -> list[TextTable]:
+def profile_tables(
+    profile: ProfileChange, sides: tuple[str, str] = ("base", "head")
+) -> list[TextTable]:
     """The time of a token by phase, operator, module and kernel; those that there are."""
     parts = {
         "phase": profile.phases,
@@ -180,7 +182,7 @@ def profile_tables(profile: ProfileChange) -> list[TextTable]:
     }
     tables = []
     for what, rows in parts.items():
-        headings = [what, "base, µs", "head, µs", "change", "points", "calls a step"]
+        headings = [what, *(f"{side}, µs" for side in sides), "change", "points", "calls a step"]
         shown = [_profile_row(row, profile) for row in rows]
         width = 6 if any(row[5] for row in shown) else 5
         if rows:
@@ -190,11 +192,12 @@ def profile_tables(profile: ProfileChange) -> list[TextTable]:
     return tables
 
 
-def profile_movers(profile: ProfileChange, most: int) -> TextTable:
+def profile_movers(profile: ProfileChange, sides: tuple[str, str], most: int) -> TextTable:
     """The phases, then the operators whose time has moved the most."""
     moved = sorted(profile.operators, key=lambda row: -abs(row.moved))[:most]
     rows = [_profile_row(row, profile)[:5] for row in (*profile.phases, *moved)]
-    return TextTable(("", "base, µs", "head, µs", "change", "points"), rows, range(1, 5))
+    headings = ("", *(f"{side}, µs" for side in sides), "change", "points")
+    return TextTable(headings, rows, range(1, 5))
 
 
 def _profile_row(row: Part, profile: ProfileChange) -> tuple[str, ...]:

@@ -107,6 +107,11 @@ def caveat(verdict: VerdictRecord) -> str:
     return f" ({', '.join(notes)})" if notes else ""
 
 
+def against(verdict: VerdictRecord) -> tuple[str, str]:
+    """What the figure is held against and what it is of, each in a word."""
+    return ("baseline", "now") if verdict.comparison is None else ("base", "head")
+
+
 def trained(verdict: VerdictRecord) -> str:
     """Trained parameters of all there are; empty if those are the same, or not known."""
     trained, total = verdict.parameters or (0, 0)

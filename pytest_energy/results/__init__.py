@@ -61,7 +61,6 @@ class ComparisonRecord:
     that a baseline had left the figure open, and `left_open` what it had found; `turns` that memory
     did not do for both at once. `processes` is from how many pairs of processes the figure was
     found, and `between_processes` what those of the same code differ by (SD, relative), if known.
-    `profile` is where the time of a token goes on both sides, after a change.
     """
 
     reference: str
@@ -76,7 +75,6 @@ class ComparisonRecord:
     processes: Count = 1
     between_processes: float | None = None
     notes: tuple[str, ...] = ()
-    profile: ProfileChange | None = None
 
 
 REFERENCE_LOAD = "reference_joules"
@@ -130,6 +128,8 @@ class VerdictRecord:
     windows: tuple[Window, ...] = ()
     comparison: ComparisonRecord | None = None
     """Where base and head were metered in one session: `baseline` is then the base's value."""
+    profile: ProfileChange | None = None
+    """After a change: where the time of a token goes now, and went in what it is held against."""
 
     @property
     def text(self) -> str:

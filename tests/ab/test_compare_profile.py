@@ -9,54 +9,9 @@ from typing import Any
 import pytest
 
 from ab_support import Repository, ledger_repository
+from profile_support import STEP, TEST
 
 pytest.importorskip("torch")
-
-STEP = """
-import random
-
-import ledger
-import pytest
-import torch
-
-JOULES = 1.0
-EXTRA = 0
-
-
-class Mine(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = torch.nn.Linear(8, 8)
-        self.head = torch.nn.Linear(8, 2)
-
-    def forward(self, ids):
-        rows = ids.float() @ torch.ones(ids.shape[1], 8) / ids.sum()
-        return self.head(torch.relu(self.body(rows)))
-
-
-@pytest.fixture
-def energy_workload():
-    torch.manual_seed(0)
-    model, noise = Mine(), random.Random(JOULES)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    square = torch.rand(300, 300)
-
-    def mine(batch):
-        loss = model(batch["input_ids"]).logsumexp(1).sum()
-        for _ in range(EXTRA):
-            square @ square
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        ledger.spend(JOULES * noise.gauss(1, 0.001))
-
-    return mine
-"""
-
-TEST = """
-def test_mine(finetune, energy_gate):
-    energy_gate.joules_per_token(finetune("sst2", batch_size=4))
-"""
 
 
 @pytest.fixture
@@ -83,7 +38,7 @@ def test_the_operator_that_costs_more_is_named_with_its_calls(repository: Reposi
     verdict, printed = compared(repository)
 
     assert verdict["verdict"] == "regression", printed
-    profile = verdict["comparison"]["profile"]
+    profile = verdict["profile"]
     products = next(row for row in profile["operators"] if row["name"] == "aten::mm")
     assert products["head_calls"] - products["base_calls"] == 3
     assert products["head"] > products["base"]
@@ -134,10 +89,10 @@ def test_another_way_of_attention_is_named(repository: Repository) -> None:
 
     verdict, printed = compared(repository)
 
-    attention = verdict["comparison"]["profile"]["attention"]
+    attention = verdict["profile"]["attention"]
     assert attention["name"] == "sdpa flash -> eager", printed
-    assert "aten::_softmax" in verdict["comparison"]["profile"]["came"]
-    assert any("flash" in name for name in verdict["comparison"]["profile"]["went"])
+    assert "aten::_softmax" in verdict["profile"]["came"]
+    assert any("flash" in name for name in verdict["profile"]["went"])
 
 
 def test_who_does_not_want_it_gets_none(repository: Repository) -> None:
@@ -145,7 +100,7 @@ def test_who_does_not_want_it_gets_none(repository: Repository) -> None:
 
     verdict, printed = compared(repository, "--energy-profile=never")
 
-    assert verdict["comparison"]["profile"] is None
+    assert verdict["profile"] is None
     assert "profiler" not in printed
 
 
@@ -181,7 +136,7 @@ def test_a_profiler_that_fails_is_one_line_and_ends_nothing(
     verdicts = json.loads(report.read_text())["verdicts"]
     assert [each["verdict"] for each in verdicts] == ["improvement", "improvement"]
     for each in verdicts:
-        assert each["comparison"]["profile"] is None
+        assert each["profile"] is None
         assert each["comparison"]["notes"][-1].startswith(told)
 
 
@@ -229,7 +184,7 @@ def test_a_run_of_ones_own_is_told_apart_over_its_first_steps(repository: Reposi
     verdict, printed = compared(repository)
 
     assert verdict["verdict"] == "regression", printed
-    profile = verdict["comparison"]["profile"]
+    profile = verdict["profile"]
     products = next(row for row in profile["operators"] if row["name"] == "aten::mm")
     # The weight's gradient takes one; of 20 steps 8 are told, so that calls a step are exact.
     assert (products["base_calls"], products["head_calls"]) == (1.0, 2.0)

@@ -71,10 +71,9 @@ def compared(name: str, change: float = 0.06) -> VerdictRecord:
         Side("base", "4f2a9c1", LEVEL, 500.0, 100_000.0, 3.0, {"torch": "2.13.0", "os": "Linux"}),
         Side("head", NASTY, 1.06 * LEVEL, 500.0, 94_000.0, 3.0, {"torch": "2.15.0", "os": "Linux"}),
     ]
-    comparison = ComparisonRecord(
-        "main", "revision", sides[0], sides[1], tuple(pairs), profile=profiled()
-    )
-    return replace(_record(name, gate.verdict, windows), comparison=comparison)
+    comparison = ComparisonRecord("main", "revision", sides[0], sides[1], tuple(pairs))
+    record = _record(name, gate.verdict, windows)
+    return replace(record, comparison=comparison, profile=profiled())
 
 
 def profiled() -> ProfileChange:
