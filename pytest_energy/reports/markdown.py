@@ -134,8 +134,11 @@ def _comparisons(record: RunRecord) -> Iterator[str]:
             yield folded(title, table(tables.sides(verdict.comparison)))
         if verdict.profile is not None:
             title = f"{escaped(wording.name(verdict))}: time of a token under the profiler"
-            parts = tables.profile_tables(verdict.profile, wording.against(verdict))
-            yield folded(title, "\n\n".join(map(table, parts)))
+            shown = tables.profile_tables(verdict.profile, wording.against(verdict))
+            parts = [
+                escaped(f"{name}: {text}") for name, text in wording.exchanged(verdict.profile)
+            ]
+            yield folded(title, "\n\n".join([*map(table, shown), *parts]))
 
 
 def _claim(claim: ClaimRecord) -> str:

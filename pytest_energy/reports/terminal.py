@@ -53,6 +53,7 @@ def profile_lines(record: VerdictRecord, profile: ProfileChange) -> list[str]:
     """Lines with the time of a token by phase, and the operators that moved the most."""
     shown = tables.profile_movers(profile, wording.against(record), MOST_MOVED)
     lines = tables.aligned(shown.rows, shown.headings, right=shown.right, indent=2)
+    lines += [f"  {name}: {text}" for name, text in wording.exchanged(profile)]
     return [f"{record.id}: time of a token under the profiler", *lines]
 
 

@@ -88,7 +88,11 @@ def profile_of(events: Sequence[Any], steps: int, tokens: float) -> Profile | No
     scale = _MICRO / tokens
 
     def parts(found: Mapping[str, _Sum]) -> tuple[Part, ...]:
-        told = [Part(n, each.micros * scale, each.calls / steps) for n, each in found.items()]
+        told = [
+            Part(name, each.micros * scale, each.calls / steps)
+            for name, each in found.items()
+            if each.micros
+        ]
         return tuple(sorted(told, key=lambda part: -part.seconds)[:MOST_PARTS])
 
     attention = sums.attention.micros * scale
