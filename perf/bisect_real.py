@@ -240,7 +240,10 @@ def commit(folder: Path, message: str) -> None:
 def run(arguments: Sequence[str], folder: Path) -> None:
     """Run a command of this Python in the repository, and show what it prints."""
     print(f"$ python {' '.join(arguments)}", flush=True)
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, check=False)
+    try:
+        done = subprocess.run([sys.executable, *arguments], cwd=folder, check=False)
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted: with `--folder` the same command goes on") from None
     print(f"exit code {done.returncode}\n", flush=True)
 
 

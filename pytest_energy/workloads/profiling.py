@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_energy.metering import Window
 from pytest_energy.metering.profile import LONGEST_NAME, Profile
 from pytest_energy.text import one_line
+from pytest_energy.workloads.distributed import DistributedFineTuning
 from pytest_energy.workloads.engine import BatchRun
 from pytest_energy.workloads.trace import MODULE, profile_of
 
@@ -57,11 +58,12 @@ def fastest(run: _Windows | BatchRun) -> Profile | None:
 
 
 def profile(run: _Windows | BatchRun) -> Profile | None:
-    """Where the time of a run's token goes; None if it computes nothing by torch.
+    """Where the time of a run's token goes; None if it computes nothing by torch in this process.
 
     A run whose windows are its own does one more, which is metered and left out.
     """
-    if "torch" not in sys.modules:
+    # Ranks compute in processes of their own.
+    if "torch" not in sys.modules or isinstance(run, DistributedFineTuning):
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the profiler; a project may have made them errors
