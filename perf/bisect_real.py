@@ -109,10 +109,15 @@ EXTRA = (
 
 EAGER = (
     "    return functional.scaled_dot_product_attention(queries, keys, values)\n",
-    """    scores = queries @ keys.transpose(-2, -1) / keys.shape[-1] ** 0.5
-    return scores.softmax(-1) @ values
+    """    scores = queries @ keys.transpose(-2, -1) * keys.shape[-1] ** -0.5
+    scores = scores + torch.zeros(len(scores), 1, 1, scores.shape[-1])
+    return scores.softmax(-1, dtype=torch.float32) @ values
 """,
 )
+"""As transformers computes it, with a mask that leaves nothing out."""
+
+NARROWER = ("= 256, 8, 2, 2\n", "= 128, 4, 2, 2\n")
+"""A model of which attention is a larger part."""
 
 FILES = {
     "conftest.py": """import pytest
@@ -153,10 +158,19 @@ def main() -> None:
             search = ["-m", "pytest_energy", "bisect", "--good", good, change, "--"]
             run([*search, "test_training.py::test_short"], folder)
         if options.part != "bisect":
-            replace(folder / "training.py", EAGER)
-            compare = ["-m", "pytest", "-q", "--energy-compare=HEAD"]
-            run([*compare, "test_training.py::test_long"], folder)
-            git(folder, "checkout", "--quiet", "training.py")
+            compare_attentions(folder)
+
+
+def compare_attentions(folder: Path) -> None:
+    """Compare a working tree with eager attention to a commit with sdpa."""
+    git(folder, "checkout", "--quiet", "-B", "narrower", "main")
+    replace(folder / "training.py", NARROWER)
+    commit(folder, "A narrower model")
+    replace(folder / "training.py", EAGER)
+    compare = ["-m", "pytest", "-q", "--energy-compare=HEAD", "--energy-tokens=16384"]
+    run([*compare, "test_training.py::test_long"], folder)
+    git(folder, "checkout", "--quiet", "training.py")
+    git(folder, "checkout", "--quiet", "main")
 
 
 def machine() -> str:
