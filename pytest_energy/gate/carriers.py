@@ -143,9 +143,9 @@ class _Account:
     change: float
 
     @property
-    def moved(self) -> float:
-        """By how much a token takes longer, relative."""
-        return self.head / self.base - 1
+    def beyond(self) -> float:
+        """By how much a token takes longer beyond what all moved alike, of the base's time."""
+        return self.head / self.base - 1 - self.alike
 
     def sentence(
         self,
@@ -155,16 +155,22 @@ class _Account:
         gaps: Sequence[Row],
     ) -> str:
         """What carries the change; or that nothing of the time does."""
-        moved = percent(abs(self.moved), signed=True).lstrip("+")
-        more = "more" if self.moved > 0 else "less"
-        began = f"Under the profiler a token takes {moved} {more} time"
-        if abs(self.moved) < _NOTHING or self.moved / self.change < _EXPLAINS:
-            return f"{began}: no operator explains the change."
-        carriers = list(self._carriers(operators, modules, attention, gaps))
-        found = [f"{each.text}, {_points(each)} of it" for each in carriers[:_MOST_NAMED]]
+        whole = self.head / self.base - 1
+        moved = percent(abs(whole), signed=True).lstrip("+")
+        text = f"Under the profiler a token takes {moved} {'more' if whole > 0 else 'less'} time"
         if self.alike:
-            found.append(f"all operators {percent(self.alike, signed=True)} alike")
-        return f"{began}: {'; '.join(found) or 'no operator carries it alone'}."
+            text += f", all operators {percent(self.alike, signed=True)} alike"
+        if self._explains(self.beyond):
+            carriers = list(self._carriers(operators, modules, attention, gaps))[:_MOST_NAMED]
+            found = [f"{each.text}, {_points(each)} of it" for each in carriers]
+            beyond = "; beyond that " if self.alike else ": "
+            return f"{text}{beyond}{'; '.join(found) or 'no operator carries it alone'}."
+        if self._explains(whole):
+            return f"{text}: no operator carries it alone."
+        return f"{text}: no operator explains the change."
+
+    def _explains(self, moved: float) -> bool:
+        return abs(moved) >= _NOTHING and moved / self.change >= _EXPLAINS
 
     def _carriers(
         self,
@@ -192,7 +198,7 @@ class _Account:
         return (row.head - row.base * (1 + self.alike)) / self.base
 
     def _share(self, row: Row) -> float:
-        return self._own(row) / self.moved
+        return self._own(row) / self.beyond
 
     def _named(self, row: Row, modules: Sequence[Row]) -> str:
         text = f"`{row.name}` {self._moved_by(row)}"
@@ -206,9 +212,10 @@ class _Account:
     def _moved_by(self, row: Row) -> str:
         if not row.base:
             return "came"
-        if row.head > _TIMES * row.base:
-            return f"{row.head / row.base:.3g} times its time"
-        return f"{percent(row.head / row.base - 1, signed=True)} of its time"
+        times = row.head / (row.base * (1 + self.alike))
+        if times > _TIMES:
+            return f"{times:.3g} times its time"
+        return f"{percent(times - 1, signed=True)} of its time"
 
 
 def _points(carrier: _Carrier) -> str:

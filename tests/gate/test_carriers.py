@@ -73,8 +73,33 @@ def test_what_all_operators_moved_is_told_apart_from_one_that_moved_more() -> No
     found = compared(BASE, head, 0.15)
 
     assert found.alike == pytest.approx(0.05)
-    assert found.sentence.endswith(
-        "`aten::add` +171.7 % of its time, 10.0 points of it; all operators +5.0 % alike."
+    assert found.sentence == (
+        "Under the profiler a token takes 14.5 % more time, all operators +5.0 % alike; beyond "
+        "that `aten::add` +158.7 % of its time, 10.0 points of it."
+    )
+
+
+def test_a_machine_that_was_disturbed_hides_no_carrier() -> None:
+    disturbed = with_time(mm=40.0, addmm=16.0, flash=15.2, add=4.8)
+    head = replace(disturbed, attention=Part("eager", 19.2e-6 * 0.8))
+
+    found = compared(BASE, head, 0.06)
+
+    assert (
+        "% less time, all operators -20.0 % alike; beyond that attention +37.1 %" in found.sentence
+    )
+    assert "(sdpa flash -> eager)" in found.sentence
+
+
+def test_what_moved_all_alike_is_carried_by_none() -> None:
+    head = with_time(mm=53.0, addmm=21.2, flash=14.84, add=6.36)
+    head = replace(head, seconds=106e-6)
+
+    found = compared(BASE, head, 0.06)
+
+    assert found.sentence == (
+        "Under the profiler a token takes 6.0 % more time, all operators +6.0 % alike: no "
+        "operator carries it alone."
     )
 
 
