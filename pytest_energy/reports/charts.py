@@ -14,7 +14,7 @@ from pytest_energy.meters.protocol import is_module
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import ComparisonRecord, VerdictRecord
 from pytest_energy.results.claims import Plot, Series
-from pytest_energy.text import safe_line
+from pytest_energy.text import one_line, safe_line
 from pytest_energy.units import FRACTION, difference, prefix, ratio
 
 Trace: TypeAlias = "dict[str, Any]"
@@ -180,6 +180,8 @@ def pairs_chart(comparison: ComparisonRecord, unit: str, key: str) -> Chart:
 
 _MOST_SEGMENTS = 5
 """Parts of a bar that have a colour; what is left of it is told together."""
+_LEGEND = 40
+"""Letters of a part's name in the legend; its table has them all."""
 _SHOWN_REST = 0.002
 """Share of a bar from which that is shown."""
 
@@ -213,7 +215,7 @@ def _bars(profile: ProfileChange, rows: Sequence[Row], sides: tuple[str, str]) -
     return tuple(
         {
             "type": "bar",
-            "name": plain(name),
+            "name": plain(one_line(name, _LEGEND)),
             "x": list(sides),
             "y": [1e6 * base, 1e6 * head],
             "marker": {"color": colour(shade)},
