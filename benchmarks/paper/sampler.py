@@ -10,6 +10,7 @@ import pytest
 
 from pytest_energy import EnergySession, Sampler, Window, quantity, user_errors
 from pytest_energy.checks.comparability import require_undisturbed
+from pytest_energy.checks.earlier import latest
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 
@@ -45,8 +46,21 @@ class ClaimSampler:
         limit = 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
         with self._evidence():
             require_undisturbed(self._session.settings, self._session.hardware)
-            Sampler(_LongEnough(run), self._show).warm_up(limit)
+            warm = latest(run)
+            self._tokens_per_second = warm[-1].tokens_per_second if warm else 0.0
+            if not (warm and limit == 1):
+                Sampler(_LongEnough(run), self._show).warm_up(limit, latest=warm)
         return self._tokens_per_second
+
+    def measured(self, name: str) -> list[Window]:
+        """The valid windows that this session's J/token of that name was found from, if it was."""
+        return [
+            window
+            for verdict in self._session.results.verdicts
+            if verdict.metric == "joules_per_token" and verdict.id == name
+            for window in verdict.windows
+            if window.valid
+        ]
 
     def windows(
         self, run: PassingRun, passes: Sequence[int] = (1,), rounds: int = ROUNDS

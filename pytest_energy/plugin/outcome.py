@@ -84,6 +84,11 @@ def reported(session: EnergySession, item: pytest.Item, report: pytest.TestRepor
         session.progress.reported("call", skipped=skipped)
 
 
+def has_failed(node: pytest.Item) -> bool:
+    """Whether a test, or one of its subtests, has failed so far."""
+    return node.stash.get(_FAILED, False)
+
+
 def _has_passed(item: pytest.Item) -> bool:
     """Whether a call that has returned ran to its end, and none of its subtests failed.
 
