@@ -6,44 +6,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from pytest_energy.errors import did_you_mean
-from pytest_energy.text import masked_argument, safe_lines, url
-from pytest_energy.units import LARGEST_LEVELS
+from pytest_energy.plugin.option_values import (
+    RANGES,
+    Given,
+    Parser,
+    choice,
+    data,
+    location,
+    number,
+    path,
+    percent,
+    text,
+    usage_error,
+    webhook,
+)
+from pytest_energy.plugin.xdist import uses_xdist
 
 if TYPE_CHECKING:
     from pytest_energy.checks import Settings
-
-_UNBOUNDED = 1e9
-RANGES = {
-    **{name: (0.0, 100 * largest) for name, largest in LARGEST_LEVELS.items()},
-    "tokens": (1, 1e12),
-    "max_windows": (3, 10_000),
-}
-"""What levels (percent, above 0) and budgets may be, as options and as a marker's arguments."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """A value as it was given: for which option, as which text, and what its paths start from."""
-
-    flag: str
-    text: str
-    folder: Path
-
-    def error(self, problem: str) -> pytest.UsageError:
-        """The error that names option and value."""
-        return usage_error(f"`{self.flag}={masked_argument(self.text)}` {problem}")
-
-
-Parser = Callable[[Given], Any]
 
 
 @dataclass(frozen=True)
@@ -71,186 +57,104 @@ class Option:
         return f"--energy-{self.name}"
 
 
-def usage_error(text: str) -> pytest.UsageError:
-    """An error that ends the run before it begins, with a text that is safe to show."""
-    return pytest.UsageError(safe_lines(text))
-
-
-def _text(given: Given) -> str:
-    return given.text
-
-
-def _path(given: Given) -> Path:
-    return given.folder / Path(given.text).expanduser()
-
-
-def _location(given: Given) -> str:
-    """A URL as it is, a path made absolute."""
-    address = "://" in given.text or "::" in given.text
-    return url(given.text) if address else str(_path(given))
-
-
-def _webhook(given: Given) -> str:
-    """An address that nobody on the way can read; its path is a secret as well."""
-    try:
-        parts = urlsplit(given.text)
-        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        known = parts.scheme == "https" or (parts.scheme == "http" and local)
-        if known and parts.hostname and parts.port != 0 and given.text.isprintable():
-            return given.text
-    except ValueError:  # of a port or a host that is none
-        pass
-    raise usage_error(f"`{given.flag}` is no https:// address; give one, such as a Slack webhook's")
-
-
-def _data(given: Given) -> str:
-    return given.text if given.text in ("synthetic", "hub") else str(_path(given))
-
-
-def _choice(*allowed: str) -> Parser:
-    def parse(given: Given) -> str:
-        if given.text not in allowed:
-            raise given.error(f"is not known; give one of {', '.join(f'`{a}`' for a in allowed)}")
-        return given.text
-
-    return parse
-
-
-def _number(low: float, high: float = _UNBOUNDED, kind: Callable[[float], Any] = float) -> Parser:
-    def parse(given: Given) -> Any:
-        number = _read(given.text.replace("_", ""))
-        if not low <= number <= high or kind(number) != number:
-            most = f" and at most {high:g}" if high < _UNBOUNDED else ""
-            what = "whole number" if kind is int else "number"
-            raise given.error(f"is out of range; give a {what}, at least {low:g}{most}")
-        return kind(number)
-
-    return parse
-
-
-def _percent(name: str) -> Parser:
-    _, high = RANGES[name]
-
-    def parse(given: Given) -> float:
-        number = _read(given.text.rstrip("%"))
-        if not 0 < number <= high:
-            raise given.error(f"is out of range; give percent above 0 and at most {high:g}")
-        return number / 100
-
-    return parse
-
-
-def _read(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
 OPTIONS = (
     Option(
-        "hw", "KEY", _text, "auto", "baseline file to gate against; `auto` (default) detects it",
+        "hw", "KEY", text, "auto", "baseline file to gate against; `auto` (default) detects it",
     ),
     Option(
-        "baselines", "DIR", _path, None,
+        "baselines", "DIR", path, None,
         "folder of the baseline files (default: baselines/ under the root)",
     ),
     Option(
-        "update", "MODE", _choice("new", "append", "replace"), None,
+        "update", "MODE", choice("new", "append", "replace"), None,
         "record baselines: `new`, `append` or `replace`",
     ),
-    Option("allow-ci-update", None, _text, False, "let --energy-update work if CI is set"),
-    Option("tolerance", "PCT", _percent("tolerance"), None, "change that is allowed, in percent"),
-    Option("detect", "PCT", _percent("detect"), None, "change that must be caught, in percent"),
-    Option("tokens", "N", _number(*RANGES["tokens"], int), None, "token budget of one window"),
+    Option("allow-ci-update", None, text, False, "let --energy-update work if CI is set"),
+    Option("tolerance", "PCT", percent("tolerance"), None, "change that is allowed, in percent"),
+    Option("detect", "PCT", percent("detect"), None, "change that must be caught, in percent"),
+    Option("tokens", "N", number(*RANGES["tokens"], int), None, "token budget of one window"),
     Option(
-        "max-windows", "N", _number(*RANGES["max_windows"], int), None,
+        "max-windows", "N", number(*RANGES["max_windows"], int), None,
         "the most windows, or pairs, of one verdict "
         "(default: 30; if it fails nothing 6, or 20 pairs)",
     ),
     Option(
-        "meter", "NAME", _text, "auto",
+        "meter", "NAME", text, "auto",
         "`auto` (default), `nvml`, `rapl`, `codecarbon` or an installed one",
     ),
     Option(
-        "data", "SOURCE", _data, "synthetic",
+        "data", "SOURCE", data, "synthetic",
         "`synthetic` (default), `hub` or a folder of local data sets",
     ),
     Option(
-        "models", "DIR", _path, None,
+        "models", "DIR", path, None,
         "folder of checkpoints, each in a folder named like its model",
     ),
     Option(
-        "improvement", "WHAT", _choice("fail", "pass"), "fail",
+        "improvement", "WHAT", choice("fail", "pass"), "fail",
         "an improvement beyond tolerance is a `fail` (default) or `pass`",
     ),
     Option(
-        "strict", None, _text, False,
+        "strict", None, text, False,
         "an inconclusive verdict fails, and so does a change that else informs only: on modelled "
         "joules, or against a local baseline",
     ),
     Option(
-        "require-all", None, _text, False,
+        "require-all", None, text, False,
         "a run of the whole suite fails if it does not measure all that is stored for this "
         "hardware",
     ),
     Option(
-        "region", "ISO3", _text, None,
+        "region", "ISO3", text, None,
         "country whose grid turns joules into gCO2e (default: the world's mean)",
     ),
     Option(
-        "lock-timeout", "SECONDS", _number(0), 600.0,
+        "lock-timeout", "SECONDS", number(0), 600.0,
         "how long to wait for a device in use (default: 600)", "lock_timeout_seconds",
     ),
     Option(
-        "idle-seconds", "SECONDS", _number(0, 600), 2.0,
+        "idle-seconds", "SECONDS", number(0, 600), 2.0,
         "how long idle power is measured before the first test (default: 2; 0: not at all)",
     ),
     Option(
-        "reference-load", "WHEN", _choice("auto", "off"), "auto",
+        "reference-load", "WHEN", choice("auto", "off"), "auto",
         "`auto`: sessions that are recorded or go to a history end with a fixed piece of work "
         "(seconds), where torch is used; `off`: never", "reference_load",
     ),
     Option(
-        "wall", "SOURCE", _location, None,
+        "wall", "SOURCE", location, None,
         "log or http:// address of a plug meter, for what compares with it",
     ),
     Option(
-        "history", "URL", _location, None,
+        "history", "URL", location, None,
         "folder, or fsspec URL such as s3://…, for a record of each session",
     ),
     Option(
-        "settle", "REF", _text, None,
+        "settle", "REF", text, None,
         "settle what a baseline leaves open by interleaved A/B against a git revision; `auto`: "
         "the pull request's base, or the merge base with the default branch",
     ),
     Option(
-        "compare", "REF", _text, None,
+        "compare", "REF", text, None,
         "gate by interleaved A/B against a git revision (or `auto`), or `python:PATH`, instead of "
         "by a baseline",
     ),
     Option(
-        "side-timeout", "SECONDS", _number(1), 600.0,
+        "side-timeout", "SECONDS", number(1), 600.0,
         "how long a side of an A/B may take to load, or for one window (default: 600)",
         "side_timeout_seconds",
     ),
     Option(
-        "notify", "URL", _webhook, None,
+        "notify", "URL", webhook, None,
         "https:// address that gets a JSON message about the run, such as a Slack webhook",
     ),
-    Option("json", "PATH", _path, None, "write the verdicts, with every window, as JSON"),
-    Option("markdown", "PATH", _path, None, "write the verdicts as Markdown"),
-    Option("html", "PATH", _path, None, "write a page of verdicts and plots, in one file"),
+    Option("json", "PATH", path, None, "write the verdicts, with every window, as JSON"),
+    Option("markdown", "PATH", path, None, "write the verdicts as Markdown"),
+    Option("html", "PATH", path, None, "write a page of verdicts and plots, in one file"),
 )  # fmt: skip
 
 VALUE_FLAGS = frozenset(option.flag for option in OPTIONS if option.metavar is not None)
 """The options that take a value."""
-
-LEFT_OUT = pytest.StashKey[str]()
-"""What the run was configured for and does not do, for its header."""
-
-_ALONE = ("update", "compare", "settle")
-"""Options whose windows workers of pytest-xdist would disturb."""
 
 NEEDS_GATES = {"compare": "compared", "update": "recorded"}
 """Options that do nothing in a run without a gate, and what it then was not."""
@@ -320,37 +224,6 @@ def value_of(name: str, config: pytest.Config) -> Any:
     """The value of one option, from the command line, the ini file or its default."""
     (option,) = [each for each in OPTIONS if each.name == name]
     return _value(option, config)
-
-
-def uses_xdist(config: pytest.Config) -> bool:
-    """Whether this run is spread over pytest-xdist's workers, or is one of them."""
-    workers = config.getoption("numprocesses", None) or config.getoption("tx", None)
-    return hasattr(config, "workerinput") or bool(workers)
-
-
-def leave_workers_out(config: pytest.Config) -> None:
-    """Measure in this process what is recorded or compared, if an ini file spreads the run.
-
-    `PYTEST_ADDOPTS` counts as one. Who types an option of pytest-xdist as well is refused later.
-    """
-    asked = [name for name in _ALONE if config.getoption(f"energy_{name}")]
-    if not asked or hasattr(config, "workerinput") or not uses_xdist(config):
-        return
-    from pytest_energy.reports.wording import asks_for_workers
-
-    if not asks_for_workers(map(str, config.invocation_params.args)):
-        stay_in_this_process(config)
-        config.stash[LEFT_OUT] = (
-            f"energy: pytest-xdist, which the configuration asks for, is left out: "
-            f"`--energy-{asked[0]}` measures in one process"
-        )
-
-
-def stay_in_this_process(config: pytest.Config) -> None:
-    """Undo what pytest-xdist was asked for, before it begins to distribute."""
-    for name, value in (("numprocesses", 0), ("dist", "no"), ("tx", [])):
-        if hasattr(config.option, name):
-            setattr(config.option, name, value)
 
 
 def gates_asked_for(config: pytest.Config) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_energy.plugin.marker import is_gated
-from pytest_energy.plugin.options import uses_xdist
+from pytest_energy.plugin.xdist import uses_xdist
 
 
 class Selection:

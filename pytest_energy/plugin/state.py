@@ -21,9 +21,10 @@ from pytest_energy.plugin.marker import (
     is_metered,
     is_metered_whole,
 )
-from pytest_energy.plugin.options import compares, figures_asked_for, uses_xdist
+from pytest_energy.plugin.options import compares, figures_asked_for
 from pytest_energy.plugin.records import RunRecords, why_stopped
 from pytest_energy.plugin.selection import Selection
+from pytest_energy.plugin.xdist import uses_xdist
 from pytest_energy.text import safe_lines
 
 if TYPE_CHECKING:
