@@ -51,6 +51,7 @@ class Check(ABC):
             tolerance=self.levels.tolerance,
             detect=self.levels.detect,
             local=self.reference is not None and self.reference.local,
+            sessions=len(entry.sessions) if entry is not None else None,
             changed_environment=comparability.changed_environment(self.reference, context.hardware),
         )
         self.samplers = tuple(Sampler(run, self._seen) for run in runs)
