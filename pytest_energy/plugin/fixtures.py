@@ -41,6 +41,10 @@ CPU_USE: pytest.StashKey[CpuUse | None] = pytest.StashKey()
 """Of such a test: who had used the CPU before it, if that is what is metered."""
 
 
+FAILED: pytest.StashKey[bool] = pytest.StashKey()
+"""Of a test: whether it, or one of its subtests, has failed so far."""
+
+
 class Energy:
     """Meters stretches of a test; `meter` is the run's own."""
 
@@ -287,9 +291,7 @@ def _runs_of(
 
 def _leave(session: EnergySession, asked: str, run: Any, node: pytest.Item) -> None:
     """Leave a shared run for other tests, unless it may be what its own has failed by."""
-    from pytest_energy.plugin.outcome import has_failed
-
-    if has_failed(node):
+    if node.stash.get(FAILED, False):
         run.close()
     else:
         session.shared_runs.give_back(asked, run)
