@@ -43,7 +43,7 @@ class ClaimSampler:
 
         Returns the last one's tokens/s.
         """
-        limit = 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
+        limit = self._warm_up_limit
         with self._evidence():
             require_undisturbed(self._session.settings, self._session.hardware)
             warm = latest(run)
@@ -78,6 +78,7 @@ class ClaimSampler:
 
         Each is warmed up first.
         """
+        self._session.progress.begin(len(runs) * (self._warm_up_limit + rounds))
         for run in runs:
             self.warm_up(run)
         with self._evidence():
@@ -88,6 +89,10 @@ class ClaimSampler:
         self.warm_up(run)
         (window,) = self.windows(run, rounds=rounds)
         return window.joules_per_token
+
+    @property
+    def _warm_up_limit(self) -> int:
+        return 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
 
     def _sampler(self, run: PassingRun, passes: int) -> Sampler:
         return Sampler(_Passes(run, passes), self._show)
