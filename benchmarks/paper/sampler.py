@@ -44,7 +44,7 @@ class ClaimSampler:
         Returns the last one's tokens/s.
         """
         limit = self._warm_up_limit
-        with self._evidence():
+        with self.evidence():
             require_undisturbed(self._session.settings, self._session.hardware)
             warm = latest(run)
             self._tokens_per_second = warm[-1].tokens_per_second if warm else 0.0
@@ -69,7 +69,7 @@ class ClaimSampler:
 
         A drift is no trend over the passes then.
         """
-        with self._evidence():
+        with self.evidence():
             samplers = [self._sampler(run, count) for count in passes]
             return [middle(windows) for windows in _rounds(samplers, rounds)]
 
@@ -81,7 +81,7 @@ class ClaimSampler:
         self._session.progress.begin(len(runs) * (self._warm_up_limit + rounds))
         for run in runs:
             self.warm_up(run)
-        with self._evidence():
+        with self.evidence():
             return _rounds([self._sampler(run, 1) for run in runs], rounds)
 
     def joules_per_token(self, run: PassingRun, rounds: int = ROUNDS) -> float:
@@ -103,7 +103,8 @@ class ClaimSampler:
         self._session.progress.window(identifier, number, text, window.seconds)
 
     @contextmanager
-    def _evidence(self) -> Iterator[None]:
+    def evidence(self) -> Iterator[None]:
+        """Around what measures: ends the test with the reason if windows stay invalid."""
         with user_errors():
             try:
                 yield

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
 from pytest_energy.results import NOT_KEPT, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, Figure
+
+_FAULT = re.compile(r"were invalid[^:]*: ([^:]+):")
+"""The word for what made windows invalid, as a reason gives it."""
 
 MOST_NAMED = 3
 """Figures that a line names; `-v`, the page and the JSON have them all."""
@@ -26,10 +30,18 @@ def explained(verdicts: Sequence[VerdictRecord]) -> list[str]:
         for one in verdicts
         if (one.outcome in EXPLAINED or one.comparison is not None) and not one.fails
     ]
-    alike = (list(filter(_is_early, told)), list(filter(_is_not_kept, told)))
-    lines = [say(group) for group, say in zip(alike, (_early, _not_kept), strict=True) if group[1:]]
-    grouped = [one for group in alike for one in group if group[1:]]
-    return lines + [sentence(one) for one in told if one not in grouped]
+    alike: dict[tuple[Callable[[Sequence[VerdictRecord]], str], str], list[VerdictRecord]] = {}
+    for one in told:
+        if _is_early(one):
+            alike.setdefault((_early, ""), []).append(one)
+        elif one.outcome == "inconclusive" and one.reason.startswith(NOT_KEPT):
+            alike.setdefault((_not_kept, ""), []).append(one)
+        elif fault := _FAULT.search(one.reason if one.outcome == "invalid" else ""):
+            alike.setdefault((_invalid, fault[1]), []).append(one)
+    groups = {key: of for key, of in alike.items() if of[1:]}
+    grouped = [id(one) for of in groups.values() for one in of]
+    lines = [say(of) for (say, _), of in groups.items()]
+    return lines + [sentence(one) for one in told if id(one) not in grouped]
 
 
 def sentence(verdict: VerdictRecord) -> str:
@@ -54,14 +66,17 @@ def _early(verdicts: Sequence[VerdictRecord]) -> str:
     )
 
 
-def _is_not_kept(verdict: VerdictRecord) -> bool:
-    return verdict.outcome == "inconclusive" and verdict.reason.startswith(NOT_KEPT)
-
-
 def _not_kept(verdicts: Sequence[VerdictRecord]) -> str:
     return (
         f"{len(verdicts)} figures are {NOT_KEPT}, since their windows vary too much: "
         f"{_named(map(wording.name, verdicts))}; stop other work on the machine and run it again"
+    )
+
+
+def _invalid(verdicts: Sequence[VerdictRecord]) -> str:
+    return (
+        f"{len(verdicts)} figures are invalid, {_named(map(wording.name, verdicts))}; the first: "
+        f"{verdicts[0].reason}"
     )
 
 

@@ -89,6 +89,23 @@ def test_figures_that_vary_too_much_to_be_kept_are_one_line() -> None:
     assert "and 2 more; stop other work" in line
 
 
+def test_figures_that_are_invalid_alike_are_one_line_for_each_fault() -> None:
+    def invalid(name: str, fault: str) -> VerdictRecord:
+        reason = f"5 windows of `{name}` were invalid in warm-up: {fault}"
+        return replace(EARLY, id=name, outcome="invalid", reason=reason)
+
+    faults = ("too short: 1 J", "too short: 2 J", "throttled: hot")
+    verdicts = tuple(invalid(name, fault) for name, fault in zip("abc", faults, strict=True))
+
+    lines = [line for line in _lines(RunRecord(verdicts=verdicts)) if "in warm-up" in line]
+
+    assert lines == [
+        "2 figures are invalid, `a`, `b`; the first: 5 windows of `a` were invalid in warm-up: too "
+        "short: 1 J",
+        "c: invalid. 5 windows of `c` were invalid in warm-up: throttled: hot",
+    ]
+
+
 def test_a_claim_shows_its_worst_figure_with_its_bounds() -> None:
     failing = _figure("rte", 0.1)
     claims = (_claim("it is so.", _figure("sst2")), _claim("it is so.", failing, _figure("mnli")))
