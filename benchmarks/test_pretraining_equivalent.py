@@ -8,7 +8,7 @@ import pytest
 
 from paper.models import BERT
 from paper.pretraining import PHASES, equivalent_runs, paper_runs, pretraining_joules
-from paper.sampler import ROUNDS, ClaimSampler, middle
+from paper.sampler import ROUNDS, ClaimSampler, middle, standard_digest
 from pytest_energy import (
     FINE_TUNING_TASKS,
     JOULES_PER_KWH,
@@ -46,7 +46,7 @@ def test_equivalent_runs(
     for task in tasks:
         # What is claimed is the middle one of several windows; the others are only shown.
         rounds = ROUNDS if task in PAPER_RUNS else 1
-        windows = sampler.measured(f"{task}/{BERT}")
+        windows = sampler.measured(standard_digest(energy_session, task, BERT))
         if len(windows) >= rounds:
             rate = middle(windows).joules_per_token
         else:

@@ -33,7 +33,7 @@ def test_tokens_predict_best(
         run = finetune(task, affordable_bert())
         most = most or run.examples  # of the shortest sequences
         passes = max(1, round(most / run.examples))
-        windows = sampler.measured(run.id)
+        windows = sampler.measured(run.digest)
         if len(windows) < ROUNDS or passes > 1:
             sampler.warm_up(run)
         once = middle(windows) if len(windows) >= ROUNDS else sampler.windows(run)[0]

@@ -13,6 +13,8 @@ from pytest_energy.checks.comparability import require_undisturbed
 from pytest_energy.checks.earlier import latest
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
+from pytest_energy.workloads.engine import default_device
+from pytest_energy.workloads.finetune import make_workload
 
 MOST_PASSES = 64
 """Of a window that warms up."""
@@ -52,12 +54,15 @@ class ClaimSampler:
                 Sampler(_LongEnough(run), self._show).warm_up(limit, latest=warm)
         return self._tokens_per_second
 
-    def measured(self, name: str) -> list[Window]:
-        """The valid windows that this session's J/token of that name was found from, if it was."""
+    def measured(self, workload: str | None) -> list[Window]:
+        """The valid windows that this session's J/token of that work was found from, if it was.
+
+        `workload` is its digest.
+        """
         return [
             window
             for verdict in self._session.results.verdicts
-            if verdict.metric == "joules_per_token" and verdict.id == name
+            if verdict.metric == "joules_per_token" and verdict.workload == workload is not None
             for window in verdict.windows
             if window.valid
         ]
@@ -153,3 +158,16 @@ def middle(windows: Sequence[Window]) -> Window:
     """The window of middle J/token."""
     ordered = sorted(windows, key=lambda window: window.joules_per_token)
     return ordered[(len(ordered) - 1) // 2]
+
+
+def standard_digest(session: EnergySession, task: str, model: str) -> str:
+    """The digest of what `finetune(task, model)` trains, without building it."""
+    workload = make_workload(
+        task,
+        model,
+        device=default_device(),
+        data=session.data,
+        max_tokens_per_batch=session.budget.max_tokens_per_batch,
+        models=session.settings.models,
+    )
+    return workload.digest

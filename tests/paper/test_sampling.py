@@ -73,11 +73,12 @@ _TESTS = {
         from pytest_energy.results import VerdictRecord
         window = Run(0.3).window()
         bad = replace(window, invalid_reason="throttled: hot")
-        for name, metric in (("it", "joules_per_token"), ("it", "savings"), ("its", "joules")):
-            record = VerdictRecord(name, metric, windows=(window, bad))
+        for work, metric in (("it", "joules_per_token"), ("it", "savings"), (None, "joules")):
+            record = VerdictRecord("x", metric, workload=work, windows=(window, bad))
             energy_session.results.verdicts.append(record)
         assert sampler.measured("it") == [window]
         assert sampler.measured("other") == []
+        assert sampler.measured(None) == []
     """,
     "warm_up_is_no_evidence": """
         run = Run(0.9, 0.6, 0.5, 0.5, 0.5, 0.4)
