@@ -48,7 +48,7 @@ def test_it_is_modelled_and_has_two_domains(meter: Meter) -> None:
 def test_cpu_joules_follow_the_cpu_time_of_the_process(meter: Meter) -> None:
     spent = time.process_time()
     with window(meter, "work") as w:
-        while time.process_time() - spent < 0.3:
+        while time.process_time() - spent < 1:
             pass
     spent = time.process_time() - spent
     assert w.valid

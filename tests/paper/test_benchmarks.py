@@ -24,7 +24,7 @@ def write_small_models(folder: Path) -> Path:
         hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536
     )
     bert.save_pretrained(folder / "bert-base-uncased")
-    distilbert = transformers.DistilBertConfig(dim=384, n_layers=1, n_heads=6, hidden_dim=1536)
+    distilbert = transformers.DistilBertConfig(dim=384, n_layers=3, n_heads=6, hidden_dim=1536)
     distilbert.save_pretrained(folder / "distilbert-base-uncased")
     return folder
 

@@ -274,7 +274,7 @@ def test_scaling_on_a_simulated_card_with_a_small_model(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("transformers")
-    card = sim.SimulatedGpu("constant 300", tick_seconds=0.005)
+    card = sim.SimulatedGpu("constant 300", tick_seconds=0.005, uuid="GPU-1")
     for name, value in sim.environment([card], pytester.path / "gpu").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -282,14 +282,19 @@ def test_scaling_on_a_simulated_card_with_a_small_model(
     folder = pytester.mkdir("baselines")
     (folder / "simulated.toml").write_text(
         "schema = 1\n[hardware]\nkey = 'simulated'\nmatch = ['NVIDIA Simulated*']\n"
-        "tokens_per_window = 500\nmax_tokens_per_batch = 512\n"
+        "tokens_per_window = 4000\nmax_tokens_per_batch = 512\n"
+        # A counter that misses nothing, so that windows of a fast machine are not too short.
+        "[sensor.GPU-1]\ndriver = '580.00'\ndate = 2026-11-25T00:00:00Z\nfeed = 'true power'\n"
+        "sees_all = true\ncounter_period_seconds = 0.005\n"
     )
     pytester.makepyfile(training=sim.FINETUNE)
     pytester.makeconftest(TINY)
     shutil.copy(BENCHMARKS / "test_token_scaling.py", pytester.path)
 
     # Other work on the processor may break the bounds here; they must be judged all the same.
-    result = pytester.runpytest_subprocess("--energy-json=run.json", "--energy-idle-seconds=0")
+    result = pytester.runpytest_subprocess(
+        "-rs", "--energy-json=run.json", "--energy-idle-seconds=0"
+    )
 
     claim = claims(pytester.path)["test_proportional"]
     assert "Traceback" not in result.stdout.str()

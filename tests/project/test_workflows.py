@@ -285,7 +285,7 @@ def test_ci_runs(runner: Runner) -> None:
 
 
 def test_the_package_is_built_and_checked(runner: Runner, workspace: Path) -> None:
-    for module in ("build", "hatchling", "hatch_fancy_pypi_readme", "twine"):
+    for module in ("build", "hatchling", "hatch_fancy_pypi_readme", "hatch_vcs", "twine"):
         pytest.importorskip(module, reason=f"`{module}` is of the extra `dev`")
 
     runner.run_job("ci.yml", "package")
