@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from pytest_energy.checks import earlier
+from pytest_energy.clocks import real_time
+from pytest_energy.metering import Window
 
 _SUITE = """
 import os
@@ -130,3 +136,25 @@ def test_after(large):
     )
 
     suite.runpytest("-k", "not pairs").assert_outcomes(passed=4, failed=1)
+
+
+def _run(*, celsius: float | None = None, seconds_ago: float = 5.0) -> Any:
+    notes = {} if celsius is None else {"gpu:0 temperature_celsius": celsius}
+    started = real_time.unix_seconds() - seconds_ago
+    window = Window("sst2", "counter", {"gpu:0": 1.0}, 2.0, 0.01, started, notes=notes, tokens=100)
+    return SimpleNamespace(latest=[window], earlier=None)
+
+
+def test_a_run_is_warm_for_a_minute() -> None:
+    assert earlier.latest(_run()) and not earlier.latest(_run(seconds_ago=120.0))
+
+
+def test_nothing_is_shared_on_a_device_that_tells_its_temperature() -> None:
+    cold, card = _run(), _run(celsius=50.0)
+    for run in (cold, card):
+        earlier.offer(run, run.latest, "pair", 0.0)
+
+    assert not earlier.latest(card)
+    assert not earlier.take(card, 0.0).windows
+    assert earlier.take(cold, 0.0).windows
+    assert not earlier.take(cold, 0.0).windows  # once only
