@@ -146,7 +146,8 @@ def _run(*, celsius: float | None = None, seconds_ago: float = 5.0) -> Any:
 
 
 def test_a_run_is_warm_for_a_minute() -> None:
-    assert earlier.latest(_run()) and not earlier.latest(_run(seconds_ago=120.0))
+    assert earlier.latest(_run())
+    assert not earlier.latest(_run(seconds_ago=120.0))
 
 
 def test_nothing_is_shared_on_a_device_that_tells_its_temperature() -> None:
