@@ -80,9 +80,10 @@ endif
 accept-bundle: $(STAMP) ## collect the wheels that `make accept` needs on a host without a network
 	$(BIN)/python perf/accept_bundle.py --out $(BUNDLE)
 
-docs: $(STAMP) ## write the page of options from their table, and that of faults from the tests' marks
+docs: $(STAMP) ## write the page of options from their table, that of faults from the tests' marks, and that of evidence
 	$(BIN)/python -c "from pytest_energy.plugin.options import options_page; print(options_page(), end='')" > docs/options.md
 	$(BIN)/python tests/support/reliability.py > docs/reliability.md
+	$(BIN)/python tests/support/evidence.py > docs/evidence.md
 
 site: $(VENV)-site/.installed ## build the documentation as a site, into site/; a dead link fails
 	NO_MKDOCS_2_WARNING=1 $(VENV)-site/bin/mkdocs build --quiet

@@ -20,9 +20,15 @@ import numpy as np
 
 from gate_trials import HALF
 from pytest_energy.baselines import Entry, StoredSession, session_stats
+from pytest_energy.checks.comparability import LOADED
 from pytest_energy.gate.gates import PairedGate, SequentialGate
+from pytest_energy.stats.distributions import student_t
 from pytest_energy.stats.steadiness import (
+    BEFORE_TREND,
     COLDER_CELSIUS,
+    LASTING,
+    LEAST_OF_TREND,
+    STEADY,
     STILL_CELSIUS,
     STILL_WINDOWS,
     WARM_UP_LIMIT,
@@ -47,6 +53,7 @@ from vectorised_gate import (
 
 SESSIONS, WINDOWS, MOST = 8, 10, 30
 CHANGES = (0.0, 0.05, 0.10)
+WIDE = 70
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,14 @@ def drawn(
     curve: float = 0.0,
     drift: Callable[[Ints], Floats] | None = None,
     begins: Ints | None = None,
+    worked: int | None = None,
 ) -> Trials:
     """Trials of `levels` (T, sessions + 1), the last of which is the run's.
 
     `curve` is by how much windows of every session rise over its first ten, `drift` what windows
     are off by, by their number since the run began to work; those that are evidence begin at the
-    run's number `begins`.
+    run's number `begins`, and those of the baseline after it had `worked` for so many windows;
+    None: long enough.
     """
     trials = len(levels)
     shape = (trials, levels.shape[1] - 1, WINDOWS)
@@ -88,6 +97,8 @@ def drawn(
     stored, series[:, WINDOWS:] = stored + rise, series[:, WINDOWS:] + curve
     series[:, :WINDOWS] += rise
     if drift is not None:
+        if worked is not None:
+            stored = stored + drift(worked + np.arange(WINDOWS))
         first = np.zeros(trials, np.int64) if begins is None else begins
         series = series + drift(first[:, None] + np.arange(3 * MOST))
     pairs = series[:, MOST:].reshape(trials, MOST, 2)
@@ -127,8 +138,15 @@ def rows(trials: int, seed: int) -> Iterator[tuple[str, Trials]]:
             spent, refused = _warmed(source, trials) if told else (np.full(trials, 2), False)
             cold = drawn(source, levels, within=within, drift=_cold, begins=spent)
             name = f"run 3 % cold, {within:.1%} / {between:.2%}"
-            name += "" if told else ", no temperature"
+            name += "" if told else ", no temperature, load not stored"
             yield name, Trials(cold.baselines, cold.logs, cold.pairs, refused, spent)
+        for number, (first, more, drift, worked, most) in enumerate(_UNTOLD):
+            source = rng(2000 + 10 * round(1e4 * within) + number)
+            levels = between * source.standard_normal((trials, SESSIONS + 1))
+            spent = np.minimum(_levelled(source, trials, within, drift), most)
+            row = drawn(source, levels, within=within, drift=drift, begins=spent, worked=worked)
+            name = f"{first}, {within:.1%} / {between:.2%}, no temperature{more}"
+            yield name, Trials(row.baselines, row.logs, row.pairs, False, spent)
     source = rng(2)
     levels = 0.005 * source.standard_normal((trials, SESSIONS + 1))
     yield "run twice as noisy as its baseline", drawn(source, levels, noisier=2.0)
@@ -150,8 +168,8 @@ def rows(trials: int, seed: int) -> Iterator[tuple[str, Trials]]:
 def table(trials: int, seed: int) -> str:
     """A line a row: what fails unchanged, what is caught and passed, and windows."""
     lines = [
-        f"{'':44}| {'unchanged, %':23}| {'+5 %':23}| +10 %  | windows",
-        f"{'':44}|  fails passed invalid   | caught passed invalid   | caught | at 0   +5 %",
+        f"{'':{WIDE}}| {'unchanged, %':23}| {'+5 %':23}| +10 %  | windows",
+        f"{'':{WIDE}}|  fails passed invalid   | caught passed invalid   | caught | at 0   +5 %",
     ]
     for name, row in rows(trials, seed):
         shares, windows = [], []
@@ -162,7 +180,7 @@ def table(trials: int, seed: int) -> str:
             windows.append(count.mean())
         (same, five, ten) = ([f"{100 * share:6.2f}" for share in found] for found in shares)
         lines.append(
-            f"{name:44}| {' '.join(same)}    | {' '.join(five)}    | {ten[0]} | "
+            f"{name:{WIDE}}| {' '.join(same)}    | {' '.join(five)}    | {ten[0]} | "
             f"{windows[0]:5.1f} {windows[1]:5.1f}"
         )
     return "\n".join(lines)
@@ -196,6 +214,44 @@ def _warmed(rng: np.random.Generator, trials: int) -> tuple[Ints, Any]:
     warm[:, 0] = False
     reached = warm.any(1)
     return np.where(reached, warm.argmax(1) + 1, WARMTH_LIMIT), ~reached
+
+
+def _warm(number: Ints) -> Floats:
+    """What the windows of a device are off by that was warm before."""
+    return np.zeros(number.shape)
+
+
+# Runs that have not worked before, by what the device did, and the most windows of warm-up; the
+# baseline of the second had worked for 20 windows, that of the others for long.
+_UNTOLD: tuple[tuple[str, str, Callable[[Ints], Floats], int | None, int], ...] = (
+    ("run 3 % cold", "", _cold, None, WARMTH_LIMIT),
+    ("run 3 % cold", ", baseline after 20 windows", _cold, 20, math.ceil(LOADED * 20)),
+    ("run 3 % cold", ", 8 windows of warm-up", _cold, None, WARM_UP_LIMIT),
+    ("warm run that has not worked", "", _warm, None, WARMTH_LIMIT),
+)
+
+
+def _levelled(
+    rng: np.random.Generator, trials: int, within: float, drift: Callable[[Ints], Floats]
+) -> Ints:
+    """Windows after which no trend is left, of a run that has not worked before; else 30."""
+    number = np.arange(WARMTH_LIMIT)
+    return first_level(_windows(rng, (trials, WARMTH_LIMIT), within) + drift(number))
+
+
+def first_level(logs: Floats) -> Ints:
+    """After how many windows of each row (T, most) `has_levelled` first says so; else all."""
+    found = np.full(len(logs), logs.shape[1])
+    for count in reversed(range(BEFORE_TREND + LEAST_OF_TREND, logs.shape[1] + 1)):
+        values = logs[:, BEFORE_TREND:count]
+        place = np.arange(values.shape[1]) - (values.shape[1] - 1) / 2
+        squares = (place**2).sum()
+        slope = values @ place / squares
+        rest = values - values.mean(1, keepdims=True) - slope[:, None] * place
+        degrees = values.shape[1] - 2
+        reach = student_t(degrees) * np.sqrt((rest**2).sum(1) / degrees / squares)
+        found[(np.abs(slope) + reach) * LASTING <= STEADY] = count
+    return found
 
 
 def real_table(path: Path) -> str:

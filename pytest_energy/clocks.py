@@ -1,9 +1,10 @@
 """The machine's clocks, as they are while a test has patched or frozen them. PYTEST_DONT_REWRITE.
 
 All that waits, dates or counts seconds goes by `real_time`, since joules flow in real time. Tests
-patch `time.monotonic`, and freezegun replaces the real functions in every module that holds them;
-neither looks into an object. time-machine changes the functions themselves, `time.monotonic` among
-them in some releases: it leaves the system's monotonic clock alone, and has a way out for dates.
+patch `time.monotonic`, and freezegun replaces the real functions in every module that holds them.
+Neither looks into an object. The package time-machine changes the functions themselves, in some
+releases `time.monotonic` too. It leaves the system's monotonic clock alone, and has a way out for
+dates.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ LARGEST_BYTES = 1 << 30
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace what a file holds in one step, so that a reader sees the old or the new one, whole.
 
-    A link is followed: its target is replaced, and the link stays. Written into is what would be
-    another thing after a replacement: a pipe, a device, a file of another user, with several names
-    or in a folder that takes no new file. Mode, group and access list stay. Of a text, bytes that
-    were no UTF-8 become replacement characters. An `OSError` names the path, also for a pipe that
-    nobody reads.
+    A link is followed: its target is replaced, and the link stays. What would be another thing
+    after a replacement is written into: a pipe, a device, or a file of another user. So is a file
+    with several names, or in a folder that takes no new file. Mode, group and access list stay. Of
+    a text, bytes that were no UTF-8 become replacement characters. An `OSError` names the path,
+    also for a pipe that nobody reads.
     """
     data = content if isinstance(content, bytes) else encodable(content).encode()
     with _naming(path):
@@ -125,7 +125,7 @@ def _replace(target: Path, data: bytes, old: os.stat_result | None) -> None:
             os.chmod(temporary, 0o666 & ~_umask())
         else:
             os.chown(temporary, -1, old.st_gid)
-            shutil.copystat(target, temporary)  # the mode, and the access list where there is one
+            shutil.copystat(target, temporary)  # the mode, and the access list if there is one
             os.utime(temporary)
         os.replace(temporary, target)
     except BaseException:

@@ -40,7 +40,7 @@ def decoded(data: bytes) -> str:
 
 
 def encodable(text: str) -> str:
-    """`text` with replacement characters where the system gave bytes that are not UTF-8."""
+    """`text` with replacement characters if the system gave bytes that are not UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -19,7 +19,7 @@ FRACTION = "fraction"
 
 
 def ratio(part: float, whole: float) -> float:
-    """`part / whole`; NaN, which every figure here can be, where there is no whole."""
+    """`part / whole`; NaN, which every figure here can be, if there is no whole."""
     return part / whole if whole else math.nan
 
 

@@ -38,8 +38,8 @@ __tracebackhide__ = raised_elsewhere
 class Invocation:
     """What of the run's own command line its sides need as well.
 
-    `configuration` is the ini file in use, `passed` arguments that decide how tests run, `reset`
-    those that give a side the defaults of what it must not have from an ini file.
+    `configuration` is the ini file in use, `passed` arguments that decide how tests run. `reset`
+    are those that give a side the defaults of what it must not have from an ini file.
     """
 
     configuration: Path | None

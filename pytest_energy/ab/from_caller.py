@@ -17,7 +17,7 @@ FOREIGN_VARIABLE = "PYTEST_ENERGY_FOREIGN_TREE"
 """A tree that neither side may import from: the checkout, where both sides are worktrees of it."""
 
 NOISE_VARIABLE = "PYTEST_ENERGY_KNOWN_NOISE"
-"""A file of sessions that tell the noise of windows where no baseline does."""
+"""A file of sessions that tell the noise of windows if no baseline does."""
 
 _MOST_BYTES = 1 << 20
 

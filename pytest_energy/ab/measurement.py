@@ -42,7 +42,7 @@ class PairedMeasurement:
     """Rounds of both sides' windows: of the same two processes, or of new ones for each round.
 
     Two processes of the same code differ, by what they were given of memory or chose of kernels,
-    and pairs of the same two say nothing of that. So each round has new ones where a side starts
+    and pairs of the same two say nothing of that. So each round has new ones if a side starts
     within its windows of one round. Where that takes longer, the same two may pass a figure. What
     they would fail is measured anew by two more pairs of processes, and fails if all find the
     same; if not, new ones for each round decide.
@@ -133,7 +133,7 @@ class PairedMeasurement:
 
 
 def _beyond(whole: float, windows: float) -> float:
-    """The SD of a process's level where pairs of processes vary by `whole`, a variance."""
+    """The SD of a process's level if pairs of processes vary by `whole`, a variance."""
     return math.sqrt(max(whole - windows, 0.0) / 2)
 
 

@@ -55,6 +55,9 @@ class StoredSession:
     """The device's temperature (°C) in the first and in the last window."""
     load_seconds: NotNegative | None = None
     """Seconds of windows that the run had metered before the first of these, warm-up included."""
+    reference_joules: Positive | None = None
+    reference_version: PositiveCount | None = None
+    """The reference load of the session, and which load that was."""
 
     @property
     def recorded(self) -> datetime:
@@ -169,7 +172,15 @@ def _dated(entry: Entry, now: datetime | None) -> Iterator[tuple[StoredSession, 
 
 def day_count(entry: Entry) -> int:
     """On how many days its sessions were recorded."""
-    return len({day for _, day in _dated(entry, None)})
+    return len(days_of(entry))
+
+
+def days_of(entry: Entry) -> list[list[StoredSession]]:
+    """Its sessions, a list for each day that they were recorded on."""
+    days: dict[int, list[StoredSession]] = {}
+    for row, day in _dated(entry, None):
+        days.setdefault(day, []).append(row)
+    return list(days.values())
 
 
 LEAST_TO_DIFFER = 4

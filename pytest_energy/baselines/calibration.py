@@ -92,20 +92,20 @@ def _implausible(fitted: Calibration) -> str | None:
         return (
             f"wall watts do not surely rise with device watts: slope {slope:.3g} (95 %: {low:.3g} "
             f"to {high:.3g}), R² {fitted.r_squared:.3f}; see that the wall meter is this "
-            "machine's, that both meters' clocks agree and that nothing else runs, and measure "
-            "more or longer windows"
+            "machine's, and that both meters' clocks agree. Measure more or longer windows while "
+            "nothing else runs"
         )
     if slope < 1:
         return (
-            f"wall watts rise by {slope:.3g} of device watts, and what a device draws comes from "
-            "the wall: at least 1; see that all of this machine's power supplies are behind the "
-            "wall meter, that it reports watts, and that device watts are measured, not modelled"
+            f"wall watts rise by {slope:.3g} of device watts, and it must be 1 or more; see that "
+            "all of this machine's power supplies are behind the wall meter, and that it reports "
+            "watts. Device watts have to be measured, not modelled"
         )
     if slope > MOST_SLOPE:
         return (
-            f"wall watts rise by {slope:.3g} of device watts, and no power supply loses that "
-            f"much: at most {MOST_SLOPE:g}; see that the load runs on the metered devices alone, "
-            "and that nothing else is behind the wall meter"
+            f"wall watts rise by {slope:.3g} of device watts, and it must be {MOST_SLOPE:g} or "
+            "less; see that the load runs on the metered devices alone, and that nothing else is "
+            "behind the wall meter"
         )
     if fitted.offset_interval[1] < 0:
         return (

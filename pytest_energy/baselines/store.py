@@ -106,6 +106,15 @@ class BaselineStore:
         if local and anew:
             self._anew.add(_name(item))
 
+    def add_reference(self, version: int, joules: float) -> None:
+        """Keep the joules of the session's reference load beside all that it records."""
+        loaded = {"reference_version": version, "reference_joules": joules}
+        for kept in (self._committed, self._local):
+            kept[:] = [
+                replace(item, session=replace(item.session, **loaded))  # type: ignore[arg-type]
+                for item in kept
+            ]
+
     def discard(self, test: str) -> None:
         """Drop what a test recorded that did not pass."""
         self._committed = [item for item in self._committed if item.nodeid != test]

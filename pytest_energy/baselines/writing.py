@@ -267,6 +267,8 @@ def _row(recording: Recording, environment: str | None) -> InlineTable:
         "begin_celsius": _figures(session.begin_celsius, 3),
         "end_celsius": _figures(session.end_celsius, 3),
         "load_seconds": _figures(session.load_seconds, 3),
+        "reference_joules": _figures(session.reference_joules),
+        "reference_version": session.reference_version,
         "environment": environment,
     }
     row = tomlkit.inline_table()

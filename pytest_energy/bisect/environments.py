@@ -77,7 +77,7 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A package whose version differs between the ends; None where an end lacks it."""
+    """A package whose version differs between the ends; None if an end lacks it."""
 
     name: str
     old: str | None
@@ -164,7 +164,7 @@ def graph_of(found: Sequence[Exchange]) -> Graph:
 class EnvironmentGround:
     """Copies of the good environment, with packages exchanged, in which pytest runs here.
 
-    Files are shared with the environment by hard links where that is possible. They live until
+    Files are shared with the environment by hard links if that is possible. They live until
     `close`.
     """
 

@@ -20,7 +20,7 @@ _FLOOR = 0.0015
 """SD between two processes of the same code, which more pairs do not average out; log scale."""
 _LEAST_DEGREES = 4.0
 _UNKNOWN = 0.02**2
-"""Variance of a log ratio where no two pairs say anything."""
+"""Variance of a log ratio if no two pairs say anything."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Line:
     """Levels along `commits`, from the fit of all that was measured so far.
 
     `changes` gives a finding's change, which counts from the good end and upwards if it is what is
-    looked for; `first` is the level at which the line begins, `whole` that of the bad end.
+    looked for. `first` is the level at which the line begins, `whole` that of the bad end.
     """
 
     def __init__(

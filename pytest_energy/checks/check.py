@@ -59,6 +59,7 @@ class Check(ABC):
         self.most_windows = policy.most_windows(self.base, context)
         self._unsteady = False
         self._colder = 0.0
+        self._unloaded = False
         self._load_seconds = 0.0
 
     def verdict(self) -> VerdictRecord:
@@ -115,6 +116,11 @@ class Check(ABC):
         late = " J/token had not become steady when measuring began." if self._unsteady else ""
         if self._colder:
             late += f" The device was {self._colder:.0f} °C colder than its baseline."
+        if self._unloaded:
+            late += (
+                " The device had worked for less than half as long as in its baseline, and tells "
+                "no temperature."
+            )
         record = replace(
             self.base,
             outcome=verdict.outcome,
@@ -180,9 +186,10 @@ class Check(ABC):
             if self._colder and warmth.limit > limit:
                 raise InvalidEvidenceError(
                     f"not as warm as its baseline: {warmth.celsius[-1]:.0f} °C after {windows}, "
-                    f"where that began at {warmth.wanted:.0f} °C; load the device for some "
+                    f"and that began at {warmth.wanted:.0f} °C; load the device for some "
                     "minutes before, or record anew with `--energy-update=replace`"
                 )
+        self._unloaded |= warmth.limit > limit and not (warmth.is_reached or warmth.celsius)
         if steady:
             return
         if context.settings.update:

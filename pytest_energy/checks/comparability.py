@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean, median
 
-from pytest_energy.baselines import Reference, StoredSession
+from pytest_energy.baselines import Reference, StoredSession, days_of
 from pytest_energy.checks import Settings
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, Warmth
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import BaselineError
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
+from pytest_energy.gate.reference import FEWEST, LoadChange, device_word
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT, WARMTH_LIMIT
+from pytest_energy.workloads.reference_load import VERSION
 
 _CONDITIONS = {
     "gpu": "the device",
     "power_limit_watts": "the power limit (W)",
     "meter": "the meter",
 }
-LOADED = 0.8
-"""Share of the baseline's seconds of load that a run should have had before, too."""
+LOADED = 0.5
+"""Share of the baseline's seconds of load that a run should have had before, too.
+
+Sessions that are recorded measure more windows of each figure. From half as long on, what is left
+of a warm-up is a quarter at most of what there was, whatever its time constant.
+"""
 
 _CPU_CONDITIONS = {"cpu": "the processor", "meter": "the meter"}
 
@@ -59,8 +66,8 @@ def place(found: Reference, hardware: Hardware) -> str | None:
 def warmth(found: Reference | None, context: CheckContext, limit: int, *, recorded: bool) -> Warmth:
     """How warm the device is to be: as the baseline's sessions began, if that is known.
 
-    Temperature is waited for where a verdict can fail, and seconds of load within the usual
-    warm-up: of them nobody knows how many are enough.
+    Where a verdict can fail, it is waited for by more than the usual warm-up: by the temperature,
+    or, if none is told, until the device has worked for as long as it had then.
     """
     rows = own_rows(found, context.hardware) if found and not recorded else ()
     begun = [row.begin_celsius for row in rows if row.begin_celsius is not None]
@@ -68,7 +75,7 @@ def warmth(found: Reference | None, context: CheckContext, limit: int, *, record
     least = least_load_seconds(found, context, recorded=recorded)
     loaded = least - context.store.device.load_seconds
     committed = recorded and context.settings.update is not None
-    waits = limit >= WARM_UP_LIMIT and (wanted is not None or committed)
+    waits = limit >= WARM_UP_LIMIT and (wanted is not None or committed or loaded > 0)
     return Warmth(WARMTH_LIMIT if waits else limit, wanted, loaded, committed)
 
 
@@ -122,6 +129,22 @@ def explanation(
     # What the baseline did not note may or may not have changed; it is no difference.
     current = {k: v for k, v in hardware.environment.items() if k in environment}
     return explain(old, new, environment, current).sentence
+
+
+def said_by_load(change: float, found: Reference, context: CheckContext) -> str | None:
+    """What the reference load says of a relative change, if the baseline's sessions hold it.
+
+    A day has one voice, as in the gate. The load is metered for it only where it can tell.
+    """
+    rows = own_rows(found, context.hardware)
+    loaded = tuple(row for row in rows if row.reference_version == VERSION)
+    days = [
+        fmean(row.reference_joules for row in day if row.reference_joules)
+        for day in days_of(replace(found.entry, sessions=loaded))
+    ]
+    joules = context.reference_joules() if len(days) >= FEWEST else None
+    load = LoadChange.of_session(days, joules) if joules else None
+    return load.sentence(change, device_word(context.hardware.key)) if load else None
 
 
 def changed_environment(

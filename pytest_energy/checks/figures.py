@@ -16,11 +16,18 @@ from pytest_energy.baselines import (
 )
 from pytest_energy.checks import comparability, earlier, policy
 from pytest_energy.checks.check import Check
-from pytest_energy.checks.measuring import Run, require_run, summarise_pairs, without_outliers
+from pytest_energy.checks.measuring import (
+    Run,
+    Summary,
+    require_run,
+    summarise_pairs,
+    without_outliers,
+)
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import extend_local, windows_to_record
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, raised_elsewhere
+from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import SavingsGate, SequentialGate, worst
 from pytest_energy.metering import Window
 from pytest_energy.outcomes import MOVED
@@ -151,9 +158,7 @@ class JoulesPerToken(Check):
                 "uncertainty": summary.uncertainty * overhead,
             }
         if verdict.outcome in MOVED or abs(verdict.change or 0.0) > self._own_levels.tolerance:
-            known["explanation"] = comparability.explanation(
-                verdict, summary, reference, self.context.hardware, overhead
-            )
+            known["explanation"] = self._explanation(verdict, summary, reference, overhead)
         record = self._decided(verdict, summary, self._sampler.windows, **known)
         # What is stored is J/token, whichever of the two was judged.
         stored = replace(record, metric=self.base.metric, unit=self.base.unit)
@@ -161,6 +166,17 @@ class JoulesPerToken(Check):
         kept = without_outliers(summary, values)
         learnt = extend_local(self.context, stored, kept, reference, self._overhead)
         return replace(record, reason=record.reason + learnt)
+
+    def _explanation(
+        self, verdict: Verdict, summary: Summary, reference: Reference, overhead: float | None
+    ) -> str | None:
+        """Why it moved; where it surely did, whether the device or the code."""
+        context = self.context
+        why = comparability.explanation(verdict, summary, reference, context.hardware, overhead)
+        load = None
+        if verdict.outcome in MOVED and verdict.change:
+            load = comparability.said_by_load(verdict.change, reference, context)
+        return " ".join(filter(None, (why, load))) or None
 
     def _gates(self, reference: Reference) -> list[tuple[float, SequentialGate]]:
         """The gate of J/token, and that of J/real token if padding differs, with its factor."""

@@ -13,6 +13,7 @@ from pytest_energy.metering import Window
 from pytest_energy.stats.distributions import NORMAL_95
 from pytest_energy.stats.steadiness import (
     autocorrelation,
+    has_levelled,
     is_stationary,
     is_warm,
     median_distance,
@@ -56,8 +57,8 @@ class Warmth:
     """How warm a device is to be before windows are evidence, and how it comes to that.
 
     `wanted` is the temperature (°C) at which the baseline's windows began, None: not known. If no
-    temperature is told, it has to have worked for `load_seconds`. After `limit` windows it is left
-    at that.
+    temperature is told, it has to have worked for `load_seconds`, or its windows have to rule out
+    that it still becomes warmer. After `limit` windows it is left at that.
     """
 
     limit: int
@@ -66,10 +67,13 @@ class Warmth:
     recorded: bool = False
     """Whether what follows is to be committed: then it must be warm, whatever was before."""
     celsius: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    """J/token of the windows so far."""
 
     def add(self, window: Window) -> None:
         """Take in a window of the warm-up."""
         self.load_seconds -= window.seconds
+        self.values.append(window.joules_per_token)
         if window.celsius is not None:
             self.celsius.append(window.celsius)
 
@@ -77,7 +81,7 @@ class Warmth:
     def is_reached(self) -> bool:
         """Whether it is warm enough, as far as anything says so."""
         if not self.celsius:
-            return self.load_seconds <= 0
+            return self.load_seconds <= 0 or has_levelled(self.values)
         if self.wanted is None and not self.recorded:
             return True
         return is_warm(self.celsius, self.wanted)

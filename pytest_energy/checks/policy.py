@@ -43,6 +43,7 @@ class CheckContext:
     `on_begin` is told how many windows a figure takes at most, its name, and how long each takes
     (s) if that is known; `on_window` a run's name, number
     (0: warm-up) and window, `on_output` title and text of what a process printed that failed.
+    `reference_joules` meters the reference load, if it can be: it is asked where a figure moved.
     """
 
     test: str
@@ -55,6 +56,7 @@ class CheckContext:
     on_window: Callable[[str, int, Window], None]
     on_output: Callable[[str, str], None]
     on_begin: Callable[[int, str, float | None], None] = lambda *_: None
+    reference_joules: Callable[[], float | None] = lambda: None
 
     def alpha(self) -> float:
         """The next check's share of the false failures that one run allows itself."""

@@ -40,9 +40,9 @@ def add_qualify(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy qualify`."""
     describe(
         parser,
-        "Find by experiment what the energy counter and the power sensor of one GPU can do: their "
-        "periods, windows, lags and steps, what feeds the counter, and what windows follow from "
-        f"it. Takes about {SECONDS} s, and needs a free GPU and PyTorch with CUDA.",
+        "Find by experiment what the energy counter and the power sensor of one GPU can do. Found "
+        "are their periods, windows, lags and steps, what feeds the counter, and what windows "
+        f"follow from it. Takes about {SECONDS} s, and needs a free GPU and PyTorch with CUDA.",
         "pytest-energy qualify",
         "CUDA_VISIBLE_DEVICES=1 pytest-energy qualify --html gpu1.html --keep",
     )

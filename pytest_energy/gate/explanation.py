@@ -35,7 +35,7 @@ _LIKELY: Mapping[Cause, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Operating:
-    """How the device ran: mean power (W), processed tokens a second (1/s).
+    """How the device ran: mean power (W), processed tokens per second (1/s).
 
     `padding_overhead` is processed over real tokens, given if energy a real token is explained.
     """

@@ -181,12 +181,13 @@ class SequentialGate(_AgainstBaseline):
     """One session's windows against a baseline of sessions: a sequential likelihood ratio test.
 
     `tolerance` is allowed, `detect` must be caught, both relative; `alpha` and `beta` are the
-    rates at which changes as large as these may be failed and passed. Where pairs can settle what
+    rates at which changes as large as these may be failed and passed. If pairs can settle what
     stays open, give half of each and say `settled`: then a change that an outlying session may
     be is left to them. K gates of one run take `alpha / K`. `device` is the name of this run's
-    device, `pooled` what the file's other entries know, `local` whether the sessions are what a
-    machine keeps for itself, so that each run may add one. Windows more than 4 SD of the baseline's
-    from their median count as that far off. Without sessions the first value ends as `missing`.
+    device, `pooled` what the file's other entries know. `local` says whether the sessions are what
+    a machine keeps for itself, so that each run may add one. Windows more than 4 SD of the
+    baseline's from their median count as that far off. Without sessions the first value ends as
+    `missing`.
     """
 
     counted = "windows"
@@ -276,7 +277,7 @@ class PairedGate(Gate):
 
     With `sessions` the within-session variance starts from theirs; without, it is taken from the
     pairs alone, from 4 of them on, or from 6 if the first 4 vary much. Pairs that are `renewed`
-    come from new processes each, which differ by more than windows do: `sessions` then say the
+    come from new processes each, which differ by more than windows do. Then `sessions` say the
     least that pairs vary by, as they do if they are `local`. Pairs are in the order ABBA: base
     first in the first, head first in the second, and so on; what the order does is taken out.
     """
@@ -332,7 +333,7 @@ class PairedGate(Gate):
 
     def _cause(self, look: Look) -> str:
         noise = rounded(look.noise or 0.0)
-        return not_enough(len(self._logs), "pairs", f"where they vary by {noise}")
+        return not_enough(len(self._logs), "pairs", f"because they vary by {noise}")
 
     def _remedy(self) -> str:
         return QUIETER_OR_MORE

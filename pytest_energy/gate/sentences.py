@@ -20,13 +20,13 @@ from pytest_energy.stats.noise import (
 from pytest_energy.units import FRACTION, difference, percent, quantity
 
 LOCK_IN = (
-    "lock it in with `--energy-update=replace`, or let improvements pass with "
+    "record it as the new baseline (`--energy-update=replace`), or let improvements pass with "
     "`--energy-improvement=pass`"
 )
 SETTLE = "settle it by A/B in one session with `--energy-settle=auto`"
 QUIETER_OR_MORE = (
-    "quieten the device, give a window more work (`--energy-tokens` where `finetune` prepares it), "
-    "or raise `--energy-max-windows`"
+    "make the device quieter, give a window more work (`--energy-tokens` if `finetune` prepares "
+    "it), or raise `--energy-max-windows`"
 )
 QUIETER = "stop other work on the device, let it warm up, and run again"
 THE_BASELINE = "the baseline"

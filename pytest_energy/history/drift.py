@@ -10,6 +10,7 @@ from statistics import fmean, median
 from typing import Literal
 
 from pytest_energy.gate.explanation import Operating, explain
+from pytest_energy.gate.reference import device_word
 from pytest_energy.history.reference import is_load, load_change
 from pytest_energy.history.series import Point, Series, read_series
 from pytest_energy.stats.change_points import (
@@ -272,7 +273,7 @@ def _with_load(one: SeriesDrift, loads: Sequence[Series]) -> SeriesDrift:
     series, changes = one.series, one.change_points
     if is_load(series) or series.unit == FRACTION or not loads or not changes:
         return one
-    device = "machine" if series.hardware == "cpu" else "card"
+    device = device_word(series.hardware)
     begins = ["", *(change.until or change.date for change in changes)]
     ends = [*(change.date for change in changes[1:]), None]
     told = []

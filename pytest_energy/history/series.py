@@ -91,8 +91,8 @@ class _Gathered:
 def collect(measurements: Iterable[Measurement], warn: Warn = lambda _: None) -> list[Series]:
     """The series of all measurements, oldest session first; of each figure the newest work alone.
 
-    A card that begins where another has ended continues its series, so that a change of cards is
-    seen; cards that are in use at the same time have a series each. Sessions that are dated far
+    A card that begins after another has ended continues its series, so that a change of cards is
+    seen. Cards that are in use at the same time have a series each. Sessions that are dated far
     from the others are left out, and `warn` is told.
     """
     dates: defaultdict[str, dict[str, str]] = defaultdict(dict)

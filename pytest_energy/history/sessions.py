@@ -70,7 +70,7 @@ class RunningSession:
         self._keep(self._record(document, self._began))
 
     def append(self, document: Mapping[str, Any]) -> None:
-        """Add the session; where that fails, `HistoryError` says where its record is kept.
+        """Add the session; if that fails, `HistoryError` says where its record is kept.
 
         It is kept until it has been added: an upload may be interrupted.
         """
@@ -82,7 +82,7 @@ class RunningSession:
         except OSError as error:
             kept = (
                 f"nor could it be kept in `{self._spare / record.name}` ({error}); what was "
-                "measured is in `--energy-json=PATH` alone, where that was given"
+                "measured is in `--energy-json=PATH` alone, if that was given"
             )
         try:
             open_store(self._url).create(record.name, record.text.encode())
@@ -121,9 +121,9 @@ def left_unsent(spare: Path) -> str | None:
         return None
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return one_line(
-        f"`{spare}` holds `{names[0]}`{others}: what runs measured that were killed, or whose "
-        "history could not be written to; copy it by the same path below the history, or delete "
-        "it (unless another run is at work here)",
+        f"`{spare}` holds `{names[0]}`{others}, of runs that were killed or could not write to "
+        "their history; copy it by the same path below the history, or delete it (unless another "
+        "run is at work here)",
         1000,
     )
 

@@ -1,6 +1,6 @@
 """Where a history is kept: a local folder, or what fsspec opens by URL.
 
-A local folder has a class of its own: reading many small files through fsspec takes a fifth more
+A local folder has a class of its own. Reading many small files through fsspec takes a fifth more
 CPU time, and what it writes may replace a file that is there already.
 """
 

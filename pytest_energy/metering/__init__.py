@@ -66,7 +66,7 @@ class Window:
     loss: AnyFloat | None = None
     notes: Mapping[str, AnyFloat] = field(default_factory=dict)
     power_by_domain: Mapping[str, PowerTrace] = field(default_factory=dict, repr=False)
-    """Power (W) over the window where the meter samples it, else empty; nothing is gated on it."""
+    """Power (W) over the window if the meter samples it, else empty; nothing is gated on it."""
 
     @property
     def valid(self) -> bool:
@@ -106,7 +106,7 @@ class Window:
 
     @property
     def tokens_per_second(self) -> float:
-        """Processed tokens a second (1/s)."""
+        """Processed tokens per second (1/s)."""
         return ratio(self.tokens, self.seconds)
 
 
@@ -114,7 +114,7 @@ class OpenWindow:
     """A window while it runs; its figures can be read once the block has ended.
 
     They are those of `Window`; `joules` and `joules_by_domain` (J) and `mean_watts` (W) raise
-    `EnergyError` where they cannot be believed.
+    `EnergyError` if they cannot be believed.
     An exception in the block passes through and leaves no record. A device that is lost never
     interrupts the block: the window is invalid afterwards.
     """
@@ -338,7 +338,7 @@ def _by_our_clock(seconds: float) -> float:
 
 
 def begin_span(meter: Meter) -> Span:
-    """Begin a window on any meter: on its own terms where it has some, else by two readings."""
+    """Begin a window on any meter: on its own terms if it has some, else by two readings."""
     # Not `isinstance`: checking a protocol's members costs more than the rest of the beginning.
     begin = getattr(meter, "begin", None)
     span: Span = TwoReadings(meter) if begin is None else begin()

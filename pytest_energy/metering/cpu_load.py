@@ -36,7 +36,7 @@ class CpuUse:
 
 
 def require_quiet_cpu(seconds: float = SECONDS) -> None:
-    """Look for so long at who uses the CPU; `EnergyError` where others use too much of it.
+    """Look for so long at who uses the CPU; `EnergyError` if others use too much of it.
 
     Where the kernel does not tell, nothing is refused.
     """
@@ -52,7 +52,7 @@ def require_quiet_cpu(seconds: float = SECONDS) -> None:
 
 
 def disturbance(before: CpuUse | None) -> str | None:
-    """What a person should know of others' work since `before`; None where it was little."""
+    """What a person should know of others' work since `before`; None if it was little."""
     share, busiest = _others_since(before, "now ")
     if share <= MOST_SHARE:
         return None
@@ -63,7 +63,7 @@ def disturbance(before: CpuUse | None) -> str | None:
 
 
 def _others_since(before: CpuUse | None, when: str = "") -> tuple[float, str]:
-    """Others' share of the CPU until now, and who they are; 0 where the kernel does not tell."""
+    """Others' share of the CPU until now, and who they are; 0 if the kernel does not tell."""
     after = cpu_use()
     if before is None or after is None:
         return 0.0, ""
@@ -94,7 +94,7 @@ def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
 
 
 def cpu_use() -> CpuUse | None:
-    """Who has used the CPU so far; None where the kernel does not tell."""
+    """Who has used the CPU so far; None if the kernel does not tell."""
     import psutil
 
     try:

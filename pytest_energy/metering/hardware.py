@@ -97,9 +97,9 @@ CPU_BUDGET = Budget(tokens=512, max_tokens_per_batch=512)
 def identify(meter: Meter, known: Mapping[str, tuple[str, ...]] | None = None) -> Hardware:
     """Name the machine behind a meter.
 
-    `known` maps hardware keys to device-name globs (a baseline file's `match`); the first that
-    fits all devices names the hardware, else the key is made from the devices' own names, and is
-    never one whose globs say that it is another hardware's.
+    `known` maps hardware keys to device-name globs (a baseline file's `match`). The first that fits
+    all devices names the hardware. Else the key is made from the devices' own names, and is never
+    one whose globs say that it is another hardware's.
     """
     devices = tuple(meter.devices)
     names = [device.name for device in devices]
@@ -169,7 +169,7 @@ def _joined(values: Iterable[object]) -> str:
 
 
 def _cpu_name() -> str:
-    """The processor's model name, from the kernel where it says one."""
+    """The processor's model name, from the kernel if it says one."""
     with suppress(OSError):
         for line in decoded(Path("/proc/cpuinfo").read_bytes()).split("\n"):
             if line.lower().startswith("model name"):

@@ -63,9 +63,9 @@ def open_meter(name: str = "auto", *, qualified: Mapping[str, Qualified] | None 
     `qualified` is what experiments found of cards, by UUID: a run's meter is given what its
     baseline files keep. Other cards, and all without it, go by what is published of their sensors.
 
-    Raises `MeterUnavailableError` if there is none, `MeterRefusedError` if there is or may be a GPU
-    that cannot be metered (the CPU's joules would pass for its), `EnergyError` for a name that
-    nobody offers.
+    Raises `MeterUnavailableError` if there is none, and `EnergyError` for a name that nobody
+    offers. `MeterRefusedError` says that there is or may be a GPU that cannot be metered: the CPU's
+    joules would pass for its.
     """
     if name == "auto":
         return _first_that_works(qualified)

@@ -211,9 +211,8 @@ def _crowded(stretch: Stretch) -> str | None:
         return None
     return fault(
         WAITED,
-        f"threads of one process that ran at once were without one for {100 * share:.0f} % of "
-        f"their time, while other processes used {100 * others:.0f} % of all CPUs; those that "
-        "wait for each other spend CPU time on it: stop the others, or use one thread "
+        f"threads of one process had none for {100 * share:.0f} % of their time, while other "
+        f"processes used {100 * others:.0f} % of all CPUs; stop those, or use one thread "
         "(`OMP_NUM_THREADS=1`)",
     )
 

@@ -182,7 +182,7 @@ def _heir(pid: int, before: Mapping[int, Seen], gone: Iterable[int]) -> int:
 
 
 def _processes() -> dict[int, Seen]:
-    """All processes by id, from the kernel's own files where there are some, which is faster."""
+    """All processes by id, from the kernel's own files if there are some, which is faster."""
     import psutil
 
     found = {}

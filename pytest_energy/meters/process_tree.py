@@ -12,7 +12,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.text import encodable, one_line
 
 ROOT_VARIABLE = "PYTEST_ENERGY_PROCESS_ROOT"
-"""Process id whose tree counts as ours, where the meter runs in one of several workers."""
+"""Process id whose tree counts as ours, if the meter runs in one of several workers."""
 INITIAL_PID_NAMESPACE = "pid:[4026531836]"
 CUDA_DEVICE = "/dev/nvidia-uvm"
 
@@ -20,7 +20,7 @@ CUDA_DEVICE = "/dev/nvidia-uvm"
 def tree_root() -> int:
     """The process whose tree is ours: this one, unless `PYTEST_ENERGY_PROCESS_ROOT` names another.
 
-    `EnergyError` where that is no process id.
+    `EnergyError` if that is no process id.
     """
     named = os.environ.get(ROOT_VARIABLE)
     if not named:

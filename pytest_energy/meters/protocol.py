@@ -127,7 +127,7 @@ class Device:
 
     @property
     def shown(self) -> str:
-        """Its name, with what its joules are of where that is more than the name says."""
+        """Its name, and what its joules are of, if that is more than the name says."""
         return shown_name(self.domain, self.name)
 
     @property
@@ -153,7 +153,7 @@ def is_module(domain: str) -> bool:
 
 
 def shown_name(domain: str, name: str) -> str:
-    """A device's name, with what its joules are of where that is more than the name says."""
+    """A device's name, and what its joules are of, if that is more than the name says."""
     return f"{name} ({MODULE_SCOPE})" if is_module(domain) else name
 
 
@@ -192,7 +192,7 @@ class Meter(Protocol):
     method: Method
     devices: tuple[Device, ...]
     update_period_seconds: float
-    """Time between updates of the source; 0.0 where each reading is fresh."""
+    """Time between updates of the source; 0.0 if each reading is fresh."""
     resolution_joules: float
 
     def read(self) -> Reading:

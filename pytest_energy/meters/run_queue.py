@@ -60,7 +60,7 @@ class Waits:
 class RunQueue:
     """The threads' time on a core and without one, which only grows.
 
-    A thread that begins and ends between two looks is not seen. `is_known` is false where the
+    A thread that begins and ends between two looks is not seen. `is_known` is false if the
     kernel does not tell, as outside Linux: nothing counts as waiting there.
     """
 

@@ -22,7 +22,7 @@ _ARGUMENTS = (
 def configured(name: str, folder: Path) -> str | None:
     """The option called `name` in a folder, a path as an absolute one; None if it is not set.
 
-    Raises `EnergyError` with pytest's own message where the configuration cannot be read.
+    Raises `EnergyError` with pytest's own message if the configuration cannot be read.
     """
     probe = _Probe(name)
     output = io.StringIO()

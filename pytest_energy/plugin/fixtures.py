@@ -94,6 +94,27 @@ class EnergyGate:
         """Gate what `candidate` saves of `baseline`'s J/token."""
         return self._check("savings", [baseline, candidate], id)
 
+    def trainer(
+        self,
+        trainer: Any,
+        *given: Any,
+        tokens_per_window: int | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> VerdictRecord:
+        """Gate the J/token of a transformers or Lightning Trainer.
+
+        `given` is what Lightning's `fit` takes, the module first. A window is the optimizer steps
+        that `tokens_per_window` tokens take, by default as `finetune` does; each begins with the
+        first batch. `id` names the figure, by default after the model's class.
+        """
+        from pytest_energy.workloads.trainers.trainer_run import TrainerRun
+
+        session = self._session
+        with user_errors():
+            tokens = tokens_per_window or session.tokens_per_window(asked_by(self._item).tokens)
+            run = TrainerRun(trainer, *given, meter=session.meter, tokens_per_window=tokens, id=id)
+        return self._check("joules_per_token", [run], id)
+
     def check(
         self,
         metric: str,

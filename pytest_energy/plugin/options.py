@@ -72,7 +72,10 @@ OPTIONS = (
     Option("allow-ci-update", None, text, False, "let --energy-update work if CI is set"),
     Option("tolerance", "PCT", percent("tolerance"), None, "change that is allowed, in percent"),
     Option("detect", "PCT", percent("detect"), None, "change that must be caught, in percent"),
-    Option("tokens", "N", number(*RANGES["tokens"], int), None, "token budget of one window"),
+    Option(
+        "tokens", "N", number(*RANGES["tokens"], int), None,
+        "token budget of one window (default: 250,000 on a GPU, 512 on a CPU)",
+    ),
     Option(
         "max-windows", "N", number(*RANGES["max_windows"], int), None,
         "the most windows, or pairs, of one verdict "
@@ -96,7 +99,7 @@ OPTIONS = (
     ),
     Option(
         "strict", None, text, False,
-        "an inconclusive verdict fails, and so does a change that else informs only: on modelled "
+        "an inconclusive verdict fails, and so does a change that would only inform: on modelled "
         "joules, or against a local baseline",
     ),
     Option(
@@ -119,7 +122,8 @@ OPTIONS = (
     Option(
         "reference-load", "WHEN", choice("auto", "off"), "auto",
         "`auto`: sessions that are recorded or go to a history end with a fixed piece of work "
-        "(seconds), where torch is used; `off`: never", "reference_load",
+        "(seconds), where torch is used, and so does a figure that has moved; `off`: never",
+        "reference_load",
     ),
     Option(
         "wall", "SOURCE", location, None,
@@ -258,12 +262,13 @@ def options_page() -> str:
             "# Options",
             "",
             "Each option can also be set in pytest's ini file, by the name in the second column.",
-            "The command line wins. A switch that the ini file turns on is turned off with",
-            "`--no-energy-…`, and an option that has no default of its own with an empty value",
+            "The command line wins.",
+            "If the ini file turns a switch on, `--no-energy-…` turns it off.",
+            "If an option has no default of its own, an empty value turns it off "
             "(`--energy-history=`).",
-            "Paths on the command line start from the current folder, those of the ini file from",
+            "Paths on the command line start from the current folder, those of the ini file from "
             "pytest's root.",
-            "What counts, in this order: the marker, the command line, the ini file, the baseline",
+            "What counts, in this order: the marker, the command line, the ini file, the baseline "
             "file (levels and window size), the default.",
             "",
             "| option | ini | default | what it does |",

@@ -1,4 +1,7 @@
-"""The reference load of a session that is recorded: metered at its end. PYTEST_DONT_REWRITE."""
+"""The reference load of a session: metered at its end, and where a figure moved.
+
+PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,43 @@ if TYPE_CHECKING:
 
 
 def meter_reference_load(session: EnergySession) -> None:
-    """Add the load's joules to the results, if the session is one of those that are compared.
+    """Add the load's joules to the results, and to what is recorded, at the session's end.
 
-    It ends no run: what goes wrong is told. Where torch was not used, nothing is metered.
+    Only if the session is one of those that are compared.
     """
     settings = session.settings
     recorded = settings.history is not None or settings.update is not None
-    if not recorded or settings.reference_load == "off" or settings.compare is not None:
+    if not recorded or settings.compare is not None or not session.results.verdicts:
         return
-    if "torch" not in sys.modules or not session.results.verdicts:
-        return
+    windows = _metered(session)
+    if windows:
+        from pytest_energy.workloads.reference_load import VERSION
+
+        record = _record(windows)
+        session.results.verdicts.append(record)
+        if record.value:
+            session.store.add_reference(VERSION, record.value)
+
+
+def reference_joules(session: EnergySession) -> float | None:
+    """The load's joules, metered now; None where it cannot be, or other workers may disturb it."""
+    windows = () if session.settings.parallel else _metered(session)
+    return _record(windows).value if windows else None
+
+
+def _metered(session: EnergySession) -> tuple[Window, ...]:
+    """The load's windows; none where it is not wanted, or torch was not used.
+
+    It ends no run: what goes wrong is told.
+    """
+    if session.settings.reference_load == "off" or "torch" not in sys.modules:
+        return ()
     with informing("the reference load", session.progress.note):
         from pytest_energy.workloads.reference_load import measured_windows
 
         with session.metered():
-            windows = measured_windows(session.meter)
-        if windows:
-            session.results.verdicts.append(_record(windows))
+            return measured_windows(session.meter)
+    return ()
 
 
 def _record(windows: tuple[Window, ...]) -> VerdictRecord:

@@ -78,8 +78,11 @@ class EnergySession:
         self.claim: EnergyClaim | None = None
         """What the test at hand has noted of its claim."""
         self.came: Callable[[EnergySession], None] = lambda _: None
+        self.reference_joules: Callable[[EnergySession], float | None] = lambda _: None
+        """Meters the reference load."""
         self._windows_open = 0
         self._measuring: list[Window] = []
+        self._loads: list[float | None] = []
         self._budget = budget
         self._remarked = False
         self._owned: list[Callable[[], None]] = [self.device.close]
@@ -194,6 +197,7 @@ class EnergySession:
             error_budget=self.error_budget,
             on_begin=self.progress.begin,
             on_window=self._show,
+            reference_joules=self._reference_joules,
             on_output=lambda title, text: item.add_report_section(
                 "call", safe_line(title), safe_lines(text)
             ),
@@ -220,6 +224,17 @@ class EnergySession:
         """Close the meter if it was opened, and what an A/B was made of."""
         for close in self._owned:
             close()
+
+    def _reference_joules(self) -> float | None:
+        """The reference load's joules in this run, metered once where windows are not open.
+
+        Else the load's joules would be theirs.
+        """
+        if self._windows_open:
+            return None
+        if not self._loads:
+            self._loads.append(self.reference_joules(self))
+        return self._loads[0]
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
         self._measuring.append(window)

@@ -305,7 +305,10 @@ class EnergyPlugin:
             if not self._records.is_worker:
                 raise pytest.UsageError(str(error)) from None
         else:
+            from pytest_energy.plugin.reference import reference_joules
+
             session.came = self._records.came
+            session.reference_joules = reference_joules
             self._records.came(session)
 
     def _opened(self) -> EnergySession:

@@ -39,7 +39,7 @@ def left_undone(record: RunRecord, settings: Settings, config: pytest.Config) ->
             "the baseline file"
         )
     if not record.figures and names_hardware(config):
-        return "nothing was metered, which is no success where a hardware is named"
+        return "nothing was metered, which is no success if a hardware is named"
     # What is invalid though a test has not failed for it was recorded by one that was skipped.
     nothing = ("invalid", "missing") if settings.update else ()
     if all(each.metric == "joules" or each.outcome in nothing for each in record.verdicts):

@@ -54,7 +54,7 @@ BEATS: Final = (0.8, 0.93, 1.0, 1.07, 1.25)
 BEAT_SECONDS: Final = 3.0
 LEAST_POINTS: Final = 10
 USUAL_SECONDS: Final = 0.1
-"""A period, where none was seen yet."""
+"""A period, if none was seen yet."""
 COARSE: Final = 1.2
 """A step of the counter as power that is so many times what a fit leaves over explains most of it.
 
@@ -161,7 +161,7 @@ class _Seen(NamedTuple):
 def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualification:
     """What a card's counter and readings can do; `say` is told what is measured now.
 
-    Raises `EnergyError` where the card shows nothing of the load, or does not answer.
+    Raises `EnergyError` if the card shows nothing of the load, or does not answer.
     """
     began = real_time.monotonic()
     bench = Bench(card, load)

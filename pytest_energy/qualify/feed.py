@@ -37,8 +37,9 @@ def echo(
 ) -> float | None:
     """How far a counter's power is from the readings, as a share of the readings' scatter.
 
-    Both are of even work; `grain_watts` is one step of the counter as power. 0: the counter adds up
-    the very readings, now or a few periods late; None: readings scatter too little, or are too few.
+    Both are of even work. `grain_watts` is one step of the counter as power. At 0 the counter adds
+    up the very readings, now or a few periods late. None says that readings scatter too little, or
+    are too few.
     """
     times = [each.seconds + period_seconds / 2 for each in readings]
     found = []

@@ -1,10 +1,10 @@
 """How a source shows a load that is switched on and off: its lag and its window, by least squares.
 
 The card's power follows the load with a time constant each way. A source that is renewed at `t`
-shows the mean power from `t - lag - window` to `t - lag`: after an edge, what is shown goes from
-one level to the other over the window. Edges at many phases between two renewals trace it out.
-A counter of all that is drawn has a window of its period; one that adds up a sensor's looks has
-the sensor's.
+shows the mean power from `t - lag - window` to `t - lag`. After an edge, what is shown goes from
+one level to the other over the window. Edges at many phases between two renewals trace it out. A
+counter of all that is drawn has a window of its period; one that adds up a sensor's looks has the
+sensor's.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _SECONDS_PER_HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Grid:
-    """Carbon intensity of a grid in gCO2e a kWh, and where the figure comes from."""
+    """Carbon intensity of a grid in gCO2e per kWh, and where the figure comes from."""
 
     grams_per_kwh: float
     source: str
@@ -103,7 +103,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Rate:
-    """J/token of a hardware, where it is from, and its mean watts or else tokens a second."""
+    """J/token of a hardware, where it is from, and its mean watts or else tokens per second."""
 
     joules_per_token: Interval
     source: str

@@ -183,5 +183,5 @@ def _require_plausible(record: RunRecord) -> None:
             joules += [] if verdict.value is None else [verdict.value]
         if any(figure <= 0 for figure in joules):
             raise FaultyDocumentError(
-                f"`{one_line(verdict.id)}` has {min(joules):g} J where only more than 0 is valid"
+                f"`{one_line(verdict.id)}` has {min(joules):g} J, and only more than 0 is valid"
             )

@@ -10,7 +10,7 @@ from statistics import fmean
 from pytest_energy.stats.distributions import f_quantile
 
 _LEAST_PAIRS = 6  # before which no pair can be told to be an outlier
-_CHANCE = 0.001  # of limiting a pair where all of them are from one normal distribution
+_CHANCE = 0.001  # of limiting a pair if all of them are from one normal distribution
 
 
 @dataclass(frozen=True)

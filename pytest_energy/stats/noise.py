@@ -135,8 +135,8 @@ class Spread:
     """Noise of a baseline on the log scale; variances are of ln(J/token).
 
     `between` is the variance of a new session's mean against the baseline's that no number of
-    windows reduces (B), `tau2` that between days (or sessions of the run's own day), known from
-    `degrees` degrees of freedom; `tail` is what an outlying session may add to B. `sw2` is that of
+    windows reduces (B). `tau2` is that between days (or sessions of the run's own day), known from
+    `degrees` degrees of freedom. `tail` is what an outlying session may add to B. `sw2` is that of
     a window within its session, with lag-1 autocorrelation `rho`. The baseline is the mean of
     `days`, on which `sessions` were recorded.
     """

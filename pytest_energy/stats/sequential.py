@@ -66,12 +66,12 @@ _STOP_SHARE = 0.21  # of B: what more windows could still take off is no longer 
 _LAST_LOOK = 1 / 3  # height of the bounds at the last pair, if the pairs resolve the levels:
 _RESOLVED = 1.6  # half-widths of the mean's 95 % interval between the two levels
 _WORST_INFLATION = 1.25  # of a mean of interleaved pairs, over all autocorrelations
-_RENEWED_INFLATION = 1.1  # the same where two windows of warm-up lie between pairs
+_RENEWED_INFLATION = 1.1  # the same if two windows of warm-up lie between pairs
 _PAIR_FLOOR = 0.001**2
 _USUAL_NOISE = 0.999
 _LIKELY_NOISE = 0.95  # beyond which a session's own variance counts in place of the baseline's
 _PATIENCE = 10  # windows before noise is held against a session: one outlier in three is chance
-_OUTLYING_SHARE = 0.3  # of windows: where more lie far out, it is no outlier but another noise
+_OUTLYING_SHARE = 0.3  # of windows: if more lie far out, it is no outlier but another noise
 _LEAST_DEGREES = 2.5  # so that few windows have a tail that is finite
 _LARGEST_EXPONENT = 300.0  # below where the exponential overflows
 _UNCHANGED = 10.0  # times less often than a figure at the tolerance may an unchanged one fail
@@ -81,9 +81,9 @@ def distance(gap: float, variance: float, degrees: float, bound: float) -> float
     """How far from one level an estimate must lie for the evidence against it to reach `bound`.
 
     The evidence is the log likelihood ratio of the likeliest value at the other level, `gap` away,
-    or beyond it, with the estimate's `variance` (known from so many `degrees` of freedom):
-    `degrees / 2 * ln((degrees + t**2) / (degrees + u**2))`, where t is the distance from this
-    level and u the one from the other, 0 beyond it, in standard deviations. Of infinite degrees
+    or beyond it. The estimate has a `variance` that is known from so many `degrees` of freedom. The
+    ratio is `degrees / 2 * ln((degrees + t**2) / (degrees + u**2))`. In standard deviations, t is
+    the distance from this level, and u the one from the other, 0 beyond it. Of infinite degrees
     that is `(t**2 - u**2) / 2`.
     """
     if math.isinf(degrees):
@@ -162,7 +162,7 @@ class Look:
     """The test after one more value, on the log scale.
 
     The change's `variance` is known from so many `degrees` of freedom. Up to `within` (None:
-    never) the figure has not changed, from `changed` on it has; `noise` is the SD of a value, and
+    never) the figure has not changed, from `changed` on it has. `noise` is the SD of a value, and
     `order` what the second window of a pair takes more than the first.
     """
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean, median
 
+from pytest_energy.stats.distributions import line
+
 STEADY = 0.01
 """Relative step between windows below which they count as equal; sensors repeat no better."""
 
@@ -25,6 +27,11 @@ _FLOOR = 0.001  # relative: closer than that windows never are
 
 COLDER_CELSIUS = 3.0
 """How much colder than its baseline a device may be: about 0.3 % of J/token, as cards go."""
+
+LASTING = 20.0
+"""Windows for which a trend of the warm-up is taken to go on, at the most: a large cooler's."""
+BEFORE_TREND, LEAST_OF_TREND = 2, 6
+"""Windows that no trend is read from, since beginning costs more, and those that it takes."""
 
 STILL_CELSIUS = 1.0
 STILL_WINDOWS = 6
@@ -81,6 +88,19 @@ def is_stationary(values: Sequence[float]) -> bool:
     if len(steps) == 2 and steps[0] * steps[1] < 0:
         return True
     return abs(steps[-1]) <= STEADY and abs(sum(steps)) <= STEADY
+
+
+def has_levelled(values: Sequence[float]) -> bool:
+    """Whether warm-up windows, oldest first, rule out that J/token still moves by more than 1 %.
+
+    The 95 % interval of their slope, from the third window on, is held against the trend's end. Two
+    windows that are alike do not say so: a slow warm-up moves by less a window than noise.
+    """
+    logs = [math.log(value) for value in values[BEFORE_TREND:]]
+    if len(logs) < LEAST_OF_TREND:
+        return False
+    trend = line(range(len(logs)), logs)
+    return max(abs(trend.low), abs(trend.high)) * LASTING <= STEADY
 
 
 def is_warm(celsius: Sequence[float], wanted: float | None = None) -> bool:

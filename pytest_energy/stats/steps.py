@@ -65,7 +65,7 @@ def fit_steps(
     """The steps of the piecewise constant fit that least squares and a penalty a step choose.
 
     Found by dynamic programming over all fits. `costs` are of steps in single gaps, in place of
-    the `penalty`: 0 where one is certain. Needs at least one level.
+    the `penalty`: 0 if one is certain. Needs at least one level.
     """
     points, known = joined(levels), costs or {}
     prices = [known.get((a.place, b.place), penalty) for a, b in pairwise(points)]

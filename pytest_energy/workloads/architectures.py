@@ -131,7 +131,7 @@ def folder_of(model: str, models: Path | None) -> Path | None:
     """The folder that has `model`'s config.json, if there is one.
 
     In `models` it is called like the model, with or without the part before the slash of a hub's
-    name; else `model` may be a folder itself, unless it is a name that is known.
+    name. Else `model` may be a folder itself, unless it is a name that is known.
     """
     if models is not None:
         for name in (model, model.rpartition("/")[2]):

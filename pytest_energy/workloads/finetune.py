@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 class Workload:
     """Everything that decides how much energy a token should cost on given hardware.
 
-    `max_length` is in tokens; `data` is `synthetic`, `hub` or `local:` and eight hex digits of
-    what the files hold; `seed` decides weights, examples and their order; `lora` is the rank of
-    adapters that are trained in place of the whole model; `architecture` is eight hex digits of
-    what the model's folder describes, where the name does not say it.
+    `max_length` is in tokens. `data` is `synthetic`, `hub` or `local:` and eight hex digits of
+    what the files hold. `seed` decides weights, examples and their order. `lora` is the rank of
+    adapters that are trained in place of the whole model. `architecture` is eight hex digits of
+    what the model's folder describes, if the name does not say it.
     """
 
     task: str
@@ -140,8 +140,8 @@ def _computes_in_bf16(device: str) -> bool:
 class FineTuning(BatchRun):
     """A model in training; each window continues it over exactly the same batches.
 
-    `bare` is the model as it was built, `optimizer` its AdamW; `convert` turns a batch into its
-    arguments; `parameters` is (trainable, total); `device` is where it is; `shard` is (rank, of so
+    `bare` is the model as it was built, `optimizer` its AdamW. `convert` turns a batch into its
+    arguments. `parameters` is (trainable, total). `device` is where it is. `shard` is (rank, of so
     many): a pass is that rank's part of the batches.
     """
 
@@ -197,7 +197,7 @@ class FineTuning(BatchRun):
         self._cuda = [torch.device(self.device)] if self.device.startswith("cuda") else []
 
     def take(self, batches: Batches) -> None:
-        """Train on these from now on; `EnergyError` where they do not fit the model."""
+        """Train on these from now on; `EnergyError` if they do not fit the model."""
         check_fits(self.bare, batches, self.workload.model, self.workload.max_length)
         self._give(batches, self.convert)
 
@@ -304,7 +304,7 @@ def prepare(
     """The fine-tuning of `task` with `model`, ready for windows of about `tokens_per_window`.
 
     `overrides` are `batch_size`, `max_length` (tokens), `precision`, `padding`, `attention`, `seed`
-    and `lora`; `models` is a folder of checkpoints, whose weights are taken. `EnergyError` where a
+    and `lora`; `models` is a folder of checkpoints, whose weights are taken. `EnergyError` if a
     setting is unknown or the data lacks the task.
     """
     device = device or default_device()

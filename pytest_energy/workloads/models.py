@@ -57,8 +57,8 @@ def build_model(
     """The model with the task's head, in fp32 on the CPU, ready to train.
 
     `model_name` is one of `ARCHITECTURES`, of a folder in `models`, a folder with a config.json, or
-    a name on the hub; `labels` counts the head's classes (0: the head has none); `pretrained` loads
-    weights where there are any. The caller's random state stays as it was.
+    a name on the hub. `labels` counts the head's classes (0: the head has none). `pretrained` loads
+    weights if there are any. The caller's random state stays as it was.
     """
     import torch
 
@@ -99,9 +99,9 @@ def parameters(model: PreTrainedModel) -> tuple[int, int]:
 
 
 def foreign_architecture(model_name: str, models: Path | None) -> str | None:
-    """Eight hex digits of what a model's folder describes; None where the name says it already.
+    """Eight hex digits of what a model's folder describes; None if the name says it already.
 
-    It does where there is no folder, or where the folder holds what is known by that name.
+    It does if there is no folder, or if the folder holds what is known by that name.
     """
     folder, known = folder_of(model_name, models), known_architecture(model_name)
     if folder is None:
@@ -139,13 +139,13 @@ def _read_config(name: str, place: str, revision: str | None = None) -> Pretrain
 
 
 def _head(task: Task, name: str, config: PretrainedConfig) -> Any:
-    """The automatic class that gives a model the task's head; `EnergyError` where none does."""
+    """The automatic class that gives a model the task's head; `EnergyError` if none does."""
     import transformers
 
     if config.is_encoder_decoder:
         raise EnergyError(
             f"`{name}` ({config.model_type}) is an encoder with a decoder, which is not trained on "
-            f"`{task.name}` this way: use an encoder or a decoder, or bring your own step with the "
+            f"`{task.name}` this way: use one of both alone, or bring your own step with the "
             "fixture `energy_workload`"
         )
     for class_name, table in _HEADS[task.head]:
@@ -200,7 +200,7 @@ def _quiet() -> Iterator[None]:
 
 
 def check_fits(model: PreTrainedModel, batches: Batches, name: str, max_length: int) -> None:
-    """Raise `EnergyError` where a batch is longer than the model or has ids that it lacks."""
+    """Raise `EnergyError` if a batch is longer than the model or has ids that it lacks."""
     positions = _positions(model)
     if positions is not None and batches.longest > positions:
         raise EnergyError(
@@ -218,7 +218,7 @@ def check_fits(model: PreTrainedModel, batches: Batches, name: str, max_length: 
 def converter(task: Task, model: PreTrainedModel, device: str) -> Callable[[Batch], Batch]:
     """What turns a batch into the arguments of `model` (not wrapped yet) on `device`.
 
-    Token types go where a model tells fewer than two apart, padding becomes the model's own id,
+    Token types go if a model tells fewer than two apart, padding becomes the model's own id,
     and a causal model is asked for the text itself, unmasked.
     """
     config = model.config
@@ -241,7 +241,7 @@ def converter(task: Task, model: PreTrainedModel, device: str) -> Callable[[Batc
 
 
 def _positions(model: PreTrainedModel) -> int | None:
-    """How many tokens a sequence may have; None where the model does not say."""
+    """How many tokens a sequence may have; None if the model does not say."""
     positions = getattr(model.config, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
         return None
@@ -257,7 +257,7 @@ _TASK_TYPES: dict[Head, str | None] = {
     "token": "TOKEN_CLS",
     "mlm": None,  # its head is tied to the embeddings, and stays as they do
 }
-_ADAPTED = {"distilbert": ["q_lin", "v_lin"]}  # queries and values, where peft does not know them
+_ADAPTED = {"distilbert": ["q_lin", "v_lin"]}  # queries and values, if peft does not know them
 
 
 def with_lora(model: PreTrainedModel, head: Head, rank: int, seed: int) -> Any:

@@ -70,7 +70,7 @@ class ReferenceLoad:
 
 
 def measured_windows(meter: Meter) -> tuple[Window, ...]:
-    """The load, metered so many times after it has run once; none where torch has no such device.
+    """The load, metered so many times after it has run once; none if torch has no such device.
 
     Raises `EnergyError` if torch computes on another device than the meter sees.
     """

@@ -43,7 +43,7 @@ class Lengths:
     def at(self, share: float) -> int:
         """The length (tokens) that a `share` in [0, 1) of the sequences stays below.
 
-        Linear between percentiles, but for the last one: a straight line up to the maximum would
+        Linear between percentiles, but for the last one. A straight line up to the maximum would
         make the longest percent far too long, so it is bent until the mean is the measured one.
         """
         index, fraction = divmod(share * 100, 1)
@@ -85,8 +85,8 @@ Head = Literal["sequence", "qa", "token", "mlm"]
 class Task:
     """One task as the public example scripts fine-tune it.
 
-    `max_length` and `doc_stride` are in tokens; `labels` are names in the order of their ids,
-    empty where the head has none; `train_examples` is the size of the training set, for `mlm` the
+    `max_length` and `doc_stride` are in tokens. `labels` are names in the order of their ids,
+    empty if the head has none. `train_examples` is the size of the training set, for `mlm` the
     sequences of a pre-training run (900,000 steps of 256).
     """
 

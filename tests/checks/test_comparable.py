@@ -144,6 +144,54 @@ def test_a_run_warms_up_until_it_is_as_warm_as_its_baseline(
     result.stdout.fnmatch_lines([says])
 
 
+COUNTED = """
+    import os
+    from gated import Run
+
+    class Counted(Run):
+        count = 0
+
+        def window(self):
+            Counted.count += 1
+            return super().window()
+
+    def test_gated(energy_gate):
+        try:
+            energy_gate.joules_per_token(Counted("mine/model", **eval(os.environ["RUN"])))
+        finally:
+            print("measured", Counted.count)
+"""
+
+
+@pytest.mark.parametrize(
+    ("load_seconds", "cv", "least", "most"),
+    [
+        (0.02, 0.003, 5, 8),  # a window lasts 0.01 s
+        (0.2, 0.003, 12, 15),  # half as long
+        (1.0, 0.0005, 11, 11),  # it rules out that it still becomes warmer
+        (1.0, 0.02, 33, 60),  # it cannot, which is said
+    ],
+)
+def test_without_a_temperature_a_run_works_half_as_long_or_shows_no_trend(
+    gated: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    load_seconds: float,
+    cv: float,
+    least: int,
+    most: int,
+) -> None:
+    gated.makepyfile(test_mine=COUNTED)
+    monkeypatch.setenv("RUN", f"{{'cv': {cv}}}")
+    stored(gated, apart=timedelta(days=1), more=f", load_seconds = {load_seconds}")
+
+    result = gated.runpytest_subprocess("-s", "--energy-json=run.json")
+
+    (line,) = (line for line in result.outlines if "measured " in line)
+    assert least <= int(line.partition("measured ")[2].split()[0]) <= most
+    said = "had worked for less than half as long as in its baseline"
+    assert (said in (gated.path / "run.json").read_text()) is (cv == 0.02)
+
+
 def test_a_recording_waits_until_the_device_is_warm_and_keeps_how_warm(
     gated: pytest.Pytester,
 ) -> None:

@@ -233,9 +233,9 @@ def _line(offset: float, slope: float, wobble: float = 0.0) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (_line(100, 0.8), "wall watts rise by 0.8 of device watts, and what a device draws comes"),
+        (_line(100, 0.8), "wall watts rise by 0.8 of device watts, and it must be 1 or more; see"),
         (_line(100, 0.97), "wall watts rise by 0.97 of device watts"),
-        (_line(100, 2.5), "wall watts rise by 2.5 of device watts, and no power supply loses that"),
+        (_line(100, 2.5), "wall watts rise by 2.5 of device watts, and it must be 2 or less; see"),
         (_line(-60, 1.4), "without the device the wall would give -60 W, surely below 0"),
         (_line(300, -1.0 / 3), "wall watts do not surely rise with device watts: slope -0.333"),
         (_line(200, 1.2, 150), "wall watts do not surely rise with device watts: slope 1.1"),

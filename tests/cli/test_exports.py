@@ -226,10 +226,10 @@ def test_a_figure_that_is_better_the_larger_it_is_goes_to_no_tool_for_smaller_on
         (("commit",), {}, "`commit` is a table, not a text"),
         (("claims",), 5, "`claims` is 5, not a list"),
         (("verdicts", 0, "value"), float("inf"), "`verdicts[0].value` is inf, but must be"),
-        (("verdicts", 0, "value"), -0.5, "`sst2/bert-base-uncased` has -0.5 J where only more"),
+        (("verdicts", 0, "value"), -0.5, "`sst2/bert-base-uncased` has -0.5 J, and only more"),
         (("verdicts", 0, "id"), None, "`verdicts[0].id` is null, not a text"),
         (("verdicts", 0, "windows", 1, "started"), 1e300, "started` is 1e+300, but must be from 0"),
-        (("verdicts", 0, "windows", 1, "joules_by_domain"), {"gpu:0": -3}, "has -3 J where only"),
+        (("verdicts", 0, "windows", 1, "joules_by_domain"), {"gpu:0": -3}, "has -3 J, and only"),
         (
             ("claims",),
             [

@@ -63,7 +63,7 @@ def test_the_sentence_names_both_sides() -> None:
 def test_open_pairs_say_what_would_settle_them() -> None:
     verdict = compare(PairedGate(max_pairs=5), 0.034, 0.06)
     assert verdict.outcome == "inconclusive"
-    assert "5 pairs, the most allowed, were not enough where they vary by" in verdict.reason
+    assert "5 pairs, the most allowed, were not enough because they vary by" in verdict.reason
     assert "--energy-max-windows" in verdict.reason
 
 

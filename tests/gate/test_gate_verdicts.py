@@ -269,13 +269,13 @@ def test_a_noisy_session_says_by_how_much() -> None:
 
 def test_open_pairs_say_by_how_much_they_vary() -> None:
     found = fed(PairedGate(max_pairs=5), [0.005 * math.exp(0.15 * s) for s in (1, 1, -1, -1, 1)])
-    assert "5 pairs, the most allowed, were not enough where they vary by 18.7 %; " in found.reason
+    assert "5 pairs, the most allowed, were not enough because they vary by 18.7 %" in found.reason
     assert found.reason.endswith("or raise `--energy-max-windows`.")
 
 
 def test_pairs_that_do_not_vary_say_so() -> None:
     found = fed(PairedGate(NEAR, max_pairs=3), 3 * [0.005 * math.exp(MIDDLE)])
-    assert "3 pairs, the most allowed, were not enough where they vary by 0 %; " in found.reason
+    assert "3 pairs, the most allowed, were not enough because they vary by 0 %; " in found.reason
 
 
 def test_what_a_gate_is_given_reaches_its_baseline() -> None:

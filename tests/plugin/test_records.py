@@ -146,7 +146,7 @@ def test_what_a_killed_run_kept_is_said_by_the_next(
     last = pytester.runpytest_subprocess("-k", "first", *history)
 
     assert later.ret == last.ret == 0
-    later.stdout.fnmatch_lines([f"*unsent` holds `h200/20*{kept.name}`: what runs measured that*"])
+    later.stdout.fnmatch_lines([f"*unsent` holds `h200/20*{kept.name}`, of runs that were killed*"])
     last.stdout.no_fnmatch_line("*unsent*")
 
 

@@ -19,6 +19,7 @@ import sim
 
 pytest.importorskip("yaml", reason="workflows are read with PyYAML, of the extra `dev`")
 
+from doc_pages import blocks
 from expressions import evaluate
 from planted import days, records
 from pytest_energy.history.store import LocalStore
@@ -486,9 +487,9 @@ def test_only_a_baseline_is_proposed(runner: Runner, text: str) -> None:
     assert "--method PUT" not in runner.calls
 
 
-def test_the_examples_of_the_guide_pass_the_linters(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "ci.md").read_text()
-    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+@pytest.mark.parametrize("page", ["ci.md", "ci-on-a-cpu.md"])
+def test_the_examples_of_the_guide_pass_the_linters(page: str, tmp_path: Path) -> None:
+    examples = [b.text for b in blocks(ROOT / "docs" / page) if b.language == "yaml"]
     paths = [tmp_path / f"example{number}.yml" for number, _ in enumerate(examples)]
     for path, example in zip(paths, examples, strict=True):
         path.write_text(example)

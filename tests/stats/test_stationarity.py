@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
-from pytest_energy.stats.steadiness import is_stationary
+from pytest_energy.stats.steadiness import has_levelled, is_stationary
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,18 @@ def test_quiet_windows_are_steady_at_once_and_a_warming_card_is_not() -> None:
 
     assert sum(map(is_stationary, quiet)) > 450
     assert sum(map(is_stationary, warming)) < 25
+
+
+@pytest.mark.parametrize("sd", [0.001, 0.003, 0.01])
+def test_a_slow_warm_up_is_never_level_and_quiet_windows_soon_are(sd: float) -> None:
+    """It begins 3 % low and has a time constant of 20 windows, of which 20 have passed."""
+    noise = random.Random(2)
+    warming = [
+        [5 * (1 - 0.03 * math.exp(-n / 20)) * noise.gauss(1, sd) for n in range(20)]
+        for _ in range(300)
+    ]
+    level = [[noise.gauss(5, 5 * sd) for _ in range(20)] for _ in range(300)]
+
+    assert sum(map(has_levelled, warming)) <= 3
+    assert sum(map(has_levelled, level)) >= {0.001: 299, 0.003: 240, 0.01: 0}[sd]
+    assert not any(has_levelled(values[:7]) for values in level)

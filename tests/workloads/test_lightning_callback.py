@@ -15,6 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from callback_support import JOULES_PER_TOKEN, SureAfter, TokenMeter, examples, tiny
 from pytest_energy import Device, EnergyError, LightningEnergyCallback
+from pytest_energy.workloads.trainers.trainer_run import TrainerRun
 
 STEP = 4 * 8  # tokens of a batch of four
 
@@ -101,3 +102,27 @@ def test_a_model_elsewhere_than_what_is_metered_is_refused(tmp_path: Path) -> No
         train(module, LightningEnergyCallback(meter, 2 * STEP), tmp_path)
 
     assert meter.open == 0
+
+
+def test_a_trainer_is_gated_by_windows_of_the_same_steps(tmp_path: Path) -> None:
+    module = Module()
+    trainer = Trainer(
+        default_root_dir=str(tmp_path),
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader: Any = torch.utils.data.DataLoader(examples(64), batch_size=4)  # type: ignore[arg-type]
+
+    run = TrainerRun(
+        trainer, module, loader, meter=TokenMeter(module.bert), tokens_per_window=3 * STEP - 1
+    )
+
+    for window in [run.window() for _ in range(3)]:
+        assert (window.tokens, window.real_tokens, window.steps) == (3 * STEP, 3 * 24, 3)
+        assert window.joules_per_token == pytest.approx(JOULES_PER_TOKEN)
+    assert run.id == "trainer/Module"
+    assert run.settings["batch_size"] == "4"

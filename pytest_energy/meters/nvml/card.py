@@ -1,7 +1,7 @@
 """Typed calls to one card.
 
 Those that windows are made of go straight to the driver's library. Between a look and the sleep
-before it the caches go cold, and then what pynvml does around a call costs more than the call: it
+before it the caches go cold, and then what pynvml does around a call costs more than the call. It
 looks the function up, asks twice for a list and copies its entries.
 """
 

@@ -130,9 +130,9 @@ class Tick(NamedTuple):
 class Counter:
     """Cumulative joules of one card.
 
-    `clock` is None where ticks are too close, or too far apart, to be waited for; their
+    `clock` is None if ticks are too close, or too far apart, to be waited for; their
     `period_seconds` is a bound then. `idle_spread_watts`: how much its power differed from tick to
-    tick before anything was metered; `at_rest`: what it was then, and that of the card's readings;
+    tick before anything was metered. `at_rest`: what it was then, and that of the card's readings;
     None if they do not tell. `apart_at_rest`: the same if they disagreed, and no later look has
     said so as yet. `rest_watts`: its power when it was last known to rest. `sees_all`: no look of
     the sensor that may feed it misses anything. `lag_seconds`: how late it is known to show joules,
@@ -231,7 +231,7 @@ class Counter:
         """What was drawn (mJ) where the figure fell by so many (below 0) in so many seconds.
 
         A reset leaves what was drawn since. If that is more than the card can have drawn, or than
-        what it fell by, it was none: the figure is wrong now, or was before, and the difference
+        what it fell by, it was no reset. The figure is wrong now, or was before, and the difference
         goes when it rises again.
         """
         most = self._most_millijoules(seconds)

@@ -116,7 +116,7 @@ class Ending(NamedTuple):
         """Joules of the wait by the ticks after it; less than none if they show some of the work.
 
         What they show above the power of the last is the work's, shown late, or the card's on its
-        way to rest: it is taken for the latter, and in doubt. Settled once the card rests or goes
+        way to rest. It is taken for the latter, and in doubt. Settled once the card rests or goes
         on evenly.
         """
         last, before = following[-1], (self.tick, *following)[-2]

@@ -330,7 +330,7 @@ def implausible(
         if look.reasons is None:
             continue
         capped = capped or bool(look.reasons & SOFTWARE_POWER_CAP)
-        # Where no other reason is given, the clocks are where the settings put them.
+        # If no other reason is given, the clocks are where the settings put them.
         if look.sm_megahertz and not look.reasons & ~APPLICATION_CLOCKS:
             clocks.append(look.sm_megahertz)
     faults = []

@@ -23,7 +23,7 @@ HARMONICS: Final = 40
 EDGES: Final = 1.25
 """What both ends together may cost, in shares of a period that are not looked at."""
 LEAST_SEEN: Final = 0.1
-"""Of a harmonic: where less of it is left, noise hides it."""
+"""Of a harmonic: if less of it is left, noise hides it."""
 SAFETY: Final = 1.5
 """What the sum of the harmonics is taken times: it covers 95 % of windows, and more near lock."""
 PERIOD_DOUBT: Final = 0.003
@@ -90,8 +90,8 @@ def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing: Swing) -
     """How far they may be off (J) as steps of one length beat with the looks.
 
     The bound takes each harmonic of a square wave of the load's swing, damped by the sensor's
-    window (which has damped the first already where readings tell), and by how evenly the looks
-    fall on the step.
+    window and by how evenly the looks fall on the step. If readings tell, the window has damped the
+    first already.
     """
     if sensor.sees_all:
         return 0.0

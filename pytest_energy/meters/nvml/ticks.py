@@ -35,7 +35,7 @@ def wait_for_ticks(
     later_seconds: float = 0.0,
     spin_seconds: float = SPIN_SECONDS,
 ) -> dict[str, Tick | None]:
-    """Wait until each counter has ticked once; None where none came within five periods.
+    """Wait until each counter has ticked once; None if none came within five periods.
 
     `read` are the counters' last readings (time, joules), which spare one if no tick can have come
     since. Who has to wait for `later_seconds` after the tick in any case wakes up once for both if

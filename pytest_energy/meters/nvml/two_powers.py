@@ -1,9 +1,10 @@
 """A counter's power beside that of the card's power readings: two sources that should agree.
 
 The limits are those of published sensors: readings added up err by -8 to +13 % against an external
-meter, counters by a few per cent, and counter and readings have differed by 1.7 on a real card. A
+meter, counters by a few per cent. Counter and readings have differed by 1.7 on a real card. A
 sensor that looks part of the time errs by tens of per cent if the load swings about as often as it
-looks, and by any factor if it does so in step with it. Then it cannot be told who is right.
+looks. If the load does so in step with it, it errs by any factor. Then it cannot be told who is
+right.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Readings = Sequence[tuple[float, float]]
 EXPLAINED_SHARE: Final = 0.18
 """13 % of the readings and 5 % of the counter."""
 EXPLAINED_WATTS: Final = 5.0
-"""A reading's offset, which is most of it where a card draws little."""
+"""A reading's offset, which is most of it if a card draws little."""
 MOST_FACTOR: Final = 2.0
 LAG_SECONDS: Final = 0.35
 """A reading is renewed every 0.1 s and takes up to 0.25 s to rise to a new load."""
@@ -77,7 +78,7 @@ class TwoPowers(NamedTuple):
         return self._replace(read_watts=mean_watts)
 
     def __str__(self) -> str:
-        return f"{self.counted_watts:.0f} W where its power readings say {self.read_watts:.0f} W"
+        return f"{self.counted_watts:.0f} W, and its power readings say {self.read_watts:.0f} W"
 
 
 def at_rest(ticks: Readings, samples: Readings) -> TwoPowers | None:

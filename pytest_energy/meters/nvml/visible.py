@@ -71,9 +71,9 @@ def visible_indices(
     """NVML indices of the cards that CUDA would use, in CUDA's order.
 
     `uuids` and `names` are all cards' in NVML's order, which is that of the PCI bus. As in CUDA,
-    entries after the first one that names no card are not visible. Raises
-    `MeterUnavailableError` if the variable asks for no card, `MeterRefusedError` if it names none
-    that there is, if it cannot be told which one, or if it is a MIG slice.
+    entries after the first one that names no card are not visible. Raises `MeterUnavailableError`
+    if the variable asks for no card. Raises `MeterRefusedError` if it names none that there is, if
+    it cannot be told which one, or if it is a MIG slice.
     """
     setting = environment.get(VARIABLE)
     if setting is None:
@@ -125,8 +125,8 @@ def _resolve(
         return None
     raise MeterRefusedError(
         f"meter `nvml`: `{VARIABLE}` has the entry `{one_line(entry)}`, which is neither an index "
-        f"nor a UUID, so it cannot be told which GPUs CUDA uses ({_known(uuids)}); separate "
-        "indices or UUIDs by commas, or unset it"
+        f"nor a UUID ({_known(uuids)}), so it is not known which GPUs CUDA uses; separate "
+        "them by commas, or unset it"
     )
 
 

@@ -80,7 +80,7 @@ class WallMeter:
     def joules_between(self, started: float, ended: float) -> WallJoules:
         """Joules from one Unix time to another (s); waits a while for a reading after `ended`.
 
-        Raises `EnergyError` where the readings do not cover all of it.
+        Raises `EnergyError` if the readings do not cover all of it.
         """
         self._refresh()
         self._wait_until(lambda: self._trace.last >= ended, self._patience)
@@ -190,7 +190,7 @@ def open_wall(source: str, interval_seconds: float | None = None) -> WallMeter:
     """Open a wall meter by what reports it: a log file's path, or a plug's http(s) address.
 
     `interval_seconds` is that between polls of a plug (default 1 s). Raises
-    `MeterUnavailableError` where nothing is reported, `DataError` for a log that is malformed.
+    `MeterUnavailableError` if nothing is reported, `DataError` for a log that is malformed.
     """
     scheme, is_address, _ = source.partition("://")
     if is_address and "/" not in scheme:

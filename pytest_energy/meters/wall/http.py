@@ -39,7 +39,7 @@ _WAITING = 1 << 16
 
 @dataclass(frozen=True)
 class Form:
-    """How one family of plugs answers: where to ask, names of its figures, joules an energy unit.
+    """How one family of plugs answers: where to ask, names of its figures, joules per energy unit.
 
     `good` names a switch that is false while the plug does not trust its own figures.
     """
@@ -65,7 +65,7 @@ class WallPlug:
 
     `url` is the plug's address, whose form is found by asking, or the whole address of its status;
     user and password in it are sent by HTTP's basic method.
-    Raises `MeterUnavailableError` where it does not answer, or not as one of `FORMS` does.
+    Raises `MeterUnavailableError` if it does not answer, or not as one of `FORMS` does.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ def _taken_apart(url: str) -> Address:
         place = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2])[0]
         raise MeterUnavailableError(
             f"meter `wall`: no address of a plug (host or port of `{one_line(place)}`); give one "
-            "such as http://192.168.1.20, with `@`, `/`, `?`, `#` and `:` in a password as %40, "
+            "such as http://192.168.1.20. Write `@`, `/`, `?`, `#` and `:` in a password as %40, "
             "%2F, %3F, %23 and %3A"
         ) from None
     authorization = None

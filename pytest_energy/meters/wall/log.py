@@ -186,7 +186,7 @@ class WallLog:
             raise self._error(str(error)) from None
 
     def _require_one_device(self, fields: Mapping[str, str]) -> None:
-        """Raise `DataError` where devices take turns; one that takes another's place may."""
+        """Raise `DataError` if devices take turns; one that takes another's place may."""
         for name in DEVICES:
             if name not in fields:
                 continue

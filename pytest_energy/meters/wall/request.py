@@ -42,7 +42,7 @@ class PlugError(EnergyError):
 class Requests:
     """Asks one neighbour, one request at a time.
 
-    Each is made by a thread that is given up if it takes too long: a name's look-up has no limit,
+    Each is made by a thread that is given up if it takes too long. A name's look-up has no limit,
     and each of its addresses has one of its own. While one hangs there is no other.
     """
 

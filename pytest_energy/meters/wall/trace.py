@@ -229,7 +229,7 @@ class Series:
         usual = self.period_seconds
         if gap > max(GAP_PERIODS * usual, LEAST_GAP_SECONDS) + self.seconds_digit:
             raise NotCoveredError(
-                f"it has no reading for {gap:.3g} s of the window, where one comes every "
+                f"it has no reading for {gap:.3g} s of the window, and one comes every "
                 f"{usual:.3g} s"
             )
         return first, last
@@ -291,7 +291,7 @@ class WallTrace:
     def between(self, start: float, end: float) -> WallJoules:
         """Joules from one Unix time to another (s), of power or energy, whichever is surer.
 
-        Raises `NotCoveredError` where neither covers the whole stretch, `DisagreeError` where one
+        Raises `NotCoveredError` if neither covers the whole stretch, `DisagreeError` if one
         of them must be wrong.
         """
         found, reason = [], "it has no readings"
@@ -325,7 +325,7 @@ def _surer(power: WallJoules, energy: WallJoules | None = None) -> WallJoules:
 def held(series: Series, start: float, end: float) -> WallJoules:
     """Joules from watts by zero-order hold: each reading counts until the next one.
 
-    The half-width takes readings for points of a load that may change anywhere between them, and
+    The half-width takes readings for points of a load that may change anywhere between them. It
     adds the delay that holding means for a load that climbs, the time stamp's and the last digit.
     """
     first, last = series.bracket(start, end)
@@ -344,7 +344,7 @@ def held(series: Series, start: float, end: float) -> WallJoules:
 def interpolated(series: Series, start: float, end: float) -> WallJoules:
     """Joules from cumulative joules, interpolated between the two readings around either end.
 
-    The half-width is a step of the counter, and at either end what is missed where the load
+    The half-width is a step of the counter, and at either end what is missed if the load
     changed just there by what it changes elsewhere in the window. Within one pair of readings
     nothing is known: all of it is uncertain.
     """
@@ -398,7 +398,7 @@ def _edge(series: Series, i: int, moment: float, swing: float) -> float:
 
 
 def _step(series: Series) -> float:
-    """A step of the counter: what it leaps by where it has stood still, else its last digit (J)."""
+    """A step of the counter: what it leaps by if it has stood still, else its last digit (J)."""
     values = series.values
     triples = zip(values, values[1:], values[2:], strict=False)
     return max([series.digit, *(c - b for a, b, c in triples if a == b and c > b)])

@@ -1,6 +1,6 @@
 """Readers of named entities in columns: CoNLL's files and OntoNotes'.
 
-Each raises `DataError` that names file and line where the file is not what it should be.
+Each raises `DataError` that names file and line if the file is not what it should be.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Example:
     """One tokenised sequence, special tokens included, with the target of its task's head.
 
     `ids` and `types` (token types) have one entry a token, and so have `token_labels` (token and
-    masked-LM heads; `IGNORED` where no loss falls); `label` is a class (sequence head); `span` is
+    masked-LM heads; `IGNORED` where no loss falls). `label` is a class (sequence head). `span` is
     the first and the last token of the answer, (0, 0) for none (QA head).
     """
 
@@ -117,15 +117,15 @@ class DataSource(Protocol):
     ) -> list[Example]:
         """Up to `count` examples of at most `max_length` tokens in an order that `seed` decides.
 
-        Fewer come only where the data has no more. More of the same seed begin with the same ones.
-        `model` says whose tokenizer is meant. `DataError` where the data cannot be used.
+        Fewer come only if the data has no more. More of the same seed begin with the same ones.
+        `model` says whose tokenizer is meant. `DataError` if the data cannot be used.
         """
 
     def described(self) -> tuple[str, ...]:
         """What was read so far: files, how many examples, how many left out, vocabularies."""
 
     def tokenizer(self, model: str) -> Tokenizer:
-        """The tokenizer whose ids `examples` have for `model`; `DataError` where there is none."""
+        """The tokenizer whose ids `examples` have for `model`; `DataError` if there is none."""
 
 
 Batch = Mapping[str, "torch.Tensor"]
@@ -224,7 +224,7 @@ def make_batches(
 
     Their number is a multiple of `ranks`, so that each of them has as many.
 
-    Examples are taken in their order; where they run out, further epochs are shuffled by `seed`.
+    Examples are taken in their order; if they run out, further epochs are shuffled by `seed`.
     `padding` is `dynamic` (to the longest of the batch), `grouped` (the same, with examples of
     like length together) or `fixed` (to `max_length`).
     """

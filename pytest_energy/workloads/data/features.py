@@ -95,7 +95,7 @@ _PIECES = "one word piece of BERT a line"
 
 
 def tokenizer_for(model: str, root: Path | None, models: Path | None) -> Tokenizer:
-    """The tokenizer of `model`, from its file or the hub; `EnergyError` where neither has it."""
+    """The tokenizer of `model`, from its file or the hub; `EnergyError` if neither has it."""
     file = tokenizer_file(model, root, models)
     if file is not None and file.name == "vocab.txt":
         return tokenizer_from(file, lower_case=_lower_case(model, file.parent))

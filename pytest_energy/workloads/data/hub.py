@@ -60,7 +60,7 @@ DATASETS: Mapping[str, HubDataset] = {
 
 
 class HubSource(RecordSource):
-    """Real examples from the hub, or from its cache where that has them; loaded when asked for."""
+    """Real examples from the hub, or from its cache if that has them; loaded when asked for."""
 
     kind: Literal["hub"] = "hub"
 
@@ -204,7 +204,7 @@ def _sentence(
 
 
 def _entity_names(dataset: Dataset, task: Task) -> tuple[str, ...]:
-    """The label names that the files carry; where they carry none, the task's standard ones."""
+    """The label names that the files carry; if they carry none, the task's standard ones."""
     from datasets import ClassLabel
 
     column = "ner_tags" if task.name == "conll2003" else "sentences"

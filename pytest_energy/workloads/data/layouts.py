@@ -28,9 +28,9 @@ class Found:
 class Layout:
     """One way to lay out a task: files of these names, in folders of this name.
 
-    `name` is matched against the lower-case name with a dash for each run of other characters; it
-    is that of the folder (or of the one that it is in, if its own says nothing, such as `data`) or,
-    with `any_folder`, that of the file without its suffix. Of `files` (lower-case patterns; of
+    `name` is matched against the lower-case name with a dash for each run of other characters. It
+    is that of the folder, or of the one that it is in, if its own says nothing, such as `data`.
+    With `any_folder` it is that of the file without its suffix. Of `files` (lower-case patterns; of
     forms `tree` and `ontonotes` those of folders) the first that matches counts.
     """
 

@@ -70,7 +70,7 @@ class LocalSource(RecordSource):
         return shuffled(self._read(task), rng)
 
     def found(self, task: Task) -> Found:
-        """The files that training reads; `DataError` where there are none."""
+        """The files that training reads; `DataError` if there are none."""
         name = task.name
         if name not in self._found:
             found = find(self.root, LAYOUTS[name])
@@ -119,4 +119,4 @@ READERS: Mapping[Form, Reader] = {
     "ontonotes": lambda files, task, skipped: read_ontonotes(files, task.labels, skipped),
     "text": lambda files, _, __: read_running_text(files[0]),
 }
-"""What reads a task's files of each form; `DataError` where they are not of it."""
+"""What reads a task's files of each form; `DataError` if they are not of it."""

@@ -1,6 +1,6 @@
 """Readers of texts with a class, of questions and of running text, in the forms people have.
 
-Each raises `DataError` that names file and line where the file is not what it should be.
+Each raises `DataError` that names file and line if the file is not what it should be.
 """
 
 from __future__ import annotations

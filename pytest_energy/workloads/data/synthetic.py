@@ -1,7 +1,7 @@
 """Synthetic examples: as long as the task's real ones, and learnable from their tokens.
 
-Token ids follow the uncased BERT vocabulary: words are drawn with a frequency that falls with
-their rank, as in text, and *cues*, ids that no word has, give the target away.
+Token ids follow the uncased BERT vocabulary. Words are drawn with a frequency that falls with their
+rank, as in text, and *cues*, ids that no word has, give the target away.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The ranks of this node: started, watched and ended; those of one node by us, else by torchrun.
 
 torchrun's store listens on all addresses of a machine, lets in whoever comes, and on one node even
-unpickles what it holds. So where there is one node its ranks meet in a file of a private folder,
+unpickles what it holds. So if there is one node its ranks meet in a file of a private folder,
 and talk over the loopback interface.
 """
 

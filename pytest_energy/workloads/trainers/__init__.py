@@ -64,7 +64,7 @@ class BudgetedWindows:
         self._real_tokens: int | torch.Tensor = 0
 
     def begin_step(self) -> None:
-        """Before a step's first batch: begin a window where none is open and one is wanted."""
+        """Before a step's first batch: begin a window if none is open and one is wanted."""
         if self._open is None and self.verdict is None:
             self._tokens = self._steps = self._real_tokens = 0
             self._open = window(self._meter, self._name)

@@ -24,7 +24,7 @@ class LightningEnergyCallback(BudgetedWindows, Callback):
         self.begin_training(module.device)
 
     def on_train_batch_start(self, trainer: Trainer, _: Any, batch: Any, *__: Any) -> None:
-        """Begin a window where none is open, unless gradients accumulate; count the batch."""
+        """Begin a window if none is open, unless gradients accumulate; count the batch."""
         if trainer.global_step != self._steps_taken:
             self.begin_step()
         self._steps_taken = trainer.global_step

@@ -35,7 +35,7 @@ class EnergyCallback(BudgetedWindows, TrainerCallback):
         self._hook = model.register_forward_pre_hook(self._given, with_kwargs=True)
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
-        """Begin a window where none is open."""
+        """Begin a window if none is open."""
         self.begin_step()
 
     def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:

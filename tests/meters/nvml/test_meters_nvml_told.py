@@ -57,7 +57,7 @@ def test_doctor_tells_of_sources_that_differ(tmp_path: Path) -> None:
 
     printed = run_python(DOCTOR, environment([gpu], tmp_path))
 
-    assert "  note: at rest the counter of `gpu:0` says 171 W where its power readings" in printed
+    assert "  note: at rest the counter of `gpu:0` says 171 W, and its power readings" in printed
     assert printed.endswith("exit 0\n")
 
 
@@ -76,7 +76,7 @@ def test_the_reports_tell_of_sources_that_differ(run: Run, tmp_path: Path) -> No
     result = run(f"--energy-json={path}", gpu=gpu)
 
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*the counter of `gpu:0` says 17* W where its power*"])
+    result.stdout.fnmatch_lines(["*the counter of `gpu:0` says 17* W, and its power*"])
     document = json.loads(path.read_text())
     assert sum("compare with a wall meter" in said for said in document["run"]["remarks"]) == 1
     (window,) = document["verdicts"][0]["windows"]

@@ -58,7 +58,7 @@ def test_of_power_and_energy_the_surer_is_taken() -> None:
     [
         (-2, 5, r"begin 2 s into the window"),
         (5, 12.5, r"end 2.5 s before the window does"),
-        (1, 8, r"no reading for 4 s of the window, where one comes every 1 s"),
+        (1, 8, r"no reading for 4 s of the window, and one comes every 1 s"),
     ],
 )
 @pytest.mark.parametrize("of", [_watts, _energy])
