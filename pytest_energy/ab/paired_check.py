@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_energy.ab.from_caller import known_noise
 from pytest_energy.ab.measurement import Gates, PairedMeasurement
+from pytest_energy.ab.profiling import profile_change
 from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError
 from pytest_energy.ab.revisions import Revision
 from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair
@@ -21,6 +22,7 @@ from pytest_energy.checks import acknowledging, policy
 from pytest_energy.checks.figures import PADDING_DIFFERS, joined_digest, pair_id
 from pytest_energy.checks.measuring import InvalidEvidenceError, summarise, summarise_pairs
 from pytest_energy.checks.policy import CheckContext
+from pytest_energy.errors import informing
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.gate.gates import PairedGate
@@ -33,6 +35,7 @@ from pytest_energy.gate.sentences import (
     sentence,
 )
 from pytest_energy.metering import Window
+from pytest_energy.outcomes import MOVED
 from pytest_energy.results import ComparisonRecord, LeftOpen, Side, VerdictRecord
 from pytest_energy.stats.noise import spread
 from pytest_energy.stats.sequential import pair_variance
@@ -105,7 +108,35 @@ class PairedCheck(ABC):
             late = " J/token had not become steady when measuring began."
             record = replace(record, reason=record.reason + late)
         stored = self.context.store.baseline if record.metric == "savings" else None
-        return policy.judged(record, settings, stored)
+        return self._profiled(policy.judged(record, settings, stored))
+
+    def _profiled(self, record: VerdictRecord) -> VerdictRecord:
+        """The record with what carries its change; that only informs, and may fail."""
+        comparison = record.comparison
+        if record.outcome not in MOVED or comparison is None:
+            return record
+        if self.context.settings.profile == "never":
+            return record
+        notes, found = list[str](), None
+        with informing("not profiled", notes.append):
+            run, change = self._most_changed()
+            found = profile_change(self.sides, run, change)
+        told = [record.explanation, found.sentence if found else None]
+        return replace(
+            record,
+            explanation=" ".join(text for text in told if text) or None,
+            comparison=replace(comparison, notes=(*comparison.notes, *notes)),
+            profile=found,
+        )
+
+    def _most_changed(self) -> tuple[int, float]:
+        """The run whose J/token differs the most, and by how much (relative)."""
+        changes = []
+        for run in range(len(self.ready[HEAD].runs)):
+            base, head = (self._side(which, run, None) for which in (BASE, HEAD))
+            changes.append(head.joules_per_token / base.joules_per_token - 1)
+        most = max(range(len(changes)), key=lambda run: abs(changes[run]))
+        return most, changes[most]
 
     @property
     def sampler(self) -> PairedSampler:

@@ -14,6 +14,7 @@ from pytest_energy.clocks import real_time
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import PairedGate, worst
 from pytest_energy.metering import Window
+from pytest_energy.metering.profile import Profile
 from pytest_energy.processes import uninterrupted
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.steadiness import is_stationary
@@ -74,6 +75,20 @@ class SidePair:
         took = real_time.monotonic() - begun
         self.window_seconds = min(self.window_seconds or took, took)
         return window
+
+    def profile(self, side: int, run: int) -> Profile | None:
+        """Where the time of a side's run goes; None if it computes nothing by torch.
+
+        Where that fails, whatever it is, its process is ended: a later check begins anew.
+        """
+        try:
+            process = self._up(side)
+            process.come_to(len(self.earlier), self.earlier)
+            return process.profile(run)
+        except Exception:
+            if (failed := self._live.pop(side, None)) is not None:
+                stop_sides([failed], 0.0)
+            raise
 
     def renew(self) -> None:
         """Start both sides anew; each of their runs is warmed up by a window that is no evidence.

@@ -24,6 +24,7 @@ from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.hardware import Budget
+from pytest_energy.metering.profile import Profile
 from pytest_energy.meters import Meter
 from pytest_energy.private_folders import PrivateFolder
 from pytest_energy.processes import (
@@ -124,6 +125,18 @@ class SideProcess:
                 f"make it with `energy.meter`, as `finetune` does"
             )
         return from_json(Window, message["window"])
+
+    def profile(self, run: int) -> Profile | None:
+        """Where the time of a run of the check at hand goes; None if it computes nothing by torch.
+
+        Raises `EnergyError` where the side could not tell.
+        """
+        self._send("profile", run=run)
+        message = expect(self._next("does not end its profile"), "profile")
+        if message["error"] is not None:
+            raise EnergyError(f"the {self.place.name}: {message['error']}")
+        found = message["profile"]
+        return None if found is None else from_json(Profile, found)
 
     def answer(self, record: VerdictRecord) -> None:
         """End the check at hand with its verdict."""

@@ -12,12 +12,14 @@ from typing import Any
 from pytest_energy import baselines
 from pytest_energy.baselines import Baseline, Reference, UpdateMode
 from pytest_energy.baselines.calibration import Calibration, device_key
+from pytest_energy.baselines.profiles import profiles_path, read_profiles, write_profiles
 from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import Header, Recording, updated
-from pytest_energy.errors import BaselineError
+from pytest_energy.errors import BaselineError, informing
 from pytest_energy.files import unified_diff, write_atomically
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET, Budget
+from pytest_energy.metering.profile import Profile
 
 
 @dataclass
@@ -38,6 +40,8 @@ class BaselineStore:
     _local: list[Recording] = field(default_factory=list)
     _anew: set[str] = field(default_factory=set)
     """Local figures (metric and id) whose earlier sessions are dropped."""
+    _profiles: dict[tuple[str, str], Profile | None] = field(default_factory=dict)
+    """By test and id, of what was recorded to be committed."""
 
     @property
     def path(self) -> Path:
@@ -106,6 +110,14 @@ class BaselineStore:
         if local and anew:
             self._anew.add(_name(item))
 
+    def keep_profile(self, test: str, identifier: str, profile: Profile | None) -> None:
+        """Keep where the time of a recorded figure's token goes; None if that is not known."""
+        self._profiles[test, identifier] = profile
+
+    def profile_of(self, identifier: str) -> Profile | None:
+        """Where the time of a token went in the newest recorded session of a figure (J/token)."""
+        return read_profiles(self._profiles_path).get(identifier)
+
     def add_reference(self, version: int, joules: float) -> None:
         """Keep the joules of the session's reference load beside all that it records."""
         loaded = {"reference_version": version, "reference_joules": joules}
@@ -129,6 +141,8 @@ class BaselineStore:
         if self._committed:
             diff = _write(self.path, self._header(), self._committed, self.mode or "new")
             written.append((self.path, diff))
+            with informing("profiles were not stored", note):
+                self._write_profiles()
         if self._local:
             try:
                 self._write_own()
@@ -146,6 +160,15 @@ class BaselineStore:
         for row in payload["local"]:
             session = baselines.StoredSession(**row.pop("session"))
             self._local.append(Recording(session=session, **row))
+
+    @property
+    def _profiles_path(self) -> Path:
+        return profiles_path(self.folder, self.device.hardware.key)
+
+    def _write_profiles(self) -> None:
+        recorded = [item for item in self._committed if item.metric == "joules_per_token"]
+        changed = {item.id: self._profiles.get((item.nodeid, item.id)) for item in recorded}
+        write_profiles(self._profiles_path, changed)
 
     @property
     def _own_path(self) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_energy.documents import Count, Positive
+from pytest_energy.gate.carriers import ProfileChange
 
 Purpose = Literal["ends", "search", "confirm"]
 """What a probe is for: is the change there at all, where is it, is it this commit's."""
@@ -39,7 +40,7 @@ class Finding:
     """What a probe found: pairs of J/token, (base, head), and the gate's `outcome`.
 
     A `broken` one has no pairs; `reason` says why. `metric` is what the pairs are of, `explanation`
-    why the figure differs, `device` what was metered.
+    why the figure differs, `device` what was metered, `profile` where the time of a token goes.
     """
 
     probe: Probe
@@ -49,6 +50,7 @@ class Finding:
     reason: str = ""
     explanation: str | None = None
     device: str = ""
+    profile: ProfileChange | None = None
 
     @property
     def is_broken(self) -> bool:
@@ -79,7 +81,8 @@ class Culprit:
     """A commit whose change was confirmed `against` the commit before it.
 
     `among` are the commits of which it is one, the last of them: more than one if those between
-    could not be measured. `explanation` says why the figure differs.
+    could not be measured. `explanation` says why the figure differs, `profile` where the time of a
+    token goes on both sides.
     """
 
     commit: str
@@ -87,6 +90,7 @@ class Culprit:
     estimate: Estimate
     among: tuple[str, ...]
     explanation: str | None = None
+    profile: ProfileChange | None = None
 
     @property
     def is_one(self) -> bool:

@@ -80,6 +80,7 @@ def finding_of(probe: Probe, record: RunRecord, figure: Figure, said: str) -> Fi
         verdict.reason,
         verdict.explanation,
         _device(record),
+        verdict.profile,
     )
 
 

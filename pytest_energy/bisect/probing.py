@@ -145,6 +145,8 @@ class Prober:
             f"--energy-tolerance={100 * probe.tolerance:.6g}",
             f"--energy-detect={100 * probe.detect:.6g}",
             f"--energy-max-windows={probe.most_pairs}",
+            # What a commit is named for is to be told by operator, not what leads to it.
+            f"--energy-profile={'auto' if probe.purpose == 'confirm' else 'never'}",
             f"--energy-json={document}",
         ]
 

@@ -148,7 +148,9 @@ class Search:
     def _culprit(self, line: Line, confirmed: Confirmed) -> Culprit:
         finding, among = confirmed.finding, line.among(confirmed.step)
         probe, shown = finding.probe, log_change(finding, self._findings).shown
-        return Culprit(probe.commit, probe.against, shown, among, finding.explanation)
+        return Culprit(
+            probe.commit, probe.against, shown, among, finding.explanation, finding.profile
+        )
 
     def _opened(self, merge: Culprit, step: Step) -> list[Culprit]:
         """The culprits on the branch that a merge brought the change with; none if it is its own.

@@ -44,6 +44,7 @@ class Settings:
     settle: str | None = None
     compare: str | None = None
     side_timeout_seconds: float = 600.0
+    profile: Literal["auto", "never"] = "auto"
     allow_ci_update: bool = False
     ci: bool = False
     parallel: bool = False

@@ -14,7 +14,7 @@ from pytest_energy.baselines import (
     pooled_of,
     session_stats,
 )
-from pytest_energy.checks import comparability, earlier, policy
+from pytest_energy.checks import comparability, earlier, policy, profiled
 from pytest_energy.checks.check import Check
 from pytest_energy.checks.measuring import (
     Run,
@@ -137,7 +137,9 @@ class JoulesPerToken(Check):
             self._measure()
         windows = self._sampler.windows
         values = [window.joules_per_token for window in windows]
-        return self._kept(self._summarised(windows), windows, values, self._overhead)
+        record = self._kept(self._summarised(windows), windows, values, self._overhead)
+        profiled.keep_profile(self.context, self._sampler.run, record)
+        return record
 
     def _gated(self, reference: Reference) -> VerdictRecord:
         gates = self._gates(reference)
@@ -165,7 +167,8 @@ class JoulesPerToken(Check):
         values = [window.joules_per_token for window in self._sampler.windows]
         kept = without_outliers(summary, values)
         learnt = extend_local(self.context, stored, kept, reference, self._overhead)
-        return replace(record, reason=record.reason + learnt)
+        record = replace(record, reason=record.reason + learnt)
+        return profiled.with_carrier(self.context, self._sampler.run, record)
 
     def _explanation(
         self, verdict: Verdict, summary: Summary, reference: Reference, overhead: float | None

@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from importlib.metadata import entry_points
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,10 +27,11 @@ from pytest_energy.ab.protocol import (
 from pytest_energy.ab.side_place import INSTALLED, foreign_module
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import EnergyError, informing
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget
+from pytest_energy.metering.profile import Profile
 from pytest_energy.plugin.fixtures import SESSION
 from pytest_energy.plugin.options import settings_of
 from pytest_energy.plugin.progress import Progress
@@ -71,8 +73,11 @@ class SideRunner:
             message = self._next()
             if message["kind"] == "done":
                 return from_json(VerdictRecord, message["record"])
-            window = self._window(runs[message["run"]])
-            self._channel.send("window", window=as_json(window))
+            run = runs[message["run"]]
+            if message["kind"] == "profile":
+                self._channel.send("profile", **_profiled(run))
+            else:
+                self._channel.send("window", window=as_json(self._window(run)))
 
     def fault(self, kind: str, text: str) -> None:
         """Say once what went wrong; nobody may be listening any more."""
@@ -217,6 +222,20 @@ def _ignore(folder: str) -> None:
         if not Path(entry or ".").resolve().is_relative_to(folder)
         or any(part in INSTALLED for part in Path(entry).parts)
     ]
+
+
+def _profiled(run: Run) -> dict[str, Any]:
+    """The profile of a run, None if there is none, and why it could not be made, if it could not.
+
+    Only the check's own channel ends a side: what only informs does not.
+    """
+    found: Profile | None = None
+    wrong: list[str] = []
+    with informing("", wrong.append, passing=(ClosedError,)):
+        from pytest_energy.workloads.profiling import profile
+
+        found = profile(run)
+    return {"profile": as_json(found), "error": wrong[0] if wrong else None}
 
 
 def _in_a_line(error: BaseException) -> str:

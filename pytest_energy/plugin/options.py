@@ -149,6 +149,12 @@ OPTIONS = (
         "side_timeout_seconds",
     ),
     Option(
+        "profile", "WHEN", choice("auto", "never"), "auto",
+        "`auto` (default): after a change in an A/B both sides run once more under torch's "
+        "profiler, so that the report says which operator carries it, and so does what is recorded "
+        "and what has changed against it; `never`",
+    ),
+    Option(
         "notify", "URL", webhook, None,
         "https:// address that gets a JSON message about the run, such as a Slack webhook",
     ),

@@ -10,6 +10,7 @@ from pytest_energy.bisect import EXIT_CODES, Conclusion, Culprit, Decision, Esti
 from pytest_energy.bisect.commits import Commit
 from pytest_energy.reports import charts, wording
 from pytest_energy.reports.tables import TextTable, aligned
+from pytest_energy.results.json_codec import as_json
 from pytest_energy.text import one_line, safe_line
 from pytest_energy.units import percent
 
@@ -159,7 +160,7 @@ def as_document(found: Bisection) -> dict[str, Any]:
         "metric": found.metric,
         "change": asdict(conclusion.estimate) if conclusion.estimate else None,
         "culprits": [
-            {**asdict(culprit), "subject": found.subject(culprit.commit), "one": culprit.is_one}
+            {**as_json(culprit), "subject": found.subject(culprit.commit), "one": culprit.is_one}
             for culprit in conclusion.culprits
         ],
         "probes": [

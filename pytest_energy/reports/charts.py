@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pytest_energy.gate import TracePoint
+from pytest_energy.gate.carriers import ProfileChange, Row
 from pytest_energy.metering import Window
 from pytest_energy.meters.protocol import is_module
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import ComparisonRecord, VerdictRecord
 from pytest_energy.results.claims import Plot, Series
-from pytest_energy.text import safe_line
+from pytest_energy.text import one_line, safe_line
 from pytest_energy.units import FRACTION, difference, prefix, ratio
 
 Trace: TypeAlias = "dict[str, Any]"
@@ -175,6 +176,53 @@ def pairs_chart(comparison: ComparisonRecord, unit: str, key: str) -> Chart:
     x = axis("pair", dtick=max(1, round(len(numbers) / 8)), range=[0.4, len(numbers) + 0.6])
     axes = {"xaxis": x, "yaxis": axis(plain(title))}
     return Chart(key, "Base and head, pair by pair", data, axes)
+
+
+_MOST_SEGMENTS = 5
+"""Parts of a bar that have a colour; what is left of it is told together."""
+_LEGEND = 40
+"""Letters of a part's name in the legend; its table has them all."""
+_SHOWN_REST = 0.002
+"""Share of a bar from which that is shown."""
+
+
+def profile_charts(
+    profile: ProfileChange, key: str, sides: tuple[str, str] = ("base", "head")
+) -> list[Chart]:
+    """The time of a token as two bars side by side, by phase and by operator."""
+    of = "kernels on the device" if profile.clock == "device" else "operators on the host"
+    note = f"One pass that is not metered; the profiler makes it slower. Times are of {of}."
+    # What moved is to be seen, and what is long.
+    rank = {row.name: 2 * abs(row.moved) + max(row.base, row.head) for row in profile.operators}
+    chosen = sorted(profile.operators, key=lambda row: -rank[row.name])[:_MOST_SEGMENTS]
+    phases = _bars(profile, profile.phases, sides)
+    operators = _bars(profile, chosen, sides)
+    shown = {"xaxis": axis(""), "yaxis": axis("µs a token"), "barmode": "stack", "bargap": 0.4}
+    return [
+        Chart(f"{key}-phases", "Time of a token by phase", phases, shown, note),
+        Chart(f"{key}-operators", "Time of a token by operator", operators, shown),
+    ]
+
+
+def _bars(profile: ProfileChange, rows: Sequence[Row], sides: tuple[str, str]) -> tuple[Trace, ...]:
+    parts = [
+        (row.name, row.base, row.head, shade) for row, shade in zip(rows, PALETTE, strict=False)
+    ]
+    base = max(profile.base - sum(row.base for row in rows), 0.0)
+    head = max(profile.head - sum(row.head for row in rows), 0.0)
+    if max(base, head) > _SHOWN_REST * max(profile.base, profile.head):
+        parts.append(("all else", base, head, "muted"))
+    return tuple(
+        {
+            "type": "bar",
+            "name": plain(one_line(name, _LEGEND)),
+            "x": list(sides),
+            "y": [1e6 * base, 1e6 * head],
+            "marker": {"color": colour(shade)},
+            "hovertemplate": f"{plain(name)}: %{{y:.3f}} µs<extra></extra>",
+        }
+        for name, base, head, shade in parts
+    )
 
 
 _FARTHEST = 4.0

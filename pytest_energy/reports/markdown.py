@@ -133,6 +133,13 @@ def _comparisons(record: RunRecord) -> Iterator[str]:
         if verdict.comparison is not None:
             title = f"{escaped(wording.name(verdict))}: base and head"
             yield folded(title, table(tables.sides(verdict.comparison)))
+        if verdict.profile is not None:
+            title = f"{escaped(wording.name(verdict))}: time of a token under the profiler"
+            shown = tables.profile_tables(verdict.profile, wording.against(verdict))
+            parts = [
+                escaped(f"{name}: {text}") for name, text in wording.exchanged(verdict.profile)
+            ]
+            yield folded(title, "\n\n".join([*map(table, shown), *parts]))
 
 
 def _claim(claim: ClaimRecord) -> str:

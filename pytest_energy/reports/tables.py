@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_energy.gate.carriers import ProfileChange
+from pytest_energy.gate.carriers import Row as Part
 from pytest_energy.metering import Window
 from pytest_energy.results import ComparisonRecord, RunRecord
 from pytest_energy.results.claims import Cell, ClaimRecord, Figure, Table
@@ -166,6 +168,52 @@ def sides(comparison: ComparisonRecord) -> TextTable:
         if base.environment.get(name) != head.environment.get(name)
     ]
     return TextTable(("", "base", "head", "change"), rows, (1, 2, 3), "Base and head")
+
+
+def profile_tables(
+    profile: ProfileChange, sides: tuple[str, str] = ("base", "head")
+) -> list[TextTable]:
+    """The time of a token by phase, operator, module and kernel; those that there are."""
+    parts = {
+        "phase": profile.phases,
+        "operator": profile.operators,
+        "module": profile.modules,
+        "kernel": profile.kernels,
+    }
+    tables = []
+    for what, rows in parts.items():
+        headings = [what, *(f"{side}, µs" for side in sides), "change", "points", "calls a step"]
+        shown = [_profile_row(row, profile) for row in rows]
+        width = 6 if any(row[5] for row in shown) else 5
+        if rows:
+            title = f"Time of a token by {what}, under the profiler"
+            cut = [row[:width] for row in shown]
+            tables.append(TextTable(headings[:width], cut, range(1, width), title))
+    return tables
+
+
+def profile_movers(profile: ProfileChange, sides: tuple[str, str], most: int) -> TextTable:
+    """The phases, then the operators whose time has moved the most."""
+    moved = sorted(profile.operators, key=lambda row: -abs(row.moved))[:most]
+    rows = [_profile_row(row, profile)[:5] for row in (*profile.phases, *moved)]
+    headings = ("", *(f"{side}, µs" for side in sides), "change", "points")
+    return TextTable(headings, rows, range(1, 5))
+
+
+def _profile_row(row: Part, profile: ProfileChange) -> tuple[str, ...]:
+    points = f"{round(100 * row.moved / profile.base, 1) + 0.0:+.1f}"
+    calls = ""
+    if row.base_calls is not None and row.head_calls is not None:
+        then, now = f"{row.base_calls:.4g}", f"{row.head_calls:.4g}"
+        calls = then if then == now else f"{then} -> {now}"
+    return (
+        row.name,
+        f"{1e6 * row.base:,.3f}",
+        f"{1e6 * row.head:,.3f}",
+        _moved(row.base, row.head),
+        points,
+        calls,
+    )
 
 
 def _row(name: str, base: float, head: float, unit: str) -> Row:

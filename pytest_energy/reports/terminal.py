@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_energy.gate.carriers import ProfileChange
 from pytest_energy.reports import screen, tables, wording
 from pytest_energy.reports.next_steps import next_steps
 from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
@@ -21,6 +22,9 @@ from pytest_energy.units import percent, quantity, ratio
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+MOST_MOVED = 6
+"""Operators that the terminal shows of a profile; the page and the JSON have more."""
 
 MOST_PAIRS = 12
 """Pairs that one line shows; the JSON has them all."""
@@ -43,6 +47,14 @@ def side_by_side(record: VerdictRecord, comparison: ComparisonRecord) -> list[st
         lines.append(f"  against the baseline {wording.left_open(comparison.left_open)}")
     lines += [f"  {note}" for note in comparison.notes]
     return lines
+
+
+def profile_lines(record: VerdictRecord, profile: ProfileChange) -> list[str]:
+    """Lines with the time of a token by phase, and the operators that moved the most."""
+    shown = tables.profile_movers(profile, wording.against(record), MOST_MOVED)
+    lines = tables.aligned(shown.rows, shown.headings, right=shown.right, indent=2)
+    lines += [f"  {name}: {text}" for name, text in wording.exchanged(profile)]
+    return [f"{record.id}: time of a token under the profiler", *lines]
 
 
 def pair_changes(comparison: ComparisonRecord) -> str:
@@ -98,6 +110,8 @@ def render(
     for verdict in record.verdicts:
         if verdict.comparison is not None:
             say(*side_by_side(verdict, verdict.comparison))
+        if verdict.profile is not None:
+            say(*profile_lines(verdict, verdict.profile))
     if not verbose:
         say(*screen.doubts(record))
     for warning in (wording if verbose else screen).warnings(record):

@@ -9,6 +9,7 @@ from datetime import timezone
 from typing import TYPE_CHECKING
 
 from pytest_energy.clocks import real_time
+from pytest_energy.gate.carriers import ProfileChange
 from pytest_energy.gate.sentences import compared
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import (
@@ -98,6 +99,26 @@ def caveat(verdict: VerdictRecord) -> str:
     if verdict.local and verdict.outcome != "recorded":
         notes.append("local")
     return f" ({', '.join(notes)})" if notes else ""
+
+
+def against(verdict: VerdictRecord) -> tuple[str, str]:
+    """What the figure is held against and what it is of, each in a word."""
+    return ("baseline", "now") if verdict.comparison is None else ("base", "head")
+
+
+MOST_EXCHANGED = 4
+"""Operators or kernels that a line names; the JSON has more."""
+
+
+def exchanged(profile: ProfileChange) -> list[tuple[str, str]]:
+    """Which operators or kernels came, and which went; neither if there are none."""
+    what = "kernels" if profile.kernels else "operators"
+    found = []
+    for word, names in (("came", profile.came), ("went", profile.went)):
+        more = f" and {len(names) - MOST_EXCHANGED} more" if len(names) > MOST_EXCHANGED else ""
+        if names:
+            found.append((f"{what} that {word}", ", ".join(names[:MOST_EXCHANGED]) + more))
+    return found
 
 
 def trained(verdict: VerdictRecord) -> str:

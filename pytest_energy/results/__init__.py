@@ -10,6 +10,7 @@ from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.documents import Count, Positive
 from pytest_energy.documents.records import named
 from pytest_energy.gate import TracePoint
+from pytest_energy.gate.carriers import ProfileChange
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
 from pytest_energy.results.claims import ClaimRecord
@@ -133,6 +134,8 @@ class VerdictRecord:
     windows: tuple[Window, ...] = ()
     comparison: ComparisonRecord | None = None
     """Where base and head were metered in one session: `baseline` is then the base's value."""
+    profile: ProfileChange | None = None
+    """After a change: where the time of a token goes now, and went in what it is held against."""
 
     @property
     def text(self) -> str:

@@ -58,6 +58,7 @@ class BatchRun(ABC):
         # All on the device from the start: a window is to meter training, not the loading of data.
         self.batches: tuple[Batch, ...] = tuple(map(convert, batches.batches))
         self.steps = len(self.batches)
+        self._tokens_of = [batch["input_ids"].numel() for batch in batches.batches]
 
     def window(self, passes: int = 1) -> Window:
         """Metered passes over the batches; a loss is the mean of the last pass.
@@ -77,6 +78,17 @@ class BatchRun(ABC):
         )
         self.latest.append(done)
         return done
+
+    def unmetered(self, steps: int) -> int:
+        """Work on the first so many batches, which no meter sees; how many tokens they have."""
+        batches = self.batches
+        with self._working():
+            try:
+                self.batches = batches[:steps]
+                self._pass()
+            finally:
+                self.batches = batches
+        return sum(self._tokens_of[:steps])
 
     def close(self) -> None:
         """Free the batches; a second call does nothing."""

@@ -89,6 +89,57 @@ def test_a_culprit_beside_a_broken_commit(tmp_path: Path) -> None:
     assert again.stdout.split("\n\n")[-1] == done.stdout.split("\n\n")[-1]
 
 
+STEP = """
+import ledger
+import pytest
+import torch
+
+JOULES, EXTRA = 0.005, 0
+
+@pytest.fixture
+def energy_workload():
+    weights = torch.rand(200, 200)
+
+    def mine(batch):
+        for _ in range(1 + EXTRA):
+            weights @ weights
+        ledger.spend(1000 * JOULES)
+
+    return mine
+"""
+
+STEP_TEST = """
+def test_mine(finetune, energy_gate):
+    energy_gate.joules_per_token(finetune("sst2", batch_size=4))
+"""
+
+
+def test_the_culprits_operator_is_named_and_shown(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    made = ledger_repository(tmp_path)
+    made.write(conftest=STEP, test_mine=STEP_TEST)
+    made.commit("a step by torch")
+    made.change("conftest", "0.005, 0", "0.0055, 2")
+    made.commit("more products")
+
+    run = (*RUN_ONE, "--energy-tokens=500")
+    done = bisect(made, "HEAD~1", "--json", "../out.json", "--html", "../out.html", run=run)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads((tmp_path / "out.json").read_text())
+    (found,) = told["culprits"]
+    (products,) = [row for row in found["profile"]["operators"] if row["name"] == "aten::mm"]
+    assert (products["base_calls"], products["head_calls"]) == (1, 3)
+    assert "`aten::mm` " in found["explanation"]
+    assert "(1 -> 3 calls a step)" in done.stdout
+    # The search itself spends no time on it.
+    (end,) = [probe for probe in told["probes"] if probe["purpose"] == "ends"]
+    assert "profiler" not in end["explanation"]
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert "Time of a token by operator" in page
+    assert "aten::mm" in page.partition('id="charts">')[0]
+
+
 def test_no_change(tmp_path: Path) -> None:
     made = repository(tmp_path, [COSTS + "# as ever\n"])
     whole = f"{made.path / 'test_mine.py'}::test_mine"  # of the checkout, which is not measured

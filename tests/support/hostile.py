@@ -23,7 +23,7 @@ _RAW = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 # What a record says by fixed words, not by texts of somebody.
-_WORDS = {"outcome", "metric", "unit", "method", "kind", "color", "verdict"}
+_WORDS = {"outcome", "metric", "unit", "method", "kind", "color", "verdict", "clock"}
 
 
 def poisoned(record: Any, text: str = HOSTILE) -> Any:

@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 from pytest_energy.gate import Verdict
+from pytest_energy.gate.carriers import ProfileChange
+from pytest_energy.gate.carriers import compared as compare_profiles
 from pytest_energy.gate.gates import PairedGate, SequentialGate
 from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift, Stale
 from pytest_energy.history.series import Point
 from pytest_energy.history.series import Series as History
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
+from pytest_energy.metering.profile import Part, Profile
 from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
 from pytest_energy.results.footprint import Footprint
@@ -69,7 +72,30 @@ def compared(name: str, change: float = 0.06) -> VerdictRecord:
         Side("head", NASTY, 1.06 * LEVEL, 500.0, 94_000.0, 3.0, {"torch": "2.15.0", "os": "Linux"}),
     ]
     comparison = ComparisonRecord("main", "revision", sides[0], sides[1], tuple(pairs))
-    return replace(_record(name, gate.verdict, windows), comparison=comparison)
+    record = _record(name, gate.verdict, windows)
+    return replace(record, comparison=comparison, profile=profiled())
+
+
+def profiled() -> ProfileChange:
+    """Where the time of a token goes on both sides; an operator and a module are called badly."""
+    base = Profile(
+        "device",
+        8,
+        10e-6,
+        (Part("forward", 4e-6), Part("backward", 5e-6), Part("gaps", 1e-6)),
+        (Part("aten::mm", 8e-6, 12), Part(NASTY, 1e-6, 3)),
+        (Part(NASTY, 9e-6, 1),),
+        (Part("gemm<float>", 9e-6, 15),),
+        Part("sdpa flash", 1e-6),
+    )
+    head = replace(
+        base,
+        seconds=11e-6,
+        operators=(Part("aten::mm", 8e-6, 12), Part(NASTY, 2e-6, 4)),
+        kernels=(Part("other<float>", 10e-6, 16),),
+        attention=Part("sdpa math", 1.1e-6),
+    )
+    return compare_profiles(base, head, 0.06)
 
 
 def claim(name: str = "Energy is proportional to tokens.") -> ClaimRecord:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
-from pytest_energy.reports.charts import Chart, claim_chart, gate_chart, pairs_chart, power_chart
+from pytest_energy.reports.charts import (
+    Chart,
+    claim_chart,
+    gate_chart,
+    pairs_chart,
+    power_chart,
+    profile_charts,
+)
 from pytest_energy.reports.drift import (
     STATES,
     change_sentence,
@@ -23,6 +30,7 @@ from pytest_energy.reports.drift import (
     worst_first,
 )
 from pytest_energy.reports.markdown import sentence
+from pytest_energy.reports.wording import against
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import ReportedRun
@@ -183,6 +191,8 @@ def _verdicts(record: RunRecord, key: str) -> Iterator[Drawn]:
         charts = [gate_chart(verdict, f"{own}-gate")]
         if verdict.comparison is not None and verdict.comparison.pairs:
             charts.append(pairs_chart(verdict.comparison, verdict.unit, f"{own}-pairs"))
+        if verdict.profile is not None:
+            charts += profile_charts(verdict.profile, f"{own}-profile", against(verdict))
         charts.append(power_chart(verdict.windows, devices, f"{own}-power"))
         yield Drawn(own, verdict, [chart for chart in charts if chart is not None])
 

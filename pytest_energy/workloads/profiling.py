@@ -1,0 +1,188 @@
+"""One more pass of a run under torch's profiler, which is not evidence: where its time goes.
+
+Modules are known by hooks that torch calls for every one, and optimizers by their own; so a step
+of the user's own, or a Trainer's, is told apart like the package's loop.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_energy.metering import Window
+from pytest_energy.metering.profile import LONGEST_NAME, Profile
+from pytest_energy.text import one_line
+from pytest_energy.workloads.distributed import DistributedFineTuning
+from pytest_energy.workloads.engine import BatchRun
+from pytest_energy.workloads.trace import MODULE, profile_of
+
+if TYPE_CHECKING:
+    import torch
+
+STEPS = 8
+"""Batches of a pass that is profiled, or optimizer steps of a window that has its own length."""
+
+MOST_CALLS = 64
+"""Calls of a model in such a window after which nothing more is recorded."""
+
+_WRAPPERS = re.compile(r"^(?:(?:_orig_mod|module)\.)+")
+_NUMBERS = re.compile(r"(?<![^.])\d+(?![^.])")
+
+
+PASSES = 3
+"""Passes of a run of which the fastest counts: what disturbs one only makes it slower."""
+
+
+class _Windows(Protocol):
+    """A run of the user's own."""
+
+    def window(self) -> Window:
+        """Do the work once, metered."""
+
+
+def fastest(run: _Windows | BatchRun) -> Profile | None:
+    """The profile of the fastest pass of several; None if a run computes nothing by torch."""
+    found = []
+    for _ in range(PASSES):
+        one = profile(run)
+        if one is None:
+            return None
+        found.append(one)
+    return min(found, key=lambda each: each.seconds)
+
+
+def profile(run: _Windows | BatchRun) -> Profile | None:
+    """Where the time of a run's token goes; None if it computes nothing by torch in this process.
+
+    A run whose windows are its own does one more, which is metered and left out.
+    """
+    # Ranks compute in processes of their own.
+    if "torch" not in sys.modules or isinstance(run, DistributedFineTuning):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the profiler; a project may have made them errors
+        return _of_batches(run) if isinstance(run, BatchRun) else _of_window(run)
+
+
+def _of_batches(run: BatchRun) -> Profile | None:
+    recording = _Recording()
+    with recording.running():
+        tokens = run.unmetered(STEPS)
+    return profile_of(recording.events(), min(STEPS, run.steps), tokens)
+
+
+def _of_window(run: _Windows) -> Profile | None:
+    recording = _Recording(most_steps=STEPS, most_calls=MOST_CALLS)
+    with recording.running():
+        window = run.window()
+    recorded, whole = recording.recorded, recording.counted
+    share = recorded.calls / whole.calls if whole.calls else 1.0
+    return profile_of(recording.events(), recorded.steps or 1, window.tokens * share)
+
+
+@dataclass
+class _Counted:
+    """Steps of optimizers, and calls of a model."""
+
+    steps: int = 0
+    calls: int = 0
+
+
+class _Recording:
+    """A profiler that ends, if there are `most` of either, before the next call of a model."""
+
+    def __init__(self, most_steps: int | None = None, most_calls: int | None = None) -> None:
+        import torch
+
+        profiler: Any = torch.profiler
+        self.counted = _Counted()
+        self.recorded = self.counted
+        self._most = (most_steps, most_calls)
+        self._running = False
+        self._profiler = profiler.profile(activities=profiler.supported_activities())
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Record what the block computes, and mark its modules."""
+        from torch.nn.modules import module
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        marks = _Marks(self._begin_call)
+        hooks = [
+            module.register_module_forward_pre_hook(marks.enter),
+            module.register_module_forward_hook(marks.leave, always_call=True),
+            register_optimizer_step_post_hook(self._count),
+        ]
+        try:
+            self._profiler.start()
+            self._running = True
+            yield
+        finally:
+            self._stop()
+            for hook in hooks:
+                hook.remove()
+
+    def events(self) -> list[Any]:
+        """What was recorded, `FunctionEvent`s of torch."""
+        return list(self._profiler.events() or ())
+
+    def _count(self, *_: Any) -> None:
+        self.counted.steps += 1
+
+    def _begin_call(self) -> None:
+        found = (self.counted.steps, self.counted.calls)
+        if any(most is not None and n >= most for n, most in zip(found, self._most, strict=True)):
+            self._stop()
+        self.counted.calls += 1
+
+    def _stop(self) -> None:
+        if self._running:
+            self._running = False
+            self._profiler.stop()
+            self.recorded = replace(self.counted)
+
+
+class _Marks(threading.local):
+    """Marks the time of each module by its name in the one that is called first."""
+
+    def __init__(self, on_first: Callable[[], None]) -> None:
+        self._on_first = on_first
+        self._open: list[Any] = []
+        self._names: dict[int, str] = {}
+        self._known: list[torch.nn.Module] = []  # so that no other gets the identity of one
+
+    def enter(self, module: torch.nn.Module, _: Any) -> None:
+        """Before a module computes."""
+        import torch
+
+        if torch.compiler.is_compiling():
+            return
+        if not self._open:
+            self._on_first()
+            self._learn(module)
+        name = self._names.get(id(module), "")
+        mark: Any = torch.profiler.record_function(f"{MODULE}{name}|{type(module).__name__}")
+        mark.__enter__()
+        self._open.append(mark)
+
+    def leave(self, *_: Any) -> None:
+        """After it, whether it raises or not."""
+        import torch
+
+        if self._open and not torch.compiler.is_compiling():
+            self._open.pop().__exit__(None, None, None)
+
+    def _learn(self, module: torch.nn.Module) -> None:
+        if id(module) in self._names:
+            return
+        self._known.append(module)
+        for name, each in module.named_modules():
+            # The layers of a model are alike, and told together.
+            alike = _NUMBERS.sub("*", _WRAPPERS.sub("", name))
+            self._names.setdefault(id(each), one_line(alike, LONGEST_NAME))
