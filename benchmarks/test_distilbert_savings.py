@@ -18,8 +18,8 @@ def test_savings(
     energy_gate: EnergyGate,
     energy_claim: EnergyClaim,
 ) -> None:
-    bert = finetune(task, model=BERT)
-    distilbert = finetune(task, model=DISTILBERT)
+    bert = finetune(task, model=BERT, shared=True)
+    distilbert = finetune(task, model=DISTILBERT, shared=True)
     record = energy_gate.savings(baseline=bert, candidate=distilbert, id=task)
     if record.comparison is not None and not record.comparison.settles:
         return  # an A/B against other code: what changed is judged, not what the paper says

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from paper.inference import Inference
+from paper.models import BERT
 from paper.sampler import ClaimSampler, middle
 from paper.significance import paired_ratio
 from pytest_energy import EnergyClaim, EnergySession, FineTuning, Window
@@ -32,7 +33,7 @@ def test_inference(
     energy_claim: EnergyClaim,
     energy_session: EnergySession,
 ) -> None:
-    run = finetune(task)
+    run = finetune(task, model=BERT, shared=True)
     single, batched = Inference(run, single=True), Inference(run)
     runs: list[FineTuning | Inference] = [single, run]
     if batched.batch_size > 1:

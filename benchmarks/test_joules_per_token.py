@@ -15,4 +15,4 @@ from pytest_energy import FINE_TUNING_TASKS, EnergyGate, FineTuning
 def test_joules_per_token(
     task: str, model: str, finetune: Callable[..., FineTuning], energy_gate: EnergyGate
 ) -> None:
-    energy_gate.check("joules_per_token", finetune(task, model=model))
+    energy_gate.check("joules_per_token", finetune(task, model=model, shared=True))

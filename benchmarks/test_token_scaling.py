@@ -32,7 +32,8 @@ def test_proportional(
 ) -> None:
     least = MODELLED_R_SQUARED if energy_claim.modelled else COUNTED_R_SQUARED
     off = MODELLED_SLOPE if energy_claim.modelled else COUNTED_SLOPE
-    sampler, run = ClaimSampler(energy_session), finetune("sst2", model=affordable_bert())
+    sampler = ClaimSampler(energy_session)
+    run = finetune("sst2", model=affordable_bert(), shared=True)
     sampler.warm_up(run)
     windows = sampler.windows(run, PASSES)
     tokens, joules = [float(w.tokens) for w in windows], [w.joules for w in windows]

@@ -10,8 +10,11 @@ import pytest
 
 from pytest_energy import EnergySession, Sampler, Window, quantity, user_errors
 from pytest_energy.checks.comparability import require_undisturbed
+from pytest_energy.checks.earlier import latest
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
+from pytest_energy.workloads.engine import default_device
+from pytest_energy.workloads.finetune import make_workload
 
 MOST_PASSES = 64
 """Of a window that warms up."""
@@ -42,11 +45,27 @@ class ClaimSampler:
 
         Returns the last one's tokens/s.
         """
-        limit = 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
-        with self._evidence():
+        limit = self._warm_up_limit
+        with self.evidence():
             require_undisturbed(self._session.settings, self._session.hardware)
-            Sampler(_LongEnough(run), self._show).warm_up(limit)
+            warm = latest(run)
+            self._tokens_per_second = warm[-1].tokens_per_second if warm else 0.0
+            if not (warm and limit == 1):
+                Sampler(_LongEnough(run), self._show).warm_up(limit, latest=warm)
         return self._tokens_per_second
+
+    def measured(self, workload: str | None) -> list[Window]:
+        """The valid windows that this session's J/token of that work was found from, if it was.
+
+        `workload` is its digest.
+        """
+        return [
+            window
+            for verdict in self._session.results.verdicts
+            if verdict.metric == "joules_per_token" and verdict.workload == workload is not None
+            for window in verdict.windows
+            if window.valid
+        ]
 
     def windows(
         self, run: PassingRun, passes: Sequence[int] = (1,), rounds: int = ROUNDS
@@ -55,7 +74,7 @@ class ClaimSampler:
 
         A drift is no trend over the passes then.
         """
-        with self._evidence():
+        with self.evidence():
             samplers = [self._sampler(run, count) for count in passes]
             return [middle(windows) for windows in _rounds(samplers, rounds)]
 
@@ -64,9 +83,10 @@ class ClaimSampler:
 
         Each is warmed up first.
         """
+        self._session.progress.begin(len(runs) * (self._warm_up_limit + rounds))
         for run in runs:
             self.warm_up(run)
-        with self._evidence():
+        with self.evidence():
             return _rounds([self._sampler(run, 1) for run in runs], rounds)
 
     def joules_per_token(self, run: PassingRun, rounds: int = ROUNDS) -> float:
@@ -74,6 +94,10 @@ class ClaimSampler:
         self.warm_up(run)
         (window,) = self.windows(run, rounds=rounds)
         return window.joules_per_token
+
+    @property
+    def _warm_up_limit(self) -> int:
+        return 1 if self._session.meter.method == "modelled" else WARM_UP_LIMIT
 
     def _sampler(self, run: PassingRun, passes: int) -> Sampler:
         return Sampler(_Passes(run, passes), self._show)
@@ -84,7 +108,8 @@ class ClaimSampler:
         self._session.progress.window(identifier, number, text, window.seconds)
 
     @contextmanager
-    def _evidence(self) -> Iterator[None]:
+    def evidence(self) -> Iterator[None]:
+        """Around what measures: ends the test with the reason if windows stay invalid."""
         with user_errors():
             try:
                 yield
@@ -133,3 +158,16 @@ def middle(windows: Sequence[Window]) -> Window:
     """The window of middle J/token."""
     ordered = sorted(windows, key=lambda window: window.joules_per_token)
     return ordered[(len(ordered) - 1) // 2]
+
+
+def standard_digest(session: EnergySession, task: str, model: str) -> str:
+    """The digest of what `finetune(task, model)` trains, without building it."""
+    workload = make_workload(
+        task,
+        model,
+        device=default_device(),
+        data=session.data,
+        max_tokens_per_batch=session.budget.max_tokens_per_batch,
+        models=session.settings.models,
+    )
+    return workload.digest

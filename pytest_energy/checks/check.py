@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_energy.baselines import Reference, far_off_in_words, pooled_of, sessions_of
-from pytest_energy.checks import acknowledging, comparability, policy
+from pytest_energy.checks import acknowledging, comparability, earlier, policy
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler, Summary, summarise
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import is_to_record, keep_session, windows_to_record
@@ -51,6 +51,7 @@ class Check(ABC):
             tolerance=self.levels.tolerance,
             detect=self.levels.detect,
             local=self.reference is not None and self.reference.local,
+            sessions=len(entry.sessions) if entry is not None else None,
             changed_environment=comparability.changed_environment(self.reference, context.hardware),
         )
         self.samplers = tuple(Sampler(run, self._seen) for run in runs)
@@ -74,12 +75,7 @@ class Check(ABC):
             if self.reference is not None and context.settings.update != "replace":
                 comparability.require_same_conditions(self.reference, context.hardware)
             comparability.require_undisturbed(context.settings, context.hardware)
-            entry = self.reference.entry if self.reference else None
-            seconds = policy.stored_seconds(entry, self.base.tokens)
-            context.on_begin(self._most_in_all(recorded), self.base.id, seconds)
-            for sampler in self.samplers:
-                self._warm_up(sampler, recorded=recorded or self.reference is None)
-            self._load_seconds = context.store.device.load_seconds
+            self._begin(recorded=recorded or self.reference is None)
             if recorded or self.reference is None:
                 return self._recorded()
             return self._gated(self.reference)
@@ -91,6 +87,15 @@ class Check(ABC):
                     "metered with `-n 0`"
                 )
             return self._ended("invalid", reason, self._unusable())
+
+    def _begin(self, *, recorded: bool) -> None:
+        """Warm the runs up, so that the windows that follow are evidence."""
+        entry = self.reference.entry if self.reference else None
+        seconds = policy.stored_seconds(entry, self.base.tokens)
+        self.context.on_begin(self._most_in_all(recorded), self.base.id, seconds)
+        for sampler in self.samplers:
+            self._warm_up(sampler, recorded=recorded)
+        self._load_seconds = self.context.store.device.load_seconds
 
     @abstractmethod
     def _recorded(self) -> VerdictRecord:
@@ -169,7 +174,7 @@ class Check(ABC):
         limit = policy.warm_up_limit(self.base, self.context.settings)
         context = self.context
         warmth = comparability.warmth(self.reference, context, limit, recorded=recorded)
-        steady = sampler.warm_up(limit, warmth)
+        steady = sampler.warm_up(limit, warmth, earlier.latest(sampler.run))
         if not warmth.is_reached and warmth.celsius:
             windows = f"{len(warmth.celsius)} warm-up windows"
             if recorded and context.settings.update:

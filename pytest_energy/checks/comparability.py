@@ -71,12 +71,19 @@ def warmth(found: Reference | None, context: CheckContext, limit: int, *, record
     """
     rows = own_rows(found, context.hardware) if found and not recorded else ()
     begun = [row.begin_celsius for row in rows if row.begin_celsius is not None]
-    loads = [row.load_seconds for row in rows if row.load_seconds is not None]
     wanted = median(begun) if begun else None
-    loaded = LOADED * min(loads, default=0.0) - context.store.device.load_seconds
+    least = least_load_seconds(found, context, recorded=recorded)
+    loaded = least - context.store.device.load_seconds
     committed = recorded and context.settings.update is not None
     waits = limit >= WARM_UP_LIMIT and (wanted is not None or committed or loaded > 0)
     return Warmth(WARMTH_LIMIT if waits else limit, wanted, loaded, committed)
+
+
+def least_load_seconds(found: Reference | None, context: CheckContext, *, recorded: bool) -> float:
+    """How long the device has to have worked before windows are evidence (s)."""
+    rows = own_rows(found, context.hardware) if found and not recorded else ()
+    loads = [row.load_seconds for row in rows if row.load_seconds is not None]
+    return LOADED * min(loads, default=0.0)
 
 
 def require_same_conditions(found: Reference, hardware: Hardware) -> None:

@@ -14,7 +14,7 @@ from pytest_energy.baselines import (
     pooled_of,
     session_stats,
 )
-from pytest_energy.checks import comparability, profiled
+from pytest_energy.checks import comparability, earlier, policy, profiled
 from pytest_energy.checks.check import Check
 from pytest_energy.checks.measuring import (
     Run,
@@ -91,13 +91,50 @@ class JoulesPerToken(Check):
         super().__init__(context, base, run)
         (self._sampler,) = self.samplers
         self._overhead = run.padding_overhead
+        self._pairs, self._taken = earlier.Earlier(), 0
+
+    def verdict(self) -> VerdictRecord:
+        """The record of the check, which says how many of its windows were measured in pairs."""
+        record = super().verdict()
+        if not self._taken:
+            return record
+        reason = record.reason if record.reason.endswith(".") else f"{record.reason}."
+        return replace(
+            record,
+            reason=f"{reason} {self._taken} of its windows were measured for the savings of "
+            f"`{self._pairs.figure}`.",
+        )
+
+    def _begin(self, *, recorded: bool) -> None:
+        """Take the windows of pairs of the same run, if a verdict informs only; else warm up."""
+        if policy.is_advisory(self.base) and not self.context.settings.strict:
+            least = comparability.least_load_seconds(
+                self.reference, self.context, recorded=recorded
+            )
+            self._pairs = earlier.take(self._sampler.run, least)
+        if self._pairs.windows:
+            self._load_seconds = self._pairs.load_seconds
+        else:
+            super()._begin(recorded=recorded)
+
+    def _measure(self) -> Window:
+        """The next window of evidence."""
+        pairs = self._pairs.windows
+        if self._taken < len(pairs):
+            self._taken += 1
+            self._sampler.windows.append(pairs[self._taken - 1])
+            return self._sampler.windows[-1]
+        if pairs and len(self._sampler.windows) == len(pairs):  # other work may have run since
+            super()._begin(recorded=self.reference is None)
+            self._load_seconds = self._pairs.load_seconds
+        return self._sampler.measure()
 
     def _unusable(self) -> Sequence[Window]:
         return self._sampler.windows + self._sampler.rejected
 
     def _recorded(self) -> VerdictRecord:
         for _ in range(windows_to_record(self.context.settings)):
-            self._sampler.measure()
+            self._measure()
         windows = self._sampler.windows
         values = [window.joules_per_token for window in windows]
         record = self._kept(self._summarised(windows), windows, values, self._overhead)
@@ -107,7 +144,7 @@ class JoulesPerToken(Check):
     def _gated(self, reference: Reference) -> VerdictRecord:
         gates = self._gates(reference)
         while any(gate.verdict is None for _, gate in gates):
-            value = self._sampler.measure().joules_per_token
+            value = self._measure().joules_per_token
             for factor, gate in gates:
                 if gate.verdict is None:
                     gate.add(value * factor)
@@ -192,6 +229,14 @@ class Savings(Check):
         )
         super().__init__(context, base, baseline, candidate)
         self._pairs: list[tuple[Window, Window]] = []
+
+    def verdict(self) -> VerdictRecord:
+        """The record of the check, whose windows are offered to the J/token of its runs."""
+        record = super().verdict()
+        if record.outcome != "invalid" and not self._unsteady:
+            for sampler in self.samplers:
+                earlier.offer(sampler.run, sampler.windows, record.id, self._load_seconds)
+        return record
 
     def _unusable(self) -> Sequence[Window]:
         return [window for sampler in self.samplers for window in sampler.rejected]

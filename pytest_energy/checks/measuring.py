@@ -113,18 +113,23 @@ class Sampler:
             f"{self.rejected[-1].invalid_reason}"
         )
 
-    def warm_up(self, limit: int, warmth: Warmth | None = None) -> bool:
+    def warm_up(
+        self, limit: int, warmth: Warmth | None = None, latest: Sequence[Window] = ()
+    ) -> bool:
         """Whether J/token became steady within so many windows, which are no evidence.
 
         Where `warmth` is asked for, windows go on until it is there or its own limit is reached.
+        If the `latest` windows of a run that is still warm were steady, none is needed.
         """
-        values: list[float] = []
-        steady = False
+        values = [window.joules_per_token for window in latest]
+        measured = 0
+        steady = is_stationary(values)
         while not (steady and (warmth is None or warmth.is_reached)):
-            if len(values) >= (warmth.limit if steady and warmth else limit):
+            if measured >= (warmth.limit if steady and warmth else limit):
                 break
             window = self._window(0)
             if window.valid:
+                measured += 1
                 values.append(window.joules_per_token)
                 if warmth is not None:
                     warmth.add(window)

@@ -14,7 +14,7 @@ from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, withou
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.clocks import real_time
 from pytest_energy.outcomes import MOVED
-from pytest_energy.results import VerdictRecord
+from pytest_energy.results import NOT_KEPT, VerdictRecord
 from pytest_energy.stats.steadiness import halves_agree, typical
 from pytest_energy.units import difference, percent
 
@@ -92,7 +92,7 @@ def keep_session(
         return replace(
             record,
             outcome="inconclusive",
-            reason=f"not kept as this machine's own baseline: {summary.windows} "
+            reason=f"{NOT_KEPT}: {summary.windows} "
             f"{'windows' if relative else 'pairs'} vary by {percent(round(summary.cv, 3))}, more "
             f"than {percent(RESTLESS)}; stop other work on the machine and run it again.",
         )

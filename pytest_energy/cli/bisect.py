@@ -59,7 +59,10 @@ def add_bisect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--good", metavar="REV", help="a revision before the change")
     parser.add_argument("--bad", metavar="REV", help="one after it (HEAD)")
     parser.add_argument(
-        "--from-drift", metavar="URL", type=address, help="both, of a history's newest change"
+        *("--from-drift", "--history"),
+        metavar="URL",
+        type=address,
+        help="both, of a history's newest change",
     )
     parser.add_argument("--hw", metavar="KEY", help="with `--from-drift`: this hardware alone")
     parser.add_argument("--branch", metavar="NAME", help="with `--from-drift`: this branch alone")

@@ -42,9 +42,9 @@ def add_history(parser: argparse.ArgumentParser) -> None:
         parser,
         "List the sessions of a history, or compact its JSON files to Parquet. Without `list` or "
         "`compact` it lists.",
-        "pytest-energy history s3://team/energy",
-        "pytest-energy history list energy-history --hw h200 --last 5",
-        "pytest-energy history compact energy-history --remove",
+        "pytest-energy history --history s3://team/energy",
+        "pytest-energy history list --history energy-history --hw h200 --last 5",
+        "pytest-energy history compact --history energy-history --remove",
     )
     what = parser.add_subparsers(required=True, metavar="WHAT", parser_class=Parser)
     first, second = SUBCOMMANDS["history"]
@@ -52,7 +52,7 @@ def add_history(parser: argparse.ArgumentParser) -> None:
     describe(
         listing,
         "Print one line per session, the newest last.",
-        "pytest-energy history list energy-history --hw h200 --last 5",
+        "pytest-energy history list --history energy-history --hw h200 --last 5",
     )
     _add_url(listing)
     listing.add_argument("--hw", metavar="KEY", help="this hardware alone")
@@ -62,7 +62,7 @@ def add_history(parser: argparse.ArgumentParser) -> None:
     describe(
         packing,
         "Write one Parquet file of the sessions that are still JSON files of their own.",
-        "pytest-energy history compact energy-history --remove",
+        "pytest-energy history compact --history energy-history --remove",
     )
     _add_url(packing)
     packing.add_argument(
@@ -77,7 +77,7 @@ def add_drift(parser: argparse.ArgumentParser) -> None:
         parser,
         "Say which figures moved over the sessions of a history, since when and why. Exit code: 0 "
         "no drift, 1 drift, 2 too few sessions to say, 3 unexpected error, 4 bad input.",
-        "pytest-energy drift energy-history --hw h200 --branch main",
+        "pytest-energy drift --history energy-history --hw h200 --branch main",
     )
     _add_url(parser)
     add_baselines_option(parser, _existing)
@@ -117,14 +117,20 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 
 def _add_url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--history",
+        metavar="URL",
+        type=address,
+        dest="url",
+        help="folder or URL of the history (`energy_history` of the pytest configuration here)",
+    )
+    parser.add_argument(
         "url",
         nargs="?",
         metavar="URL",
         type=address,
         default=argparse.SUPPRESS,  # else it would undo `--history`
-        help="folder or URL of the history (`energy_history` of the pytest configuration here)",
+        help="the same",
     )
-    parser.add_argument("--history", metavar="URL", type=address, dest="url", help="the same")
 
 
 def _existing(folder: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,7 +19,7 @@ from pytest_energy.baselines.calibration import (
     fit,
     require_plausible,
 )
-from pytest_energy.baselines.reading import known_hardware, qualified, text_of
+from pytest_energy.baselines.reading import known_hardware, qualified, read, text_of
 from pytest_energy.baselines.store import default_budget
 from pytest_energy.baselines.writing import Header, calibrated
 from pytest_energy.cli import add_baselines_option, describe, say, write_text
@@ -52,8 +53,8 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
     """Register the arguments of `pytest-energy doctor`."""
     describe(
         parser,
-        "Show which meters work here, the hardware key and what figures depend on. Exit code: 1 if "
-        "no meter works.",
+        "Show which meters work here, the hardware key, what figures depend on, and what to do "
+        "next. Exit code: 1 if no meter works.",
         "pytest-energy doctor",
     )
     add_baselines_option(parser)
@@ -93,7 +94,12 @@ def run_doctor(options: argparse.Namespace) -> int:
     ]
     say("meters", *aligned(rows, indent=2))
     if not any(probe.works for probe in probes):
-        say("", "no meter works here, so nothing can be measured")
+        say(
+            "",
+            "no meter works here, so nothing can be measured",
+            "next: mend what the list says of the meter that you expect, or install CodeCarbon "
+            "(`pip install codecarbon`), which models the joules of a CPU",
+        )
         return 1
     with closing(open_meter("auto", qualified=qualified(options.baselines))) as meter:
         hardware = _hardware_of(meter, options.baselines)
@@ -102,6 +108,9 @@ def run_doctor(options: argparse.Namespace) -> int:
         say(f"  meter used by `auto`: {meter.name}, {meter.method}")
         if meter.update_period_seconds:
             say(f"  its update period: {1000 * meter.update_period_seconds:.0f} ms")
+        if meter.method == "modelled":
+            what = getattr(meter, "modelled", "all joules")
+            say(f"  modelled, not measured: {what}; verdicts inform, and fail nothing")
         for domain, told in getattr(meter, "sensors", {}).items():
             say(f"  sensor of `{domain}`: {told}")
         for remark in getattr(meter, "remarks", ()):
@@ -115,7 +124,20 @@ def run_doctor(options: argparse.Namespace) -> int:
     say("environment")
     for name, value in hardware.environment.items():
         say(f"  {name}: {value}")
+    modelled = meter.method == "modelled"
+    stored = path.is_file() and bool(read(path).entries)
+    say(f"next: {_next_step(hardware.key, stored=stored, modelled=modelled)}")
     return 0
+
+
+def _next_step(key: str, *, stored: bool, modelled: bool) -> str:
+    """The command to go on with, from the folder of a project whose tests are metered."""
+    hardware = shlex.quote(f"--energy-hw={key}")
+    if stored:
+        return f"pytest {hardware}   # gates by the baseline file"
+    if modelled:
+        return "pytest   # the first run records for this machine alone, the second compares"
+    return f"pytest {hardware} --energy-update=new   # on an idle machine: records a baseline"
 
 
 def _limit(device: Device) -> str:

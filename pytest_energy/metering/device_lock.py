@@ -103,7 +103,10 @@ def lock_place() -> str:
     """Where locks are, for a person; `EnergyError` if the folder chosen for them is of no use."""
     folder = _folder()
     if folder is None:
-        return "names that the kernel keeps (abstract sockets), for all users of this machine"
+        return (
+            "names that the kernel keeps (abstract sockets), for all users of this machine; "
+            f"containers share a folder that `{FOLDER_VARIABLE}` names"
+        )
     return f"in `{folder}`, for those with the same `{FOLDER_VARIABLE}`"
 
 

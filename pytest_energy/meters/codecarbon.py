@@ -91,6 +91,14 @@ class CodeCarbonMeter:
         self._lock = threading.Lock()
         self._open = Opened(self.name)
 
+    @property
+    def modelled(self) -> str:
+        """What the joules are worked out from, in a sentence."""
+        return (
+            f"`cpu` is CPU seconds of the run's processes times {self._joules_per_cpu_second:.3g} "
+            f"W a core, `dram` their share of the memory times {self._ram_watts:.3g} W and seconds"
+        )
+
     def read(self) -> Reading:
         """Modelled joules of CPU and memory since the meter was opened (J)."""
         look = self.look()

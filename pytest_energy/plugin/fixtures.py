@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,6 +39,10 @@ CLAIM: pytest.StashKey[EnergyClaim] = pytest.StashKey()
 
 CPU_USE: pytest.StashKey[CpuUse | None] = pytest.StashKey()
 """Of such a test: who had used the CPU before it, if that is what is metered."""
+
+
+FAILED: pytest.StashKey[bool] = pytest.StashKey()
+"""Of a test: whether it, or one of its subtests, has failed so far."""
 
 
 class Energy:
@@ -209,7 +214,9 @@ def finetune(
     Skips a task that the data source has nothing for. Keyword arguments of
     `pytest_energy.prepare` change the workload, and with it its digest; those of
     `workloads.engine.drive` if `energy_workload` is overridden. `processes=4` shares it among as
-    many GPUs by torchrun, with what `workloads.distributed.RankGroups.prepare` takes.
+    many GPUs by torchrun, with what `workloads.distributed.RankGroups.prepare` takes. With
+    `shared=True` another test of this session may have trained it before, and may go on with it
+    afterwards: it is built once and stays warm, so leave its model and batches as they are.
     """
     with _held(pytest_energy_run) as session, _runs_of(session, energy_workload, request) as make:
         yield make
@@ -249,13 +256,19 @@ def _runs_of(
 
     with user_errors():
         data = session.data
-        asked = asked_by(request.node)
+        marked = asked_by(request.node)
 
     with ExitStack() as endings:
         groups = RankGroups()
         endings.callback(groups.close)
 
-        def make(task: str, model: str = "bert-base-uncased", **changes: Any) -> object:
+        def make(
+            task: str,
+            model: str = "bert-base-uncased",
+            *,
+            shared: bool = False,
+            **changes: Any,
+        ) -> object:
             with user_errors():
                 missing = data.missing(get_task(task))
                 if missing is not None:
@@ -263,7 +276,7 @@ def _runs_of(
                 settings: dict[str, Any] = {
                     "data": data,
                     "meter": session.meter,
-                    "tokens_per_window": session.tokens_per_window(asked.tokens),
+                    "tokens_per_window": session.tokens_per_window(marked.tokens),
                     "max_tokens_per_batch": session.budget.max_tokens_per_batch,
                     **changes,
                 }
@@ -275,16 +288,34 @@ def _runs_of(
                     # A step of one's own may take its batches from the CPU to anywhere.
                     if step is None or device != "cpu":
                         require_metered(f"{task}/{model}", device, session.meter.devices)
-                run: Any
+                start: Callable[[], Any]
                 if step is not None:
-                    run = drive(step, task, model, **settings)
+                    start = partial(drive, step, task, model, **settings)
                 else:
-                    start = groups.prepare if several else prepare
-                    run = start(task, model, **{"models": session.settings.models, **settings})
-            endings.callback(run.close)
+                    own = groups.prepare if several else prepare
+                    settings = {"models": session.settings.models, **settings}
+                    start = partial(own, task, model, **settings)
+                if not shared or several:
+                    session.shared_runs.close()  # the memory is this test's
+                    run = start()
+                    endings.callback(run.close)
+                    return run
+                asked = repr(
+                    (step, task, model, settings["tokens_per_window"], sorted(changes.items()))
+                )
+                run = session.shared_runs.take(asked, start)
+                endings.callback(_leave, session, asked, run, request.node)
             return run
 
         yield make
+
+
+def _leave(session: EnergySession, asked: str, run: Any, node: pytest.Item) -> None:
+    """Leave a shared run for other tests, unless it may be what its own has failed by."""
+    if node.stash.get(FAILED, False):
+        run.close()
+    else:
+        session.shared_runs.give_back(asked, run)
 
 
 def session_of(config: pytest.Config) -> EnergySession:

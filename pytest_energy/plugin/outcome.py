@@ -18,7 +18,7 @@ from pytest_energy.checks import policy
 from pytest_energy.metering import Window
 from pytest_energy.metering.cpu_load import disturbance
 from pytest_energy.outcomes import DECIDED
-from pytest_energy.plugin.fixtures import CLAIM, CPU_USE, session_of, user_errors
+from pytest_energy.plugin.fixtures import CLAIM, CPU_USE, FAILED, session_of, user_errors
 from pytest_energy.plugin.marker import is_metered
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.reports.tables import windows_table
@@ -35,7 +35,6 @@ _OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
 _FIRST = re.compile(r"energy_(\d+_)?id")
 
 _ENDED = pytest.StashKey[bool]()
-_FAILED = pytest.StashKey[bool]()
 _SKIPPED = pytest.StashKey[bool]()
 _COUNTED = pytest.StashKey[bool]()
 _UNTESTABLE = pytest.StashKey[bool]()
@@ -71,12 +70,12 @@ def reported(session: EnergySession, item: pytest.Item, report: pytest.TestRepor
     """After each report of a test: nothing is recorded unless it passes; count it once."""
     ended = report.when == "teardown"
     if report.failed:
-        item.stash[_FAILED] = True
+        item.stash[FAILED] = True
     if not ended:
         item.stash[_SKIPPED] = report.skipped  # of the last one, which is the whole test's
     skipped = report.skipped or item.stash.get(_SKIPPED, False)
     untestable = item.stash.get(_UNTESTABLE, False)
-    if item.stash.get(_FAILED, False) or (ended and skipped and not untestable):
+    if item.stash.get(FAILED, False) or (ended and skipped and not untestable):
         session.store.discard(item.nodeid)
         session.results.discard(item.nodeid)
     if ended and is_metered(item) and _COUNTED not in item.stash:
@@ -89,7 +88,7 @@ def _has_passed(item: pytest.Item) -> bool:
 
     `unittest` hands an exception of its tests to pytest by this attribute, and raises none.
     """
-    return not getattr(item, "_excinfo", None) and not item.stash.get(_FAILED, False)
+    return not getattr(item, "_excinfo", None) and not item.stash.get(FAILED, False)
 
 
 def conclude(item: pytest.Item) -> None:
@@ -175,7 +174,7 @@ def begin(session: EnergySession, item: pytest.Item) -> None:
     """Before a test's set-up: an attempt replaces what an earlier one reported."""
     session.begin_test()
     session.claim = None
-    item.stash[_FAILED] = False
+    item.stash[FAILED] = False
     if _ENDED not in item.stash or _STANDING in item.stash:
         return
     session.results.forget(item.nodeid)

@@ -21,6 +21,8 @@ GOOD_SECONDS = 2.0
 """What a window should take: long for a meter, short for who waits."""
 LONG_SECONDS = 8.0
 """A window that takes longer is worth a word."""
+SHORT_SECONDS = (0.1, 0.5)
+"""So is a shorter one, unless it is a simulation's."""
 
 
 class Progress:
@@ -37,7 +39,7 @@ class Progress:
         self._done = 0
         self._total = 0
         self._shown = False
-        self._begins, self._windows_left = True, 0
+        self._begins, self._windows, self._most_windows = True, 0, 0
         self._line_at = self._started
         self._proposed = False
 
@@ -51,7 +53,7 @@ class Progress:
 
         If it is known how long each takes, a figure that takes long says so before the first.
         """
-        self._begins, self._windows_left = True, most_windows
+        self._begins, self._windows, self._most_windows = True, 0, most_windows
         if seconds is None or most_windows * seconds < LINE_SECONDS:
             return
         self._begins, self._line_at = False, real_time.monotonic()
@@ -61,14 +63,22 @@ class Progress:
         self._say(f"\r\x1b[2K{line}" if self._live else f"\n{line}\n")
 
     def window(self, identifier: str, number: int, text: str, seconds: float | None = None) -> None:
-        """Show one more window of a figure, which took so long; number 0 is warm-up."""
+        """Show one more window of a figure, which took so long; number 0 is warm-up.
+
+        They are counted with those of the figure's other runs and of warm-up, if it is known how
+        many that are at most.
+        """
         is_first, self._begins = self._begins, False
-        self._windows_left -= 1
-        what = f"window {number}" if number else "warm-up"
-        line = f"{safe_line(identifier)}  {what}  {text}"
+        self._windows += 1
         left = 0.0
+        if self._windows <= self._most_windows:
+            what = f"window {self._windows} of at most {self._most_windows}"
+            what += "" if number else " (warm-up)"
+        else:
+            what = f"window {number}" if number else "warm-up"
+        line = f"{safe_line(identifier)}  {what}  {text}"
         if seconds is not None:
-            left = max(0, self._windows_left) * seconds
+            left = max(0, self._most_windows - self._windows) * seconds
             line += f"  {duration(seconds)} per window"
             line += f", at most {duration(left)} left" if left else ""
         line += self._remaining()
@@ -82,14 +92,16 @@ class Progress:
             self._say(f"\n{line}\n")
 
     def propose(self, tokens: int, seconds: float) -> None:
-        """Say once which budget of tokens would do, if a window of so many takes very long."""
-        if seconds < LONG_SECONDS or self._proposed:
+        """Say once which budget of tokens would do, if a window of so many is far from that."""
+        least, few = SHORT_SECONDS
+        if self._proposed or not (seconds >= LONG_SECONDS or least <= seconds < few):
             return
         self._proposed = True
-        enough = round(tokens * GOOD_SECONDS / seconds)
+        what = "are enough" if seconds >= LONG_SECONDS else "tell more"
+        tokens_then = round(tokens * GOOD_SECONDS / seconds)
         self.note(
             f"a window of {tokens:,} tokens takes {duration(seconds)} here, and {GOOD_SECONDS:g} s "
-            f"are enough: try `--energy-tokens={enough}`"
+            f"{what}: try `--energy-tokens={tokens_then}`"
         )
 
     def done(self, identifier: str, text: str) -> None:

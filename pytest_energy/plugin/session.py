@@ -31,6 +31,7 @@ from pytest_energy.units import quantity
 if TYPE_CHECKING:
     from pytest_energy.results.claims import EnergyClaim
     from pytest_energy.workloads.data.examples import DataSource
+    from pytest_energy.workloads.shared_runs import SharedRuns
 
 Report = Callable[["EnergySession", pytest.Item, VerdictRecord], None]
 
@@ -128,6 +129,16 @@ class EnergySession:
                 "a run of several processes cannot be compared by A/B: its ranks meter "
                 "themselves; leave the test out, or gate it by a baseline"
             )
+
+    @cached_property
+    def shared_runs(self) -> SharedRuns:
+        """Runs that one test leaves for others; a comparison needs the memory for its sides."""
+        from pytest_energy.workloads.shared_runs import MOST_IDLE, SharedRuns
+
+        alone = self._budget or self.settings.compare or self.settings.settle
+        shared = SharedRuns(0 if alone else MOST_IDLE)
+        self.close_later(shared.close)
+        return shared
 
     @contextmanager
     def metered(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ def leave_workers_out(config: pytest.Config) -> None:
     asked = [name for name in _ALONE if config.getoption(f"energy_{name}")]
     if not asked or hasattr(config, "workerinput") or not uses_xdist(config):
         return
-    from pytest_energy.reports.wording import asks_for_workers
+    from pytest_energy.reports.next_steps import asks_for_workers
 
     if not asks_for_workers(map(str, config.invocation_params.args)):
         stay_in_this_process(config)

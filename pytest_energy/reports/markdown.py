@@ -10,6 +10,7 @@ from dataclasses import replace
 from pytest_energy.meters.protocol import shown_name
 from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
+from pytest_energy.reports.next_steps import next_steps
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import Footprint
@@ -110,7 +111,7 @@ def _verdicts(record: RunRecord) -> str:
     headings = ("verdict", "benchmark", "value", "baseline", "change")
     verdicts = table(tables.TextTable(headings, rows, right=(2, 3, 4)))
     parts = [verdicts, _reasons(ordered), _warnings(record)]
-    if steps := wording.next_steps(record):
+    if steps := next_steps(record):
         parts.append("Next: " + ", or ".join(f"<code>{escaped(step)}</code>" for step in steps))
     return "\n\n".join(part for part in parts if part)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _SHOWN_WHOLE = 1e4
-_UNWRAPPED = 100_000
+UNWRAPPED = 100_000
 """Columns of a terminal on which no line is too long."""
 
 
@@ -71,7 +71,7 @@ def aligned(
     if not rows and not headings:
         return []
     # Not the terminal's own: a dumb one would have 80 columns, and what is longer would be cut.
-    console = Console(file=io.StringIO(), force_terminal=False, width=_UNWRAPPED, color_system=None)
+    console = Console(file=io.StringIO(), force_terminal=False, width=UNWRAPPED, color_system=None)
     with console.capture() as captured:
         console.print(rich_table(headings or [""] * len(rows[0]), rows, right=right))
     return [" " * indent + line.rstrip() for line in captured.get().splitlines()]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_energy.gate.carriers import ProfileChange
-from pytest_energy.outcomes import EXPLAINED
-from pytest_energy.reports import tables, wording
+from pytest_energy.reports import screen, tables, wording
+from pytest_energy.reports.next_steps import next_steps
 from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import footprint
@@ -93,36 +93,28 @@ def render(
 
     `arguments` are pytest's, which the next command repeats.
     """
-    from rich.console import Console
-
     stream = io.StringIO()
     width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns if colour else _PLAIN_WIDTH
-    console = Console(
-        file=stream,
-        width=max(width, 80),
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        emoji=False,
-    )
+    console = _console(stream, max(width, 80), colour=colour)
     say = partial(_say, console)
     if record.verdicts:
         console.print(_table(record.verdicts))
-    for claim in record.claims:
-        _print_claim(console, claim)
+    if verbose:
+        for claim in record.claims:
+            _print_claim(console, claim)
+    elif record.claims:
+        wide = _console(stream, tables.UNWRAPPED, colour=colour)
+        wide.print(_claims(record.claims))
+    told = [_in_full(one) for one in record.verdicts] if verbose else []
+    say(*(told or screen.explained(record.verdicts)))
     for verdict in record.verdicts:
-        # A failed test has said its sentence above; what only informs says it here.
-        explained = verdict.outcome in EXPLAINED or verdict.comparison is not None
-        if verbose or (explained and not verdict.fails):
-            net = ""
-            if verbose and verdict.net_value is not None:
-                net = f" (net of idle {wording.shown(verdict, verdict.net_value)})"
-            say(f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}{net}")
         if verdict.comparison is not None:
             say(*side_by_side(verdict, verdict.comparison))
         if verdict.profile is not None:
             say(*profile_lines(verdict, verdict.profile))
-    for warning in wording.warnings(record):
+    if not verbose:
+        say(*screen.doubts(record))
+    for warning in (wording if verbose else screen).warnings(record):
         say(f"warning: {warning}")
     for text in record.data:
         say(f"data: {text}")
@@ -135,9 +127,23 @@ def render(
         say(f"at the wall about {record.wall_joules:,.0f} J")
     if verbose and record.idle_watts is not None:
         say(f"idle before the first test: {quantity(record.idle_watts, 'W')}")
-    for number, step in enumerate(wording.next_steps(record, written, arguments)):
+    for number, step in enumerate(next_steps(record, written, arguments)):
         say(f"{'  or' if number else 'next'}: {step}")
     return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).strip("\n")
+
+
+def _console(stream: io.StringIO, width: int, *, colour: bool) -> Console:
+    """What writes into `stream`; its lines are folded at that many columns."""
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+    )
 
 
 def _say(console: Console, *lines: str) -> None:
@@ -162,6 +168,25 @@ def _table(verdicts: Sequence[VerdictRecord]) -> Table:
     ]
     headings = ("benchmark", "value", "baseline", "change", *added, "verdict")
     return tables.rich_table(headings, rows, right=range(1, 4 + len(added)), fold=(0,), ruled=True)
+
+
+def _in_full(verdict: VerdictRecord) -> str:
+    """All that is known of a verdict."""
+    if verdict.net_value is None:
+        return screen.sentence(verdict)
+    net = wording.shown(verdict, verdict.net_value)
+    return f"{screen.sentence(verdict)} (net of idle {net})"
+
+
+def _claims(claims: Sequence[ClaimRecord]) -> Table:
+    """A line for each claim."""
+    from rich.text import Text
+
+    rows: list[tuple[str | Text, ...]] = [
+        (Text(outcome, style=wording.look(outcome).colour).append(caveat, "default"), figure, text)
+        for outcome, caveat, figure, text in screen.claims(claims)
+    ]
+    return tables.rich_table(("outcome", "figure", "claim"), rows)
 
 
 def _print_claim(console: Console, claim: ClaimRecord) -> None:

@@ -24,6 +24,10 @@ INTERRUPTED = "interrupted before its verdict"
 """The same of a figure that an interrupt has left without a verdict."""
 
 
+NOT_KEPT = "not kept as this machine's own baseline"
+"""The same of a figure whose windows vary too much for its first session."""
+
+
 @dataclass(frozen=True)
 class Side:
     """One side of an A/B comparison, over all its pairs; `name` is `base` or `head`.
@@ -108,6 +112,8 @@ class VerdictRecord:
     detect: float | None = None
     fails: bool = False
     local: bool = False
+    sessions: Count | None = None
+    """How many sessions the baseline has, if there is one."""
     method: str = ""
     workload: str | None = None
     tokens: Count | None = None

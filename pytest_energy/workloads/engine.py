@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,20 +29,26 @@ __tracebackhide__ = raised_elsewhere
 # other hub revisions, another optimizer step.
 FORMAT = 1
 
+LATEST = 3
+"""Windows that a run remembers: as many as tell whether it is steady."""
+
 
 class BatchRun(ABC):
     """A run whose windows do the same work: metered passes over the same batches.
 
     `id` is its name in baselines and reports, `digest` eight hex digits of the work. `tokens` and
     `real_tokens` are what one pass processes, with and without padding, `examples` how many
-    sequences; `batches` are what it is given, on its device, `steps` how many. `synchronize` waits
-    for that device (None: for every one that torch has used).
+    sequences; `batches` are what it is given, on its device, `steps` how many. `latest` are its
+    latest windows, oldest first; `earlier` is what one check leaves with it for another.
+    `synchronize` waits for that device (None: for every one that torch has used).
     """
 
     def __init__(
         self, name: str, digest: str, meter: Meter, synchronize: Callable[[], None] | None = None
     ) -> None:
         self.id, self.digest, self.meter = name, digest, meter
+        self.latest: deque[Window] = deque(maxlen=LATEST)
+        self.earlier: object = None
         self._synchronize = synchronize
 
     def _give(self, batches: Batches, convert: Callable[[Batch], Batch]) -> None:
@@ -63,12 +70,14 @@ class BatchRun(ABC):
             for _ in range(passes):
                 losses = self._pass()
             w.count_steps(passes * self.steps)
-        return replace(
+        done = replace(
             w.record,
             tokens=passes * self.tokens,
             real_tokens=passes * self.real_tokens,
             loss=self._mean(losses),
         )
+        self.latest.append(done)
+        return done
 
     def unmetered(self, steps: int) -> int:
         """Work on the first so many batches, which no meter sees; how many tokens they have."""

@@ -245,6 +245,7 @@ def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
         (["--good", "main~1", "--json", "."], "cannot be written (it is a folder)"),
         (["--good", "main~1", "--from-drift", "past"], "gives both ends"),
         (["--from-drift", "nowhere"], "nowhere"),
+        (["--history", "nowhere"], "nowhere"),
     ],
 )
 def test_bad_input(

@@ -15,6 +15,7 @@ from pytest_energy.baselines import StoredSession
 from pytest_energy.baselines import writing as recording
 from pytest_energy.baselines.writing import Header, Recording
 from pytest_energy.cli import COMMANDS, main
+from pytest_energy.cli.machine import _next_step
 from pytest_energy.files import write_atomically
 
 SESSION = StoredSession("2026-11-24T10:12:03+00:00", 10, 0.005, 0.003, 0.2, "GPU-5f", 3.0)
@@ -161,7 +162,9 @@ def test_each_command_explains_its_arguments(
         main([command, "--help"])
 
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: pytest-energy {command} [-h] ")
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: pytest-energy {command} [-h] ")
+    assert f"  pytest-energy {command}" in shown.partition("\nexample")[2]
 
 
 def test_only_the_command_that_is_called_costs_its_imports() -> None:
@@ -209,7 +212,23 @@ def test_doctor_names_each_meter_and_the_hardware(tmp_path: Path) -> None:
     assert meters == ["nvml", "rapl", "codecarbon"]
     assert any(line.startswith("hardware key: ") for line in lines)
     assert any(line.startswith("  device locks: ") for line in lines)
+    if "  meter used by `auto`: codecarbon, modelled" in lines:
+        assert "  modelled, not measured: `cpu` is CPU seconds of " in result.stdout
+        assert lines[-1].startswith("next: pytest   # the first run records for this machine")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("stored", "modelled", "step"),
+    [
+        (True, False, "pytest --energy-hw=h200   #"),
+        (True, True, "pytest --energy-hw=h200   #"),
+        (False, True, "pytest   #"),
+        (False, False, "pytest --energy-hw=h200 --energy-update=new   #"),
+    ],
+)
+def test_doctor_says_what_to_do_next(stored: bool, modelled: bool, step: str) -> None:
+    assert _next_step("h200", stored=stored, modelled=modelled).startswith(step)
 
 
 def test_a_copy_under_any_name_and_a_git_revision_are_compared_alike(

@@ -68,6 +68,18 @@ _TESTS = {
         run = Run(0.7, 0.5, faults=["throttled: hot"])
         assert sampler.windows(run, rounds=1)[0].joules_per_token == pytest.approx(0.5)
     """,
+    "what_a_gate_has_measured_is_there_for_claims": """
+        from dataclasses import replace
+        from pytest_energy.results import VerdictRecord
+        window = Run(0.3).window()
+        bad = replace(window, invalid_reason="throttled: hot")
+        for work, metric in (("it", "joules_per_token"), ("it", "savings"), (None, "joules")):
+            record = VerdictRecord("x", metric, workload=work, windows=(window, bad))
+            energy_session.results.verdicts.append(record)
+        assert sampler.measured("it") == [window]
+        assert sampler.measured("other") == []
+        assert sampler.measured(None) == []
+    """,
     "warm_up_is_no_evidence": """
         run = Run(0.9, 0.6, 0.5, 0.5, 0.5, 0.4)
         assert sampler.joules_per_token(run, rounds=1) == pytest.approx(0.4)
@@ -96,6 +108,20 @@ def test_modelled_joules_warm_up_once(
             "    assert sampler.joules_per_token(Run(0.9, 0.6), rounds=1) == pytest.approx(0.6)\n"
         )
     )
+
+    pytester.runpytest().assert_outcomes(passed=1)
+
+
+def test_what_is_warm_is_not_warmed_up_again(
+    pytester: pytest.Pytester, spending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METHOD", "modelled")
+    body = (
+        "    run = Run(0.9, 0.6)\n"
+        "    run.latest = [run.window()]\n"
+        "    assert sampler.joules_per_token(run, rounds=1) == pytest.approx(0.6)\n"
+    )
+    pytester.makepyfile(_module(body))
 
     pytester.runpytest().assert_outcomes(passed=1)
 

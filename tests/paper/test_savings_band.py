@@ -23,7 +23,7 @@ spent = {"bert-base-uncased": 0.01, "distilbert-base-uncased": 0.01 * float(os.e
 
 @pytest.fixture
 def finetune():
-    return lambda task, model: gated.Run(f"{task}/{model}", spent[model], cv=0.0)
+    return lambda task, model, shared: gated.Run(f"{task}/{model}", spent[model], cv=0.0)
 """
 
 

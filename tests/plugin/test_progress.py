@@ -81,7 +81,10 @@ def test_a_long_figure_says_how_long_from_its_first_window_on() -> None:
     progress.begin(20)
     progress.window("sst2/other", 0, "5.1 mJ/token", 1.0)  # over before a line would be due
 
-    assert written == ["\nsst2/bert  warm-up  5.1 mJ/token  17 s per window, at most 5 min left\n"]
+    assert written == [
+        "\nsst2/bert  window 1 of at most 20 (warm-up)  5.1 mJ/token  17 s per window, at most "
+        "5 min left\n"
+    ]
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -111,6 +114,35 @@ def test_a_window_far_too_long_is_worth_a_word_once() -> None:
     (line,) = written
     assert "20,000 tokens takes 17 s" in line
     assert "--energy-tokens=2353" in line
+
+
+def test_a_window_that_is_very_short_is_worth_a_word_as_well() -> None:
+    written: list[str] = []
+    progress = Progress(written.append)
+
+    progress.propose(500, 0.5)
+    progress.propose(500, 0.001)  # of a simulation
+    progress.propose(500, 0.25)
+
+    (line,) = written
+    assert "2 s tell more: try `--energy-tokens=4000`" in line
+
+
+def test_windows_of_all_runs_of_a_figure_are_counted_together() -> None:
+    written: list[str] = []
+    progress = Progress(written.append, live=True)
+
+    progress.begin(4)
+    for run, number in (("large", 0), ("small", 0), ("large", 1), ("small", 1), ("small", 2)):
+        progress.window(run, number, "")
+
+    assert [line.removeprefix("\r\x1b[2K").split("  ")[1] for line in written] == [
+        "window 1 of at most 4 (warm-up)",
+        "window 2 of at most 4 (warm-up)",
+        "window 3 of at most 4",
+        "window 4 of at most 4",
+        "window 2",
+    ]
 
 
 def test_a_terminal_that_has_gone_ends_no_run() -> None:
@@ -169,7 +201,8 @@ def test_lines_stand_alone_beside_those_of_pytest(
     assert result.ret == 0
     ours = [line for line in result.outlines if "per window" in line or "energy-tokens=" in line]
     first, proposed = ours[:2]
-    assert first.startswith("mine/model  warm-up  ")
+    assert first.startswith("mine/model  window 1 of at most ")
+    assert " (warm-up)  " in first
     assert " 17 s per window, at most " in first
     assert proposed.startswith("a window of 1,000 tokens takes 17 s here")
     done = next(line for line in result.outlines if line.endswith("recorded"))

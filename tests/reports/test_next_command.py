@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_energy.metering.device_session import RunCost
-from pytest_energy.reports.wording import next_steps
+from pytest_energy.reports.next_steps import next_steps
 from pytest_energy.results import (
     INTERRUPTED,
     NOT_RECORDED,

@@ -26,7 +26,7 @@ from pytest_energy import prepare
 
 @pytest.fixture
 def finetune(energy_session):
-    def make(task, model="bert-base-uncased", **changes):
+    def make(task, model="bert-base-uncased", shared=False, **changes):
         settings = {
             "data": energy_session.data,
             "meter": energy_session.meter,

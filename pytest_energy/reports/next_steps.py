@@ -1,0 +1,139 @@
+"""The next command after a run, ready to be typed; pure."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from pytest_energy.clocks import real_time
+from pytest_energy.meters.protocol import TOO_SHORT
+from pytest_energy.outcomes import MOVED
+from pytest_energy.results import INTERRUPTED, NOT_RECORDED, RunRecord, VerdictRecord
+from pytest_energy.text import masked_argument
+
+_SPREADING = ("-n", "--numprocesses", "--dist", "--tx", "--maxprocesses")
+"""Options of pytest-xdist, whose workers record nothing."""
+
+_WORKERS = re.compile(r"-n=?(\d+|auto|logical)|-d")
+"""Those in one word."""
+
+_REPLACED = (
+    *("--energy-hw", "--energy-update", "--energy-settle", "--energy-compare", "--energy-notify"),
+    *_SPREADING,
+)
+"""Options that the next command gives itself, or that do not go with what it gives."""
+
+
+ACKNOWLEDGED_DAYS = 30
+"""How long a proposed acknowledgement lasts."""
+
+
+def next_steps(
+    record: RunRecord,
+    written: Sequence[tuple[Path, str]] = (),
+    arguments: Sequence[str] = (),
+) -> list[str]:
+    """The commands, or what else to do next; `arguments` are those pytest was called with.
+
+    After a regression the first of them looks into it, and the others accept it.
+    """
+    steps = _steps(record, written, arguments)
+    return [step for step in ([steps] if isinstance(steps, str) else steps) if step]
+
+
+def _steps(
+    record: RunRecord, written: Sequence[tuple[Path, str]], arguments: Sequence[str]
+) -> str | list[str]:
+    # What was only compared, or has a limit, has no baseline to record or to replace.
+    stored = [
+        verdict
+        for verdict in record.verdicts
+        if verdict.metric != "joules" and (verdict.comparison is None or verdict.comparison.settles)
+    ]
+    outcomes = {verdict.outcome for verdict in stored}
+    local = any(verdict.local for verdict in record.verdicts)
+    hardware = shlex.quote(f"--energy-hw={record.hardware.get('key', 'KEY')}")
+    update = f"pytest {_repeated(arguments)}{hardware} --energy-update"
+    if written:
+        path = shlex.quote(os.path.relpath(written[0][0]))
+        # A new file is not in git's index yet, and would not be in the diff.
+        return f"git add -N {path} && git diff {path}" if written[0][1] else ""
+    if "missing" in outcomes:
+        return f"{update}=new   # on an idle machine"
+    # What a test has taken back, or an interrupt has left, says nothing of the windows.
+    invalid = [
+        verdict.reason
+        for verdict in stored
+        if verdict.outcome == "invalid"
+        and not verdict.reason.startswith((NOT_RECORDED, INTERRUPTED))
+    ]
+    if invalid:
+        short = all(TOO_SHORT in reason for reason in invalid)
+        return "give each window more work" if short else "pytest-energy doctor"
+    if "recorded" in outcomes and local:
+        return "run it again: the next run is compared with what this one recorded"
+    if outcomes & set(MOVED) and not local:
+        accept = f"{update}=replace   # if it is to stay: a new baseline"
+        worse = [verdict for verdict in stored if verdict.outcome == "regression"]
+        look = f"pytest {_repeated(arguments)}--energy-compare=auto   # is it the code?"
+        return [look, _acknowledging(worse[0]), accept] if worse else accept
+    if commits := _between(record):
+        return f"pytest-energy bisect {commits} -- {_repeated(arguments)}".rstrip() + _WHICH
+    if local and outcomes <= {"within", "measured"}:
+        return f"{update}=new   # to commit a baseline"
+    if local and "inconclusive" in outcomes:
+        return "run it again: the local baseline takes in sessions until it can tell"
+    return ""
+
+
+_WHICH = "   # which commit?"
+
+
+def _between(record: RunRecord) -> str:
+    """The good end of a search for the commit, if a comparison of commits found a regression."""
+    for verdict in record.verdicts:
+        compared = verdict.comparison
+        if verdict.outcome != "regression" or compared is None or compared.settles:
+            continue
+        asked, _, commit = compared.reference.rstrip(")").rpartition("(")
+        if compared.kind == "revision" and verdict.metric != "savings" and asked != "HEAD ":
+            return f"--good {shlex.quote(commit)}"
+    return ""
+
+
+def _acknowledging(verdict: VerdictRecord) -> str:
+    """The command that accepts a regression for a while, with some room for noise."""
+    percent = math.ceil(100 * abs(verdict.change or 0.0)) + 1
+    until = real_time.utc().date() + timedelta(days=ACKNOWLEDGED_DAYS)
+    return (
+        f"pytest-energy acknowledge {shlex.quote(verdict.id)} --up-to {percent}% --until {until} "
+        '--reason "why"   # if it is known, for a while'
+    )
+
+
+def asks_for_workers(arguments: Iterable[str]) -> bool:
+    """Whether arguments of pytest's command line say over which workers of pytest-xdist."""
+    return any(
+        _WORKERS.fullmatch(argument) or argument.partition("=")[0] in _SPREADING
+        for argument in arguments
+    )
+
+
+def _repeated(arguments: Sequence[str]) -> str:
+    """The arguments that select the same tests in the same way, ready to be typed."""
+    kept = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, joined, _ = argument.partition("=")
+        if _WORKERS.fullmatch(argument):
+            continue
+        if name not in _REPLACED:
+            kept.append(shlex.quote(masked_argument(argument)))
+        elif not joined:
+            next(rest, None)
+    return "".join(f"{argument} " for argument in kept)

@@ -1,0 +1,139 @@
+"""A run in a screen: what many figures say alike is one line, and so is each claim; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from pytest_energy.outcomes import EXPLAINED
+from pytest_energy.reports import tables, wording
+from pytest_energy.results import NOT_KEPT, RunRecord, VerdictRecord
+from pytest_energy.results.claims import ClaimRecord, Figure
+
+_FAULT = re.compile(r"were invalid[^:]*: ([^:]+):")
+"""The word for what made windows invalid, as a reason gives it."""
+
+MOST_NAMED = 3
+"""Figures that a line names; `-v`, the page and the JSON have them all."""
+
+_OUTCOMES = ("fails", "not testable", "holds", "measured")
+"""Of a claim, the worst first."""
+
+
+def explained(verdicts: Sequence[VerdictRecord]) -> list[str]:
+    """A line for each verdict whose reason a person needs, and one for those that say the same.
+
+    A failed test has said its sentence above.
+    """
+    told = [
+        one
+        for one in verdicts
+        if (one.outcome in EXPLAINED or one.comparison is not None) and not one.fails
+    ]
+    alike: dict[tuple[Callable[[Sequence[VerdictRecord]], str], str], list[VerdictRecord]] = {}
+    for one in told:
+        if _is_early(one):
+            alike.setdefault((_early, ""), []).append(one)
+        elif one.outcome == "inconclusive" and one.reason.startswith(NOT_KEPT):
+            alike.setdefault((_not_kept, ""), []).append(one)
+        elif fault := _FAULT.search(one.reason if one.outcome == "invalid" else ""):
+            alike.setdefault((_invalid, fault[1]), []).append(one)
+    groups = {key: of for key, of in alike.items() if of[1:]}
+    grouped = [id(one) for of in groups.values() for one in of]
+    lines = [say(of) for (say, _), of in groups.items()]
+    return lines + [sentence(one) for one in told if id(one) not in grouped]
+
+
+def sentence(verdict: VerdictRecord) -> str:
+    """A verdict's name, outcome and reason."""
+    return f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}"
+
+
+def _is_early(verdict: VerdictRecord) -> bool:
+    """Whether this machine's own sessions are too few to tell."""
+    return verdict.outcome == "inconclusive" and verdict.local and verdict.comparison is None
+
+
+def _early(verdicts: Sequence[VerdictRecord]) -> str:
+    counts = [one.sessions or 1 for one in verdicts]
+    sessions = wording.counted(max(counts), "session")
+    if min(counts) < max(counts):
+        sessions = f"{min(counts)} to {sessions}"
+    most = max(verdicts, key=lambda one: abs(one.change or 0.0))
+    return (
+        f"{len(verdicts)} figures beside {sessions} of this machine: too early to tell; largest "
+        f"change {wording.change(most)}, `{wording.name(most)}`"
+    )
+
+
+def _not_kept(verdicts: Sequence[VerdictRecord]) -> str:
+    return (
+        f"{len(verdicts)} figures are {NOT_KEPT}, since their windows vary too much: "
+        f"{_named(map(wording.name, verdicts))}; stop other work on the machine and run it again"
+    )
+
+
+def _invalid(verdicts: Sequence[VerdictRecord]) -> str:
+    return (
+        f"{len(verdicts)} figures are invalid, {_named(map(wording.name, verdicts))}; the first: "
+        f"{verdicts[0].reason}"
+    )
+
+
+def _named(names: Iterable[str]) -> str:
+    """Some names in backticks, and how many more there are."""
+    known = list(dict.fromkeys(names))
+    shown = ", ".join(f"`{name}`" for name in known[:MOST_NAMED])
+    more = len(known) - MOST_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def claims(records: Sequence[ClaimRecord]) -> list[tuple[str, str, str, str]]:
+    """For each claim its outcome, what qualifies that, its figure nearest to failing, its text."""
+    found = []
+    for text in dict.fromkeys(record.claim for record in records):
+        of = [record for record in records if record.claim == text]
+        outcome = min((record.outcome for record in of), key=_OUTCOMES.index)
+        caveat = " (modelled)" if any(record.method == "modelled" for record in of) else ""
+        figures = [figure for record in of for figure in record.figures if figure.bounds]
+        figures = figures or [figure for record in of for figure in record.figures]
+        found.append((outcome, caveat, _shown(figures, outcome), text))
+    return found
+
+
+def _shown(figures: Sequence[Figure], outcome: str) -> str:
+    """The first figure of that outcome with its bounds, and how many more there are."""
+    if not figures:
+        return ""
+    first = next((one for one in figures if one.outcome == outcome), figures[0])
+    bounds = f" ({tables.bounds(first)})" if first.bounds else ""
+    more = f" and {len(figures) - 1} more" if figures[1:] else ""
+    return f"{first.name} {tables.value(first)}{bounds}{more}"
+
+
+def doubts(record: RunRecord) -> list[str]:
+    """Why claims could not be tested, once each; what disturbed the whole run is a warning."""
+    named: dict[str, tuple[str, list[str]]] = {}
+    for claim in record.claims:
+        for figure in claim.figures:
+            if figure.doubt is not None:
+                # Of other processes, each test has a share of its own.
+                kind = _OTHERS if figure.doubt.startswith(_OTHERS) else figure.doubt
+                named.setdefault(kind, (figure.doubt, []))[1].append(figure.name)
+    if record.disturbance is not None:
+        named.pop(_OTHERS, None)
+    return [f"not testable: {_named(names)}: {doubt}" for doubt, names in named.values()]
+
+
+_OTHERS = "other processes"
+
+
+def warnings(record: RunRecord) -> list[str]:
+    """What a person should know beside the verdicts; what figures are warned of alike is one."""
+    found = wording.warnings(record)
+    alike = [text for text in found if text.startswith("`detect` ")]
+    if not alike[1:]:
+        return found
+    first = f"{alike[0]} ({len(alike)} figures are alike, `-v` has them all)"
+    rest = [text for text in found if text not in alike]
+    return [*rest, first]
