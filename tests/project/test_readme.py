@@ -74,6 +74,7 @@ def test_metering_outside_pytest(simulated: pytest.Pytester) -> None:
     result.stdout.re_match_lines([r"6\d\.\d ± \d\.\d J in 0\.2\d s"])
 
 
+@pytest.mark.realtime  # joules go by the seconds that training takes
 def test_gating_fine_tuning(simulated: pytest.Pytester) -> None:
     pytest.importorskip("transformers")
     (example,) = _examples("def test_sst2(finetune")
@@ -85,7 +86,7 @@ def test_gating_fine_tuning(simulated: pytest.Pytester) -> None:
     folder = simulated.mkdir("baselines")
     (folder / "simulated.toml").write_text(
         "schema = 1\n[hardware]\nkey = 'simulated'\nmatch = ['NVIDIA Simulated*']\n"
-        "tokens_per_window = 2000\nmax_tokens_per_batch = 1024\n"
+        "tokens_per_window = 8000\nmax_tokens_per_batch = 1024\n"
     )
 
     first = simulated.runpytest_subprocess()
