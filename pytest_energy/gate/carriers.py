@@ -163,6 +163,8 @@ class _Account:
         if self._explains(self.beyond):
             carriers = list(self._carriers(operators, modules, attention, gaps))[:_MOST_NAMED]
             found = [f"{each.text}, {_points(each)} of it" for each in carriers]
+            if found and sum(each.points for each in carriers) / self.beyond < _MOSTLY:
+                found.append("the rest is spread over many operators")
             beyond = "; beyond that " if self.alike else ": "
             return f"{text}{beyond}{'; '.join(found) or 'no operator carries it alone'}."
         if self._explains(whole):

@@ -61,6 +61,22 @@ def test_an_operator_is_named_with_its_calls_and_where_it_is() -> None:
     )
 
 
+def test_what_is_named_is_not_taken_for_all_of_it() -> None:
+    longer = with_time(mm=53.0, addmm=23.0, flash=17.0, add=9.0)
+    operators = tuple(replace(part, calls=1.5 * (part.calls or 0)) for part in longer.operators)
+    phases = (*BASE.phases[:2], Part("gaps", 15e-6))
+    seconds = longer.seconds + 5e-6
+
+    found = compared(
+        BASE, replace(longer, operators=operators, phases=phases, seconds=seconds), 0.17
+    )
+
+    assert found.sentence == (
+        "Under the profiler a token takes 17.0 % more time: the time between operators +50.0 % of "
+        "its time, 5.0 points of it; the rest is spread over many operators."
+    )
+
+
 def test_less_time_is_told_alike() -> None:
     found = compared(BASE, with_time(mm=40.0), -0.1)
 
