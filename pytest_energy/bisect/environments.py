@@ -1,13 +1,12 @@
-"""Between two environments: which packages differ, and copies of one with some exchanged."""
+"""Between two environments: what each has, and copies of one with some packages exchanged."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from pytest_energy.bisect import Probe
 from pytest_energy.bisect.graph import Graph
 from pytest_energy.bisect.ground import NotThereError, Where
+from pytest_energy.bisect.packages import Exchange, Inventory
 from pytest_energy.clocks import real_time
 from pytest_energy.documents import FaultyDocumentError, parse_json
 from pytest_energy.documents.records import converted
@@ -27,9 +27,6 @@ GOOD, BAD = "good", "bad"
 _ANSWER_SECONDS, _INSTALL_SECONDS = 120.0, 1800.0
 _POLL_SECONDS = 0.1
 _MOST_BYTES = 1 << 24
-_LEFT_OUT = ("pip", "pytest-energy", "setuptools", "uv", "wheel")
-"""What a figure cannot come from, or what measures it."""
-
 _PROGRAM = """
 import json, re, sys
 from importlib.metadata import distributions
@@ -41,11 +38,10 @@ packages = {}
 for one in distributions():
     name = plain(one.metadata["Name"] or "")
     if name and name not in packages:
-        needs = [re.match(r"[\\w.-]+", text) for text in one.requires or ()]
         packages[name] = {
             "version": one.version,
             "local": one.read_text("direct_url.json") is not None,
-            "needs": sorted({plain(found[0]) for found in needs if found}),
+            "needs": sorted(one.requires or ()),
         }
 print(json.dumps({
     "packages": packages,
@@ -54,39 +50,6 @@ print(json.dumps({
     "python": "%d.%d" % sys.version_info[:2],
 }))
 """
-
-
-@dataclass(frozen=True)
-class Package:
-    """A package as an environment has it; `local` if it was installed from a folder or a URL."""
-
-    version: str
-    local: bool
-    needs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What a Python has: its packages by their plain names, and whether it is an environment."""
-
-    packages: Mapping[str, Package]
-    prefix: str
-    own: bool
-    python: str
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """A package whose version differs between the ends; None if an end lacks it."""
-
-    name: str
-    old: str | None
-    new: str | None
-
-    @property
-    def text(self) -> str:
-        """The exchange as a person reads it."""
-        return f"{self.name} {self.old or 'none'} -> {self.new or 'none'}"
 
 
 def inventory(python: Path) -> Inventory:
@@ -102,57 +65,6 @@ def inventory(python: Path) -> Inventory:
         raise EnergyError(f"`{python}` does not answer as a Python interpreter ({error})") from None
     finally:
         folder.remove()
-
-
-def exchanges(good: Inventory, bad: Inventory) -> list[Exchange]:
-    """The packages that differ, each after those of them that it needs.
-
-    Raises `EnergyError` for what no exchange of packages leads from one to the other by.
-    """
-    if good.python != bad.python:
-        raise EnergyError(
-            f"`--python-good` is Python {good.python} and `--python-bad` is {bad.python}: packages "
-            f"cannot be exchanged between them; make both of one version"
-        )
-    if not good.own:
-        raise EnergyError(
-            "`--python-good` is no virtual environment, and packages are exchanged in copies of "
-            "one; make one with what it has"
-        )
-    names = sorted({*good.packages, *bad.packages} - set(_LEFT_OUT))
-    old, new = good.packages, bad.packages
-    differing = [n for n in names if _version(old.get(n)) != _version(new.get(n))]
-    local = [n for n in differing for has in (old, new) if n in has and has[n].local]
-    if local:
-        raise EnergyError(
-            f"`{local[0]}` differs and was installed from a folder or a URL, so that its other "
-            f"version cannot be installed by name; compare its commits with `--good` and `--bad`"
-        )
-    if not differing:
-        raise EnergyError("both environments have the same packages; nothing is left to exchange")
-    return [Exchange(n, _version(old.get(n)), _version(new.get(n))) for n in _needed_first(
-        differing, new, old
-    )]  # fmt: skip
-
-
-def _version(package: Package | None) -> str | None:
-    return package.version if package else None
-
-
-def _needed_first(names: Sequence[str], *known: Mapping[str, Package]) -> list[str]:
-    order: dict[str, None] = {}
-
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        if name in order or name in above or name not in names:
-            return
-        for packages in known:
-            for needed in packages[name].needs if name in packages else ():
-                visit(needed, (*above, name))
-        order[name] = None
-
-    for name in names:
-        visit(name, ())
-    return list(order)
 
 
 def graph_of(found: Sequence[Exchange]) -> Graph:
@@ -192,7 +104,7 @@ class EnvironmentGround:
         if not place.exists():
             try:
                 shutil.copytree(self._prefix, place, symlinks=True, copy_function=_linked)
-                self._exchange(python, self._found[:count])
+                self._exchange(python, [one for each in self._found[:count] for one in each.all])
             except (OSError, shutil.Error) as error:
                 shutil.rmtree(place, ignore_errors=True)
                 raise NotThereError(f"the environment cannot be copied ({error})") from None

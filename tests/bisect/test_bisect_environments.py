@@ -14,16 +14,9 @@ import pytest
 
 from ab_support import ledger_repository
 from pytest_energy.bisect import Probe
-from pytest_energy.bisect.environments import (
-    EnvironmentGround,
-    Exchange,
-    Inventory,
-    Package,
-    exchanges,
-    graph_of,
-    inventory,
-)
+from pytest_energy.bisect.environments import EnvironmentGround, graph_of, inventory
 from pytest_energy.bisect.ground import NotThereError
+from pytest_energy.bisect.packages import Exchange, Inventory, Package, exchanges
 from pytest_energy.cli import main
 from pytest_energy.errors import EnergyError
 
@@ -148,6 +141,38 @@ def test_what_a_package_needs_is_exchanged_before_it() -> None:
 
     assert [each.name for each in found] == ["come", "gone", "hub", "tokenizers", "transformers"]
     assert found[:2] == [Exchange("come", None, "1"), Exchange("gone", "1", None)]
+
+
+def needing(**packages: tuple[str, ...]) -> Inventory:
+    """An environment of packages by version and requirements."""
+    found = {name: Package(each[0], False, each[1:]) for name, each in packages.items()}
+    return Inventory(found, "/somewhere", True, "3.12")
+
+
+def test_what_works_only_together_is_exchanged_together() -> None:
+    old = needing(
+        hub=("2.4", "http>=2", "h11"),
+        http=("2.16",),
+        tokenizers=("0.23", "hub>=2"),
+        transformers=("5.23", "hub<3,>=2", "tokenizers<0.24,>=0.23", "extra; extra == 'all'"),
+        other=("1", "hub"),
+    )
+    new = needing(
+        hub=("0.36",),
+        tokenizers=("0.19", "hub<1,>=0.16"),
+        transformers=("4.40", "hub<1", "tokenizers<0.20,>=0.19"),
+        other=("2", "hub", "this is = no requirement"),
+    )
+
+    found = exchanges(old, new)
+
+    assert [each.text for each in found] == [
+        "other 1 -> 2",
+        "transformers 5.23 -> 4.40 (with hub 2.4 -> 0.36, tokenizers 0.23 -> 0.19)",
+        "http 2.16 -> none",
+    ]
+    assert list(graph_of(found).parents) == ["+other", "+transformers", "bad"]
+    assert [each.name for each in found[1].all] == ["hub", "tokenizers", "transformers"]
 
 
 @pytest.mark.parametrize(
