@@ -10,7 +10,7 @@ from ab_support import simulated_repository
 from doc_pages import ROOT, blocks
 
 PAGE = ROOT / "docs" / "your-own-training.md"
-TOKENS = "tokens_per_window=10_000"
+TOKENS = "tokens_per_window=50_000"
 
 
 @pytest.mark.realtime
@@ -23,12 +23,12 @@ def test_a_trainer_is_gated_by_a_baseline_and_by_pairs(tmp_path: Path) -> None:
     project = simulated_repository(
         tmp_path,
         fine_tuning=training,
-        test_fine_tuning=test.replace(TOKENS, "tokens_per_window=5_000"),
+        test_fine_tuning=test.replace(TOKENS, "tokens_per_window=20_000"),
     )
     project.variables["OMP_NUM_THREADS"] = "1"
 
     first = project.pytest("--energy-meter=codecarbon")
-    project.change("fine_tuning", "num_hidden_layers=2", "num_hidden_layers=12")
+    project.change("fine_tuning", "num_hidden_layers=2", "num_hidden_layers=6")
     changed = project.pytest(
         "--energy-meter=codecarbon", "--energy-strict", "--energy-compare=HEAD"
     )
