@@ -20,7 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import planted
-from pytest_energy.history.record import Origin, make_record
+from pytest_energy.history.record import make_record
+from pytest_energy.results import Origin
 
 NIGHTS = 730
 SIZES = (1_000, 10_000, 100_000)

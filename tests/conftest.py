@@ -120,7 +120,8 @@ def _own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes and reports depend on CI; tests of CI's behaviour set it themselves."""
-    for name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+    github = ("ACTIONS", "REPOSITORY", "STEP_SUMMARY", "WORKSPACE")
+    for name in ("CI", *(f"GITHUB_{name}" for name in github)):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -26,7 +26,7 @@ from pytest_energy.history.measurement import (
     parse,
     stored_measurement,
 )
-from pytest_energy.history.record import Origin, Record, make_record, session_of_name
+from pytest_energy.history.record import Record, make_record, session_of_name
 from pytest_energy.history.store import (
     Content,
     HistoryError,
@@ -35,6 +35,7 @@ from pytest_energy.history.store import (
     local_path,
     open_store,
 )
+from pytest_energy.results import Origin
 from pytest_energy.text import decoded, one_line
 
 Warn = Callable[[str], None]

@@ -22,7 +22,7 @@ from pytest_energy.files import is_stream, write_atomically
 if TYPE_CHECKING:
     from pytest_energy.history.sessions import RunningSession
     from pytest_energy.plugin.session import EnergySession
-    from pytest_energy.results import RunRecord
+    from pytest_energy.results import Origin, RunRecord
     from pytest_energy.results.run_results import RunResults
 
 SPENT_FREELY_SECONDS = 1.0
@@ -47,6 +47,7 @@ class RunRecords:
         self._done: set[str] = set()
         self._stopped: str | None = None
         self._workers: dict[str, RunResults] = {}
+        self._origin: Origin | None = None
         self._told = False
         self._is_begun = False
         self._undo: Callable[[], None] | None = None
@@ -89,15 +90,18 @@ class RunRecords:
             with informing("what earlier runs have left", note):
                 if left := left_unsent(spare):
                     note(left)
-        if self._settings.history is None:
+        if not any((self._settings.history, self._settings.json, self._settings.html)):
             return
-        from pytest_energy.history.record import Origin, origin
-        from pytest_energy.history.sessions import RunningSession
+        from pytest_energy.results import Origin, origin
 
-        known = Origin(None, None, None, "", "")
         with informing("it is not known where the code is from", self.errors.append):
-            known = origin(self._config.rootpath, note=note)
-        self._history = RunningSession(self._settings.history, known, spare)
+            command = origin.typed(map(str, self._config.invocation_params.args), self._config.args)
+            self._origin = origin.origin(self._config.rootpath, note=note, command=command)
+        if self._settings.history is not None:
+            from pytest_energy.history.sessions import RunningSession
+
+            known = self._origin or Origin()
+            self._history = RunningSession(self._settings.history, known, spare)
 
     def expect(self, tests: Iterable[str]) -> None:
         """Tests that are to measure something."""
@@ -224,7 +228,8 @@ class RunRecords:
     def _record(self, session: EnergySession, interrupted: str | None) -> RunRecord:
         _take_device(session)
         left = self._left() if interrupted is not None else ()
-        return session.results.as_record(interrupted, left)
+        record = session.results.as_record(interrupted, left)
+        return record if self._origin is None else replace(record, origin=self._origin)
 
     def _keep(self, record: RunRecord) -> None:
         self._write(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timezone
@@ -15,6 +16,7 @@ from pytest_energy.outcomes import MOVED
 from pytest_energy.results import (
     LeftOpen,
     NotMeasured,
+    Origin,
     RunRecord,
     VerdictRecord,
 )
@@ -135,8 +137,11 @@ def reason(verdict: VerdictRecord) -> str:
 
 def worst_first(verdicts: Iterable[VerdictRecord]) -> list[VerdictRecord]:
     """What failed first, then what a person should know of, then the rest in their order."""
-    rank = {outcome: number for number, outcome in enumerate(LOOKS)}.get
-    return sorted(verdicts, key=lambda one: (not one.fails, rank(one.outcome, len(LOOKS))))
+    return sorted(verdicts, key=lambda one: (not one.fails, _rank(one.outcome)))
+
+
+def _rank(outcome: str) -> int:
+    return list(LOOKS).index(outcome) if outcome in LOOKS else len(LOOKS)
 
 
 def look(outcome: str) -> Look:
@@ -164,6 +169,56 @@ def headline(record: RunRecord) -> str:
     if record.interrupted is not None:
         parts.insert(0, "interrupted")
     return ", ".join(parts) or "nothing was metered"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How many verdicts or claims of a run ended in the same way."""
+
+    outcome: str
+    fails: bool
+    text: str
+
+
+def kinds(record: RunRecord) -> list[Kind]:
+    """The outcomes of a run, the worst first, such as `2 inconclusive` or `3 claims hold`."""
+    counts = Counter((one.outcome, one.fails, False) for one in record.verdicts)
+    counts += Counter((one.outcome, one.fails, True) for one in record.claims)
+    kinds = sorted(counts, key=lambda kind: (not kind[1], kind[2], _rank(kind[0])))
+    return [
+        Kind(outcome, fails, _kind(counts[outcome, fails, of_claims], outcome, fails, of_claims))
+        for outcome, fails, of_claims in kinds
+    ]
+
+
+_CLAIMS = {"holds": "hold", "fails": "fail"}
+
+
+def _kind(count: int, outcome: str, fails: bool, of_claims: bool) -> str:
+    if of_claims:
+        verb = outcome if count == 1 else _CLAIMS.get(outcome, outcome)
+        return f"{counted(count, 'claim')} {verb}"
+    if outcome == "measured":
+        return f"{counted(count, 'window')} metered"
+    if outcome not in MOVED:
+        return f"{count} {outcome}"
+    return counted(count, outcome) + ("" if fails or outcome != "regression" else " shown only")
+
+
+def tone(record: RunRecord) -> str:
+    """How the run ended as a whole: `bad` if it fails, `doubt` if anything is open, or `good`."""
+    found = kinds(record)
+    if any(kind.fails for kind in found) or any(one.fails for one in record.not_measured):
+        return "bad"
+    is_open = any(look(kind.outcome).colour in ("red", "yellow") for kind in found)
+    return "doubt" if is_open or record.interrupted is not None else "good"
+
+
+def commit(origin: Origin) -> str:
+    """The commit that ran, shortened, and whether files differed from it; empty if unknown."""
+    if origin.commit is None:
+        return ""
+    return origin.commit[:12] + (" and changes since" if origin.dirty else "")
 
 
 def interruption(record: RunRecord) -> str:

@@ -180,6 +180,23 @@ class NotMeasured:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The code and the place of a run; None if neither git nor the CI says.
+
+    `dirty` is whether tracked files differed from the commit; `runner` the CI's name of the
+    machine, else its host name. `command` is what was typed, without what may be secret.
+    """
+
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
+    host: str = ""
+    runner: str = ""
+    project: str | None = None
+    command: str | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """All that one session reports; `hardware` is empty if nothing was metered.
 
@@ -188,7 +205,7 @@ class RunRecord:
     the CPU that was metered, if somebody did; `remarks` are what to know of what was metered.
     `interrupted` says why the run has not come to its end, if it has not; `unfinished` are the
     tests that were to measure something then. `not_measured` is empty if only a part was run.
-    `data` says which files were read, a sentence each.
+    `data` says which files were read, a sentence each. `origin` is empty if no report asks for it.
     """
 
     hardware: Mapping[str, Any] = field(default_factory=dict)
@@ -204,6 +221,7 @@ class RunRecord:
     remarks: tuple[str, ...] = ()
     not_measured: tuple[NotMeasured, ...] = ()
     data: tuple[str, ...] = ()
+    origin: Origin = Origin()
 
     @property
     def figures(self) -> int:

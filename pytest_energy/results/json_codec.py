@@ -24,6 +24,8 @@ _Record = TypeVar("_Record")
 LARGEST_BYTES = 1 << 28
 """The most that is read of a document."""
 
+_OF_ORIGIN = ("project", "command", "commit", "branch", "dirty")
+
 
 def as_json(value: Any) -> Any:
     """A record, or what is in one, of builtin types alone; derived figures are beside its own."""
@@ -59,6 +61,7 @@ def as_document(record: RunRecord, region: str | None) -> dict[str, Any]:
     cost = footprint(record.cost.joules, region)
     return {
         "schema": JSON_SCHEMA,
+        **{name: as_json(getattr(record.origin, name)) for name in _OF_ORIGIN},
         "hardware": as_json(record.hardware),
         "environment": as_json(record.environment),
         "verdicts": as_json(record.verdicts),
@@ -88,12 +91,11 @@ def write(path: Path, record: RunRecord, region: str | None) -> None:
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """One run; `source` names its file (empty: the run itself), `commit` the code that ran."""
+    """One run; `source` names its file (empty: the run itself)."""
 
     record: RunRecord
     footprint: Footprint
     source: str = ""
-    commit: str | None = None
 
 
 class _Device(TypedDict):
@@ -121,7 +123,6 @@ class _Rest:
     hardware: _Hardware
     environment: dict[str, str]
     run: dict[str, Any]
-    commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def from_document(document: Any, path: Path) -> ReportedRun:
         )
     try:
         rest = converted(_Rest, document)
-        run = {**rest.run, "cost": rest.run}
+        run = {**rest.run, "cost": rest.run, "origin": document}
         record = from_json(RunRecord, {**document, **run, "hardware": rest.hardware})
         cost = converted(_Cost, rest.run)
         _require_plausible(record)
@@ -167,7 +168,7 @@ def from_document(document: Any, path: Path) -> ReportedRun:
             f"`{path}` is damaged: {error}; write it again with `--energy-json`"
         ) from None
     footprint = Footprint(cost.joules, cost.gco2e, cost.gco2e_source)
-    return ReportedRun(record, footprint, path.name, rest.commit)
+    return ReportedRun(record, footprint, path.name)
 
 
 def _require_plausible(record: RunRecord) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from planted import days, document
-from pytest_energy.history.record import make_record, origin
+from pytest_energy.history.record import make_record
 from pytest_energy.history.series import Series, read_series
 from pytest_energy.history.store import LocalStore
+from pytest_energy.results.origin import origin
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 

@@ -37,6 +37,8 @@ def test_a_window_in_a_test(pytester: pytest.Pytester, spending: Path) -> None:
     )
     document = json.loads((pytester.path / "run.json").read_text())
     assert document["schema"] == 1
+    assert document["project"] == pytester.path.name
+    assert document["command"] == "pytest --energy-json=run.json --basetemp=***"
     assert document["hardware"]["key"] == "h200"
     assert document["verdicts"][0]["windows"][0]["joules"] == pytest.approx(120.0)
     assert document["run"]["joules"] == pytest.approx(120.0)

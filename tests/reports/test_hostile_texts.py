@@ -90,7 +90,7 @@ def test_the_page(text: str) -> None:
     pytest.importorskip("plotly")
     from pytest_energy.reports.html import render
 
-    run = replace(full_run(), record=hostile_run(text), source=text, commit=text)
+    run = replace(full_run(), record=hostile_run(text), source=text)
     page = render([run], replace(poisoned_drift(text), warnings=(text,)))
 
     body = page.partition("<body>")[2].partition('<script type="application/json"')[0]

@@ -62,11 +62,6 @@ def page() -> Page:
     return Page(render([full_run()], drift()))
 
 
-@pytest.mark.attack(
-    "text",
-    "names hold HTML and scripts",
-    "shown as text",
-)
 def test_a_restless_series_and_what_was_taken_back_are_told() -> None:
     found = next(one for one in drift().series if one.change_points)
     moved = replace(
@@ -88,6 +83,11 @@ def test_a_restless_series_and_what_was_taken_back_are_told() -> None:
     assert "with the session of 2026-05-02 it was first reported, as of 2026-04-01." in text
 
 
+@pytest.mark.attack(
+    "text",
+    "names hold HTML and scripts",
+    "shown as text",
+)
 def test_names_break_out_of_nothing(page: Page) -> None:
     assert len([tag for tag in page.tags if tag == "script"]) == 3
     assert "img" not in page.tags
@@ -126,6 +126,29 @@ def test_each_section_is_there(page: Page) -> None:
     assert "17 more sessions are needed" in page.text
     assert "x.json: no record; skipped" in page.text
     assert "+7.0 % J/token: same power; torch 2.13.0 -> 2.15.0." in page.text
+
+
+def test_it_says_what_ran_and_how_it_ended(page: Page) -> None:
+    facts = ("we/classify", "4f2a9c1d7e08 and changes since", "pytest benchmarks/")
+    kinds = ("1 regression", "1 regression shown only", "1 window metered", "1 claim fails")
+
+    assert [text for text in (*facts, *kinds) if text not in page.text] == []
+
+
+def headline_class(*verdicts: VerdictRecord) -> str:
+    tones = re.findall(r'<h1 class="(.*?)"', render([run(*verdicts)]))
+    assert len(tones) == 1
+    return str(tones[0])
+
+
+def test_the_headline_has_the_colour_of_the_worst() -> None:
+    fails = replace(gated("imdb/bert", 0.07), fails=True)
+    is_open = replace(gated("rte/bert"), outcome="inconclusive")
+    unknown = replace(gated("qqp/bert"), outcome="of a later version")
+
+    assert headline_class(gated("sst2/bert"), unknown) == "good"
+    assert headline_class(gated("sst2/bert"), is_open) == "doubt"
+    assert headline_class(gated("sst2/bert"), is_open, fails) == "bad"
 
 
 def test_without_a_history_nothing_is_said_of_time() -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from pytest_energy.history.record import Origin, Record, make_record
+from pytest_energy.history.record import Record, make_record
 from pytest_energy.history.series import Point, Series
+from pytest_energy.results import Origin
 
 START = datetime(2026, 1, 1, 3, 0, tzinfo=timezone.utc)
 ENVIRONMENT = {"torch": "2.13.0", "driver": "580.1", "power_limit_watts": "700"}

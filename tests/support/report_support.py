@@ -16,7 +16,7 @@ from pytest_energy.history.series import Series as History
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
 from pytest_energy.metering.profile import Part, Profile
-from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
+from pytest_energy.results import ComparisonRecord, Origin, RunRecord, Side, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, EnergyClaim, Plot, Series
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.results.json_codec import ReportedRun
@@ -121,6 +121,9 @@ def run(*verdicts: VerdictRecord, claims: tuple[ClaimRecord, ...] = ()) -> Repor
         cost=RunCost(12_345.0, 25.0),
         idle_watts=72.0,
         claims=claims,
+        origin=Origin(
+            "4f2a9c1d7e08b6a5", NASTY, True, "host", "runner", "we/classify", "pytest benchmarks/"
+        ),
     )
     return ReportedRun(record, Footprint(12_345.0, 1.64, "world mean"))
 
