@@ -31,7 +31,7 @@ class SidePair:
     `start_seconds` is the longest that a side took to come to a check, `window_seconds` that of
     the shortest window.
 
-    `turns` is None while both are resident, else why they take turns: then one process lives at
+    `turns` is None while both are resident, else why they take turns. Then one process lives at
     a time, and a side that is up again begins anew and warms up first.
     """
 

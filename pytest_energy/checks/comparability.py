@@ -66,8 +66,8 @@ def place(found: Reference, hardware: Hardware) -> str | None:
 def warmth(found: Reference | None, context: CheckContext, limit: int, *, recorded: bool) -> Warmth:
     """How warm the device is to be: as the baseline's sessions began, if that is known.
 
-    Where a verdict can fail, it is waited for by more than the usual warm-up: by the temperature,
-    or, if none is told, until the device has worked for as long as it had then.
+    If a verdict can fail, more than the usual warm-up is waited for: the baseline's temperature.
+    If none is told, the device works for as long as it had then.
     """
     rows = own_rows(found, context.hardware) if found and not recorded else ()
     begun = [row.begin_celsius for row in rows if row.begin_celsius is not None]

@@ -41,8 +41,8 @@ class CheckContext:
     """What the checks of one test go by.
 
     `on_begin` is told how many windows a figure takes at most, its name, and how long each takes
-    (s) if that is known; `on_window` a run's name, number
-    (0: warm-up) and window, `on_output` title and text of what a process printed that failed.
+    (s) if that is known. `on_window` is told a run's name, number (0: warm-up) and window.
+    `on_output` gets title and text of what a process printed that failed.
     `reference_joules` meters the reference load, if it can be: it is asked where a figure moved.
     """
 

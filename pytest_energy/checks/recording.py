@@ -138,7 +138,7 @@ def extend_local(
 ) -> str:
     """Let a local baseline learn its machine's noise; what was taken in or not, and why.
 
-    What the gate found to have moved is not, nor what is no evidence; all else is, for how much a
+    What the gate found to have moved is not, nor what is no evidence. All else is: how much a
     restless machine varies can only be learnt from what varies.
     """
     if not reference.local:

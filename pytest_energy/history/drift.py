@@ -158,10 +158,12 @@ class Stale:
 class SeriesDrift:
     """What is known of one series; `needed` says how many more sessions are, 0 if enough.
 
-    `state`: `drift` if the level is not the first sessions' any more, or the baseline is stale;
-    `acknowledged` if that is so by no more than the baseline file acknowledges today;
-    `restless` if it is, and scatters more than it did; `returned` if it changed and came back.
-    `level` is the level of the newest sessions.
+    `level` is the level of the newest sessions. `state` is
+
+    - `drift` if the level is not the first sessions' any more, or the baseline is stale;
+    - `acknowledged` if that is so by no more than the baseline file acknowledges today;
+    - `restless` if the level is still the first sessions', and they scatter more than they did;
+    - `returned` if it changed and came back.
     """
 
     series: Series

@@ -1,9 +1,9 @@
 """One holder a device, so that two runs never meter one GPU at once.
 
 A lock is a name in the kernel's namespace of abstract sockets, the same for all users and whatever
-`TMPDIR` says: there is no file that anybody could plant, read or remove, and the kernel frees it
-when its holder dies. Containers with networks of their own do not see each other's names; those
-share a folder, `PYTEST_ENERGY_LOCKS`, in which a file a device is locked as well.
+`TMPDIR` says. There is no file that anybody could plant, read or remove, and the kernel frees the
+name when its holder dies. Containers with networks of their own do not see each other's names;
+those share a folder, `PYTEST_ENERGY_LOCKS`, in which a file a device is locked as well.
 """
 
 from __future__ import annotations

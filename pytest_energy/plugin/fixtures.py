@@ -216,7 +216,7 @@ def finetune(
     `workloads.engine.drive` if `energy_workload` is overridden. `processes=4` shares it among as
     many GPUs by torchrun, with what `workloads.distributed.RankGroups.prepare` takes. With
     `shared=True` another test of this session may have trained it before, and may go on with it
-    afterwards: it is built once and stays warm, so leave its model and batches as they are.
+    afterwards. It is built once and stays warm: leave its model and batches as they are.
     """
     with _held(pytest_energy_run) as session, _runs_of(session, energy_workload, request) as make:
         yield make

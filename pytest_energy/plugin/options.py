@@ -121,8 +121,8 @@ OPTIONS = (
     ),
     Option(
         "reference-load", "WHEN", choice("auto", "off"), "auto",
-        "`auto`: sessions that are recorded or go to a history end with a fixed piece of work "
-        "(seconds), where torch is used, and so does a figure that has moved; `off`: never",
+        "`auto`: where torch is used, sessions that are recorded or go to a history end with a "
+        "fixed piece of work (seconds), and so do figures that have moved; `off`: never",
         "reference_load",
     ),
     Option(
@@ -150,9 +150,9 @@ OPTIONS = (
     ),
     Option(
         "profile", "WHEN", choice("auto", "never"), "auto",
-        "`auto` (default): after a change in an A/B both sides run once more under torch's "
-        "profiler, so that the report says which operator carries it, and so does what is recorded "
-        "and what has changed against it; `never`",
+        "`auto` (default): both sides of an A/B that found a change run once more under torch's "
+        "profiler, and so does what is recorded and what has changed against it, so that the "
+        "report says which operator carries the change; `never`",
     ),
     Option(
         "notify", "URL", webhook, None,

@@ -13,10 +13,13 @@ from pytest_energy.plugin.xdist import uses_xdist
 class Selection:
     """Notes what a run leaves out; registered as a plugin.
 
-    A run is of the whole suite unless a gated test was left out after it was collected (`-k`,
-    `-m`, `--deselect`, a filter of a conftest, …), files or single tests were named, folders that
-    hold a part of `testpaths` alone, or no gate, `--lf` or `--ignore`, a file could not be
-    collected, or the run was stopped early.
+    A run is of the whole suite unless
+
+    - a gated test was left out after it was collected: `-k`, `-m`, `--deselect`, a conftest, …;
+    - files or single tests were named, or folders that hold a part of `testpaths` alone, or no
+      gate;
+    - `--lf` or `--ignore` was given;
+    - a file could not be collected, or the run was stopped early.
     """
 
     def __init__(self, config: pytest.Config) -> None:

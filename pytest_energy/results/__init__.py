@@ -61,10 +61,10 @@ class ComparisonRecord:
 
     That is in the verdict's unit; for savings it is what is spent, the smaller run's J/token over
     the larger's, and the sides' figures are the smaller run's.
-    `within_pair_drift` is the second window of a pair against the first, relative; `settles` says
-    that a baseline had left the figure open, and `left_open` what it had found; `turns` that memory
-    did not do for both at once. `processes` is from how many pairs of processes the figure was
-    found, and `between_processes` what those of the same code differ by (SD, relative), if known.
+    `within_pair_drift` is the second window of a pair against the first, relative. `settles` says
+    that a baseline had left the figure open, and `left_open` what it had found. `turns` says that
+    memory did not do for both at once. `processes` is from how many pairs of processes the figure
+    was found, and `between_processes` what those of the same code differ by (SD, relative), if known.
     """
 
     reference: str

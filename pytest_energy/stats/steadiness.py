@@ -79,7 +79,8 @@ def is_stationary(values: Sequence[float]) -> bool:
     """Whether warm-up windows, oldest first, have become steady in J/token; one never suffices.
 
     They have when the last two differ by at most 1 % and the last three do not climb or fall by
-    more than that together, or when the last three turn back: noise does, warming up does not.
+    more than that together. They also have when the last three turn back: noise does, warming up
+    does not.
     """
     if len(values) < 2:
         return False

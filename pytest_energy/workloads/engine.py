@@ -210,8 +210,8 @@ def keep_freed_memory() -> bool:
     """Let glibc keep what is freed for the next allocation; whether it does now.
 
     By default it hands large blocks back to the kernel, which zeroes them for each step of training
-    again: CPU time that differs from step to step and from process to process. What the user's
-    environment says of it stands, and another C library is left alone.
+    again. That is CPU time which differs from step to step and from process to process. What the
+    user's environment says of it stands, and another C library is left alone.
     """
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _CHOICES):
         return False

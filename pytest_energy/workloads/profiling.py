@@ -1,7 +1,7 @@
 """One more pass of a run under torch's profiler, which is not evidence: where its time goes.
 
-Modules are known by hooks that torch calls for every one, and optimizers by their own; so a step
-of the user's own, or a Trainer's, is told apart like the package's loop.
+Modules are known by hooks that torch calls for every one, and optimizers by their own. So a step of
+the user's own, or a Trainer's, is told apart like the package's loop.
 """
 
 from __future__ import annotations
