@@ -64,7 +64,8 @@ class ComparisonRecord:
     `within_pair_drift` is the second window of a pair against the first, relative. `settles` says
     that a baseline had left the figure open, and `left_open` what it had found. `turns` says that
     memory did not do for both at once. `processes` is from how many pairs of processes the figure
-    was found, and `between_processes` what those of the same code differ by (SD, relative), if known.
+    was found, and `between_processes` what those of the same code differ by (SD, relative), if
+    known.
     """
 
     reference: str
