@@ -174,7 +174,8 @@ class Check(ABC):
         limit = policy.warm_up_limit(self.base, self.context.settings)
         context = self.context
         warmth = comparability.warmth(self.reference, context, limit, recorded=recorded)
-        steady = sampler.warm_up(limit, warmth, earlier.latest(sampler.run))
+        within = policy.steady_within(self.base, self.context.settings)
+        steady = sampler.warm_up(limit, warmth, earlier.latest(sampler.run), within)
         if not warmth.is_reached and warmth.celsius:
             windows = f"{len(warmth.celsius)} warm-up windows"
             if recorded and context.settings.update:

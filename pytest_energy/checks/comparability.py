@@ -80,7 +80,12 @@ def warmth(found: Reference | None, context: CheckContext, limit: int, *, record
 
 
 def least_load_seconds(found: Reference | None, context: CheckContext, *, recorded: bool) -> float:
-    """How long the device has to have worked before windows are evidence (s)."""
+    """How long the device has to have worked before windows are evidence (s).
+
+    Joules that a model makes of time and load do not know how warm it is.
+    """
+    if context.method == "modelled":
+        return 0.0
     rows = own_rows(found, context.hardware) if found and not recorded else ()
     loads = [row.load_seconds for row in rows if row.load_seconds is not None]
     return LOADED * min(loads, default=0.0)

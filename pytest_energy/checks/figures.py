@@ -32,6 +32,7 @@ from pytest_energy.gate.gates import SavingsGate, SequentialGate, worst
 from pytest_energy.metering import Window
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import VerdictRecord
+from pytest_energy.stats.steadiness import warm_up_length
 from pytest_energy.text import encodable
 from pytest_energy.units import FRACTION
 
@@ -233,10 +234,17 @@ class Savings(Check):
     def verdict(self) -> VerdictRecord:
         """The record of the check, whose windows are offered to the J/token of its runs."""
         record = super().verdict()
-        if record.outcome != "invalid" and not self._unsteady:
+        if record.outcome != "invalid":
             for sampler in self.samplers:
-                earlier.offer(sampler.run, sampler.windows, record.id, self._load_seconds)
+                windows = self._steady(sampler.windows)
+                earlier.offer(sampler.run, windows, record.id, self._load_seconds)
         return record
+
+    def _steady(self, windows: Sequence[Window]) -> Sequence[Window]:
+        """The windows of a run since its J/token was steady."""
+        within = policy.steady_within(self.base, self.context.settings)
+        values = [window.joules_per_token for window in windows]
+        return windows[warm_up_length(values, within) :] if self._unsteady else windows
 
     def _unusable(self) -> Sequence[Window]:
         return [window for sampler in self.samplers for window in sampler.rejected]

@@ -12,6 +12,7 @@ from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window
 from pytest_energy.stats.distributions import NORMAL_95
 from pytest_energy.stats.steadiness import (
+    STEADY,
     autocorrelation,
     has_levelled,
     is_stationary,
@@ -114,16 +115,20 @@ class Sampler:
         )
 
     def warm_up(
-        self, limit: int, warmth: Warmth | None = None, latest: Sequence[Window] = ()
+        self,
+        limit: int,
+        warmth: Warmth | None = None,
+        latest: Sequence[Window] = (),
+        within: float = STEADY,
     ) -> bool:
-        """Whether J/token became steady within so many windows, which are no evidence.
+        """Whether J/token became steady in at most `limit` windows, which are no evidence.
 
         Where `warmth` is asked for, windows go on until it is there or its own limit is reached.
         If the `latest` windows of a run that is still warm were steady, none is needed.
         """
         values = [window.joules_per_token for window in latest]
         measured = 0
-        steady = is_stationary(values)
+        steady = is_stationary(values, within)
         while not (steady and (warmth is None or warmth.is_reached)):
             if measured >= (warmth.limit if steady and warmth else limit):
                 break
@@ -138,7 +143,7 @@ class Sampler:
                     f"{INVALID_LIMIT} windows of `{self.run.id}` were invalid in warm-up: "
                     f"{window.invalid_reason}"
                 )
-            steady = steady or is_stationary(values)
+            steady = steady or is_stationary(values, within)
         return steady
 
     def _window(self, number: int) -> Window:

@@ -14,7 +14,7 @@ from pytest_energy.metering.hardware import Hardware
 from pytest_energy.outcomes import MOVED, Method
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.sequential import ErrorBudget
-from pytest_energy.stats.steadiness import WARM_UP_LIMIT
+from pytest_energy.stats.steadiness import STEADY, WARM_UP_LIMIT
 from pytest_energy.units import FRACTION, quantity
 
 MISSED = 0.03
@@ -31,6 +31,9 @@ MOST_ADVISORY_PAIRS = 20
 
 ADVISORY_SIDE_WARM_UP = 6
 """Windows that warming up one side of such pairs may cost at most."""
+
+ADVISORY_STEADY = 0.02
+"""Relative step below which windows count as equal if nothing can fail: modelled ones vary more."""
 
 FAR = 2.0
 """Times outside a J/token band from elsewhere that fail: its conditions were not these."""
@@ -134,9 +137,19 @@ def stored_seconds(entry: Entry | None, tokens: int | None) -> float | None:
 
 def warm_up_limit(record: VerdictRecord, settings: Settings, *, pairs: bool = False) -> int:
     """The most windows that warming up may cost a run; `pairs` if it is one of two sides."""
-    if settings.strict or settings.update is not None or not is_advisory(record):
+    if _is_for_good(record, settings):
         return WARM_UP_LIMIT
     return ADVISORY_SIDE_WARM_UP if pairs else MOST_ADVISORY_WINDOWS // 2
+
+
+def steady_within(record: VerdictRecord, settings: Settings) -> float:
+    """By how much windows of a run that is warm may differ, relative."""
+    return STEADY if _is_for_good(record, settings) else ADVISORY_STEADY
+
+
+def _is_for_good(record: VerdictRecord, settings: Settings) -> bool:
+    """Whether a figure can fail a run, or is to be committed."""
+    return settings.strict or settings.update is not None or not is_advisory(record)
 
 
 def judged(

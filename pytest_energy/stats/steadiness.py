@@ -75,12 +75,12 @@ def halves_agree(values: Sequence[float], relative: float) -> bool:
     return abs(math.log(second / first)) <= relative
 
 
-def is_stationary(values: Sequence[float]) -> bool:
+def is_stationary(values: Sequence[float], within: float = STEADY) -> bool:
     """Whether warm-up windows, oldest first, have become steady in J/token; one never suffices.
 
-    They have when the last two differ by at most 1 % and the last three do not climb or fall by
-    more than that together. They also have when the last three turn back: noise does, warming up
-    does not.
+    They have when the last two differ by at most `within`, relative, and the last three do not
+    climb or fall by more than that together. They also have when the last three turn back: noise
+    does, warming up does not.
     """
     if len(values) < 2:
         return False
@@ -88,7 +88,13 @@ def is_stationary(values: Sequence[float]) -> bool:
     steps = [after - before for before, after in pairwise(logs)]
     if len(steps) == 2 and steps[0] * steps[1] < 0:
         return True
-    return abs(steps[-1]) <= STEADY and abs(sum(steps)) <= STEADY
+    return abs(steps[-1]) <= within and abs(sum(steps)) <= within
+
+
+def warm_up_length(values: Sequence[float], within: float = STEADY) -> int:
+    """How many values, oldest first, it took until they were steady; all if they never were."""
+    lengths = range(2, len(values))
+    return next((n for n in lengths if is_stationary(values[:n], within)), len(values))
 
 
 def has_levelled(values: Sequence[float]) -> bool:

@@ -76,6 +76,22 @@ def test_of_one_more_figure_they_are_no_evidence(large, energy_gate):
     suite.runpytest().assert_outcomes(passed=3)
 
 
+def test_windows_of_pairs_that_were_still_warming_up_are_left_out(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        _SUITE.replace("spending.spend(", "spending.spend(max(1.0, 1.6 - 0.025 * len(steps)) * ")
+        + """
+def test_joules(large, energy_gate):
+    offered = len(large.earlier.windows)
+    record, windows = windows_of(large, lambda: energy_gate.joules_per_token(large, id="large"))
+    assert 0 < offered < 4
+    assert windows == 4 - offered
+    assert all(w.joules_per_token == pytest.approx(0.005) for w in record.windows)
+"""
+    )
+
+    suite.runpytest().assert_outcomes(passed=2)
+
+
 def test_a_verdict_that_can_fail_has_windows_of_its_own(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

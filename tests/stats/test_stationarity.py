@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from pytest_energy.stats.steadiness import has_levelled, is_stationary
+from pytest_energy.stats.steadiness import has_levelled, is_stationary, warm_up_length
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,20 @@ from pytest_energy.stats.steadiness import has_levelled, is_stationary
 )
 def test_steady_or_not(values: list[float], steady: bool) -> None:
     assert is_stationary(values) is steady
+
+
+@pytest.mark.parametrize(
+    ("values", "length"),
+    [
+        ([], 0),
+        ([5.0, 5.01, 5.0], 2),
+        ([5.6, 5.3, 5.02, 5.01, 5.0, 5.0], 5),
+        ([5.6, 5.3, 5.05, 4.8], 4),
+        ([5.0, 5.01], 2),  # nothing is left that it says anything of
+    ],
+)
+def test_what_was_needed_to_become_steady(values: list[float], length: int) -> None:
+    assert warm_up_length(values) == length
 
 
 def test_quiet_windows_are_steady_at_once_and_a_warming_card_is_not() -> None:
