@@ -195,7 +195,6 @@ def look_at_session(
 ) -> Look:
     """Compare the logarithms of a session's windows with a baseline of sessions."""
     count = len(values)
-    count = len(values)
     tamed = limited(values, spread)
     mean, squares = moments(tamed)
     worth, inflation = _worth(spread), variance_inflation(count, spread.rho)

@@ -183,6 +183,18 @@ def test_a_session_goes_on_until_more_windows_are_no_longer_worth_it() -> None:
     assert (last.outcome, last.exhausted) == ("inconclusive", False)
 
 
+def test_what_an_outlying_session_may_add_counts_on_the_side_of_a_change_alone() -> None:
+    """That is above the middle of what is allowed and what must be caught."""
+    s2 = (10 * 4e-5 + 6 * 25e-6) / 15
+    between = s2 / 6 / 0.23
+    middle = (LOW + HIGH) / 2
+    for share, worth in ((0.9, True), (1.1, False)):
+        for sign in (1, -1):
+            values = around(0.5 + sign * share * middle, 0.005, 6)
+            found = session(values, replace(SPREAD, between=between, tail=0.2 * between))
+            assert found.exhausted != worth
+
+
 def noisy(ratio: float, count: int, rho: float = 0.0) -> list[float]:
     """Windows whose variance, freed from their ties, is so many times the baseline's."""
     g = 1 + 2 * sum((1 - k / count) * rho**k for k in range(1, count))
@@ -209,6 +221,20 @@ def test_the_own_noise_counts_of_a_session_noisier_than_the_baseline(
     own = 1.01 * most * 4e-5 * degrees / (degrees - 2) * g / count
     assert above.variance == pytest.approx(1e-4 + own)
     assert above.noise is None  # only beyond 99.9 % is it held against the session
+
+
+@pytest.mark.parametrize("count", [6, 12])
+def test_noise_beyond_chance_is_told_and_decides_nothing_before_the_tenth(count: int) -> None:
+    """Beyond the 99.9 % quantile of F."""
+    most = stats.f.ppf(0.999, count - 1, 72)
+    wide = replace(SPREAD, between=1e-3)
+
+    usual = session([value + 0.034 for value in noisy(0.99 * most, count)], wide)
+    noisier = session([value + 0.034 for value in noisy(1.01 * most, count)], wide)
+
+    assert usual.noise is None
+    assert noisier.noise == pytest.approx(math.sqrt(1.01 * most * 4e-5))
+    assert usual.outcome == noisier.outcome == ("inconclusive" if count >= 10 else None)
 
 
 @pytest.mark.parametrize("count", [4, 9, 10, 12])
