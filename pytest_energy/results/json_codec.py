@@ -163,7 +163,8 @@ def from_document(document: Any, path: Path) -> ReportedRun:
         cost = converted(_Cost, rest.run)
         _require_plausible(record)
     except FaultyDocumentError as error:
-        error.place = error.place.replace(".cost.", ".run.", 1)  # as the document calls it
+        # As the document calls it.
+        error.place = error.place.replace(".cost.", ".run.", 1).replace(".origin.", ".", 1)
         raise EnergyError(
             f"`{path}` is damaged: {error}; write it again with `--energy-json`"
         ) from None
