@@ -86,7 +86,7 @@ def test_gating_fine_tuning(simulated: pytest.Pytester) -> None:
     folder = simulated.mkdir("baselines")
     (folder / "simulated.toml").write_text(
         "schema = 1\n[hardware]\nkey = 'simulated'\nmatch = ['NVIDIA Simulated*']\n"
-        "tokens_per_window = 8000\nmax_tokens_per_batch = 1024\n"
+        "tokens_per_window = 40_000\nmax_tokens_per_batch = 1024\n"
     )
 
     first = simulated.runpytest_subprocess()
