@@ -118,8 +118,13 @@ def examples(count: int) -> list[dict[str, torch.Tensor]]:
 
 
 def trainer_of(
-    model: Any, folder: Path, data: Any, callbacks: Sequence[Any] = (), **settings: Any
-) -> Trainer:
+    model: Any,
+    folder: Path,
+    data: Any,
+    callbacks: Sequence[Any] = (),
+    kind: type[Trainer] = Trainer,
+    **settings: Any,
+) -> Any:
     """A Trainer of batches of four sequences of eight tokens, which tells and stores nothing."""
     options: dict[str, Any] = {
         "max_steps": 20,
@@ -131,7 +136,7 @@ def trainer_of(
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
     }
-    return Trainer(
+    return kind(
         model=model,
         args=TrainingArguments(str(folder), **{**options, **settings}),
         train_dataset=data,

@@ -30,7 +30,7 @@ from pytest_energy.errors import EnergyWarning
 
 def train(model: Any, callback: EnergyCallback, folder: Path, **settings: Any) -> Trainer:
     """The Trainer, after it has trained with the callback."""
-    trainer = trainer_of(model, folder, examples(64), [callback], **settings)
+    trainer: Trainer = trainer_of(model, folder, examples(64), [callback], **settings)
     trainer.train()
     return trainer
 
@@ -49,6 +49,27 @@ def test_windows_are_whole_steps_of_a_token_budget(tmp_path: Path) -> None:
         assert window.joules_per_real_token == pytest.approx(JOULES_PER_TOKEN * 8 / 6)
         assert (window.name, window.valid) == ("train", True)
     assert callback.verdict is None
+
+
+def test_a_batch_counts_once_however_often_the_model_sees_it(tmp_path: Path) -> None:
+    class Twice(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
+            model(**{key: rows[:2] for key, rows in inputs.items()})
+            return super().compute_loss(model, inputs, *more, **named)
+
+    model = tiny()
+    callback = EnergyCallback(TokenMeter(model), 4 * STEP)
+
+    trainer = trainer_of(
+        model, tmp_path, examples(64), [callback], kind=Twice, gradient_accumulation_steps=2
+    )
+    trainer.train()
+
+    # Two batches a step, each after half of it, whose memory is the batch's own.
+    assert callback.windows
+    for window in callback.windows:
+        assert (window.steps, window.tokens) == (2, 4 * STEP)
+        assert window.joules_per_token == pytest.approx(1.5 * JOULES_PER_TOKEN)
 
 
 def test_training_stops_when_the_gate_is_sure(tmp_path: Path) -> None:
@@ -193,6 +214,7 @@ def test_without_a_mask_all_tokens_are_real(tmp_path: Path) -> None:
     callback.on_train_begin(None, None, None, model=model)
     callback.begin_step()
     model(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+    callback.on_substep_end()
     callback.end_step()
 
     assert callback.warm_up[0].real_tokens == callback.warm_up[0].tokens == 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 import torch
+from transformers import Trainer
 
 from callback_support import JOULES_PER_TOKEN, STEP, TokenMeter, examples, tiny, trainer_of
 from pytest_energy import EnergyError
@@ -80,14 +82,45 @@ def test_each_window_is_the_same_steps_of_the_same_batches(tmp_path: Path) -> No
     assert run.id == f"trainer/{type(model).__name__}"
 
 
+class Wasteful(Trainer):
+    """Calls the model once more with what each batch is made of."""
+
+    again: Callable[[torch.Tensor], torch.Tensor]
+
+    def compute_loss(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
+        model(**{**inputs, **{key: self.again(inputs[key]) for key in inputs}})
+        return super().compute_loss(model, inputs, *more, **named)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [lambda rows: rows, lambda rows: rows[:2], torch.clone, lambda rows: torch.cat([rows, rows])],
+    ids=["the same", "half of it", "a copy", "twice"],
+)
+def test_what_the_model_is_called_with_besides_costs_and_counts_nothing(
+    again: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
+    model = tiny()
+    trainer = trainer_of(model, tmp_path, distinct(64), kind=Wasteful)
+    trainer.again = again
+    meter = TokenMeter(model)
+    run = TrainerRun(trainer, meter=meter, tokens_per_window=3 * STEP)
+
+    window = run.window()
+
+    assert (window.tokens, window.real_tokens, window.steps) == (3 * STEP, 3 * 24, 3)
+    assert window.joules_per_token > 1.4 * JOULES_PER_TOKEN
+
+
 def test_the_trainer_is_left_as_it_was(tmp_path: Path) -> None:
     model = tiny()
     trainer = trainer_of(model, tmp_path, distinct(64))
-    before = list(trainer.callback_handler.callbacks)
+    callbacks, attributes = list(trainer.callback_handler.callbacks), set(vars(trainer))
 
     TrainerRun(trainer, meter=TokenMeter(model), tokens_per_window=STEP).window()
 
-    assert trainer.callback_handler.callbacks == before
+    assert trainer.callback_handler.callbacks == callbacks
+    assert "training_step" not in set(vars(trainer)) - attributes
 
 
 def test_other_work_has_another_digest(tmp_path: Path) -> None:

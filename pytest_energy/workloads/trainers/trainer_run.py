@@ -35,8 +35,9 @@ _SETTINGS = (
 class TrainerRun:
     """Windows of a transformers or Lightning Trainer, which trains from its first batch in each.
 
-    A window is the optimizer steps that `tokens_per_window` tokens take, after one step that sets
-    the optimizer up. Batches and steps are the same in each, from the second on if Lightning's
+    A window is the optimizer steps that `tokens_per_window` tokens of its batches take, after one
+    step that sets the optimizer up. What the model is called with beyond them costs, but does not
+    count. Batches and steps are the same in each, from the second on if Lightning's
     data are shuffled; the weights go on. `given` is what Lightning's `fit` takes, the module first;
     transformers takes none. `id` names the figure, by default after the model's class. The Trainer
     has to train that long: `EnergyError` if not.
@@ -126,11 +127,19 @@ def _transformers(trainer: Any, meter: Meter, tokens: int, name: str) -> Window:
         """The same, called by transformers."""
 
     callback = Once(meter, tokens, name=name)
+    train_on = trainer.training_step
+
+    def training_step(model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
+        callback.count_batch(inputs)
+        return train_on(model, inputs, *more, **named)
+
     trainer.add_callback(callback)
+    trainer.training_step = training_step
     try:
         set_seed(trainer.args.seed)
         trainer.train()
     finally:
+        del trainer.training_step
         trainer.remove_callback(callback)
     return callback.found()
 
