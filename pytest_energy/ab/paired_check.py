@@ -9,16 +9,13 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from pytest_energy.ab.from_caller import known_noise
-from pytest_energy.ab.measurement import Gates, PairedMeasurement
-from pytest_energy.ab.profiling import profile_change
-from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError
+from pytest_energy.ab.measurement import Gates, PairedMeasurement, known_noise
+from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError, changed_settings, other_work
 from pytest_energy.ab.revisions import Revision
-from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair
-from pytest_energy.ab.same_work import changed_settings, other_work
+from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair, profile_change
 from pytest_energy.ab.side_place import Interpreter
 from pytest_energy.baselines import session_stats
-from pytest_energy.checks import acknowledging, policy
+from pytest_energy.checks import policy
 from pytest_energy.checks.figures import PADDING_DIFFERS, joined_digest, pair_id
 from pytest_energy.checks.measuring import InvalidEvidenceError, summarise, summarise_pairs
 from pytest_energy.checks.policy import CheckContext
@@ -64,8 +61,8 @@ class PairedCheck(ABC):
         self._own_levels = policy.levels(base.metric, context.asked, context.settings, entry)
         # What is acknowledged is so against the baseline, whose open verdict this may settle.
         self._reference = stored if open_record else None
-        stated = acknowledging.acknowledgement(self._reference)
-        self.levels = acknowledging.widened(self._own_levels, stated)
+        stated = policy.acknowledgement(self._reference)
+        self.levels = policy.widened(self._own_levels, stated)
         self.base = replace(
             base,
             acknowledged=stated,
@@ -202,9 +199,7 @@ class PairedCheck(ABC):
             "changed_environment": {name: (before.get(name), after.get(name)) for name in changed},
         }
         record = replace(self.base, **{**fields, **known})
-        record = acknowledging.acknowledged(
-            record, self._own_levels, self._reference, verdict.facts
-        )
+        record = policy.acknowledged(record, self._own_levels, self._reference, verdict.facts)
         if self._open is None:
             return record
         reason = f"{record.reason} {_settled(comparison)}"

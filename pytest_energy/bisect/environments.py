@@ -12,9 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from pytest_energy.bisect import Probe
-from pytest_energy.bisect.graph import Graph
-from pytest_energy.bisect.ground import NotThereError, Where
+from pytest_energy.bisect.commits import Graph
 from pytest_energy.bisect.packages import Exchange, Inventory
+from pytest_energy.bisect.probing import NotThereError, Where
 from pytest_energy.clocks import real_time
 from pytest_energy.documents import FaultyDocumentError, parse_json
 from pytest_energy.documents.records import converted

@@ -15,16 +15,8 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.ab.from_caller import foreign_tree
-from pytest_energy.ab.protocol import (
-    VERSION,
-    Ready,
-    RemoteMeter,
-    RunFacts,
-    is_memory,
-    last_error,
-)
-from pytest_energy.ab.side_place import INSTALLED, foreign_module
+from pytest_energy.ab.protocol import VERSION, Ready, RemoteMeter, RunFacts, is_memory, last_error
+from pytest_energy.ab.side_place import INSTALLED, foreign_module, foreign_tree
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError, informing
