@@ -13,13 +13,7 @@ from pytest_energy.clocks import real_time
 from pytest_energy.gate.carriers import ProfileChange
 from pytest_energy.gate.sentences import compared
 from pytest_energy.outcomes import MOVED
-from pytest_energy.results import (
-    LeftOpen,
-    NotMeasured,
-    Origin,
-    RunRecord,
-    VerdictRecord,
-)
+from pytest_energy.results import LeftOpen, NotMeasured, Origin, RunRecord, VerdictRecord
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.text import one_line
 from pytest_energy.units import difference, duration, quantity, quantity_with_uncertainty
