@@ -26,9 +26,15 @@ from pytest_energy.cli import describe, say, write_text
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import ChangePoint, SeriesDrift, drift_of
-from pytest_energy.reports.bisection import SHORT, Bisection, as_document, as_text, interval
+from pytest_energy.reports.bisection import (
+    SHORT,
+    Bisection,
+    as_document,
+    as_text,
+    interval,
+    render_bisection,
+)
 from pytest_energy.reports.html import require_page_libraries
-from pytest_energy.reports.html.bisection import render_bisection
 from pytest_energy.reports.wording import counted
 from pytest_energy.text import url as address
 from pytest_energy.units import FRACTION, percent

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_energy.errors import did_you_mean
+from pytest_energy.plugin.neighbours import uses_xdist
 from pytest_energy.plugin.option_values import (
     RANGES,
     Given,
@@ -26,7 +27,6 @@ from pytest_energy.plugin.option_values import (
     usage_error,
     webhook,
 )
-from pytest_energy.plugin.xdist import uses_xdist
 
 if TYPE_CHECKING:
     from pytest_energy.checks import Settings

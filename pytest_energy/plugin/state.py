@@ -14,6 +14,7 @@ from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError, informing
 from pytest_energy.plugin.fixtures import CLAIM, SESSION
 from pytest_energy.plugin.marker import asked_by, is_gated, is_marked, is_metered, is_metered_whole
+from pytest_energy.plugin.neighbours import annotate, describe_machine, uses_xdist
 from pytest_energy.plugin.options import compares, figures_asked_for
 from pytest_energy.plugin.records import RunRecords, why_stopped
 from pytest_energy.plugin.undone import (
@@ -22,7 +23,6 @@ from pytest_energy.plugin.undone import (
     left_undone,
     look_for_what_is_stored,
 )
-from pytest_energy.plugin.xdist import uses_xdist
 from pytest_energy.text import safe_lines
 
 if TYPE_CHECKING:
@@ -148,8 +148,6 @@ class EnergyPlugin:
         end(item)
         benchmark = getattr(item, "funcargs", {}).get("benchmark")
         if benchmark is not None:
-            from pytest_energy.plugin.pytest_benchmark import annotate
-
             annotate(self._session.results, item, benchmark)
 
     @pytest.hookimpl(optionalhook=True)
@@ -158,8 +156,6 @@ class EnergyPlugin:
     ) -> None:
         """Tell pytest-benchmark which devices were metered."""
         if self._session is not None:
-            from pytest_energy.plugin.pytest_benchmark import describe_machine
-
             describe_machine(self._session, config, machine_info)
 
     @pytest.hookimpl(optionalhook=True)
