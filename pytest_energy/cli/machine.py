@@ -6,7 +6,7 @@ import argparse
 import csv
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def run_doctor(options: argparse.Namespace) -> int:
         )
         return 1
     with closing(open_meter("auto", qualified=qualified(options.baselines))) as meter:
-        hardware = _hardware_of(meter, options.baselines)
+        hardware = hardware_of(meter, options.baselines)
         path = baseline_path(options.baselines, hardware.key)
         say("", f"hardware key: {hardware.key}")
         say(f"  meter used by `auto`: {meter.name}, {meter.method}")
@@ -154,7 +154,7 @@ def _lock_place() -> str:
         return str(error)
 
 
-def _hardware_of(meter: Meter, folder: Path) -> Hardware:
+def hardware_of(meter: Meter, folder: Path) -> Hardware:
     """The machine behind a meter, named as a folder's baseline files name it."""
     known = known_hardware(folder)
     return identify(meter, {key: globs for key, globs in known.items() if key != "cpu"})
@@ -185,7 +185,7 @@ def run_calibrate(options: argparse.Namespace) -> int:
 def _to_store_for(options: argparse.Namespace) -> Hardware:
     """The machine whose file takes the fit, which can be written: else nothing is measured."""
     with closing(open_meter(options.meter)) as meter:
-        hardware = _hardware_of(meter, options.baselines)
+        hardware = hardware_of(meter, options.baselines)
     require_writable(baseline_path(options.baselines, hardware.key), "--baselines")
     return hardware
 
@@ -304,12 +304,16 @@ def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> 
     device = device_key(hardware)
     if device is None:
         raise EnergyError("the devices have no UUID to store a calibration by; use another meter")
-    header = Header.of(hardware, default_budget(hardware.key))
-    path = baseline_path(folder, hardware.key)
-    old = text_of(path) if path.is_file() else None
     date = real_time.utc().replace(microsecond=0).isoformat()
     stored = StoredCalibration(fitted, date, wall)
-    new = calibrated(old, header, device, stored)
+    rewrite(folder, hardware, lambda old, header: calibrated(old, header, device, stored))
+
+
+def rewrite(folder: Path, hardware: Hardware, changed: Callable[[str | None, Header], str]) -> None:
+    """Change the text of a hardware's baseline file, which need not exist, and show how."""
+    path = baseline_path(folder, hardware.key)
+    old = text_of(path) if path.is_file() else None
+    new = changed(old, Header.of(hardware, default_budget(hardware.key)))
     write_text(path, new)
     say("", f"{path} changed; read it, then commit it:")
     say(*unified_diff(old, new, path.name).split("\n"))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.stats.distributions import f_quantile
-from pytest_energy.units import percent
+from pytest_energy.units import listed, percent
 
 Cause = Literal["power", "throughput", "padding"]
 
@@ -97,7 +97,8 @@ def explain(
     differences = _differences(old_environment, new_environment, largest) if known else ()
     unit = "J/real token" if "padding" in logs else "J/token"
     parts = ", ".join(_part(name, moved) for name, moved in logs.items())
-    around = _listed(differences) if known else "environment not recorded"
+    same = "same environment" if known else "environment not recorded"
+    around = listed(differences, _SHOWN) or same
     return Explanation(differences, f"{percent(change, signed=True)} {unit}: {parts}; {around}.")
 
 
@@ -132,14 +133,6 @@ def _value(name: str, value: Any) -> str:
         return "none"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text + next((unit for suffix, unit in _SUFFIXES if name.endswith(suffix)), "")
-
-
-def _listed(differences: tuple[str, ...]) -> str:
-    if not differences:
-        return "same environment"
-    more = len(differences) - _SHOWN
-    shown = ", ".join(differences[:_SHOWN])
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 FEWEST = 3

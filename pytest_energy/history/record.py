@@ -17,6 +17,7 @@ from pytest_energy.files import require_writable, write_atomically
 from pytest_energy.history.store import HistoryError, is_local, local_path, open_store
 from pytest_energy.results import Origin
 from pytest_energy.text import one_line
+from pytest_energy.units import listed
 
 RECORD_SCHEMA = 1
 
@@ -143,9 +144,9 @@ def left_unsent(spare: Path) -> str | None:
     names = sorted(path.relative_to(spare).as_posix() for path in spare.rglob("*.json"))
     if not names:
         return None
-    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    found = listed([f"`{name}`" for name in names], 1)
     return one_line(
-        f"`{spare}` holds `{names[0]}`{others}, of runs that were killed or could not write to "
+        f"`{spare}` holds {found}, of runs that were killed or could not write to "
         "their history; copy it by the same path below the history, or delete it (unless another "
         "run is at work here)",
         1000,
