@@ -14,12 +14,11 @@ from typing import Any
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable, write_atomically
+from pytest_energy.history.measurement import RECORD_SCHEMA
 from pytest_energy.history.store import HistoryError, is_local, local_path, open_store
 from pytest_energy.results import Origin
 from pytest_energy.text import one_line
 from pytest_energy.units import listed
-
-RECORD_SCHEMA = 1
 
 _SESSION_LENGTH = 36
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_energy.plugin.session import EnergySession
+    from pytest_energy.metering.hardware import Hardware
     from pytest_energy.results import VerdictRecord
     from pytest_energy.results.run_results import RunResults
 
@@ -81,10 +81,9 @@ def benchmark_figures(record: VerdictRecord) -> dict[str, Any]:
 
 
 def describe_machine(
-    session: EnergySession, config: pytest.Config, machine_info: MutableMapping[str, Any]
+    hardware: Hardware | None, config: pytest.Config, machine_info: MutableMapping[str, Any]
 ) -> None:
     """Name the metered devices, if a benchmark was metered: figures belong to their hardware."""
-    hardware = session.device.identified
     if hardware is not None and _ANNOTATED in config.stash:
         devices = [asdict(device) for device in hardware.devices]
         machine_info[BENCHMARK_KEY] = {"hardware": hardware.key, "devices": devices}

@@ -156,7 +156,7 @@ class EnergyPlugin:
     ) -> None:
         """Tell pytest-benchmark which devices were metered."""
         if self._session is not None:
-            describe_machine(self._session, config, machine_info)
+            describe_machine(self._session.device.identified, config, machine_info)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
