@@ -6,6 +6,7 @@ For a commit it is a worktree of it, in which the other side is another commit.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -37,7 +38,7 @@ from pytest_energy.results import RunRecord
 from pytest_energy.results.json_codec import read_document
 
 TIMEOUT_SECONDS = 7200.0
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
 _ENDING_SECONDS = 15.0
 """How long a probe that is broken off may take to remove what it has made."""
 
@@ -215,7 +216,8 @@ class Prober:
             if sessions := noise_sessions(self._findings):
                 write_atomically(folder.path / "noise.json", noise_text(sessions))
                 variables[NOISE_VARIABLE] = str(folder.path / "noise.json")
-            code, why, printed = self._finished(command, where.place, variables)
+            limit = self._asking.timeout_seconds
+            code, why, printed = finished(command, where.place, variables, limit)
             if document.is_file() and code not in (_BAD_INPUT, _NO_TESTS, None):
                 return _Ran(read_document(document).record, last_error(printed) or "")
             return _Ran(None, why or self._without_record(probe, code or 0, printed))
@@ -235,26 +237,6 @@ class Prober:
             f"--energy-json={document}",
         ]
 
-    def _finished(
-        self, command: Sequence[str], place: Path, variables: Mapping[str, str]
-    ) -> tuple[int | None, str, str]:
-        """The exit code, or None and why it was ended, and the end of what was printed."""
-        folder = PrivateFolder("run")
-        with uninterrupted():  # a process that nobody has noted would outlive the search
-            child = ChildProcess(command, folder.path, environment=variables, working_folder=place)
-        try:
-            give_up, why = real_time.monotonic() + self._asking.timeout_seconds, ""
-            while (code := child.wait(_POLL_SECONDS)) is None and not why:
-                if child.floods:
-                    why = FLOODS
-                elif real_time.monotonic() > give_up:
-                    why = f"it took longer than {self._asking.timeout_seconds:g} s (`--timeout`)"
-            return code, "" if code is not None else why, tail_of(child.output)
-        finally:
-            # It has worktrees and processes of its own, which it removes if it is told to end.
-            stop_all([child], 0.0, _ENDING_SECONDS)
-            folder.remove()
-
     def _without_record(self, probe: Probe, code: int, printed: str) -> str:
         said = last_error(printed) or printed.rpartition("\n")[2]
         if code in (_BAD_INPUT, _NO_TESTS) and probe.purpose == "ends":
@@ -263,6 +245,36 @@ class Prober:
         name = signal_name(code)
         ended = f"was ended by {name}" if name else f"ended with code {code}"
         return f"pytest {ended} and measured nothing" + (f": {said}" if said else "")
+
+
+def finished(
+    command: Sequence[str],
+    place: Path,
+    variables: Mapping[str, str],
+    seconds: float,
+    kept: Path | None = None,
+) -> tuple[int | None, str, str]:
+    """The exit code, or None and why it was ended, and the end of what was printed.
+
+    All of that is `kept` in a file, if one is named.
+    """
+    folder = PrivateFolder("run")
+    with uninterrupted():  # a process that nobody has noted would outlive the search
+        child = ChildProcess(command, folder.path, environment=variables, working_folder=place)
+    try:
+        give_up, why = real_time.monotonic() + seconds, ""
+        while (code := child.wait(_POLL_SECONDS)) is None and not why:
+            if child.floods:
+                why = FLOODS
+            elif real_time.monotonic() > give_up:
+                why = f"it took longer than {seconds:g} s (`--timeout`)"
+        if kept is not None:
+            shutil.copyfile(child.output, kept)
+        return code, "" if code is not None else why, tail_of(child.output)
+    finally:
+        # It may have worktrees and processes of its own, which it removes if it is told to end.
+        stop_all([child], 0.0, _ENDING_SECONDS)
+        folder.remove()
 
 
 def _folder(path: Path) -> Path:
