@@ -14,6 +14,7 @@ from pytest_energy.ab.protocol import RunFacts, changed_settings, other_work
 from pytest_energy.baselines.reading import read
 
 pytest.importorskip("torch")
+pytest.importorskip("transformers")
 
 import torch
 
