@@ -81,7 +81,7 @@ accept-bundle: $(STAMP) ## collect the wheels that `make accept` needs on a host
 	$(BIN)/python perf/accept_bundle.py --out $(BUNDLE)
 
 docs: $(STAMP) ## write the page of options from their table, that of faults from the tests' marks, and that of evidence
-	$(BIN)/python -c "from pytest_energy.plugin.options import options_page; print(options_page(), end='')" > docs/options.md
+	$(BIN)/python tests/support/options_page.py > docs/options.md
 	$(BIN)/python tests/support/reliability.py > docs/reliability.md
 	$(BIN)/python tests/support/evidence.py > docs/evidence.md
 

@@ -90,7 +90,10 @@ class Channel:
         """
         message = None
         try:
-            if not _has_something(self._connection, timeout_seconds):
+            # Not by its own `poll`, whose deadline goes by a clock that a test may have stopped.
+            waiting = select.poll()
+            waiting.register(self._connection, select.POLLIN)
+            if not waiting.poll(None if timeout_seconds is None else 1000 * timeout_seconds):
                 return None
             give_up = real_time.monotonic() + self._stall_seconds
             (length,) = _LENGTH.unpack(self._bytes(_LENGTH.size, give_up))
@@ -124,13 +127,6 @@ def _check(give_up: float) -> None:
     """Raise `TimeoutError` after a moment: a byte now and then must not hold anybody up."""
     if real_time.monotonic() > give_up:
         raise TimeoutError
-
-
-def _has_something(connection: Connection, timeout_seconds: float | None) -> bool:
-    """As its own `poll`, whose deadline goes by a clock that a test may have stopped."""
-    waiting = select.poll()
-    waiting.register(connection, select.POLLIN)
-    return bool(waiting.poll(None if timeout_seconds is None else 1000 * timeout_seconds))
 
 
 class Listener:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 _TAKES_PREFIX = ("J", "W")
@@ -63,6 +64,12 @@ def difference(change: float, unit: str, *, signed: bool = True) -> str:
         return percent(change, signed=signed)
     points = f"{round(100 * change, 1) + 0.0:+.1f}" if signed else f"{100 * change:.3g}"
     return f"{points} point" if points.lstrip("+-") in ("1", "1.0") else f"{points} points"
+
+
+def listed(texts: Sequence[str], most: int) -> str:
+    """The first texts with commas between them, and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def prefix(value: float, unit: str) -> tuple[float, str]:

@@ -10,8 +10,7 @@ import pytest
 
 from pytest_energy import EnergySession, Sampler, Window, quantity, user_errors
 from pytest_energy.checks.comparability import require_undisturbed
-from pytest_energy.checks.earlier import latest
-from pytest_energy.checks.measuring import InvalidEvidenceError, Run
+from pytest_energy.checks.measuring import InvalidEvidenceError, Run, latest_windows
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
 from pytest_energy.workloads.engine import default_device
 from pytest_energy.workloads.finetune import make_workload
@@ -48,7 +47,7 @@ class ClaimSampler:
         limit = self._warm_up_limit
         with self.evidence():
             require_undisturbed(self._session.settings, self._session.hardware)
-            warm = latest(run)
+            warm = latest_windows(run)
             self._tokens_per_second = warm[-1].tokens_per_second if warm else 0.0
             if not (warm and limit == 1):
                 Sampler(_LongEnough(run), self._show).warm_up(limit, latest=warm)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_energy.ab.paired_check import PairedJoulesPerToken, PairedSavings
+from pytest_energy.ab.paired_figures import PairedJoulesPerToken, PairedSavings
 from pytest_energy.ab.protocol import SideFaultError
 from pytest_energy.ab.revisions import Revision, Worktree, find_revision
 from pytest_energy.ab.rounds import BASE, HEAD, SidePair

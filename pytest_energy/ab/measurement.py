@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, variance
 
 from pytest_energy.ab.protocol import Ready
 from pytest_energy.ab.rounds import HEAD, Figure, PairedSampler, SidePair
+from pytest_energy.documents import parse_json
+from pytest_energy.errors import EnergyError
+from pytest_energy.files import read_bytes
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import PairedGate
 from pytest_energy.metering import Window
 from pytest_energy.outcomes import MOVED
+from pytest_energy.results.json_codec import as_json, from_json
 from pytest_energy.stats.interleaved import scatter
+from pytest_energy.stats.noise import SessionStats
 from pytest_energy.units import difference
+
+NOISE_VARIABLE = "PYTEST_ENERGY_KNOWN_NOISE"
+"""Where a program that compares names a file of sessions that tell the noise of windows.
+
+It is read if no baseline tells it.
+"""
+_MOST_BYTES = 1 << 20
 
 MOST_OF_PROCESSES = 0.1
 """What two processes of the same code are not taken to differ by, relative."""
@@ -142,3 +157,20 @@ def _in_doubt(verdict: Verdict) -> bool:
     if verdict.outcome not in MOVED or verdict.interval is None:
         return False
     return min(map(abs, verdict.interval)) < verdict.tolerance + MOST_OF_PROCESSES
+
+
+def known_noise() -> list[SessionStats] | None:
+    """What the caller knows of the noise of windows; None if it knows nothing."""
+    path = os.environ.get(NOISE_VARIABLE)
+    if not path:
+        return None
+    try:
+        rows = parse_json(read_bytes(Path(path), _MOST_BYTES))
+        return [from_json(SessionStats, row) for row in rows] or None
+    except (EnergyError, ValueError, TypeError):
+        return None  # it only spares windows
+
+
+def noise_text(sessions: Sequence[SessionStats]) -> str:
+    """What the file of `NOISE_VARIABLE` holds."""
+    return json.dumps([as_json(session) for session in sessions]) + "\n"

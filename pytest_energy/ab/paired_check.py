@@ -1,4 +1,4 @@
-"""One check of both sides, from what they do to the record of its verdict, for each figure."""
+"""One check of both sides, from what they do to the record of its verdict."""
 
 from __future__ import annotations
 
@@ -9,32 +9,21 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from pytest_energy.ab.from_caller import known_noise
-from pytest_energy.ab.measurement import Gates, PairedMeasurement
-from pytest_energy.ab.profiling import profile_change
-from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError
+from pytest_energy.ab.measurement import Gates, PairedMeasurement, known_noise
+from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError, changed_settings, other_work
 from pytest_energy.ab.revisions import Revision
-from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair
-from pytest_energy.ab.same_work import changed_settings, other_work
+from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair, profile_change
 from pytest_energy.ab.side_place import Interpreter
 from pytest_energy.baselines import session_stats
-from pytest_energy.checks import acknowledging, policy
-from pytest_energy.checks.figures import PADDING_DIFFERS, joined_digest, pair_id
-from pytest_energy.checks.measuring import InvalidEvidenceError, summarise, summarise_pairs
+from pytest_energy.checks import policy
+from pytest_energy.checks.figures import joined_digest, pair_id
+from pytest_energy.checks.measuring import InvalidEvidenceError, summarise
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import informing
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.explanation import Operating, explain
 from pytest_energy.gate.gates import PairedGate
-from pytest_energy.gate.sentences import (
-    LOCK_IN,
-    QUIETER_OR_MORE,
-    THE_BASE,
-    compared,
-    facts,
-    sentence,
-)
-from pytest_energy.metering import Window
+from pytest_energy.gate.sentences import LOCK_IN, compared
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import ComparisonRecord, LeftOpen, Side, VerdictRecord
 from pytest_energy.stats.noise import spread
@@ -64,8 +53,8 @@ class PairedCheck(ABC):
         self._own_levels = policy.levels(base.metric, context.asked, context.settings, entry)
         # What is acknowledged is so against the baseline, whose open verdict this may settle.
         self._reference = stored if open_record else None
-        stated = acknowledging.acknowledgement(self._reference)
-        self.levels = acknowledging.widened(self._own_levels, stated)
+        stated = policy.acknowledgement(self._reference)
+        self.levels = policy.widened(self._own_levels, stated)
         self.base = replace(
             base,
             acknowledged=stated,
@@ -202,9 +191,7 @@ class PairedCheck(ABC):
             "changed_environment": {name: (before.get(name), after.get(name)) for name in changed},
         }
         record = replace(self.base, **{**fields, **known})
-        record = acknowledging.acknowledged(
-            record, self._own_levels, self._reference, verdict.facts
-        )
+        record = policy.acknowledged(record, self._own_levels, self._reference, verdict.facts)
         if self._open is None:
             return record
         reason = f"{record.reason} {_settled(comparison)}"
@@ -310,109 +297,3 @@ def _base_record(
 
 def _digest(runs: Sequence[RunFacts]) -> str | None:
     return joined_digest([run.digest for run in runs])
-
-
-class PairedJoulesPerToken(PairedCheck):
-    """J/token of head against base, and J/real token beside it if padding differs."""
-
-    def _measured(self) -> VerdictRecord:
-        number, verdict = self.decide(self._gates)
-        of_real_tokens = number > 0
-        factor = (self.ready[HEAD].runs[0].padding_overhead if of_real_tokens else None) or 1.0
-        windows = tuple(self.sampler.windows(HEAD))
-        return self.answered(
-            verdict,
-            self._figures()[number],
-            run=0,
-            metric="joules_per_real_token" if of_real_tokens else "joules_per_token",
-            unit="J/real token" if of_real_tokens else "J/token",
-            explanation=self.explained(0, verdict=verdict, padding=of_real_tokens),
-            uncertainty=summarise(windows).uncertainty * factor,
-            windows=windows,
-        )
-
-    def _gates(self, renewed: bool) -> list[tuple[PairedGate, Figure]]:
-        figures = self._figures()
-        units = ("J/token", "J/real token")[: len(figures)]
-        gates = [self.gate(unit, renewed=renewed, share=len(units)) for unit in units]
-        return list(zip(gates, figures, strict=True))
-
-    def _figures(self) -> list[Figure]:
-        """J/token, and J/real token beside it if padding differs, which J/token does not see."""
-        base, head = (ready.runs[0].padding_overhead for ready in self.ready)
-        if not base or not head or abs(head / base - 1) <= PADDING_DIFFERS:
-            return [_joules_per_token]
-        overheads = (base, head)
-
-        def of_real_tokens(side: int, windows: Sequence[Window]) -> float:
-            return windows[0].joules_per_token * overheads[side]
-
-        return [_joules_per_token, of_real_tokens]
-
-
-class PairedSavings(PairedCheck):
-    """What one run saves of another's J/token, in the head against in the base.
-
-    A round is four windows. The gate takes what is spent of the larger run's J/token.
-    """
-
-    def _measured(self) -> VerdictRecord:
-        self.sampler.measure()
-        # Levels are points of what is saved; the test takes them relative to what the base spends.
-        spent = _spent(BASE, self.sampler.round(BASE, 0))
-        _, verdict = self.decide(
-            lambda renewed: [(self.gate(FRACTION, renewed=renewed, scale=spent), _spent)]
-        )
-        pairs = list(zip(self.sampler.windows(HEAD, 0), self.sampler.windows(HEAD, 1), strict=True))
-        summary = summarise_pairs(pairs)
-        return self.answered(
-            self.shown(verdict),
-            _spent,
-            run=1,
-            explanation=" ".join(
-                f"{self.ready[HEAD].runs[run].id}: {self.explained(run)}" for run in (0, 1)
-            ),
-            uncertainty=summary.uncertainty,
-            windows=tuple(window for both in pairs for window in both),
-        )
-
-    def shown(self, verdict: Verdict) -> Verdict:
-        """A verdict on what is spent, as one on what is saved."""
-        base = verdict.baseline or 1.0
-
-        def edges(pair: tuple[float, float] | None) -> tuple[float, float] | None:
-            return None if pair is None else (-base * pair[1], -base * pair[0])
-
-        shown = replace(
-            verdict,
-            tolerance=self.levels.tolerance,
-            detect=self.levels.detect,
-            value=1 - (verdict.value or base),
-            baseline=1 - base,
-            change=-base * (verdict.change or 0.0),
-            interval=edges(verdict.interval or (0.0, 0.0)),
-            trace=tuple(
-                replace(
-                    point,
-                    change=-base * point.change,
-                    within=edges(point.within),
-                    changed=edges(point.changed),
-                )
-                for point in verdict.trace
-            ),
-        )
-        cause = f"{len(verdict.windows)} rounds, the most allowed, were not enough"
-        reason = sentence(shown, THE_BASE, "interleaved rounds", cause, QUIETER_OR_MORE)
-        found = facts(shown, THE_BASE, "interleaved rounds")
-        return replace(shown, reason=reason, facts=found)
-
-
-def _joules_per_token(side: int, windows: Sequence[Window]) -> float:
-    del side
-    return windows[0].joules_per_token
-
-
-def _spent(side: int, windows: Sequence[Window]) -> float:
-    """J/token of the smaller run over the larger's."""
-    del side
-    return windows[1].joules_per_token / windows[0].joules_per_token

@@ -12,6 +12,7 @@ from pytest_energy.ab.side_process import GRACE_SECONDS, SideProcess, stop_sides
 from pytest_energy.checks.measuring import Sampler
 from pytest_energy.clocks import real_time
 from pytest_energy.gate import Verdict
+from pytest_energy.gate.carriers import ProfileChange, compared
 from pytest_energy.gate.gates import PairedGate, worst
 from pytest_energy.metering import Window
 from pytest_energy.metering.profile import Profile
@@ -247,3 +248,23 @@ class PairedSampler:
 
     def _pair(self, figure: Figure, index: int) -> tuple[float, float]:
         return figure(BASE, self.round(BASE, index)), figure(HEAD, self.round(HEAD, index))
+
+
+_IN_TURN = (BASE, HEAD, HEAD, BASE, BASE, HEAD)
+
+
+def profile_change(sides: SidePair, run: int, change: float) -> ProfileChange | None:
+    """What carries the `change` (relative) of a run; None if a side computes nothing by torch.
+
+    Of each side's passes the fastest counts: what disturbs a pass only makes it slower. Raises
+    `EnergyError` if a side cannot go on.
+    """
+    found: tuple[list[Profile], list[Profile]] = ([], [])
+    # Where one process lives at a time, each begins once.
+    for side in sorted(_IN_TURN) if sides.turns is not None else _IN_TURN:
+        profile = sides.profile(side, run)
+        if profile is None:
+            return None
+        found[side].append(profile)
+    base, head = (min(each, key=lambda profile: profile.seconds) for each in found)
+    return compared(base, head, change)

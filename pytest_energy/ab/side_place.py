@@ -31,6 +31,9 @@ worker = found["pytest_energy"] and find_spec("pytest_energy.ab") is not None
 print(json.dumps({"version": list(sys.version_info[:3]), "worker": worker, **found}))
 """
 
+FOREIGN_VARIABLE = "PYTEST_ENERGY_FOREIGN_TREE"
+"""Where a program that compares two worktrees names the checkout, which no side imports from."""
+
 INSTALLED = ("site-packages", "dist-packages")
 """Folders of what is installed, which belongs to no tree."""
 
@@ -95,6 +98,11 @@ def import_path(root: Path, toplevel: Path, place: Path) -> tuple[str, ...]:
             own.append(path)
     moved = [place / path.relative_to(toplevel) for path in own]
     return tuple(dict.fromkeys(str(path) for path in moved if path.is_dir()))
+
+
+def foreign_tree() -> str | None:
+    """The tree that neither side may import from, if there is one."""
+    return os.environ.get(FOREIGN_VARIABLE) or None
 
 
 def foreign_module(

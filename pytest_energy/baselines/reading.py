@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pytest_energy.baselines import (
     METRICS,
@@ -22,8 +22,6 @@ from pytest_energy.baselines import acknowledged as stored_acknowledgement
 from pytest_energy.baselines import calibration as stored_calibration
 from pytest_energy.baselines import sensor as stored_sensor
 from pytest_energy.baselines.acknowledged import Acknowledgement
-from pytest_energy.baselines.calibration import StoredCalibration
-from pytest_energy.baselines.sensor import StoredSensor
 from pytest_energy.documents import (
     SMALLEST,
     FaultyDocumentError,
@@ -36,7 +34,7 @@ from pytest_energy.documents.records import checked, converted, kinds_of
 from pytest_energy.errors import BaselineError, DataError, did_you_mean
 from pytest_energy.files import read_text
 from pytest_energy.meters.sensors import Qualified
-from pytest_energy.outcomes import Method
+from pytest_energy.outcomes import METHODS
 from pytest_energy.text import one_line
 from pytest_energy.units import LARGEST_STORED
 
@@ -105,7 +103,6 @@ _ENTRY_KINDS = {
     "note": str,
     "sessions": list[Any],
 }
-_METHODS = get_args(Method)
 _BAND_KINDS = {"low": Positive, "mean": Positive, "high": Positive, "mean_watts": Positive}
 _HARDWARE_KINDS = {
     "key": str,
@@ -172,14 +169,8 @@ class Reader:
                 name: self._environment(values, f"environment.{name}")
                 for name, values in self._tables(document, "environment").items()
             },
-            calibrations={
-                device: self._calibration(table, f'calibration."{device}"')
-                for device, table in self._tables(document, "calibration").items()
-            },
-            sensors={
-                device: self._sensor(table, f'sensor."{device}"')
-                for device, table in self._tables(document, "sensor").items()
-            },
+            calibrations=self._devices(document, "calibration", stored_calibration),
+            sensors=self._devices(document, "sensor", stored_sensor),
             acknowledged=self._acknowledged(document.get("acknowledged", [])),
         )
 
@@ -234,17 +225,17 @@ class Reader:
                 where, f"has {shown(date)} for a `date`; write it as 2026-11-24T10:12:03Z"
             ) from None
 
-    def _calibration(self, table: Any, where: str) -> StoredCalibration:
-        values = self._checked(table, stored_calibration.KINDS, where)
-        try:
-            return stored_calibration.from_table(values)
-        except ValueError as error:
-            raise self._error(where, str(error)) from None
+    def _devices(self, document: Mapping[str, Any], name: str, kept: Any) -> dict[str, Any]:
+        """What a group of tables states of each device; `kept` is the module of such tables."""
+        found = {}
+        for device, table in self._tables(document, name).items():
+            where = f'{name}."{device}"'
+            found[device] = self._stated(kept, self._checked(table, kept.KINDS, where), where)
+        return found
 
-    def _sensor(self, table: Any, where: str) -> StoredSensor:
-        values = self._checked(table, stored_sensor.KINDS, where)
+    def _stated(self, kept: Any, values: Mapping[str, Any], where: str) -> Any:
         try:
-            return stored_sensor.from_table(values)
+            return kept.from_table(values)
         except ValueError as error:
             raise self._error(where, str(error)) from None
 
@@ -255,10 +246,7 @@ class Reader:
             values = self._checked(table, stored_acknowledgement.KINDS, where)
             if values.get("metric", METRICS[0]) not in METRICS:
                 raise self._error(f"{where}.metric", f"is none of {', '.join(METRICS)}")
-            try:
-                stated = stored_acknowledgement.from_table(values)
-            except ValueError as error:
-                raise self._error(where, str(error)) from None
+            stated: Acknowledgement = self._stated(stored_acknowledgement, values, where)
             if (stated.metric, stated.id) in found:
                 raise self._error(where, f"is the second of `{stated.id}`; remove one of them")
             found[stated.metric, stated.id] = stated
@@ -278,8 +266,8 @@ class Reader:
             band_of = self._joules_band if name == "joules_per_token" else self._band
             for key, band in bands.items():
                 if key not in ("source", "note"):
-                    if name == "savings" and key not in _METHODS:
-                        raise self._error(f"{where}.{key}", f"is none of {', '.join(_METHODS)}")
+                    if name == "savings" and key not in METHODS:
+                        raise self._error(f"{where}.{key}", f"is none of {', '.join(METHODS)}")
                     claims[name, key] = band_of(band, f"{where}.{key}", source)
         return claims
 

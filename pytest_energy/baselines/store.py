@@ -1,7 +1,12 @@
-"""The baselines of one run: those of the hardware's file, this machine's own, and recordings."""
+"""The baselines of one run: those of the hardware's file, this machine's own, and recordings.
+
+Where the time of a token went in the newest recorded session of each figure only informs. It is
+kept in a file of its own beside a hardware's TOML, which people read: `h200.profiles.json`.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -12,14 +17,16 @@ from typing import Any
 from pytest_energy import baselines
 from pytest_energy.baselines import Baseline, Reference, UpdateMode
 from pytest_energy.baselines.calibration import Calibration, device_key
-from pytest_energy.baselines.profiles import profiles_path, read_profiles, write_profiles
 from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import Header, Recording, updated
+from pytest_energy.documents import FaultyDocumentError, parse_json
+from pytest_energy.documents.records import converted
 from pytest_energy.errors import BaselineError, informing
-from pytest_energy.files import unified_diff, write_atomically
+from pytest_energy.files import read_bytes, unified_diff, write_atomically
+from pytest_energy.gate.carriers import MOST_ROWS
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import CPU_BUDGET, GPU_BUDGET, Budget
-from pytest_energy.metering.profile import Profile
+from pytest_energy.metering.profile import Part, Profile
 
 
 @dataclass
@@ -212,3 +219,69 @@ def _write(path: Path, header: Header, items: list[Recording], mode: UpdateMode)
 
 def _name(item: Recording) -> str:
     return f"{item.metric}:{item.id}"
+
+
+_SCHEMA = 1  # of profiles
+_MOST_PROFILE_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class _Profiles:
+    schema: int
+    profiles: Mapping[str, Profile]
+
+
+def profiles_path(folder: Path, key: str) -> Path:
+    """Where the profiles of a hardware key are."""
+    return folder / f"{key}.profiles.json"
+
+
+def read_profiles(path: Path) -> dict[str, Profile]:
+    """Profiles by the ids of their figures, empty if there is no file; raises `BaselineError`."""
+    if not path.exists():
+        return {}
+    try:
+        document = converted(_Profiles, parse_json(read_bytes(path, _MOST_PROFILE_BYTES)))
+    except FaultyDocumentError as error:
+        raise BaselineError(f"`{path}` is damaged: {error}; remove it, and record again") from None
+    if document.schema != _SCHEMA:
+        raise BaselineError(
+            f"`{path}` has schema {document.schema}, but this version reads {_SCHEMA}; remove it, "
+            f"and record again"
+        )
+    return dict(document.profiles)
+
+
+def write_profiles(path: Path, changed: Mapping[str, Profile | None]) -> None:
+    """Put figures' new profiles into the file; None takes away what is no longer the newest."""
+    try:
+        kept = read_profiles(path)
+    except BaselineError:
+        kept = {}  # begun anew
+    found = {**kept, **{name: one for name, one in changed.items() if one is not None}}
+    found = {n: one for n, one in found.items() if changed.get(n, one) is not None}
+    if not found:
+        path.unlink(missing_ok=True)
+        return
+    rows = {name: asdict(_shortened(found[name])) for name in sorted(found)}
+    write_atomically(path, json.dumps({"schema": _SCHEMA, "profiles": rows}, indent=1) + "\n")
+
+
+def _shortened(profile: Profile) -> Profile:
+    """The longest parts, in four digits."""
+    return replace(
+        profile,
+        seconds=_rounded(profile.seconds),
+        phases=_parts(profile.phases),
+        operators=_parts(profile.operators),
+        modules=_parts(profile.modules),
+        kernels=_parts(profile.kernels),
+    )
+
+
+def _parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    return tuple(replace(part, seconds=_rounded(part.seconds)) for part in parts[:MOST_ROWS])
+
+
+def _rounded(seconds: float) -> float:
+    return float(f"{seconds:.4g}")

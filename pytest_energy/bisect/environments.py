@@ -12,20 +12,17 @@ from itertools import pairwise
 from pathlib import Path
 
 from pytest_energy.bisect import Probe
-from pytest_energy.bisect.graph import Graph
-from pytest_energy.bisect.ground import NotThereError, Where
+from pytest_energy.bisect.commits import Graph
 from pytest_energy.bisect.packages import Exchange, Inventory
-from pytest_energy.clocks import real_time
+from pytest_energy.bisect.probing import NotThereError, Where, finished
 from pytest_energy.documents import FaultyDocumentError, parse_json
 from pytest_energy.documents.records import converted
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import read_bytes
 from pytest_energy.private_folders import PrivateFolder
-from pytest_energy.processes import ChildProcess, stop_all, tail_of, uninterrupted
 
 GOOD, BAD = "good", "bad"
 _ANSWER_SECONDS, _INSTALL_SECONDS = 120.0, 1800.0
-_POLL_SECONDS = 0.1
 _MOST_BYTES = 1 << 24
 _PROGRAM = """
 import json, re, sys
@@ -150,21 +147,6 @@ def _installer(python: Path, action: str) -> list[str]:
 
 def _finished(command: Sequence[str], folder: Path, seconds: float) -> tuple[int | None, str]:
     """The exit code (None: it took too long) and the last line printed; all of it is in `kept`."""
-    private = PrivateFolder("command")
-    with uninterrupted():
-        child = ChildProcess(
-            command,
-            private.path,
-            environment={name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
-            working_folder=folder,
-        )
-    try:
-        give_up = real_time.monotonic() + seconds
-        while (code := child.wait(_POLL_SECONDS)) is None and not child.floods:
-            if real_time.monotonic() > give_up:
-                break
-        shutil.copyfile(child.output, folder / "kept")
-        return code, tail_of(child.output, 1)
-    finally:
-        stop_all([child])
-        private.remove()
+    variables = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    code, _, printed = finished(command, folder, variables, seconds, folder / "kept")
+    return code, printed.rpartition("\n")[2]

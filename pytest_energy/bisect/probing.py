@@ -1,26 +1,27 @@
-"""One probe: pytest with `--energy-compare` in a process of its own."""
+"""One probe: pytest with `--energy-compare` in a process of its own, and where that runs.
+
+For a commit it is a worktree of it, in which the other side is another commit.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from pytest_energy.ab.from_caller import FOREIGN_VARIABLE, NOISE_VARIABLE, noise_text
+from pytest_energy.ab.measurement import NOISE_VARIABLE, noise_text
 from pytest_energy.ab.protocol import last_error
-from pytest_energy.ab.side_place import lend_package
+from pytest_energy.ab.revisions import Worktree
+from pytest_energy.ab.side_place import FOREIGN_VARIABLE, lend_package
 from pytest_energy.bisect import Finding, Probe
-from pytest_energy.bisect.documents import (
-    BROKEN,
-    Figure,
-    choose_figure,
-    finding_of,
-    was_disturbed,
-)
+from pytest_energy.bisect.commits import Ends
+from pytest_energy.bisect.documents import BROKEN, Figure, choose_figure, finding_of, was_disturbed
 from pytest_energy.bisect.estimates import noise_sessions
-from pytest_energy.bisect.ground import Ground, NotThereError, Where
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
@@ -37,7 +38,7 @@ from pytest_energy.results import RunRecord
 from pytest_energy.results.json_codec import read_document
 
 TIMEOUT_SECONDS = 7200.0
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
 _ENDING_SECONDS = 15.0
 """How long a probe that is broken off may take to remove what it has made."""
 
@@ -59,6 +60,91 @@ _ALONE = (
     "--energy-settle=", "--energy-update=",
 )  # fmt: skip
 """What a configuration may ask for that a probe must not do."""
+
+
+_FOLDERS = ("--energy-data", "--energy-models")
+
+
+class NotThereError(EnergyError):
+    """What is to be probed cannot be put in place; says why."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place to run pytest in: by which Python, in which folder, against which `reference`.
+
+    `argument` makes of an argument of pytest's what it is there, `variables` are added to the
+    environment.
+    """
+
+    python: str
+    place: Path
+    reference: str
+    argument: Callable[[str], str]
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+class Ground(Protocol):
+    """What probes are made on, by how their ends are named."""
+
+    def where(self, probe: Probe, made: ExitStack) -> Where:
+        """The place of a probe; what is `made` for it ends with the probe.
+
+        Raises `NotThereError` if there is no such place.
+        """
+
+
+class CommitGround:
+    """Worktrees of commits, in which this Python runs pytest."""
+
+    def __init__(self, ends: Ends) -> None:
+        self._ends = ends
+
+    def where(self, probe: Probe, made: ExitStack) -> Where:
+        """The worktree of a commit."""
+        tree = Worktree(self._ends.toplevel, probe.commit)
+        made.callback(tree.remove)
+        place = tree.path / self._ends.inside
+        if not place.is_dir():
+            raise NotThereError(f"it has no folder `{self._ends.inside}`")
+        top = self._ends.toplevel
+        return Where(
+            sys.executable,
+            place,
+            probe.against,
+            lambda word: _for_tree(word, top, tree.path),
+            _variables(top, tree.path),
+        )
+
+
+def _variables(top: Path, tree: Path) -> dict[str, str]:
+    """What in the environment led into the checkout leads into the worktree."""
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = os.pathsep.join(_moved(entry, top, tree) for entry in entries if entry)
+    own = {"PYTHONPATH": path, "GIT_OPTIONAL_LOCKS": "0"}
+    return own if tree.is_relative_to(top) else {**own, FOREIGN_VARIABLE: str(top)}
+
+
+def _for_tree(word: str, top: Path, tree: Path) -> str:
+    """An argument for a run in a worktree instead of here.
+
+    A test or file of the checkout, named by its whole path, is the worktree's own; folders of data
+    and models are those that are here.
+    """
+    flag, separator, value = word.partition("=")
+    if flag in _FOLDERS and separator and Path(value).exists():
+        return f"{flag}={Path(value).absolute()}"
+    path, inside, name = word.partition("::")
+    if path.startswith(f"{top}{os.sep}") and (moved := tree / Path(path).relative_to(top)).exists():
+        return f"{moved}{inside}{name}"
+    return word
+
+
+def _moved(entry: str, top: Path, tree: Path) -> str:
+    """An entry of a path, in the worktree if it lies in the checkout; what is installed stays."""
+    path = Path(os.path.abspath(entry))
+    own = path.is_relative_to(top) and not path.is_relative_to(Path(sys.prefix).resolve())
+    return str(tree / path.relative_to(top)) if own else entry
 
 
 @dataclass(frozen=True)
@@ -130,7 +216,8 @@ class Prober:
             if sessions := noise_sessions(self._findings):
                 write_atomically(folder.path / "noise.json", noise_text(sessions))
                 variables[NOISE_VARIABLE] = str(folder.path / "noise.json")
-            code, why, printed = self._finished(command, where.place, variables)
+            limit = self._asking.timeout_seconds
+            code, why, printed = finished(command, where.place, variables, limit)
             if document.is_file() and code not in (_BAD_INPUT, _NO_TESTS, None):
                 return _Ran(read_document(document).record, last_error(printed) or "")
             return _Ran(None, why or self._without_record(probe, code or 0, printed))
@@ -150,26 +237,6 @@ class Prober:
             f"--energy-json={document}",
         ]
 
-    def _finished(
-        self, command: Sequence[str], place: Path, variables: Mapping[str, str]
-    ) -> tuple[int | None, str, str]:
-        """The exit code, or None and why it was ended, and the end of what was printed."""
-        folder = PrivateFolder("run")
-        with uninterrupted():  # a process that nobody has noted would outlive the search
-            child = ChildProcess(command, folder.path, environment=variables, working_folder=place)
-        try:
-            give_up, why = real_time.monotonic() + self._asking.timeout_seconds, ""
-            while (code := child.wait(_POLL_SECONDS)) is None and not why:
-                if child.floods:
-                    why = FLOODS
-                elif real_time.monotonic() > give_up:
-                    why = f"it took longer than {self._asking.timeout_seconds:g} s (`--timeout`)"
-            return code, "" if code is not None else why, tail_of(child.output)
-        finally:
-            # It has worktrees and processes of its own, which it removes if it is told to end.
-            stop_all([child], 0.0, _ENDING_SECONDS)
-            folder.remove()
-
     def _without_record(self, probe: Probe, code: int, printed: str) -> str:
         said = last_error(printed) or printed.rpartition("\n")[2]
         if code in (_BAD_INPUT, _NO_TESTS) and probe.purpose == "ends":
@@ -178,6 +245,36 @@ class Prober:
         name = signal_name(code)
         ended = f"was ended by {name}" if name else f"ended with code {code}"
         return f"pytest {ended} and measured nothing" + (f": {said}" if said else "")
+
+
+def finished(
+    command: Sequence[str],
+    place: Path,
+    variables: Mapping[str, str],
+    seconds: float,
+    kept: Path | None = None,
+) -> tuple[int | None, str, str]:
+    """The exit code, or None and why it was ended, and the end of what was printed.
+
+    All of that is `kept` in a file, if one is named.
+    """
+    folder = PrivateFolder("run")
+    with uninterrupted():  # a process that nobody has noted would outlive the search
+        child = ChildProcess(command, folder.path, environment=variables, working_folder=place)
+    try:
+        give_up, why = real_time.monotonic() + seconds, ""
+        while (code := child.wait(_POLL_SECONDS)) is None and not why:
+            if child.floods:
+                why = FLOODS
+            elif real_time.monotonic() > give_up:
+                why = f"it took longer than {seconds:g} s (`--timeout`)"
+        if kept is not None:
+            shutil.copyfile(child.output, kept)
+        return code, "" if code is not None else why, tail_of(child.output)
+    finally:
+        # It may have worktrees and processes of its own, which it removes if it is told to end.
+        stop_all([child], 0.0, _ENDING_SECONDS)
+        folder.remove()
 
 
 def _folder(path: Path) -> Path:

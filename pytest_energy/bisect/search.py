@@ -24,8 +24,8 @@ from pytest_energy.bisect import (
     Purpose,
     Told,
 )
+from pytest_energy.bisect.commits import Graph
 from pytest_energy.bisect.estimates import LogChange, log_change, pair_noise
-from pytest_energy.bisect.graph import Graph
 from pytest_energy.bisect.line import FOLLOWED, Confirmed, Line
 from pytest_energy.stats.distributions import NORMAL_95, relative
 from pytest_energy.stats.steps import Step

@@ -9,8 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_energy.baselines import Reference, far_off_in_words, pooled_of, sessions_of
-from pytest_energy.checks import acknowledging, comparability, earlier, policy
-from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Sampler, Summary, summarise
+from pytest_energy.checks import comparability, policy
+from pytest_energy.checks.measuring import (
+    InvalidEvidenceError,
+    Run,
+    Sampler,
+    Summary,
+    latest_windows,
+    summarise,
+)
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.checks.recording import is_to_record, keep_session, windows_to_record
 from pytest_energy.clocks import real_time
@@ -41,8 +48,8 @@ class Check(ABC):
             self._refusal = error
         entry = self.reference.entry if self.reference else None
         self._own_levels = policy.levels(base.metric, context.asked, context.settings, entry)
-        stated = acknowledging.acknowledgement(self.reference)
-        self.levels = acknowledging.widened(self._own_levels, stated)
+        stated = policy.acknowledgement(self.reference)
+        self.levels = policy.widened(self._own_levels, stated)
         self.base = replace(
             base,
             acknowledged=stated,
@@ -135,7 +142,7 @@ class Check(ABC):
             warning="; ".join(filter(None, (self._warning(), self._far_off()))) or None,
         )
         record = replace(record, **known)
-        record = acknowledging.acknowledged(record, self._own_levels, self.reference, verdict.facts)
+        record = policy.acknowledged(record, self._own_levels, self.reference, verdict.facts)
         return policy.judged(record, self.context.settings, self.context.store.baseline)
 
     def _kept(
@@ -175,7 +182,7 @@ class Check(ABC):
         context = self.context
         warmth = comparability.warmth(self.reference, context, limit, recorded=recorded)
         within = policy.steady_within(self.base, self.context.settings)
-        steady = sampler.warm_up(limit, warmth, earlier.latest(sampler.run), within)
+        steady = sampler.warm_up(limit, warmth, latest_windows(sampler.run), within)
         if not warmth.is_reached and warmth.celsius:
             windows = f"{len(warmth.celsius)} warm-up windows"
             if recorded and context.settings.update:

@@ -1,4 +1,7 @@
-"""Whether a figure and its baseline can be compared at all, and why they differ if they do."""
+"""Whether a figure and its baseline can be compared at all, and why they differ if they do.
+
+Where the time of a token goes only informs: what fails of it is told with the test's output.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ from statistics import fmean, median
 
 from pytest_energy.baselines import Reference, StoredSession, days_of
 from pytest_energy.checks import Settings
-from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, Warmth
+from pytest_energy.checks.measuring import InvalidEvidenceError, Run, Summary, Warmth
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.errors import BaselineError
+from pytest_energy.errors import BaselineError, informing
 from pytest_energy.gate import Verdict
-from pytest_energy.gate.explanation import Operating, explain
-from pytest_energy.gate.reference import FEWEST, LoadChange, device_word
+from pytest_energy.gate.carriers import ProfileChange, compared
+from pytest_energy.gate.explanation import FEWEST, LoadChange, Operating, device_word, explain
 from pytest_energy.metering.hardware import Hardware
+from pytest_energy.metering.profile import Profile
+from pytest_energy.outcomes import MOVED
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT, WARMTH_LIMIT
 from pytest_energy.workloads.reference_load import VERSION
@@ -150,6 +155,44 @@ def said_by_load(change: float, found: Reference, context: CheckContext) -> str 
     joules = context.reference_joules() if len(days) >= FEWEST else None
     load = LoadChange.of_session(days, joules) if joules else None
     return load.sentence(change, device_word(context.hardware.key)) if load else None
+
+
+PROFILE_TITLE = "energy profile"
+
+
+def keep_profile(context: CheckContext, run: Run, record: VerdictRecord) -> None:
+    """Profile a run whose session goes into a committed baseline, for that to be kept beside it."""
+    if record.outcome != "recorded" or record.local or not _may_profile(context):
+        return
+    with informing("not profiled", lambda text: context.on_output(PROFILE_TITLE, text)):
+        context.store.keep_profile(context.test, record.id, _fastest(run))
+
+
+def with_carrier(context: CheckContext, run: Run, record: VerdictRecord) -> VerdictRecord:
+    """The record with what carries its change against a baseline beside which a profile is kept."""
+    if record.outcome not in MOVED or record.local or not _may_profile(context):
+        return record
+    found: ProfileChange | None = None
+    with informing("not profiled", lambda text: context.on_output(PROFILE_TITLE, text)):
+        base = context.store.profile_of(record.id)
+        head = _fastest(run) if base is not None else None
+        if base is not None and head is not None and base.clock == head.clock:
+            found = compared(base, head, record.change or 0.0)
+    if found is None:
+        return record
+    explanation = f"{record.explanation or ''} {found.sentence}".strip()
+    return replace(record, explanation=explanation, profile=found)
+
+
+def _may_profile(context: CheckContext) -> bool:
+    # Other workers would be in the profile.
+    return context.settings.profile == "auto" and not context.settings.parallel
+
+
+def _fastest(run: Run) -> Profile | None:
+    from pytest_energy.workloads.profiling import fastest
+
+    return fastest(run)
 
 
 def changed_environment(

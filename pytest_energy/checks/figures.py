@@ -14,13 +14,16 @@ from pytest_energy.baselines import (
     pooled_of,
     session_stats,
 )
-from pytest_energy.checks import comparability, earlier, policy, profiled
+from pytest_energy.checks import comparability, policy
 from pytest_energy.checks.check import Check
 from pytest_energy.checks.measuring import (
+    Earlier,
     Run,
     Summary,
+    offer_windows,
     require_run,
     summarise_pairs,
+    take_windows,
     without_outliers,
 )
 from pytest_energy.checks.policy import CheckContext
@@ -92,7 +95,7 @@ class JoulesPerToken(Check):
         super().__init__(context, base, run)
         (self._sampler,) = self.samplers
         self._overhead = run.padding_overhead
-        self._pairs, self._taken = earlier.Earlier(), 0
+        self._pairs, self._taken = Earlier(), 0
 
     def verdict(self) -> VerdictRecord:
         """The record of the check, which says how many of its windows were measured in pairs."""
@@ -112,7 +115,7 @@ class JoulesPerToken(Check):
             least = comparability.least_load_seconds(
                 self.reference, self.context, recorded=recorded
             )
-            self._pairs = earlier.take(self._sampler.run, least)
+            self._pairs = take_windows(self._sampler.run, least)
         if self._pairs.windows:
             self._load_seconds = self._pairs.load_seconds
         else:
@@ -139,7 +142,7 @@ class JoulesPerToken(Check):
         windows = self._sampler.windows
         values = [window.joules_per_token for window in windows]
         record = self._kept(self._summarised(windows), windows, values, self._overhead)
-        profiled.keep_profile(self.context, self._sampler.run, record)
+        comparability.keep_profile(self.context, self._sampler.run, record)
         return record
 
     def _gated(self, reference: Reference) -> VerdictRecord:
@@ -169,7 +172,7 @@ class JoulesPerToken(Check):
         kept = without_outliers(summary, values)
         learnt = extend_local(self.context, stored, kept, reference, self._overhead)
         record = replace(record, reason=record.reason + learnt)
-        return profiled.with_carrier(self.context, self._sampler.run, record)
+        return comparability.with_carrier(self.context, self._sampler.run, record)
 
     def _explanation(
         self, verdict: Verdict, summary: Summary, reference: Reference, overhead: float | None
@@ -237,7 +240,7 @@ class Savings(Check):
         if record.outcome != "invalid":
             for sampler in self.samplers:
                 windows = self._steady(sampler.windows)
-                earlier.offer(sampler.run, windows, record.id, self._load_seconds)
+                offer_windows(sampler.run, windows, record.id, self._load_seconds)
         return record
 
     def _steady(self, windows: Sequence[Window]) -> Sequence[Window]:

@@ -1,4 +1,8 @@
-"""Windows as evidence: warm up until steady, measure invalid ones again, sum up what was found."""
+"""Windows as evidence: warm up until steady, measure invalid ones again, sum up what was found.
+
+Earlier windows of a session serve, too, where no device tells a temperature: a card cools and warms
+by what runs between. Then a run is warm from them, and pairs are evidence for its J/token.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, median, stdev
 from typing import Protocol
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window
 from pytest_energy.stats.distributions import NORMAL_95
@@ -152,6 +157,46 @@ class Sampler:
             self.rejected.append(window)
         self.show(self.run.id, number, window)
         return window
+
+
+WARM_SECONDS = 60.0
+"""How long after its latest window a run is as warm as it was."""
+
+
+@dataclass
+class Earlier:
+    """Windows that a run was measured with in pairs, for its J/token to go by as well.
+
+    `figure` names what the pairs were for; `load_seconds` is how long the device had worked before.
+    """
+
+    windows: list[Window] = field(default_factory=list)
+    figure: str = ""
+    load_seconds: float = 0.0
+
+
+def offer_windows(run: Run, windows: Sequence[Window], figure: str, load_seconds: float) -> None:
+    """Keep the windows of pairs for the J/token of the same run, if it can hold them."""
+    if hasattr(run, "earlier") and all(window.celsius is None for window in windows):
+        run.earlier = Earlier(list(windows), figure, load_seconds)
+
+
+def take_windows(run: Run, least_load_seconds: float) -> Earlier:
+    """What was kept, for one figure only; none if the device had worked for less before."""
+    found = getattr(run, "earlier", None)
+    if not isinstance(found, Earlier):
+        return Earlier()
+    run.earlier = None  # type: ignore[attr-defined]
+    return found if found.load_seconds >= least_load_seconds else Earlier()
+
+
+def latest_windows(run: Run) -> list[Window]:
+    """The latest windows of a run that is still warm from them, oldest first."""
+    windows = [window for window in getattr(run, "latest", ()) if window.valid]
+    if not windows or any(window.celsius is not None for window in windows):
+        return []
+    ended = windows[-1].started + windows[-1].seconds
+    return windows if abs(real_time.unix_seconds() - ended) <= WARM_SECONDS else []
 
 
 def require_run(run: object) -> None:

@@ -1,13 +1,18 @@
-"""What a check goes by, and what its verdict means: levels, windows, bands, what fails where."""
+"""What a check goes by, and what its verdict means: levels, windows, bands, what fails where.
+
+The levels are wider where the baseline file acknowledges a figure today.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pytest_energy.baselines import Baseline, Entry
+from pytest_energy.baselines import Baseline, Entry, Reference
+from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks import Settings, TestSettings
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.hardware import Hardware
@@ -118,6 +123,47 @@ def levels(
             f"must be caught lies beyond what is allowed; raise the one or lower the other"
         )
     return Levels(tolerance, detect)
+
+
+def acknowledgement(found: Reference | None) -> Acknowledgement | None:
+    """What the committed file acknowledges of a figure, if it still counts today (UTC)."""
+    stated = _stated(found)
+    return stated if stated is not None and stated.holds_on(real_time.utc().date()) else None
+
+
+def widened(levels: Levels, stated: Acknowledgement | None) -> Levels:
+    """Levels that allow what is acknowledged, and catch what lies as far beyond it as before."""
+    if stated is None or stated.up_to <= levels.tolerance:
+        return levels
+    return Levels(stated.up_to, stated.up_to + levels.detect - levels.tolerance)
+
+
+def acknowledged(
+    record: VerdictRecord, own: Levels, found: Reference | None, facts: str
+) -> VerdictRecord:
+    """The record of a verdict by `widened` levels; `own` are the figure's, `facts` what was found.
+
+    It is `acknowledged` if it is worse than its own levels allow. A regression says what is, or
+    was, acknowledged of it.
+    """
+    if record.outcome == "regression" and (stated := _stated(found)) is not None:
+        tense = "is" if record.acknowledged else "was"
+        known = f"A change {stated.sentence} {tense} acknowledged."
+        return replace(record, reason=f"{record.reason} {known}")
+    stated, change = record.acknowledged, record.change
+    if stated is None or change is None or record.outcome != "within":
+        return record
+    worse = -change if record.unit == FRACTION else change
+    if worse <= own.tolerance:
+        return record
+    reason = f"{facts}, is more than the tolerance and acknowledged {stated.sentence}."
+    return replace(record, outcome="acknowledged", reason=reason)
+
+
+def _stated(found: Reference | None) -> Acknowledgement | None:
+    if found is None or found.local:
+        return None
+    return found.baseline.acknowledgement(found.entry.metric, found.entry.id)
 
 
 def most_windows(record: VerdictRecord, context: CheckContext, *, pairs: bool = False) -> int:

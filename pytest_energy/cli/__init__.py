@@ -39,7 +39,7 @@ COMMANDS = {
     "calibrate": ("machine", "fit joules at the wall to the device's joules"),
     "qualify": ("qualify", "find by experiment what a GPU's counter and sensor can do"),
     "export": ("export", "a run's figures for tools that keep them"),
-    "comment": ("comment", "what a pull request is told of a run, if there is anything to tell"),
+    "comment": ("export", "what a pull request is told of a run, if there is anything to tell"),
     "drift": ("history", "which figures moved over the sessions of a history, since when and why"),
     "bisect": ("bisect", "which commit, or package, a change of J/token comes from, by A/B"),
     "history": ("history", "list sessions, or compact them to Parquet"),

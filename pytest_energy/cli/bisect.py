@@ -15,23 +15,26 @@ from typing import NoReturn
 
 from pytest_energy.ab.revisions import attempt
 from pytest_energy.bisect import EXIT_CODES, Finding, Probe
-from pytest_energy.bisect.commits import Commit, Ends, find_ends, read_graph
-from pytest_energy.bisect.documents import same_device
+from pytest_energy.bisect.commits import Commit, Ends, Graph, find_ends, read_graph
+from pytest_energy.bisect.documents import Kept, same_device
 from pytest_energy.bisect.environments import GOOD, EnvironmentGround, graph_of, inventory
 from pytest_energy.bisect.estimates import log_change
-from pytest_energy.bisect.graph import Graph
-from pytest_energy.bisect.ground import CommitGround, Ground
-from pytest_energy.bisect.kept import Kept
 from pytest_energy.bisect.packages import exchanges
-from pytest_energy.bisect.probing import TIMEOUT_SECONDS, Asking, Prober
+from pytest_energy.bisect.probing import TIMEOUT_SECONDS, Asking, CommitGround, Ground, Prober
 from pytest_energy.bisect.search import CHANGE, Asked, Search
 from pytest_energy.cli import describe, say, write_text
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import ChangePoint, SeriesDrift, drift_of
-from pytest_energy.reports.bisection import SHORT, Bisection, as_document, as_text, interval
+from pytest_energy.reports.bisection import (
+    SHORT,
+    Bisection,
+    as_document,
+    as_text,
+    interval,
+    render_bisection,
+)
 from pytest_energy.reports.html import require_page_libraries
-from pytest_energy.reports.html.bisection import render_bisection
 from pytest_energy.reports.wording import counted
 from pytest_energy.text import url as address
 from pytest_energy.units import FRACTION, percent

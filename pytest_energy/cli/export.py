@@ -1,10 +1,11 @@
-"""`pytest-energy export`: a run's figures in the format of a tool that keeps them over time."""
+"""`pytest-energy export` and `comment`: a run for tools that keep it, and for a pull request."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,11 @@ from typing import Any
 from pytest_energy.cli import describe, say, write_text
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import NO_EVIDENCE
+from pytest_energy.reports.markdown import comment
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, Figure
 from pytest_energy.results.json_codec import read_document
+from pytest_energy.text import one_line
 
 _CLAIM = "claim"
 """The metric of figures that a test of a claim has noted."""
@@ -36,10 +39,10 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("record", metavar="RECORD.json", type=Path, help="what --energy-json wrote")
     parser.add_argument("--format", required=True, choices=FORMATS, help="whose format")
     parser.add_argument("-o", "--output", metavar="PATH", type=Path, help="(stdout)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_export)
 
 
-def run(options: argparse.Namespace) -> int:
+def run_export(options: argparse.Namespace) -> int:
     """Write the figures of a `--energy-json` document; what has none is named on stderr."""
     record = read_document(options.record).record
     figures = [*record.verdicts, *_claimed(record.claims, FORMATS[options.format])]
@@ -172,3 +175,35 @@ def _entry(verdict: VerdictRecord, hardware: Any) -> dict[str, Any]:
 
 FORMATS = {"github-action-benchmark": github_action_benchmark, "bencher": bencher}
 """What makes the document of each format."""
+
+
+_ADDRESS = re.compile(r"https?://[\w./:%?&=~+-]+")
+"""An address that can stand in a link of Markdown."""
+
+
+def add_comment(parser: argparse.ArgumentParser) -> None:
+    """Register the arguments."""
+    describe(
+        parser,
+        "Write the comment of a pull request: verdicts that are not `within`, why, and what to do "
+        "next. If all are, it is empty. The record is not trusted: it is checked and escaped.",
+        "pytest-energy comment run.json --link https://example.org/runs/7 -o body.md",
+    )
+    parser.add_argument("record", metavar="RECORD.json", type=Path, help="what --energy-json wrote")
+    parser.add_argument("--link", required=True, metavar="URL", help="where the run can be seen")
+    parser.add_argument("-o", "--output", metavar="PATH", type=Path, help="(stdout)")
+    parser.set_defaults(run=run_comment)
+
+
+def run_comment(options: argparse.Namespace) -> int:
+    """Write the comment, or nothing; always 0."""
+    if not _ADDRESS.fullmatch(options.link):
+        raise EnergyError(
+            f"`--link={one_line(options.link)}` is no address such as https://example.org/runs/7"
+        )
+    text = comment(read_document(options.record).record, options.link)
+    if options.output is not None:
+        write_text(options.output, text)
+    elif text:
+        say(*text.splitlines())
+    return 0

@@ -11,14 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_energy.cli import (
-    SUBCOMMANDS,
-    Parser,
-    add_baselines_option,
-    describe,
-    say,
-    write_text,
-)
+from pytest_energy.cli import SUBCOMMANDS, Parser, add_baselines_option, describe, say, write_text
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import drift_of

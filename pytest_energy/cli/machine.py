@@ -6,7 +6,7 @@ import argparse
 import csv
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -31,8 +31,8 @@ from pytest_energy.metering.hardware import Hardware, identify
 from pytest_energy.meters import Meter, open_meter, probe_meters
 from pytest_energy.meters.protocol import Device
 from pytest_energy.meters.wall import WallMeter, open_wall
-from pytest_energy.meters.wall.trace import figure
-from pytest_energy.reports.tables import aligned
+from pytest_energy.meters.wall.forms import figure
+from pytest_energy.reports.tables import aligned, scatter
 from pytest_energy.text import encodable, one_line, url
 from pytest_energy.workloads.loads import SHARES, load_for, measure_pairs, settle_seconds
 
@@ -102,7 +102,7 @@ def run_doctor(options: argparse.Namespace) -> int:
         )
         return 1
     with closing(open_meter("auto", qualified=qualified(options.baselines))) as meter:
-        hardware = _hardware_of(meter, options.baselines)
+        hardware = hardware_of(meter, options.baselines)
         path = baseline_path(options.baselines, hardware.key)
         say("", f"hardware key: {hardware.key}")
         say(f"  meter used by `auto`: {meter.name}, {meter.method}")
@@ -154,7 +154,7 @@ def _lock_place() -> str:
         return str(error)
 
 
-def _hardware_of(meter: Meter, folder: Path) -> Hardware:
+def hardware_of(meter: Meter, folder: Path) -> Hardware:
     """The machine behind a meter, named as a folder's baseline files name it."""
     known = known_hardware(folder)
     return identify(meter, {key: globs for key, globs in known.items() if key != "cpu"})
@@ -185,7 +185,7 @@ def run_calibrate(options: argparse.Namespace) -> int:
 def _to_store_for(options: argparse.Namespace) -> Hardware:
     """The machine whose file takes the fit, which can be written: else nothing is measured."""
     with closing(open_meter(options.meter)) as meter:
-        hardware = _hardware_of(meter, options.baselines)
+        hardware = hardware_of(meter, options.baselines)
     require_writable(baseline_path(options.baselines, hardware.key), "--baselines")
     return hardware
 
@@ -304,56 +304,16 @@ def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> 
     device = device_key(hardware)
     if device is None:
         raise EnergyError("the devices have no UUID to store a calibration by; use another meter")
-    header = Header.of(hardware, default_budget(hardware.key))
-    path = baseline_path(folder, hardware.key)
-    old = text_of(path) if path.is_file() else None
     date = real_time.utc().replace(microsecond=0).isoformat()
     stored = StoredCalibration(fitted, date, wall)
-    new = calibrated(old, header, device, stored)
+    rewrite(folder, hardware, lambda old, header: calibrated(old, header, device, stored))
+
+
+def rewrite(folder: Path, hardware: Hardware, changed: Callable[[str | None, Header], str]) -> None:
+    """Change the text of a hardware's baseline file, which need not exist, and show how."""
+    path = baseline_path(folder, hardware.key)
+    old = text_of(path) if path.is_file() else None
+    new = changed(old, Header.of(hardware, default_budget(hardware.key)))
     write_text(path, new)
     say("", f"{path} changed; read it, then commit it:")
     say(*unified_diff(old, new, path.name).split("\n"))
-
-
-LEAST_WIDTH = 40
-
-
-def scatter(
-    points: Sequence[tuple[float, float]],
-    *,
-    x_name: str,
-    y_name: str,
-    width: int = 72,
-    height: int = 11,
-) -> str:
-    """Plot points (x, y) about y = 0, `height` rows high and no line wider than `width`.
-
-    A cell shows how many points fall in it, from 2 on; `*` is one, `+` more than nine.
-    """
-    width = max(width, LEAST_WIDTH)
-    reach = max((abs(y) for _, y in points), default=0.0) or 1.0
-    left, right = min(x for x, _ in points), max(x for x, _ in points)
-    labels = [f"{reach:+.3g}", "0", f"{-reach:+.3g}"]
-    margin = max(map(len, labels))
-    columns = width - margin - 2
-    rows = height | 1  # odd, so that zero has a row
-    counts = [[0] * columns for _ in range(rows)]
-    for x, y in points:
-        column = round((x - left) / (right - left or 1.0) * (columns - 1))
-        counts[round((reach - y) / (2 * reach) * (rows - 1))][column] += 1
-    shown = dict(zip((0, rows // 2, rows - 1), labels, strict=True))
-    lines = [y_name]
-    for number, row in enumerate(counts):
-        empty = "-" if number == rows // 2 else " "
-        cells = "".join(_cell(count) if count else empty for count in row)
-        lines.append(f"{shown.get(number, ''):>{margin}} |{cells}".rstrip())
-    low, high = f"{left:.4g}", f"{right:.4g}"
-    lines.append(f"{'':>{margin}}  {low}{high:>{columns - len(low)}}")
-    lines.append(f"{'':>{margin}}  {x_name:^{columns}}".rstrip())
-    return "\n".join(lines)
-
-
-def _cell(count: int) -> str:
-    if count == 1:
-        return "*"
-    return str(count) if count < 10 else "+"

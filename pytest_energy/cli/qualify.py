@@ -9,29 +9,26 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from pytest_energy.baselines import baseline_path
-from pytest_energy.baselines.reading import known_hardware, text_of
 from pytest_energy.baselines.sensor import StoredSensor, as_table
-from pytest_energy.baselines.store import default_budget
-from pytest_energy.baselines.writing import Header, with_sensor
+from pytest_energy.baselines.writing import with_sensor
 from pytest_energy.cli import add_baselines_option, describe, say, write_text
+from pytest_energy.cli.machine import LOCK_TIMEOUT_SECONDS, hardware_of, rewrite
 from pytest_energy.errors import EnergyError
-from pytest_energy.files import require_writable, unified_diff
+from pytest_energy.files import require_writable
 from pytest_energy.metering.device_lock import device_lock
-from pytest_energy.metering.hardware import Hardware, identify
+from pytest_energy.metering.hardware import Hardware
 from pytest_energy.meters import open_meter
 from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.nvml.driver import initialised_driver, release
 from pytest_energy.meters.nvml.visible import VARIABLE, visible_cards
 from pytest_energy.meters.protocol import Device
-from pytest_energy.qualify import Load, Qualification
+from pytest_energy.qualify import Load
 from pytest_energy.qualify.experiments import SECONDS, qualified
 from pytest_energy.qualify.table import document, rows
 from pytest_energy.reports.html import require_page_libraries
 from pytest_energy.reports.qualification import page
 from pytest_energy.reports.tables import aligned
-from pytest_energy.workloads.switched_load import products_for
-
-LOCK_TIMEOUT_SECONDS = 600.0
+from pytest_energy.workloads.loads import products_for
 
 Loads = Callable[[Device], AbstractContextManager[Load]]
 
@@ -81,7 +78,12 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
         write_text(options.html, page(found))
         say("", f"{options.html} written")
     if hardware is not None:
-        _keep(options.baselines, hardware, found)
+        kept = as_table(StoredSensor.of(found))
+        rewrite(
+            options.baselines,
+            hardware,
+            lambda old, header: with_sensor(old, header, found.uuid, kept),
+        )
     else:
         say("", "not kept; `--keep` puts it into the hardware's baseline file")
     return 0
@@ -106,20 +108,9 @@ def _only_card() -> Iterator[Card]:
 
 def _to_keep_for(options: argparse.Namespace) -> Hardware:
     """The machine whose file takes the result, which can be written: else nothing is measured."""
-    known = known_hardware(options.baselines)
     with closing(open_meter("nvml")) as meter:
-        hardware = identify(meter, {key: globs for key, globs in known.items() if key != "cpu"})
+        hardware = hardware_of(meter, options.baselines)
     if not hardware.uuids:
         raise EnergyError("the GPU tells no UUID to keep it by; leave `--keep` out")
     require_writable(baseline_path(options.baselines, hardware.key), "--baselines")
     return hardware
-
-
-def _keep(folder: Path, hardware: Hardware, found: Qualification) -> None:
-    path = baseline_path(folder, hardware.key)
-    old = text_of(path) if path.is_file() else None
-    header = Header.of(hardware, default_budget(hardware.key))
-    new = with_sensor(old, header, found.uuid, as_table(StoredSensor.of(found)))
-    write_text(path, new)
-    say("", f"{path} changed; read it, then commit it:")
-    say(*unified_diff(old, new, path.name).split("\n"))

@@ -133,7 +133,6 @@ LEAST_DAYS = 3
 def smallest_gap(
     sessions: Sequence[Session],
     pooled: Pooled | None = None,
-    device: str | None = None,
     tolerance: float = 0.0,
 ) -> float:
     """Smallest gap between tolerance and detect that one session can resolve, in their unit.
@@ -141,7 +140,7 @@ def smallest_gap(
     About 4.2 between-session standard deviations times sqrt(1 + 1/S) for 8 sessions, more for
     fewer. Relative; for savings points of the saved fraction above `tolerance`.
     """
-    known = spread(sessions, pooled=pooled, device=device)
+    known = spread(sessions, pooled=pooled)
     return _in_levels(sessions, known, tolerance) * gap_of(known.between)
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Literal
 
-from pytest_energy.gate.explanation import Operating, explain
-from pytest_energy.gate.reference import device_word
-from pytest_energy.history.reference import is_load, load_change
+from pytest_energy.gate.explanation import device_word
+from pytest_energy.history.reasons import is_load, load_change, reason
 from pytest_energy.history.series import Point, Series, read_series
 from pytest_energy.stats.change_points import (
     Reported,
@@ -27,57 +26,6 @@ from pytest_energy.stats.change_points import (
 from pytest_energy.stats.scatter import restless_since
 from pytest_energy.stats.segments import REFERENCE, Noise
 from pytest_energy.units import FRACTION
-
-AROUND = 20
-"""Sessions on either side whose power and throughput are compared."""
-
-NEAR = 3
-"""Sessions by which a change may be dated wrongly; a difference so near still counts."""
-
-_ANY = Operating(1.0, 1.0)
-
-
-def reason(metric: str, before: Sequence[Point], after: Sequence[Point]) -> str | None:
-    """Why the sessions `after` a change differ from those `before` it; None if nothing is known."""
-    old, new = _environments(before, after)
-    real = metric == "joules_per_real_token"
-    operating = _operating(before[-AROUND:], real), _operating(after[:AROUND], real)
-    if metric.startswith("joules_per_") and operating[0] and operating[1]:
-        return explain(operating[0], operating[1], old, new).sentence
-    if not old or not new:
-        return None
-    differences = explain(_ANY, _ANY, old, new).differences
-    return f"{', '.join(differences)}." if differences else "Same environment."
-
-
-def _operating(points: Sequence[Point], real: bool) -> Operating | None:
-    watts = [point.mean_watts for point in points if point.mean_watts]
-    speeds = [point.tokens_per_second for point in points if point.tokens_per_second]
-    paddings = [point.padding_overhead for point in points if point.padding_overhead]
-    if not watts or not speeds:
-        return None
-    return Operating(fmean(watts), fmean(speeds), fmean(paddings) if real and paddings else None)
-
-
-def _environments(
-    before: Sequence[Point], after: Sequence[Point]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """What ran right before and right after; a little further off if those are the same."""
-    for step in range(NEAR + 1):
-        old = _surroundings(before[max(-1 - step, -len(before))])
-        new = _surroundings(after[min(step, len(after) - 1)])
-        if old != new:
-            break
-    return old, new
-
-
-def _surroundings(point: Point) -> dict[str, str]:
-    if not point.environment:
-        return {}
-    # Another card is a difference, however alike the cards are.
-    card = {"device": point.device} if point.device else {}
-    return {**point.environment, **card}
-
 
 FEWEST_SESSIONS = REFERENCE
 """Sessions of a series before anything can be said of it."""

@@ -24,10 +24,11 @@ from pytest_energy.documents import (
     shown,
 )
 from pytest_energy.documents.records import converted, named
-from pytest_energy.history.record import RECORD_SCHEMA
 from pytest_energy.meters.protocol import has_gpu
 from pytest_energy.outcomes import NO_EVIDENCE
 from pytest_energy.units import FRACTION
+
+RECORD_SCHEMA = 1
 
 CLOCKS_DIFFER = timedelta(days=1)
 """How far ahead of this machine's clock another one may be."""

@@ -1,4 +1,4 @@
-"""Sessions of a history: added at the end of a run, read back, and compacted to Parquet.
+"""Sessions of a history: read back, and compacted to Parquet.
 
 A Parquet file has the measurements as columns, and each record's text beside them.
 """
@@ -8,17 +8,13 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from datetime import datetime
 from itertools import chain, islice
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 from pytest_energy.clocks import real_time
-from pytest_energy.errors import EnergyError
-from pytest_energy.files import require_writable, write_atomically
 from pytest_energy.history.measurement import (
     ForeignRecordError,
     Measurement,
@@ -26,107 +22,11 @@ from pytest_energy.history.measurement import (
     parse,
     stored_measurement,
 )
-from pytest_energy.history.record import Record, make_record, session_of_name
-from pytest_energy.history.store import (
-    Content,
-    HistoryError,
-    Store,
-    is_local,
-    local_path,
-    open_store,
-)
-from pytest_energy.results import Origin
+from pytest_energy.history.record import session_of_name
+from pytest_energy.history.store import Content, HistoryError, Store
 from pytest_energy.text import decoded, one_line
 
 Warn = Callable[[str], None]
-
-
-def check_destination(url: str) -> None:
-    """Raise `EnergyError` if records could not be written later; opens, but writes nothing."""
-    if is_local(url):
-        folder = local_path(url)
-        if folder.exists() and not folder.is_dir():
-            raise HistoryError(f"`--energy-history={url}` is a file; give a folder or a URL")
-        require_writable(folder / "record.json", "--energy-history")
-        return
-    try:
-        open_store(url)
-    except EnergyError as error:
-        raise HistoryError(f"`--energy-history`: {error}") from error
-
-
-class RunningSession:
-    """A session on its way into a history: its record is in the folder `spare` until it ends.
-
-    So a run that is killed, or whose history cannot be written to, keeps what it has measured.
-    """
-
-    def __init__(self, url: str, origin: Origin, spare: Path) -> None:
-        self._url, self._origin, self._spare = url, origin, spare
-        self._session, self._began = uuid.uuid4(), real_time.utc()
-        self._kept: Path | None = None
-
-    def keep(self, document: Mapping[str, Any]) -> None:
-        """Write the record so far; `OSError` if it cannot be."""
-        self._keep(self._record(document, self._began))
-
-    def append(self, document: Mapping[str, Any]) -> None:
-        """Add the session; if that fails, `HistoryError` says where its record is kept.
-
-        It is kept until it has been added: an upload may be interrupted.
-        """
-        record = self._record(document, real_time.utc())
-        try:
-            self._keep(record)
-            kept = f"its record is kept in `{self._kept}`: copy it to `{record.name}` below "
-            kept += f"`{self._url}`"
-        except OSError as error:
-            kept = (
-                f"nor could it be kept in `{self._spare / record.name}` ({error}); what was "
-                "measured is in `--energy-json=PATH` alone, if that was given"
-            )
-        try:
-            open_store(self._url).create(record.name, record.text.encode())
-        except EnergyError as error:
-            raise HistoryError(
-                f"the session was not added to the history: {error}; {kept}"
-            ) from error
-        self.drop()
-
-    def drop(self) -> None:
-        """Remove what is kept, and its folders: that they are there says that it was not added."""
-        if self._kept is None:
-            return
-        with suppress(OSError):
-            self._kept.unlink(missing_ok=True)
-            for folder in self._kept.parents[: len(self._kept.relative_to(self._spare).parts)]:
-                folder.rmdir()
-        self._kept = None
-
-    def _keep(self, record: Record) -> None:
-        """Keep a record in place of an earlier one."""
-        path = self._spare / record.name
-        write_atomically(path, record.text)
-        if self._kept not in (None, path):
-            self.drop()
-        self._kept = path
-
-    def _record(self, document: Mapping[str, Any], now: datetime) -> Record:
-        return make_record(document, self._origin, session=self._session, now=now)
-
-
-def left_unsent(spare: Path) -> str | None:
-    """What earlier runs have left in the folder of a `RunningSession`; None if nothing."""
-    names = sorted(path.relative_to(spare).as_posix() for path in spare.rglob("*.json"))
-    if not names:
-        return None
-    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return one_line(
-        f"`{spare}` holds `{names[0]}`{others}, of runs that were killed or could not write to "
-        "their history; copy it by the same path below the history, or delete it (unless another "
-        "run is at work here)",
-        1000,
-    )
 
 
 @dataclass(frozen=True)

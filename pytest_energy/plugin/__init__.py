@@ -18,9 +18,9 @@ from pytest_energy.plugin.fixtures import (  # noqa: F401 - pytest finds fixture
     run_session,
 )
 from pytest_energy.plugin.marker import LINE
+from pytest_energy.plugin.neighbours import LEFT_OUT, leave_workers_out
 from pytest_energy.plugin.options import add_options, settings_of
 from pytest_energy.plugin.state import EnergyPlugin
-from pytest_energy.plugin.xdist import LEFT_OUT, leave_workers_out
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

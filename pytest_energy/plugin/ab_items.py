@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.ab import (
-    Comparison,
-    Invocation,
-    PairedRunner,
-    SettlingRunner,
-)
+from pytest_energy.ab import Comparison, Invocation, PairedRunner, SettlingRunner
 from pytest_energy.ab.side_place import passed_on
 from pytest_energy.plugin.fixtures import session_of, user_errors
 from pytest_energy.plugin.marker import asked_by, is_gated

@@ -1,6 +1,6 @@
 """The options, one table: how each is given, checked and explained. PYTEST_DONT_REWRITE.
 
-`make docs` writes docs/options.md from it.
+`make docs` writes docs/options.md from it, by `tests/support/options_page.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_energy.errors import did_you_mean
+from pytest_energy.plugin.neighbours import uses_xdist
 from pytest_energy.plugin.option_values import (
     RANGES,
     Given,
@@ -26,7 +27,6 @@ from pytest_energy.plugin.option_values import (
     usage_error,
     webhook,
 )
-from pytest_energy.plugin.xdist import uses_xdist
 
 if TYPE_CHECKING:
     from pytest_energy.checks import Settings
@@ -254,35 +254,6 @@ def figures_asked_for(config: pytest.Config) -> bool:
 def compares(config: pytest.Config) -> bool:
     """Whether figures are compared with a base instead of a baseline."""
     return value_of("compare", config) is not None
-
-
-def options_page() -> str:
-    """The page docs/options.md: every option with its ini twin, default and meaning."""
-    rows = []
-    for option in OPTIONS:
-        flag = f"{option.flag}={option.metavar}" if option.metavar else option.flag
-        default = "" if option.default in (None, False) else f"`{option.default}`"
-        rows.append(f"| `{flag}` | `{option.ini}` | {default} | {option.help} |")
-    return "\n".join(
-        [
-            "# Options",
-            "",
-            "Each option can also be set in pytest's ini file, by the name in the second column.",
-            "The command line wins.",
-            "If the ini file turns a switch on, `--no-energy-…` turns it off.",
-            "If an option has no default of its own, an empty value turns it off "
-            "(`--energy-history=`).",
-            "Paths on the command line start from the current folder, those of the ini file from "
-            "pytest's root.",
-            "What counts, in this order: the marker, the command line, the ini file, the baseline "
-            "file (levels and window size), the default.",
-            "",
-            "| option | ini | default | what it does |",
-            "| --- | --- | --- | --- |",
-            *rows,
-            "",
-        ]
-    )
 
 
 def _value(option: Option, config: pytest.Config) -> Any:

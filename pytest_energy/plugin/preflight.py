@@ -108,7 +108,7 @@ def _check_paths(session: EnergySession) -> None:
     if settings.html is not None:
         require_page_libraries("--energy-html")
     if settings.history is not None:
-        from pytest_energy.history.sessions import check_destination
+        from pytest_energy.history.record import check_destination
 
         check_destination(settings.history)
     if settings.update:

@@ -20,7 +20,7 @@ from pytest_energy.errors import informing
 from pytest_energy.files import is_stream, write_atomically
 
 if TYPE_CHECKING:
-    from pytest_energy.history.sessions import RunningSession
+    from pytest_energy.history.record import RunningSession
     from pytest_energy.plugin.session import EnergySession
     from pytest_energy.results import Origin, RunRecord
     from pytest_energy.results.run_results import RunResults
@@ -35,13 +35,15 @@ _GOES_ON = "it had not ended when this was written"
 class RunRecords:
     """The records of one run; `errors` are what a person must read at its end.
 
+    `cache` is where this machine keeps what is its own.
+
     A run that is killed keeps the figures that it has finished: its JSON, and the record for its
     history, are written again after each. In an xdist worker nothing is written: its figures go
     to the controller with the reports of its tests.
     """
 
-    def __init__(self, config: pytest.Config, settings: Settings, cache: Path) -> None:
-        self._config, self._settings, self._cache = config, settings, cache
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config, self._settings, self.cache = config, settings, _cache(config)
         self._history: RunningSession | None = None
         self._to_measure: dict[str, None] = {}
         self._done: set[str] = set()
@@ -83,9 +85,9 @@ class RunRecords:
         """
         if self.is_worker:
             return
-        spare = self._cache / "unsent"
+        spare = self.cache / "unsent"
         if spare.is_dir():
-            from pytest_energy.history.sessions import left_unsent
+            from pytest_energy.history.record import left_unsent
 
             with informing("what earlier runs have left", note):
                 if left := left_unsent(spare):
@@ -98,7 +100,7 @@ class RunRecords:
             command = origin.typed(map(str, self._config.invocation_params.args), self._config.args)
             self._origin = origin.origin(self._config.rootpath, note=note, command=command)
         if self._settings.history is not None:
-            from pytest_energy.history.sessions import RunningSession
+            from pytest_energy.history.record import RunningSession
 
             known = self._origin or Origin()
             self._history = RunningSession(self._settings.history, known, spare)
@@ -276,3 +278,13 @@ def why_stopped(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
     if excinfo.errisinstance(pytest.exit.Exception):
         return f"`pytest.exit`: {said}"
     return said or "it was interrupted by Ctrl-C"
+
+
+def _cache(config: pytest.Config) -> Path:
+    """Where this machine keeps what is its own, in pytest's cache."""
+    cache = getattr(config, "cache", None)  # absent under -p no:cacheprovider
+    fallback = config.rootpath / ".pytest_cache" / "d" / "energy"
+    try:
+        return fallback if cache is None else Path(cache.mkdir("energy"))
+    except OSError:  # a checkout that cannot be written to; pytest warns of its cache as well
+        return fallback

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,13 +18,13 @@ from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.checks.figures import BaselineRunner, GateRunner
 from pytest_energy.checks.policy import CheckContext
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import EnergyError, informing
 from pytest_energy.metering import OpenWindow, Window, window
 from pytest_energy.metering.device_session import DeviceSession
 from pytest_energy.metering.hardware import Budget, Hardware
 from pytest_energy.meters import Meter
 from pytest_energy.plugin.progress import Progress
-from pytest_energy.results import INTERRUPTED, VerdictRecord
+from pytest_energy.results import INTERRUPTED, REFERENCE_LOAD, VerdictRecord
 from pytest_energy.results.run_results import RunResults
 from pytest_energy.stats.sequential import ErrorBudget
 from pytest_energy.text import safe_line, safe_lines
@@ -31,7 +33,6 @@ from pytest_energy.units import quantity
 if TYPE_CHECKING:
     from pytest_energy.results.claims import EnergyClaim
     from pytest_energy.workloads.data.examples import DataSource
-    from pytest_energy.workloads.shared_runs import SharedRuns
 
 Report = Callable[["EnergySession", pytest.Item, VerdictRecord], None]
 
@@ -78,8 +79,6 @@ class EnergySession:
         self.claim: EnergyClaim | None = None
         """What the test at hand has noted of its claim."""
         self.came: Callable[[EnergySession], None] = lambda _: None
-        self.reference_joules: Callable[[EnergySession], float | None] = lambda _: None
-        """Meters the reference load."""
         self._windows_open = 0
         self._measuring: list[Window] = []
         self._loads: list[float | None] = []
@@ -133,7 +132,6 @@ class EnergySession:
     @cached_property
     def shared_runs(self) -> SharedRuns:
         """Runs that one test leaves for others; a comparison needs the memory for its sides."""
-        from pytest_energy.workloads.shared_runs import MOST_IDLE, SharedRuns
 
         alone = self._budget or self.settings.compare or self.settings.settle
         shared = SharedRuns(0 if alone else MOST_IDLE)
@@ -233,8 +231,41 @@ class EnergySession:
         if self._windows_open:
             return None
         if not self._loads:
-            self._loads.append(self.reference_joules(self))
+            # Other workers may disturb it.
+            windows = () if self.settings.parallel else self._reference_windows()
+            self._loads.append(_reference_record(windows).value if windows else None)
         return self._loads[0]
+
+    def meter_reference_load(self) -> None:
+        """Add the reference load to the results, and to what is recorded, at the session's end.
+
+        Only if the session is one of those that are compared.
+        """
+        recorded = self.settings.history is not None or self.settings.update is not None
+        if not recorded or self.settings.compare is not None or not self.results.verdicts:
+            return
+        windows = self._reference_windows()
+        if windows:
+            from pytest_energy.workloads.reference_load import VERSION
+
+            record = _reference_record(windows)
+            self.results.verdicts.append(record)
+            if record.value:
+                self.store.add_reference(VERSION, record.value)
+
+    def _reference_windows(self) -> tuple[Window, ...]:
+        """The load's windows; none where it is not wanted, or torch was not used.
+
+        It ends no run: what goes wrong is told.
+        """
+        if self.settings.reference_load == "off" or "torch" not in sys.modules:
+            return ()
+        with informing("the reference load", self.progress.note):
+            from pytest_energy.workloads.reference_load import measured_windows
+
+            with self.metered():
+                return measured_windows(self.meter)
+        return ()
 
     def _show(self, identifier: str, number: int, window: Window) -> None:
         self._measuring.append(window)
@@ -244,3 +275,57 @@ class EnergySession:
         stored = self.store.baseline
         if stored is None or not stored.entries:  # else the budget is the baseline's
             self.progress.propose(window.tokens, window.seconds)
+
+
+def _reference_record(windows: tuple[Window, ...]) -> VerdictRecord:
+    valid = [window for window in windows if window.valid]
+    reasons = [window.invalid_reason for window in windows if window.invalid_reason]
+    return VerdictRecord(
+        id=windows[0].name,
+        metric=REFERENCE_LOAD,
+        unit="J",
+        outcome="measured" if valid else "invalid",
+        reason="the same work in every session, to tell the device from the code"
+        if valid
+        else reasons[0],
+        value=fmean(window.joules for window in valid) if valid else None,
+        uncertainty=fmean(window.uncertainty_joules for window in valid) if valid else None,
+        method=windows[0].method,
+        windows=windows,
+    )
+
+
+MOST_IDLE = 2
+"""Runs that wait for another test: both sides of a comparison."""
+
+
+class SharedRuns:
+    """Runs that no test holds at the moment, by what they were asked for with, the latest last."""
+
+    def __init__(self, most_idle: int = MOST_IDLE) -> None:
+        self._most = most_idle
+        self._idle: dict[str, Any] = {}
+
+    def take(self, asked: str, build: Callable[[], Any]) -> Any:
+        """The run that was asked for, which its test has to itself until it gives it back."""
+        run = self._idle.pop(asked, None)
+        if run is not None:
+            return run
+        self._keep(max(self._most - 1, 0))  # no more memory than without sharing
+        return build()
+
+    def give_back(self, asked: str, run: Any) -> None:
+        """Keep a run for another test, unless its test has closed it or another is kept."""
+        if not run.batches or asked in self._idle:
+            run.close()
+            return
+        self._idle[asked] = run
+        self._keep(self._most)
+
+    def close(self) -> None:
+        """Free the runs that wait, such as for a test that needs the memory."""
+        self._keep(0)
+
+    def _keep(self, most: int) -> None:
+        while len(self._idle) > most:
+            self._idle.pop(next(iter(self._idle))).close()

@@ -6,7 +6,6 @@ What they use is imported when a test is metered: a run without one pays nothing
 from __future__ import annotations
 
 from collections.abc import Generator, MutableMapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,17 +13,16 @@ import pytest
 from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError, informing
 from pytest_energy.plugin.fixtures import CLAIM, SESSION
-from pytest_energy.plugin.marker import (
-    asked_by,
-    is_gated,
-    is_marked,
-    is_metered,
-    is_metered_whole,
-)
+from pytest_energy.plugin.marker import asked_by, is_gated, is_marked, is_metered, is_metered_whole
+from pytest_energy.plugin.neighbours import annotate, describe_machine, uses_xdist
 from pytest_energy.plugin.options import compares, figures_asked_for
 from pytest_energy.plugin.records import RunRecords, why_stopped
-from pytest_energy.plugin.selection import Selection
-from pytest_energy.plugin.xdist import uses_xdist
+from pytest_energy.plugin.undone import (
+    NOT_LOOKED_AT,
+    Selection,
+    left_undone,
+    look_for_what_is_stored,
+)
 from pytest_energy.text import safe_lines
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ class EnergyPlugin:
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self._config, self._settings = config, settings
         self._cpu_use: CpuUse | None = None
-        self._records = RunRecords(config, settings, _cache(config))
+        self._records = RunRecords(config, settings)
         self._record: RunRecord | None = None
         self._undone: str | None = None
         self._running: str | None = None
@@ -150,8 +148,6 @@ class EnergyPlugin:
         end(item)
         benchmark = getattr(item, "funcargs", {}).get("benchmark")
         if benchmark is not None:
-            from pytest_energy.plugin.pytest_benchmark import annotate
-
             annotate(self._session.results, item, benchmark)
 
     @pytest.hookimpl(optionalhook=True)
@@ -160,9 +156,7 @@ class EnergyPlugin:
     ) -> None:
         """Tell pytest-benchmark which devices were metered."""
         if self._session is not None:
-            from pytest_energy.plugin.pytest_benchmark import describe_machine
-
-            describe_machine(self._session, config, machine_info)
+            describe_machine(self._session.device.identified, config, machine_info)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -208,9 +202,7 @@ class EnergyPlugin:
                 self._records.take_back()
             return
         if self._running is None and not (self._records.is_stopped or uses_xdist(self._config)):
-            from pytest_energy.plugin.reference import meter_reference_load
-
-            meter_reference_load(energy)
+            energy.meter_reference_load()
         calibration = energy.calibration if energy.device.identified else None
         energy.results.take_device(energy.device, calibration)
         energy.results.data += energy.described_data()
@@ -221,8 +213,6 @@ class EnergyPlugin:
                 "partial": not self._selection.is_whole(session),
             }
             return
-        from pytest_energy.plugin.undone import left_undone, look_for_what_is_stored
-
         if not compares(self._config):
             whole = self._selection.is_whole(session)
             with informing("what is stored", self._records.errors.append):
@@ -240,8 +230,6 @@ class EnergyPlugin:
         errors = [f"ERROR: {error}" for error in self._records.errors]
         if session is None:
             if self._settings.require_all and not self._config.option.collectonly:
-                from pytest_energy.plugin.undone import NOT_LOOKED_AT
-
                 errors.append(NOT_LOOKED_AT)
             if errors:
                 reporter.section("energy")
@@ -305,10 +293,7 @@ class EnergyPlugin:
             if not self._records.is_worker:
                 raise pytest.UsageError(str(error)) from None
         else:
-            from pytest_energy.plugin.reference import reference_joules
-
             session.came = self._records.came
-            session.reference_joules = reference_joules
             self._records.came(session)
 
     def _opened(self) -> EnergySession:
@@ -320,7 +305,7 @@ class EnergyPlugin:
         from pytest_energy.plugin.session import EnergySession
 
         config, settings = self._config, self._settings
-        session = EnergySession(settings, _cache(config), progress_of(config), report)
+        session = EnergySession(settings, self._records.cache, progress_of(config), report)
         config.stash[SESSION] = session
         self._records.open(session.progress.note)
         return session
@@ -344,13 +329,3 @@ SENT = "energy_sent"
 """Attribute of a report that an xdist worker sends: what its test found."""
 
 _SUCCESSES = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-
-
-def _cache(config: pytest.Config) -> Path:
-    """Where this machine keeps what is its own, in pytest's cache."""
-    cache = getattr(config, "cache", None)  # absent under -p no:cacheprovider
-    fallback = config.rootpath / ".pytest_cache" / "d" / "energy"
-    try:
-        return fallback if cache is None else Path(cache.mkdir("energy"))
-    except OSError:  # a checkout that cannot be written to; pytest warns of its cache as well
-        return fallback

@@ -13,14 +13,7 @@ from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.sensors import Qualified
-from pytest_energy.qualify import (
-    Beat,
-    Curve,
-    Figure,
-    Load,
-    Qualification,
-    Source,
-)
+from pytest_energy.qualify import Beat, Curve, Figure, Load, Qualification, Source
 from pytest_energy.qualify.even_work import APART_SECONDS, even_work
 from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
 from pytest_energy.qualify.renewals import (

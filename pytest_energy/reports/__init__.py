@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from pytest_energy.checks import Settings
 
 
-def write_reports(
-    record: RunRecord, settings: Settings, environ: Mapping[str, str] = os.environ
-) -> list[str]:
+def write_reports(record: RunRecord, settings: Settings) -> list[str]:
     """Write what was asked for; a job's summary by itself, if GitHub gives one.
 
     The sentences returned say what of it is missing, and why: one report does not wait for another.
@@ -38,7 +36,7 @@ def write_reports(
     write("markdown", settings.markdown, lambda at: write_atomically(at, text()))
     page = partial(_page, record, cost, settings)
     write("html", settings.html, lambda at: write_atomically(at, page()))
-    summary = environ.get("GITHUB_STEP_SUMMARY")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary and (record.figures or record.not_measured or record.interrupted):
         # Nobody asked for it, and the terminal says the same: no reason to fail a run.
         with informing("the summary"):
@@ -58,10 +56,8 @@ def _page(record: RunRecord, cost: Footprint, settings: Settings) -> str:
     return render([json_codec.ReportedRun(record, cost)], drift)
 
 
-def annotation_lines(
-    record: RunRecord, root: Path, environ: Mapping[str, str] = os.environ
-) -> list[str]:
+def annotation_lines(record: RunRecord, root: Path) -> list[str]:
     """Lines that GitHub turns into annotations; none elsewhere."""
-    if environ.get("GITHUB_ACTIONS") != "true":
+    if os.environ.get("GITHUB_ACTIONS") != "true":
         return []
-    return github.commands(github.annotated(record), root, environ)
+    return github.commands(github.annotated(record), root)

@@ -1,4 +1,4 @@
-"""A bisection as text for a terminal, as JSON, and as the page shows it; pure."""
+"""A bisection as text for a terminal, as JSON, and as a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 from pytest_energy.bisect import EXIT_CODES, Conclusion, Culprit, Decision, Estimate, Told
 from pytest_energy.bisect.commits import Commit
 from pytest_energy.reports import charts, wording
-from pytest_energy.reports.tables import TextTable, aligned
+from pytest_energy.reports.charts import profile_charts
+from pytest_energy.reports.html import rendered
+from pytest_energy.reports.tables import TextTable, aligned, profile_tables
+from pytest_energy.reports.wording import sentence_case
 from pytest_energy.results.json_codec import as_json
 from pytest_energy.text import one_line, safe_line
 from pytest_energy.units import percent
@@ -230,3 +233,27 @@ def level_chart(found: Bisection) -> charts.Chart:
 def _hover(found: Bisection, told: Told) -> str:
     commit = told.finding.probe.commit
     return charts.plain(f"{commit[:SHORT]} {found.subject(commit)}")
+
+
+def render_bisection(found: Bisection) -> str:
+    """The page; raises `EnergyError` without its libraries.
+
+    Everything that comes from commits, tests and files is escaped, in the text and in the chart.
+    """
+    chart = level_chart(found)
+    culprits = [
+        (culprit, profile_charts(culprit.profile, f"c{number}") if culprit.profile else [])
+        for number, culprit in enumerate(found.conclusion.culprits)
+    ]
+    return rendered(
+        "bisection.html",
+        [chart, *(one for _, charts in culprits for one in charts)],
+        culprits=culprits,
+        found=found,
+        headline=sentence_case(headline(found)),
+        named=named,
+        measured=measured,
+        probes=probe_table(found),
+        profile_tables=profile_tables,
+        chart=chart,
+    )

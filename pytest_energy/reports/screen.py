@@ -9,6 +9,7 @@ from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
 from pytest_energy.results import NOT_KEPT, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord, Figure
+from pytest_energy.units import listed
 
 _FAULT = re.compile(r"were invalid[^:]*: ([^:]+):")
 """The word for what made windows invalid, as a reason gives it."""
@@ -82,10 +83,7 @@ def _invalid(verdicts: Sequence[VerdictRecord]) -> str:
 
 def _named(names: Iterable[str]) -> str:
     """Some names in backticks, and how many more there are."""
-    known = list(dict.fromkeys(names))
-    shown = ", ".join(f"`{name}`" for name in known[:MOST_NAMED])
-    more = len(known) - MOST_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
+    return listed([f"`{name}`" for name in dict.fromkeys(names)], MOST_NAMED)
 
 
 def claims(records: Sequence[ClaimRecord]) -> list[tuple[str, str, str, str]]:

@@ -13,16 +13,10 @@ from pytest_energy.clocks import real_time
 from pytest_energy.gate.carriers import ProfileChange
 from pytest_energy.gate.sentences import compared
 from pytest_energy.outcomes import MOVED
-from pytest_energy.results import (
-    LeftOpen,
-    NotMeasured,
-    Origin,
-    RunRecord,
-    VerdictRecord,
-)
+from pytest_energy.results import LeftOpen, NotMeasured, Origin, RunRecord, VerdictRecord
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.text import one_line
-from pytest_energy.units import difference, duration, quantity, quantity_with_uncertainty
+from pytest_energy.units import difference, duration, listed, quantity, quantity_with_uncertainty
 
 if TYPE_CHECKING:
     from pytest_energy.history.series import Series
@@ -117,9 +111,8 @@ def exchanged(profile: ProfileChange) -> list[tuple[str, str]]:
     what = "kernels" if profile.kernels else "operators"
     found = []
     for word, names in (("came", profile.came), ("went", profile.went)):
-        more = f" and {len(names) - MOST_EXCHANGED} more" if len(names) > MOST_EXCHANGED else ""
         if names:
-            found.append((f"{what} that {word}", ", ".join(names[:MOST_EXCHANGED]) + more))
+            found.append((f"{what} that {word}", listed(names, MOST_EXCHANGED)))
     return found
 
 
@@ -229,9 +222,7 @@ def interruption(record: RunRecord) -> str:
     tests = record.unfinished
     if not tests:
         return text
-    more = len(tests) - MOST_TESTS
-    names = ", ".join(f"`{one_line(test)}`" for test in tests[:MOST_TESTS])
-    names += f" and {more} more" if more > 0 else ""
+    names = listed([f"`{one_line(test)}`" for test in tests], MOST_TESTS)
     return f"{text}; {counted(len(tests), 'test')} did not measure what was to be measured: {names}"
 
 
@@ -284,8 +275,7 @@ MOST_NAMED = 10
 def not_measured(record: RunRecord) -> list[str]:
     """What is stored for this hardware and was not measured, in a sentence or several."""
     gone = [f"`{name(one)}`" for one in record.not_measured if one.renamed is None]
-    more = f" and {len(gone) - MOST_NAMED} more" if len(gone) > MOST_NAMED else ""
-    lines = [f"stored and not measured: {', '.join(gone[:MOST_NAMED])}{more}"] if gone else []
+    lines = [f"stored and not measured: {listed(gone, MOST_NAMED)}"] if gone else []
     return lines + [
         f"`{name(one)}` is stored and not measured; `{one.renamed}` is measured and not stored: "
         "renamed?"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from pytest_energy.documents import AnyFloat, shown
+from pytest_energy.documents import LARGEST, AnyFloat, shown
 from pytest_energy.errors import EnergyError
-from pytest_energy.results import plain
 from pytest_energy.units import quantity
 
 Cell: TypeAlias = str | int | AnyFloat | None
@@ -157,15 +157,15 @@ class EnergyClaim:
             raise EnergyError(f"`{name}` has no value: give one, or say why not in `doubt`")
         if any(known.name == name for known in self.record.figures):
             raise EnergyError(f"`{name}` was noted before: give each figure a name of its own")
-        low, high = plain.ends(interval, f"`{name}`")
+        low, high = _ends(interval, f"`{name}`")
         noted = Figure(
             name,
-            plain.optional(value, f"`{name}`"),
+            _optional(value, f"`{name}`"),
             str(unit),
             low,
             high,
-            plain.optional(at_least, f"`at_least` of `{name}`"),
-            plain.optional(at_most, f"`at_most` of `{name}`"),
+            _optional(at_least, f"`at_least` of `{name}`"),
+            _optional(at_most, f"`at_most` of `{name}`"),
             None if paper is None else str(paper),
             doubt,
             bool(exact),
@@ -210,7 +210,7 @@ class EnergyClaim:
                     f"`{title}` has {len(columns)} columns, but a row of {len(row)} cells: "
                     f"{row!r}; give one for each"
                 )
-        cells = (tuple(plain.cell(each, f"a cell of `{title}`") for each in row) for row in rows)
+        cells = (tuple(_cell(each, f"a cell of `{title}`") for each in row) for row in rows)
         noted = Table(title, columns, tuple(cells))
         self.record = replace(self.record, tables=(*self.record.tables, noted))
 
@@ -237,7 +237,7 @@ def _plain_points(points: Iterable[Any], name: str) -> tuple[tuple[float, float]
         except (TypeError, ValueError):
             raise EnergyError(f"{name} has {shown(point)} for a point: give (x, y)") from None
         what = f"a point of {name}"
-        found.append((plain.number(x, what), plain.number(y, what)))
+        found.append((_number(x, what), _number(y, what)))
     return tuple(found)
 
 
@@ -275,3 +275,44 @@ def _broken(figure: Figure) -> str:
         bounds.append(f"at most {figure.at_most:.4g}")
     unit = f" {figure.unit}" if figure.unit else ""
     return f"`{figure.name}` is {figure.value:.4g}{unit}; claimed is {' and '.join(bounds)}"
+
+
+def _number(value: Any, what: str) -> float:
+    """A float of what can be one; raises `EnergyError` that names `what`."""
+    if not isinstance(value, (str, bytes)):
+        try:
+            return float(value)
+        except Exception:  # other libraries raise what they like
+            pass
+    raise EnergyError(f"{what} is {shown(value)}, which is no number: give a float")
+
+
+def _optional(value: Any, what: str) -> float | None:
+    """The same, or None."""
+    return None if value is None else _number(value, what)
+
+
+def _ends(interval: Any, what: str) -> tuple[float | None, float | None]:
+    """Both ends of an interval, None if there is none."""
+    if interval is None:
+        return None, None
+    try:
+        low, high = interval
+    except (TypeError, ValueError):
+        raise EnergyError(
+            f"`interval` of {what} is {shown(interval)}: give its two ends, such as `(0.5, 2.0)`"
+        ) from None
+    return _number(low, f"`interval` of {what}"), _number(high, f"`interval` of {what}")
+
+
+def _cell(value: Any, what: str) -> str | int | float | None:
+    """A table's cell; whole numbers stay whole as far as a document holds them."""
+    if value is None:
+        return None
+    if isinstance(value, (str, bool)):
+        return str(value)
+    try:
+        whole = operator.index(value)
+    except Exception:  # such as of a float, or of an array
+        return _number(value, what)
+    return whole if abs(whole) <= LARGEST else _number(whole, what)

@@ -1,4 +1,4 @@
-"""The models that are known by name: their published sizes, built without any download."""
+"""The models that are known by name, built without any download; whether the hub has others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy.errors import EnergyError, did_you_mean
 from pytest_energy.files import digest_of
+from pytest_energy.text import one_line
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -157,3 +159,57 @@ def checkpoint_names(models: Path) -> tuple[str, ...]:
     """The models in a folder of them, in alphabetical order: `gpt2` or `facebook/opt-125m`."""
     found = [*models.glob(f"*/{CONFIG}"), *models.glob(f"*/*/{CONFIG}")]
     return tuple(sorted(path.parent.relative_to(models).as_posix() for path in found))
+
+
+HUB_SECONDS = 5.0
+"""How long the hub may take to say whether it has a model: its loaders try for half a minute."""
+
+
+def require_on_hub(name: str, place: str, revision: str | None = None) -> None:
+    """Raise `EnergyError` if the model `name` is neither at `place` nor known to the hub.
+
+    `place` is its folder or its repository. A folder, and what the hub's cache has, is not asked
+    for. What else is wrong with the hub is left to who loads from it.
+    """
+    if Path(place).is_dir():
+        return
+    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import utils as untyped
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+    )
+
+    hub: Any = untyped
+    try:
+        if isinstance(try_to_load_from_cache(place, "config.json", revision=revision), str):
+            return
+        url = hf_hub_url(place, "config.json", revision=revision)
+    except HFValidationError:
+        why = "is no folder with a config.json, and no name that the hub could have"
+        raise _unknown(name, why) from None
+    if constants.HF_HUB_OFFLINE:
+        raise _unknown(name, "is not in the hub's cache, and `HF_HUB_OFFLINE` is set")
+    try:
+        # Not by the hub's own functions for files: some versions of them ask again and again.
+        answer = hub.get_session().head(url, headers=hub.build_hf_headers(), timeout=HUB_SECONDS)
+        hub.hf_raise_for_status(answer)
+    except GatedRepoError:
+        return
+    except RepositoryNotFoundError:
+        raise _unknown(name, "is not on the hub, or is private") from None
+    except HfHubHTTPError:
+        return
+    except Exception as error:  # the hub's transport raises what its own transport raises
+        why = f"the hub can't be reached ({type(error).__name__})"
+        raise _unknown(name, f"is not in the hub's cache, and {why}") from error
+
+
+def _unknown(name: str, why: str) -> EnergyError:
+    meant = did_you_mean(name, ARCHITECTURES)
+    return EnergyError(
+        f"`{one_line(name)}` cannot be loaded: it {why}; {meant}give a folder with its "
+        f"config.json (`--energy-models`), or use one of {', '.join(ARCHITECTURES)}"
+    )

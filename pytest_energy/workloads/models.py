@@ -21,9 +21,9 @@ from pytest_energy.workloads.architectures import (
     has_weights,
     hub_name,
     known_architecture,
+    require_on_hub,
 )
 from pytest_energy.workloads.data.examples import IGNORED, Batch, Batches
-from pytest_energy.workloads.hub_lookup import require_on_hub
 from pytest_energy.workloads.tasks import Head, Task
 
 if TYPE_CHECKING:

@@ -14,11 +14,12 @@ from pytest_energy.ab.protocol import (
     Ready,
     RunFacts,
     SideFaultError,
+    changed_settings,
     ending,
     is_memory,
     last_error,
+    other_work,
 )
-from pytest_energy.ab.same_work import changed_settings, other_work
 from pytest_energy.ab.side_place import SidePlace, import_path, passed_on, side_arguments
 from pytest_energy.baselines.store import BaselineStore
 from pytest_energy.checks import Settings, TestSettings

@@ -9,7 +9,7 @@ import pytest
 
 from bisect_trials import COMMITS, HISTORIES, Planted, SimulatedCard, name, search
 from pytest_energy.bisect import Conclusion, Finding, Probe
-from pytest_energy.bisect.graph import Graph
+from pytest_energy.bisect.commits import Graph
 from pytest_energy.bisect.search import Asked, Search
 
 SEARCHES = 8

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.checks import earlier
+from pytest_energy.checks.measuring import latest_windows, offer_windows, take_windows
 from pytest_energy.clocks import real_time
 from pytest_energy.metering import Window
 
@@ -162,16 +162,16 @@ def _run(*, celsius: float | None = None, seconds_ago: float = 5.0) -> Any:
 
 
 def test_a_run_is_warm_for_a_minute() -> None:
-    assert earlier.latest(_run())
-    assert not earlier.latest(_run(seconds_ago=120.0))
+    assert latest_windows(_run())
+    assert not latest_windows(_run(seconds_ago=120.0))
 
 
 def test_nothing_is_shared_on_a_device_that_tells_its_temperature() -> None:
     cold, card = _run(), _run(celsius=50.0)
     for run in (cold, card):
-        earlier.offer(run, run.latest, "pair", 0.0)
+        offer_windows(run, run.latest, "pair", 0.0)
 
-    assert not earlier.latest(card)
-    assert not earlier.take(card, 0.0).windows
-    assert earlier.take(cold, 0.0).windows
-    assert not earlier.take(cold, 0.0).windows  # once only
+    assert not latest_windows(card)
+    assert not take_windows(card, 0.0).windows
+    assert take_windows(cold, 0.0).windows
+    assert not take_windows(cold, 0.0).windows  # once only

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_energy.cli import USAGE_ERROR, main
-from pytest_energy.history.sessions import RunningSession
+from pytest_energy.history.record import RunningSession
 from pytest_energy.results import Origin
 from pytest_energy.results.json_codec import ReportedRun, as_document, read_document
 from report_support import LEVEL, full_run, gated, run

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pytest_energy.cli.machine import scatter
+from pytest_energy.reports.tables import scatter
 
 
 def test_the_plot_shows_each_point_where_it_lies() -> None:

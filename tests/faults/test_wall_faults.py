@@ -12,7 +12,8 @@ import pytest
 from pytest_energy import window
 from pytest_energy.metering import OpenWindow
 from pytest_energy.meters.wall import WallMeter, open_wall
-from pytest_energy.meters.wall.trace import Figure, WallReading, WallTrace
+from pytest_energy.meters.wall.forms import Figure
+from pytest_energy.meters.wall.trace import WallReading, WallTrace
 from wall_support import logging_watts
 
 

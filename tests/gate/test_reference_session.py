@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pytest_energy.gate.reference import LoadChange
+from pytest_energy.gate.explanation import LoadChange
 
 DAYS = (100.0, 100.3, 99.8, 100.1, 99.9, 100.2, 99.7, 100.0)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import options_page
 from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.errors import SkippedInHeadError
 from pytest_energy.plugin.fixtures import user_errors
 from pytest_energy.plugin.marker import asked_by, from_arguments
-from pytest_energy.plugin.options import OPTIONS, Option, compares, options_page, settings_of
+from pytest_energy.plugin.options import OPTIONS, Option, compares, settings_of
 
 
 def _parse(pytester: pytest.Pytester, *arguments: str) -> Settings:
@@ -314,7 +315,7 @@ def test_a_switch_of_the_ini_file_is_true_or_false(pytester: pytest.Pytester) ->
 def test_the_page_of_options_is_what_the_table_says() -> None:
     page = Path(__file__).parents[2] / "docs" / "options.md"
 
-    assert page.read_text(encoding="utf-8") == options_page(), "write it anew with `make docs`"
+    assert page.read_text(encoding="utf-8") == options_page.page(), "write it anew with `make docs`"
 
 
 def test_an_empty_base_compares_nothing(pytester: pytest.Pytester) -> None:

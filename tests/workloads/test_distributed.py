@@ -26,15 +26,11 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.meters import Meter
+from pytest_energy.meters.nvml.visible import visible
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import DistributedFineTuning, RankGroups
-from pytest_energy.workloads.distributed.rank import (
-    Rank,
-    RankPlace,
-    machine,
-    require_own_devices,
-    visible,
-)
+from pytest_energy.workloads.distributed.launch import RankPlace
+from pytest_energy.workloads.distributed.rank import Rank, machine, require_own_devices
 from pytest_energy.workloads.distributed.rank_group import RankGroup
 from pytest_energy.workloads.finetune import FineTuning, prepare
 from workloads_support import SteadyMeter

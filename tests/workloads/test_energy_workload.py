@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.ab.protocol import RunFacts
-from pytest_energy.ab.same_work import changed_settings, other_work
+from pytest_energy.ab.protocol import RunFacts, changed_settings, other_work
 from pytest_energy.baselines.reading import read
 
 pytest.importorskip("torch")

@@ -17,7 +17,7 @@ pytest.importorskip("huggingface_hub")
 _ASK = """
 import sys
 from pytest_energy.errors import EnergyError
-from pytest_energy.workloads.hub_lookup import require_on_hub
+from pytest_energy.workloads.architectures import require_on_hub
 
 for name in sys.argv[1:]:
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_energy.workloads.shared_runs import SharedRuns
+from pytest_energy.plugin.session import SharedRuns
 
 
 @dataclass(eq=False)

@@ -16,7 +16,7 @@ from pytest_energy.workloads.data.columns import (
     read_ontonotes,
     to_iob2,
 )
-from pytest_energy.workloads.data.examples import Passage, Text
+from pytest_energy.workloads.data.examples import Passage, Skipped, Text
 from pytest_energy.workloads.data.readers import (
     read_glue,
     read_review_table,
@@ -24,7 +24,6 @@ from pytest_energy.workloads.data.readers import (
     read_running_text,
     read_squad,
 )
-from pytest_energy.workloads.data.skipped import Skipped
 from workloads_support import squad, write
 
 _COLUMNS = """

@@ -25,8 +25,7 @@ from pytest_energy.meters.nvml.power_integrator import (
     IntegratorSpan,
     PowerIntegrator,
 )
-from pytest_energy.meters.nvml.qualified import sensor_for
-from pytest_energy.meters.nvml.sensors import Load
+from pytest_energy.meters.nvml.sensors import Load, sensor_for
 from pytest_energy.meters.nvml.ticks import calibrate, look_at_rest_again
 from pytest_energy.meters.nvml.two_powers import TwoPowers, in_window
 from pytest_energy.meters.nvml.visible import require_power, visible_cards

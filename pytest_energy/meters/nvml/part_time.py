@@ -6,13 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from pytest_energy.meters.nvml.sensors import (
-    Load,
-    Swing,
-    edge_joules,
-    lock_joules,
-    scatter_joules,
-)
+from pytest_energy.meters.nvml.sensors import Load, Swing, edge_joules, lock_joules, scatter_joules
 from pytest_energy.meters.protocol import ALIASED, Unseen, fault
 from pytest_energy.meters.sensors import Sensor
 

@@ -133,3 +133,13 @@ def _resolve(
 def _known(uuids: Sequence[str]) -> str:
     listed = ", ".join(f"{index} `{uuid}`" for index, uuid in enumerate(uuids))
     return f"there {'is' if len(uuids) == 1 else 'are'} {listed}"
+
+
+def visible(environment: Mapping[str, str], local_ranks: int) -> dict[str, str]:
+    """Variables under which CUDA and NVML see as many of a node's GPUs as it has ranks."""
+    chosen = environment.get(VARIABLE)
+    if chosen is not None:
+        return {VARIABLE: ",".join(chosen.split(",")[:local_ranks])}
+    # By index in NVML's order, or different models could be told apart by neither.
+    indices = ",".join(str(index) for index in range(local_ranks))
+    return {VARIABLE: indices, ORDER: environment.get(ORDER, "PCI_BUS_ID")}

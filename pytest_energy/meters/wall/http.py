@@ -13,18 +13,17 @@ from urllib.parse import unquote, urlsplit
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
 from pytest_energy.meters.protocol import READING_MISSING, fault
-from pytest_energy.meters.wall.request import Address, PlugError, Requests
-from pytest_energy.meters.wall.trace import (
+from pytest_energy.meters.wall.forms import (
     KILOWATT_HOUR,
     WATT_HOUR,
     WATT_MINUTE,
     Figure,
-    WallReading,
-    WallTrace,
     figure,
     first_figure,
     json_fields,
 )
+from pytest_energy.meters.wall.request import Address, PlugError, Requests
+from pytest_energy.meters.wall.trace import WallReading, WallTrace
 from pytest_energy.text import one_line
 
 INTERVAL_SECONDS = 1.0

@@ -11,18 +11,17 @@ from typing import BinaryIO
 
 from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
 from pytest_energy.files import open_regular
-from pytest_energy.meters.wall.trace import (
+from pytest_energy.meters.wall.forms import (
     DEVICES,
     JOULES,
     TIMES,
     WATTS,
-    WallReading,
-    WallTrace,
     first_figure,
     json_fields,
     moment,
     plain,
 )
+from pytest_energy.meters.wall.trace import WallReading, WallTrace
 from pytest_energy.text import encodable, one_line
 
 HISTORY_BYTES = 1 << 18

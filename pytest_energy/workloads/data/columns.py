@@ -12,8 +12,7 @@ from pathlib import Path
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import fault, read_bytes, read_lines
-from pytest_energy.workloads.data.examples import Tagged
-from pytest_energy.workloads.data.skipped import Skipped
+from pytest_energy.workloads.data.examples import Skipped, Tagged
 
 _COLUMNS = "a word and, in the last column, its tag (2 to 4 columns, blanks or tabs)"
 _ONTONOTES_COLUMNS = "OntoNotes' columns (at least 12, the 11th with named entities)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from itertools import chain, count, islice
 from random import Random
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-from pytest_energy.errors import EnergyError, check_choice, check_count
+from pytest_energy.errors import DataError, EnergyError, check_choice, check_count
 from pytest_energy.workloads.tasks import Task
 
 if TYPE_CHECKING:
@@ -294,3 +295,39 @@ def _by_length(
         ]
         # In random order, or the first batches would all be of the shortest examples.
         yield from shuffled(sorted_groups, rng)
+
+
+MOST_SKIPPED = 0.1
+"""Share of a data set's examples that may be left out."""
+
+
+class Skipped:
+    """What readers left out of one data set, counted by reason."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first: DataError | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def add(self, reason: str, error: DataError) -> None:
+        """Leave out one example for a `reason`, such as "gold label `-`"; `error` names it."""
+        self._counts[reason] += 1
+        self._first = self._first or error
+
+    def check(self, kept: int) -> None:
+        """Raise the error of the first that was left out, if too many were beside those `kept`."""
+        count = self._counts.total()
+        if self._first is not None and count > MOST_SKIPPED * (count + kept):
+            raise DataError(f"{self._first} ({count:,} of {count + kept:,} are like that)")
+
+    def __str__(self) -> str:
+        """How many, and why, such as "185 skipped: gold label `-`"; empty if there are none."""
+        if not self._counts:
+            return ""
+        reasons = [
+            reason if len(self._counts) == 1 else f"{reason} ({count:,})"
+            for reason, count in self._counts.items()
+        ]
+        return f"{self._counts.total():,} skipped: {', '.join(reasons)}"

@@ -17,7 +17,12 @@ from pytest_energy.documents import FaultyDocumentError, parse_json, shown
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import fault, read_bytes, read_lines
 from pytest_energy.text import one_line
-from pytest_energy.workloads.architectures import folder_of, hub_name, known_architecture
+from pytest_energy.workloads.architectures import (
+    folder_of,
+    hub_name,
+    known_architecture,
+    require_on_hub,
+)
 from pytest_energy.workloads.data.examples import (
     IGNORED,
     Example,
@@ -27,7 +32,6 @@ from pytest_energy.workloads.data.examples import (
     Tagged,
     Text,
 )
-from pytest_energy.workloads.hub_lookup import require_on_hub
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.workloads.data.columns import to_iob2
-from pytest_energy.workloads.data.examples import Record, Tagged, Text, passages, shuffled
+from pytest_energy.workloads.data.examples import Record, Skipped, Tagged, Text, passages, shuffled
 from pytest_energy.workloads.data.features import RecordSource
 from pytest_energy.workloads.data.readers import contradiction, question_of
-from pytest_energy.workloads.data.skipped import Skipped
 from pytest_energy.workloads.tasks import Task, get_task
 
 if TYPE_CHECKING:

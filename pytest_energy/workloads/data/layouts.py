@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_energy.text import one_line
+from pytest_energy.units import listed
 
 Form = Literal["texts", "squad", "tree", "columns", "ontonotes", "text"]
 
@@ -232,8 +233,7 @@ _ALIKE = {
 def nothing_for(name: str, root: Path) -> str:
     """Why `root` has nothing for a task: what was looked for, what is there, and what is near."""
     there = [_relative(child, root) for child in _children(root)]
-    more = f" and {len(there) - NAMED} more" if len(there) > NAMED else ""
-    lies = f"there is {', '.join(there[:NAMED])}{more}" if there else "the folder is empty"
+    lies = f"there is {listed(there, NAMED)}" if there else "the folder is empty"
     near = ", ".join(_near(name, root))
     near = f"; nearest is {near}" if near else ""
     hub = "; Parquet is not read here: use `--energy-data=hub`" if ".parquet`" in near else ""

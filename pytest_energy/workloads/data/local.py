@@ -12,7 +12,7 @@ from pytest_energy.errors import DataError
 from pytest_energy.files import files_digest
 from pytest_energy.text import one_line
 from pytest_energy.workloads.data.columns import label_set, read_columns, read_ontonotes
-from pytest_energy.workloads.data.examples import Record, Tagged, shuffled
+from pytest_energy.workloads.data.examples import Record, Skipped, Tagged, shuffled
 from pytest_energy.workloads.data.features import UNCASED, RecordSource, tokenizer_file
 from pytest_energy.workloads.data.layouts import LAYOUTS, Form, Found, find, nothing_for
 from pytest_energy.workloads.data.readers import (
@@ -21,7 +21,6 @@ from pytest_energy.workloads.data.readers import (
     read_squad,
     read_texts,
 )
-from pytest_energy.workloads.data.skipped import Skipped
 from pytest_energy.workloads.tasks import Task, get_task
 
 

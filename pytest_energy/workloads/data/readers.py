@@ -16,8 +16,7 @@ from typing import Any
 
 from pytest_energy.errors import DataError
 from pytest_energy.files import fault, read_bytes, read_lines, read_text
-from pytest_energy.workloads.data.examples import Passage, Question, Text, passages
-from pytest_energy.workloads.data.skipped import Skipped
+from pytest_energy.workloads.data.examples import Passage, Question, Skipped, Text, passages
 from pytest_energy.workloads.tasks import Task
 
 # Names of the columns with the first text, the second, and the label.

@@ -13,7 +13,10 @@ import sys
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
@@ -31,8 +34,11 @@ STORE_VARIABLE = "PYTEST_ENERGY_RANKS"
 """Path of the file in which the ranks of one node meet."""
 END = "end"
 """The call that lets all ranks end; others are methods of `rank.Rank`."""
+RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+"""What a rank is told of its place, by torchrun's names."""
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "=lo"}
 """NCCL takes a name without the sign for the beginning of one."""
+STORE_TIMEOUT = timedelta(seconds=5)
 TAIL_LINES = 15
 REPORT_LINES = 100
 POLL_SECONDS = 0.05
@@ -40,6 +46,46 @@ POLL_SECONDS = 0.05
 _ROOT_CAUSE = re.compile(
     r"Root Cause.*?rank\s*:\s*(?P<rank>\d+).*?exitcode\s*:\s*(?P<code>-?\d+)", re.DOTALL
 )
+
+
+@dataclass(frozen=True)
+class RankPlace:
+    """Where a process stands among the ranks, as torchrun tells it."""
+
+    rank: int
+    ranks: int
+    local_rank: int
+    local_ranks: int
+    node: int
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> RankPlace:
+        """The place that torchrun's variables name; `EnergyError` if they are not there."""
+        try:
+            return cls(*(int(environment[name]) for name in RANK_VARIABLES))
+        except KeyError as missing:
+            raise EnergyError(
+                f"`{missing.args[0]}` is not set: start this module by torchrun, as "
+                "docs/multi-gpu.md says"
+            ) from None
+
+
+def meeting(place: RankPlace) -> Any:
+    """The store of the ranks of one node, a file; None if torchrun has set them up."""
+    path = os.environ.get(STORE_VARIABLE)
+    if path is None:
+        return None
+    from torch.distributed import FileStore  # type: ignore[attr-defined]
+
+    return FileStore(path, place.ranks)
+
+
+def torchrun_store() -> Any:
+    """torchrun's store."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(address, port, is_master=False, timeout=STORE_TIMEOUT)
 
 
 class Launched(ABC):

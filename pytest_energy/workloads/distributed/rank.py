@@ -6,9 +6,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window, window
 from pytest_energy.metering.device_lock import FOLDER_VARIABLE, device_lock
 from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, open_meter
-from pytest_energy.meters.nvml.visible import ORDER, VARIABLE
+from pytest_energy.meters.nvml.visible import visible
 from pytest_energy.meters.process_tree import ROOT_VARIABLE
 from pytest_energy.meters.sensors import from_rows
 from pytest_energy.processes import Channel, ClosedError, Message, connect
@@ -28,44 +28,26 @@ from pytest_energy.text import decoded
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.device import require_metered
 from pytest_energy.workloads.distributed import Part, join
-from pytest_energy.workloads.distributed.launch import END, STORE_VARIABLE
+from pytest_energy.workloads.distributed.launch import (
+    END,
+    RANK_VARIABLES,
+    RankPlace,
+    meeting,
+    torchrun_store,
+)
 from pytest_energy.workloads.finetune import FineTuning, Workload
 
 if TYPE_CHECKING:
     import torch
 
-RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
 CALL_TIMEOUT = timedelta(days=1)
 """A test may think for long between two windows."""
 FAILURE_KEY = "pytest-energy/failure"
-STORE_TIMEOUT = timedelta(seconds=5)
 LOST = "lost"
 """Rank 0's call to all ranks, itself too, if there is nobody any more who calls it."""
 LINGER_SECONDS = 1.0
 """A rank that fails waits so long before it ends: whose end comes first was the first to fail."""
 TRACE_LINES = 15
-
-
-@dataclass(frozen=True)
-class RankPlace:
-    """Where a process stands among the ranks, as torchrun tells it."""
-
-    rank: int
-    ranks: int
-    local_rank: int
-    local_ranks: int
-    node: int
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> RankPlace:
-        """The place that torchrun's variables name; `EnergyError` if they are not there."""
-        try:
-            return cls(*(int(environment[name]) for name in RANK_VARIABLES))
-        except KeyError as missing:
-            raise EnergyError(
-                f"`{missing.args[0]}` is not set: start this module by torchrun, as "
-                "docs/multi-gpu.md says"
-            ) from None
 
 
 class Collective:
@@ -128,16 +110,6 @@ class Collective:
 
     def _size(self, data: torch.Tensor) -> torch.Tensor:
         return self._torch.tensor([data.numel()])
-
-
-def meeting(place: RankPlace) -> Any:
-    """The store of the ranks of one node, a file; None if torchrun has set them up."""
-    path = os.environ.get(STORE_VARIABLE)
-    if path is None:
-        return None
-    from torch.distributed import FileStore  # type: ignore[attr-defined]
-
-    return FileStore(path, place.ranks)
 
 
 class Shard(FineTuning):
@@ -256,7 +228,8 @@ class Rank:
             w.count_steps(shard.steps)
         metered = w.record if self._place.local_rank == 0 else None
         part = Part(self._place.node, shard.tokens, shard.real_tokens, shard.steps, loss, metered)
-        parts = [_part(**each) for each in self._collective.to_first(asdict(part))]
+        told = self._collective.to_first(asdict(part))
+        parts = [Part(**{**t, "window": t["window"] and Window(**t["window"])}) for t in told]
         if not exchange and self._place.ranks > 1:
             shard.adopt_first()
         return asdict(join(shard.id, parts)) if parts else {}
@@ -292,10 +265,6 @@ def require_own_devices(found: Iterable[tuple[int, str, Sequence[str]]]) -> None
                 )
 
 
-def _part(window: dict[str, Any] | None, **fields: Any) -> Part:
-    return Part(**fields, window=None if window is None else Window(**window))
-
-
 def serve(rank: Rank, collective: Collective, channel: Channel | None) -> None:
     """Answer calls until one lets the ranks end; `channel` is rank 0's, to who makes them.
 
@@ -314,16 +283,6 @@ def serve(rank: Rank, collective: Collective, channel: Channel | None) -> None:
         returned = getattr(rank, call.pop("kind"))(**call)
         if channel:
             channel.send("done", returned=returned)
-
-
-def visible(environment: Mapping[str, str], local_ranks: int) -> dict[str, str]:
-    """Variables under which CUDA and NVML see as many of a node's GPUs as it has ranks."""
-    chosen = environment.get(VARIABLE)
-    if chosen is not None:
-        return {VARIABLE: ",".join(chosen.split(",")[:local_ranks])}
-    # By index in NVML's order, or different models could be told apart by neither.
-    indices = ",".join(str(index) for index in range(local_ranks))
-    return {VARIABLE: indices, ORDER: environment.get(ORDER, "PCI_BUS_ID")}
 
 
 def main() -> int:
@@ -379,18 +338,10 @@ def _first_failure(rank: int, text: str) -> tuple[int, str]:
     """Tell all ranks why this one fails; the rank that said so first, and its words."""
     mine = json.dumps([rank, text])
     with suppress(Exception):  # without a store each rank speaks for itself
-        store = meeting(RankPlace.of(os.environ)) or _server()
+        store = meeting(RankPlace.of(os.environ)) or torchrun_store()
         mine = store.compare_set(FAILURE_KEY, "", mine).decode()
     first, words = json.loads(mine)
     return int(first), str(words)
-
-
-def _server() -> Any:
-    """torchrun's store."""
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return TCPStore(address, port, is_master=False, timeout=STORE_TIMEOUT)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import pytest
 
 from pytest_energy.errors import DataError, MeterUnavailableError
 from pytest_energy.meters.wall import open_wall
+from pytest_energy.meters.wall.forms import plain
 from pytest_energy.meters.wall.log import HISTORY_BYTES, WallLog
-from pytest_energy.meters.wall.trace import WallTrace, plain
+from pytest_energy.meters.wall.trace import WallTrace
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc).timestamp()
 

@@ -13,7 +13,8 @@ from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError, MeterUnavailableError
 from pytest_energy.meters import Meter
 from pytest_energy.meters.wall import WallMeter, open_wall
-from pytest_energy.meters.wall.trace import Figure, WallReading, WallTrace
+from pytest_energy.meters.wall.forms import Figure
+from pytest_energy.meters.wall.trace import WallReading, WallTrace
 from wall_support import PERIOD, logging_watts
 
 pytestmark = pytest.mark.realtime

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_energy.meters.wall.trace import Figure, NotCoveredError, WallReading, WallTrace
+from pytest_energy.meters.wall.forms import Figure
+from pytest_energy.meters.wall.trace import NotCoveredError, WallReading, WallTrace
 
 Load = Callable[[float], float]
 """Cumulative joules at a time (s)."""
