@@ -62,3 +62,8 @@ def test_a_slow_warm_up_is_never_level_and_quiet_windows_soon_are(sd: float) -> 
     assert sum(map(has_levelled, warming)) <= 3
     assert sum(map(has_levelled, level)) >= {0.001: 299, 0.003: 240, 0.01: 0}[sd]
     assert not any(has_levelled(values[:7]) for values in level)
+
+
+def test_windows_that_differ_by_just_what_is_allowed_are_steady() -> None:
+    assert is_stationary([1.0, 2.0], within=math.log(2.0))
+    assert not is_stationary([1.0, 2.0], within=math.nextafter(math.log(2.0), 0))
