@@ -133,7 +133,7 @@ class Gate(ABC):
         return TracePoint(count, change, inner, self._around(0.0, look.changed))
 
     def _around(self, log_change: float, half: float) -> tuple[float, float]:
-        low, high = sorted(self._changed(log_change + side * half) for side in (-1, 1))
+        low, high = sorted(map(self._changed, (log_change - half, log_change + half)))
         return low, high
 
 
@@ -149,8 +149,9 @@ class _AgainstBaseline(Gate):
 
     def _level(self, look: Look | None) -> float:
         """The session's level on the log scale, as far from the baseline's as the change says."""
-        if look is None or self._spread is None:
+        if look is None:
             return fmean(self._logs)
+        assert self._spread is not None
         return self._spread.centre + look.change
 
     def _cause(self, look: Look) -> str:
@@ -208,7 +209,8 @@ class SequentialGate(_AgainstBaseline):
         unit: str = "J/token",
     ) -> None:
         test = SequentialTest(tolerance, detect, alpha, beta)
-        super().__init__(_known(sessions, pooled, device, settled), test, max_windows, unit)
+        known = _known(sessions, pooled=pooled, device=device, settled=settled)
+        super().__init__(known, test, max_windows, unit)
         self._local = local
 
     def add(self, joules_per_token: float) -> Verdict | None:
@@ -247,7 +249,7 @@ class SavingsGate(_AgainstBaseline):
         local: bool = False,
         settled: bool = False,
     ) -> None:
-        known = _known(sessions, pooled, device, settled)
+        known = _known(sessions, pooled=pooled, device=device, settled=settled)
         self._spent = math.exp(known.centre) if known else 1.0
         test = SequentialTest(tolerance, detect, alpha, beta, base=self._spent)
         super().__init__(known, test, max_pairs, FRACTION)
@@ -322,12 +324,11 @@ class PairedGate(Gate):
 
     def _values(self, look: Look | None) -> dict[str, Any]:
         assert look is not None
-        base, head = zip(*self._pairs, strict=True)
-        level = fmean((*base, *head))
+        level = fmean(log for pair in self._pairs for log in pair)
         return {
             "value": math.exp(level + look.change / 2),
             "baseline": math.exp(level - look.change / 2),
-            "windows": tuple(map(math.exp, head)),
+            "windows": tuple(math.exp(head) for _, head in self._pairs),
             "drift": math.expm1(look.order),
         }
 
@@ -339,12 +340,6 @@ class PairedGate(Gate):
         return QUIETER_OR_MORE
 
 
-def _known(
-    sessions: Sequence[Session] | None,
-    pooled: Pooled | None = None,
-    device: str | None = None,
-    settled: bool = False,
-) -> Spread | None:
-    if not sessions:
-        return None
-    return spread(sessions, pooled=pooled, device=device, settled=settled)
+def _known(sessions: Sequence[Session] | None, **of_this_run: Any) -> Spread | None:
+    """What `spread` says of the sessions, if there are any."""
+    return spread(sessions, **of_this_run) if sessions else None
