@@ -117,7 +117,7 @@ def test_scatter_changes_less_lightly_than_a_level() -> None:
     assert restless_since(values, []) is None
 
 
-def test_series_that_share_one_budget_are_called_restless_less_lightly() -> None:
+def test_each_of_many_series_is_called_restless_less_lightly() -> None:
     for seed in (1, 11, 32, 43):
         values = noise(seed, 120, 60, 2.2)
         found = restless_since(values, [], of=1)
@@ -162,3 +162,14 @@ def test_what_is_taken_back_is_told_once(second: int, told: list[int]) -> None:
     ]
     assert find_changes(values) == [60, second]
     assert [report.index for report in first_reports(values, [])[1]] == told
+
+
+@pytest.mark.parametrize("seed", [0, 1, 22, 28])
+def test_what_one_of_many_series_would_not_be_alarmed_by_was_not_reported(seed: int) -> None:
+    """A faint step, which one series alone would have told."""
+    values = [v + 1.25 * (day >= 60) + 8 * (day >= 120) for day, v in enumerate(noise(seed, 160))]
+    assert len(find_changes(values)) == 2
+    assert find_changes(values, of=1000) == [120]
+    first, taken_back = first_reports(values, [120], of=1000)
+    assert list(first) == [120]
+    assert taken_back == []
