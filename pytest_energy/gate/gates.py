@@ -209,8 +209,7 @@ class SequentialGate(_AgainstBaseline):
         unit: str = "J/token",
     ) -> None:
         test = SequentialTest(tolerance, detect, alpha, beta)
-        known = _known(sessions, pooled=pooled, device=device, settled=settled)
-        super().__init__(known, test, max_windows, unit)
+        super().__init__(_known(sessions, pooled, device, settled), test, max_windows, unit)
         self._local = local
 
     def add(self, joules_per_token: float) -> Verdict | None:
@@ -249,7 +248,7 @@ class SavingsGate(_AgainstBaseline):
         local: bool = False,
         settled: bool = False,
     ) -> None:
-        known = _known(sessions, pooled=pooled, device=device, settled=settled)
+        known = _known(sessions, pooled, device, settled)
         self._spent = math.exp(known.centre) if known else 1.0
         test = SequentialTest(tolerance, detect, alpha, beta, base=self._spent)
         super().__init__(known, test, max_pairs, FRACTION)
@@ -300,7 +299,7 @@ class PairedGate(Gate):
         unit: str = "J/token",
     ) -> None:
         test = SequentialTest(tolerance, detect, alpha, beta)
-        super().__init__(_known(sessions), test, max_pairs, unit)
+        super().__init__(spread(sessions) if sessions else None, test, max_pairs, unit)
         self._least = local or renewed
         self._renewed = renewed
         self._pairs: list[tuple[float, float]] = []
@@ -340,6 +339,8 @@ class PairedGate(Gate):
         return QUIETER_OR_MORE
 
 
-def _known(sessions: Sequence[Session] | None, **of_this_run: Any) -> Spread | None:
+def _known(
+    sessions: Sequence[Session], pooled: Pooled | None, device: str | None, settled: bool
+) -> Spread | None:
     """What `spread` says of the sessions, if there are any."""
-    return spread(sessions, **of_this_run) if sessions else None
+    return spread(sessions, pooled=pooled, device=device, settled=settled) if sessions else None

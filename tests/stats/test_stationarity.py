@@ -40,6 +40,11 @@ def test_what_was_needed_to_become_steady(values: list[float], length: int) -> N
     assert warm_up_length(values) == length
 
 
+def test_what_counts_as_steady_may_be_asked_for() -> None:
+    assert warm_up_length([5.6, 5.3, 5.02, 5.01, 5.0, 5.0], within=0.06) == 2
+    assert warm_up_length([5.6, 5.3, 5.02, 5.01, 5.0, 5.0], within=0.001) == 6
+
+
 def test_quiet_windows_are_steady_at_once_and_a_warming_card_is_not() -> None:
     noise = random.Random(1)
     quiet = [[noise.gauss(5, 0.015) for _ in range(2)] for _ in range(500)]

@@ -102,6 +102,8 @@ class HandClock:
 
     now: float = 1000.0
     late_seconds: float = 0.0
+    sleeps: int = 0
+    """How often somebody slept."""
 
     def monotonic(self) -> float:
         self.now += 1e-6
@@ -110,6 +112,7 @@ class HandClock:
     def sleep(self, seconds: float) -> None:
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
+        self.sleeps += 1
         self.now += seconds + self.late_seconds
 
     @contextmanager

@@ -151,7 +151,8 @@ def test_work_begins_so_far_into_the_time_that_a_sensor_does_not_look(
     assert span.first is not None
     tick = ticks.nearest(span.first.seconds)
     assert clock.now == pytest.approx(tick + share * PERIOD, abs=1e-4)
-    assert len(card.reads) == 2  # one wakes up once for the tick and for the time after it
+    assert len(card.reads) == 2
+    assert clock.sleeps == 1  # for the tick and for the time after it
 
 
 def test_work_begins_right_after_the_tick_if_the_sensor_sees_all_or_nobody_says(
@@ -163,6 +164,27 @@ def test_work_begins_right_after_the_tick_if_the_sensor_sees_all_or_nobody_says(
         (span,) = aligned_spans([counter], *shares)
         assert span.first is not None
         assert clock.now == pytest.approx(ticks.nearest(span.first.seconds), abs=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_work_begins_as_far_after_a_tick_that_came_just_now(clock: HandClock, share: float) -> None:
+    _, counter, ticks = ticking(clock, age=0.01)
+    counter.sees_all = False
+    tick = ticks.nearest(clock.now)
+    counter.last_tick = Tick(tick, 1e-5, counter.joules() - WATTS * PERIOD, counter.joules())
+    (span,) = aligned_spans([counter], share)
+    assert span.first is counter.last_tick
+    assert clock.now == pytest.approx(max(tick + share * PERIOD, tick + 0.001), abs=1e-4)
+
+
+def test_work_begins_as_far_after_a_tick_that_was_not_sure(clock: HandClock) -> None:
+    """It is looked for from before it can come, and only then is it known when to wake up."""
+    _, counter, ticks = ticking(clock, half_width=0.001)
+    counter.sees_all = False
+    (span,) = aligned_spans([counter], 0.5)
+    assert span.first is not None
+    assert clock.now == pytest.approx(span.first.seconds + 0.5 * PERIOD, abs=1e-4)
+    assert abs(span.first.seconds - ticks.nearest(span.first.seconds)) <= span.first.half_width
 
 
 def test_the_latest_of_the_ticks_says_when_the_work_begins(clock: HandClock) -> None:
