@@ -23,7 +23,7 @@ from paper.sampler import ClaimSampler, middle
 from paper.significance import paired_ratio
 from pytest_energy import PADDINGS, EnergyClaim, EnergySession, FineTuning
 
-TASK, CAP, LEAST_STEPS = "sst2", 128, 3  # of short sequences, which are padded most
+TASK, CAP, LEAST_STEPS = "sst2", 128, 2  # of short sequences, which are padded most
 COUNTED_SPREAD, MODELLED_SPREAD = 1.25, 1.6
 """By how much J a processed token may differ between policies; docs/claims.md says where from."""
 

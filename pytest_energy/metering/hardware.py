@@ -89,9 +89,9 @@ class Budget:
     max_tokens_per_batch: int | None = None
 
 
-# An H200 spends about two seconds on the larger budget; two CPU cores one to two on the smaller.
+# An H200 spends about two seconds on the larger budget; two CPU cores one or two on the smaller.
 GPU_BUDGET = Budget(tokens=250_000)
-CPU_BUDGET = Budget(tokens=512, max_tokens_per_batch=512)
+CPU_BUDGET = Budget(tokens=300, max_tokens_per_batch=512)
 
 
 def identify(meter: Meter, known: Mapping[str, tuple[str, ...]] | None = None) -> Hardware:

@@ -82,7 +82,8 @@ def test_savings_padding_and_improvements_are_compared(repository: Repository) -
         took = [side["joules_per_token"] * side["padding_overhead"] for side in sides]
         assert took[1] / took[0] - 1 == pytest.approx(row["change"])
         assert row["value"] / row["baseline"] - 1 == pytest.approx(row["change"])
-        assert row["explanation"].startswith(f"{100 * row['change']:+.1f} % J/")
+        percent = round(100 * row["change"], 1) + 0.0  # -0.0 is written as +0.0
+    assert row["explanation"].startswith(f"{percent:+.1f} % J/")
     assert savings["value"] - savings["baseline"] == pytest.approx(savings["change"])
     assert padded["comparison"]["pairs"][0] == pytest.approx([0.010, 0.011], rel=0.01)
     assert (padded["verdict"], padded["metric"]) == ("regression", "joules_per_real_token")
