@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from hand_card import HandCard, HandClock, Ticking, opened
@@ -18,6 +20,12 @@ PERIOD = 0.1
 WATTS = 500.0
 LONG = 10_000.0
 """A period of which no test waits for the end."""
+
+
+@pytest.fixture
+def clock() -> Iterator[HandClock]:
+    with HandClock().installed() as installed:
+        yield installed
 
 
 def ticking(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -24,6 +25,12 @@ from pytest_energy.meters.nvml.two_powers import TwoPowers
 
 PERIOD = 0.5
 JOULES = 10.0
+
+
+@pytest.fixture
+def clock() -> Iterator[HandClock]:
+    with HandClock().installed() as installed:
+        yield installed
 
 
 def ticking(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from hand_card import HandCard, Ticking, opened
+from hand_card import HandCard, HandClock, Ticking, opened
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.counter import Counter, Tick
 from pytest_energy.meters.nvml.counter_span import (
@@ -18,7 +20,12 @@ from pytest_energy.meters.nvml.counter_span import (
     wait_for_ends,
 )
 
-pytestmark = pytest.mark.usefixtures("clock")
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[HandClock]:
+    with HandClock().installed() as installed:
+        yield installed
+
 
 TICK = Tick(10.0, 0.001, joules_before=100.0, joules=140.0)
 """An interval of 0.1 s and 400 W."""

@@ -5,9 +5,11 @@ Nothing here depends on the machine's speed: a slow one looks later and less oft
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from hand_card import HandCard, Ticking, opened
+from hand_card import HandCard, HandClock, Ticking, opened
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
 from pytest_energy.meters.nvml.ticks import (
@@ -24,7 +26,12 @@ from pytest_energy.meters.nvml.ticks import (
     wait_for_ticks,
 )
 
-pytestmark = pytest.mark.usefixtures("clock")
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[HandClock]:
+    with HandClock().installed() as installed:
+        yield installed
+
 
 PERIOD = 0.05
 JOULES = 10.0
@@ -228,7 +235,10 @@ def test_a_tick_that_is_late_already_is_looked_for_before_the_next() -> None:
     counter = opened(card)
     early = Ticking(0.2, phase=ticks.phase - 0.021)
     counter.clock, counter.period_seconds = early.clock(0.02), 0.2
-    assert holds(wait_for_ticks([counter])["gpu:0"], ticks)
+    tick = wait_for_ticks([counter])["gpu:0"]
+    assert holds(tick, ticks)
+    assert tick is not None
+    assert tick.half_width < 0.01  # not seen only when the next was looked for
 
 
 def test_a_counter_that_stopped_when_a_tick_was_late_is_given_up_as_well() -> None:
