@@ -91,7 +91,7 @@ class Budget:
 
 # An H200 spends about two seconds on the larger budget; two CPU cores one or two on the smaller.
 GPU_BUDGET = Budget(tokens=250_000)
-CPU_BUDGET = Budget(tokens=300, max_tokens_per_batch=512)
+CPU_BUDGET = Budget(tokens=240, max_tokens_per_batch=512)
 
 
 def identify(meter: Meter, known: Mapping[str, tuple[str, ...]] | None = None) -> Hardware:

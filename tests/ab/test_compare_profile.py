@@ -8,27 +8,21 @@ from typing import Any
 
 import pytest
 
-from ab_support import Repository, ledger_repository
-from profile_support import STEP, TEST
+from ab_support import Repository
+from profile_support import STEP, TEST, gated, profiled_repository
 
 pytest.importorskip("torch")
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    made = ledger_repository(tmp_path)
-    made.write(conftest=STEP, test_mine=TEST)
+    made = profiled_repository(tmp_path)
     made.commit("a step by torch")
     return made
 
 
 def compared(repository: Repository, *more: str) -> tuple[dict[str, Any], str]:
-    report = repository.path.parent / "report.json"
-    done = repository.pytest(
-        "--energy-compare=HEAD", "--energy-tokens=500", f"--energy-json={report}", *more
-    )
-    (verdict,) = json.loads(report.read_text())["verdicts"]
-    return verdict, done.stdout + done.stderr
+    return gated(repository, "--energy-compare=HEAD", *more)
 
 
 def test_the_operator_that_costs_more_is_named_with_its_calls(repository: Repository) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import Trainer, TrainingArguments
 
 from pytest_energy import Conditions, Device, Measured, Reading, get_task
 from pytest_energy.gate import Verdict
@@ -14,6 +17,8 @@ from pytest_energy.outcomes import Method
 from pytest_energy.workloads.models import build_model
 
 JOULES_PER_TOKEN = 0.01
+STEP = 4 * 8
+"""Tokens of a batch of `trainer_of`."""
 
 
 class TokenMeter:
@@ -110,3 +115,26 @@ def examples(count: int) -> list[dict[str, torch.Tensor]]:
         }
         for index in range(count)
     ]
+
+
+def trainer_of(
+    model: Any, folder: Path, data: Any, callbacks: Sequence[Any] = (), **settings: Any
+) -> Trainer:
+    """A Trainer of batches of four sequences of eight tokens, which tells and stores nothing."""
+    options: dict[str, Any] = {
+        "max_steps": 20,
+        "per_device_train_batch_size": 4,
+        "use_cpu": True,
+        "report_to": [],
+        "logging_strategy": "no",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+    return Trainer(
+        model=model,
+        args=TrainingArguments(str(folder), **{**options, **settings}),
+        train_dataset=data,
+        eval_dataset=examples(8),
+        callbacks=list(callbacks),
+    )

@@ -1,5 +1,13 @@
 """A step of a user's own by torch, whose joules are a ledger's; EXTRA adds matrix products."""
 
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ab_support import Repository, ledger_repository
+
 STEP = """
 import random
 
@@ -45,3 +53,18 @@ TEST = """
 def test_mine(finetune, energy_gate):
     energy_gate.joules_per_token(finetune("sst2", batch_size=4))
 """
+
+
+def profiled_repository(folder: Path) -> Repository:
+    """A project in `folder` whose one test gates the step by torch."""
+    made = ledger_repository(folder)
+    made.write(conftest=STEP, test_mine=TEST)
+    return made
+
+
+def gated(repository: Repository, *options: str) -> tuple[dict[str, Any], str]:
+    """What became of that test's figure, as the JSON has it, and what was printed."""
+    report = repository.path.parent / "report.json"
+    done = repository.pytest(*options, "--energy-tokens=500", f"--energy-json={report}")
+    (verdict,) = json.loads(report.read_text())["verdicts"]
+    return verdict, done.stdout + done.stderr

@@ -11,42 +11,26 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer
 
 from callback_support import (
     JOULES_PER_TOKEN,
+    STEP,
     FaultyMeter,
     SureAfter,
     TokenMeter,
     WarmingMeter,
     examples,
     tiny,
+    trainer_of,
 )
 from pytest_energy import Device, EnergyCallback, EnergyError
 from pytest_energy.errors import EnergyWarning
 
-STEP = 4 * 8  # tokens of a batch of four
-
 
 def train(model: Any, callback: EnergyCallback, folder: Path, **settings: Any) -> Trainer:
-    """Train with batches of four sequences of eight tokens."""
-    options: dict[str, Any] = {
-        "max_steps": 20,
-        "per_device_train_batch_size": 4,
-        "use_cpu": True,
-        "report_to": [],
-        "logging_strategy": "no",
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-    }
-    trainer = Trainer(
-        model=model,
-        args=TrainingArguments(str(folder), **{**options, **settings}),
-        train_dataset=examples(64),
-        eval_dataset=examples(8),
-        callbacks=[callback],
-    )
+    """The Trainer, after it has trained with the callback."""
+    trainer = trainer_of(model, folder, examples(64), [callback], **settings)
     trainer.train()
     return trainer
 

@@ -15,6 +15,7 @@ from pytest_energy.ab.same_work import changed_settings, other_work
 from pytest_energy.baselines.reading import read
 
 pytest.importorskip("torch")
+pytest.importorskip("transformers")
 
 import torch
 

@@ -13,14 +13,12 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 import torch
-from transformers import Trainer, TrainingArguments
 
-from callback_support import JOULES_PER_TOKEN, TokenMeter, examples, tiny
+from callback_support import JOULES_PER_TOKEN, STEP, TokenMeter, examples, tiny, trainer_of
 from pytest_energy import EnergyError
 from pytest_energy.workloads.trainers.trainer_run import TrainerRun
 
 SUPPORT = Path(__file__).parents[1] / "support"
-STEP = 4 * 8  # tokens of a batch of four
 
 GATED = """
 import os
@@ -48,24 +46,6 @@ def test_mine(energy_gate, tmp_path):
 """
 
 
-def trainer_of(model: Any, folder: Path, **settings: Any) -> Trainer:
-    """A Trainer of batches of four sequences of eight tokens."""
-    options: dict[str, Any] = {
-        "max_steps": 20,
-        "per_device_train_batch_size": 4,
-        "use_cpu": True,
-        "report_to": [],
-        "logging_strategy": "no",
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        **settings,
-    }
-    return Trainer(
-        model=model, args=TrainingArguments(str(folder), **options), train_dataset=distinct(64)
-    )
-
-
 def distinct(count: int) -> Any:
     """Examples that differ in their first token."""
     found = examples(count)
@@ -76,7 +56,8 @@ def distinct(count: int) -> Any:
 
 def run_of(model: Any, folder: Path, tokens: int = 3 * STEP, **settings: Any) -> TrainerRun:
     meter = TokenMeter(model)
-    return TrainerRun(trainer_of(model, folder, **settings), meter=meter, tokens_per_window=tokens)
+    trainer = trainer_of(model, folder, distinct(64), **settings)
+    return TrainerRun(trainer, meter=meter, tokens_per_window=tokens)
 
 
 def test_each_window_is_the_same_steps_of_the_same_batches(tmp_path: Path) -> None:
@@ -101,7 +82,7 @@ def test_each_window_is_the_same_steps_of_the_same_batches(tmp_path: Path) -> No
 
 def test_the_trainer_is_left_as_it_was(tmp_path: Path) -> None:
     model = tiny()
-    trainer = trainer_of(model, tmp_path)
+    trainer = trainer_of(model, tmp_path, distinct(64))
     before = list(trainer.callback_handler.callbacks)
 
     TrainerRun(trainer, meter=TokenMeter(model), tokens_per_window=STEP).window()
