@@ -481,7 +481,9 @@ def test_what_a_sensor_did_not_see_of_a_windows_steps_is_in_doubt() -> None:
         asked.append(step_seconds)
         return Unseen(3.0, "in step: every second batch")
 
-    with window(GivenMeter(Measured({"gpu:0": 100.0}, 2.0, unseen=unseen)), "train", list) as w:
+    with window(
+        GivenMeter(Measured({"gpu:0": 100.0}, 2.0, unseen=unseen)), "train", lambda: None
+    ) as w:
         w.count_steps(3)
         w.count_steps(5)
     assert w.invalid_reason == "in step: every second batch"
@@ -489,7 +491,7 @@ def test_what_a_sensor_did_not_see_of_a_windows_steps_is_in_doubt() -> None:
     assert asked == [w.seconds / 8]
 
     hot = Measured({"gpu:0": 100.0}, 2.0, ("throttled: hot",), unseen=unseen)
-    with window(GivenMeter(hot), "train", list) as w:
+    with window(GivenMeter(hot), "train", lambda: None) as w:
         w.count_steps(8)
     assert w.invalid_reason == "throttled: hot; in step: every second batch"
 
@@ -501,7 +503,9 @@ def test_without_steps_nothing_that_a_sensor_did_not_see_is_a_fault() -> None:
         asked.append(step_seconds)
         return Unseen(3.0, "in step: every second batch")
 
-    with window(GivenMeter(Measured({"gpu:0": 100.0}, 2.0, unseen=unseen)), "train", list) as w:
+    with window(
+        GivenMeter(Measured({"gpu:0": 100.0}, 2.0, unseen=unseen)), "train", lambda: None
+    ) as w:
         pass
     assert w.valid
     assert asked == []
