@@ -74,7 +74,7 @@ def updated(
 
 def calibrated(text: str | None, header: Header, device: str, stored: StoredCalibration) -> str:
     """The file's new text with a device's calibration in it; all else stays as it is."""
-    return _with_table(text, header, ("calibration", device), as_table(stored))
+    return _with_table(text, header, ("calibration", device), as_table(stored), anew=False)
 
 
 def with_sensor(text: str | None, header: Header, device: str, values: Mapping[str, Any]) -> str:
@@ -112,7 +112,7 @@ def _with_table(
     place: tuple[str, str],
     values: Mapping[str, Any],
     *,
-    anew: bool = False,
+    anew: bool,
 ) -> str:
     """The text with a device's table of a group; `values` have a date, which is still text."""
     import tomlkit

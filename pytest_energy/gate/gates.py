@@ -133,7 +133,7 @@ class Gate(ABC):
         return TracePoint(count, change, inner, self._around(0.0, look.changed))
 
     def _around(self, log_change: float, half: float) -> tuple[float, float]:
-        low, high = sorted(self._changed(log_change + side * half) for side in (-1, 1))
+        low, high = sorted(map(self._changed, (log_change - half, log_change + half)))
         return low, high
 
 
@@ -149,8 +149,9 @@ class _AgainstBaseline(Gate):
 
     def _level(self, look: Look | None) -> float:
         """The session's level on the log scale, as far from the baseline's as the change says."""
-        if look is None or self._spread is None:
+        if look is None:
             return fmean(self._logs)
+        assert self._spread is not None
         return self._spread.centre + look.change
 
     def _cause(self, look: Look) -> str:
@@ -298,7 +299,7 @@ class PairedGate(Gate):
         unit: str = "J/token",
     ) -> None:
         test = SequentialTest(tolerance, detect, alpha, beta)
-        super().__init__(_known(sessions), test, max_pairs, unit)
+        super().__init__(spread(sessions) if sessions else None, test, max_pairs, unit)
         self._least = local or renewed
         self._renewed = renewed
         self._pairs: list[tuple[float, float]] = []
@@ -322,12 +323,11 @@ class PairedGate(Gate):
 
     def _values(self, look: Look | None) -> dict[str, Any]:
         assert look is not None
-        base, head = zip(*self._pairs, strict=True)
-        level = fmean((*base, *head))
+        level = fmean(log for pair in self._pairs for log in pair)
         return {
             "value": math.exp(level + look.change / 2),
             "baseline": math.exp(level - look.change / 2),
-            "windows": tuple(map(math.exp, head)),
+            "windows": tuple(math.exp(head) for _, head in self._pairs),
             "drift": math.expm1(look.order),
         }
 
@@ -340,11 +340,7 @@ class PairedGate(Gate):
 
 
 def _known(
-    sessions: Sequence[Session] | None,
-    pooled: Pooled | None = None,
-    device: str | None = None,
-    settled: bool = False,
+    sessions: Sequence[Session], pooled: Pooled | None, device: str | None, settled: bool
 ) -> Spread | None:
-    if not sessions:
-        return None
-    return spread(sessions, pooled=pooled, device=device, settled=settled)
+    """What `spread` says of the sessions, if there are any."""
+    return spread(sessions, pooled=pooled, device=device, settled=settled) if sessions else None

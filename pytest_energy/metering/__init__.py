@@ -112,19 +112,20 @@ class OpenWindow:
         self._meter = meter
         self._name = name
         self._synchronize = synchronize or _synchronize_cuda
+        self._tokens = self._real_tokens = self._steps = 0
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Forget what an earlier block left."""
         self._span: Span | None = None
-        self._failure = ""
         self._raised = ""
-        self._record: Window | None = None
         self._measured: Measured | None = None
         self._missed: Unseen | None = None
         self._reasons: list[str] | None = None
-        self._seconds = 0.0
-        self._tokens = self._real_tokens = self._steps = 0
+        self._record: Window | None = None
 
     def __enter__(self) -> OpenWindow:
-        self._record = self._span = self._measured = self._missed = self._reasons = None
-        self._raised = ""
+        self._begin_anew()
         self._synchronize()
         self._unix_seconds = real_time.unix_seconds()
         try:
@@ -306,11 +307,11 @@ class TwoReadings:
         doubt = watts * (period + late + LATENCY_SECONDS)
         faults_since = getattr(self._meter, "faults_since", lambda _: ())
         found = (*self._faults, *conditions.faults, *faults_since(self._first.seconds))
-        faults = dict.fromkeys(found)
+        faults = tuple(dict.fromkeys(found))
         if period and not faults and not any(joules.values()):
-            faults[no_update(period, ended - self.started)] = None
+            faults = (no_update(period, ended - self.started),)
         doubt += len(joules) * self._meter.resolution_joules
-        return Measured(joules, doubt, tuple(faults), conditions.notes)
+        return Measured(joules, doubt, faults, conditions.notes)
 
 
 def _reading(meter: Meter) -> Reading:

@@ -45,7 +45,7 @@ def first_fault(measured: Measured, seconds: float, devices: Sequence[Device]) -
         if too_many := _more_than_it_draws(domain, limits.get(domain), joules - doubt, seconds):
             return fault(IMPLAUSIBLE, f"`{domain}` shows {too_many}")
     unknown = too_short and abs(total) <= doubt
-    if not math.isfinite(total + doubt) or (total <= 0 and not unknown):
+    if not all(map(math.isfinite, (total, doubt))) or (total <= 0 and not unknown):
         return fault(IMPLAUSIBLE, f"{total:.3g} J in {seconds:.3g} s")
     if too_short:
         return fault(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby, pairwise
+from itertools import accumulate, combinations, groupby, pairwise
 from statistics import fmean, median
 
 from pytest_energy.stats.distributions import least_squares, moments
@@ -86,20 +86,18 @@ def _dated(values: Sequence[float], changes: list[int]) -> list[int]:
 def _reined(values: Sequence[float], cut: int) -> list[float]:
     """`values` pulled in to what lies between two levels, and four SD beyond."""
     levels = sorted((median(values[:cut]), median(values[cut:])))
-    reach = CLIP * min(scale(part) for part in (values[:cut], values[cut:]) if len(part) > 1)
+    reach = CLIP * min(scale(values[:cut]), scale(values[cut:]))
     return [min(max(value, levels[0] - reach), levels[1] + reach) for value in values]
 
 
 def _best_split(values: Sequence[float]) -> int:
-    total, count = sum(values), len(values)
-    best, chosen, running = -1.0, LEAST, sum(values[: LEAST - 1])
-    for cut in range(LEAST, count - LEAST + 1):
-        running += values[cut - 1]
-        gap = running / cut - (total - running) / (count - cut)
-        gain = gap * gap * cut * (count - cut)
-        if gain > best:
-            best, chosen = gain, cut
-    return chosen
+    sums, count = list(accumulate(values)), len(values)
+
+    def gain(cut: int) -> float:
+        gap = sums[cut - 1] / cut - (sums[-1] - sums[cut - 1]) / (count - cut)
+        return gap * gap * cut * (count - cut)
+
+    return max(range(LEAST, count - LEAST + 1), key=gain)
 
 
 def clipped(values: Sequence[float], edges: Sequence[int]) -> list[float]:
@@ -212,29 +210,26 @@ def _ramp(values: Sequence[float], edges: Sequence[int]) -> Shift | None:
     start, end = edges[0], edges[-1]
     width = -(-(end - start) // _BLOCKS)
     blocks = [fmean(values[i : min(i + width, end)]) for i in range(start, end, width)]
-    cuts = [max(1, round((edge - start) / width)) for edge in edges[1:-1]]
+    cuts = [round((edge - start) / width) for edge in edges[1:-1]]
     count = len(blocks)
     parts = [blocks[first:last] for first, last in pairwise([0, *cuts, count])]
     steps = sum(moments(part)[1] for part in parts if part)
-    squares, first, last, low, high = min(_sloped(blocks, SHORTEST_RAMP // width or 2))
-    if squares <= 0 or steps <= 0:
+    best = min(_sloped(blocks), default=None)
+    if best is None or min(best[0], steps) <= 0:
         return None
+    squares, first, last, low, high = best
     gain = count * math.log(steps * STEPS_BETTER ** (len(cuts) - 1) / squares)
     if gain <= (4 - (2 * len(cuts) + 1)) * math.log(count):
         return None
-    return Shift(start + first * width, low, high, min(start + last * width, end - 1))
+    return Shift(start + first * width, low, high, start + last * width)
 
 
-def _sloped(
-    values: Sequence[float], shortest: int
-) -> Iterator[tuple[float, int, int, float, float]]:
+def _sloped(values: Sequence[float]) -> Iterator[tuple[float, int, int, float, float]]:
     """Squares about level, ramp and level, for ramps between many pairs of places."""
     count = len(values)
     knots = sorted({round(i * (count - 1) / _KNOTS) for i in range(_KNOTS + 1)})
-    flat, squares = moments(values)
-    yield squares, 0, count - 1, flat, flat
     for first, last in combinations(knots, 2):
-        if last - first >= shortest:
+        if last - first >= SHORTEST_RAMP:
             yield _line(values, first, last)
 
 
@@ -243,7 +238,7 @@ def _line(values: Sequence[float], first: int, last: int) -> tuple[float, int, i
     length = last - first
     u = [min(max((i - first) / length, 0.0), 1.0) for i in range(len(values))]
     rise, low = least_squares(u, values)
-    squares = sum((b - low - rise * a) ** 2 for a, b in zip(u, values, strict=True))
+    squares = sum((value - low - rise * u[i]) ** 2 for i, value in enumerate(values))
     return squares, first, last, low, low + rise
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import mul, sub
 from statistics import fmean
 
 from pytest_energy.errors import EnergyError
@@ -72,8 +73,8 @@ def heavy_tail(degrees: float) -> float:
 
 def regularised_beta(x: float, a: float, b: float) -> float:
     """The regularised incomplete beta function I_x(a, b), for 0 <= x <= 1 and positive a, b."""
-    if x <= 0.0 or x >= 1.0:
-        return 0.0 if x <= 0.0 else 1.0
+    if x <= 0.0:
+        return 0.0
     if x > (a + 1.0) / (a + b + 2.0):
         return 1.0 - regularised_beta(1.0 - x, b, a)
     log_front = (
@@ -159,8 +160,8 @@ def through_origin(x: Sequence[float], y: Sequence[float]) -> Fit:
     squares = math.fsum(one * one for one in x)
     if squares == 0:
         raise EnergyError("`x` is 0 at each point: a slope takes at least one that is not")
-    slope = math.fsum(a * b for a, b in zip(x, y, strict=True)) / squares
-    residuals = tuple(b - slope * a for a, b in zip(x, y, strict=True))
+    slope = math.fsum(map(mul, x, y)) / squares
+    residuals = tuple(map(sub, y, (slope * one for one in x)))
     half = _reach(residuals, len(x) - 1) / math.sqrt(squares)
     explained = _explained(residuals, y)
     return Fit(slope, slope - half, slope + half, 0.0, explained, residuals=residuals)
@@ -173,7 +174,7 @@ def line(x: Sequence[float], y: Sequence[float]) -> Fit:
     if squares == 0:
         raise EnergyError("`x` is the same at each point: a slope takes points that differ in it")
     slope, intercept = least_squares(x, y)
-    residuals = tuple(b - intercept - slope * a for a, b in zip(x, y, strict=True))
+    residuals = tuple(map(sub, y, (intercept + slope * one for one in x)))
     reach = _reach(residuals, len(x) - 2)
     half, wide = reach / math.sqrt(squares), reach * math.sqrt(1 / len(x) + middle**2 / squares)
     return Fit(
@@ -190,7 +191,7 @@ def line(x: Sequence[float], y: Sequence[float]) -> Fit:
 def least_squares(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     """Slope and intercept of the line through points whose x are not all the same."""
     (middle, squares), level = moments(x), fmean(y)
-    slope = sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / squares
+    slope = sum(map(mul, (one - middle for one in x), (one - level for one in y))) / squares
     return slope, level - slope * middle
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pytest_energy.stats.distributions import f_quantile
+from pytest_energy.stats.distributions import f_quantile, moments
 
 _LEAST_PAIRS = 6  # before which no pair can be told to be an outlier
 _CHANCE = 0.001  # of limiting a pair if all of them are from one normal distribution
@@ -34,9 +34,7 @@ def interleaved(differences: Sequence[float]) -> Interleaved:
     values = _limited(differences) if len(differences) >= _LEAST_PAIRS else list(differences)
     orders = [one for one in (values[::2], values[1::2]) if one]
     means = [fmean(one) for one in orders]
-    squares = sum(
-        (value - mean) ** 2 for one, mean in zip(orders, means, strict=True) for value in one
-    )
+    squares = sum(moments(one)[1] for one in orders)
     share = sum(1 / len(one) for one in orders) / len(orders) ** 2
     order = (means[0] - means[-1]) / 2
     return Interleaved(fmean(means), share, squares, len(values) - len(orders), order)

@@ -130,6 +130,9 @@ class Pooled:
     same_day: _Known = (0.0, 0.0)
 
 
+_NOTHING_POOLED = Pooled(0.0, degrees=0.0)
+
+
 @dataclass(frozen=True)
 class Spread:
     """Noise of a baseline on the log scale; variances are of ln(J/token).
@@ -217,18 +220,19 @@ def spread(
         raise EnergyError("`sessions` is empty; record a baseline with `--energy-update=new`")
     groups = _by_device(sessions)
     sw2, within_degrees, rho = _within(sessions)
+    others = pooled or _NOTHING_POOLED
     if not within_degrees:
-        sw2 = pooled.sw2 if pooled and pooled.sw2 else _ASSUMED_WITHIN**2
+        sw2 = others.sw2 or _ASSUMED_WITHIN**2
     sw2 = max(sw2, _FLOOR**2)
     noise = fmean(_noise(session, sw2, rho) for session in sessions)
     everywhere = len(groups) == 1 and (device is None or None in groups)
     own = sessions if everywhere else _own(groups, device)
-    days = _joined([_between_days(sessions), (pooled.tau2, pooled.degrees) if pooled else (0, 0)])
+    days = _joined([_between_days(sessions), (others.tau2, others.degrees)])
     if own:
         reference = _of_days(_by_day(own), days, noise)
         today = [session for session in own if session.day == 0]
         if today:
-            near = _joined([_within_day(sessions), pooled.same_day if pooled else (0, 0)])
+            near = _joined([_within_day(sessions), others.same_day])
             of_today = _of_days([[session] for session in today], near, noise)
             if of_today.between <= reference.between:
                 reference = replace(of_today, days=1)
@@ -291,9 +295,9 @@ def _by_device(sessions: Sequence[Session]) -> dict[str | None, list[Session]]:
 
 
 def _by_day(sessions: Sequence[Session]) -> list[list[Session]]:
-    days: dict[int, list[Session]] = {}
-    for index, session in enumerate(sessions):
-        days.setdefault(-1 - index if session.day is None else session.day, []).append(session)
+    days: dict[object, list[Session]] = {}
+    for session in sessions:
+        days.setdefault(object() if session.day is None else session.day, []).append(session)
     return list(days.values())
 
 

@@ -38,7 +38,7 @@ class Segment:
     def __init__(self, noise: Noise) -> None:
         self._known = noise
         self._raw: list[float] = []
-        self._begin(0.0, 1.0)
+        self._z: list[float] = []
 
     def add(self, value: float) -> None:
         """Take in the next value."""
@@ -65,7 +65,7 @@ class Segment:
         second = self._sums[-1] - first
         squares = self._squares[-1] - first * first / cut - second * second / (count - cut)
         if squares <= 0:
-            return Noise(0.0, 0.0, REFERENCE)
+            return Noise(0.0, weight=REFERENCE)
         lag = self._products_about(cut) / squares
         return Noise(math.sqrt(squares / (count - 2)) * self._unit, lag, REFERENCE)
 
@@ -79,7 +79,7 @@ class Segment:
     def _begin(self, centre: float, unit: float) -> None:
         """Forget the sums: values are taken about a centre, in a unit."""
         self._centre, self._unit = centre, unit
-        self._z: list[float] = []
+        self._z = []
         self._sums, self._squares, self._products = [0.0], [0.0], [0.0]
 
     def _append(self, value: float) -> None:

@@ -93,7 +93,7 @@ def is_stationary(values: Sequence[float], within: float = STEADY) -> bool:
 
 def warm_up_length(values: Sequence[float], within: float = STEADY) -> int:
     """How many values, oldest first, it took until they were steady; all if they never were."""
-    lengths = range(2, len(values))
+    lengths = range(len(values))
     return next((n for n in lengths if is_stationary(values[:n], within)), len(values))
 
 

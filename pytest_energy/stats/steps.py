@@ -68,13 +68,14 @@ def fit_steps(
     the `penalty`: 0 if one is certain. Needs at least one level.
     """
     points, known = joined(levels), costs or {}
-    prices = [known.get((a.place, b.place), penalty) for a, b in pairwise(points)]
+    # prices[n]: of the step before point n; the first level is none.
+    prices = [0.0, *(known.get((a.place, b.place), penalty) for a, b in pairwise(points))]
     # best[n]: the least cost of the first n points, and where their last level begins.
     best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(points) + 1):
         best.append(
             min(
-                (best[start][0] + (prices[start - 1] if start else 0.0) + squares, start)
+                (best[start][0] + prices[start] + squares, start)
                 for start, squares in _last_levels(points, end)
             )
         )
@@ -105,7 +106,6 @@ def _last_levels(points: Sequence[Level], end: int) -> list[tuple[int, float]]:
 
 
 def _mean(place: int, levels: Sequence[Level]) -> Level:
-    weights = [1 / level.variance for level in levels]
-    total = sum(weights)
-    value = sum(w * level.value for w, level in zip(weights, levels, strict=True)) / total
-    return Level(place, value, 1 / total)
+    weight = sum(1 / level.variance for level in levels)
+    value = sum(level.value / level.variance for level in levels) / weight
+    return Level(place, value, 1 / weight)

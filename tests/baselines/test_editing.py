@@ -9,10 +9,12 @@ import pytest
 
 from pytest_energy.baselines import StoredSession
 from pytest_energy.baselines.acknowledged import Acknowledgement
+from pytest_energy.baselines.calibration import Calibration, StoredCalibration
 from pytest_energy.baselines.reading import parse
 from pytest_energy.baselines.writing import (
     Header,
     Recording,
+    calibrated,
     dropped,
     updated,
     with_acknowledgement,
@@ -151,3 +153,20 @@ def test_what_a_card_does_replaces_what_was_found_before_but_a_note() -> None:
     assert "period_seconds" not in second
     assert 'note = "in rack 3"\nlag_seconds = 0.02\n' in second
     assert second.count("2026-11-26T10:12:03Z") == 1
+
+
+def test_a_figure_of_a_file_may_have_no_sessions_to_drop() -> None:
+    none = f"{HEAD}\n[savings.sst2]\ntolerance = 0.01\n"
+    assert dropped(none, "2026-11") == f"{HEAD}\n"
+
+
+def test_a_calibration_keeps_what_it_does_not_say() -> None:
+    fit = Calibration(12.0, 1.07, (10.0, 14.0), (1.05, 1.09), 0.99, 30)
+    stored = StoredCalibration(fit, "2026-11-26T10:12:03+00:00", "plug")
+    first = calibrated(HEAD, HEADER, "GPU-5f", stored)
+    noted = f'{first}remark = "by the second plug"\n'
+
+    assert noted.startswith(f"{HEAD}\n[calibration.GPU-5f]\noffset_watts = 12.0\n")
+    steeper = replace(stored, fit=replace(fit, slope=1.08))
+    again = calibrated(noted, HEADER, "GPU-5f", steeper)
+    assert again == noted.replace("1.07", "1.08")

@@ -103,6 +103,9 @@ def test_a_verdict_of_a_session_in_figures() -> None:
         (math.expm1(look.change - half), math.expm1(look.change + half))
     )
     assert found.drift is None
+    assert found.reason.startswith(f"{found.facts}, ")
+    assert " against 4.999 mJ/token of the baseline, +3.8 % (95 % interval " in found.facts
+    assert found.facts.endswith(", 7 windows)")
     # Each point of the trace is the look after so many windows.
     assert [point.windows for point in found.trace] == [1, 2, 3, 4, 5, 6, 7]
     for count, point in enumerate(found.trace, start=1):
@@ -290,3 +293,63 @@ def test_what_a_gate_is_given_reaches_its_baseline() -> None:
     loose = fed(SavingsGate(saved, 0.2, 0.4, 0.001, 0.002, 30), 3 * [0.0025])
     assert (loose.tolerance, loose.detect, loose.outcome) == (0.2, 0.4, "within")
     assert fed(PairedGate(unit="J"), OPEN).unit == "J"
+
+
+CALM = [SessionStats(0.005, 0.003, 10) for _ in range(8)]
+CALM_PAIRS = [PairStats(0.5, 0.003, 10) for _ in range(8)]
+
+
+def test_the_value_is_as_far_from_the_baseline_as_the_change_says() -> None:
+    """Of an outlier among the windows both show as much as was judged."""
+    found = fed(SequentialGate(CALM), [0.006, *(9 * [0.005])])
+    assert found.value is not None
+    assert found.baseline is not None
+    assert found.change is not None
+    assert found.value == pytest.approx(found.baseline * (1 + found.change))
+    assert found.value < fmean(found.windows)
+    saved = fed(SavingsGate(CALM_PAIRS), [0.003, *(9 * [0.0025])])
+    assert saved.value is not None
+    assert saved.baseline is not None
+    assert saved.value - saved.baseline == pytest.approx(saved.change)
+    assert saved.value > fmean(saved.windows)
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_change_that_an_outlying_session_may_be_is_left_to_pairs_that_can_settle_it(
+    settled: bool,
+) -> None:
+    gate, saved = SequentialGate(CALM, settled=settled), SavingsGate(CALM_PAIRS, settled=settled)
+    for _ in range(4):
+        if gate.verdict is None:
+            gate.add(0.005 * 1.06)
+        if saved.verdict is None:
+            saved.add(0.005, 0.0025 * 1.06)
+    for verdict in (gate.verdict, saved.verdict):
+        said = None if verdict is None else verdict.outcome
+        assert (said == "regression") != settled
+
+
+def test_pairs_take_a_fourth_if_a_baseline_says_no_more_than_the_least() -> None:
+    """As one that a machine keeps for itself does, or one for pairs of new processes."""
+    same = 9 * [0.005]
+    assert len(fed(PairedGate(CALM), same).windows) == 3
+    local = fed(PairedGate(CALM, local=True), same)
+    renewed = fed(PairedGate(CALM, renewed=True), same)
+    assert len(local.windows) == len(renewed.windows) == 4
+    assert local.interval is not None
+    assert renewed.interval is not None
+    assert renewed.interval[1] < local.interval[1]  # new processes have less in common
+
+
+def test_what_was_found_names_the_other_side_and_what_was_counted() -> None:
+    pairs = fed(PairedGate(), 9 * [0.0051])
+    assert pairs.facts.startswith(
+        "5.100 mJ/token against 5.000 mJ/token of the base, +2.0 % (95 % "
+    )
+    assert pairs.facts.endswith(f", {len(pairs.windows)} interleaved pairs)")
+    saved = fed(SavingsGate(CALM_PAIRS), 9 * [0.0025])
+    assert " saved against 50.0 % of the baseline, " in saved.facts
+    assert saved.facts.endswith(f", {len(saved.windows)} pairs)")
+    missing = fed(SequentialGate([]), [0.005])
+    assert (missing.outcome, missing.facts) == ("missing", "")
+    assert missing.value == pytest.approx(0.005)

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import OpenWindow, TwoReadings, Window, begin_span, first_fault, window
 from pytest_energy.meters import Conditions, Device, Method, Reading
-from pytest_energy.meters.protocol import LATENCY_SECONDS, Measured
+from pytest_energy.meters.protocol import LATENCY_SECONDS, Measured, Unseen
 
 LONG_AGO = 1000.0
 """Seconds before now that a meter's dates lie: however slow a test runs, it changes little."""
@@ -151,6 +152,14 @@ class WatchingMeter(DatedMeter):
         return ("d: between",)
 
 
+@pytest.mark.parametrize(("ago", "is_ours"), [(0.25, True), (3600.0, True), (3600.25, False)])
+def test_a_date_of_the_last_hour_is_taken_as_it_is(ago: float, is_ours: bool) -> None:
+    meter = WatchingMeter(iter(3 * [(5000.0 - ago, {"cpu": 1.0})]))
+    with real_time.simulated(lambda: 5000.0, time.sleep):
+        TwoReadings(meter).end(5000.0)
+    assert meter.asked == (5000.0 - ago if is_ours else 5000.0)
+
+
 @pytest.mark.parametrize("ago", [-LONG_AGO, 5000.0, 1e9])
 def test_a_date_by_another_clock_is_taken_for_now(ago: float) -> None:
     """A meter may go by a clock that a test has frozen or moved."""
@@ -231,6 +240,8 @@ FREE = Device("gpu:1", "card", "GPU-1")
         ),
         ({"cpu": 22221.0}, 0.0, "nothing of its kind draws 2000 W"),
         ({"dram": 22221.0}, 0.0, "nothing of its kind draws 2000 W"),
+        ({"module": 44440.0}, 0.0, None),  # a processor with its GPUs and their memory
+        ({"module": 44441.0}, 0.0, "nothing of its kind draws 4000 W"),
         ({"wall": 22221.0}, 0.0, None),
         ({"wall": 1_111_000.0}, 0.0, None),
         ({"wall": 1_111_001.0}, 0.0, "nothing of its kind draws 100000 W"),
@@ -241,6 +252,7 @@ FREE = Device("gpu:1", "card", "GPU-1")
         ({"cpu": 0.0}, 0.0, "implausible: 0 J in 10 s"),
         ({"wall": math.nan}, 0.0, "implausible: nan J in 10 s"),
         ({"wall": 5.0}, math.nan, "implausible: 5 J in 10 s"),
+        ({"wall": 5.0}, math.inf, "implausible: 5 J in 10 s"),
         ({}, 0.0, "implausible: 0 J in 10 s"),
         # A tenth of the joules may be in doubt.
         ({"gpu:0": 50.0}, 5.0, None),
@@ -459,3 +471,43 @@ def test_figures_of_a_window_are_ratios_and_nan_of_nothing() -> None:
     empty = Window("train", "counter", {"cpu": 6.0}, 0.0, 0.5, 0.0)
     assert math.isnan(empty.mean_watts)
     assert math.isnan(empty.joules_per_token)
+
+
+def test_what_a_sensor_did_not_see_of_a_windows_steps_is_in_doubt() -> None:
+    """It is asked with the length of a step; a fault of it counts beside another."""
+    asked: list[float | None] = []
+
+    def unseen(step_seconds: float | None) -> Unseen:
+        asked.append(step_seconds)
+        return Unseen(3.0, "in step: every second batch")
+
+    with window(
+        GivenMeter(Measured({"gpu:0": 100.0}, 2.0, unseen=unseen)), "train", lambda: None
+    ) as w:
+        w.count_steps(3)
+        w.count_steps(5)
+    assert w.invalid_reason == "in step: every second batch"
+    assert (w.record.steps, w.record.uncertainty_joules) == (8, 5.0)
+    assert asked == [w.seconds / 8]
+
+    hot = Measured({"gpu:0": 100.0}, 2.0, ("throttled: hot",), unseen=unseen)
+    with window(GivenMeter(hot), "train", lambda: None) as w:
+        w.count_steps(8)
+    assert w.invalid_reason == "throttled: hot; in step: every second batch"
+
+
+def test_without_steps_nothing_that_a_sensor_did_not_see_is_a_fault() -> None:
+    asked: list[float | None] = []
+
+    def unseen(step_seconds: float | None) -> Unseen:
+        asked.append(step_seconds)
+        return Unseen(3.0, "in step: every second batch")
+
+    with window(
+        GivenMeter(Measured({"gpu:0": 100.0}, 2.0, unseen=unseen)), "train", lambda: None
+    ) as w:
+        pass
+    assert w.valid
+    assert asked == []
+    assert w.uncertainty_joules == 5.0
+    assert asked == [None]

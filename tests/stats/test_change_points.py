@@ -235,3 +235,58 @@ def test_a_series_of_two_levels_without_noise_is_no_ramp() -> None:
     values = 30 * [1.0] + 30 * [2.0] + 30 * [3.0]
     assert shifts(values, [30, 60]) == [Shift(30, 1.0, 2.0), Shift(60, 2.0, 3.0)]
     assert shifts(values, []) == []
+
+
+def test_a_threshold_of_ones_own_may_be_asked_for() -> None:
+    values = [v + 8 * (day >= 40) for day, v in enumerate(noise(1, 90))]
+    assert find_changes(values) == find_changes(values, alone=10.0) == [40]
+    assert find_changes(values, alone=50.0) == []
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e-3, 1e3])
+def test_changes_are_the_same_in_any_unit_and_about_any_level(unit: float) -> None:
+    values = [v + 2.5 * (day >= 40) - 3 * (day >= 70) for day, v in enumerate(noise(3, 110))]
+    found = find_changes(values)
+    assert len(found) == 2
+    assert find_changes([unit * value for value in values]) == found
+    assert find_changes([1000 + value for value in values]) == found
+
+
+def test_a_level_takes_three_values() -> None:
+    """However well the last two would fit one by themselves, or a first two would."""
+    quiet = [0.01 * value for value in noise(4, 60)]
+    assert find_changes([*quiet, 4.0, 10.0, 10.0]) == [60]
+    for seed in range(5):
+        values = [0.1 * v + 9 * (day >= 3) for day, v in enumerate(noise(seed, 60))]
+        assert find_changes(values) == [3]
+
+
+@pytest.mark.parametrize("step", [3.0, 4.0, 6.0])
+@pytest.mark.parametrize(("outlier", "size"), [(36, 30.0), (43, -30.0)])
+def test_an_outlier_beside_a_step_does_not_date_it(step: float, outlier: int, size: float) -> None:
+    """High before a rise, or low after it, it would be taken for the rise."""
+    for seed in range(2):
+        values = [v + step * (day >= 40) for day, v in enumerate(noise(seed, 80))]
+        values[outlier] += size
+        assert find_changes(values) == [40]
+
+
+def test_any_gap_without_noise_is_endless() -> None:
+    assert separation([1.0, 1.0, 1.0], [1.001, 1.001, 1.001], Noise(0.0)) == math.inf
+
+
+def test_a_series_too_short_for_a_ramp_has_steps() -> None:
+    assert shifts([1.0, 1.1, 0.9, 9.0, 9.1, 8.9], [3]) == [Shift(3, 1.0, 9.0)]
+
+
+def test_a_ramp_is_the_same_after_a_step_before_it() -> None:
+    """It is looked at by itself, in single values, however long the series is."""
+    quiet = random.Random(12)
+    ramp = [quiet.uniform(-0.1, 0.1) + min(max(day - 61, 0), 97) * 0.1 for day in range(200)]
+    before = [quiet.uniform(-0.1, 0.1) + 30 for _ in range(160)]
+    (alone,) = shifts(ramp, [85, 110, 135])
+    step, found = shifts(before + ramp, [160, 245, 270, 295])
+    assert (step.index, step.end) == (160, None)
+    assert alone.end is not None
+    assert (found.index, found.end) == (160 + alone.index, 160 + alone.end)
+    assert (found.before, found.after) == pytest.approx((alone.before, alone.after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import fmean, variance
 
 import pytest
@@ -322,3 +323,11 @@ def test_a_pool_of_single_windows_says_nothing_of_windows() -> None:
     assert found is not None
     assert found.sw2 is None
     assert pool([5 * [at(0.0)], 6 * [at(0.0)]]) == Pooled(0.0, 8.0, None)
+
+
+def test_a_session_far_out_is_granted_more_only_where_pairs_can_settle_it() -> None:
+    """1.6 %, beside what sessions differ by."""
+    sessions = [at(level) for level in LEVELS]
+    settled = spread(sessions, settled=True)
+    assert settled.tail == pytest.approx(0.016**2)
+    assert spread(sessions) == replace(settled, tail=0.0)

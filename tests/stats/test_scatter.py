@@ -8,7 +8,7 @@ import random
 import pytest
 
 from pytest_energy.stats.change_points import Shift, find_changes, first_reports, shifts
-from pytest_energy.stats.scatter import RESTLESS, fitted, restless_since
+from pytest_energy.stats.scatter import RESTLESS, Scatter, evened, fitted, restless_since
 
 
 def noise(seed: int, count: int, since: int | None = None, times: float = 2.0) -> list[float]:
@@ -91,3 +91,85 @@ def test_what_was_reported_and_is_no_change_is_taken_back() -> None:
     for report in taken:
         assert report.index in find_changes(values[: report.at + 1])
         assert all(abs(report.index - change) > 20 for change in changes)
+
+
+def swinging(*sizes: float) -> list[float]:
+    """Sixty values a size, in turns above and below 0: their scatter is 1.4826 times the size."""
+    return [size * sign for size in sizes for sign in 30 * (1.0, -1.0)]
+
+
+def test_the_scatter_before_is_that_since_the_last_change_of_it() -> None:
+    assert restless_since(swinging(1, 2), []) == Scatter(60, 1.4826, 2 * 1.4826)
+    assert restless_since(swinging(1, 2, 4), []) == Scatter(120, 2 * 1.4826, 4 * 1.4826)
+    assert restless_since(swinging(4, 1, 2, 4), []) == Scatter(180, 2 * 1.4826, 4 * 1.4826)
+
+
+def test_a_series_is_restless_from_half_as_much_again() -> None:
+    assert restless_since(swinging(2, 3), []) == Scatter(60, 2 * 1.4826, 3 * 1.4826)
+    assert restless_since(swinging(2, 2.99), []) is None
+
+
+def test_scatter_changes_less_lightly_than_a_level() -> None:
+    """What would be a change of level, by its threshold, is not yet one of scatter."""
+    values = noise(28, 160, 80, 1.9)
+    (index,) = find_changes(evened(values))
+    assert abs(index - 80) <= 2
+    assert restless_since(values, []) is None
+
+
+def test_each_of_many_series_is_called_restless_less_lightly() -> None:
+    for seed in (1, 11, 32, 43):
+        values = noise(seed, 120, 60, 2.2)
+        found = restless_since(values, [], of=1)
+        assert found is not None
+        assert restless_since(values, []) == found
+        assert restless_since(values, [], of=2) is None
+
+
+def test_what_is_left_is_evened_by_the_power_of_two_thirds() -> None:
+    assert evened([-8.0, 0.0, 27.0]) == pytest.approx([4.0, 0.0, 9.0])
+
+
+def test_shifts_of_another_series_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        restless_since([1.0, 2.0, 3.0], [Shift(5, 1.0, 2.0)])
+
+
+def test_each_of_two_changes_has_its_own_first_report() -> None:
+    values = [0.1 * v + 8 * (day >= 60) + 8 * (day >= 120) for day, v in enumerate(noise(2, 180))]
+    first, taken_back = first_reports(values, find_changes(values))
+    assert {change: report.index for change, report in first.items()} == {60: 60, 120: 120}
+    assert [first[change].at for change in (60, 120)] == [63, 123]  # with its fourth value
+    assert taken_back == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_change_is_the_one_reported_up_to_twenty_values_away(sign: int) -> None:
+    values = [v + 8 * (day >= 60) for day, v in enumerate(noise(2, 120))]
+    first, taken_back = first_reports(values, [60 + 20 * sign])
+    assert [report.index for report in first.values()] == [60]
+    assert taken_back == []
+    first, taken_back = first_reports(values, [60 + 21 * sign])
+    assert [report.index for report in taken_back] == [60]
+    assert first == {}
+
+
+@pytest.mark.parametrize(("second", "told"), [(80, [60]), (81, [60, 81])])
+def test_what_is_taken_back_is_told_once(second: int, told: list[int]) -> None:
+    """It was found at look after look, and anew within twenty values of it."""
+    values = [
+        0.1 * v + 8 * (day >= 60) + 8 * (day >= second) for day, v in enumerate(noise(2, 140))
+    ]
+    assert find_changes(values) == [60, second]
+    assert [report.index for report in first_reports(values, [])[1]] == told
+
+
+@pytest.mark.parametrize("seed", [0, 1, 22, 28])
+def test_what_one_of_many_series_would_not_be_alarmed_by_was_not_reported(seed: int) -> None:
+    """A faint step, which one series alone would have told."""
+    values = [v + 1.25 * (day >= 60) + 8 * (day >= 120) for day, v in enumerate(noise(seed, 160))]
+    assert len(find_changes(values)) == 2
+    assert find_changes(values, of=1000) == [120]
+    first, taken_back = first_reports(values, [120], of=1000)
+    assert list(first) == [120]
+    assert taken_back == []

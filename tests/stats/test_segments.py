@@ -125,11 +125,17 @@ def test_no_value_is_compared_before_it_is_known_where_the_series_lies() -> None
 
 @pytest.mark.parametrize(
     ("side", "found"),
-    [([9.0, 9.0, 9.0], 25), ([9.0, 9.0, 0.0], None), ([9.0, 0.0, 9.0, 9.0], 25)],
+    [
+        ([9.0, 9.0, 9.0], 25),
+        ([9.0, 9.0, 0.0], None),
+        ([9.0, 9.0, 0.6], None),  # not as far from the others as one SD
+        ([9.0, 0.0, 9.0, 9.0], 25),
+    ],
 )
 def test_a_side_of_few_values_needs_three_that_agree(side: list[float], found: int | None) -> None:
     quiet = 5 * [0.0, 1.0, -1.0, 0.5, -0.5]
     assert fed(quiet + side).split(3.0) == found
+    assert fed([-value for value in quiet + side]).split(3.0) == found
 
 
 def test_a_series_without_noise_falls_in_two_at_any_limit() -> None:

@@ -162,6 +162,22 @@ def test_a_look_at_a_session(within_degrees: float, worth: float, rho: float) ->
     assert (found.degrees, found.noise) == (math.inf, None)
 
 
+def test_a_baseline_of_few_days_takes_more_to_say_that_anything_changed() -> None:
+    """Where sessions differ much, the evidence of a change at all is what counts."""
+    values = around(0.53, 0.005, 5)
+    for degrees, doubt in ((4.0, 2.0), (22.0, 1.1)):
+        found = session(values, replace(SPREAD, between=2.5e-3, degrees=degrees))
+        _, plain = RULE.edges(found.variance)
+        assert found.changed == pytest.approx(RULE.edges(found.variance, doubt=doubt)[1])
+        assert found.changed > 1.01 * plain
+
+
+def test_three_of_ten_windows_may_lie_far_out_and_four_may_not() -> None:
+    three, four = [1.0, 0.0, 1.0], [1.0, 0.0, 1.0, 0.0]
+    assert session(7 * [0.5] + three, most=10).outcome != "invalid"
+    assert session(6 * [0.5] + four, most=10).outcome == "invalid"
+
+
 def test_two_windows_decide_nothing_however_clear() -> None:
     for count in (1, 2):
         found = session(count * [5.0])
@@ -350,20 +366,26 @@ def test_what_the_order_does_is_taken_out() -> None:
         assert found.change == pytest.approx(0.0, abs=1e-12)
         assert found.order == pytest.approx(0.05)
         assert found.outcome == "within"
+    for count in (2, 3):  # too few to decide anything, and enough to show it
+        assert pairs(order[:count], None).order == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize(("within_degrees", "worth"), [(72.0, 10.0), (0.0, 1.0)])
 @pytest.mark.parametrize("rho", [0.0, 0.4])
-def test_pairs_noisier_than_the_baseline_explains_stand_alone(rho: float) -> None:
+def test_pairs_noisier_than_the_baseline_explains_stand_alone(
+    rho: float, within_degrees: float, worth: float
+) -> None:
     count = 6
-    most = stats.f.ppf(0.999, count - 2, 72 * (1 - rho) / (1 + rho))
-    known = replace(SPREAD, rho=rho)
+    most = stats.f.ppf(0.999, count - 2, max(within_degrees, 1) * (1 - rho) / (1 + rho))
+    known = replace(SPREAD, rho=rho, within_degrees=within_degrees)
     for share in (0.99, 1.01):
         squares = share * most * 2 * 4e-5 * (1 - rho) * (count - 2)
         apart = math.sqrt(squares / 4)
         values = [0.035 + apart * sign for sign in (1, 1, -1, -1, 0, 0)]
         found = pairs(values, known)
-        single = (10 * 2 * 4e-5 * (1 - rho) + squares) / 14 * (1 + rho * (1 - rho)) / 6 + 1e-6
-        assert found.variance == pytest.approx(single if share < 1 else alone(6, squares))
+        single = (worth * 2 * 4e-5 * (1 - rho) + squares) / (worth + 4)
+        joined = single * (1 + rho * (1 - rho)) / 6 + 1e-6
+        assert found.variance == pytest.approx(joined if share < 1 else alone(6, squares))
 
 
 def test_a_first_pair_decides_nothing_and_neither_does_a_second() -> None:

@@ -40,6 +40,11 @@ def test_what_was_needed_to_become_steady(values: list[float], length: int) -> N
     assert warm_up_length(values) == length
 
 
+def test_what_counts_as_steady_may_be_asked_for() -> None:
+    assert warm_up_length([5.6, 5.3, 5.02, 5.01, 5.0, 5.0], within=0.06) == 2
+    assert warm_up_length([5.6, 5.3, 5.02, 5.01, 5.0, 5.0], within=0.001) == 6
+
+
 def test_quiet_windows_are_steady_at_once_and_a_warming_card_is_not() -> None:
     noise = random.Random(1)
     quiet = [[noise.gauss(5, 0.015) for _ in range(2)] for _ in range(500)]
@@ -62,3 +67,8 @@ def test_a_slow_warm_up_is_never_level_and_quiet_windows_soon_are(sd: float) -> 
     assert sum(map(has_levelled, warming)) <= 3
     assert sum(map(has_levelled, level)) >= {0.001: 299, 0.003: 240, 0.01: 0}[sd]
     assert not any(has_levelled(values[:7]) for values in level)
+
+
+def test_windows_that_differ_by_just_what_is_allowed_are_steady() -> None:
+    assert is_stationary([1.0, 2.0], within=math.log(2.0))
+    assert not is_stationary([1.0, 2.0], within=math.nextafter(math.log(2.0), 0))

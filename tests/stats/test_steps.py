@@ -22,6 +22,7 @@ def test_one_step_between_two_places() -> None:
     assert (step.low, step.high) == pytest.approx((0.05, 1.0))
     assert step.height == pytest.approx(0.95)
     assert step.lower.variance == pytest.approx(0.005)
+    assert (step.lower.place, step.upper.place) == step.gap
 
 
 def test_what_several_share() -> None:
@@ -57,3 +58,17 @@ def test_levels_of_one_place_are_joined_by_their_weights() -> None:
     (place,) = joined([Level(3, 1.0, 1.0), Level(3, 4.0, 0.5)])
 
     assert (place.value, place.variance) == pytest.approx((3.0, 1 / 3))
+
+
+def test_a_single_place_has_no_step() -> None:
+    assert fit_steps([Level(3, 1.0, 0.5)]) == []
+
+
+@pytest.mark.parametrize("variance", [1e-6, 100.0])
+@pytest.mark.parametrize("level", [0.0, -40.0])
+def test_a_step_stands_out_by_three_standard_errors(variance: float, level: float) -> None:
+    """Those of the difference of two values."""
+    error = (2 * variance) ** 0.5
+    for height, found in ((2.99, 0), (3.01, 1), (-2.99, 0), (-3.01, 1)):
+        places = [Level(0, level, variance), Level(1, level + height * error, variance)]
+        assert len(fit_steps(places)) == found

@@ -6,12 +6,13 @@ It stands for the driver where the simulated library would need another process.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ctypes import c_ulonglong
 from dataclasses import dataclass, field
 from typing import cast
 
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.card import Card, DeviceLostError
 from pytest_energy.meters.nvml.counter import Counter, TickClock
 from pytest_energy.meters.protocol import Device
@@ -36,7 +37,7 @@ class HandCard:
 
     def energy_into(self, millijoules: c_ulonglong) -> Callable[[], int]:
         def read() -> int:
-            now = time.monotonic()
+            now = real_time.monotonic()
             self.reads.append(now)
             millijoules.value = int(self.millijoules(now))
             return self.code
@@ -49,7 +50,7 @@ class HandCard:
     def sharpest_watts(self) -> float | None:
         if self.code:
             raise self.lost(self.code)
-        self.power_reads.append(time.monotonic())
+        self.power_reads.append(real_time.monotonic())
         return self.watts
 
     def mean_watts(self) -> float | None:
@@ -87,6 +88,35 @@ class Ticking:
 
     def clock(self, half_width: float = 1e-6) -> TickClock:
         """A clock that has seen the last ticks of it so sharply."""
-        now = self.number(time.monotonic())
+        now = self.number(real_time.monotonic())
         times = [self.phase + self.period * (now - back) for back in range(6, -1, -1)]
         return TickClock([(seconds, half_width) for seconds in times])
+
+
+@dataclass
+class HandClock:
+    """Seconds that pass when somebody looks at them (a microsecond each time) or sleeps.
+
+    A sleep ends late by `late_seconds`.
+    """
+
+    now: float = 1000.0
+    late_seconds: float = 0.0
+    sleeps: int = 0
+    """How often somebody slept."""
+
+    def monotonic(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        self.sleeps += 1
+        self.now += seconds + self.late_seconds
+
+    @contextmanager
+    def installed(self) -> Iterator[HandClock]:
+        """Let `real_time` go by it meanwhile."""
+        with real_time.simulated(self.monotonic, self.sleep):
+            yield self

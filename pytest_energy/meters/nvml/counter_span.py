@@ -11,6 +11,7 @@ work's: they are estimated and left out, and what is not known of them goes into
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -170,7 +171,7 @@ def aligned_spans(counters: Sequence[Counter], share: float = 0.0) -> list[Count
     looks has passed since the last tick. All windows are made before the wait: after it, the work
     should start soon.
     """
-    spans, reads, latest, later_seconds = [], {}, 0.0, 0.0
+    spans, reads, later_seconds = [], {}, 0.0
     for counter in counters:
         span = CounterSpan(counter)
         spans.append(span)
@@ -186,9 +187,7 @@ def aligned_spans(counters: Sequence[Counter], share: float = 0.0) -> list[Count
         if not any(fresh.values()):
             break
         reads = {}
-    for span in spans:
-        if span.first and later_seconds:
-            latest = max(latest, span.first.seconds)
+    latest = max((span.first.seconds for span in spans if span.first), default=-math.inf)
     if (left := latest + later_seconds - real_time.monotonic()) > 0:
         real_time.sleep(left)
     return spans
@@ -203,7 +202,7 @@ def wait_for_ends(spans: Sequence[CounterSpan]) -> None:
     for _ in range(MOST_FOLLOWING + _lag_periods(spans)):
         unsettled = [span for span in spans if not span.wait.settled]
         if not unsettled:
-            break
+            return
         ticks = wait_for_ticks([span.counter for span in unsettled])
         for span in unsettled:
             span.ticked_again(ticks[span.domain])
@@ -232,7 +231,6 @@ class CounterSpan:
         self.rest_watts = self._total = 0.0
         self._ending: Ending | None = None
         self._following: list[Tick] = []
-        self._start_joules = 0.0
 
     @property
     def aligned(self) -> bool:

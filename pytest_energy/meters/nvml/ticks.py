@@ -50,7 +50,7 @@ def wait_for_ticks(
         if clock is not None:
             waits.append(_Wait(counter, clock, read.get(domain), later_seconds, spin_seconds))
     while waits:
-        wait = waits[0] if len(waits) == 1 else min(waits, key=_look_at)
+        wait = min(waits, key=_look_at)
         delay = wait.next_look - real_time.monotonic()
         if delay > 0:
             real_time.sleep(delay)
@@ -132,10 +132,8 @@ class _Wait:
         If this look is late, several have come, and each is taken to have brought the same joules.
         """
         due, doubt, period = self._due, self._doubt, self._period
-        further = perhaps = 0
-        if now > due + period - doubt:
-            further = max(0, int((now - due - doubt) // period))
-            perhaps = int((now - due + doubt) // period)
+        further = max(0, int((now - due - doubt) / period))
+        perhaps = max(0, int((now - due + doubt) / period))
         early = max(self._unchanged_at, due + further * period - doubt)
         late = min(now, due + perhaps * period + doubt)
         if early > late:
@@ -238,10 +236,11 @@ def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, S
             if joules != joules_before:
                 ticks[counter.domain].append(((before + now) / 2, (now - before) / 2, joules))
             last[counter.domain] = (earlier, joules)
-            watts = counter.card.sharpest_watts() if sample else None
-            if watts is not None:
-                samples[counter.domain].append((now, watts))
-            asking += real_time.monotonic() - now if sample else 0.0
+            if sample:
+                watts = counter.card.sharpest_watts()
+                if watts is not None:
+                    samples[counter.domain].append((now, watts))
+                asking += real_time.monotonic() - now
         if sample:
             spared = real_time.monotonic() + SPARING * asking
             next_sample = max(next_sample + SAMPLE_SECONDS, spared)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 
 import pytest
 
-from hand_card import HandCard, Ticking, opened
+from hand_card import HandCard, HandClock, Ticking, opened
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.counter import Counter, Tick
 from pytest_energy.meters.nvml.counter_span import (
     LATENCY_SECONDS,
@@ -18,6 +19,13 @@ from pytest_energy.meters.nvml.counter_span import (
     start_doubt,
     wait_for_ends,
 )
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[HandClock]:
+    with HandClock().installed() as installed:
+        yield installed
+
 
 TICK = Tick(10.0, 0.001, joules_before=100.0, joules=140.0)
 """An interval of 0.1 s and 400 W."""
@@ -164,7 +172,7 @@ def counter_at(joules: float, last_tick: Tick | None = None) -> tuple[HandCard, 
 def test_a_window_begins_on_a_tick_that_came_just_now(
     age: float, joules: float, half_width: float, is_first: bool
 ) -> None:
-    tick = Tick(time.monotonic() - age, half_width, 900.0, 1000.0)
+    tick = Tick(real_time.monotonic() - age, half_width, 900.0, 1000.0)
     _, counter = counter_at(joules, tick)
 
     (span,) = aligned_spans([counter])
@@ -186,7 +194,7 @@ def test_a_blurred_tick_is_no_good_beginning_but_better_than_none() -> None:
 
 def test_a_window_from_tick_to_tick() -> None:
     """900 s of rest at 0.01 W, then work at 1 W that ends 300 s before a tick."""
-    at = time.monotonic() - 100.0
+    at = real_time.monotonic() - 100.0
     card, counter = counter_at(1000.0, Tick(at, 0.001, 900.0, 1000.0))
     span = CounterSpan(counter)
     span.work_started(at + 500.0)
@@ -220,7 +228,7 @@ def test_a_window_from_tick_to_tick() -> None:
 
 
 def test_an_interval_may_be_off_by_twice_the_clocks_jitter() -> None:
-    at = time.monotonic() - 100.0
+    at = real_time.monotonic() - 100.0
     card, counter = counter_at(1000.0, Tick(at, 0.001, 0.0, 1000.0))
     counter.clock = Ticking(PERIOD).clock()
     counter.clock.jitter_seconds = 7.0
@@ -236,7 +244,7 @@ def test_an_interval_may_be_off_by_twice_the_clocks_jitter() -> None:
 
 def test_what_no_further_tick_comes_for_is_settled_as_it_is() -> None:
     """By the load there was no wait at all, by the rest one of 500 J."""
-    at = time.monotonic() - 100.0
+    at = real_time.monotonic() - 100.0
     card, counter = counter_at(1000.0, Tick(at, 0.001, 0.0, 1000.0))
     span = CounterSpan(counter)
     span.work_started(at)
@@ -250,7 +258,7 @@ def test_what_no_further_tick_comes_for_is_settled_as_it_is() -> None:
 
 
 def test_a_card_at_rest_before_the_work_may_have_drawn_more_than_the_work() -> None:
-    at = time.monotonic() - 100.0
+    at = real_time.monotonic() - 100.0
     card, counter = counter_at(1000.0, Tick(at, 0.001, 0.0, 1000.0))
     span = CounterSpan(counter)
     span.work_started(at + 50.0)
@@ -264,7 +272,7 @@ def test_a_card_at_rest_before_the_work_may_have_drawn_more_than_the_work() -> N
 
 
 def test_a_load_shorter_than_half_an_interval_is_known_by_its_own_tick() -> None:
-    at = time.monotonic() - 100.0
+    at = real_time.monotonic() - 100.0
     for ended, before, watts in ((14_900.0, 1500.0, None), (15_100.0, 6100.0, 1.0)):
         card, counter = counter_at(1000.0, Tick(at, 0.001, 1000.0, 1000.0))
         span = CounterSpan(counter)
@@ -395,7 +403,7 @@ FAST = 0.02
 
 def ticking(watts: float | None = 500.0) -> tuple[HandCard, Counter, Ticking]:
     """A card at a steady 500 W whose counter's ticks are known sharply."""
-    ticks = Ticking(FAST, phase=time.monotonic() - 3.0)
+    ticks = Ticking(FAST, phase=real_time.monotonic() - 3.0)
     card = HandCard(ticks, watts)
     counter = opened(card)
     counter.clock, counter.period_seconds = ticks.clock(), FAST
@@ -406,7 +414,7 @@ def test_windows_begin_on_a_tick_and_end_on_one() -> None:
     cards = [ticking() for _ in range(2)]
     for number, (card, counter, _) in enumerate(cards):
         card.domain = counter.domain = f"gpu:{number}"
-    begun = time.monotonic()
+    begun = real_time.monotonic()
 
     spans = aligned_spans([counter for _, counter, _ in cards])
 
@@ -416,11 +424,11 @@ def test_windows_begin_on_a_tick_and_end_on_one() -> None:
         assert span.first is not None
         assert span.first.seconds > begun - FAST
         assert abs(span.first.seconds - ticks.nearest(span.first.seconds)) <= span.first.half_width
-    started = time.monotonic()
+    started = real_time.monotonic()
     for span in spans:
         span.work_started(started)
-    time.sleep(2.5 * FAST)
-    ended = time.monotonic()
+    real_time.sleep(2.5 * FAST)
+    ended = real_time.monotonic()
     for span in spans:
         span.work_ended(ended)
     wait_for_ends(spans)
@@ -431,7 +439,7 @@ def test_windows_begin_on_a_tick_and_end_on_one() -> None:
 
 
 def test_the_reading_at_a_windows_beginning_is_not_made_twice() -> None:
-    ticks = Ticking(0.5, phase=time.monotonic() - 5.3 * 0.5)
+    ticks = Ticking(0.5, phase=real_time.monotonic() - 5.3 * 0.5)
     card = HandCard(ticks)
     counter = opened(card)
     counter.clock, counter.period_seconds = ticks.clock(), 0.5
@@ -443,16 +451,16 @@ def test_the_reading_at_a_windows_beginning_is_not_made_twice() -> None:
 
 def test_a_wait_that_does_not_explain_itself_is_shown_by_the_next_tick() -> None:
     """100 J at the beginning of the work make a load that its last interval does not show."""
-    ticks, extra = Ticking(FAST, phase=time.monotonic() - 3.0), [0.0]
+    ticks, extra = Ticking(FAST, phase=real_time.monotonic() - 3.0), [0.0]
     card = HandCard(lambda seconds: ticks(seconds) + 1000 * extra[0])
     counter = opened(card)
     counter.clock, counter.period_seconds = ticks.clock(), FAST
     (span,) = aligned_spans([counter])
-    span.work_started(time.monotonic())
+    span.work_started(real_time.monotonic())
     extra[0] = 100.0
-    now = time.monotonic()
-    time.sleep(ticks.nearest(now) + 2.5 * FAST - now)
-    span.work_ended(time.monotonic())
+    now = real_time.monotonic()
+    real_time.sleep(ticks.nearest(now) + 2.5 * FAST - now)
+    span.work_ended(real_time.monotonic())
     wait_for_ends([span])
     assert span.wait.settled
     assert counter.last_tick is not None
@@ -462,12 +470,12 @@ def test_a_wait_that_does_not_explain_itself_is_shown_by_the_next_tick() -> None
 def test_a_card_that_draws_less_after_the_work_than_before_is_known_by_its_next_tick() -> None:
     """500 W before the work, 1000 W in it, 50 W after it."""
     period = 0.2
-    ticks = Ticking(period, 100.0, phase=time.monotonic() - 3.0)
+    ticks = Ticking(period, 100.0, phase=real_time.monotonic() - 3.0)
     card = HandCard(ticks)
     counter = opened(card)
     counter.clock, counter.period_seconds = ticks.clock(), period
     (span,) = aligned_spans([counter])
-    now = time.monotonic()
+    now = real_time.monotonic()
     started = ticks.nearest(now) + period
     ended = started + 2.5 * period
 
@@ -479,9 +487,9 @@ def test_a_card_that_draws_less_after_the_work_than_before_is_known_by_its_next_
         return ticks(min(seconds, started)) / 1000 + 1000.0 * worked + 50.0 * rested
 
     card.millijoules = lambda seconds: 1000 * joules(seconds)
-    time.sleep(started - now)
+    real_time.sleep(started - now)
     span.work_started(started)
-    time.sleep(max(0.0, ended - time.monotonic()))
+    real_time.sleep(max(0.0, ended - real_time.monotonic()))
     span.work_ended(ended)
     wait_for_ends([span])
 
@@ -491,14 +499,14 @@ def test_a_card_that_draws_less_after_the_work_than_before_is_known_by_its_next_
 
 
 def test_the_reading_at_the_end_of_the_work_is_not_made_twice() -> None:
-    ticks = Ticking(0.5, phase=time.monotonic() - 5.3 * 0.5)
+    ticks = Ticking(0.5, phase=real_time.monotonic() - 5.3 * 0.5)
     card = HandCard(ticks)
     counter = opened(card)
     counter.clock, counter.period_seconds = ticks.clock(), 0.5
     span = CounterSpan(counter)
-    span.work_started(time.monotonic())
+    span.work_started(real_time.monotonic())
     card.reads.clear()
-    span.work_ended(time.monotonic())
+    span.work_ended(real_time.monotonic())
     wait_for_ends([span])
     at_end, first_look, *_ = map(ticks.number, card.reads)
     assert first_look > at_end
@@ -506,7 +514,7 @@ def test_the_reading_at_the_end_of_the_work_is_not_made_twice() -> None:
 
 def test_a_counter_that_stopped_is_not_waited_for_without_end() -> None:
     card, counter, ticks = ticking()
-    ticks.last = time.monotonic()
+    ticks.last = real_time.monotonic()
     (span,) = aligned_spans([counter])
     assert span.first is None
     assert card.reads[-1] - card.reads[0] < 10 * FAST  # three periods, tried once

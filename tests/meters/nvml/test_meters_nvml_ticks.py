@@ -5,11 +5,12 @@ Nothing here depends on the machine's speed: a slow one looks later and less oft
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 
 import pytest
 
-from hand_card import HandCard, Ticking, opened
+from hand_card import HandCard, HandClock, Ticking, opened
+from pytest_energy.clocks import real_time
 from pytest_energy.meters.nvml.counter import Counter, Tick, TickClock
 from pytest_energy.meters.nvml.ticks import (
     SAMPLE_SECONDS,
@@ -25,6 +26,13 @@ from pytest_energy.meters.nvml.ticks import (
     wait_for_ticks,
 )
 
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[HandClock]:
+    with HandClock().installed() as installed:
+        yield installed
+
+
 PERIOD = 0.05
 JOULES = 10.0
 
@@ -33,7 +41,7 @@ def ticking(
     half_width: float = 1e-6, period: float = PERIOD, watts: float | None = 200.0
 ) -> tuple[HandCard, Counter, Ticking]:
     """A card whose ticks were seen so sharply, before now."""
-    ticks = Ticking(period, JOULES, phase=time.monotonic() - 10.3 * period)
+    ticks = Ticking(period, JOULES, phase=real_time.monotonic() - 10.3 * period)
     card = HandCard(ticks, watts)
     counter = opened(card)
     counter.clock, counter.period_seconds = ticks.clock(half_width), period
@@ -50,13 +58,13 @@ def holds(tick: Tick | None, ticks: Ticking) -> bool:
 
 def test_a_sharp_tick_costs_a_look_before_it_and_one_after_it() -> None:
     card, counter, ticks = ticking()
-    begun = time.monotonic()
+    begun = real_time.monotonic()
     ((domain, tick),) = wait_for_ticks([counter]).items()
     assert domain == "gpu:0"
     assert holds(tick, ticks)
     assert tick is counter.last_tick
     assert tick is not None
-    assert begun - PERIOD < tick.seconds < time.monotonic()
+    assert begun - PERIOD < tick.seconds < real_time.monotonic()
     assert counter.clock is not None
     assert tick.half_width <= 1.01 * counter.clock.doubt(tick.seconds)
     assert len(card.reads) <= 2
@@ -73,8 +81,8 @@ def test_a_reading_that_is_at_hand_spares_one() -> None:
 
 def test_a_reading_since_which_a_tick_may_have_come_spares_none() -> None:
     card, counter, ticks = ticking(period=0.5)
-    old = (time.monotonic() - 0.5, counter.joules() - JOULES)
-    begun = time.monotonic()
+    old = (real_time.monotonic() - 0.5, counter.joules() - JOULES)
+    begun = real_time.monotonic()
     card.reads.clear()
     tick = wait_for_ticks([counter], {"gpu:0": old})["gpu:0"]
     assert holds(tick, ticks)
@@ -110,7 +118,7 @@ def test_a_tick_that_was_not_sure_is_seen_between_two_looks_and_teaches_the_cloc
     card, counter, ticks = ticking(half_width)
     assert counter.clock is not None
     for _ in range(3):
-        due = counter.clock.following(time.monotonic())
+        due = counter.clock.following(real_time.monotonic())
         reach, known = counter.clock.doubt(due), vars(counter.clock).copy()
         tick = wait_for_ticks([counter])["gpu:0"]
         assert holds(tick, ticks)
@@ -133,10 +141,10 @@ def test_what_was_sure_before_the_look_teaches_the_clock_nothing() -> None:
 
 def test_a_counter_that_stopped_is_given_up_after_five_periods() -> None:
     card, counter, ticks = ticking()
-    ticks.last = begun = time.monotonic()
+    ticks.last = begun = real_time.monotonic()
     assert wait_for_ticks([counter]) == {"gpu:0": None}
     assert counter.last_tick is None
-    assert time.monotonic() - begun > 5 * PERIOD
+    assert real_time.monotonic() - begun > 5 * PERIOD
     assert card.reads[-2] - begun < 6.1 * PERIOD
     assert len(card.reads) < 7 * PERIOD / 0.0004
 
@@ -151,7 +159,7 @@ def test_a_card_that_is_lost_is_given_up_at_once() -> None:
 def test_counters_are_waited_for_side_by_side() -> None:
     (one, first, fast), (two, second, slow) = ticking(period=0.03), ticking(period=0.2)
     two.domain = second.domain = "gpu:1"
-    begun = time.monotonic()
+    begun = real_time.monotonic()
     found = wait_for_ticks([second, first])
     assert list(found) == ["gpu:1", "gpu:0"]
     assert holds(found["gpu:0"], fast)
@@ -181,14 +189,14 @@ class Late(HandCard):
         """That of the last tick shown."""
 
     def show_late(self, seconds: float) -> float:
-        time.sleep(self.delay)
-        now = time.monotonic()
+        real_time.sleep(self.delay)
+        now = real_time.monotonic()
         self.number = self.ticks.number(now)
         return self.ticks(now)
 
 
 def test_of_several_ticks_between_two_looks_the_last_counts_and_each_brought_the_same() -> None:
-    ticks = Ticking(PERIOD, JOULES, phase=time.monotonic() - 10.3 * PERIOD)
+    ticks = Ticking(PERIOD, JOULES, phase=real_time.monotonic() - 10.3 * PERIOD)
     card = Late(ticks)
     counter = opened(card)
     counter.clock, counter.period_seconds = ticks.clock(), PERIOD
@@ -205,12 +213,12 @@ def test_of_several_ticks_between_two_looks_the_last_counts_and_each_brought_the
 def test_a_look_that_is_late_by_about_a_period_says_no_more_than_it_can(offset: float) -> None:
     """Seen 0.95 periods after the tick was due, give or take 0.2: one has come, or two."""
     period = 0.5
-    ticks = Ticking(period, JOULES, phase=time.monotonic() - 10.3 * period)
+    ticks = Ticking(period, JOULES, phase=real_time.monotonic() - 10.3 * period)
     card = Late(ticks)
     counter = opened(card)
     predicted = Ticking(period, phase=ticks.phase + offset * period)
     counter.clock, counter.period_seconds = predicted.clock(0.1 * period), period
-    doubt = counter.clock.doubt(counter.clock.following(time.monotonic()))
+    doubt = counter.clock.doubt(counter.clock.following(real_time.monotonic()))
     assert doubt == pytest.approx(0.2 * period, rel=0.2)
     at_hand = counter.read_now()
     card.delay = 0.95 * period + doubt  # the look is early by the doubt
@@ -222,20 +230,23 @@ def test_a_look_that_is_late_by_about_a_period_says_no_more_than_it_can(offset: 
 
 def test_a_tick_that_is_late_already_is_looked_for_before_the_next() -> None:
     """Read right after a tick was due, with a doubt wider than that: it may come yet."""
-    ticks = Ticking(0.2, JOULES, phase=time.monotonic() - 2.0 + 0.02)
+    ticks = Ticking(0.2, JOULES, phase=real_time.monotonic() - 2.0 + 0.02)
     card = HandCard(ticks)
     counter = opened(card)
     early = Ticking(0.2, phase=ticks.phase - 0.021)
     counter.clock, counter.period_seconds = early.clock(0.02), 0.2
-    assert holds(wait_for_ticks([counter])["gpu:0"], ticks)
+    tick = wait_for_ticks([counter])["gpu:0"]
+    assert holds(tick, ticks)
+    assert tick is not None
+    assert tick.half_width < 0.01  # not seen only when the next was looked for
 
 
 def test_a_counter_that_stopped_when_a_tick_was_late_is_given_up_as_well() -> None:
-    ticks = Ticking(PERIOD, JOULES, phase=time.monotonic() - 10 * PERIOD + 0.2 * PERIOD)
+    ticks = Ticking(PERIOD, JOULES, phase=real_time.monotonic() - 10 * PERIOD + 0.2 * PERIOD)
     counter = opened(HandCard(ticks))
     early = Ticking(PERIOD, phase=ticks.phase - 0.21 * PERIOD)
     counter.clock, counter.period_seconds = early.clock(0.2 * PERIOD), PERIOD
-    ticks.last = time.monotonic()
+    ticks.last = real_time.monotonic()
     assert wait_for_ticks([counter]) == {"gpu:0": None}
 
 
@@ -302,7 +313,7 @@ def test_the_mean_of_a_second_goes_before_readings_that_the_counter_contradicts(
 
 
 def test_a_clock_is_found_by_looking() -> None:
-    ticks = Ticking(0.03, 15.0, phase=time.monotonic() - 100.0)
+    ticks = Ticking(0.03, 15.0, phase=real_time.monotonic() - 100.0)
     card = HandCard(ticks, watts=500.0)
     counter = opened(card)
 
@@ -316,12 +327,12 @@ def test_a_clock_is_found_by_looking() -> None:
     assert 3 < len(card.power_reads) <= looked / SAMPLE_SECONDS + 2
     assert counter.at_rest is not None
     assert counter.at_rest.agree
-    due = counter.clock.following(time.monotonic())
+    due = counter.clock.following(real_time.monotonic())
     assert abs(due - ticks.nearest(due)) <= counter.clock.doubt(due)
 
 
 def test_each_tick_is_observed_between_the_two_looks_around_it() -> None:
-    ticks = Ticking(0.03, 15.0, phase=time.monotonic() - 100.0)
+    ticks = Ticking(0.03, 15.0, phase=real_time.monotonic() - 100.0)
     card = HandCard(ticks, watts=500.0)
     counter = opened(card)
     seen, samples = observed([counter])
@@ -333,7 +344,7 @@ def test_each_tick_is_observed_between_the_two_looks_around_it() -> None:
         assert (joules - seen["gpu:0"][0][2]) % 15.0 == 0
     assert {watts for _, watts in samples["gpu:0"]} == {500.0}
     times = [seconds for seconds, _ in samples["gpu:0"]]
-    assert card.reads[1] < times[0] <= times[-1] < time.monotonic()
+    assert card.reads[1] < times[0] <= times[-1] < real_time.monotonic()
 
 
 @pytest.mark.parametrize(
@@ -347,7 +358,7 @@ def test_looking_ends_when_enough_ticks_came_or_none_will(fewest: int, seconds: 
 
 def test_the_mean_of_a_second_explains_readings_that_the_counter_contradicts() -> None:
     """500 W by the counter, 900 W by readings that look in step with the load, 510 W on average."""
-    ticks = Ticking(0.03, 15.0, phase=time.monotonic() - 100.0)
+    ticks = Ticking(0.03, 15.0, phase=real_time.monotonic() - 100.0)
     counter = opened(HandCard(ticks, watts=900.0, averaged_watts=510.0))
     calibrate([counter])
     assert counter.at_rest is not None
