@@ -13,7 +13,7 @@ PARTS ?= 1 2 3 4
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-bench: $(STAMP) ## run the suite on this machine (shows the time left; no downloads); ARGS="-k sst2" narrows it
+bench: $(STAMP) ## run the suite on this machine (eight minutes on two cores; no model or data is downloaded); ARGS="-k sst2" narrows it
 	$(BIN)/python -m pytest benchmarks/ $(ARGS)
 
 # What goes by the clock runs alone, after the rest; ARGS narrows it to one run of what it selects.

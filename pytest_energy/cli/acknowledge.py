@@ -78,7 +78,10 @@ def _figure(options: argparse.Namespace) -> tuple[Path, str]:
     paths = [baseline_path(folder, options.hw)] if options.hw else sorted(folder.glob("*.toml"))
     if not paths or not paths[0].exists():
         where = paths[0] if paths else folder
-        raise BaselineError(f"`{where}` has no baseline; give their folder by `--baselines`")
+        raise BaselineError(
+            f"`{where}` has no baseline; record one first with `pytest --energy-update=new`, or "
+            "give the folder by `--baselines`"
+        )
     known = [(path, *key) for path in paths for key in _figures(read(path), options.remove)]
     metrics = METRICS if options.metric is None else (options.metric,)
     found = [(path, metric) for path, metric, name in known if name == identifier]

@@ -107,7 +107,14 @@ def files(paths: Sequence[Path]) -> list[Path]:
 def show(paths: Sequence[Path], *, check: bool) -> int:
     """Print each entry with the smallest change one session can tell; 1 if `check` finds faults."""
     faults: list[str] = []
-    for path in files(paths):
+    found = files(paths)
+    if not found:
+        where = ", ".join(f"`{path}`" for path in paths)
+        raise BaselineError(
+            f"{where} has no baseline file; record one with `pytest --energy-update=new`, or give "
+            "the folder that holds them"
+        )
+    for path in found:
         stored = read(path)
         say(f"{path}  {stored.key}  {counted(len(stored.entries), 'entry', 'entries')}")
         if not stored.entries:

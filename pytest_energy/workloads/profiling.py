@@ -185,4 +185,6 @@ class _Marks(threading.local):
         for name, each in module.named_modules():
             # The layers of a model are alike, and told together.
             alike = _NUMBERS.sub("*", _WRAPPERS.sub("", name))
+            if not alike.strip("*."):  # a Sequential names its parts by number alone
+                alike = f"{type(module).__name__}.{alike}" if alike else alike
             self._names.setdefault(id(each), one_line(alike, LONGEST_NAME))

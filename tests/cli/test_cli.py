@@ -70,6 +70,13 @@ def test_a_gap_that_cannot_be_told_is_warned_about(
     assert "raise `detect`" in capsys.readouterr().out
 
 
+def test_a_folder_without_baselines_is_not_checked_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["baselines", "--check", str(tmp_path)]) == 4
+    assert f"`{tmp_path}` has no baseline file; record one" in capsys.readouterr().err
+
+
 def test_checking_finds_faults(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["baselines", "--check", str(stored)]) == 0
     text = stored.read_text()
