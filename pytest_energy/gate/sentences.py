@@ -168,10 +168,13 @@ def gap_warning(
     far, gap, near, told, up = (
         difference(level, unit, signed=False) for level in (detect, asked, tolerance, held, enough)
     )
+    asked_for = f"`detect` {far} is {gap} above `tolerance` {near}, but {spread_in_words(known)}"
+    more = more_sessions(known, asked / scale)
+    if known.assumed:  # how large a gap it resolves is not known either
+        return f"{asked_for}: {more}or settle it with `--energy-settle=auto`"
     return (
-        f"`detect` {far} is {gap} above `tolerance` {near}, but {spread_in_words(known)}: one "
-        f"session resolves {told}; {more_sessions(known, asked / scale)}raise `detect` to {up}, "
-        f"or settle it with `--energy-settle=auto`"
+        f"{asked_for}: one session resolves {told}; {more}raise `detect` to {up}, or settle it "
+        "with `--energy-settle=auto`"
     )
 
 
@@ -205,5 +208,5 @@ def more_sessions(known: Spread, gap: float) -> str:
     else:
         counts = range(1, _MOST_SESSIONS - known.days + 1)
         count = next((more for more in counts if gap_of(known.between_with(more)) <= gap), 0)
-    days = " on other days" if known.days < known.sessions else ""
+    days = " on other days" if known.assumed or known.days < known.sessions else ""
     return f"record {count} more{days} with `--energy-update=append`, " if count else ""

@@ -213,7 +213,7 @@ def test_few_sessions_say_how_many_to_record(count: int) -> None:
     verdict = verdict_of(SequentialGate(sessions(count)), steady(0.035))
     assert verdict.outcome == "inconclusive"
     assert f"{count} session{'s' if count > 1 else ''} cannot say how sessions" in verdict.reason
-    assert f"record {5 - count} more with `--energy-update=append`" in verdict.reason
+    assert f"record {5 - count} more on other days with `--energy-update=append`" in verdict.reason
 
 
 def test_one_session_passes_nothing_and_fails_only_what_no_noise_explains() -> None:

@@ -211,7 +211,7 @@ QUIETLY_OPEN = [0.005 * math.exp(MIDDLE + 0.003 * (-1) ** i) for i in range(30)]
         (
             lambda: SequentialGate(NEAR[:1], max_windows=4),
             "1 session cannot say how sessions differ, so more windows cannot decide",
-            f"; record 4 more with `--energy-update=append`, or {SETTLE}",
+            f"; record 4 more on other days with `--energy-update=append`, or {SETTLE}",
         ),
         # Another device.
         (

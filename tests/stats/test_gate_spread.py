@@ -143,6 +143,14 @@ def test_the_warning_counts_the_sessions_that_would_do() -> None:
     assert gap_warning([*stored, *stored[::2]], 0.02, 0.05) is None
 
 
+def test_what_few_days_resolve_is_not_told_because_nobody_knows() -> None:
+    assert gap_warning(drawn(1, 0.01), 0.02, 0.05) == (
+        "`detect` 5 % is 3 % above `tolerance` 2 %, but 1 session cannot say how sessions differ: "
+        "record 4 more on other days with `--energy-update=append`, or settle it with "
+        "`--energy-settle=auto`"
+    )
+
+
 def test_no_number_of_sessions_makes_up_for_a_wide_spread() -> None:
     text = gap_warning(drawn(8, 0.03), 0.02, 0.05)
     assert text is not None
