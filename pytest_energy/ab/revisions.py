@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from pytest_energy.documents import parse_json
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import EnergyError, did_you_mean
 from pytest_energy.files import read_bytes
 from pytest_energy.private_folders import OWNER, PrivateFolder, is_abandoned
 from pytest_energy.text import decoded
@@ -103,7 +103,7 @@ def find_revision(asked: str, option: str, root: Path) -> Revision:
     else:
         commit = _commit(toplevel, asked)
     if commit is None:
-        raise EnergyError(f"{said} names no commit of `{toplevel}`{_fetch(toplevel, asked)}")
+        raise EnergyError(f"{said} names no commit of `{toplevel}`{_instead(toplevel, asked)}")
     return Revision(asked, commit, toplevel, root.resolve().relative_to(toplevel))
 
 
@@ -188,7 +188,7 @@ def text_at(revision: str, path: Path) -> str | None:
     commit = _commit(toplevel, revision)
     if commit is None:
         raise EnergyError(
-            f"`{revision}` is no file, and no revision of `{toplevel}`{_fetch(toplevel, revision)}"
+            f"`{revision}` is no file, and no revision of `{toplevel}`{_instead(toplevel, revision)}"
         )
     inside = path.resolve().relative_to(toplevel.resolve()).as_posix()
     return attempt(toplevel, "cat-file", "blob", f"{commit}:{inside}")
@@ -198,6 +198,13 @@ def _commit(toplevel: Path, name: str) -> str | None:
     if name.startswith("-") or not name.isprintable():  # an option, or nothing that git names
         return None
     return attempt(toplevel, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+
+def _instead(toplevel: Path, name: str) -> str:
+    """The name that was meant by one that names no commit, or what to do about it."""
+    names = attempt(toplevel, "for-each-ref", "--format=%(refname:short)") or ""
+    meant = did_you_mean(name, names.split()).rstrip()
+    return f"; {meant}" if meant else _fetch(toplevel, name)
 
 
 def _fetch(toplevel: Path, name: str) -> str:

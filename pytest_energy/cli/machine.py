@@ -110,7 +110,8 @@ def run_doctor(options: argparse.Namespace) -> int:
             say(f"  its update period: {1000 * meter.update_period_seconds:.0f} ms")
         if meter.method == "modelled":
             what = getattr(meter, "modelled", "all joules")
-            say(f"  modelled, not measured: {what}; verdicts inform, and fail nothing")
+            effect = "verdicts inform, and fail nothing without `--energy-strict`"
+            say(f"  modelled, not measured: {what}; {effect}")
         for domain, told in getattr(meter, "sensors", {}).items():
             say(f"  sensor of `{domain}`: {told}")
         for remark in getattr(meter, "remarks", ()):

@@ -44,6 +44,15 @@ def test_what_names_no_commit(repository: Repository) -> None:
             find_revision(name, COMPARE, repository.path)
 
 
+def test_a_typing_error_is_not_to_be_fetched(repository: Repository) -> None:
+    repository.git("branch", "feature")
+
+    with pytest.raises(EnergyError, match=r"names no commit of `.*`; did you mean `feature`\?$"):
+        find_revision("faeture", COMPARE, repository.path)
+    with pytest.raises(EnergyError, match="fetch it with `git fetch origin nowhere`, or give"):
+        find_revision("nowhere", COMPARE, repository.path)
+
+
 def test_outside_of_a_repository(tmp_path: Path) -> None:
     with pytest.raises(EnergyError, match=r"is in no git repository; .*python:PATH"):
         find_revision("HEAD", COMPARE, tmp_path)
