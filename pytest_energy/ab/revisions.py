@@ -103,7 +103,7 @@ def find_revision(asked: str, option: str, root: Path) -> Revision:
     else:
         commit = _commit(toplevel, asked)
     if commit is None:
-        raise EnergyError(f"{said} names no commit of `{toplevel}`{_instead(toplevel, asked)}")
+        raise EnergyError(f"{said} names no commit of `{toplevel}`{_meant(toplevel, asked)}")
     return Revision(asked, commit, toplevel, root.resolve().relative_to(toplevel))
 
 
@@ -188,7 +188,7 @@ def text_at(revision: str, path: Path) -> str | None:
     commit = _commit(toplevel, revision)
     if commit is None:
         raise EnergyError(
-            f"`{revision}` is no file, and no revision of `{toplevel}`{_instead(toplevel, revision)}"
+            f"`{revision}` is no file, and no revision of `{toplevel}`{_meant(toplevel, revision)}"
         )
     inside = path.resolve().relative_to(toplevel.resolve()).as_posix()
     return attempt(toplevel, "cat-file", "blob", f"{commit}:{inside}")
@@ -200,7 +200,7 @@ def _commit(toplevel: Path, name: str) -> str | None:
     return attempt(toplevel, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
-def _instead(toplevel: Path, name: str) -> str:
+def _meant(toplevel: Path, name: str) -> str:
     """The name that was meant by one that names no commit, or what to do about it."""
     names = attempt(toplevel, "for-each-ref", "--format=%(refname:short)") or ""
     meant = did_you_mean(name, names.split()).rstrip()
