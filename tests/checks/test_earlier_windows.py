@@ -89,7 +89,7 @@ def test_joules(large, energy_gate):
 """
     )
 
-    suite.runpytest().assert_outcomes(passed=2)
+    suite.runpytest("--energy-tokens=512").assert_outcomes(passed=2)
 
 
 def test_a_verdict_that_can_fail_has_windows_of_its_own(
