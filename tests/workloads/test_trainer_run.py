@@ -120,6 +120,9 @@ def test_the_trainer_is_left_as_it_was(tmp_path: Path) -> None:
     TrainerRun(trainer, meter=TokenMeter(model), tokens_per_window=STEP).window()
 
     assert trainer.callback_handler.callbacks == callbacks
+    trainer.training_step = replaced = trainer.training_step
+    TrainerRun(trainer, meter=TokenMeter(model), tokens_per_window=STEP).window()
+    assert vars(trainer).pop("training_step") is replaced
     assert "training_step" not in set(vars(trainer)) - attributes
 
 

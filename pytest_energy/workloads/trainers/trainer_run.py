@@ -127,7 +127,7 @@ def _transformers(trainer: Any, meter: Meter, tokens: int, name: str) -> Window:
         """The same, called by transformers."""
 
     callback = Once(meter, tokens, name=name)
-    train_on = trainer.training_step
+    own, train_on = vars(trainer).get("training_step"), trainer.training_step
 
     def training_step(model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
         callback.count_batch(inputs)
@@ -140,6 +140,8 @@ def _transformers(trainer: Any, meter: Meter, tokens: int, name: str) -> Window:
         trainer.train()
     finally:
         del trainer.training_step
+        if own is not None:  # somebody else's replacement of the method
+            trainer.training_step = own
         trainer.remove_callback(callback)
     return callback.found()
 
