@@ -473,13 +473,20 @@ def test_figures_of_a_window_are_ratios_and_nan_of_nothing() -> None:
     assert math.isnan(empty.joules_per_token)
 
 
+class InStep:
+    """What a sensor that is in step with the work did not see; keeps the lengths it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[float | None] = []
+
+    def __call__(self, step_seconds: float | None) -> Unseen:
+        self.asked.append(step_seconds)
+        return Unseen(3.0, "in step: every second batch")
+
+
 def test_what_a_sensor_did_not_see_of_a_windows_steps_is_in_doubt() -> None:
     """It is asked with the length of a step; a fault of it counts beside another."""
-    asked: list[float | None] = []
-
-    def unseen(step_seconds: float | None) -> Unseen:
-        asked.append(step_seconds)
-        return Unseen(3.0, "in step: every second batch")
+    unseen = InStep()
 
     with window(
         GivenMeter(Measured({"gpu:0": 100.0}, 2.0, unseen=unseen)), "train", lambda: None
@@ -488,7 +495,7 @@ def test_what_a_sensor_did_not_see_of_a_windows_steps_is_in_doubt() -> None:
         w.count_steps(5)
     assert w.invalid_reason == "in step: every second batch"
     assert (w.record.steps, w.record.uncertainty_joules) == (8, 5.0)
-    assert asked == [w.seconds / 8]
+    assert unseen.asked == [w.seconds / 8]
 
     hot = Measured({"gpu:0": 100.0}, 2.0, ("throttled: hot",), unseen=unseen)
     with window(GivenMeter(hot), "train", lambda: None) as w:
@@ -497,17 +504,13 @@ def test_what_a_sensor_did_not_see_of_a_windows_steps_is_in_doubt() -> None:
 
 
 def test_without_steps_nothing_that_a_sensor_did_not_see_is_a_fault() -> None:
-    asked: list[float | None] = []
-
-    def unseen(step_seconds: float | None) -> Unseen:
-        asked.append(step_seconds)
-        return Unseen(3.0, "in step: every second batch")
+    unseen = InStep()
 
     with window(
         GivenMeter(Measured({"gpu:0": 100.0}, 2.0, unseen=unseen)), "train", lambda: None
     ) as w:
         pass
     assert w.valid
-    assert asked == []
+    assert unseen.asked == []
     assert w.uncertainty_joules == 5.0
-    assert asked == [None]
+    assert unseen.asked == [None]
