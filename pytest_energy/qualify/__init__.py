@@ -18,8 +18,8 @@ class Load(Protocol):
     text: str
     """What the card does, for a person."""
 
-    def on(self) -> float:
-        """Let the card work from now on; the time (s)."""
+    def on(self, *, mild: bool = False) -> float:
+        """Let the card work from now on, as hard as it can or a good deal less; the time (s)."""
 
     def off(self) -> float:
         """Let it rest from now on; the time (s)."""
@@ -46,13 +46,15 @@ class Source:
     """How a counter, or a power reading, is renewed and what it shows then.
 
     It is renewed every `period_seconds`, with a standard deviation of `jitter_seconds`, and shows
-    the mean power of `window_seconds` that ended `lag_seconds` before.
+    the mean power of `window_seconds` that ended `lag_seconds` before. It is not `is_even` if it is
+    renewed when somebody asks, about so long after the last time.
     """
 
     period_seconds: Figure
     jitter_seconds: float
     window_seconds: Figure
     lag_seconds: Figure
+    is_even: bool = True
 
     @property
     def is_part(self) -> bool:

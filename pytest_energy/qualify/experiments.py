@@ -25,6 +25,7 @@ from pytest_energy.qualify.renewals import (
     quantum_joules,
     renewals,
     rhythm,
+    shown,
 )
 from pytest_energy.qualify.response import Edge, Points, Response, fit, fit_levels
 
@@ -57,6 +58,11 @@ LEAST_LOOKS: Final = 2
 """So many looks have to fall into a period."""
 LEAST_SWING: Final = 1.2
 """A load that draws less than so many times what the card draws at rest shows nothing."""
+NEAR_LIMIT: Final = 0.9
+"""Of its power limit: a card that draws more is taken to be held back by it."""
+MILD_SECONDS: Final = 2.0
+LEAST_MILD_SWING: Final = 1.5
+"""The same of a milder load, in place of which there is the full one."""
 SECONDS: Final = 90
 """About how long it all takes."""
 
@@ -84,7 +90,7 @@ class Bench:
         """What the card says for so long."""
         return self._until(real_time.monotonic() + seconds)
 
-    def steps(self, lengths: list[float]) -> tuple[list[Edge], Looks]:
+    def steps(self, lengths: list[float], *, mild: bool) -> tuple[list[Edge], Looks]:
         """Work and rest in turn, each for its length (s), beginning with work; then a rest."""
         edges: list[Edge] = []
         looks = Looks([], [])
@@ -92,7 +98,8 @@ class Bench:
         try:
             for number, seconds in enumerate(lengths):
                 on = number % 2 == 0
-                edges.append(Edge(self._load.on() if on else self._load.off(), on))
+                switched = self._load.on(mild=mild) if on else self._load.off()
+                edges.append(Edge(switched, on))
                 due += seconds
                 _add(looks, self._until(due))
         finally:
@@ -133,7 +140,13 @@ class _Levels(NamedTuple):
     looks: Looks
     idle_watts: float
     loaded_watts: float
-    counter_to_readings: float | None
+    mild: bool = False
+
+    @property
+    def counter_to_readings(self) -> float | None:
+        """The ratio of both powers, if there are both."""
+        by_readings = fmean(each.value for each in self.looks.power) if self.looks.power else 0.0
+        return self.loaded_watts / by_readings if self.looks.energy and by_readings else None
 
 
 class _Seen(NamedTuple):
@@ -148,7 +161,7 @@ class _Seen(NamedTuple):
         if self.is_counter:
             seen = renewals(looks.energy)
             return powers(seen, rhythm(seen)) if len(seen) >= LEAST else []
-        return [(each.seconds, each.value) for each in renewals(looks.power)]
+        return shown(renewals(looks.power), is_even=self.source.is_even)
 
 
 def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualification:
@@ -159,8 +172,9 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
     began = real_time.monotonic()
     bench = Bench(card, load)
     say("1 of 4: idle, then even work")
-    levels = _levels(bench, load)
-    sharp = bool(levels.looks.power) and card.is_sharp()
+    full = _levels(bench, load)
+    levels = _switchable(bench, load, full, card.device.power_limit_watts)
+    sharp = bool(full.looks.power) and card.is_sharp()
     say("2 of 4: work that is switched on and off")
     edges, looks = _stepped(bench, levels, sharp)
     counter = _seen(edges, looks, is_counter=True)
@@ -174,13 +188,14 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
     responses = [each.response for each in (counter, readings) if each]
     say("3 of 4: square loads about as long as the period")
     steps = [share * seen.source.period_seconds for share in BEATS]
-    beats = tuple(each for each in (_beat(bench, step, seen) for step in steps) if each)
+    beating = (_beat(bench, step, seen, mild=levels.mild) for step in steps)
+    beats = tuple(each for each in beating if each)
     quantum = _quantum(looks)
     grain = (quantum or 0.0) / seen.source.period_seconds
     scattered = scatters(beats, grain / seen.response.swing_watts)
     same = None
     if counter and readings:
-        counted, shown = counter.points(levels.looks), renewals(levels.looks.power)
+        counted, shown = counter.points(full.looks), renewals(full.looks.power)
         same = echo(counted, shown, readings.source.period_seconds, grain)
     by_counter, by_readings = (each.source if each else None for each in (counter, readings))
     swung = len(beats) == len(BEATS) and not scattered
@@ -199,12 +214,12 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
         took_seconds=real_time.monotonic() - began,
         feed=feed,
         sees_all=sees_all,
-        idle_watts=levels.idle_watts,
-        loaded_watts=levels.loaded_watts,
+        idle_watts=full.idle_watts,
+        loaded_watts=full.loaded_watts,
         energy_call_seconds=call_seconds(looks.energy) if looks.energy else None,
         power_call_seconds=call_seconds(looks.power) if looks.power else None,
         quantum_joules=quantum,
-        counter_to_readings=levels.counter_to_readings,
+        counter_to_readings=full.counter_to_readings,
         counter=by_counter,
         readings=by_readings,
         rise_seconds=min((each.rise_seconds for each in responses), key=_doubt),
@@ -236,15 +251,9 @@ def _doubt(figure: Figure) -> float:
 
 def _levels(bench: Bench, load: Load) -> _Levels:
     bench.watch(REST_SECONDS)
-    idle = bench.watch(IDLE_SECONDS)
-    load.on()
-    try:
-        bench.watch(WARM_SECONDS)
-        looks = bench.watch(STEADY_SECONDS)
-    finally:
-        load.off()
-    bench.watch(REST_SECONDS)
-    rest, loaded = _watts(idle), _watts(looks)
+    rest = _watts(bench.watch(IDLE_SECONDS))
+    looks = _worked(bench, load, WARM_SECONDS)
+    loaded = _watts(looks)
     if rest is None or loaded is None:
         raise EnergyError("the card gives neither joules nor watts, so nothing can be found of it")
     if loaded < LEAST_SWING * rest:
@@ -252,9 +261,33 @@ def _levels(bench: Bench, load: Load) -> _Levels:
             f"the card draws {loaded:.0f} W under load and {rest:.0f} W at rest: too little of a "
             "difference to see by; see that nothing else runs on it"
         )
-    by_readings = fmean(each.value for each in looks.power) if looks.power else 0.0
-    ratio = loaded / by_readings if looks.energy and by_readings else None
-    return _Levels(looks, rest, loaded, ratio)
+    return _Levels(looks, rest, loaded)
+
+
+def _switchable(bench: Bench, load: Load, full: _Levels, limit_watts: float | None) -> _Levels:
+    """The levels between which work is switched: below the power limit, if the card can do so.
+
+    At its limit a card draws more for some 100 ms, until the driver has slowed it down, and then
+    goes up and down.
+    """
+    if limit_watts is None or full.loaded_watts < NEAR_LIMIT * limit_watts:
+        return full
+    looks = _worked(bench, load, MILD_SECONDS, mild=True)
+    watts = _watts(looks) or 0.0
+    enough = LEAST_MILD_SWING * full.idle_watts < watts < full.loaded_watts
+    return _Levels(looks, full.idle_watts, watts, mild=True) if enough else full
+
+
+def _worked(bench: Bench, load: Load, seconds: float, *, mild: bool = False) -> Looks:
+    """What is read of work that has gone on for so long (s); then a rest."""
+    load.on(mild=mild)
+    try:
+        bench.watch(seconds)
+        looks = bench.watch(STEADY_SECONDS)
+    finally:
+        load.off()
+    bench.watch(REST_SECONDS)
+    return looks
 
 
 def _watts(looks: Looks) -> float | None:
@@ -274,7 +307,8 @@ def _stepped(bench: Bench, found: _Levels, sharp: bool) -> tuple[list[Edge], Loo
     known_joules = _quantum(even) if len(seen[0]) >= LEAST else None
     is_coarse = (known_joules or 0.0) / period > GRAIN * (found.loaded_watts - found.idle_watts)
     edges = range(COARSE_EDGES if is_coarse else EDGES)
-    return bench.steps([LEVEL_SECONDS + period * (i * GOLDEN % 1) for i in edges])
+    lengths = [LEVEL_SECONDS + period * (i * GOLDEN % 1) for i in edges]
+    return bench.steps(lengths, mild=found.mild)
 
 
 def _seen(edges: list[Edge], looks: Looks, *, is_counter: bool) -> _Seen | None:
@@ -287,14 +321,15 @@ def _seen(edges: list[Edge], looks: Looks, *, is_counter: bool) -> _Seen | None:
     apart = median(b.before - a.before for a, b in pairwise(looks.energy or looks.power))
     if period < LEAST_LOOKS * apart:
         return None
-    points = powers(seen, line) if is_counter else [(each.seconds, each.value) for each in seen]
+    points = powers(seen, line) if is_counter else shown(seen, is_even=line.is_even)
     # A sensor looks evenly even if what shows it jitters, or is looked at from far apart.
-    even = [(line.nearest(at), watts) for at, watts in points]
-    fits = [fit(edges, each, period) for each in (points, even)]
+    even = [(line.nearest(at), watts) for at, watts in points] if line.is_even else []
+    fits = [fit(edges, each, period) for each in (points, even) if each]
     response = min(fits, key=lambda each: each.left)
     if is_counter and (_quantum(looks) or 0.0) / period > COARSE * response.left:
         response = fit_levels(edges, levels(seen, line), period)
-    source = Source(period, line.jitter_seconds, response.window_seconds, response.lag_seconds)
+    found = response.window_seconds, response.lag_seconds
+    source = Source(period, line.jitter_seconds, *found, is_even=line.is_even)
     return _Seen(source, response, is_counter)
 
 
@@ -302,10 +337,11 @@ def _quantum(looks: Looks) -> float | None:
     return quantum_joules([look.value for look in looks.energy]) if looks.energy else None
 
 
-def _beat(bench: Bench, step_seconds: float, seen: _Seen) -> Beat | None:
+def _beat(bench: Bench, step_seconds: float, seen: _Seen, *, mild: bool) -> Beat | None:
     """What a square load shows; None if the source is renewed too rarely to say."""
     source = seen.source
-    edges, looks = bench.steps([step_seconds / 2] * (2 * round(BEAT_SECONDS / step_seconds)))
+    lengths = [step_seconds / 2] * (2 * round(BEAT_SECONDS / step_seconds))
+    edges, looks = bench.steps(lengths, mild=mild)
     bench.watch(APART_SECONDS)
     since = edges[0].seconds + source.lag_seconds + 3 * source.period_seconds
     points = [each for each in seen.points(looks) if each[0] > since]

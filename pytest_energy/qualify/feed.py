@@ -16,6 +16,8 @@ from pytest_energy.qualify.renewals import Renewal
 from pytest_energy.qualify.response import Edge, Points, Response, Trajectory
 
 SAME_PERIOD: Final = 0.02
+SAME_IF_ASKED: Final = 0.1
+"""Readings that are renewed when they are asked for are so a look later than they could be."""
 ECHO: Final = 0.3
 """A counter that is apart from the readings by less than this share of their scatter adds them."""
 NO_ECHO: Final = 0.7
@@ -78,7 +80,9 @@ def feed_of(
 
 
 def _alike(counter: Source, readings: Source) -> bool:
-    return abs(readings.period_seconds / counter.period_seconds - 1) < SAME_PERIOD
+    """Whether the readings may be the looks that the counter adds up, by when they are renewed."""
+    off = abs(readings.period_seconds / counter.period_seconds - 1)
+    return off < (SAME_PERIOD if readings.is_even else SAME_IF_ASKED)
 
 
 def scatters(beats: Sequence[Beat], grain: float) -> bool:

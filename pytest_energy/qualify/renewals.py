@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import gcd, sqrt
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import Final, NamedTuple
 
 from pytest_energy.errors import EnergyError
@@ -14,6 +14,8 @@ from pytest_energy.qualify import Figure
 FOLLOWING: Final = 1.6
 """Renewals that are no further apart than so many times what is usual follow one another."""
 SETTLING: Final = 4
+WANDERS: Final = 0.05
+"""Renewals that scatter about a line by more than this share of the period are on none."""
 LEAST: Final = 20
 """Fewer renewals than this say nothing of a period."""
 
@@ -35,11 +37,16 @@ class Renewal(NamedTuple):
 
 
 class Rhythm(NamedTuple):
-    """Renewals on a line: one of its times (s), the period (s), the scatter about it (SD, s)."""
+    """Renewals on a line: one of its times (s), the period (s), the scatter about it (SD, s).
+
+    If they are on no line, as those of a value that is renewed when it is asked for, the period is
+    the mean from one to the next, and the scatter that of these.
+    """
 
     origin_seconds: float
     period_seconds: Figure
     jitter_seconds: float
+    is_even: bool = True
 
     def turn(self, seconds: float) -> int:
         """The number of the time on the line that is nearest."""
@@ -82,7 +89,20 @@ def rhythm(seen: Sequence[Renewal]) -> Rhythm:
     blur = fmean(each.half_width**2 for each in seen) / 3
     jitter = sqrt(max(0.0, scatter - blur))
     doubt = 2 * sqrt(scatter / squares)
-    return Rhythm(centre - period * middle, Figure(period, doubt), jitter)
+    line = Rhythm(centre - period * middle, Figure(period, doubt), jitter)
+    return line if jitter <= WANDERS * period else _uneven(line, times)
+
+
+def _uneven(line: Rhythm, times: Sequence[float]) -> Rhythm:
+    """The same from what is between renewals that follow one another, if these agree better."""
+    steps = [b - a for a, b in pairwise(times)]
+    usual = median(steps)
+    following = [step for step in steps if usual / FOLLOWING < step < usual * FOLLOWING]
+    spread = stdev(following) if len(following) > 1 else usual
+    if spread >= line.jitter_seconds:
+        return line
+    doubt = 2 * spread / sqrt(len(following))
+    return Rhythm(line.origin_seconds, Figure(fmean(following), doubt), spread, is_even=False)
 
 
 def _numbered(times: Sequence[float]) -> list[int]:
@@ -118,6 +138,14 @@ def powers(seen: Sequence[Renewal], line: Rhythm) -> list[tuple[float, float]]:
         for a, b in pairwise(seen)
         if line.turn(b.seconds) - line.turn(a.seconds) == 1
     ]
+
+
+def shown(seen: Sequence[Renewal], *, is_even: bool) -> list[tuple[float, float]]:
+    """When readings were renewed, and what they show (s, W).
+
+    Uneven ones are renewed as they are asked for, so at the end of what the moment may be.
+    """
+    return [(each.seconds + (0.0 if is_even else each.half_width), each.value) for each in seen]
 
 
 def levels(seen: Sequence[Renewal], line: Rhythm) -> list[tuple[float, float]]:

@@ -47,7 +47,8 @@ def _sources(found: Qualification) -> Iterator[Row]:
             yield Row(f"call of the {name}", f"{1000 * call:.3g} ms")
         if source is not None:
             period, jitter = _ms(source.period_seconds), 1000 * source.jitter_seconds
-            yield Row(f"{name}: period", period, f"it jitters by {jitter:.2g} ms (SD)")
+            when = "it jitters" if source.is_even else "it is renewed when asked for, and jitters"
+            yield Row(f"{name}: period", period, f"{when} by {jitter:.2g} ms (SD)")
             yield Row(f"{name}: window", _ms(source.window_seconds), _looks(source))
             yield Row(f"{name}: lag", _ms(source.lag_seconds))
     if found.quantum_joules is not None:

@@ -1,4 +1,4 @@
-"""Bounded loads to see a device's power: with a duty cycle, or switched on and off."""
+"""Bounded loads to see a device's power, with a duty cycle."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import cycle, islice
-from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, raised_elsewhere
@@ -20,7 +19,6 @@ from pytest_energy.metering import Window, window
 from pytest_energy.meters import Meter
 from pytest_energy.meters.protocol import Device
 from pytest_energy.meters.wall import WallMeter
-from pytest_energy.workloads.device import require_metered
 
 __tracebackhide__ = raised_elsewhere
 
@@ -118,7 +116,7 @@ def _multiply(
 ) -> None:
     try:
         device = torch.device("cuda", index)
-        first, second, product = _matrices(torch, MATRIX_SIZE, device)
+        first, second, product = matrices(torch, MATRIX_SIZE, device)
         end = real_time.monotonic() + LONGEST_SECONDS
         while not stop.is_set() and real_time.monotonic() < end:
             began = real_time.monotonic()
@@ -130,7 +128,7 @@ def _multiply(
         failures.append(str(error).partition("\n")[0])
 
 
-def _matrices(torch: Any, size: int, device: Any) -> tuple[Any, Any, Any]:
+def matrices(torch: Any, size: int, device: Any) -> tuple[Any, Any, Any]:
     """Two matrices in half precision, and where their product goes."""
     first = torch.rand((size, size), device=device, dtype=torch.float16)
     return first, torch.rand_like(first), torch.empty_like(first)
@@ -200,118 +198,3 @@ def _pair(meter: Meter, wall: WallMeter, load: Load, share: float, seconds: floa
 
 def _already_in_step() -> None:
     """The load's own threads wait for their device; waiting for it here would never end."""
-
-
-SIZES: Final = (512, 1024, 2048, 4096)
-"""Sides of matrices, from small to large."""
-PRODUCT_SECONDS: Final = 0.001
-"""A product takes no longer: the load goes on for that long after it was switched off."""
-TIMED: Final = 5
-PATIENCE_SECONDS: Final = 30.0
-LONGEST_SWITCHED_SECONDS: Final = 600.0
-"""After this the load ends by itself, whatever became of who started it."""
-
-
-class SwitchedProducts:
-    """Products of half-precision matrices, one after another, while it is switched on.
-
-    `sizes` are sides of matrices, of which it takes the largest whose product is short enough.
-    Raises `EnergyError` if torch has no such device, or fails on it. To be used by `with`.
-    """
-
-    def __init__(self, device: str = "cuda", sizes: Sequence[int] = SIZES) -> None:
-        import torch
-
-        self._torch, self._device, self._sizes = torch, torch.device(device), sizes
-        self._works, self._ready, self._ended = (threading.Event() for _ in range(3))
-        self._failure: str | None = None
-        self.text = "matrix products"
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> SwitchedProducts:
-        self._thread.start()
-        if not self._ready.wait(PATIENCE_SECONDS):
-            raise EnergyError("the load did not begin on the GPU; see that it is free")
-        self._check()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        self._works.set()
-        self._thread.join()
-
-    def on(self) -> float:
-        """Let the GPU work from now on; the time (s)."""
-        self._check()
-        self._works.set()
-        return real_time.monotonic()
-
-    def off(self) -> float:
-        """Let it rest from now on; the time (s)."""
-        self._works.clear()
-        now = real_time.monotonic()
-        self._check()
-        return now
-
-    def _check(self) -> None:
-        if self._failure is not None:
-            raise EnergyError(
-                f"the load on the GPU ended early: {self._failure}; free the GPU first"
-            )
-
-    def _run(self) -> None:
-        try:
-            matrices = self._prepared()
-            self._ready.set()
-            end = real_time.monotonic() + LONGEST_SWITCHED_SECONDS
-            while self._works.wait() and not self._ended.is_set():
-                self._one_product(*matrices)
-                if real_time.monotonic() > end:
-                    self._failure = f"it is made for {LONGEST_SWITCHED_SECONDS:g} s at most"
-                    return
-        except Exception as error:  # out of memory, the GPU was lost: whatever it is must be told
-            self._failure = str(error).partition("\n")[0]
-        finally:
-            self._ready.set()
-
-    def _prepared(self) -> tuple[Any, Any, Any]:
-        """The largest matrices whose product takes no longer than it may; the smallest if none."""
-        size, *larger = self._sizes
-        while larger and self._product_seconds(larger[0]) <= PRODUCT_SECONDS:
-            size = larger.pop(0)
-        self.text = f"matrix products ({size} x {size}, half precision)"
-        return _matrices(self._torch, size, self._device)
-
-    def _product_seconds(self, size: int) -> float:
-        matrices = _matrices(self._torch, size, self._device)
-        self._one_product(*matrices)
-        began = real_time.monotonic()
-        for _ in range(TIMED):
-            self._one_product(*matrices)
-        return (real_time.monotonic() - began) / TIMED
-
-    def _one_product(self, first: Any, second: Any, product: Any) -> None:
-        self._torch.matmul(first, second, out=product)
-        if self._device.type == "cuda":
-            self._torch.cuda.synchronize(self._device)
-
-
-def products_for(device: Device) -> SwitchedProducts:
-    """The load for a metered GPU, which torch must see alone.
-
-    Raises `EnergyError` if there is no PyTorch with CUDA, or if it sees another GPU.
-    """
-    lacking = "install PyTorch with CUDA (`pip install 'pytest-energy[finetune]'`)"
-    if find_spec("torch") is None:
-        raise EnergyError(f"`{device.domain}` needs a load, and there is no PyTorch; {lacking}")
-    import torch
-
-    if not torch.cuda.is_available():
-        raise EnergyError(f"`{device.domain}` needs a load, and this torch has no CUDA; {lacking}")
-    require_metered("qualify", "cuda:0", [device])
-    return SwitchedProducts("cuda:0")

@@ -15,7 +15,7 @@ import sim
 from pytest_energy.baselines.reading import read
 from pytest_energy.cli import main
 from pytest_energy.errors import EnergyError
-from qualify_support import command, found
+from qualify_support import command, found, held_back
 from sensor_sim import PRESETS, Card, apart
 
 CARDS = {
@@ -68,6 +68,35 @@ def test_what_was_planted_is_found(name: str) -> None:
     assert close(document["fall_seconds"], card.fall_seconds)
     assert document["counter_to_readings"] == pytest.approx(1.0, abs=0.02)
     assert document["took_seconds"] < 200
+
+
+H200S = {
+    "truth": PRESETS["h200"],
+    "sensor": Card.preset("h200", counter="sensor", asked=False, tick_seconds=0.0),
+}
+
+
+@pytest.mark.parametrize("feed", H200S)
+def test_a_card_at_its_power_limit_is_switched_with_milder_work(feed: str) -> None:
+    """As an H200 is: its counter takes milliseconds to answer, its readings come when asked for."""
+    card = H200S[feed]
+    document: dict[str, Any] = apart(found, card, held_back(card.load_watts))
+    counter, readings = document["counter"], document["readings"]
+    assert document["feed"] == ("true power" if feed == "truth" else "sensor")
+    assert document["sees_all"] == (feed == "truth")
+    assert close(counter["window_seconds"], 0.1 if feed == "truth" else card.window_seconds)
+    assert counter["window_seconds"]["doubt"] < 0.002
+    assert close(readings["window_seconds"], card.window_seconds)
+    assert readings["is_even"] == (feed == "sensor")
+    assert document["loaded_watts"] == pytest.approx(card.load_watts, rel=0.05)
+    assert document["energy_call_seconds"] == pytest.approx(card.energy_call_seconds, rel=0.1)
+
+
+def test_milder_work_that_shows_too_little_is_not_used() -> None:
+    card = Card.preset("h100", idle_watts=150.0, load_watts=340.0)
+    document: dict[str, Any] = apart(found, card)
+    assert document["loaded_watts"] == pytest.approx(340.0, rel=0.05)
+    assert document["feed"] == "true power"
 
 
 def test_a_card_without_a_counter_is_qualified_by_its_readings() -> None:

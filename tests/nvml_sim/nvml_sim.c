@@ -34,6 +34,7 @@
  *   usage PERIOD WINDOW            nvmlDeviceGetPowerUsage, likewise; `instant none`, `usage none`: not supported
  *   sensor PERIOD WINDOW PHASE     samples the power (see power_sensor.h); before the readings that come from it:
  *   instant sensor | usage sensor [SECONDS]   its last sample, or the mean of its samples of the last SECONDS
+ *   instant asked PERIOD WINDOW    renewed when it is asked for, if it is older than PERIOD: the mean of the WINDOW before
  *   scope SHARE | scope none       the card is part of a module: the counter and readings asked for with scope
  *                                  MODULE are the module's, and others this share of it; none: no such scope
  *   noise WATTS                    readings (not the energy) differ by up to this much from update to update
@@ -47,6 +48,7 @@
  *   hang FUNCTION SECONDS          each call of it takes that long
  *   call SECONDS JITTER            each call of any nvmlDevice... function takes that long, give or take; they wait
  *                                  for one another, and what they answer is of a random moment in between
+ *   energy_call SECONDS JITTER     a call that reads the counter takes that long instead
  *   seed N                         of what is moved by chance
  *
  * Functions for tests besides NVML's: nvmlSimCommand(gpu, line) applies a line of a card now,
@@ -80,7 +82,7 @@ static const double FOREVER = 1e18;
 typedef enum { CONSTANT, SQUARE, SINE, STEPS, CPU, LOADS } Shape;
 typedef struct { double from, to, value; } Event;
 typedef struct { Event at[MAX_EVENTS]; int count; } Events;
-typedef struct { int supported; double period, window; int sampled; } Sensor;
+typedef struct { int supported; double period, window; int sampled, asked; double renewed; unsigned held_mw; } Sensor;
 typedef struct { double time, value; } Point;
 typedef struct { char name[64]; int code; } Fault;
 
@@ -101,7 +103,7 @@ typedef struct {
     PowerSensor sensor;
     int fed_by_sensor;
     unsigned seed;
-    double missing, call_seconds, call_jitter, gpu_share;
+    double missing, call_seconds, call_jitter, energy_call_seconds, energy_call_jitter, gpu_share;
     int has_scopes;
     Sensor instant, usage;
     Events resets, drops, stalls, limits, sm_clocks, max_clocks, app_clocks, processes, reasons;
@@ -278,7 +280,13 @@ static unsigned long long counter(Gpu *g, double t) {
     return g->wrap_bits < 64 ? raw & ((1ull << g->wrap_bits) - 1) : raw;
 }
 
-static unsigned reading_mw(Gpu *g, const Sensor *s, double t) {
+static unsigned reading_mw(Gpu *g, Sensor *s, double t) {
+    if (s->asked) {
+        if (t - s->renewed < s->period) return s->held_mw;
+        Sensor now = {1, 0, s->window, 0, 0, 0, 0};
+        s->renewed = t;
+        return s->held_mw = reading_mw(g, &now, t);
+    }
     if (s->sampled) return (unsigned)(1000 * sensor_watts(&g->sensor, true_energy, g, t, s->window));
     long k = s->period > 0 ? (long)floor((t - g->phase) / s->period) : (long)(t * 1000);
     double at = s->period > 0 ? g->phase + k * s->period : t;
@@ -303,8 +311,8 @@ static void defaults(Gpu *g, int index) {
     g->counter_supported = 1; g->tick = 0.1; g->resolution_mj = 1; g->start_mj = 5e6;
     g->gpu_share = 1;
     g->speed = 1; g->lost = FOREVER; g->wrap_bits = 64;
-    g->instant = (Sensor){1, 0, 0, 0};
-    g->usage = (Sensor){1, 0, 1, 0};
+    g->instant = (Sensor){1, 0, 0, 0, 0, 0, 0};
+    g->usage = (Sensor){1, 0, 1, 0, 0, 0, 0};
 }
 
 static double moment(const char *text) {
@@ -320,6 +328,8 @@ static void add(Events *events, double from, double to, double value) {
 static int sensor(Sensor *s, int n, char w[][128]) {
     s->supported = strcmp(w[1], "none") != 0;
     s->sampled = !strcmp(w[1], "sensor");
+    s->asked = !strcmp(w[1], "asked");
+    if (s->asked) { s->period = atof(w[2]); s->window = atof(w[3]); s->renewed = -FOREVER; return n == 4; }
     if (s->sampled) { s->window = atof(w[2]); return n <= 3; }
     if (s->supported && n == 3) { s->period = atof(w[1]); s->window = atof(w[2]); return 1; }
     return !s->supported;
@@ -374,6 +384,7 @@ static int apply(Gpu *g, const char *line) {
     else if (IS("feed")) g->fed_by_sensor = !strcmp(w[1], "sensor");
     else if (IS("missing")) g->missing = v;
     else if (IS("call") && n == 3) { g->call_seconds = v; g->call_jitter = atof(w[2]); }
+    else if (IS("energy_call") && n == 3) { g->energy_call_seconds = v; g->energy_call_jitter = atof(w[2]); }
     else if (IS("seed")) g->seed = strtoul(w[1], NULL, 0);
     else if (IS("jitter")) g->jitter = v;
     else if (IS("lag")) g->lag = v;
@@ -558,12 +569,15 @@ static void hang(void *handle, const char *function) {
     if (g && !strcmp(g->hanging, function)) pass(g->hang_seconds);
 }
 /* Waits for other calls to end and for what passes before the answer; what passes after it (s). */
-static double begin_call(void *handle) {
+static double begin_call(void *handle, const char *function) {
     Gpu *g = card(handle);
-    if (!g || (!simulated_wait && g->call_seconds <= 0)) return 0;
+    int own = g && g->energy_call_seconds > 0 && !strcmp(function, "nvmlDeviceGetTotalEnergyConsumption");
+    double usual = !g ? 0 : own ? g->energy_call_seconds : g->call_seconds;
+    if (!g || (!simulated_wait && usual <= 0)) return 0;
     if (!simulated_wait) pthread_mutex_lock(&driver_mutex);
     long number = ++timed_calls;
-    double seconds = fmax(SHORTEST_CALL, g->call_seconds + g->call_jitter * wobble(number, g->seed + 4));
+    double jitter = own ? g->energy_call_jitter : g->call_jitter;
+    double seconds = fmax(SHORTEST_CALL, usual + jitter * wobble(number, g->seed + 4));
     double before = seconds * (wobble(number, g->seed + 5) + 1) / 2;
     if (simulated_wait) {
         double start = fmax(nvmlSimNow, driver_free_at);
@@ -580,7 +594,7 @@ static void end_call(double seconds) {
 #define DEVICE(FUNCTION, PARAMETERS, ...)                        \
     int FUNCTION PARAMETERS {                                    \
         hang(handle, #FUNCTION);                                 \
-        double left = begin_call(handle);                        \
+        double left = begin_call(handle, #FUNCTION);                       \
         pthread_mutex_lock(&mutex);                              \
         int code = check(handle, #FUNCTION);                     \
         if (code == SUCCESS) {                                   \
@@ -643,8 +657,8 @@ DEVICE(nvmlDeviceGetPowerUsage, (void *handle, unsigned *out),
 DEVICE(nvmlDeviceGetFieldValues, (void *handle, int count, FieldValue *values),
     for (int i = 0; i < count; i++) {
         FieldValue *v = &values[i];
-        Sensor average = {g->usage.supported, 0, 1, g->usage.sampled};
-        const Sensor *s = v->field_id == FIELD_INSTANT ? &g->instant : &average;
+        Sensor average = {g->usage.supported, 0, 1, g->usage.sampled, 0, 0, 0};
+        Sensor *s = v->field_id == FIELD_INSTANT ? &g->instant : &average;
         v->status = (v->field_id == FIELD_INSTANT || v->field_id == FIELD_AVERAGE) && s->supported && !slice(handle)
             && (v->scope_id != SCOPE_MODULE || g->has_scopes) ? SUCCESS : NOT_SUPPORTED;
         v->timestamp = (int64_t)(1e6 * seconds_of(CLOCK_REALTIME));

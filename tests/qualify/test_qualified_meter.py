@@ -58,11 +58,11 @@ def windows(
 
 
 def stated(
-    found: dict[str, Qualified], card: Card | None = None
+    found: dict[str, Qualified], card: Card | None = None, load: Load = SQUARE
 ) -> tuple[float, bool, tuple[str, ...], str]:
     """The stated uncertainty of a window (a share), whether it covers, remarks, the sensor."""
     card = card or Card.preset("h100", counter="truth")
-    [done], remarks, sensors = windows(card, found, SQUARE, (2.0,))
+    [done], remarks, sensors = windows(card, found, load, (2.0,))
     return done.stated, done.covered, remarks, sensors["gpu:0"]
 
 
@@ -238,3 +238,30 @@ def test_a_run_goes_by_the_baseline_files(
 
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["*`gpu:0` was qualified under driver 535.1 and has 580.00 now*"])
+
+
+MEASURED = (
+    "looks 86 of every 100 ms (measured on cards of this name under this branch of the driver)"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, MEASURED),
+        ({"name": "NVIDIA H200 NVL"}, "may look 18 of every 100 ms (assumed"),
+        ({"tick_seconds": 0.02}, "may look 18 of every 100 ms (assumed"),
+        ({"counter": "none"}, "may look 18 of every 100 ms (assumed"),
+    ],
+    ids=["H200", "another card", "another counter", "no counter"],
+)
+def test_a_counter_that_was_measured_on_such_cards_is_known(
+    changes: dict[str, Any], told: str
+) -> None:
+    card = Card.preset("h200", **{"name": "NVIDIA H200", **changes})
+    share, covered, remarks, sensor = apart(stated, {}, card, Load.constant(600))
+
+    assert sensor.startswith(told)
+    assert covered
+    assert (share < 0.025) == (told == MEASURED)
+    assert not any("qualified" in remark for remark in remarks)

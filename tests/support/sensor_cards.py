@@ -4,6 +4,7 @@ Update and window of the sensors, and what `nvmlDeviceGetPowerUsage` gives, are 
 "Part-time Power Measurements" (arXiv 2312.02741) and its data. All else is assumed: watts of
 cards at rest and their limits are of the order of data sheets; what feeds the energy counters
 nobody has published, so that each card comes in both variants. P100 have no energy counter.
+The H200 is one that `pytest-energy qualify` was run on (`docs/results-h200.md`).
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ class Card:
     """A card; seconds, watts and joules. Defaults are kind: nothing is late, lost or slow.
 
     The sensor gives a mean of the true power over `window_seconds` every `update_seconds`; 0: it
-    sees everything, always. `instant` says whether field 186 gives it, `mean_seconds` over how long
+    sees everything, always. `instant` says whether field 186 gives it; if `asked`, that is renewed
+    when it is asked for, no sooner than after `update_seconds`. `mean_seconds` is over how long
     `nvmlDeviceGetPowerUsage` averages its samples (0: the last one).
     The counter ticks every `tick_seconds` at its phase (0: just after each sample of the sensor,
     which it has counted then), moved by up to `jitter_seconds`; a share `missing` of the ticks does
     not come. At a tick it shows the joules up to `lag_seconds` before, in steps of
     `quantum_joules`.
     Each call of the driver takes `call_seconds`, give or take `call_jitter_seconds`; calls wait for
-    one another, and what they answer is of a random moment in between.
+    one another, and what they answer is of a random moment in between. Reading the counter takes
+    `energy_call_seconds` instead, if that is not 0.
     """
 
     name: str = "NVIDIA Simulated"
@@ -48,6 +51,7 @@ class Card:
     sensor_phase_seconds: float = 0.037
     noise_watts: float = 0.0
     instant: bool = True
+    asked: bool = False
     mean_seconds: float = 1.0
     counter: Feed = "truth"
     tick_seconds: float = 0.1
@@ -58,6 +62,8 @@ class Card:
     missing: float = 0.0
     call_seconds: float = 0.0
     call_jitter_seconds: float = 0.0
+    energy_call_seconds: float = 0.0
+    energy_call_jitter_seconds: float = 0.0
     seed: int = 1
     lines: tuple[str, ...] = ()
     """More lines in the library's format."""
@@ -103,6 +109,7 @@ class Card:
             f"jitter {self.jitter_seconds}",
             f"missing {self.missing}",
             f"call {self.call_seconds} {self.call_jitter_seconds}",
+            f"energy_call {self.energy_call_seconds} {self.energy_call_jitter_seconds}",
         ]
         if sampled:
             times = self.update_seconds, self.window_seconds, self.sensor_phase_seconds
@@ -111,7 +118,8 @@ class Card:
         else:
             lines += [f"usage 0 {self.mean_seconds}"]
         if self.instant:
-            lines += ["instant sensor" if sampled else "instant 0 0"]
+            asked = f"instant asked {self.update_seconds} {self.window_seconds}"
+            lines += [asked if self.asked else "instant sensor" if sampled else "instant 0 0"]
         return SimulatedGpu(
             trace=f"load {self.idle_watts}",
             tick_seconds=None if self.counter == "none" else every,
@@ -196,6 +204,25 @@ PRESETS = {
         update_seconds=0.100,
         window_seconds=0.025,
         **_ORDINARY,
+    ),
+    "h200": Card(
+        "NVIDIA H200 (simulated)",
+        idle_watts=121,
+        load_watts=690,
+        limit_watts=700,
+        architecture=9,
+        pci_device_id=0x233510DE,
+        rise_seconds=0.004,
+        fall_seconds=0.012,
+        noise_watts=0.5,
+        update_seconds=0.100,
+        window_seconds=0.022,
+        asked=True,
+        tick_seconds=0.1,
+        call_seconds=0.00001,
+        call_jitter_seconds=0.000005,
+        energy_call_seconds=0.004,
+        energy_call_jitter_seconds=0.0025,
     ),
     "rtx3090": Card(
         "NVIDIA GeForce RTX 3090 (simulated)",

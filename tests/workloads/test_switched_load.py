@@ -6,17 +6,20 @@ import threading
 
 import pytest
 
+from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import Device
-from pytest_energy.workloads.loads import SwitchedProducts, products_for
+from pytest_energy.workloads.switched_load import SwitchedProducts, products_for
 
 
 def test_it_works_while_it_is_on_and_ends_with_its_block() -> None:
     before = threading.active_count()
     with SwitchedProducts("cpu", sizes=(8, 16)) as load:
         assert threading.active_count() == before + 1
-        first, last = load.on(), load.off()
-        assert first <= last
+        for mild in (False, True):
+            called = real_time.monotonic()
+            first, last = load.on(mild=mild), load.off()
+            assert called <= first < last <= load.off()
         assert load.text in (
             "matrix products (8 x 8, half precision)",
             "matrix products (16 x 16, half precision)",
