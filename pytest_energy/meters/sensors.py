@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-Origin = Literal["published", "assumed", "qualified"]
-"""Where a sensor's figures come from: a paper, the shortest look known, or an experiment here."""
+Origin = Literal["published", "assumed", "measured", "qualified"]
+"""Where a sensor's figures come from.
+
+A paper, the shortest look known, an experiment of this project's on such cards, or one here.
+"""
 Feed = Literal["sensor", "true power", "unknown", "no counter"]
 """What an energy counter adds up: a sensor's looks, or all that the card draws."""
 
@@ -51,7 +54,7 @@ class Sensor(NamedTuple):
 
     def renewed_every(self, seconds: float) -> Sensor:
         """The same with the period that was seen just now (s)."""
-        if self.origin != "qualified":
+        if self.origin not in ("qualified", "measured"):
             return self._replace(period_seconds=seconds)
         share = seconds / self.period_seconds
         return self._replace(period_seconds=seconds, window_seconds=share * self.window_seconds)
