@@ -27,6 +27,7 @@ WORK: Final = [
     *("--window-seconds", "0.5"),
     *("--max-tokens-per-batch", "512"),
 ]
+TOKENS: Final = 1024
 SUITE: Final = f"""
 import pytest
 
@@ -41,7 +42,6 @@ BASELINE: Final = f"""schema = 1
 [hardware]
 key = "{KEY}"
 match = ["{CARD.name}"]
-tokens_per_window = 1024
 max_tokens_per_batch = 512
 """
 
@@ -49,7 +49,7 @@ max_tokens_per_batch = 512
 def write_suite(out: Path) -> Path:
     """A suite of one test that trains a small model on the CPU; its file.
 
-    The baseline file says what a window is, as on a machine that has one.
+    The baseline file says what a batch is, as on a machine that has one.
     """
     (out / "baselines" / f"{KEY}.toml").write_text(BASELINE, encoding="utf-8")
     folder = out / "suite"
