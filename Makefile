@@ -62,6 +62,7 @@ perf: $(STAMP) ## print what the gate, drift and the meters achieve, beside othe
 	$(BIN)/python perf/drift_scale.py
 	$(BIN)/python perf/sensor_error.py
 	$(BIN)/python perf/sensor_gate.py
+	$(BIN)/python perf/real_cards.py
 	$(BIN)/python perf/overhead.py
 	$(BIN)/python perf/loop_speed.py
 	$(MAKE) --no-print-directory $(VENV)-perf/.installed
