@@ -140,7 +140,7 @@ class BaselineStore:
         self._local = [item for item in self._local if item.nodeid != test]
 
     def write(self, note: Callable[[str], None]) -> list[tuple[Path, str]]:
-        """Store what was recorded; each committed file and its diff.
+        """Store what was recorded; each file to be committed, the first with its diff.
 
         Raises `BaselineError` if that fails; what this machine keeps for itself is noted instead.
         """
@@ -150,6 +150,8 @@ class BaselineStore:
             written.append((self.path, diff))
             with informing("profiles were not stored", note):
                 self._write_profiles()
+            if self._profiles_path.is_file():
+                written.append((self._profiles_path, ""))
         if self._local:
             try:
                 self._write_own()

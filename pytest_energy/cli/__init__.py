@@ -13,9 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from pytest_energy.errors import EnergyError
+from pytest_energy.errors import EnergyError, did_you_mean
 from pytest_energy.files import write_atomically
-from pytest_energy.text import safe_line, safe_lines
+from pytest_energy.text import one_line, safe_line, safe_lines
 
 USAGE_ERROR = 4
 """Exit code for bad input, as pytest's own."""
@@ -102,9 +102,19 @@ def _run(given: list[str]) -> int:
         command = commands.add_parser(name, help=text)
         if given[:1] == [name]:  # the others need not be imported
             getattr(import_module(f"{__name__}.{module}"), f"add_{name}")(command)
-    options = parser.parse_args(_with_subcommand(given))
+    options, unknown = parser.parse_known_args(_with_subcommand(given))
+    if unknown:
+        _refuse(unknown[0], commands.choices[given[0]] if given[0] in COMMANDS else parser)
     code: int = options.run(options)
     return code
+
+
+def _refuse(argument: str, parser: argparse.ArgumentParser) -> NoReturn:
+    """End with the usage of the command that does not know an argument, and what it may mean."""
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    name = argument.partition("=")[0]
+    meant = did_you_mean(name, known) if name.startswith("-") else ""
+    parser.error(f"`{one_line(argument)}` is not known; {meant}`--help` lists what is")
 
 
 def _with_subcommand(given: list[str]) -> list[str]:

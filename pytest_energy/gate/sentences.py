@@ -36,7 +36,10 @@ _ADVICE: Mapping[tuple[Outcome, bool], str] = {
     ("improvement", False): LOCK_IN,
     ("improvement", True): "nothing to do",
     ("regression", False): "undo what costs it, or accept it with `--energy-update=replace`",
-    ("regression", True): "undo what costs it, or raise `--energy-tolerance`",
+    ("regression", True): (
+        "undo what costs it, or, if it is meant, let this change through with a larger "
+        "`--energy-tolerance`: what is merged is the base then"
+    ),
 }
 """By outcome, and whether it is against the base."""
 

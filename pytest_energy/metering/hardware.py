@@ -89,7 +89,7 @@ class Budget:
     max_tokens_per_batch: int | None = None
 
 
-# Of short sentences, an H200 spends under eight seconds on the larger budget (docs/results-h200.md);
+# An H200 spends under eight seconds on the larger one (SST-2; docs/results-h200.md);
 # two CPU cores spend one or two on the smaller.
 GPU_BUDGET = Budget(tokens=250_000)
 CPU_BUDGET = Budget(tokens=240, max_tokens_per_batch=512)

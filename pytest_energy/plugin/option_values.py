@@ -92,7 +92,7 @@ def number(low: float, high: float = _UNBOUNDED, kind: Callable[[float], Any] = 
     """A parser that takes numbers of a kind from `low` to `high`, both allowed."""
 
     def parse(given: Given) -> Any:
-        read = _read(given.text.replace("_", ""))
+        read = _read(given, given.text.replace("_", ""))
         if not low <= read <= high or kind(read) != read:
             most = f" and at most {high:g}" if high < _UNBOUNDED else ""
             what = "whole number" if kind is int else "number"
@@ -107,7 +107,7 @@ def percent(name: str) -> Parser:
     _, high = RANGES[name]
 
     def parse(given: Given) -> float:
-        read = _read(given.text.rstrip("%"))
+        read = _read(given, given.text.rstrip("%"))
         if not 0 < read <= high:
             raise given.error(f"is out of range; give percent above 0 and at most {high:g}")
         return read / 100
@@ -115,8 +115,8 @@ def percent(name: str) -> Parser:
     return parse
 
 
-def _read(text: str) -> float:
+def _read(given: Given, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        return float("nan")
+        raise given.error("is no number; give one") from None

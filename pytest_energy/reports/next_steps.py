@@ -60,9 +60,10 @@ def _steps(
     hardware = shlex.quote(f"--energy-hw={record.hardware.get('key', 'KEY')}")
     update = f"pytest {_repeated(arguments)}{hardware} --energy-update"
     if written:
-        path = shlex.quote(os.path.relpath(written[0][0]))
+        files = " ".join(shlex.quote(os.path.relpath(path)) for path, _ in written)
         # A new file is not in git's index yet, and would not be in the diff.
-        return f"git add -N {path} && git diff {path}" if written[0][1] else ""
+        baseline = shlex.quote(os.path.relpath(written[0][0]))
+        return f"git add -N {files} && git diff {baseline}" if written[0][1] else ""
     if "missing" in outcomes:
         return f"{update}=new   # on an idle machine"
     # What a test has taken back, or an interrupt has left, says nothing of the windows.

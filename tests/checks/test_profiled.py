@@ -28,6 +28,7 @@ def against_baseline(repository: Repository, *more: str) -> tuple[dict[str, Any]
 def test_a_regression_against_a_baseline_names_its_operator(repository: Repository) -> None:
     recorded, printed = against_baseline(repository, "--energy-update=new")
     assert recorded["verdict"] == "recorded", printed
+    assert f"next: git add -N baselines/h200.toml {PROFILES} && git diff" in printed
     kept = json.loads((repository.path / PROFILES).read_text())["profiles"]["sst2/mine"]
     assert len(kept["operators"]) <= 20
     repository.change("conftest", "JOULES = 1.0", "JOULES = 1.2")

@@ -295,3 +295,23 @@ def test_what_a_terminal_cannot_show_does_not_end_a_command(tmp_path: Path, enco
     assert done.stderr == b""
     assert done.stdout.splitlines()[-1] == b"[0, 0, 0]"
     assert b"over 3 pairs" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["baselines", "--chek"], "`--chek` is not known; did you mean `--check`? `--help`"),
+        (["doctor", "--banana=1"], "`--banana=1` is not known; `--help` lists what is"),
+        (["history", "compact", "h.jsonl", "more"], "`more` is not known; `--help`"),
+    ],
+)
+def test_an_unknown_argument_is_refused_by_its_command(
+    given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(given)
+
+    assert ended.value.code == 4
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"usage: pytest-energy {given[0]}")
+    assert f"pytest-energy {given[0]}: {said}" in printed

@@ -96,7 +96,7 @@ def test_ini_twins_count_and_the_command_line_wins(pytester: pytest.Pytester) ->
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--energy-tolerance=abc", "*`--energy-tolerance=abc` is out of range*percent*"),
+        ("--energy-tolerance=abc", "*`--energy-tolerance=abc` is no number; give one*"),
         ("--energy-tolerance=0", "*`--energy-tolerance=0` is out of range*"),
         ("--energy-tolerance=nan", "*`--energy-tolerance=nan` is out of range*"),
         ("--energy-detect=-5", "*`--energy-detect=-5` is out of range*"),
@@ -104,7 +104,7 @@ def test_ini_twins_count_and_the_command_line_wins(pytester: pytest.Pytester) ->
         ("--energy-max-windows=2", "*`--energy-max-windows=2` is out of range*at least 3*"),
         ("--energy-update=all", "*`--energy-update=all`*`new`, `append`, `replace`*"),
         ("--energy-improvement=maybe", "*`--energy-improvement=maybe`*`fail`, `pass`*"),
-        ("--energy-lock-timeout=soon", "*`--energy-lock-timeout=soon` is out of range*"),
+        ("--energy-lock-timeout=soon", "*`--energy-lock-timeout=soon` is no number; give one*"),
         ("--energy-idle-seconds=-1", "*`--energy-idle-seconds=-1` is out of range*at least 0*"),
     ],
 )
