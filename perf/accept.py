@@ -98,7 +98,7 @@ def parts(out: Path, options: argparse.Namespace) -> list[Part]:
 
     return [
         Part("doctor", "Meters and machine", 5, 3, [*energy, "doctor", *stored], None),
-        Part("qualify", "Qualification", 125, 5 if options.simulated else 110,
+        Part("qualify", "Qualification", 135, 5 if options.simulated else 118,
              [*qualify, "--keep", *stored, *drawn], "qualify.json"),
         Part("suite-1", "Suite, recorded", 105, 10, [*pytest, *recorded, *reports("suite-1")],
              "suite-1.json"),
@@ -106,7 +106,7 @@ def parts(out: Path, options: argparse.Namespace) -> list[Part]:
         Part("ab", "Unchanged A/B", 110, 10, metered("ab"), "ab.json"),
         Part("loop", "Loop against Trainer", 55, 10, metered("loop"), "loop.json"),
         Part("overhead", "Metering on and off", 50, 8, metered("overhead"), "overhead.json"),
-        Part("values", "Weights and text", 80, 12, metered("values"), "values.json"),
+        Part("values", "Weights and text", 70, 12, metered("values"), "values.json"),
     ]  # fmt: skip
 
 

@@ -30,6 +30,8 @@ def main() -> None:
 def _rows(card: Recorded) -> list[tuple[str, str]]:
     counter, readings = card.counter, card.readings
     echoed = "cannot be told" if card.echoed is None else f"{card.echoed:.2f}"
+    scatter = ", ".join(f"{100 * each.seen:.0f} %" for each in card.beats)
+    explained = ", ".join(f"{100 * each.if_all_seen:.0f} %" for each in card.beats)
     return [
         ("call of the counter, median", f"{1000 * card.energy_call_seconds:.2f} ms"),
         ("call of the power reading, median", f"{1000 * card.power_call_seconds:.3f} ms"),
@@ -40,7 +42,11 @@ def _rows(card: Recorded) -> list[tuple[str, str]]:
         ("power reading: period", _ms(readings.period_seconds)),
         ("power reading: window", _ms(readings.window_seconds)),
         ("power reading: lag", _ms(readings.lag_seconds)),
-        ("counter apart from the readings, of their scatter", echoed),
+        ("power: rise", _ms(card.response.rise_seconds)),
+        ("power: fall", _ms(card.response.fall_seconds)),
+        ("square loads: scatter of the counter's power, as a share of the swing", scatter),
+        ("the same, if all were seen", explained),
+        ("even work: counter apart from the readings, of their scatter", echoed),
         ("what feeds the counter", card.feed),
     ]
 

@@ -101,6 +101,8 @@ def conditions() -> Iterator[Cell]:
 def known_cards() -> Iterator[Cell]:
     """Known cards with the counter fed by either, three kinds of load, three lengths."""
     for model, preset in PRESETS.items():
+        if model == "h200":  # its sensor is not published, and its feed was measured
+            continue
         feeds: tuple[Feed, ...] = ("truth", "sensor")
         for feed in feeds if preset.counter != "none" else ("none",):
             card = Card.preset(model, counter=feed)

@@ -37,8 +37,8 @@ _ADVICE: Mapping[tuple[Outcome, bool], str] = {
     ("improvement", True): "nothing to do",
     ("regression", False): "undo what costs it, or accept it with `--energy-update=replace`",
     ("regression", True): (
-        "undo what costs it, or, if it is meant, let this change through with a larger "
-        "`--energy-tolerance`: what is merged is the base then"
+        "undo what costs it, or raise `--energy-tolerance` for this change if it is meant: once "
+        "merged, it is part of the base"
     ),
 }
 """By outcome, and whether it is against the base."""

@@ -32,6 +32,7 @@ class ComparedItem(pytest.Item):
         super().__init__(**kwargs)
         self._original = original
         self.fixturenames: list[str] = list(getattr(original, "fixturenames", ()))
+        self.funcargs: dict[str, object] = {}  # others look for their fixtures there
         self.own_markers = list(original.own_markers)
         self.keywords.update(original.keywords)
 

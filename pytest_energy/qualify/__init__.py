@@ -139,6 +139,7 @@ class Qualification:
     `sees_all`: the counter surely misses nothing of what the card draws, whatever feeds it.
     `quantum_joules` divides all steps of the counter that were seen; `counter_to_readings` is the
     ratio of both under load. `rise_seconds` and `fall_seconds` are time constants of the power.
+    `mild`: what was switched was milder work than `loaded_watts` is of.
     """
 
     name: str
@@ -160,5 +161,6 @@ class Qualification:
     fall_seconds: Figure
     beats: tuple[Beat, ...]
     even_work: EvenWork
+    mild: bool = False
     counter_curve: Curve | None = None
     readings_curve: Curve | None = None

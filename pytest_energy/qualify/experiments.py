@@ -63,7 +63,7 @@ NEAR_LIMIT: Final = 0.9
 MILD_SECONDS: Final = 2.0
 LEAST_MILD_SWING: Final = 1.5
 """The same of a milder load, in place of which there is the full one."""
-SECONDS: Final = 90
+SECONDS: Final = 100
 """About how long it all takes."""
 
 
@@ -175,7 +175,8 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
     full = _levels(bench, load)
     levels = _switchable(bench, load, full, card.device.power_limit_watts)
     sharp = bool(full.looks.power) and card.is_sharp()
-    say("2 of 4: work that is switched on and off")
+    milder = " (milder work: the card is at its power limit)" if levels.mild else ""
+    say(f"2 of 4: work that is switched on and off{milder}")
     edges, looks = _stepped(bench, levels, sharp)
     counter = _seen(edges, looks, is_counter=True)
     readings = _seen(edges, looks, is_counter=False) if sharp else None
@@ -195,8 +196,8 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
     scattered = scatters(beats, grain / seen.response.swing_watts)
     same = None
     if counter and readings:
-        counted, shown = counter.points(full.looks), renewals(full.looks.power)
-        same = echo(counted, shown, readings.source.period_seconds, grain)
+        counted, again = counter.points(full.looks), renewals(full.looks.power)
+        same = echo(counted, again, readings.source.period_seconds, grain)
     by_counter, by_readings = (each.source if each else None for each in (counter, readings))
     swung = len(beats) == len(BEATS) and not scattered
     sees_all = by_counter is not None and by_counter.sees_all and swung
@@ -226,6 +227,7 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
         fall_seconds=min((each.fall_seconds for each in responses), key=_doubt),
         beats=beats,
         even_work=even,
+        mild=levels.mild,
         counter_curve=_curve(edges, counter, looks, levels),
         readings_curve=_curve(edges, readings, looks, levels),
     )

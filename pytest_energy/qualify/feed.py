@@ -17,7 +17,7 @@ from pytest_energy.qualify.response import Edge, Points, Response, Trajectory
 
 SAME_PERIOD: Final = 0.02
 SAME_IF_ASKED: Final = 0.1
-"""Readings that are renewed when they are asked for are so a look later than they could be."""
+"""Readings that are renewed when they are asked for are up to one look late."""
 ECHO: Final = 0.3
 """A counter that is apart from the readings by less than this share of their scatter adds them."""
 NO_ECHO: Final = 0.7
@@ -64,7 +64,9 @@ def feed_of(
     if counter is None:
         return "unknown"
     alike = readings is not None and _alike(counter, readings)
-    other = alike and echoed is not None and echoed > NO_ECHO
+    # Readings on no clock are no counter's looks in any case, so that they are none says nothing.
+    on_clock = readings is not None and readings.is_even
+    other = alike and on_clock and echoed is not None and echoed > NO_ECHO
     same = alike and echoed is not None and echoed < ECHO
     if counter.is_part or (beats_scatter and not counter.sees_all):
         return "unknown" if other else "sensor"
@@ -114,7 +116,7 @@ def lock_shares(
     """
     if not source.is_part:
         return []
-    load, swing = Load(fmean((idle, loaded)), idle, seconds), Swing(loaded - idle, False)
+    load, swing = Load(fmean((idle, loaded)), idle, seconds), Swing(loaded - idle)
     steps = int(log(LONGEST_STEP / SHORTEST_STEP) / log(FINER))
     found = [SHORTEST_STEP * FINER**i for i in range(1 + steps)]
     joules = load.mean_watts * seconds

@@ -98,7 +98,7 @@ def _uneven(line: Rhythm, times: Sequence[float]) -> Rhythm:
     steps = [b - a for a, b in pairwise(times)]
     usual = median(steps)
     following = [step for step in steps if usual / FOLLOWING < step < usual * FOLLOWING]
-    spread = stdev(following) if len(following) > 1 else usual
+    spread = stdev(following) if len(following) >= SETTLING else line.jitter_seconds
     if spread >= line.jitter_seconds:
         return line
     doubt = 2 * spread / sqrt(len(following))
@@ -152,10 +152,10 @@ def levels(seen: Sequence[Renewal], line: Rhythm) -> list[tuple[float, float]]:
     """What a counter shows at each of its turns, changed or not: (time on the line, J)."""
     values = {line.turn(each.seconds): each.value for each in seen}
     first, last = min(values), max(values)
-    found, shown = [], values[first]
+    found, level = [], values[first]
     for turn in range(first, last + 1):
-        shown = values.get(turn, shown)
-        found.append((line.at(turn), shown))
+        level = values.get(turn, level)
+        found.append((line.at(turn), level))
     return found
 
 

@@ -41,7 +41,7 @@ class SwitchedProducts:
     """Products of half-precision matrices, one after another, while it is switched on.
 
     `sizes` are sides of matrices, of which it takes the largest whose product is short enough. Mild
-    work is sums of such matrices: they wait for the GPU's memory more than they compute.
+    work is sums of such matrices, which draw less.
     Raises `EnergyError` if torch has no such device, or fails on it. To be used by `with`.
     """
 
@@ -69,10 +69,10 @@ class SwitchedProducts:
     ) -> None:
         self._ended.set()
         self._works.set()
-        self._thread.join()
+        self._thread.join(PATIENCE_SECONDS)  # a GPU that hangs would be waited for for ever
 
     def on(self, *, mild: bool = False) -> float:
-        """Let the GPU work from now on; when it was given the first of it (s)."""
+        """Let the GPU work, if it rests; when it was given the first of it (s)."""
         self._mild = mild
         self._rested.clear()
         self._works.set()

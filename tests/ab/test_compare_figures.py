@@ -56,6 +56,13 @@ def test_without_a_gate(energy):
 """
 
 
+NEIGHBOUR = """
+def pytest_runtest_makereport(item):
+    assert item.funcargs.get("benchmark") is None
+"""
+"""As pytest-benchmark 5.0.0 looks at all items, of which each test is one."""
+
+
 def verdicts(report: Path) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in json.loads(report.read_text())["verdicts"]}
 
@@ -67,12 +74,12 @@ def repository(tmp_path: Path) -> Repository:
 
 def test_savings_padding_and_improvements_are_compared(repository: Repository) -> None:
     repository.change("project", "JOULES =", "HEAD = False\nJOULES =")
-    repository.write(test_mine=TESTS)
+    repository.write(test_mine=TESTS, neighbour=NEIGHBOUR)
     repository.commit()
     repository.change("project", "HEAD = False", "HEAD = True")
     report = repository.path.parent / "report.json"
 
-    done = repository.pytest("--energy-compare=HEAD", f"--energy-json={report}")
+    done = repository.pytest("-p", "neighbour", "--energy-compare=HEAD", f"--energy-json={report}")
 
     assert "2 failed, 2 passed" in done.stdout, done.stdout + done.stderr
     rows = json.loads(report.read_text())["verdicts"]

@@ -19,6 +19,7 @@ def test_the_counter_of_an_h200_adds_up_more_than_its_readings_see(name: str) ->
     assert counter.window_seconds + counter.window_seconds.doubt > 0.095
     assert counter.sensor.window_seconds > 0.085
     assert card.energy_call_seconds > 0.002 > 100 * card.power_call_seconds / 1.5
+    assert len(card.beats) == 5
     assert not readings.is_even
     assert readings.is_part
     assert readings.period_seconds == pytest.approx(0.103, abs=0.001)

@@ -1,7 +1,7 @@
-"""What real cards showed of work that was switched on and off, read as `qualify` reads it.
+"""What real cards showed of even and of switched work, found by what `qualify` finds it by.
 
 Each file of `tests/qualify/recorded` holds the looks of one `pytest-energy qualify`: those of even
-work, and those of 96 edges.
+work, of 96 edges, and of five square loads. Its windows of even work are not in it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_energy.meters.sensors import Feed
-from pytest_energy.qualify import Source
-from pytest_energy.qualify.feed import echo, feed_of
+from pytest_energy.qualify import Beat, Source
+from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
 from pytest_energy.qualify.renewals import (
     Look,
     call_seconds,
@@ -24,7 +24,7 @@ from pytest_energy.qualify.renewals import (
     rhythm,
     shown,
 )
-from pytest_energy.qualify.response import Edge, Points, fit
+from pytest_energy.qualify.response import Edge, Points, Response, fit
 
 FOLDER = Path(__file__).parents[1] / "qualify" / "recorded"
 CARDS = tuple(sorted(path.name.split(".")[0] for path in FOLDER.glob("*.json.gz")))
@@ -33,7 +33,8 @@ CARDS = tuple(sorted(path.name.split(".")[0] for path in FOLDER.glob("*.json.gz"
 class Recorded(NamedTuple):
     """What was found of a card: call times (s), the step of its counter (J), and its sources.
 
-    `echoed` is how far the counter's power was from the readings, as a share of their scatter.
+    `response` is the counter's, `beats` are the square loads. `echoed` is how far the counter's
+    power was from the readings under even work, as a share of their scatter.
     """
 
     card: str
@@ -42,6 +43,8 @@ class Recorded(NamedTuple):
     quantum_joules: float
     counter: Source
     readings: Source
+    response: Response
+    beats: tuple[Beat, ...]
     echoed: float | None
     feed: Feed
 
@@ -49,39 +52,56 @@ class Recorded(NamedTuple):
 def recorded(name: str) -> Recorded:
     """Read one of `CARDS`."""
     document = json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
-    edges = [Edge(at / 1e6, bool(on)) for at, on in document["edges"]]
-    switched, even = (_looks(document[part]) for part in ("switched", "even"))
-    seen = renewals(switched["energy"])
-    line = rhythm(seen)
-    counted = [(line.nearest(at), watts) for at, watts in powers(seen, line)]
-    counter = _source(edges, switched["energy"], counted)
-    seen = renewals(switched["power"])
-    readings = _source(edges, switched["power"], shown(seen, is_even=rhythm(seen).is_even))
-    seen = renewals(even["energy"])
-    same = echo(powers(seen, rhythm(seen)), renewals(even["power"]), counter.period_seconds)
+    switched, edges = document["switched"], _edges(document["switched"])
+    energy, power = _looks(switched["energy"]), _looks(switched["power"])
+    counter, response = _source(edges, energy, _counted(energy))
+    seen = renewals(power)
+    readings, _ = _source(edges, power, shown(seen, is_even=rhythm(seen).is_even))
+    beats = tuple(_beat(each, counter, response) for each in document["beats"])
+    even = {what: _looks(rows) for what, rows in document["even"].items()}
+    same = echo(_counted(even["energy"]), renewals(even["power"]), readings.period_seconds)
+    scattered = scatters(beats, 0.0)
     return Recorded(
         document["card"],
-        call_seconds(switched["energy"]),
-        call_seconds(switched["power"]),
-        quantum_joules([look.value for look in switched["energy"]]),
+        call_seconds(energy),
+        call_seconds(power),
+        quantum_joules([look.value for look in energy]),
         counter,
         readings,
+        response,
+        beats,
         same,
-        feed_of(counter, readings, same, beats_scatter=False),
+        feed_of(counter, readings, same, scattered),
     )
 
 
-def _source(edges: list[Edge], looks: list[Look], points: Points) -> Source:
+def _source(edges: list[Edge], looks: list[Look], points: Points) -> tuple[Source, Response]:
     line = rhythm(renewals(looks))
     response = fit(edges, points, line.period_seconds)
     found = response.window_seconds, response.lag_seconds
-    return Source(line.period_seconds, line.jitter_seconds, *found, is_even=line.is_even)
+    source = Source(line.period_seconds, line.jitter_seconds, *found, is_even=line.is_even)
+    return source, response
 
 
-def _looks(part: dict[str, Any]) -> dict[str, list[Look]]:
-    """Looks of the counter (J) and of the readings (W), from differences in us, mJ and mW."""
-    found = {}
-    for what, rows in part.items():
-        columns = [list(accumulate(column)) for column in zip(*rows, strict=True)]
-        found[what] = [Look(a / 1e6, b / 1e6, c / 1e3) for a, b, c in zip(*columns, strict=True)]
-    return found
+def _counted(looks: list[Look]) -> Points:
+    """The counter's powers (W), at the even times at which it ticks."""
+    seen = renewals(looks)
+    line = rhythm(seen)
+    return [(line.nearest(at), watts) for at, watts in powers(seen, line)]
+
+
+def _beat(part: dict[str, Any], counter: Source, response: Response) -> Beat:
+    edges = _edges(part)
+    since = edges[0].seconds + counter.lag_seconds + 3 * counter.period_seconds
+    points = [each for each in _counted(_looks(part["energy"])) if each[0] > since]
+    return beat(edges, points, part["step_seconds"], counter, response)
+
+
+def _edges(part: dict[str, Any]) -> list[Edge]:
+    return [Edge(at / 1e6, bool(on)) for at, on in part["edges"]]
+
+
+def _looks(differences: list[list[int]]) -> list[Look]:
+    """Looks at a value (J or W), from differences in us and thousandths."""
+    columns = [list(accumulate(column)) for column in zip(*differences, strict=True)]
+    return [Look(a / 1e6, b / 1e6, c / 1e3) for a, b, c in zip(*columns, strict=True)]

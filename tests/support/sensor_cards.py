@@ -206,7 +206,7 @@ PRESETS = {
         **_ORDINARY,
     ),
     "h200": Card(
-        "NVIDIA H200 (simulated)",
+        "NVIDIA H200",
         idle_watts=121,
         load_watts=690,
         limit_watts=700,

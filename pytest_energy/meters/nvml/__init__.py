@@ -236,7 +236,8 @@ class NvmlMeter:
         period = counter.period_seconds if counter is not None and counter.clock else None
         found = self.qualified.get(card.device.uuid or "")
         known = sensor_for(card.device, found, counted=counter is not None, period_seconds=period)
-        self.part_time[card.domain] = PartTime(known.sensor)
+        readings = sensor_for(card.device, found, counted=False).sensor
+        self.part_time[card.domain] = PartTime(known.sensor, readings.window_seconds)
         self.sensors[card.domain] = known.told
         if known.remark:
             self.remark(f"{card.domain} qualified", known.remark)

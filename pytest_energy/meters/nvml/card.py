@@ -19,6 +19,7 @@ from pytest_energy.meters.protocol import DEVICE_LOST, Device, fault
 
 MOST_PROCESSES: Final = 32
 """So many processes are listed in one call; more of them cost two."""
+LISTINGS: Final = 3
 AMPERE: Final = 7
 FIELD_POWER_INSTANT: Final = 186
 SCOPE_MODULE: Final = 1
@@ -195,8 +196,14 @@ class Card:
             return None
         if self._read_processes is not None:
             count, listed = c_uint(MOST_PROCESSES), self._process_list()
-            if not self._read_processes(self._handle, byref(count), listed):
-                return tuple([listed[i].pid for i in range(count.value)])
+            for _ in range(LISTINGS):
+                code = self._read_processes(self._handle, byref(count), listed)
+                if not code:
+                    return tuple([listed[i].pid for i in range(count.value)])
+                if code != self._nvml.NVML_ERROR_INSUFFICIENT_SIZE:
+                    break
+                count.value += MOST_PROCESSES  # more may come until they are asked for again
+                listed = (_Process * count.value)()
         found = self._ask(PROCESSES)
         return None if found is None else tuple(process.pid for process in found)
 

@@ -63,10 +63,13 @@ class _Seen:
 
 
 class PartTime:
-    """One card's sensor, and what was seen of the steps of recent windows, by their length."""
+    """What one card's joules are made of, and what was seen of recent windows' steps, by length.
 
-    def __init__(self, sensor: Sensor) -> None:
-        self.sensor = sensor
+    `look_seconds` is how long a look a reading of its power takes; joules may be made otherwise.
+    """
+
+    def __init__(self, sensor: Sensor, look_seconds: float) -> None:
+        self.sensor, self._look_seconds = sensor, look_seconds
         self._seen: deque[_Seen] = deque(maxlen=LENGTHS)
 
     def renewed_every(self, seconds: float) -> None:
@@ -90,7 +93,7 @@ class PartTime:
         swing = self._swing(load, looks, step_seconds, when)
         lock = lock_joules(sensor, load, step_seconds, swing)
         share = lock / max(load.mean_watts * load.seconds, 1e-9)
-        if share <= TOLD_SHARE or not swing.by_readings:
+        if share <= TOLD_SHARE or swing.look_seconds is None:
             return Unseen(ends + lock)
         remedy = self._remedy(load, step_seconds, swing)
         text = (
@@ -111,11 +114,12 @@ class PartTime:
             steps = _Seen(step_seconds)
             self._seen.append(steps)
         steps.add(looks, step_seconds)
-        seen = min(MOST_SEEN, (self.sensor.window_seconds - 2 * when) / step_seconds + UNSEEN_SHARE)
+        look = self._look_seconds
+        seen = min(MOST_SEEN, (look - 2 * when) / step_seconds + UNSEEN_SHARE)
         if steps.widest_gap() <= seen and when <= DATED_SHARE * step_seconds:
-            return Swing(MARGIN * (max(steps.watts) - min(steps.watts)), by_readings=True)
+            return Swing(MARGIN * (max(steps.watts) - min(steps.watts)), look)
         most = max(load.most_watts - load.rest_watts, load.above_rest_watts)
-        return Swing(most, by_readings=False)
+        return Swing(most)
 
     def _remedy(self, load: Load, step_seconds: float, swing: Swing) -> str:
         """A length of step, or of window, that would do."""

@@ -45,10 +45,10 @@ _PUBLISHED: Final = (
 )
 ASSUMED: Final = Sensor(0.100, 0.018, "assumed")
 """Of a card of which nothing is published: the shortest look that any is known to take."""
-_MEASURED: Final = ((r"H200$", "580.", Sensor(0.100, 0.086, "measured")),)
+_MEASURED: Final = ((r"H200$", "580.", Sensor(0.100, 0.080, "measured")),)
 """Counters that `pytest-energy qualify` was run on, by name and branch of the driver.
 
-Their looks are the shortest that it left open.
+Their looks are a little shorter than the shortest that it left open.
 """
 
 
@@ -100,24 +100,25 @@ def edge_joules(sensor: Sensor, load: Load) -> float:
 
 
 class Swing(NamedTuple):
-    """The power's range within a step (W): by readings, so as the sensor sees it, or assumed."""
+    """The power's range within a step (W): as readings of so long a look saw it (s), or assumed."""
 
     watts: float
-    by_readings: bool
+    look_seconds: float | None = None
 
 
 def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing: Swing) -> float:
     """How far they may be off (J) as steps of one length beat with the looks.
 
     The bound takes each harmonic of a square wave of the load's swing, damped by the sensor's
-    window and by how evenly the looks fall on the step. If readings tell, the window has damped the
-    first already.
+    window and by how evenly the looks fall on the step. If readings tell, their own look has damped
+    the first already.
     """
     if sensor.sees_all:
         return 0.0
     looks = max(1, round(load.seconds / sensor.period_seconds))
     share, squares = sensor.window_seconds / step_seconds, 0.0
-    first = max(abs(_sinc(share)), LEAST_SEEN) if swing.by_readings else 1.0
+    look = swing.look_seconds
+    first = 1.0 if look is None else max(abs(_sinc(look / step_seconds)), LEAST_SEEN)
     for h, lock in _locks(sensor.period_seconds / step_seconds, looks):
         seen = min(1.0, abs(_sinc(h * share)) / first)
         squares += (2 * swing.watts / (pi * h) * seen * lock) ** 2
@@ -199,7 +200,8 @@ def sensor_for(
     elif sensor is not None and _is_other(sensor, period_seconds):
         was, now = (f"{1000 * s:.4g} ms" for s in (sensor.period_seconds, period_seconds or 0.0))
         remark = f"ticked every {was} when it was qualified, and every {now} now"
-    elif sensor is None:
+    elif sensor is None:  # what this card showed counts for more than what others did
+        named = sensor_of(device.name)
         origin = f"{_origin(named)}; what feeds the counter was not found out"
         return Known(named, _told(named, origin))
     else:
