@@ -149,6 +149,7 @@ class Ending(NamedTuple):
 JUST_NOW_PERIODS = 0.03
 """A tick this recent still serves as a window's beginning: back-to-back windows share one."""
 SHARP_SECONDS = 0.002
+SHARP_CALLS = 1.5
 ATTEMPTS = 3
 MOST_FOLLOWING = 3
 """So many more ticks after the work are waited for at most."""
@@ -236,7 +237,9 @@ class CounterSpan:
     def aligned(self) -> bool:
         """Whether the window begins on a tick whose time is known well, and rest before a gap."""
         first = self.first
-        if first is None or first.half_width > SHARP_SECONDS:
+        # The next tick would be seen between two calls as well.
+        sharp = max(SHARP_SECONDS, SHARP_CALLS * self.counter.call_seconds)
+        if first is None or first.half_width > sharp:
             return False
         until = self._as_shown(first).seconds
         if self.counter.lag_seconds and until < self.read[0]:  # who knows what was done since

@@ -224,6 +224,7 @@ def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, S
     """Ticks and power readings by domain, of half a second at least and six ticks of each."""
     ticks: dict[str, Ticks] = {counter.domain: [] for counter in counters}
     samples: dict[str, Samples] = {counter.domain: [] for counter in counters}
+    calls: dict[str, list[float]] = {counter.domain: [] for counter in counters}
     last = {counter.domain: counter.read_now() for counter in counters}
     start = next_sample = real_time.monotonic()
     while not seen_enough(min(map(len, ticks.values())), real_time.monotonic() - start):
@@ -232,6 +233,7 @@ def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, S
         for counter in counters:
             earlier, joules = counter.read_now()
             now = real_time.monotonic()
+            calls[counter.domain].append(now - earlier)
             before, joules_before = last[counter.domain]
             if joules != joules_before:
                 ticks[counter.domain].append(((before + now) / 2, (now - before) / 2, joules))
@@ -245,6 +247,8 @@ def observed(counters: Sequence[Counter]) -> tuple[dict[str, Ticks], dict[str, S
             spared = real_time.monotonic() + SPARING * asking
             next_sample = max(next_sample + SAMPLE_SECONDS, spared)
         real_time.sleep(LOOK_SECONDS)
+    for counter in counters:
+        counter.call_seconds = median(calls[counter.domain])
     return ticks, samples
 
 

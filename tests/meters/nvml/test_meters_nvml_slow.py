@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pytest
 
 import sim
-from pytest_energy import open_meter
+from pytest_energy import open_meter, window
 from pytest_energy.meters.nvml import NvmlMeter
-from sensor_sim import Card, apart, simulate
+from sensor_sim import Card, Load, apart, simulate
 
 SLOW_SECONDS = 0.02
 
@@ -47,3 +47,22 @@ def test_slow_power_readings_leave_the_counter_in_sight() -> None:
     assert found.period == pytest.approx(0.1, rel=1e-3)
     assert found.doubt < 0.001
     assert found.agree
+
+
+def beginnings(windows: int) -> list[float]:
+    """How long windows of an H200 took to begin, whose counter takes 4 ms to answer (s)."""
+    found = []
+    with simulate(Card.preset("h200")) as world:
+        for _ in range(windows):
+            world.rest(0.3)
+            called = world.now()
+            with window(world.meter, "slow", lambda: None):
+                found.append(world.now() - called)
+                world.work(Load.constant(600), 1.0)
+    return found
+
+
+def test_a_tick_is_not_waited_for_again_that_no_call_would_see_more_sharply() -> None:
+    """A period at most until it ticks, and another one at most until a random moment between."""
+    later = apart(beginnings, 12)[4:]
+    assert max(later) < 0.25
