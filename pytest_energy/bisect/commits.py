@@ -44,8 +44,8 @@ def find_ends(good: str, bad: str, folder: Path) -> Ends:
     if attempt(top, "merge-base", "--is-ancestor", first.commit, last.commit) is None:
         back = attempt(top, "merge-base", "--is-ancestor", last.commit, first.commit) is not None
         advice = (
-            "it is the other way round: exchange them, and look for an improvement with "
-            "`--change=-5`" if back
+            "it is the other way round: exchange them (and add `--change=-5` only if you look "
+            "for an improvement)" if back
             else f"give a commit that `{bad}` comes from, such as `git merge-base {good} {bad}`"
         )  # fmt: skip
         raise EnergyError(f"`--good={good}` is no ancestor of `--bad={bad}`; {advice}")

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from pytest_energy.text import masked_argument, safe_lines, url
-from pytest_energy.units import LARGEST_LEVELS
 
 _UNBOUNDED = 1e9
 RANGES = {
-    **{name: (0.0, 100 * largest) for name, largest in LARGEST_LEVELS.items()},
+    "tolerance": (0.0, 1000.0),
+    "detect": (0.0, 3000.0),
     "tokens": (1, 1e12),
     "max_windows": (3, 10_000),
 }

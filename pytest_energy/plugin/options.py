@@ -191,6 +191,7 @@ def settings_of(config: pytest.Config) -> Settings:
     from pytest_energy.checks import Settings
 
     values = {option.field or option.ini[7:]: _value(option, config) for option in OPTIONS}
+    values["detect"] = _detect_beside(values["tolerance"], values["detect"], config)
     settings = Settings(
         root=config.rootpath,
         **{**values, "baselines": values["baselines"] or config.rootpath / "baselines"},
@@ -204,6 +205,16 @@ def settings_of(config: pytest.Config) -> Settings:
         ("--energy-tolerance", settings.tolerance), ("--energy-detect", settings.detect), ""
     )
     return settings
+
+
+def _detect_beside(tolerance: float | None, detect: float | None, config: pytest.Config) -> Any:
+    """What must be caught: a file's does not hold for a larger tolerance that was typed for once.
+
+    None: it goes along with the tolerance.
+    """
+    typed = [config.getoption(f"energy_{level}") is not None for level in ("tolerance", "detect")]
+    is_left_behind = typed == [True, False] and detect and tolerance and detect <= tolerance
+    return None if is_left_behind else detect
 
 
 def check_levels(

@@ -81,7 +81,7 @@ def _steps(
     if outcomes & set(MOVED) and not local:
         accept = f"{update}=replace   # if it is to stay: a new baseline"
         worse = [verdict for verdict in stored if verdict.outcome == "regression"]
-        look = f"pytest {_repeated(arguments)}--energy-compare=auto   # is it the code?"
+        look = f"pytest {_repeated(arguments)}--energy-compare=auto   # is it the change at hand?"
         return [look, _acknowledging(worse[0]), accept] if worse else accept
     if commits := _between(record):
         return f"pytest-energy bisect {commits} -- {_repeated(arguments)}".rstrip() + _WHICH
@@ -109,7 +109,8 @@ def _between(record: RunRecord) -> str:
 
 def _acknowledging(verdict: VerdictRecord) -> str:
     """The command that accepts a regression for a while, with some room for noise."""
-    percent = math.ceil(100 * abs(verdict.change or 0.0)) + 1
+    highest = max(map(abs, (verdict.change or 0.0, *(verdict.interval or ()))))
+    percent = math.ceil(100 * highest) + 1
     until = real_time.utc().date() + timedelta(days=ACKNOWLEDGED_DAYS)
     return (
         f"pytest-energy acknowledge {shlex.quote(verdict.id)} --up-to {percent}% --until {until} "

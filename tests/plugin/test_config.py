@@ -122,6 +122,17 @@ def test_detect_must_lie_beyond_tolerance(pytester: pytest.Pytester) -> None:
         _parse(pytester, "--energy-tolerance=5", "--energy-detect=5")
 
 
+def test_a_file_s_detect_goes_along_with_a_tolerance_that_is_typed(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeini("[pytest]\nenergy_tolerance = 10\nenergy_detect = 25\n")
+
+    assert _parse(pytester, "--energy-tolerance=146").detect is None
+    assert _parse(pytester, "--energy-tolerance=12").detect == 0.25
+    with pytest.raises(pytest.UsageError, match=r"`--energy-detect=5` must be above"):
+        _parse(pytester, "--energy-detect=5")
+
+
 def test_updating_in_ci_must_be_asked_for_twice(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,8 +237,8 @@ def test_marker_values_become_fractions_and_counts() -> None:
         ("max_joules=True", "*`max_joules=True`*is out of range; give joules above 0"),
         ("500", "*takes arguments by name only*`max_joules=500`*"),
         ("tokens=2.5", "*`tokens=2.5` on `test_*` is out of range; give a whole number from 1*"),
-        ("tolerance=200", "*`tolerance=200` on `test_*` * give percent above 0 and at most 100"),
-        ("detect=float('nan')", "*`detect=nan` on `test_*` * give percent above 0 and at most 300"),
+        ("tolerance=2000", "*`tolerance=2000` on `test_*` * give percent above 0 and at most 1000"),
+        ("detect=float('nan')", "*`detect=nan` on `test_*` * give percent above 0 and at most 3000"),
         ("max_joules=float('inf')", "*`max_joules=inf` on `test_*` * give joules above 0"),
         ("tolerance=5, detect=4", "*`detect=4` on `test_*` must be above `tolerance=5`*"),
         ("tolerence=5", "*`tolerence` on `test_*` * did you mean `tolerance`[?]*"),

@@ -134,9 +134,9 @@ class Counter:
     `period_seconds` is a bound then. `idle_spread_watts`: how much its power differed from tick to
     tick before anything was metered. `at_rest`: what it was then, and that of the card's readings;
     None if they do not tell. `apart_at_rest`: the same if they disagreed, and no later look has
-    said so as yet. `call_seconds`: how long a call took then. `rest_watts`: its power when it was last known to rest. `sees_all`: no look of
-    the sensor that may feed it misses anything. `lag_seconds`: how late it is known to show joules,
-    give or take `lag_doubt_seconds`.
+    said so as yet. `call_seconds`: how long a call took then. `rest_watts`: its power when it was
+    last known to rest. `sees_all`: no look of the sensor that may feed it misses anything.
+    `lag_seconds`: how late it is known to show joules, give or take `lag_doubt_seconds`.
     """
 
     def __init__(self, card: Card) -> None:
