@@ -238,7 +238,7 @@ def test_marker_values_become_fractions_and_counts() -> None:
         ("500", "*takes arguments by name only*`max_joules=500`*"),
         ("tokens=2.5", "*`tokens=2.5` on `test_*` is out of range; give a whole number from 1*"),
         ("tolerance=2000", "*`tolerance=2000` on `test_*` * give percent above 0 and at most 1000"),
-        ("detect=float('nan')", "*`detect=nan` on `test_*` * give percent above 0 and at most 3000"),
+        ("detect=float('nan')", "*`detect=nan` on `test_*` * percent above 0 and at most 3000"),
         ("max_joules=float('inf')", "*`max_joules=inf` on `test_*` * give joules above 0"),
         ("tolerance=5, detect=4", "*`detect=4` on `test_*` must be above `tolerance=5`*"),
         ("tolerence=5", "*`tolerence` on `test_*` * did you mean `tolerance`[?]*"),
