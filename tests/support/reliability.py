@@ -48,7 +48,7 @@ on 25 and 26 November 2026 on two cores, both busy with other work, Python 3.11.
 | pytest-benchmark 5.3.1 | 33 | 33 | 0 | cut (`--minutes 2`) |
 | pytest-timeout 2.4.0 | 47 | 41 | 0 | all |
 | pytest-xdist 3.8.0 | 212 | 190 | 0 | all |
-| pytest-asyncio 1.5.0 | 11 | 11 | 0 | cut (`--minutes 0.5`) |
+| pytest-asyncio 1.5.0 | 271 | 268 | 0 | all |
 | syrupy 7.0.2 | 234 | 229 | 0 | cut (`--minutes 15`) |
 """
 
