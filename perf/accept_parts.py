@@ -30,7 +30,6 @@ from pytest_energy.gate.gates import PairedGate
 from pytest_energy.stats.distributions import student_t
 from pytest_energy.workloads.data.examples import Batches
 
-TASK: Final = "sst2"
 WINDOW_SECONDS: Final = 1.5
 FIRST_TOKENS: Final = 16_384
 VERDICTS: Final = 20
@@ -54,6 +53,7 @@ class Place:
 
     out: Path
     device: str | None
+    task: str
     model: str
     window_seconds: float
     most_tokens_per_batch: int | None
@@ -77,7 +77,7 @@ class Place:
     def run(self, meter: Meter, tokens: int, **overrides: Any) -> FineTuning:
         """A fine-tuning on what this machine trains with."""
         return prepare(
-            TASK,
+            self.task,
             self.model,
             data=open_data(self.data, self.models),
             meter=meter,
@@ -294,6 +294,7 @@ def main() -> None:
     parser.add_argument("--ends", type=float, required=True, help="on the monotonic clock (s)")
     parser.add_argument("--baselines", type=Path, default=Path("baselines"))
     parser.add_argument("--device")
+    parser.add_argument("--task", default="squad_v1")
     parser.add_argument("--model", default="bert-base-uncased")
     parser.add_argument("--window-seconds", type=float, default=WINDOW_SECONDS)
     parser.add_argument("--max-tokens-per-batch", type=int)
@@ -303,6 +304,7 @@ def main() -> None:
     place = Place(
         options.out,
         options.device,
+        options.task,
         options.model,
         options.window_seconds,
         options.max_tokens_per_batch,

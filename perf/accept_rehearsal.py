@@ -32,7 +32,7 @@ SUITE: Final = f"""
 import pytest
 
 
-@pytest.mark.parametrize("task", ["sst2"])
+@pytest.mark.parametrize("task", ["{{task}}"])
 def test_joules_per_token(task, finetune, energy_gate):
     energy_gate.check("joules_per_token", finetune(task, model="{MODEL}"))
 """
@@ -46,7 +46,7 @@ max_tokens_per_batch = 512
 """
 
 
-def write_suite(out: Path) -> Path:
+def write_suite(out: Path, task: str) -> Path:
     """A suite of one test that trains a small model on the CPU; its file.
 
     The baseline file says what a batch is, as on a machine that has one.
@@ -58,7 +58,7 @@ def write_suite(out: Path) -> Path:
     ini = "[pytest]\nenergy_meter = nvml\nenergy_idle_seconds = 0.5\n"
     (folder / "pytest.ini").write_text(ini, encoding="utf-8")
     file = folder / "test_joules_per_token.py"
-    file.write_text(SUITE, encoding="utf-8")
+    file.write_text(SUITE.format(task=task), encoding="utf-8")
     return file
 
 

@@ -172,8 +172,8 @@ def say(*lines: str, to: TextIO | None = None) -> None:
         print(safe_line(line), file=to or sys.stdout, flush=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file's text; raises `EnergyError` that names the file."""
+def write_text(path: Path, text: str | bytes) -> None:
+    """Replace what is in a file; raises `EnergyError` that names the file."""
     try:
         write_atomically(path, text)
     except OSError as error:

@@ -24,6 +24,8 @@ from pytest_energy.meters.nvml.visible import VARIABLE, visible_cards
 from pytest_energy.meters.protocol import Device
 from pytest_energy.qualify import Load
 from pytest_energy.qualify.experiments import SECONDS, qualified
+from pytest_energy.qualify.recording import recorded
+from pytest_energy.qualify.switching import LiveCard
 from pytest_energy.qualify.table import document, rows
 from pytest_energy.reports.html import require_page_libraries
 from pytest_energy.reports.qualification import page
@@ -45,6 +47,9 @@ def add_qualify(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write what was found as JSON")
     parser.add_argument("--html", metavar="FILE", type=Path, help="draw it on a page")
+    parser.add_argument(
+        "--looks", metavar="FILE", type=Path, help="write all that was read (.json.gz)"
+    )
     parser.add_argument("--keep", action="store_true", help="store it in the baseline file")
     add_baselines_option(parser)
     parser.set_defaults(run=run_qualify)
@@ -55,11 +60,11 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
 
     `loads` gives the load of a device; that of a simulated one is simulated.
     """
-    if options.json is not None:
-        require_writable(options.json, "--json")
     if options.html is not None:
         require_page_libraries("--html")
-        require_writable(options.html, "--html")
+    for name in ("json", "html", "looks"):
+        if (path := getattr(options, name)) is not None:
+            require_writable(path, f"--{name}")
     with _only_card() as card:
         device = card.device
         hardware = _to_keep_for(options) if options.keep else None
@@ -69,7 +74,11 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
                 f"device: `{device.domain}` {device.name}, driver {device.driver}",
                 f"load: {load.text}, for about {SECONDS} s in all",
             )
-            found = qualified(card, load, say)
+            live = LiveCard(card, load)
+            try:
+                found = qualified(live, say)
+            finally:
+                _write_looks(options.looks, live)
     say("", *aligned(rows(found), ("quantity", "value", "what follows")))
     if options.json is not None:
         write_text(options.json, json.dumps(document(found), indent=1) + "\n")
@@ -87,6 +96,13 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
     else:
         say("", "not kept; `--keep` puts it into the hardware's baseline file")
     return 0
+
+
+def _write_looks(path: Path | None, live: LiveCard) -> None:
+    """Keep what was read, whatever follows from it."""
+    if path is not None:
+        write_text(path, recorded(live))
+        say("", f"{path} written")
 
 
 @contextmanager

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from ctypes import c_ulonglong
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Final, NamedTuple
 
-from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.sensors import Qualified
-from pytest_energy.qualify import Beat, Curve, Figure, Load, Qualification, Source
-from pytest_energy.qualify.even_work import APART_SECONDS, even_work
+from pytest_energy.qualify import Beat, Curve, Figure, Qualification, Source
 from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
 from pytest_energy.qualify.renewals import (
     LEAST,
-    Look,
     call_seconds,
     levels,
     powers,
@@ -28,12 +23,11 @@ from pytest_energy.qualify.renewals import (
     shown,
 )
 from pytest_energy.qualify.response import Edge, Points, Response, fit, fit_levels
+from pytest_energy.qualify.switching import Looks, SwitchedCard
 
-LOOK_SECONDS: Final = 0.0005
 IDLE_SECONDS: Final = 2.5
 WARM_SECONDS: Final = 5.0
 STEADY_SECONDS: Final = 4.0
-REST_SECONDS: Final = 2.0
 EDGES: Final = 96
 COARSE_EDGES: Final = 288
 GRAIN: Final = 0.1
@@ -67,73 +61,6 @@ SECONDS: Final = 100
 """About how long it all takes."""
 
 
-class Looks(NamedTuple):
-    """What was read in a stretch: the counter (J, empty without one) and the power (W)."""
-
-    energy: list[Look]
-    power: list[Look]
-
-
-class Bench:
-    """A card and the load on it; reads the card while it waits.
-
-    Raises `EnergyError` if the counter does not answer, or falls.
-    """
-
-    def __init__(self, card: Card, load: Load) -> None:
-        self._card, self._load = card, load
-        self._shown = c_ulonglong()
-        self._read = card.energy_into(self._shown) if card.has_counter() else None
-        self._joules = 0.0
-
-    def watch(self, seconds: float) -> Looks:
-        """What the card says for so long."""
-        return self._until(real_time.monotonic() + seconds)
-
-    def steps(self, lengths: list[float], *, mild: bool) -> tuple[list[Edge], Looks]:
-        """Work and rest in turn, each for its length (s), beginning with work; then a rest."""
-        edges: list[Edge] = []
-        looks = Looks([], [])
-        due = real_time.monotonic()
-        try:
-            for number, seconds in enumerate(lengths):
-                on = number % 2 == 0
-                switched = self._load.on(mild=mild) if on else self._load.off()
-                edges.append(Edge(switched, on))
-                due += seconds
-                _add(looks, self._until(due))
-        finally:
-            self._load.off()
-        return edges, looks
-
-    def _until(self, end: float) -> Looks:
-        looks = Looks([], [])
-        while (now := real_time.monotonic()) < end:
-            if self._read is not None:
-                if code := self._read():
-                    raise self._card.lost(code)
-                after, joules = real_time.monotonic(), self._shown.value / 1000
-                if joules < self._joules:
-                    raise EnergyError(f"the counter of `{self._card.domain}` fell; {_AGAIN}")
-                self._joules = joules
-                looks.energy.append(Look(now, after, joules))
-                now = after
-            watts = self._card.sharpest_watts()
-            after = real_time.monotonic()
-            if watts is not None:
-                looks.power.append(Look(now, after, watts))
-            real_time.sleep(max(0.0, min(LOOK_SECONDS, end - after)))
-        return looks
-
-
-_AGAIN = "it began anew or wrapped around: run this again"
-
-
-def _add(looks: Looks, more: Looks) -> None:
-    looks.energy.extend(more.energy)
-    looks.power.extend(more.power)
-
-
 class _Levels(NamedTuple):
     """Even work and rest: what was read of the work, and the mean powers (W)."""
 
@@ -164,32 +91,30 @@ class _Seen(NamedTuple):
         return shown(renewals(looks.power), is_even=self.source.is_even)
 
 
-def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualification:
+def qualified(card: SwitchedCard, say: Callable[[str], None]) -> Qualification:
     """What a card's counter and readings can do; `say` is told what is measured now.
 
     Raises `EnergyError` if the card shows nothing of the load, or does not answer.
     """
-    began = real_time.monotonic()
-    bench = Bench(card, load)
     say("1 of 4: idle, then even work")
-    full = _levels(bench, load)
-    levels = _switchable(bench, load, full, card.device.power_limit_watts)
-    sharp = bool(full.looks.power) and card.is_sharp()
+    full = _levels(card)
+    levels = _switchable(card, full)
+    sharp = bool(full.looks.power) and card.is_sharp
     milder = " (milder work: the card is at its power limit)" if levels.mild else ""
     say(f"2 of 4: work that is switched on and off{milder}")
-    edges, looks = _stepped(bench, levels, sharp)
+    edges, looks = _stepped(card, levels, sharp)
     counter = _seen(edges, looks, is_counter=True)
     readings = _seen(edges, looks, is_counter=False) if sharp else None
     seen = counter or readings
     if seen is None:
         raise EnergyError(
-            f"neither a counter nor a power reading of `{card.domain}` is renewed in a rhythm that "
-            "can be seen: nothing changes, or it changes at every look"
+            f"neither a counter nor a power reading of `{card.device.domain}` is renewed in a "
+            "rhythm that can be seen: nothing changes, or it changes at every look"
         )
     responses = [each.response for each in (counter, readings) if each]
     say("3 of 4: square loads about as long as the period")
     steps = [share * seen.source.period_seconds for share in BEATS]
-    beating = (_beat(bench, step, seen, mild=levels.mild) for step in steps)
+    beating = (_beat(card, step, seen, mild=levels.mild) for step in steps)
     beats = tuple(each for each in beating if each)
     quantum = _quantum(looks)
     grain = (quantum or 0.0) / seen.source.period_seconds
@@ -203,16 +128,15 @@ def qualified(card: Card, load: Load, say: Callable[[str], None]) -> Qualificati
     sees_all = by_counter is not None and by_counter.sees_all and swung
     say("4 of 4: windows of even work")
     feed = feed_of(by_counter, by_readings, same, scattered) if looks.energy else "no counter"
-    date = real_time.utc().replace(microsecond=0).isoformat()
     sensors = (each.sensor if each else None for each in (by_counter, by_readings))
-    taken = Qualified.of((card.device.driver or "", date), feed, sees_all, *sensors)
-    even = even_work(card, load, taken)
+    taken = Qualified.of((card.device.driver or "", card.date), feed, sees_all, *sensors)
+    even = card.even_work(taken)
     return Qualification(
         name=card.device.name,
         uuid=card.device.uuid or "",
         driver=card.device.driver or "",
-        date=date,
-        took_seconds=real_time.monotonic() - began,
+        date=card.date,
+        took_seconds=card.took_seconds(),
         feed=feed,
         sees_all=sees_all,
         idle_watts=full.idle_watts,
@@ -251,10 +175,9 @@ def _doubt(figure: Figure) -> float:
     return figure.doubt
 
 
-def _levels(bench: Bench, load: Load) -> _Levels:
-    bench.watch(REST_SECONDS)
-    rest = _watts(bench.watch(IDLE_SECONDS))
-    looks = _worked(bench, load, WARM_SECONDS)
+def _levels(card: SwitchedCard) -> _Levels:
+    rest = _watts(card.idle(IDLE_SECONDS))
+    looks = card.worked(WARM_SECONDS, STEADY_SECONDS)
     loaded = _watts(looks)
     if rest is None or loaded is None:
         raise EnergyError("the card gives neither joules nor watts, so nothing can be found of it")
@@ -266,30 +189,19 @@ def _levels(bench: Bench, load: Load) -> _Levels:
     return _Levels(looks, rest, loaded)
 
 
-def _switchable(bench: Bench, load: Load, full: _Levels, limit_watts: float | None) -> _Levels:
+def _switchable(card: SwitchedCard, full: _Levels) -> _Levels:
     """The levels between which work is switched: below the power limit, if the card can do so.
 
     At its limit a card draws more for some 100 ms, until the driver has slowed it down, and then
     goes up and down.
     """
+    limit_watts = card.device.power_limit_watts
     if limit_watts is None or full.loaded_watts < NEAR_LIMIT * limit_watts:
         return full
-    looks = _worked(bench, load, MILD_SECONDS, mild=True)
+    looks = card.worked(MILD_SECONDS, STEADY_SECONDS, mild=True)
     watts = _watts(looks) or 0.0
     enough = LEAST_MILD_SWING * full.idle_watts < watts < full.loaded_watts
     return _Levels(looks, full.idle_watts, watts, mild=True) if enough else full
-
-
-def _worked(bench: Bench, load: Load, seconds: float, *, mild: bool = False) -> Looks:
-    """What is read of work that has gone on for so long (s); then a rest."""
-    load.on(mild=mild)
-    try:
-        bench.watch(seconds)
-        looks = bench.watch(STEADY_SECONDS)
-    finally:
-        load.off()
-    bench.watch(REST_SECONDS)
-    return looks
 
 
 def _watts(looks: Looks) -> float | None:
@@ -300,7 +212,7 @@ def _watts(looks: Looks) -> float | None:
     return fmean(each.value for each in looks.power) if looks.power else None
 
 
-def _stepped(bench: Bench, found: _Levels, sharp: bool) -> tuple[list[Edge], Looks]:
+def _stepped(card: SwitchedCard, found: _Levels, sharp: bool) -> tuple[list[Edge], Looks]:
     """Edges at many phases between two renewals, and what was read meanwhile."""
     even = found.looks
     seen = [renewals(looks) for looks in (even.energy, even.power if sharp else [])]
@@ -310,7 +222,7 @@ def _stepped(bench: Bench, found: _Levels, sharp: bool) -> tuple[list[Edge], Loo
     is_coarse = (known_joules or 0.0) / period > GRAIN * (found.loaded_watts - found.idle_watts)
     edges = range(COARSE_EDGES if is_coarse else EDGES)
     lengths = [LEVEL_SECONDS + period * (i * GOLDEN % 1) for i in edges]
-    return bench.steps(lengths, mild=found.mild)
+    return card.steps(lengths, mild=found.mild)
 
 
 def _seen(edges: list[Edge], looks: Looks, *, is_counter: bool) -> _Seen | None:
@@ -339,12 +251,11 @@ def _quantum(looks: Looks) -> float | None:
     return quantum_joules([look.value for look in looks.energy]) if looks.energy else None
 
 
-def _beat(bench: Bench, step_seconds: float, seen: _Seen, *, mild: bool) -> Beat | None:
+def _beat(card: SwitchedCard, step_seconds: float, seen: _Seen, *, mild: bool) -> Beat | None:
     """What a square load shows; None if the source is renewed too rarely to say."""
     source = seen.source
     lengths = [step_seconds / 2] * (2 * round(BEAT_SECONDS / step_seconds))
-    edges, looks = bench.steps(lengths, mild=mild)
-    bench.watch(APART_SECONDS)
+    edges, looks = card.steps(lengths, mild=mild)
     since = edges[0].seconds + source.lag_seconds + 3 * source.period_seconds
     points = [each for each in seen.points(looks) if each[0] > since]
     if len(points) < LEAST_POINTS:

@@ -154,14 +154,15 @@ def _ms(figure: Figure) -> str:
 def document(found: Qualification) -> dict[str, Any]:
     """The same as an object of JSON; a number that is in doubt has `value` and `doubt`."""
     steps = [list(each) for each in locked_steps(found)]
-    return {"schema": SCHEMA, **_plain(asdict(found)), "locked_steps": steps}
+    return {"schema": SCHEMA, **plain(asdict(found)), "locked_steps": steps}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it; a number that is in doubt as `value` and `doubt`."""
     if isinstance(value, Figure):
         return {"value": float(value), "doubt": value.doubt}
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return value

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import sim
 from pytest_energy.baselines.reading import read
 from pytest_energy.cli import main
 from pytest_energy.errors import EnergyError
+from pytest_energy.qualify.experiments import qualified
+from pytest_energy.qualify.table import document as document_of
 from qualify_support import command, found, held_back
+from replayed_cards import ReplayedCard
 from sensor_sim import PRESETS, Card, apart
 
 CARDS = {
@@ -130,7 +134,7 @@ def test_a_counter_of_another_rhythm_than_the_sensor_is_known_by_its_scatter() -
 
 
 def test_a_counter_that_hardly_ticks_is_not_told_anything_of() -> None:
-    document: dict[str, Any] = apart(found, Card.preset("h100", tick_seconds=3.0))
+    document: dict[str, Any] = apart(found, Card.preset("h100", tick_seconds=5.0))
     assert (document["feed"], document["counter"], document["sees_all"]) == ("unknown", None, False)
     assert close(document["readings"]["window_seconds"], 0.025)
 
@@ -149,7 +153,7 @@ def refused(card: Card) -> str:
     [
         (Card(tick_seconds=0.001), "it changes at every look"),
         (Card.preset("v100", call_seconds=0.02), "it changes at every look"),
-        (Card(tick_seconds=3.0), "nothing changes, or"),
+        (Card(tick_seconds=5.0), "nothing changes, or"),
         (Card.preset("h100", load_watts=50.0), "draws 50 W under load and 50 W at rest"),
         (Card.preset("h100", lines=("reset 30",)), "the counter of `gpu:0` fell"),
         (Card.preset("h100", lines=("lost 30",)), "GPU is lost"),
@@ -275,3 +279,26 @@ def test_what_cannot_be_qualified_is_refused_before_anything_is_measured(
     assert done.returncode == 4
     assert said in done.stderr
     assert "1 of 4" not in done.stdout
+
+
+def kept_and_found_again(card: Card) -> tuple[Any, Any]:
+    """What was found of a card, and what is found of it again by the looks that were kept."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "looks.json.gz"
+        done = command(card, Path(name), ["--looks", str(path)])
+        again = qualified(ReplayedCard(path), lambda _: None)
+    assert f"{path} written" in done.text
+    return done.document, document_of(again)
+
+
+def test_looks_that_were_kept_say_the_same_again() -> None:
+    found_then, again = apart(kept_and_found_again, Card.preset("h100", counter="sensor"))
+    assert found_then["uuid"].startswith("GPU-")
+    assert again["uuid"] == ""
+    for name in ("feed", "sees_all", "quantum_joules", "even_work", "date", "driver", "mild"):
+        assert again[name] == found_then[name], name
+    for name in ("counter", "readings"):
+        for figure, value in found_then[name].items():
+            if isinstance(value, dict):
+                assert again[name][figure]["value"] == pytest.approx(value["value"], abs=2e-6)
+    assert len(again["beats"]) == 5
