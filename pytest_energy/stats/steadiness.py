@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean, median
+from typing import NamedTuple
 
-from pytest_energy.stats.distributions import line
+from pytest_energy.stats.distributions import line, student_t
 
 STEADY = 0.01
 """Relative step between windows below which they count as equal; sensors repeat no better."""
@@ -68,11 +69,27 @@ def median_distance(values: Sequence[float]) -> float:
     return median([abs(value - middle) for value in values])
 
 
-def halves_agree(values: Sequence[float], relative: float) -> bool:
-    """Whether the means of the first and second half differ by no more than a fraction."""
+class Halves(NamedTuple):
+    """How far the mean of the second half is off that of the first, as a fraction.
+
+    `by_chance` is how far it is 19 times in 20 if values only scatter as they do within the halves.
+    """
+
+    off: float
+    by_chance: float
+
+
+def halves(values: Sequence[float]) -> Halves:
+    """The halves of at least two values; if they are odd, the middle one is the second half's."""
     middle = len(values) // 2
-    first, second = fmean(values[:middle]), fmean(values[middle:])
-    return abs(math.log(second / first)) <= relative
+    first, second = values[:middle], values[middle:]
+    off = math.log(fmean(second) / fmean(first))
+    degrees = len(values) - 2
+    if degrees < 1:
+        return Halves(off, 0.0)
+    squares = sum((x - fmean(half)) ** 2 for half in (first, second) for x in half)
+    error = math.sqrt(squares / degrees * (1 / len(first) + 1 / len(second))) / fmean(values)
+    return Halves(off, student_t(degrees) * error)
 
 
 def is_stationary(values: Sequence[float], within: float = STEADY) -> bool:

@@ -392,8 +392,37 @@ def test_halves_that_disagree_are_not_recorded(gated: pytest.Pytester) -> None:
 
     result = gated.runpytest("--energy-update=new")
 
-    result.stdout.fnmatch_lines(["*not recorded: the halves of 10 windows differ*"])
+    result.stdout.fnmatch_lines(
+        ["*not recorded: the halves of 10 windows differ by 4.5 %, more than 1 % and more than*"]
+    )
     assert not (gated.path / "baselines").exists()
+
+
+def test_halves_that_differ_by_chance_are_recorded(gated: pytest.Pytester) -> None:
+    """Windows of a card that waits for its host vary by 3 %, and their halves by 1.5 %."""
+    gated.makepyfile(
+        test_mine="""
+        from itertools import cycle
+        from gated import Run
+
+        class Restless(Run):
+            offs = cycle([-0.03, 0.02, -0.04, 0.03, -0.02, 0.03, -0.04, 0.04, -0.02, 0.025])
+            calm = 1.0
+
+            def window(self):
+                self._mean = self.calm * (1 + next(self.offs))
+                return super().window()
+
+        def test_gated(energy_gate):
+            energy_gate.check("joules_per_token", Restless("mine/model"))
+        """
+    )
+
+    result = gated.runpytest("--energy-update=new")
+
+    result.stdout.fnmatch_lines(
+        ["mine/model *998.8 ± 19.9 mJ/token* recorded", "+*cv = 0.032167,*"]
+    )
 
 
 def test_savings_are_gated_on_pairs(

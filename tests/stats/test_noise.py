@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 from statistics import fmean, variance
 
@@ -10,7 +11,7 @@ import pytest
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool, spread
-from pytest_energy.stats.steadiness import autocorrelation, halves_agree, is_stationary
+from pytest_energy.stats.steadiness import autocorrelation, halves, is_stationary
 
 
 def at(
@@ -43,14 +44,22 @@ def test_lag_one_autocorrelation(values: list[float], expected: float) -> None:
     assert autocorrelation(values) == pytest.approx(expected)
 
 
-def test_halves_agree_on_the_log_scale_in_both_directions() -> None:
+def test_halves_are_compared_on_the_log_scale_in_both_directions() -> None:
     for up in (1.0, -1.0):
         values = [1.0, 1.0, math.exp(0.02 * up), math.exp(0.02 * up)]
-        assert halves_agree(values, 0.0201)
-        assert not halves_agree(values, 0.0199)
-    assert halves_agree([1.0, 9.0, 2.0], math.log(5.51))  # the middle one is the second half's
-    assert not halves_agree([1.0, 9.0, 2.0], math.log(5.49))
-    assert halves_agree([2.0, 2.0], 0.0)
+        assert halves(values) == (pytest.approx(0.02 * up), 0.0)
+    assert halves([1.0, 9.0, 2.0]).off == pytest.approx(math.log(5.5))  # the middle is the second's
+    assert halves([2.0, 2.0]) == (0.0, 0.0)
+
+
+def test_halves_differ_by_more_than_chance_in_one_of_twenty_if_nothing_moves() -> None:
+    chance = random.Random(1)
+    for cv in (0.003, 0.03):
+        found = [halves([chance.gauss(1, cv) for _ in range(10)]) for _ in range(4000)]
+        beyond = sum(abs(each.off) > each.by_chance for each in found)
+        assert beyond / len(found) == pytest.approx(0.05, abs=0.01)
+    rising = halves([1 + 0.009 * number for number in range(10)])
+    assert rising.off > rising.by_chance > 0.015
 
 
 @pytest.mark.parametrize(
