@@ -16,7 +16,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 def end_in_order_on_signals(config: pytest.Config) -> None:
     """Have processes, folders and worktrees of ours taken away if a job is cancelled.
 
-    Handlers of others stay, and a second signal ends the run at once.
+    Handlers of others stay, and a second signal ends the run at once. One that comes when the
+    tests are over lets what is open be closed.
     """
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread may
@@ -25,12 +26,15 @@ def end_in_order_on_signals(config: pytest.Config) -> None:
         signal.signal(number, _end)
     if taken:
         _received.clear()
+        _over.clear()
         config.pluginmanager.register(_Ended())
         config.add_cleanup(_give_back)
 
 
 _received: list[int] = []
 """The signal that ends the run, once it is there."""
+_over = threading.Event()
+"""The tests are over: what is left is to close what is open."""
 
 
 class _Ended:
@@ -45,12 +49,14 @@ class _Ended:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if _received:
             session.exitstatus = 128 + _received[0]
+        _over.set()
 
 
-def _end(number: int, _: FrameType | None) -> NoReturn:
+def _end(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     _received.append(number)
-    _interrupt(number)
+    if not _over.is_set():
+        _interrupt(number)
 
 
 def _interrupt(number: int) -> NoReturn:

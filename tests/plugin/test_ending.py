@@ -118,6 +118,28 @@ def test_a_signal_ends_a_run_whatever_catches_it(
     assert "ended by SIGTERM" in result.stdout.str()
 
 
+def test_a_signal_after_the_tests_lets_what_is_open_be_closed(
+    pytester: pytest.Pytester, place: Path
+) -> None:
+    pytester.makeconftest(
+        """
+        import os, signal
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_unconfigure():
+            os.kill(os.getpid(), signal.SIGTERM)
+        """
+    )
+    pytester.makepyfile("def test_it(energy): pass")
+
+    result = pytester.runpytest_subprocess()
+
+    assert result.ret == 0
+    assert result.stderr.str() == ""
+    assert ours(place) == []
+
+
 @pytest.mark.attack(
     "ends",
     "something kills a run, which leaves folders and ranks",
