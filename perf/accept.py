@@ -100,12 +100,12 @@ def parts(out: Path, options: argparse.Namespace) -> list[Part]:
 
     return [
         Part("doctor", "Meters and machine", 15, 3, [*energy, "doctor", *stored], None),
-        Part("qualify", "Qualification", 135, 5 if options.simulated else 118,
+        Part("qualify", "Qualification", 120, 5 if options.simulated else 115,
              [*qualify, "--keep", *stored, *drawn], "qualify.json"),
-        Part("suite-1", "Suite, recorded", 95, 10, [*pytest, *recorded, *reports("suite-1")],
+        Part("suite-1", "Suite, recorded", 130, 10, [*pytest, *recorded, *reports("suite-1")],
              "suite-1.json"),
-        Part("suite-2", "Suite, gated", 70, 10, [*pytest, *reports("suite-2")], "suite-2.json"),
-        Part("ab", "Unchanged A/B", 110, 10, metered("ab"), "ab.json"),
+        Part("suite-2", "Suite, gated", 60, 10, [*pytest, *reports("suite-2")], "suite-2.json"),
+        Part("ab", "Unchanged A/B", 100, 10, metered("ab"), "ab.json"),
         Part("loop", "Loop against Trainer", 55, 10, metered("loop"), "loop.json"),
         Part("overhead", "Metering on and off", 50, 8, metered("overhead"), "overhead.json"),
         Part("values", "Weights and text", 70, 12, metered("values"), "values.json"),

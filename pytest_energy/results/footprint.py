@@ -182,7 +182,8 @@ def rate(stored: Baseline, identifier: str) -> Rate | None:
     if band is None or band.mean is None:
         return None
     interval = Interval(band.mean, band.low, band.high)
-    return Rate(interval, f"{band.source}, not measured", band.mean_watts)
+    source = "measured elsewhere" if band.source == "measured" else f"{band.source}, not measured"
+    return Rate(interval, source, band.mean_watts)
 
 
 def estimate(run: FullRun, rate: Rate) -> Estimate:

@@ -240,9 +240,7 @@ def test_a_run_goes_by_the_baseline_files(
     done.stdout.fnmatch_lines(["*`gpu:0` was qualified under driver 535.1 and has 580.00 now*"])
 
 
-MEASURED = (
-    "looks 80 of every 100 ms (measured on cards of this name under this branch of the driver)"
-)
+MEASURED = "looks all the time (measured on cards of this name under this branch of the driver)"
 
 
 @pytest.mark.parametrize(

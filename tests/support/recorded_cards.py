@@ -1,14 +1,14 @@
 """What real cards showed of even and of switched work, found by what `qualify` finds it by.
 
 Each file of `tests/qualify/recorded` holds the looks of one `pytest-energy qualify`: those of even
-work, of 96 edges, and of five square loads. Its windows of even work are not in it.
+work, of 96 edges, and of five square loads. The latest is one that `--looks` has written, and can
+be asked again by `replayed_cards`; the others have no idle stretch and no windows of even work.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from pytest_energy.qualify.renewals import (
     shown,
 )
 from pytest_energy.qualify.response import Edge, Points, Response, fit
+from replayed_cards import looks
 
 FOLDER = Path(__file__).parents[1] / "qualify" / "recorded"
 CARDS = tuple(sorted(path.name.split(".")[0] for path in FOLDER.glob("*.json.gz")))
@@ -49,16 +50,23 @@ class Recorded(NamedTuple):
     feed: Feed
 
 
+def path_of(name: str) -> Path:
+    """The file of one of `CARDS`."""
+    return FOLDER / f"{name}.json.gz"
+
+
 def recorded(name: str) -> Recorded:
     """Read one of `CARDS`."""
-    document = json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
+    document = json.loads(gzip.decompress(path_of(name).read_bytes()))
+    if "stretches" in document:
+        document = _parts(document)
     switched, edges = document["switched"], _edges(document["switched"])
-    energy, power = _looks(switched["energy"]), _looks(switched["power"])
+    energy, power = looks(switched["energy"]), looks(switched["power"])
     counter, response = _source(edges, energy, _counted(energy))
     seen = renewals(power)
     readings, _ = _source(edges, power, shown(seen, is_even=rhythm(seen).is_even))
     beats = tuple(_beat(each, counter, response) for each in document["beats"])
-    even = {what: _looks(rows) for what, rows in document["even"].items()}
+    even = {what: looks(document["even"][what]) for what in ("energy", "power")}
     same = echo(_counted(even["energy"]), renewals(even["power"]), readings.period_seconds)
     scattered = scatters(beats, 0.0)
     return Recorded(
@@ -93,7 +101,7 @@ def _counted(looks: list[Look]) -> Points:
 def _beat(part: dict[str, Any], counter: Source, response: Response) -> Beat:
     edges = _edges(part)
     since = edges[0].seconds + counter.lag_seconds + 3 * counter.period_seconds
-    points = [each for each in _counted(_looks(part["energy"])) if each[0] > since]
+    points = [each for each in _counted(looks(part["energy"])) if each[0] > since]
     return beat(edges, points, part["step_seconds"], counter, response)
 
 
@@ -101,7 +109,16 @@ def _edges(part: dict[str, Any]) -> list[Edge]:
     return [Edge(at / 1e6, bool(on)) for at, on in part["edges"]]
 
 
-def _looks(differences: list[list[int]]) -> list[Look]:
-    """Looks at a value (J or W), from differences in us and thousandths."""
-    columns = [list(accumulate(column)) for column in zip(*differences, strict=True)]
-    return [Look(a / 1e6, b / 1e6, c / 1e3) for a, b, c in zip(*columns, strict=True)]
+def _parts(document: dict[str, Any]) -> dict[str, Any]:
+    """What `--looks` wrote, in the parts that the other files have."""
+    even = document["stretches"][1]  # the first is the idle one
+    switched, *beats = (each for each in document["stretches"] if each["edges"])
+    for beat_part in beats:
+        first, *_, last = (at for at, _ in beat_part["edges"])
+        beat_part["step_seconds"] = 2e-6 * (last - first) / (len(beat_part["edges"]) - 1)
+    return {
+        "card": document["device"]["name"],
+        "even": even,
+        "switched": switched,
+        "beats": beats,
+    }
