@@ -19,7 +19,7 @@ Ticks = list[Seen]
 
 PATIENCE_PERIODS = 5.0
 SURE_SECONDS = 0.0002
-"""A prediction this good spares the looks before the tick."""
+"""A prediction this good spares the looks before the tick; so does one as good as half a call."""
 SPIN_SECONDS = 0.001
 """A prediction this good of ticks that do not jitter is worth spinning for: it is sure again."""
 STEP_SECONDS = 0.0004
@@ -110,7 +110,7 @@ class _Wait:
     def _expect(self, due: float, doubt: float) -> None:
         """Look for the tick that is due then."""
         self._due, self._doubt = due, doubt
-        self._sure = doubt <= SURE_SECONDS
+        self._sure = doubt <= max(SURE_SECONDS, self.counter.call_seconds / 2)
         if self._sure:
             self.next_look = due + doubt
             return
@@ -157,7 +157,8 @@ SHORTEST_SECONDS = 0.5
 LEARNINGS = 3
 """Learning begins anew so often at most."""
 TICKS = 6
-CALIBRATION_TICKS = 4
+CALIBRATION_TICKS, SLOW_CALIBRATION_TICKS = 4, 16
+"""If calls take milliseconds, looks are so blunt that it takes more of them."""
 CALIBRATION_SPIN_SECONDS = 0.005
 """Nothing is metered yet, and what is sharp from the beginning spares windows many looks."""
 ENOUGH_TICKS = 3
@@ -179,7 +180,8 @@ def calibrate(counters: Sequence[Counter]) -> list[Counter]:
     for counter in counters:
         learn(counter, ticks[counter.domain], samples[counter.domain])
     # A few more ticks are looked at from closer by, now that it is known when they are due.
-    for _ in range(CALIBRATION_TICKS):
+    slow = any(counter.call_seconds > SPIN_SECONDS for counter in counters)
+    for _ in range(SLOW_CALIBRATION_TICKS if slow else CALIBRATION_TICKS):
         wait_for_ticks(counters, spin_seconds=CALIBRATION_SPIN_SECONDS)
     return [counter for counter in counters if ticks[counter.domain]]
 

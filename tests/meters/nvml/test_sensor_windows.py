@@ -9,6 +9,8 @@ from statistics import median
 
 import pytest
 
+import sim
+from pytest_energy import window
 from sensor_sim import Card, Load, Metered, apart, simulate
 from workloads_support import SAMPLES
 
@@ -156,3 +158,18 @@ def test_what_was_seen_of_a_step_is_kept_while_other_steps_take_turns() -> None:
     last = apart(taking_turns)[-1], apart(taking_turns)[-2]
 
     assert [str(each.record.invalid_reason).split(":")[0] for each in last] == ["None", "aliased"]
+
+
+def calls_to_begin(card: Card) -> int:
+    """How often the driver is asked to begin the first window of a meter."""
+    with simulate(card) as world:
+        world.meter  # noqa: B018 - it is calibrated when it is opened
+        world.rest(0.2)
+        before = sim.calls()
+        with window(world.meter, "work"):
+            return sim.calls() - before
+
+
+def test_the_first_window_needs_few_calls_that_take_milliseconds() -> None:
+    """When ticks are due is found out before, so that one look after the tick is enough."""
+    assert apart(calls_to_begin, Card.preset("h200")) < 8
