@@ -72,8 +72,9 @@ class Comparison:
         """Both sides of one test, `earlier` being the verdicts on its checks so far."""
         settings, invocation = self._settings, self._invocation
         ini = invocation.configuration
-        usual = context.store.budget
-        budget = replace(usual, tokens=context.asked.tokens or usual.tokens)
+        budget, asked = context.store.budget, context.asked.tokens
+        if asked:
+            budget = replace(budget, tokens=asked, of_tasks={})
 
         def start(place: SidePlace) -> SideProcess:
             arguments = side_arguments(

@@ -26,7 +26,7 @@ from pytest_energy.outcomes import Method
 from pytest_energy.processes import Channel, Message, signal_name
 from pytest_energy.results.json_codec import as_json, from_json
 
-VERSION = 4
+VERSION = 5
 """To be raised whenever a message changes; sides of another version are refused by name."""
 
 Kind = Literal[

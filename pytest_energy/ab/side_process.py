@@ -97,6 +97,7 @@ class SideProcess:
                 meter=facts_of(meter),
                 tokens=budget.tokens,
                 max_tokens_per_batch=budget.max_tokens_per_batch,
+                tokens_of_tasks=dict(budget.of_tasks),
                 ignored=None if place.ignored is None else str(place.ignored),
             )
 

@@ -102,6 +102,7 @@ class Baseline:
     match: tuple[str, ...] = ()
     tokens_per_window: int | None = None
     max_tokens_per_batch: int | None = None
+    tokens_of_tasks: Mapping[str, int] = field(default_factory=dict)
     entries: Mapping[tuple[str, str], Entry] = field(default_factory=dict)
     claims: Mapping[tuple[str, str], Band] = field(default_factory=dict)
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

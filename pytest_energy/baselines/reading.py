@@ -109,6 +109,7 @@ _HARDWARE_KINDS = {
     "match": list[str],
     "tokens_per_window": PositiveCount,
     "max_tokens_per_batch": PositiveCount,
+    "tokens_of_tasks": dict[str, PositiveCount],
     "note": str,
 }
 _ENVIRONMENT = dict[str, str | bool | int | float]
@@ -163,6 +164,7 @@ class Reader:
             match=tuple(hardware.get("match", [])),
             tokens_per_window=hardware.get("tokens_per_window"),
             max_tokens_per_batch=hardware.get("max_tokens_per_batch"),
+            tokens_of_tasks=hardware.get("tokens_of_tasks", {}),
             entries=entries,
             claims=self._claims(self._tables(document, "claims")),
             environments={

@@ -80,15 +80,19 @@ class BaselineStore:
 
     @cached_property
     def budget(self) -> Budget:
-        """Tokens of a window and at most so many a batch: option, else file, else default."""
+        """Tokens of a window and at most so many a batch: option, else file, else default.
+
+        The option's are those of all tasks.
+        """
         default = default_budget(self.device.hardware.key)
         stored = self.baseline
         if stored is not None:
             default = Budget(
                 stored.tokens_per_window or default.tokens,
                 stored.max_tokens_per_batch or default.max_tokens_per_batch,
+                stored.tokens_of_tasks,
             )
-        return replace(default, tokens=self.tokens or default.tokens)
+        return replace(default, tokens=self.tokens, of_tasks={}) if self.tokens else default
 
     @property
     def calibration(self) -> Calibration | None:

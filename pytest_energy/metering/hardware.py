@@ -7,7 +7,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib import metadata, util
 from pathlib import Path
@@ -83,10 +83,18 @@ _MACHINE_IDENTITY = Path("/etc/machine-id")
 
 @dataclass(frozen=True)
 class Budget:
-    """What one window costs by default: `tokens` processed, at most so many of them a batch."""
+    """What one window costs by default: `tokens` processed, at most so many of them a batch.
+
+    `of_tasks` are tasks whose windows have another number of tokens.
+    """
 
     tokens: int
     max_tokens_per_batch: int | None = None
+    of_tasks: Mapping[str, int] = field(default_factory=dict)
+
+    def tokens_of(self, task: str | None) -> int:
+        """Tokens of a window of a task, or of what is no task."""
+        return self.tokens if task is None else self.of_tasks.get(task, self.tokens)
 
 
 # An H200 spends under eight seconds on the larger one (SST-2; docs/results-h200.md);

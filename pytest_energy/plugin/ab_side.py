@@ -129,7 +129,7 @@ class SidePlugin:
             Progress(),
             lambda *_: None,  # the process that meters reports
             device=DeviceSession.over(RemoteMeter(self._channel, told["meter"])),
-            budget=Budget(told["tokens"], told["max_tokens_per_batch"]),
+            budget=Budget(told["tokens"], told["max_tokens_per_batch"], told["tokens_of_tasks"]),
         )
         environment = dict(session.hardware.environment)
         self._runner = SideRunner(self._channel, environment, _other_trees(told))

@@ -276,7 +276,7 @@ def _runs_of(
                 settings: dict[str, Any] = {
                     "data": data,
                     "meter": session.meter,
-                    "tokens_per_window": session.tokens_per_window(marked.tokens),
+                    "tokens_per_window": session.tokens_per_window(marked.tokens, task),
                     "max_tokens_per_batch": session.budget.max_tokens_per_batch,
                     **changes,
                 }

@@ -74,7 +74,7 @@ OPTIONS = (
     Option("detect", "PCT", percent("detect"), None, "change that must be caught, in percent"),
     Option(
         "tokens", "N", number(*RANGES["tokens"], int), None,
-        "token budget of one window (default: 250,000 on a GPU, 240 on a CPU)",
+        "token budget of one window, of all tasks (default: 250,000 on a GPU, 240 on a CPU)",
     ),
     Option(
         "max-windows", "N", number(*RANGES["max_windows"], int), None,

@@ -17,6 +17,7 @@ from pytest_energy.metering.cpu_load import require_quiet_cpu
 from pytest_energy.reports.html import require_page_libraries
 from pytest_energy.results.footprint import footprint
 from pytest_energy.workloads.architectures import checkpoint_names
+from pytest_energy.workloads.tasks import get_task
 
 if TYPE_CHECKING:
     from pytest_energy.plugin.session import EnergySession
@@ -53,13 +54,23 @@ def _check_hardware(session: EnergySession) -> None:
 
 
 def _check_budget(session: EnergySession) -> None:
-    stored, tokens = session.store.baseline, session.budget.tokens
-    if stored is None or not stored.entries or tokens == stored.tokens_per_window:
+    stored, tokens = session.store.baseline, session.settings.tokens
+    if stored is None:
         return
+    try:
+        for task in stored.tokens_of_tasks:
+            get_task(task)
+    except EnergyError as error:
+        where = f"`hardware.tokens_of_tasks` in `{stored.path}`"
+        raise EnergyError(f"{where} has no task: {error}") from None
+    budgets = {stored.tokens_per_window, *stored.tokens_of_tasks.values()}
+    if not stored.entries or tokens is None or budgets == {tokens}:
+        return
+    recorded = ", ".join(map(str, sorted(filter(None, budgets))))
     raise EnergyError(
         f"`--energy-tokens={tokens}` is not what `{stored.path}` was recorded with "
-        f"({stored.tokens_per_window}): other batches cannot be compared; leave the option out, or "
-        f"change `tokens_per_window` there and record anew with `--energy-update=replace`"
+        f"({recorded}): other batches cannot be compared; leave the option out, or change "
+        f"`tokens_per_window` there and record anew with `--energy-update=replace`"
     )
 
 

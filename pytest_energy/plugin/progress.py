@@ -91,17 +91,23 @@ class Progress:
             self._line_at = now
             self._say(f"\n{line}\n")
 
-    def propose(self, tokens: int, seconds: float) -> None:
-        """Say once which budget of tokens would do, if a window of so many is far from that."""
+    def propose(self, tokens: int, seconds: float, task: str | None = None) -> None:
+        """Say once which budget of tokens would do, if a window of so many is far from that.
+
+        A `task` may have one of its own.
+        """
         least, few = SHORT_SECONDS
         if self._proposed or not (seconds >= LONG_SECONDS or least <= seconds < few):
             return
         self._proposed = True
         what = "are enough" if seconds >= LONG_SECONDS else "tell more"
         tokens_then = round(tokens * GOOD_SECONDS / seconds)
+        alone = (
+            f", or `tokens_of_tasks.{task} = {tokens_then}` in the baseline file" if task else ""
+        )
         self.note(
             f"a window of {tokens:,} tokens takes {duration(seconds)} here, and {GOOD_SECONDS:g} s "
-            f"{what}: try `--energy-tokens={tokens_then}`"
+            f"{what}: try `--energy-tokens={tokens_then}`{alone}"
         )
 
     def done(self, identifier: str, text: str) -> None:

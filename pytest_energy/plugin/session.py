@@ -29,6 +29,7 @@ from pytest_energy.results.run_results import RunResults
 from pytest_energy.stats.sequential import ErrorBudget
 from pytest_energy.text import safe_line, safe_lines
 from pytest_energy.units import quantity
+from pytest_energy.workloads.tasks import TASKS
 
 if TYPE_CHECKING:
     from pytest_energy.results.claims import EnergyClaim
@@ -117,9 +118,12 @@ class EnergySession:
         """What was read of the data, a sentence each; empty if nothing was."""
         return self.data.described() if "data" in vars(self) else ()
 
-    def tokens_per_window(self, asked: int | None) -> int:
-        """Token budget of a window, for a test whose marker asks for so many, or for none."""
-        return self.budget.tokens if self._budget else asked or self.budget.tokens
+    def tokens_per_window(self, asked: int | None, task: str | None = None) -> int:
+        """Token budget of a task's window, for a test whose marker asks for so many, or for none.
+
+        `task` is None for what is no task, such as a Trainer.
+        """
+        return (not self._budget and asked) or self.budget.tokens_of(task)
 
     def require_own_meter(self) -> None:
         """Raise `EnergyError` in a side of an A/B, whose meter belongs to another process."""
@@ -274,7 +278,8 @@ class EnergySession:
         self.progress.window(identifier, number, text, window.seconds)
         stored = self.store.baseline
         if stored is None or not stored.entries:  # else the budget is the baseline's
-            self.progress.propose(window.tokens, window.seconds)
+            task = identifier.partition("/")[0]
+            self.progress.propose(window.tokens, window.seconds, task if task in TASKS else None)
 
 
 def _reference_record(windows: tuple[Window, ...]) -> VerdictRecord:

@@ -30,6 +30,16 @@ def test_mine(finetune, energy_gate):
 """
 
 
+BUDGETS = """
+schema = 1
+[hardware]
+key = "any"
+match = ["*"]
+tokens_per_window = 100_000
+tokens_of_tasks = { sst2 = 500 }
+"""
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     return simulated_repository(tmp_path, project=SIMULATED_PROJECT, test_mine=SIMULATED_TEST)
@@ -41,10 +51,15 @@ def test_six_percent_more_work_of_ones_own_step_fails_and_says_throughput(tmp_pa
         tmp_path, project=SIMULATED_PROJECT, conftest=STEPPED, test_mine=STEPPED_TEST
     )
     repository.change("project", "WORK, WATTS = 1.0", "WORK, WATTS = 1.06")
+    report, folder = repository.path.parent / "report.json", repository.path / "baselines"
+    folder.mkdir()
+    (folder / "any.toml").write_text(BUDGETS)
 
-    done = repository.pytest("--energy-compare=HEAD", "--energy-tokens=500")
+    done = repository.pytest("--energy-compare=HEAD", f"--energy-json={report}")
 
     assert done.returncode == 1, done.stdout + done.stderr
+    (verdict,) = json.loads(report.read_text())["verdicts"]
+    assert 500 <= verdict["tokens"] < 1000
     assert "regression: " in done.stdout
     assert "same power" in done.stdout
     assert "tokens/s (throughput); same environment." in done.stdout

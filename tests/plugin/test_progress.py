@@ -125,7 +125,17 @@ def test_a_window_that_is_very_short_is_worth_a_word_as_well() -> None:
     progress.propose(500, 0.25)
 
     (line,) = written
-    assert "2 s tell more: try `--energy-tokens=4000`" in line
+    assert "2 s tell more: try `--energy-tokens=4000`\n" in line
+
+
+def test_a_task_may_have_a_budget_of_its_own() -> None:
+    written: list[str] = []
+    progress = Progress(written.append)
+
+    progress.propose(250_000, 16.0, "mnli")
+
+    (line,) = written
+    assert "`--energy-tokens=31250`, or `tokens_of_tasks.mnli = 31250` in the baseline" in line
 
 
 def test_windows_of_all_runs_of_a_figure_are_counted_together() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,53 @@ def test_weights_are_safetensors(tmp_path: Path) -> None:
     assert has_weights(tmp_path / "m")
     assert brings_weights("m", tmp_path)
     assert not brings_weights("other", tmp_path)
+
+
+BUDGETS = """
+    import pytest
+
+    @pytest.mark.parametrize("task", ["sst2", "rte"])
+    def test_mine(task, finetune):
+        print(task, finetune(task, model="bert-tiny").tokens)
+"""
+FILE = """
+schema = 1
+[hardware]
+key = "cpu"
+tokens_per_window = 64
+tokens_of_tasks = {{ {} = 640 }}
+max_tokens_per_batch = 512
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "least"),
+    [((), {"sst2": 640, "rte": 64}), (("--energy-tokens=128",), {"sst2": 128, "rte": 128})],
+    ids=["file", "option"],
+)
+def test_a_task_has_the_budget_that_the_baseline_file_gives_it(
+    pytester: pytest.Pytester, spending_cpu: Path, arguments: Sequence[str], least: dict[str, int]
+) -> None:
+    write(pytester.path / "baselines" / "cpu.toml", FILE.format("sst2"))
+    pytester.makepyfile(BUDGETS)
+
+    result = pytester.runpytest("-s", *arguments)
+
+    result.assert_outcomes(passed=2)
+    found = re.findall(r"(sst2|rte) (\d+)", result.stdout.str())
+    assert [task for task, _ in found] == list(least)
+    for task, tokens in found:
+        assert least[task] <= int(tokens) < least[task] + 512
+
+
+def test_a_budget_of_no_task_is_refused(pytester: pytest.Pytester, spending_cpu: Path) -> None:
+    write(pytester.path / "baselines" / "cpu.toml", FILE.format("sts2"))
+    pytester.makepyfile(BUDGETS)
+
+    result = pytester.runpytest()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*`hardware.tokens_of_tasks` in *cpu.toml` has no task:*`sst2`*"])
 
 
 def test_finetune_takes_architecture_and_weights_from_it(
