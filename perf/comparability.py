@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gate_trials import HALF
+from gate_trials import HALF, WHOLE
 from pytest_energy.baselines import Entry, StoredSession, session_stats
 from pytest_energy.checks.comparability import LOADED
 from pytest_energy.gate.gates import PairedGate, SequentialGate
@@ -54,6 +54,18 @@ from vectorised_gate import (
 SESSIONS, WINDOWS, MOST = 8, 10, 30
 CHANGES = (0.0, 0.05, 0.10)
 WIDE = 70
+_PLACE: Floats = np.arange(WINDOWS, dtype=np.float64)
+CURVES: dict[str, Floats] = {
+    "every session rises by 2 % over 10 windows": 0.02 * _PLACE / (WINDOWS - 1),
+    "every session falls by 2 % over 10 windows": -0.02 * _PLACE / (WINDOWS - 1),
+    "the first 3 windows of every session cost 2 % more": np.where(_PLACE < 3, 0.02, 0.0),
+    "the first and last 3 windows cost 2 % more": np.where((_PLACE < 3) | (_PLACE > 6), 0.02, 0.0),
+    "the first and last 3 windows cost 2 % less": np.where((_PLACE < 3) | (_PLACE > 6), -0.02, 0.0),
+}
+"""What the first ten windows of all sessions are off by, by the row's name."""
+
+UNUSUAL = ("sessions with heavy tails", "5 bimodal", "comparable")
+"""How rows begin that are printed as they are without pairs, too."""
 
 
 @dataclass(frozen=True)
@@ -77,25 +89,25 @@ def drawn(
     within: float = 0.01,
     noisier: float = 1.0,
     days: int | None = None,
-    curve: float = 0.0,
+    curve: Floats | float = 0.0,
     drift: Callable[[Ints], Floats] | None = None,
     begins: Ints | None = None,
     worked: int | None = None,
 ) -> Trials:
     """Trials of `levels` (T, sessions + 1), the last of which is the run's.
 
-    `curve` is by how much windows of every session rise over its first ten, `drift` what windows
-    are off by, by their number since the run began to work; those that are evidence begin at the
-    run's number `begins`, and those of the baseline after it had `worked` for so many windows;
-    None: long enough.
+    `curve` is what the first ten windows of every session are off by; later ones are off as the
+    tenth is. `drift` is what windows are off by, by their number since the run began to work; those
+    that are evidence begin at the run's number `begins`, and those of the baseline after it had
+    `worked` for so many windows; None: long enough.
     """
     trials = len(levels)
     shape = (trials, levels.shape[1] - 1, WINDOWS)
     stored = levels[:, :-1, None] + _windows(rng, shape, within)
     series = levels[:, -1:] + _windows(rng, (trials, 3 * MOST), noisier * within)
-    rise = curve * np.arange(WINDOWS) / (WINDOWS - 1)
-    stored, series[:, WINDOWS:] = stored + rise, series[:, WINDOWS:] + curve
-    series[:, :WINDOWS] += rise
+    places = np.broadcast_to(curve, WINDOWS)
+    stored, series[:, WINDOWS:] = stored + places, series[:, WINDOWS:] + places[-1]
+    series[:, :WINDOWS] += places
     if drift is not None:
         if worked is not None:
             stored = stored + drift(worked + np.arange(WINDOWS))
@@ -157,9 +169,10 @@ def rows(trials: int, seed: int) -> Iterator[tuple[str, Trials]]:
     levels = 0.02 * source.choice((-1.0, 1.0), (trials, 6))
     levels += 0.005 * source.standard_normal((trials, 6))
     yield "5 bimodal sessions, 4 % apart", drawn(source, levels)
-    source = rng(6)
-    levels = 0.005 * source.standard_normal((trials, SESSIONS + 1))
-    yield "every session rises by 2 % over 10 windows", drawn(source, levels, curve=0.02)
+    for number, (name, curve) in enumerate(CURVES.items()):
+        source = rng(6 if number == 0 else 60 + number)
+        levels = 0.005 * source.standard_normal((trials, SESSIONS + 1))
+        yield name, drawn(source, levels, curve=curve)
     source = rng(5)
     levels = 0.005 * source.standard_normal((trials, SESSIONS + 1))
     yield "comparable", drawn(source, levels)
@@ -183,6 +196,21 @@ def table(trials: int, seed: int) -> str:
             f"{name:{WIDE}}| {' '.join(same)}    | {' '.join(five)}    | {ten[0]} | "
             f"{windows[0]:5.1f} {windows[1]:5.1f}"
         )
+    return "\n".join(lines)
+
+
+def alone_table(trials: int, seed: int) -> str:
+    """What becomes of rows of unusual levels if no pairs follow; the rest is inconclusive."""
+    lines = [f"{'without pairs':{WIDE}}| unchanged fails | +5 % caught | +5 % passed"]
+    for name, row in rows(trials, seed):
+        if name.startswith(UNUSUAL):
+            same, moved = (
+                stage_one(row.baselines, row.logs + math.log1p(change), WHOLE).outcome
+                for change in (0.0, 0.05)
+            )
+            failed = np.isin(same, (REGRESSION, IMPROVEMENT)).mean()
+            shares = [failed, (moved == REGRESSION).mean(), (moved == WITHIN).mean()]
+            lines.append(f"{name:{WIDE}}| " + " | ".join(f"{100 * x:11.2f} %" for x in shares))
     return "\n".join(lines)
 
 
@@ -326,6 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     print(f"{options.trials:,} trials a row, seed {options.seed}")
     print(table(options.trials, options.seed))
+    print(alone_table(options.trials, options.seed))
     if options.real:
         print(real_table(options.real))
 

@@ -56,7 +56,8 @@ def summary(rows: Sequence[Row]) -> str:
         ("both, +5 %: failed", min(r.both.failed for r in caught), ">= 96 %"),
         ("both, +10 %: failed", min(r.both.failed for r in obvious), "all"),
         ("both, +10 %: passed or left open", _missed(obvious), "none"),
-        ("both, any change: inconclusive", max(r.both.inconclusive for r in rows), "<= 0.5 %"),
+        ("both, unchanged: inconclusive", max(r.both.inconclusive for r in unchanged), "<= 0.1 %"),
+        ("both, any change: inconclusive", max(r.both.inconclusive for r in rows), "<= 1 %"),
     ]  # fmt: skip
     windows = [
         ("alone, unchanged, quiet cells", max(r.whole.windows for r in quiet), ""),

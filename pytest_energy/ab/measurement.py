@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, variance
 
 from pytest_energy.ab.protocol import Ready
 from pytest_energy.ab.rounds import HEAD, Figure, PairedSampler, SidePair
@@ -40,17 +39,13 @@ Gates = Callable[[bool], Sequence[tuple[PairedGate, Figure]]]
 
 _LEAST_PAIRS = 2  # that no scatter can be told of
 
-MORE_PROCESSES = 2
-"""More pairs of processes that must find the same before a figure fails."""
-
 
 @dataclass(frozen=True)
-class _Found:
-    """What the same two processes found; `noise` is the SD of their pairs, of so many."""
+class _Doubted:
+    """What the same two processes would have failed; `noise` is the SD of their pairs."""
 
     verdict: Verdict
     noise: float
-    pairs: int
 
 
 class PairedMeasurement:
@@ -58,9 +53,8 @@ class PairedMeasurement:
 
     Two processes of the same code differ, by what they were given of memory or chose of kernels,
     and pairs of the same two say nothing of that. So each round has new ones if a side starts
-    within its windows of one round. Where that takes longer, the same two may pass a figure. What
-    they would fail is measured anew by two more pairs of processes, and fails if all find the
-    same; if not, new ones for each round decide.
+    within its windows of one round. If that takes longer, the same two may pass a figure. Of what
+    they would fail, new ones for each round decide.
     """
 
     def __init__(
@@ -70,7 +64,7 @@ class PairedMeasurement:
         show: Callable[[str, int, Window], None],
     ) -> None:
         self._sides, self._ready, self._show = sides, ready, show
-        self._found: list[_Found] = []
+        self._doubted: _Doubted | None = None
         self.sampler = PairedSampler(sides, ready, show)
 
     @property
@@ -88,68 +82,49 @@ class PairedMeasurement:
 
     @property
     def processes(self) -> int:
-        """How many pairs of processes the pairs that decide, and those before, come from."""
-        return self.sampler.count if self.renewed else max(len(self._found), 1)
+        """How many pairs of processes the pairs that decide come from."""
+        return self.sampler.count if self.renewed else 1
 
     def decide(self, gates: Gates, *, informs: bool = False) -> tuple[int, Verdict]:
         """The verdict that counts, and the number of its gate; one that `informs` fails nothing."""
-        number, verdict = self._decided(gates)
+        made = gates(self.renewed)
+        number, verdict = self.sampler.decide(made)
         if informs or self.renewed or self._sides.turns is not None or not _in_doubt(verdict):
-            self._found.clear()
             return number, verdict
-        for _ in range(MORE_PROCESSES):
-            self._anew(renews=False)
-            number, again = self._decided(gates)
-            if again.outcome != verdict.outcome:
-                self._anew(renews=True)
-                return self.sampler.decide(gates(True))
-        return number, again
+        self._doubted = _Doubted(verdict, self._noise(made[number][1]))
+        self._sides.renew()
+        self.sampler = PairedSampler(self._sides, self._ready, self._show, renews=True)
+        return self.sampler.decide(gates(True))
 
     def between_processes(self, figure: Figure, windows: float | None) -> float | None:
         """What processes of the same code differ by (SD, relative), if that can be told.
 
         `windows` is the SD of pairs of the same two processes, if a baseline knows it.
         """
-        if self._found:
-            windows = math.sqrt(fmean(one.noise**2 for one in self._found))
-        if self.renewed and windows is not None and self.sampler.count > _LEAST_PAIRS:
-            return _beyond(self._noise(figure) ** 2, windows**2)
-        if len(self._found) <= MORE_PROCESSES:
+        if self._doubted is not None:
+            windows = self._doubted.noise
+        if not self.renewed or windows is None or self.sampler.count <= _LEAST_PAIRS:
             return None
-        changes = variance(math.log1p(one.verdict.change or 0.0) for one in self._found)
-        return _beyond(changes, fmean(one.noise**2 / one.pairs for one in self._found))
+        beyond = self._noise(figure) ** 2 - windows**2
+        return math.sqrt(max(beyond, 0.0) / 2)
 
     def notes(self, shown: Callable[[Verdict], Verdict]) -> tuple[str, ...]:
         """What to know of the processes, a sentence each; `shown` gives a verdict its unit."""
         if self._sides.turns is not None:
             return (self._sides.turns,)
-        if self._found:
-            verdicts = [shown(one.verdict) for one in self._found]
-            found = ", ".join(difference(one.change or 0.0, one.unit) for one in verdicts)
-            new = ", then new ones for each pair" if self.renewed else ""
-            return (f"pairs of new processes, since processes differ: {found}{new}",)
+        if self._doubted is not None:
+            verdict = shown(self._doubted.verdict)
+            found = difference(verdict.change or 0.0, verdict.unit)
+            return (
+                f"each pair was measured in new processes, since processes of the same code differ "
+                f"and the first two found {found}",
+            )
         if self.renewed:
             return ("each pair was measured in new processes, since those start within a window",)
         return ()
 
-    def _anew(self, *, renews: bool) -> None:
-        self._sides.renew()
-        self.sampler = PairedSampler(self._sides, self._ready, self._show, renews=renews)
-
-    def _decided(self, gates: Gates) -> tuple[int, Verdict]:
-        made = gates(self.renewed)
-        number, verdict = self.sampler.decide(made)
-        noise = self._noise(made[number][1])
-        self._found.append(_Found(verdict, noise, self.sampler.count))
-        return number, verdict
-
     def _noise(self, figure: Figure) -> float:
         return scatter([math.log(head / base) for base, head in self.sampler.pairs(figure)])
-
-
-def _beyond(whole: float, windows: float) -> float:
-    """The SD of a process's level if pairs of processes vary by `whole`, a variance."""
-    return math.sqrt(max(whole - windows, 0.0) / 2)
 
 
 def _in_doubt(verdict: Verdict) -> bool:

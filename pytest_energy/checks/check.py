@@ -27,6 +27,7 @@ from pytest_energy.gate.sentences import gap_warning
 from pytest_energy.metering import Window
 from pytest_energy.meters.protocol import FOREIGN
 from pytest_energy.results import VerdictRecord
+from pytest_energy.stats.steadiness import LEAST_ALIKE, LEAST_ALIKE_RECORDED
 
 __tracebackhide__ = raised_elsewhere
 
@@ -182,7 +183,8 @@ class Check(ABC):
         context = self.context
         warmth = comparability.warmth(self.reference, context, limit, recorded=recorded)
         within = policy.steady_within(self.base, self.context.settings)
-        steady = sampler.warm_up(limit, warmth, latest_windows(sampler.run), within)
+        least = LEAST_ALIKE_RECORDED if warmth.recorded else LEAST_ALIKE
+        steady = sampler.warm_up(limit, warmth, latest_windows(sampler.run), within, least)
         if not warmth.is_reached and warmth.celsius:
             windows = f"{len(warmth.celsius)} warm-up windows"
             if recorded and context.settings.update:

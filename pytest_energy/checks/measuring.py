@@ -17,6 +17,7 @@ from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window
 from pytest_energy.stats.distributions import NORMAL_95
 from pytest_energy.stats.steadiness import (
+    LEAST_ALIKE,
     STEADY,
     autocorrelation,
     has_levelled,
@@ -125,15 +126,16 @@ class Sampler:
         warmth: Warmth | None = None,
         latest: Sequence[Window] = (),
         within: float = STEADY,
+        least: int = LEAST_ALIKE,
     ) -> bool:
-        """Whether J/token became steady in at most `limit` windows, which are no evidence.
+        """Whether J/token became steady in `least` to `limit` windows, which are no evidence.
 
         Where `warmth` is asked for, windows go on until it is there or its own limit is reached.
         If the `latest` windows of a run that is still warm were steady, none is needed.
         """
         values = [window.joules_per_token for window in latest]
         measured = 0
-        steady = is_stationary(values, within)
+        steady = is_stationary(values, within, least)
         while not (steady and (warmth is None or warmth.is_reached)):
             if measured >= (warmth.limit if steady and warmth else limit):
                 break
@@ -148,7 +150,7 @@ class Sampler:
                     f"{INVALID_LIMIT} windows of `{self.run.id}` were invalid in warm-up: "
                     f"{window.invalid_reason}"
                 )
-            steady = steady or is_stationary(values, within)
+            steady = steady or is_stationary(values, within, least)
         return steady
 
     def _window(self, number: int) -> Window:

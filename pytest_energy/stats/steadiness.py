@@ -26,6 +26,12 @@ LEAST_TYPICAL = 5
 OUTLYING = 4.0
 _FLOOR = 0.001  # relative: closer than that windows never are
 
+LEAST_ALIKE = 2
+"""Windows that have to be alike for a run to be steady."""
+
+LEAST_ALIKE_RECORDED = 3
+"""The same before a baseline is recorded: two windows hide a trend that three of them show."""
+
 COLDER_CELSIUS = 3.0
 """How much colder than its baseline a device may be: about 0.3 % of J/token, as cards go."""
 
@@ -92,14 +98,16 @@ def halves(values: Sequence[float]) -> Halves:
     return Halves(off, student_t(degrees) * error)
 
 
-def is_stationary(values: Sequence[float], within: float = STEADY) -> bool:
-    """Whether warm-up windows, oldest first, have become steady in J/token; one never suffices.
+def is_stationary(
+    values: Sequence[float], within: float = STEADY, least: int = LEAST_ALIKE
+) -> bool:
+    """Whether warm-up windows, oldest first, have become steady in J/token; `least` at the least.
 
     They have when the last two differ by at most `within`, relative, and the last three do not
     climb or fall by more than that together. They also have when the last three turn back: noise
     does, warming up does not.
     """
-    if len(values) < 2:
+    if len(values) < least:
         return False
     logs = [math.log(value) for value in values[-3:]]
     steps = [after - before for before, after in pairwise(logs)]

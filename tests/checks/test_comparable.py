@@ -207,6 +207,33 @@ def test_a_recording_waits_until_the_device_is_warm_and_keeps_how_warm(
     assert row.mad is not None
 
 
+def test_a_recording_without_a_temperature_waits_for_the_end_of_a_trend(
+    gated: pytest.Pytester,
+) -> None:
+    """Of windows that rise by 0.9 % each, two are alike, and three are not."""
+    gated.makepyfile(
+        test_mine="""
+        from gated import Run
+
+        class Warming(Run):
+            number = 0
+
+            def window(self):
+                self._mean = 0.005 * 1.009 ** min(self.number - 6, 0)
+                self.number += 1
+                return super().window()
+
+        def test_gated(energy_gate):
+            energy_gate.check("joules_per_token", Warming("mine/model", cv=0.002))
+        """
+    )
+
+    assert gated.runpytest_subprocess("--energy-update=new").ret == 0
+
+    ((row,),) = (e.sessions for e in read(gated.path / "baselines/h200.toml").entries.values())
+    assert row.mean == pytest.approx(0.005, rel=0.002)
+
+
 def test_what_is_appended_within_the_hour_is_said_to_teach_little(gated: pytest.Pytester) -> None:
     stored(gated, ago=timedelta(minutes=5))
     soon = gated.runpytest("--energy-update=append", "--energy-markdown=soon.md")

@@ -382,7 +382,7 @@ def test_halves_that_disagree_are_not_recorded(gated: pytest.Pytester) -> None:
 
         class Rising(Run):
             def window(self):
-                self._mean *= 1.009
+                self._mean *= 1.004
                 return super().window()
 
         def test_gated(energy_gate):
@@ -507,7 +507,7 @@ def test_a_session_unlike_the_stored_ones_is_not_appended(
 ) -> None:
     path = _record(gated, monkeypatch)
     before = path.read_text()
-    monkeypatch.setenv("RUN", "{'joules_per_token': 0.006}")
+    monkeypatch.setenv("RUN", "{'joules_per_token': 0.00602}")
 
     result = gated.runpytest("--energy-update=append")
 
@@ -814,7 +814,7 @@ def test_a_session_that_pads_otherwise_is_not_appended(
 ) -> None:
     path = _record(gated, monkeypatch)
     before = path.read_text()
-    monkeypatch.setenv("RUN", "{'padding_overhead': 2.4}")
+    monkeypatch.setenv("RUN", "{'padding_overhead': 2.41}")
 
     result = gated.runpytest("--energy-update=append")
 

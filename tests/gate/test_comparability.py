@@ -31,6 +31,9 @@ BOUNDS = {
     "sessions with heavy tails": (0.006, 0.96, 0.04),
     "5 bimodal sessions": (0.005, 0.96, 0.04),
     "every session rises": (0.002, 0.97, 0.03),
+    "every session falls": (0.002, 0.97, 0.03),
+    "the first 3 windows": (0.002, 0.97, 0.03),
+    "the first and last 3 windows": (0.002, 0.97, 0.03),
     "comparable": (0.002, 0.97, 0.03),
 }
 
@@ -52,6 +55,20 @@ def test_no_row_fails_unchanged_runs_or_passes_changed_ones() -> None:
         assert (changed == vectorised.REGRESSION).mean() >= caught, name
         assert (changed == vectorised.WITHIN).mean() <= passed, name
     assert seen == set(BOUNDS)
+
+
+def test_a_curve_that_all_sessions_have_fails_nothing_without_pairs() -> None:
+    """Runs stop after other numbers of windows than baselines have, so they see another part."""
+    rng, sessions = np.random.default_rng(8), comparability.SESSIONS
+    for curve in comparability.CURVES.values():
+        for within, between in ((0.01, 0.005), (0.003, 0.0025), (0.001, 0.001)):
+            levels = between * rng.standard_normal((TRIALS, sessions + 1))
+            row = comparability.drawn(rng, levels, within=within, curve=curve)
+            for change, bound in ((0.0, 0.0), (0.02, 0.02), (-0.02, 0.02)):
+                logs = row.logs + np.log1p(change)
+                found = vectorised.stage_one(row.baselines, logs, vectorised.Rule())
+                moved = (vectorised.REGRESSION, vectorised.IMPROVEMENT)
+                assert np.isin(found.outcome, moved).mean() <= bound
 
 
 @pytest.mark.parametrize("days", [1, 2, 4])

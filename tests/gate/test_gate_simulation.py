@@ -97,10 +97,18 @@ def test_the_gate_keeps_its_promises(cell: gate_trials.Cell) -> None:
     assert caught.half.passed <= 0.03
     assert caught.both.failed >= 0.95
     assert obvious.both.passed == obvious.both.inconclusive == 0
-    assert max(row.both.inconclusive for row in (unchanged, edge, caught)) <= 0.01
+    assert unchanged.both.inconclusive <= 0.001
+    assert max(row.both.inconclusive for row in (edge, caught)) <= 0.01
     if cell.quiet:
         assert unchanged.half.windows <= 5.5
     assert unchanged.half.windows <= 19
+
+
+def test_pairs_leave_little_open_where_windows_are_noisiest() -> None:
+    """In this noise a true +5 % is left open more often than anything else is."""
+    rows = gate_trials.simulate(gate_trials.Cell(0.02, 0.0, 0.005), 4_000, seed=3)
+    assert rows[0].both.inconclusive <= 0.001
+    assert max(row.both.inconclusive for row in rows) <= 0.01
 
 
 def test_simpler_rules_are_wrong_where_the_gate_is_not() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 
 from paper.significance import Score, paired_ratio, score_kept
@@ -45,3 +48,20 @@ def test_the_same_work_costs_the_same() -> None:
     assert low < half < high < 0.55
     with pytest.raises(EnergyError, match="one pair"):
         paired_ratio([1.0], [2.0])
+
+
+@pytest.mark.parametrize("trend", [0.0, 0.005, 0.02])
+def test_the_interval_of_three_rounds_in_turn_covers_the_ratio_whatever_drifts(
+    trend: float,
+) -> None:
+    """Windows vary by 1 %; runs take turns there and back, and all rise by a trend a window."""
+    noise, covered, trials = random.Random(4), 0, 1_000
+    for _ in range(trials):
+        first, other = list[float](), list[float]()
+        for number in range(3):
+            places = (3 * number, 3 * number + 2)  # of three runs, the first and the last
+            for values, place in zip((first, other), places[:: 1 - 2 * (number % 2)], strict=True):
+                values.append(math.exp(trend * place + noise.gauss(0, 0.01)))
+        low, high = paired_ratio(first, other)[1]
+        covered += low <= 1 <= high
+    assert covered >= 0.93 * trials

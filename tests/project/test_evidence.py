@@ -44,7 +44,7 @@ def test_every_command_that_a_page_has_figures_of_is_there(name: str) -> None:
 
 def test_a_figure_is_that_of_its_page() -> None:
     assert "| comparable: unchanged fails 0.00 % |" in page([PROMISE])
-    cell = replace(SHOWN, figures=("1 % & two more before a failure | pairs, unchanged / +5 %",))
+    cell = replace(SHOWN, figures=("1 % & new ones before a failure | pairs, unchanged / +5 %",))
     piece = replace(SHOWN, figures=("With windows of 1 %",), page="comparing.md")
     assert "| With windows of 1 % |" in page([replace(PROMISE, shown=(piece,))])
     with pytest.raises(ValueError, match="is in 0 rows of tables"):

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 import random
+from statistics import fmean
 
 import pytest
 
-from pytest_energy.stats.steadiness import has_levelled, is_stationary, warm_up_length
+from pytest_energy.stats.steadiness import (
+    LEAST_ALIKE,
+    LEAST_ALIKE_RECORDED,
+    STEADY,
+    WARM_UP_LIMIT,
+    has_levelled,
+    is_stationary,
+    warm_up_length,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +61,27 @@ def test_quiet_windows_are_steady_at_once_and_a_warming_card_is_not() -> None:
 
     assert sum(map(is_stationary, quiet)) > 450
     assert sum(map(is_stationary, warming)) < 25
+
+
+@pytest.mark.parametrize("sd", [0.001, 0.003])
+def test_three_windows_show_a_trend_that_two_hide_and_cost_one_more(sd: float) -> None:
+    """It rises by 1 % a window over eight windows."""
+    noise = random.Random(3)
+
+    def steady_after(rise: float, least: int) -> list[int]:
+        rows = [
+            [math.exp(rise * n + noise.gauss(0, sd)) for n in range(WARM_UP_LIMIT)]
+            for _ in range(500)
+        ]
+        return [
+            next((n for n in range(9) if is_stationary(row[:n], STEADY, least)), 9) for row in rows
+        ]
+
+    two, three = steady_after(0.01, LEAST_ALIKE), steady_after(0.01, LEAST_ALIKE_RECORDED)
+    assert sum(n <= 2 for n in two) > 200
+    assert sum(n <= WARM_UP_LIMIT for n in three) < 75
+    quiet = [fmean(steady_after(0.0, least)) for least in (LEAST_ALIKE, LEAST_ALIKE_RECORDED)]
+    assert quiet[1] - quiet[0] == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("sd", [0.001, 0.003, 0.01])
