@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from pytest_energy.ab.revisions import WHICH_IS_HEAD
 from pytest_energy.clocks import real_time
 from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import MOVED
@@ -102,7 +103,9 @@ def _between(record: RunRecord) -> str:
         if verdict.outcome != "regression" or compared is None or compared.settles:
             continue
         asked, _, commit = compared.reference.rstrip(")").rpartition("(")
-        if compared.kind == "revision" and verdict.metric != "savings" and asked != "HEAD ":
+        # What is not committed is no commit's.
+        is_head = asked == "HEAD " or asked.endswith(f"{WHICH_IS_HEAD} ")
+        if compared.kind == "revision" and verdict.metric != "savings" and not is_head:
             return f"--good {shlex.quote(commit)}"
     return ""
 

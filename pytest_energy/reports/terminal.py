@@ -98,7 +98,7 @@ def render(
     console = _console(stream, max(width, 80), colour=colour)
     say = partial(_say, console)
     if record.verdicts:
-        console.print(_table(record.verdicts))
+        console.print(_table(record))
     if verbose:
         for claim in record.claims:
             _print_claim(console, claim)
@@ -151,9 +151,10 @@ def _say(console: Console, *lines: str) -> None:
         console.print(safe_line(line), markup=False, soft_wrap=True)
 
 
-def _table(verdicts: Sequence[VerdictRecord]) -> Table:
+def _table(record: RunRecord) -> Table:
     from rich.text import Text
 
+    verdicts = record.verdicts
     partly = any(wording.trained(verdict) for verdict in verdicts)
     added = ["trained parameters"] if partly else []
     rows: list[tuple[str | Text, ...]] = [
@@ -166,7 +167,7 @@ def _table(verdicts: Sequence[VerdictRecord]) -> Table:
         )
         for verdict in verdicts
     ]
-    headings = ("benchmark", "value", "baseline", "change", *added, "verdict")
+    headings = ("benchmark", "value", wording.held_against(record), "change", *added, "verdict")
     return tables.rich_table(headings, rows, right=range(1, 4 + len(added)), fold=(0,), ruled=True)
 
 

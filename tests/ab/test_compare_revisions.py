@@ -72,7 +72,9 @@ def test_auto_is_the_merge_base_with_the_default_branch(repository: Repository) 
     repository.commit("fourth")
     repository.git("switch", "--quiet", "feature")
 
-    assert find_revision("auto", SETTLE, repository.path).commit == forked
+    found = find_revision("auto", SETTLE, repository.path)
+    assert (found.commit, found.label) == (forked, f"the merge base with main ({forked[:9]})")
+    assert found.note == ""
 
 
 def test_auto_on_the_default_branch_itself(repository: Repository) -> None:
@@ -81,9 +83,19 @@ def test_auto_on_the_default_branch_itself(repository: Repository) -> None:
 
     found = find_revision("auto", SETTLE, repository.path)
     assert (found.commit, found.label) == (first, f"the commit before ({first[:9]})")
+    assert found.note.startswith("`auto` is the commit before HEAD here, not a merge base: HEAD is")
     repository.write(mine="x = 2\n")
     found = find_revision("auto", SETTLE, repository.path)
-    assert (found.commit, found.label) == (second, f"auto ({second[:9]})")
+    assert (found.commit, found.label, found.note) == (second, f"HEAD ({second[:9]})", "")
+    found = find_revision("main", COMPARE, repository.path)
+    assert (found.commit, found.label) == (second, f"main, which is HEAD ({second[:9]})")
+
+
+def test_auto_with_one_commit_alone_says_that_it_is_head(repository: Repository) -> None:
+    found = find_revision("auto", COMPARE, repository.path)
+
+    assert found.label == f"HEAD ({found.commit[:9]})"
+    assert found.note.startswith("`auto` is HEAD itself here: no commit is before it")
 
 
 def test_auto_prefers_the_remotes_default_branch(repository: Repository, tmp_path: Path) -> None:

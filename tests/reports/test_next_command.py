@@ -79,7 +79,12 @@ def test_an_improvement_is_locked_in() -> None:
     [
         ("main (3f2a1b9)", ["pytest-energy bisect --good 3f2a1b9 -- b/   # which commit?"]),
         ("3f2a1b9", ["pytest-energy bisect --good 3f2a1b9 -- b/   # which commit?"]),
+        (
+            "the merge base with main (3f2a1b9)",
+            ["pytest-energy bisect --good 3f2a1b9 -- b/   # which commit?"],
+        ),
         ("HEAD (3f2a1b9)", []),  # what is not committed is no commit's
+        ("main, which is HEAD (3f2a1b9)", []),
     ],
 )
 def test_a_comparison_that_found_a_regression_is_followed_to_its_commit(
