@@ -33,10 +33,11 @@ class Figure:
     """Tests with other figures, which need not run again."""
 
 
-def choose_figure(record: RunRecord, wanted: str | None, said: str) -> Figure:
+def choose_figure(record: RunRecord, wanted: str | None, said: str, commit: str) -> Figure:
     """The figure of a run that has changed most, or the one that is `wanted`, by its id.
 
-    Raises `EnergyError` if there is none; `said` is the error that the run printed last.
+    Raises `EnergyError` if the run of a `commit` has none; `said` is the error that it printed
+    last.
     """
     own = [each for each in record.verdicts if each.metric in _FIGURES]
     if wanted is not None:
@@ -49,10 +50,14 @@ def choose_figure(record: RunRecord, wanted: str | None, said: str) -> Figure:
     else:
         chosen = own
     if not chosen:
-        why = f" ({said})" if said else ""
+        if said:
+            raise EnergyError(
+                f"pytest came to no J/token in `{commit[:9]}`: {said}; mend that, or name an end "
+                f"in which the tests run"
+            )
         raise EnergyError(
-            f"the tests that were named gate no J/token, so that there is nothing to follow{why}; "
-            f"name one that checks `joules_per_token` after `--`"
+            f"the tests that were named gate no J/token in `{commit[:9]}`, so that there is "
+            f"nothing to follow; name one that checks `joules_per_token` after `--`"
         )
     worst = min(chosen, key=_severity)
     # pytest deselects by how a name begins, and may not deselect this one.

@@ -193,7 +193,9 @@ class Prober:
     def _finding(self, probe: Probe, ran: _Ran) -> Finding:
         if ran.record is None:
             return Finding(probe, BROKEN, reason=ran.said)
-        figure = self.figure or choose_figure(ran.record, self._asking.figure, ran.said)
+        figure = self.figure or choose_figure(
+            ran.record, self._asking.figure, ran.said, probe.commit
+        )
         finding = finding_of(probe, ran.record, figure, ran.said)
         if not finding.is_broken:
             self.figure = figure

@@ -145,6 +145,7 @@ def run_bisect(options: argparse.Namespace) -> int:
         followed.id if followed else "",
         followed.metric if followed else "",
         task.noun,
+        task.asked.change,
     )
     say("", *as_text(found).split("\n"))
     if options.json is not None:
