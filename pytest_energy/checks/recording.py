@@ -13,6 +13,7 @@ from pytest_energy.checks import Settings, policy
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, without_outliers
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.clocks import real_time
+from pytest_energy.gate.sentences import RECORD_AGAIN, RECORD_ANEW
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import NOT_KEPT, VerdictRecord
 from pytest_energy.stats.steadiness import halves_agree, typical
@@ -71,7 +72,7 @@ def keep_session(
     if mode and not halves_agree(typical(values), HALVES_AGREE):
         raise InvalidEvidenceError(
             f"not recorded: the halves of {len(values)} windows differ by more than "
-            f"{percent(HALVES_AGREE)}; let the device settle and record again"
+            f"{percent(HALVES_AGREE)}; let the device settle {RECORD_AGAIN}"
         )
     before = fmean(row.mean for row in previous.entry.sessions) if previous else None
     change = None
@@ -84,8 +85,7 @@ def keep_session(
                 raise InvalidEvidenceError(
                     f"not appended: this session differs from the stored ones by "
                     f"{difference(moved, unit)}, more than `detect`, so it is not one more of "
-                    f"the same; if the change is meant, record anew with "
-                    f"`--energy-update=replace`"
+                    f"the same; if the change is meant, {RECORD_ANEW}"
                 )
     local = mode is None
     if local and summary.cv > RESTLESS:

@@ -6,15 +6,21 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from pytest_energy.ab.revisions import WHICH_IS_HEAD
 from pytest_energy.clocks import real_time
-from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import MOVED
-from pytest_energy.results import INTERRUPTED, NOT_RECORDED, RunRecord, VerdictRecord
+from pytest_energy.reports.remedies import remedy
+from pytest_energy.results import (
+    INTERRUPTED,
+    NOT_RECORDED,
+    REFERENCE_LOAD,
+    RunRecord,
+    VerdictRecord,
+)
 from pytest_energy.text import masked_argument
 
 _SPREADING = ("-n", "--numprocesses", "--dist", "--tx", "--maxprocesses")
@@ -28,6 +34,9 @@ _REPLACED = (
     *_SPREADING,
 )
 """Options that the next command gives itself, or that do not go with what it gives."""
+
+_NOT_AGAIN = ("--energy-notify", *_SPREADING)
+"""Those that are not to be given again where the same command is."""
 
 
 ACKNOWLEDGED_DAYS = 30
@@ -69,14 +78,16 @@ def _steps(
         return f"{update}=new   # on an idle machine"
     # What a test has taken back, or an interrupt has left, says nothing of the windows.
     invalid = [
-        verdict.reason
-        for verdict in stored
+        verdict
+        for verdict in record.verdicts
         if verdict.outcome == "invalid"
+        and verdict.metric != REFERENCE_LOAD
         and not verdict.reason.startswith((NOT_RECORDED, INTERRUPTED))
     ]
     if invalid:
-        short = all(TOO_SHORT in reason for reason in invalid)
-        return "give each window more work" if short else "pytest-energy doctor"
+        again = f"pytest {_repeated(arguments, _NOT_AGAIN)}".rstrip()
+        first = next((verdict for verdict in invalid if verdict.fails), invalid[0])
+        return remedy(first, again, update)
     if "recorded" in outcomes and local:
         return "run it again: the next run is compared with what this one recorded"
     if outcomes & set(MOVED) and not local:
@@ -129,7 +140,7 @@ def asks_for_workers(arguments: Iterable[str]) -> bool:
     )
 
 
-def _repeated(arguments: Sequence[str]) -> str:
+def _repeated(arguments: Sequence[str], left_out: Container[str] = _REPLACED) -> str:
     """The arguments that select the same tests in the same way, ready to be typed."""
     kept = []
     rest = iter(arguments)
@@ -137,7 +148,7 @@ def _repeated(arguments: Sequence[str]) -> str:
         name, joined, _ = argument.partition("=")
         if _WORKERS.fullmatch(argument):
             continue
-        if name not in _REPLACED:
+        if name not in left_out:
             kept.append(shlex.quote(masked_argument(argument)))
         elif not joined:
             next(rest, None)
