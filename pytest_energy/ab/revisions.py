@@ -235,13 +235,27 @@ def _meant(toplevel: Path, name: str) -> str:
 
 def _fetch(toplevel: Path, name: str) -> str:
     """What to do about a commit that is not there, as the end of a sentence."""
-    typed = shlex.quote(name)
+    if _commit(toplevel, "HEAD") is None:
+        return "; the repository has no commit yet: make one first"
+    remote = _remote(toplevel)
+    if remote is None:
+        return (
+            "; there is no remote to fetch it from, so give a revision that is here: `HEAD` is the "
+            "last commit, and `git branch` lists the branches"
+        )
+    typed = f"{shlex.quote(remote)} {shlex.quote(name)}"
     if _is_shallow(toplevel):
         return (
-            f": the clone is shallow; fetch it with `git fetch --depth=1 origin {typed}`, or all "
-            f"of its history with `git fetch --unshallow`"
+            f": the clone is shallow; fetch it with `git fetch --depth=1 {typed}`, or all of its "
+            f"history with `git fetch --unshallow`"
         )
-    return f"; fetch it with `git fetch origin {typed}`, or give another revision"
+    return f"; fetch it with `git fetch {typed}`, or give another revision"
+
+
+def _remote(toplevel: Path) -> str | None:
+    """The remote to fetch from; None if the repository has none."""
+    names = (attempt(toplevel, "remote") or "").split()
+    return "origin" if "origin" in names else next(iter(names), None)
 
 
 def _is_shallow(toplevel: Path) -> bool:
@@ -334,9 +348,10 @@ def _fill_submodules(source: Path, target: Path) -> None:
         try:
             git(clone, "archive", "--format=tar", f"--output={archive}", commit)
         except GitError:
+            where = f"{shlex.quote(name)} fetch {_remote(clone) or 'origin'}"
             raise EnergyError(
                 f"submodule `{name}` lacks commit `{commit[:9]}`, which the base has; fetch it "
-                f"with `git -C {shlex.quote(name)} fetch origin {commit[:9]}`"
+                f"with `git -C {where} {commit[:9]}`"
             ) from None
         with tarfile.open(archive) as files:
             files.extraction_filter = getattr(tarfile, "tar_filter", None)

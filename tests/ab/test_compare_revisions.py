@@ -49,8 +49,27 @@ def test_a_typing_error_is_not_to_be_fetched(repository: Repository) -> None:
 
     with pytest.raises(EnergyError, match=r"names no commit of `.*`; did you mean `feature`\?$"):
         find_revision("faeture", COMPARE, repository.path)
-    with pytest.raises(EnergyError, match="fetch it with `git fetch origin nowhere`, or give"):
+    with pytest.raises(EnergyError, match=r"no remote to fetch it from, so give .*: `HEAD` is"):
         find_revision("nowhere", COMPARE, repository.path)
+
+
+@pytest.mark.parametrize("remotes", [["upstream"], ["another", "origin"]])
+def test_what_is_not_here_is_fetched_from_a_remote_that_there_is(
+    repository: Repository, remotes: list[str]
+) -> None:
+    for remote in remotes:
+        repository.git("remote", "add", remote, "https://example.org/x.git")
+
+    with pytest.raises(EnergyError, match=f"it with `git fetch {remotes[-1]} nowhere`, or give"):
+        find_revision("nowhere", COMPARE, repository.path)
+
+
+def test_a_repository_without_a_commit(tmp_path: Path) -> None:
+    empty = Repository(tmp_path, {})
+
+    for asked in ("HEAD", "auto"):
+        with pytest.raises(EnergyError, match="has no commit yet: make one first"):
+            find_revision(asked, COMPARE, empty.path)
 
 
 def test_outside_of_a_repository(tmp_path: Path) -> None:
@@ -122,6 +141,7 @@ def test_auto_in_a_pull_request(
 
     assert find_revision("auto", SETTLE, repository.path).commit == base
     event.write_text(json.dumps({"pull_request": {"base": {"sha": "0" * 40}}}))
+    repository.git("remote", "add", "origin", "https://example.org/x.git")
     with pytest.raises(EnergyError, match=r"`release`, .* which this clone lacks.*git fetch"):
         find_revision("auto", SETTLE, repository.path)
 
