@@ -27,6 +27,7 @@ from pytest_energy.documents import (
     FaultyDocumentError,
     Positive,
     PositiveCount,
+    other_schema,
     parse_toml,
     shown,
 )
@@ -127,9 +128,7 @@ class Reader:
         schema = document["schema"]
         if schema != SCHEMA:
             raise self._error(
-                "schema",
-                f"is {shown(schema)}, this version reads {SCHEMA}; write that, or upgrade "
-                "pytest-energy",
+                "schema", f"is {other_schema(schema, SCHEMA, f'write `schema = {SCHEMA}`')}"
             )
         tables = (
             *("schema", "hardware", "environment", "claims", "calibration", "sensor"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_energy.ab.revisions import attempt
 from pytest_energy.bisect import Finding, Probe
-from pytest_energy.documents import FaultyDocumentError, parse_json
+from pytest_energy.documents import FaultyDocumentError, other_schema, parse_json
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import digest_of, read_bytes, write_atomically
 from pytest_energy.outcomes import NO_EVIDENCE, WORST_FIRST
@@ -196,9 +196,12 @@ class Kept:
 
     def _read(self) -> None:
         try:
-            document = from_json(_Document, parse_json(read_bytes(self.path, _MOST_BYTES)))
-            if document.schema != SCHEMA:
-                raise FaultyDocumentError(f"has schema {document.schema}")
+            parsed = parse_json(read_bytes(self.path, _MOST_BYTES))
+            schema = parsed.get("schema") if isinstance(parsed, dict) else None
+            if schema not in (None, SCHEMA):
+                older = "measure anew"
+                raise FaultyDocumentError(f"has schema {other_schema(schema, SCHEMA, older)}")
+            document = from_json(_Document, parsed)
         except (EnergyError, FaultyDocumentError, TypeError) as error:
             raise EnergyError(
                 f"`{self.path}`, which keeps what was measured, cannot be read ({error}); begin "

@@ -113,3 +113,11 @@ def test_what_was_kept_is_read_back(tmp_path: Path) -> None:
     other = replace(PROBE, attempt=2)
     assert again.answer(replace(PROBE, tolerance=0.02), lambda _: measured()) == found
     assert again.answer(other, lambda probe: Finding(probe, "broken")).probe == other
+
+
+def test_what_a_newer_version_kept_asks_for_an_upgrade_whatever_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    path.write_text('{"schema": 9, "lines": []}')
+
+    with pytest.raises(EnergyError, match=r"has schema 9, of a newer .*; upgrade it\); begin anew"):
+        Kept(path)._read()

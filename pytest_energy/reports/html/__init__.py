@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy.documents import installed_version
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
@@ -141,7 +141,7 @@ def rendered(template: str, drawn: Sequence[Chart], **values: Any) -> str:
     environment.filters["sentence"] = _as_markup
     environment.globals.update(values)
     return environment.get_template(template).render(
-        version=_version(),
+        version=installed_version(),
         style=_resource("page.css"),
         script=_resource("page.js"),
         # For a script: without `<`, and with gaps for figures that JSON has no word for.
@@ -162,13 +162,6 @@ def _as_markup(text: str) -> Markup:
     from markupsafe import Markup, escape
 
     return Markup(sentence(safe_line(text), lambda part: str(escape(part))))
-
-
-def _version() -> str:
-    try:
-        return version("pytest-energy")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return ""
 
 
 def _resource(name: str) -> str:
