@@ -348,7 +348,7 @@ def _fill_submodules(source: Path, target: Path) -> None:
         try:
             git(clone, "archive", "--format=tar", f"--output={archive}", commit)
         except GitError:
-            where = f"{shlex.quote(name)} fetch {_remote(clone) or 'origin'}"
+            where = f"{shlex.quote(os.path.relpath(clone))} fetch {_remote(clone) or 'origin'}"
             raise EnergyError(
                 f"submodule `{name}` lacks commit `{commit[:9]}`, which the base has; fetch it "
                 f"with `git -C {where} {commit[:9]}`"

@@ -106,7 +106,7 @@ class CommitGround:
         made.callback(tree.remove)
         place = tree.path / self._ends.inside
         if not place.is_dir():
-            raise NotThereError(f"it has no folder `{self._ends.inside}`")
+            raise NotThereError(f"`{probe.commit[:9]}` has no folder `{self._ends.inside}`")
         top = self._ends.toplevel
         return Where(
             sys.executable,

@@ -208,7 +208,8 @@ class Check(ABC):
 
     def _missing(self) -> VerdictRecord:
         store, key = self.context.store, self.context.hardware.key
-        command = ["pytest", self.context.test.partition("::")[0], f"--energy-hw={key}"]
+        file = self.context.settings.typed(self.context.test.partition("::")[0])
+        command = ["pytest", file, f"--energy-hw={key}"]
         above = store.above()
         instead = f"use `{above}` with `--energy-baselines`, or " if above else ""
         return self._ended(

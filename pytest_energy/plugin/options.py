@@ -200,6 +200,7 @@ def _settings_of(config: pytest.Config) -> Settings:
     values["detect"] = _detect_beside(values["tolerance"], values["detect"], config)
     settings = Settings(
         root=config.rootpath,
+        here=config.invocation_params.dir,
         **{**values, "baselines": values["baselines"] or config.rootpath / "baselines"},
         ci=_truthy(os.environ.get("CI")),
         parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,

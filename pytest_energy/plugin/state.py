@@ -322,6 +322,7 @@ class EnergyPlugin:
             verbose=self._config.getoption("verbose") > 0,
             written=self._records.written,
             arguments=self._config.invocation_params.args,
+            typed=self._settings.typed,
         )
         for line in (text, *annotation_lines(record, self._config.rootpath)):
             reporter.write_line(line)

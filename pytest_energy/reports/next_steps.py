@@ -6,7 +6,8 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -47,17 +48,22 @@ def next_steps(
     record: RunRecord,
     written: Sequence[tuple[Path, str]] = (),
     arguments: Sequence[str] = (),
+    typed: Callable[[str], str] = str,
 ) -> list[str]:
     """The commands, or what else to do next; `arguments` are those pytest was called with.
 
-    After a regression the first of them looks into it, and the others accept it.
+    After a regression the first of them looks into it, and the others accept it. `typed` says how
+    a test is typed where the reader is, which is pytest's root unless it is given.
     """
-    steps = _steps(record, written, arguments)
+    steps = _steps(record, written, arguments, typed)
     return [step for step in ([steps] if isinstance(steps, str) else steps) if step]
 
 
 def _steps(
-    record: RunRecord, written: Sequence[tuple[Path, str]], arguments: Sequence[str]
+    record: RunRecord,
+    written: Sequence[tuple[Path, str]],
+    arguments: Sequence[str],
+    typed: Callable[[str], str],
 ) -> str | list[str]:
     # What was only compared, or has a limit, has no baseline to record or to replace.
     stored = [
@@ -87,7 +93,7 @@ def _steps(
     if invalid:
         again = f"pytest {_repeated(arguments, _NOT_AGAIN)}".rstrip()
         first = next((verdict for verdict in invalid if verdict.fails), invalid[0])
-        return remedy(first, again, update)
+        return remedy(replace(first, nodeid=typed(first.nodeid)), again, update)
     if "recorded" in outcomes and local:
         return "run it again: the next run is compared with what this one recorded"
     if outcomes & set(MOVED) and not local:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,10 +88,11 @@ def render(
     verbose: bool,
     written: Sequence[tuple[Path, str]] = (),
     arguments: Sequence[str] = (),
+    typed: Callable[[str], str] = str,
 ) -> str:
     """The whole summary; `written` names baseline files that changed, with their diffs.
 
-    `arguments` are pytest's, which the next command repeats.
+    `arguments` are pytest's, which the next command repeats; `typed` says how a test is typed.
     """
     stream = io.StringIO()
     width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns if colour else _PLAIN_WIDTH
@@ -127,7 +128,7 @@ def render(
         say(f"at the wall about {record.wall_joules:,.0f} J")
     if verbose and record.idle_watts is not None:
         say(f"idle before the first test: {quantity(record.idle_watts, 'W')}")
-    for number, step in enumerate(next_steps(record, written, arguments)):
+    for number, step in enumerate(next_steps(record, written, arguments, typed)):
         say(f"{'  or' if number else 'next'}: {step}")
     return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).strip("\n")
 

@@ -158,6 +158,13 @@ def test_code_that_fails_within_a_window_is_the_users_to_mend(repository: Reposi
     assert "the head (`working tree`) fails: AttributeError: " in done.stdout
     assert "\nnext: pytest test_mine.py::test_mine   # your code fails in it: " in done.stdout
 
+    repository.path = repository.path / "tests of mine"
+    repository.path.mkdir()
+    done = repository.pytest("--energy-compare=HEAD", "..")
+    repository.path = repository.path.parent
+
+    assert "\nnext: pytest ../test_mine.py::test_mine   # your code fails in it: " in done.stdout
+
     repository.commit("broken")
     repository.change("project", "ledger.spent(", "ledger.spend(")
     done = repository.pytest("--energy-compare=HEAD")

@@ -430,5 +430,8 @@ def test_a_missing_baseline_names_where_it_was_looked_for_and_the_one_above(
     result = pytester.runpytest("--energy-hw=h200", f"--rootdir={inner}", "-c", "inner/pytest.ini")
 
     result.stdout.fnmatch_lines(
-        [f"missing: *for `h200` in `{inner}/baselines/h200.toml`; use `{above}` with `--energy-b*"]
+        [
+            f"missing: *for `h200` in `{inner}/baselines/h200.toml`; use `{above}` with "
+            "`--energy-b*, or *with `pytest inner/test_it.py --energy-hw=h200 --energy-update=new`*"
+        ]
     )
