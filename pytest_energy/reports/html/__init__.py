@@ -35,7 +35,7 @@ from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import ReportedRun
 from pytest_energy.text import safe_line
-from pytest_energy.units import difference, percent
+from pytest_energy.units import difference, percent, unbroken
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -139,6 +139,7 @@ def rendered(template: str, drawn: Sequence[Chart], **values: Any) -> str:
         finalize=lambda value: safe_line(value) if type(value) is str else value,
     )
     environment.filters["sentence"] = _as_markup
+    environment.filters["unbroken"] = _unbroken
     environment.globals.update(values)
     return environment.get_template(template).render(
         version=installed_version(),
@@ -161,7 +162,13 @@ def headline(runs: Sequence[ReportedRun], drift: DriftReport | None) -> str:
 def _as_markup(text: str) -> Markup:
     from markupsafe import Markup, escape
 
-    return Markup(sentence(safe_line(text), lambda part: str(escape(part))))
+    return Markup(sentence(unbroken(safe_line(text)), lambda part: str(escape(part))))
+
+
+def _unbroken(text: str) -> Markup:
+    from markupsafe import escape
+
+    return escape(unbroken(safe_line(text)))
 
 
 def _resource(name: str) -> str:
