@@ -45,6 +45,27 @@ class SkippedInHeadError(EnergyError):
     """The head skips the test; nothing is left to compare."""
 
 
+class Faults:
+    """Errors that are told together, so that all can be mended at once."""
+
+    def __init__(self) -> None:
+        self._found: list[EnergyError] = []
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Keep an error of the block, and go on after it."""
+        try:
+            yield
+        except EnergyError as error:
+            self._found.append(error)
+
+    def tell(self) -> None:
+        """Raise one error of the first one's kind, with a line for each; nothing if all is well."""
+        if self._found:
+            lines = dict.fromkeys(map(str, self._found))
+            raise type(self._found[0])("\n".join(lines)) from None
+
+
 class EnergyWarning(UserWarning):
     """Something that a person should know of what was measured, and that ends nothing."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
@@ -70,6 +71,23 @@ def listed(texts: Sequence[str], most: int) -> str:
     """The first texts with commas between them, and how many more there are."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
+
+
+_NO_BREAK = "\u00a0"
+_BEFORE_UNIT = re.compile(
+    r"(?<=\d) (?=(?:%|points?\b|[GMkmµn]?(?:J|W|Wh)\b|tokens/s|gCO2e|(?:ms|s|min|h|MHz)\b|°C))"
+    r"|(?<=\d) (?=± \d)|(?<=\d ±) (?=\d)"
+)
+
+
+def unbroken(text: str) -> str:
+    """Text for a page: no line ends between a figure and its unit, or its uncertainty.
+
+    What stands in backticks is to be copied, and stays as it is.
+    """
+    parts = text.split("`")
+    shown = (_BEFORE_UNIT.sub(_NO_BREAK, part) for part in parts[::2])
+    return "`".join(next(shown) if number % 2 == 0 else part for number, part in enumerate(parts))
 
 
 def prefix(value: float, unit: str) -> tuple[float, str]:

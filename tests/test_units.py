@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_energy.units import difference, percent, quantity, quantity_with_uncertainty
+from pytest_energy.units import difference, percent, quantity, quantity_with_uncertainty, unbroken
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,11 @@ def test_changes() -> None:
     assert difference(-0.06, "J/token") == "-6.0 %"
     assert difference(0.01, "fraction", signed=False) == "1 point"
     assert difference(-0.03, "fraction") == "-3.0 points"
+
+
+def test_a_figure_and_its_unit_stay_on_one_line() -> None:
+    text = "uses 5.120 ± 0.014 mJ/token, +6.2 % or 1.3 points; see `-k 5 J` in 3 steps of 2 s"
+
+    assert unbroken(text).replace("\u00a0", "~") == (
+        "uses 5.120~±~0.014~mJ/token, +6.2~% or 1.3~points; see `-k 5 J` in 3 steps of 2~s"
+    )

@@ -29,7 +29,7 @@ from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError, SkippedInHeadError, raised_elsewhere
 from pytest_energy.meters import Meter
 from pytest_energy.private_folders import PrivateFolder
-from pytest_energy.results import VerdictRecord
+from pytest_energy.results import NOT_COMPARED, VerdictRecord
 
 __tracebackhide__ = raised_elsewhere
 
@@ -217,7 +217,7 @@ def _faulted(
         reason = f"{open_record.reason} It could not be settled: {fault}."
         return replace(open_record, reason=reason)
     missing = fault.side == "base" and fault.kind in ("absent", "skipped")
-    reason = f"not compared: {fault}"
+    reason = f"{NOT_COMPARED}{fault}"
     if missing:
         reason = (
             f"nothing to compare with: {fault}; a revision that has it, or a baseline, would do"

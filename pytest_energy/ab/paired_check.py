@@ -175,7 +175,7 @@ class PairedCheck(ABC):
             turns=self.sides.turns is not None,
             processes=self.measurement.processes,
             between_processes=self.measurement.between_processes(figure, self._pair_noise),
-            notes=self.measurement.notes(self.shown),
+            notes=(*_notes(self._target), *self.measurement.notes(self.shown)),
         )
         before, after = self._circumstances(run)
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
@@ -193,7 +193,7 @@ class PairedCheck(ABC):
         record = replace(self.base, **{**fields, **known})
         record = policy.acknowledged(record, self._own_levels, self._reference, verdict.facts)
         if self._open is None:
-            return record
+            return replace(record, reason=f"{record.reason} The base is `{comparison.reference}`.")
         reason = f"{record.reason} {_settled(comparison)}"
         if record.outcome == "improvement":
             reason += f" To guard it, {LOCK_IN}."
@@ -245,6 +245,11 @@ class PairedCheck(ABC):
             padding_overhead=overhead,
             environment=dict(ready.environment),
         )
+
+
+def _notes(target: Revision | Interpreter) -> tuple[str, ...]:
+    """What to know of what is compared with."""
+    return (target.note,) if isinstance(target, Revision) and target.note else ()
 
 
 def _left_open(record: VerdictRecord | None) -> LeftOpen | None:

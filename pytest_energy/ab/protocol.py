@@ -37,7 +37,7 @@ Kind = Literal[
 _WORDS: dict[Kind, str] = {
     "absent": "does not have this test",
     "died": "died",
-    "failed": "fails outside its check",
+    "failed": "fails",
     "hung": "hangs",
     "import": "cannot be imported",
     "memory": "ran out of memory",
@@ -47,6 +47,11 @@ _WORDS: dict[Kind, str] = {
     "start": "does not start",
     "version": "speaks another version of the protocol",
 }
+
+OF_ITS_CODE = tuple(_WORDS[kind] for kind in ("died", "failed", "hung", "import"))
+"""What is said of a side whose test or code is at fault."""
+
+THE_SAME = "give both sides the same"
 
 
 class SideFaultError(EnergyError):
@@ -130,14 +135,14 @@ def other_work(base: RunFacts, head: RunFacts) -> str | None:
     if base.id != head.id:
         return (
             f"the base fine-tunes `{base.id}` and the head `{head.id}`: another task or model "
-            f"cannot be compared; give both sides the same, or compare them as runs of one test"
+            f"cannot be compared; {THE_SAME}, or compare them as runs of one test"
         )
     for name in _MUST_AGREE:
         old, new = base.fields.get(name), head.fields.get(name)
         if base.fields and head.fields and old != new:
             return (
                 f"`{name}` of `{head.id}` is {old!r} in the base and {new!r} in the head: that is "
-                f"other work, which cannot be compared; give both sides the same"
+                f"other work, which cannot be compared; {THE_SAME}"
             )
     return None
 

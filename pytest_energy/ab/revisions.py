@@ -19,8 +19,8 @@ from pytest_energy.private_folders import OWNER, PrivateFolder, is_abandoned
 from pytest_energy.text import decoded
 
 AUTO = "auto"
-THE_COMMIT_BEFORE = "the commit before"
-"""What `auto` is on the default branch if nothing is changed."""
+WHICH_IS_HEAD = ", which is HEAD"
+"""What a revision's name ends with that is another one's of the commit that is checked out."""
 DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 # Variables by which a caller (a hook, for one) may point git at another repository.
 _MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
@@ -68,7 +68,8 @@ def attempt(folder: Path, *arguments: str) -> str | None:
 class Revision:
     """A commit to compare with; `asked` is what the option said, or which commit `auto` is.
 
-    `toplevel` is the user's checkout, `inside` pytest's root relative to it.
+    `toplevel` is the user's checkout, `inside` pytest's root relative to it. `note` says what a
+    person may not expect of that commit.
     """
 
     kind: ClassVar[Literal["revision"]] = "revision"
@@ -76,6 +77,7 @@ class Revision:
     commit: str
     toplevel: Path
     inside: Path
+    note: str = ""
 
     @property
     def label(self) -> str:
@@ -97,14 +99,16 @@ def find_revision(asked: str, option: str, root: Path) -> Revision:
             f"in a clone, or compare interpreters with `--energy-compare=python:PATH`"
         ) from None
     _require_clean_submodules(said, toplevel)
-    commit: str | None
+    inside = root.resolve().relative_to(toplevel)
     if asked == AUTO:
-        asked, commit = _automatic(said, toplevel)
-    else:
-        commit = _commit(toplevel, asked)
+        meant = _automatic(said, toplevel)
+        return Revision(meant.name, meant.commit, toplevel, inside, meant.note)
+    commit = _commit(toplevel, asked)
     if commit is None:
         raise EnergyError(f"{said} names no commit of `{toplevel}`{_meant(toplevel, asked)}")
-    return Revision(asked, commit, toplevel, root.resolve().relative_to(toplevel))
+    if asked != "HEAD" and commit == _commit(toplevel, "HEAD"):
+        asked += WHICH_IS_HEAD
+    return Revision(asked, commit, toplevel, inside)
 
 
 def _merge_target() -> tuple[str, str] | None:
@@ -126,8 +130,17 @@ def _merge_target() -> tuple[str, str] | None:
         return (branch, "") if branch else None
 
 
-def _automatic(said: str, toplevel: Path) -> tuple[str, str]:
-    """What `auto` is, in words, and its commit."""
+@dataclass(frozen=True)
+class _Meant:
+    """The commit that `auto` is: what it is in words, and what to know of it."""
+
+    name: str
+    commit: str
+    note: str = ""
+
+
+def _automatic(said: str, toplevel: Path) -> _Meant:
+    """The commit that `auto` is in a checkout; raises `EnergyError` if it is not there."""
     target = _merge_target()
     if target is not None:
         branch, sha = target
@@ -137,15 +150,16 @@ def _automatic(said: str, toplevel: Path) -> tuple[str, str]:
                 f"{said} means `{branch}`, which this change goes into and which this clone "
                 f"lacks{_fetch(toplevel, sha or branch)}"
             )
+        base = attempt(toplevel, "merge-base", "HEAD", tip)
         # In a shallow clone the ancestors are not there; the base itself is the next best.
-        return AUTO, attempt(toplevel, "merge-base", "HEAD", tip) or tip
+        return _Meant(branch, tip) if base is None else _Meant(_MERGE_BASE + branch, base)
     for branch in DEFAULT_BRANCHES:
         tip = _commit(toplevel, branch)
         if tip is None:
             continue
         base = attempt(toplevel, "merge-base", "HEAD", tip)
         if base is not None:
-            return _before(said, toplevel, base)
+            return _before(said, toplevel, branch, base)
         raise EnergyError(
             f"{said} finds no common ancestor of HEAD and `{branch}`"
             f"{_fetch(toplevel, branch.removeprefix('origin/'))}"
@@ -156,18 +170,30 @@ def _automatic(said: str, toplevel: Path) -> tuple[str, str]:
     )
 
 
-def _before(said: str, toplevel: Path, base: str) -> tuple[str, str]:
-    """The base, or its parent if the working tree is that commit, as after a merge."""
-    same = base == _commit(toplevel, "HEAD")
-    if not same or git(toplevel, "status", "--porcelain", "--untracked-files=no"):
-        return AUTO, base
+_MERGE_BASE = "the merge base with "
+
+
+def _before(said: str, toplevel: Path, branch: str, base: str) -> _Meant:
+    """The merge base with a branch, or its parent if the working tree is it, as after a merge."""
+    if base != _commit(toplevel, "HEAD"):
+        return _Meant(_MERGE_BASE + branch, base)
+    if git(toplevel, "status", "--porcelain", "--untracked-files=no"):
+        return _Meant("HEAD", base)
     parent = _commit(toplevel, "HEAD^")
-    if parent is None and _is_shallow(toplevel):
+    if parent is not None:
+        note = (
+            f"`auto` is the commit before HEAD here, not a merge base: HEAD is in `{branch}`, and "
+            f"no tracked file is changed. What earlier commits cost is in both sides: only a "
+            f"stored baseline sees that."
+        )
+        return _Meant("the commit before", parent, note)
+    if _is_shallow(toplevel):
         raise EnergyError(
             f"{said} means the commit before HEAD, which this clone lacks: it is shallow; "
             f"fetch it with `git fetch --deepen=1`"
         )
-    return (AUTO, base) if parent is None else (THE_COMMIT_BEFORE, parent)
+    note = "`auto` is HEAD itself here: no commit is before it, and no tracked file is changed"
+    return _Meant("HEAD", base, note)
 
 
 def text_at(revision: str, path: Path) -> str | None:
@@ -209,13 +235,27 @@ def _meant(toplevel: Path, name: str) -> str:
 
 def _fetch(toplevel: Path, name: str) -> str:
     """What to do about a commit that is not there, as the end of a sentence."""
-    typed = shlex.quote(name)
+    if _commit(toplevel, "HEAD") is None:
+        return "; the repository has no commit yet: make one first"
+    remote = _remote(toplevel)
+    if remote is None:
+        return (
+            "; there is no remote to fetch it from, so give a revision that is here: `HEAD` is the "
+            "last commit, and `git branch` lists the branches"
+        )
+    typed = f"{shlex.quote(remote)} {shlex.quote(name)}"
     if _is_shallow(toplevel):
         return (
-            f": the clone is shallow; fetch it with `git fetch --depth=1 origin {typed}`, or all "
-            f"of its history with `git fetch --unshallow`"
+            f": the clone is shallow; fetch it with `git fetch --depth=1 {typed}`, or all of its "
+            f"history with `git fetch --unshallow`"
         )
-    return f"; fetch it with `git fetch origin {typed}`, or give another revision"
+    return f"; fetch it with `git fetch {typed}`, or give another revision"
+
+
+def _remote(toplevel: Path) -> str | None:
+    """The remote to fetch from; None if the repository has none."""
+    names = (attempt(toplevel, "remote") or "").split()
+    return "origin" if "origin" in names else next(iter(names), None)
 
 
 def _is_shallow(toplevel: Path) -> bool:
@@ -308,9 +348,10 @@ def _fill_submodules(source: Path, target: Path) -> None:
         try:
             git(clone, "archive", "--format=tar", f"--output={archive}", commit)
         except GitError:
+            where = f"{shlex.quote(os.path.relpath(clone))} fetch {_remote(clone) or 'origin'}"
             raise EnergyError(
                 f"submodule `{name}` lacks commit `{commit[:9]}`, which the base has; fetch it "
-                f"with `git -C {shlex.quote(name)} fetch origin {commit[:9]}`"
+                f"with `git -C {where} {commit[:9]}`"
             ) from None
         with tarfile.open(archive) as files:
             files.extraction_filter = getattr(tarfile, "tar_filter", None)

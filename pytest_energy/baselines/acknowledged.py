@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,28 +61,32 @@ class Acknowledgement:
         return f"up to {self.limit}{by} ({self.reason})"
 
 
-def from_table(values: Mapping[str, Any]) -> Acknowledgement:
-    """The acknowledgement that a table of `KINDS` states; `ValueError` says what is wrong."""
+def faults_of(values: Mapping[str, Any], given: Container[str]) -> Iterator[str]:
+    """All that is wrong with values of `KINDS`; names that are `given` are not missed."""
     for name in NEEDED:
-        if name not in values:
-            raise ValueError(f"has no `{name}`; acknowledge it anew, or remove the table")
-    if not 0 < values["up_to"] <= LARGEST_LEVELS["tolerance"]:
-        raise ValueError(
-            f"has `up_to` {values['up_to']:g}; write a fraction above 0 and at most "
-            f"{LARGEST_LEVELS['tolerance']:g}, such as 0.04 for 4 %"
+        if name not in given:
+            yield f"has no `{name}`; acknowledge it anew, or remove the table"
+    up_to, most = values.get("up_to"), LARGEST_LEVELS["tolerance"]
+    if up_to is not None and not 0 < up_to <= most:
+        yield (
+            f"has `up_to` {up_to:g}; write a fraction above 0 and at most {most:g}, such as 0.04 "
+            "for 4 %"
         )
     for name in DAYS:
-        if name in values:
-            try:
-                datetime.date.fromisoformat(values[name])
-            except ValueError:
-                raise ValueError(f"has a `{name}` that is no day such as 2027-01-31") from None
+        if not _is_day(values.get(name)):
+            yield f"has a `{name}` that is no day such as 2027-01-31"
     for name in ("reason", "by"):
         if len(values.get(name, "")) > LONGEST_TEXT:
-            raise ValueError(f"has a `{name}` of more than {LONGEST_TEXT} characters")
-    if not values["reason"].strip():
-        raise ValueError("has an empty `reason`; say why, so that others know")
-    return Acknowledgement(**values)
+            yield f"has a `{name}` of more than {LONGEST_TEXT} characters"
+    if not values.get("reason", "said elsewhere").strip():
+        yield "has an empty `reason`; say why, so that others know"
+
+
+def _is_day(text: str | None) -> bool:
+    try:
+        return text is None or bool(datetime.date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def as_table(stated: Acknowledgement) -> dict[str, Any]:

@@ -27,11 +27,12 @@ from pytest_energy.documents import (
     FaultyDocumentError,
     Positive,
     PositiveCount,
+    other_schema,
     parse_toml,
     shown,
 )
 from pytest_energy.documents.records import checked, converted, kinds_of
-from pytest_energy.errors import BaselineError, DataError, did_you_mean
+from pytest_energy.errors import BaselineError, DataError, Faults, did_you_mean
 from pytest_energy.files import read_text
 from pytest_energy.meters.sensors import Qualified
 from pytest_energy.outcomes import METHODS
@@ -128,9 +129,7 @@ class Reader:
         schema = document["schema"]
         if schema != SCHEMA:
             raise self._error(
-                "schema",
-                f"is {shown(schema)}, this version reads {SCHEMA}; write that, or upgrade "
-                "pytest-energy",
+                "schema", f"is {other_schema(schema, SCHEMA, f'write `schema = {SCHEMA}`')}"
             )
         tables = (
             *("schema", "hardware", "environment", "claims", "calibration", "sensor"),
@@ -242,16 +241,24 @@ class Reader:
             raise self._error(where, str(error)) from None
 
     def _acknowledged(self, tables: Any) -> tuple[Acknowledgement, ...]:
-        found: dict[tuple[str, str], Acknowledgement] = {}
+        found, faults = dict[tuple[str, str], Acknowledgement](), Faults()
         for index, table in enumerate(self._converted(list[Any], tables, "acknowledged")):
-            where = f"acknowledged[{index}]"
-            values = self._checked(table, stored_acknowledgement.KINDS, where)
-            if values.get("metric", METRICS[0]) not in METRICS:
-                raise self._error(f"{where}.metric", f"is none of {', '.join(METRICS)}")
-            stated: Acknowledgement = self._stated(stored_acknowledgement, values, where)
-            if (stated.metric, stated.id) in found:
-                raise self._error(where, f"is the second of `{stated.id}`; remove one of them")
-            found[stated.metric, stated.id] = stated
+            where, values = f"acknowledged[{index}]", dict[str, Any]()
+            given = self._table(table, where)
+            for name, value in given.items():
+                with faults.gathered():
+                    values |= self._checked({name: value}, stored_acknowledgement.KINDS, where)
+            for wrong in stored_acknowledgement.faults_of(values, given):
+                with faults.gathered():
+                    raise self._error(where, wrong)
+            with faults.gathered():
+                if values.get("metric", METRICS[0]) not in METRICS:
+                    raise self._error(f"{where}.metric", f"is none of {', '.join(METRICS)}")
+                if (key := (values.get("metric", ""), values.get("id", ""))) in found:
+                    raise self._error(where, f"is the second of `{key[1]}`; remove one of them")
+                if {*stored_acknowledgement.NEEDED} <= values.keys():
+                    found[key] = Acknowledgement(**values)
+        faults.tell()
         return tuple(found.values())
 
     def _claims(self, table: Mapping[str, Any]) -> dict[tuple[str, str], Band]:

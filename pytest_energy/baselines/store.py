@@ -19,7 +19,7 @@ from pytest_energy.baselines import Baseline, Reference, UpdateMode
 from pytest_energy.baselines.calibration import Calibration, device_key
 from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import Header, Recording, updated
-from pytest_energy.documents import FaultyDocumentError, parse_json
+from pytest_energy.documents import FaultyDocumentError, other_schema, parse_json
 from pytest_energy.documents.records import converted
 from pytest_energy.errors import BaselineError, informing
 from pytest_energy.files import read_bytes, unified_diff, write_atomically
@@ -228,6 +228,7 @@ def _name(item: Recording) -> str:
 
 
 _SCHEMA = 1  # of profiles
+_ANEW = "remove it, and record again"
 _MOST_PROFILE_BYTES = 1 << 24
 
 
@@ -247,15 +248,13 @@ def read_profiles(path: Path) -> dict[str, Profile]:
     if not path.exists():
         return {}
     try:
-        document = converted(_Profiles, parse_json(read_bytes(path, _MOST_PROFILE_BYTES)))
+        document = parse_json(read_bytes(path, _MOST_PROFILE_BYTES))
+        schema = document.get("schema") if isinstance(document, dict) else None
+        if schema not in (None, _SCHEMA):
+            raise BaselineError(f"`{path}` has schema {other_schema(schema, _SCHEMA, _ANEW)}")
+        return dict(converted(_Profiles, document).profiles)
     except FaultyDocumentError as error:
-        raise BaselineError(f"`{path}` is damaged: {error}; remove it, and record again") from None
-    if document.schema != _SCHEMA:
-        raise BaselineError(
-            f"`{path}` has schema {document.schema}, but this version reads {_SCHEMA}; remove it, "
-            f"and record again"
-        )
-    return dict(document.profiles)
+        raise BaselineError(f"`{path}` is damaged: {error}; {_ANEW}") from None
 
 
 def write_profiles(path: Path, changed: Mapping[str, Profile | None]) -> None:

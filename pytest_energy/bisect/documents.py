@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_energy.ab.revisions import attempt
 from pytest_energy.bisect import Finding, Probe
-from pytest_energy.documents import FaultyDocumentError, parse_json
+from pytest_energy.documents import FaultyDocumentError, other_schema, parse_json
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import digest_of, read_bytes, write_atomically
 from pytest_energy.outcomes import NO_EVIDENCE, WORST_FIRST
@@ -33,10 +33,11 @@ class Figure:
     """Tests with other figures, which need not run again."""
 
 
-def choose_figure(record: RunRecord, wanted: str | None, said: str) -> Figure:
+def choose_figure(record: RunRecord, wanted: str | None, said: str, commit: str) -> Figure:
     """The figure of a run that has changed most, or the one that is `wanted`, by its id.
 
-    Raises `EnergyError` if there is none; `said` is the error that the run printed last.
+    Raises `EnergyError` if the run of a `commit` has none; `said` is the error that it printed
+    last.
     """
     own = [each for each in record.verdicts if each.metric in _FIGURES]
     if wanted is not None:
@@ -49,10 +50,14 @@ def choose_figure(record: RunRecord, wanted: str | None, said: str) -> Figure:
     else:
         chosen = own
     if not chosen:
-        why = f" ({said})" if said else ""
+        if said:
+            raise EnergyError(
+                f"pytest came to no J/token in `{commit[:9]}`: {said}; mend that, or name an end "
+                f"in which the tests run"
+            )
         raise EnergyError(
-            f"the tests that were named gate no J/token, so that there is nothing to follow{why}; "
-            f"name one that checks `joules_per_token` after `--`"
+            f"the tests that were named gate no J/token in `{commit[:9]}`, so that there is "
+            f"nothing to follow; name one that checks `joules_per_token` after `--`"
         )
     worst = min(chosen, key=_severity)
     # pytest deselects by how a name begins, and may not deselect this one.
@@ -191,9 +196,12 @@ class Kept:
 
     def _read(self) -> None:
         try:
-            document = from_json(_Document, parse_json(read_bytes(self.path, _MOST_BYTES)))
-            if document.schema != SCHEMA:
-                raise FaultyDocumentError(f"has schema {document.schema}")
+            parsed = parse_json(read_bytes(self.path, _MOST_BYTES))
+            schema = parsed.get("schema") if isinstance(parsed, dict) else None
+            if schema not in (None, SCHEMA):
+                older = "measure anew"
+                raise FaultyDocumentError(f"has schema {other_schema(schema, SCHEMA, older)}")
+            document = from_json(_Document, parsed)
         except (EnergyError, FaultyDocumentError, TypeError) as error:
             raise EnergyError(
                 f"`{self.path}`, which keeps what was measured, cannot be read ({error}); begin "

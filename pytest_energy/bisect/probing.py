@@ -106,7 +106,7 @@ class CommitGround:
         made.callback(tree.remove)
         place = tree.path / self._ends.inside
         if not place.is_dir():
-            raise NotThereError(f"it has no folder `{self._ends.inside}`")
+            raise NotThereError(f"`{probe.commit[:9]}` has no folder `{self._ends.inside}`")
         top = self._ends.toplevel
         return Where(
             sys.executable,
@@ -193,7 +193,9 @@ class Prober:
     def _finding(self, probe: Probe, ran: _Ran) -> Finding:
         if ran.record is None:
             return Finding(probe, BROKEN, reason=ran.said)
-        figure = self.figure or choose_figure(ran.record, self._asking.figure, ran.said)
+        figure = self.figure or choose_figure(
+            ran.record, self._asking.figure, ran.said, probe.commit
+        )
         finding = finding_of(probe, ran.record, figure, ran.said)
         if not finding.is_broken:
             self.figure = figure

@@ -118,9 +118,9 @@ class Search:
             if finding.outcome != "inconclusive":
                 break
         else:
-            raise _GivenUpError(f"the ends cannot be told apart: {finding.reason}")
+            raise _GivenUpError("the ends cannot be told apart")
         if not wanted:
-            raise _NotReproducedError(f"the change is not there: {finding.reason}")
+            raise _NotReproducedError("the change is not there")
         self._whole = self._log(finding).value
         return finding
 

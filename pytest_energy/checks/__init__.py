@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -49,11 +50,18 @@ class Settings:
     ci: bool = False
     parallel: bool = False
     """Whether this process is one of several pytest-xdist workers."""
+    here: Path | None = None
+    """The folder that pytest was called in; its root if None."""
 
     @property
     def demands_baseline(self) -> bool:
         """Whether a figure without a baseline fails: a hardware was named, or this is CI."""
         return self.hw != "auto" or self.ci
+
+    def typed(self, test: str) -> str:
+        """A test, or its file, as it is typed in the folder that pytest was called in."""
+        path, colons, name = test.partition("::")
+        return os.path.relpath(self.root / path, self.here or self.root) + colons + name
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pytest_energy.checks.recording import is_to_record, keep_session, windows_t
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import BaselineError, raised_elsewhere
 from pytest_energy.gate import Verdict
-from pytest_energy.gate.sentences import gap_warning
+from pytest_energy.gate.sentences import LOAD_IT, RECORD_AGAIN, RECORD_ANEW, gap_warning
 from pytest_energy.metering import Window
 from pytest_energy.meters.protocol import FOREIGN
 from pytest_energy.results import VerdictRecord
@@ -190,14 +190,13 @@ class Check(ABC):
             if recorded and context.settings.update:
                 raise InvalidEvidenceError(
                     f"not recorded: the device was still becoming warmer after {windows}, at "
-                    f"{warmth.celsius[-1]:.0f} °C; load it for some minutes and record again"
+                    f"{warmth.celsius[-1]:.0f} °C; {LOAD_IT} {RECORD_AGAIN}"
                 )
             self._colder = warmth.missing_celsius or 0.0
             if self._colder and warmth.limit > limit:
                 raise InvalidEvidenceError(
                     f"not as warm as its baseline: {warmth.celsius[-1]:.0f} °C after {windows}, "
-                    f"and that began at {warmth.wanted:.0f} °C; load the device for some "
-                    "minutes before, or record anew with `--energy-update=replace`"
+                    f"and that began at {warmth.wanted:.0f} °C; {LOAD_IT} before, or {RECORD_ANEW}"
                 )
         self._unloaded |= warmth.limit > limit and not (warmth.is_reached or warmth.celsius)
         if steady:
@@ -205,13 +204,14 @@ class Check(ABC):
         if context.settings.update:
             raise InvalidEvidenceError(
                 f"not recorded: J/token had not become steady after {limit} warm-up windows; let "
-                f"the device warm up, stop other work on it, and record again"
+                f"the device warm up, stop other work on it, {RECORD_AGAIN}"
             )
         self._unsteady = True
 
     def _missing(self) -> VerdictRecord:
         store, key = self.context.store, self.context.hardware.key
-        command = ["pytest", self.context.test.partition("::")[0], f"--energy-hw={key}"]
+        file = self.context.settings.typed(self.context.test.partition("::")[0])
+        command = ["pytest", file, f"--energy-hw={key}"]
         above = store.above()
         instead = f"use `{above}` with `--energy-baselines`, or " if above else ""
         return self._ended(

@@ -16,6 +16,7 @@ from pytest_energy.errors import BaselineError, informing
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.carriers import ProfileChange, compared
 from pytest_energy.gate.explanation import FEWEST, LoadChange, Operating, device_word, explain
+from pytest_energy.gate.sentences import RECORD_ANEW
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.metering.profile import Profile
 from pytest_energy.outcomes import MOVED
@@ -54,8 +55,7 @@ def reference(record: VerdictRecord, context: CheckContext) -> Reference | None:
     if other is not None:
         raise BaselineError(
             f"`{record.id}` is {other} of `{found.baseline.path}`: model, batches, precision or "
-            f"data differ, so the figures cannot be compared; undo the change, or record anew with "
-            f"`--energy-update=replace`"
+            f"data differ, so the figures cannot be compared; undo the change, or {RECORD_ANEW}"
         )
     return found
 
@@ -100,9 +100,7 @@ def require_same_conditions(found: Reference, hardware: Hardware) -> None:
     """Raise `InvalidEvidenceError` where device, power limit or meter are not the baseline's."""
     difference = _differing(found, hardware)
     if difference is not None:
-        raise InvalidEvidenceError(
-            f"{difference}; set it back, or record anew with `--energy-update=replace`"
-        )
+        raise InvalidEvidenceError(f"{difference}; set it back, or {RECORD_ANEW}")
 
 
 def require_undisturbed(settings: Settings, hardware: Hardware) -> None:

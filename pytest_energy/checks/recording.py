@@ -13,6 +13,7 @@ from pytest_energy.checks import Settings, policy
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, without_outliers
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.clocks import real_time
+from pytest_energy.gate.sentences import RECORD_AGAIN, RECORD_ANEW
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import NOT_KEPT, VerdictRecord
 from pytest_energy.stats.steadiness import halves, typical
@@ -84,8 +85,7 @@ def keep_session(
                 raise InvalidEvidenceError(
                     f"not appended: this session differs from the stored ones by "
                     f"{difference(moved, unit)}, more than `detect`, so it is not one more of "
-                    f"the same; if the change is meant, record anew with "
-                    f"`--energy-update=replace`"
+                    f"the same; if the change is meant, {RECORD_ANEW}"
                 )
     local = mode is None
     if local and summary.cv > RESTLESS:
@@ -117,7 +117,7 @@ def _require_halves_alike(values: Sequence[float], what: str) -> None:
         raise InvalidEvidenceError(
             f"not recorded: the halves of {len(values)} {what} differ by {percent(off)}, more than "
             f"{percent(HALVES_AGREE)} and more than chance explains ({percent(by_chance)}); let "
-            "the device settle and record again"
+            f"the device settle {RECORD_AGAIN}"
         )
 
 

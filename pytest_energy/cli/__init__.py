@@ -156,14 +156,24 @@ def _print_what_it_can() -> None:
 def add_baselines_option(
     parser: argparse.ArgumentParser, folder: Callable[[str], Path] = Path
 ) -> None:
-    """Register `--baselines`, whose default is the folder `baselines` here, there or not."""
+    """Register `--baselines`; without it `default_baselines` says which folder is meant."""
     parser.add_argument(
         "--baselines",
         type=folder,
         metavar="DIR",
-        default=Path("baselines"),
-        help="folder of the baseline files (baselines/)",
+        default=default_baselines(),
+        help="folder of the baseline files (baselines/, here or above)",
     )
+
+
+def default_baselines() -> Path:
+    """The folder `baselines` here, or above if one there has files and none is here."""
+    here = Path("baselines")
+    if here.is_dir():
+        return here
+    above = (folder / here for folder in Path.cwd().parents)
+    found = next((folder for folder in above if any(folder.glob("*.toml"))), None)
+    return here if found is None else Path(os.path.relpath(found))
 
 
 def say(*lines: str, to: TextIO | None = None) -> None:

@@ -16,7 +16,7 @@ from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import with_acknowledgement, without_acknowledgement
 from pytest_energy.cli import add_baselines_option, describe, say, write_text
 from pytest_energy.clocks import real_time
-from pytest_energy.errors import BaselineError, EnergyError, did_you_mean
+from pytest_energy.errors import BaselineError, EnergyError, Faults, did_you_mean
 from pytest_energy.files import unified_diff
 from pytest_energy.text import one_line
 from pytest_energy.units import LARGEST_LEVELS
@@ -48,17 +48,18 @@ def add_acknowledge(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+_NEEDED = ("--up-to", "--until", "--reason")
+
+
 def run(options: argparse.Namespace) -> int:
-    """Change the file and show its diff."""
-    given = (options.up_to, options.until, options.reason)
-    if options.remove and any(one is not None for one in given):
-        raise EnergyError("`--remove` takes no `--up-to`, `--until` or `--reason`; leave them out")
-    if not options.remove and None in given:
-        raise EnergyError(
-            "`acknowledge` needs `--up-to`, `--until` and `--reason`; `--help` has an example"
-        )
-    stated = None if options.remove else _stated(options)
-    path, metric = _figure(options)
+    """Change the file and show its diff; all that is wrong with the input is told at once."""
+    faults = Faults()
+    stated = None if options.remove else _stated(options, faults)
+    with faults.gathered():
+        _check_given(options)
+    with faults.gathered():
+        path, metric = _figure(options)
+    faults.tell()
     old = text_of(path)
     if stated is None:
         new = without_acknowledgement(old, metric, options.id)
@@ -70,6 +71,18 @@ def run(options: argparse.Namespace) -> int:
     say(*unified_diff(old, new, os.path.relpath(path)).split("\n"))
     say("commit it: it counts wherever this file is used")
     return 0
+
+
+def _check_given(options: argparse.Namespace) -> None:
+    """Refuse what goes without `--remove` beside it, and what is missing without it."""
+    given = dict(zip(_NEEDED, (options.up_to, options.until, options.reason), strict=True))
+    if options.remove and any(one is not None for one in given.values()):
+        raise EnergyError("`--remove` takes no `--up-to`, `--until` or `--reason`; leave them out")
+    missing = [f"`{name}`" for name, one in given.items() if one is None]
+    if missing and not options.remove:
+        *others, last = missing
+        names = f"{', '.join(others)} and {last}" if others else last
+        raise EnergyError(f"`acknowledge` needs {names}; `--help` has an example")
 
 
 def _figure(options: argparse.Namespace) -> tuple[Path, str]:
@@ -107,18 +120,19 @@ def _figures(stored: Baseline, are_acknowledged: bool) -> list[tuple[str, str]]:
     return [key for key, entry in stored.entries.items() if entry.sessions]
 
 
-def _stated(options: argparse.Namespace) -> Acknowledgement:
+def _stated(options: argparse.Namespace, faults: Faults) -> Acknowledgement:
     """What the options acknowledge; metric and git's name are not known yet."""
     today = real_time.utc().date()
-    return Acknowledgement(
-        metric="",
-        id=options.id,
-        up_to=_up_to(options.up_to),
-        until=_until(options.until, today).isoformat(),
-        reason=_text("--reason", options.reason),
-        by=_text("--by", options.by) if options.by is not None else "",
-        date=today.isoformat(),
-    )
+    up_to, until, reason, by = 0.0, today, "", ""
+    with faults.gathered():
+        up_to = _up_to(options.up_to) if options.up_to is not None else up_to
+    with faults.gathered():
+        until = _until(options.until, today) if options.until is not None else until
+    with faults.gathered():
+        reason = _text("--reason", options.reason) if options.reason is not None else reason
+    with faults.gathered():
+        by = _text("--by", options.by) if options.by is not None else by
+    return Acknowledgement("", options.id, up_to, until.isoformat(), reason, by, today.isoformat())
 
 
 def _up_to(text: str) -> float:

@@ -22,7 +22,7 @@ from pytest_energy.baselines import (
 from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import dropped, pruned
 from pytest_energy.checks.policy import stored_levels
-from pytest_energy.cli import describe, say, write_text
+from pytest_energy.cli import default_baselines, describe, say, write_text
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.files import unified_diff
@@ -30,8 +30,6 @@ from pytest_energy.gate.sentences import gap_warning, smallest_gap
 from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
 from pytest_energy.units import FRACTION, difference, quantity
-
-_DEFAULT = Path("baselines")
 
 
 def add_baselines(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +45,8 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         type=Path,
-        default=[_DEFAULT],
-        help="files or folders (baselines/)",
+        default=[default_baselines()],
+        help="files or folders (baselines/, here or above)",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="exit 1 if a file has faults, for CI")
@@ -73,13 +71,13 @@ def run(options: argparse.Namespace) -> int:
     """List, compare or tidy the files; 1 if a check finds faults."""
     if options.compare:
         old, *new = options.paths
-        alone = not new and (old == _DEFAULT or old.suffix == ".toml")
+        alone = not new and (old == default_baselines() or old.suffix == ".toml")
         if alone or len(new) > 1:
             raise EnergyError(
                 "`--compare` takes an old baseline file or a git revision such as `main`, then the "
                 "new file or folder"
             )
-        return compare(old, *(new or [_DEFAULT]))
+        return compare(old, *(new or [default_baselines()]))
     if options.prune:
         return prune(options.paths)
     if options.drop:

@@ -22,7 +22,7 @@ from pytest_energy.bisect.estimates import log_change
 from pytest_energy.bisect.packages import exchanges
 from pytest_energy.bisect.probing import TIMEOUT_SECONDS, Asking, CommitGround, Ground, Prober
 from pytest_energy.bisect.search import CHANGE, Asked, Search
-from pytest_energy.cli import describe, say, write_text
+from pytest_energy.cli import default_baselines, describe, say, write_text
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import ChangePoint, SeriesDrift, drift_of
@@ -145,6 +145,7 @@ def run_bisect(options: argparse.Namespace) -> int:
         followed.id if followed else "",
         followed.metric if followed else "",
         task.noun,
+        task.asked.change,
     )
     say("", *as_text(found).split("\n"))
     if options.json is not None:
@@ -293,7 +294,7 @@ def _asked(options: argparse.Namespace) -> tuple[Ends, Asked, str | None]:
 def _dated(options: argparse.Namespace) -> tuple[SeriesDrift, ChangePoint]:
     """The newest change of a history that a commit may have made."""
     report = drift_of(
-        options.from_drift, Path("baselines"), hardware=options.hw, branch=options.branch
+        options.from_drift, default_baselines(), hardware=options.hw, branch=options.branch
     )
     wanted = options.figure
     dated = [

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 from pytest_energy.text import one_line
@@ -120,3 +121,25 @@ def shown(value: object) -> str:
     if isinstance(value, (int, float)):
         return f"{value!r}"
     return "a table" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+
+
+def installed_version() -> str:
+    """The version of pytest-energy that runs; empty in a checkout that is not installed."""
+    try:
+        return version("pytest-energy")
+    except PackageNotFoundError:
+        return ""
+
+
+def other_schema(found: object, read: int, otherwise: str) -> str:
+    """What to say of a document's schema that is not the one that is `read`, and what to do.
+
+    One that is newer needs a newer pytest-energy; for any other `otherwise` says what to do.
+    """
+    here = f"pytest-energy {installed_version()}".rstrip()
+    if isinstance(found, int) and not isinstance(found, bool) and found > read:
+        return (
+            f"{shown(found)}, of a newer pytest-energy: {here} is installed, and reads schema "
+            f"{read}; upgrade it"
+        )
+    return f"{shown(found)}, but {here}, which is installed, reads schema {read}; {otherwise}"

@@ -28,6 +28,9 @@ QUIETER_OR_MORE = (
     "make the device quieter, give a window more work (`--energy-tokens` if `finetune` prepares "
     "it), or raise `--energy-max-windows`"
 )
+RECORD_ANEW = "record anew with `--energy-update=replace`"
+RECORD_AGAIN = "and record again"
+LOAD_IT = "load the device for some minutes"
 QUIETER = "stop other work on the device, let it warm up, and run again"
 THE_BASELINE = "the baseline"
 THE_BASE = "the base"

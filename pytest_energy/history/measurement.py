@@ -20,6 +20,7 @@ from pytest_energy.documents import (
     Count,
     FaultyDocumentError,
     NotNegative,
+    other_schema,
     parse_json,
     shown,
 )
@@ -184,9 +185,8 @@ def parse(content: bytes) -> dict[str, Any]:
     if not isinstance(document, dict) or "history" not in document:
         raise ForeignRecordError("no record of a session")
     if document["history"] != RECORD_SCHEMA:
-        raise ForeignRecordError(
-            f"schema {shown(document['history'])}, this version reads {RECORD_SCHEMA}"
-        )
+        told = other_schema(document["history"], RECORD_SCHEMA, "record sessions anew with it")
+        raise ForeignRecordError(f"schema {told}")
     return document
 
 

@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from pytest_energy.clocks import real_time
+from pytest_energy.documents import other_schema
 from pytest_energy.history.measurement import (
     ForeignRecordError,
     Measurement,
@@ -145,6 +146,7 @@ LONGEST_RECORD = 1 << 28
 
 _SCHEMA_NAME = b"pytest-energy-history"
 _SCHEMA_VALUE = str(COMPACT_SCHEMA).encode()
+_MOST_DIGITS = 9
 _ROWS = 4096
 _FEW = 64
 _AT_ONCE = 1024
@@ -262,8 +264,12 @@ def _require_history(file: Any, names: Iterable[str], pa: Any) -> None:
     What is in memory at once is a row group, so that its size counts, unfolded.
     """
     schema, facts = file.schema_arrow, file.metadata
-    if (schema.metadata or {}).get(_SCHEMA_NAME) != _SCHEMA_VALUE:
-        raise ForeignRecordError(f"no history of schema {COMPACT_SCHEMA}")
+    said = (schema.metadata or {}).get(_SCHEMA_NAME)
+    if said != _SCHEMA_VALUE:
+        if said is None or not said.isdigit():
+            raise ForeignRecordError(f"no history of schema {COMPACT_SCHEMA}")
+        told = other_schema(int(said[:_MOST_DIGITS]), COMPACT_SCHEMA, "compact it anew")
+        raise ForeignRecordError(f"schema {told}")
     for name in names:
         if schema.names.count(name) != 1:
             raise ForeignRecordError(f"damaged: has no column `{name}`, or several")

@@ -10,6 +10,7 @@ from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.cpu_time import MOST_SHARE, machine_seconds
 from pytest_energy.text import encodable, one_line
+from pytest_energy.units import duration
 
 SECONDS = 1.0
 NAMED = 3
@@ -33,6 +34,8 @@ class CpuUse:
     seconds: float
     busy_seconds: float
     processes: Mapping[int, Process]
+    at: float = 0.0
+    """`real_time.monotonic()` when it was looked at."""
 
 
 def require_quiet_cpu(seconds: float = SECONDS) -> None:
@@ -42,40 +45,63 @@ def require_quiet_cpu(seconds: float = SECONDS) -> None:
     """
     before = cpu_use()
     real_time.sleep(seconds)
-    share, busiest = _others_since(before)
-    if share > MOST_SHARE:
+    found = _others_since(before)
+    if found.share > MOST_SHARE:
         raise EnergyError(
-            f"`--energy-update` records what later runs are held to, and other processes{busiest} "
-            f"use {100 * share:.0f} % of this machine's CPU, more than {100 * MOST_SHARE:.0f} %; "
-            f"stop them, or record when it is idle"
+            f"`--energy-update` records what later runs are held to, and other processes use "
+            f"{100 * found.share:.0f} % of this machine's CPU ({found.who}), more than "
+            f"{100 * MOST_SHARE:.0f} %; stop them, or record when it is idle"
         )
 
 
 def disturbance(before: CpuUse | None) -> str | None:
     """What a person should know of others' work since `before`; None if it was little."""
-    share, busiest = _others_since(before, "now ")
-    if share <= MOST_SHARE:
+    found = _others_since(before)
+    if before is None or found.share <= MOST_SHARE:
         return None
+    seconds = duration(real_time.monotonic() - before.at)
     return (
-        f"other processes{busiest} used {100 * share:.0f} % of this machine's CPU meanwhile, which "
-        "raises the J/token that are measured on it; measure again when it is idle"
+        f"other processes used {100 * found.share:.0f} % of this machine's CPU meanwhile, in "
+        f"{seconds}: {found.who}. That raises the J/token that are measured on it; measure again "
+        f"when it is idle"
     )
 
 
-def _others_since(before: CpuUse | None, when: str = "") -> tuple[float, str]:
-    """Others' share of the CPU until now, and who they are; 0 if the kernel does not tell."""
+@dataclass(frozen=True)
+class Others:
+    """Share of all CPUs that is not our tree's, and the busiest by name, process id and share.
+
+    `rest` is the share of those that have ended since, or are not among the busiest.
+    """
+
+    share: float = 0.0
+    names: tuple[str, ...] = ()
+    rest: float = 0.0
+
+    @property
+    def who(self) -> str:
+        """Who they are, each with its share of all CPUs."""
+        if not self.names:
+            return "none of them is named, since they have ended or use little each"
+        rest = f"processes that have ended or use little {100 * self.rest:.0f} %"
+        return ", ".join((*self.names, rest) if self.rest >= _LEAST_SHARE else self.names)
+
+
+_LEAST_SHARE = 0.01
+"""Of all CPUs, that a process or the rest is told from."""
+
+
+def _others_since(before: CpuUse | None) -> Others:
+    """Others' use of the CPU until now; none if the kernel does not tell."""
     after = cpu_use()
-    if before is None or after is None:
-        return 0.0, ""
-    share, names = others(before, after, os.getpid())
-    return share, f" ({when}{', '.join(names)})" if names else ""
+    return Others() if before is None or after is None else others(before, after, os.getpid())
 
 
-def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
-    """Share of all CPUs that is not our tree's; the busiest by name, process id and share."""
+def others(before: CpuUse, after: CpuUse, own: int) -> Others:
+    """Who has used the CPU beside the tree of a process, between two looks."""
     total = after.seconds - before.seconds
     if total <= 0:
-        return 0.0, []
+        return Others()
     used, ours = {}, 0.0
     for pid, process in after.processes.items():
         known = before.processes.get(pid, Process("", 0, 0.0))
@@ -85,12 +111,16 @@ def others(before: CpuUse, after: CpuUse, own: int) -> tuple[float, list[str]]:
         else:
             used[pid] = seconds
     busiest = sorted(used, key=lambda pid: -used[pid])[:NAMED]
-    names = [
-        f"`{after.processes[pid].name}` {pid}: {100 * used[pid] / total:.0f} %"
-        for pid in busiest
-        if used[pid] >= 0.01 * total
-    ]
-    return max(0.0, (after.busy_seconds - before.busy_seconds - ours) / total), names
+    named = [pid for pid in busiest if used[pid] >= _LEAST_SHARE * total]
+    share = max(0.0, (after.busy_seconds - before.busy_seconds - ours) / total)
+    return Others(
+        share,
+        tuple(
+            f"`{after.processes[pid].name}` (process {pid}) {100 * used[pid] / total:.0f} %"
+            for pid in named
+        ),
+        share - sum(used[pid] for pid in named) / total,
+    )
 
 
 def cpu_use() -> CpuUse | None:
@@ -102,7 +132,7 @@ def cpu_use() -> CpuUse | None:
         processes = dict(_processes())
     except (OSError, ValueError, RuntimeError, psutil.Error):
         return None
-    return CpuUse(seconds, busy_seconds, processes)
+    return CpuUse(seconds, busy_seconds, processes, real_time.monotonic())
 
 
 def _processes() -> Iterator[tuple[int, Process]]:

@@ -18,6 +18,7 @@ from pytest_energy.meters.protocol import (
     fault,
     has_gpu,
     is_module,
+    more_work,
 )
 
 MOST_WATTS_OF_MANY = 100_000.0
@@ -51,7 +52,7 @@ def first_fault(measured: Measured, seconds: float, devices: Sequence[Device]) -
         return fault(
             TOO_SHORT,
             f"{total:.3g} J in {seconds:.3g} s may be off by {doubt:.2g} J "
-            f"(more than {100 * WIDEST_SHARE:.0f} %); give the window more work",
+            f"(more than {100 * WIDEST_SHARE:.0f} %); {more_work(seconds)}",
         )
     return None
 

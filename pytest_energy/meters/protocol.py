@@ -92,12 +92,21 @@ class Opened:
         return closes
 
 
+ENDED_AT_ONCE = "the window ended at once: see that its code does its work"
+_AT_ONCE_SECONDS = 0.001
+
+
+def more_work(seconds: float) -> str:
+    """What to do about a window of so many seconds (s) that is too short to be measured."""
+    return ENDED_AT_ONCE if seconds < _AT_ONCE_SECONDS else "give the window more work"
+
+
 def no_update(period_seconds: float, seconds: float) -> str:
     """The fault of a window that its source slept through: 0 J then say nothing of the work."""
     return fault(
         NO_UPDATE,
         f"the source, renewed about every {period_seconds:.3g} s, did not move in "
-        f"{seconds:.3g} s; give the window more work",
+        f"{seconds:.3g} s; {more_work(seconds)}",
     )
 
 

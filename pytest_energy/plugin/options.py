@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_energy.errors import did_you_mean
+from pytest_energy.plugin.as_given import errors_as_given, where_set
 from pytest_energy.plugin.neighbours import uses_xdist
 from pytest_energy.plugin.option_values import (
     RANGES,
@@ -188,12 +189,18 @@ def add_options(parser: pytest.Parser) -> None:
 
 def settings_of(config: pytest.Config) -> Settings:
     """Options over ini over defaults; raises `pytest.UsageError` naming what is wrong."""
+    with errors_as_given(config):
+        return _settings_of(config)
+
+
+def _settings_of(config: pytest.Config) -> Settings:
     from pytest_energy.checks import Settings
 
     values = {option.field or option.ini[7:]: _value(option, config) for option in OPTIONS}
     values["detect"] = _detect_beside(values["tolerance"], values["detect"], config)
     settings = Settings(
         root=config.rootpath,
+        here=config.invocation_params.dir,
         **{**values, "baselines": values["baselines"] or config.rootpath / "baselines"},
         ci=_truthy(os.environ.get("CI")),
         parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
@@ -244,7 +251,8 @@ def _check_ini_names(config: pytest.Config) -> None:
 def value_of(name: str, config: pytest.Config) -> Any:
     """The value of one option, from the command line, the ini file or its default."""
     (option,) = [each for each in OPTIONS if each.name == name]
-    return _value(option, config)
+    with errors_as_given(config):
+        return _value(option, config)
 
 
 def gates_asked_for(config: pytest.Config) -> list[str]:
@@ -287,7 +295,8 @@ def _from_ini(option: Option, config: pytest.Config) -> Any:
     try:
         return config.getini(option.ini)
     except (ValueError, TypeError, pytest.UsageError) as error:  # the text names no option
-        raise usage_error(f"`{option.ini}` in the ini file: {error}") from None
+        where = where_set(option.ini, config)
+        raise usage_error(f"`{option.ini}` {where}: {error}") from None
 
 
 def _check_update(config: pytest.Config, settings: Settings) -> None:

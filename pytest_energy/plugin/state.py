@@ -12,6 +12,7 @@ import pytest
 
 from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError, informing
+from pytest_energy.plugin.as_given import as_given
 from pytest_energy.plugin.fixtures import CLAIM, SESSION
 from pytest_energy.plugin.marker import asked_by, is_gated, is_marked, is_metered, is_metered_whole
 from pytest_energy.plugin.neighbours import annotate, describe_machine, uses_xdist
@@ -227,7 +228,7 @@ class EnergyPlugin:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts, what the run cost, and the next command."""
         session, reporter = self._session, terminalreporter
-        errors = [f"ERROR: {error}" for error in self._records.errors]
+        errors = [f"ERROR: {as_given(error, self._config)}" for error in self._records.errors]
         if session is None:
             if self._settings.require_all and not self._config.option.collectonly:
                 errors.append(NOT_LOOKED_AT)
@@ -242,7 +243,8 @@ class EnergyPlugin:
                 reporter.write_line(safe_lines(f"ERROR: {session.bad_input}"))
             return
         record = self._record or session.results.as_record()
-        lines = errors + ([self._undone] if self._undone is not None else [])
+        undone = [as_given(self._undone, self._config)] if self._undone is not None else []
+        lines = errors + undone
         shown = record.figures or record.not_measured or record.interrupted is not None
         if lines or shown:
             reporter.section("energy")
@@ -289,9 +291,9 @@ class EnergyPlugin:
                     self._cpu_use = cpu_use()
         except (EnergyError, pytest.UsageError) as error:
             session.close()
-            session.bad_input = str(error)
+            session.bad_input = as_given(str(error), self._config)
             if not self._records.is_worker:
-                raise pytest.UsageError(str(error)) from None
+                raise pytest.UsageError(session.bad_input) from None
         else:
             session.came = self._records.came
             self._records.came(session)
@@ -320,6 +322,7 @@ class EnergyPlugin:
             verbose=self._config.getoption("verbose") > 0,
             written=self._records.written,
             arguments=self._config.invocation_params.args,
+            typed=self._settings.typed,
         )
         for line in (text, *annotation_lines(record, self._config.rootpath)):
             reporter.write_line(line)

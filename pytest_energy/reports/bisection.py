@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_energy.bisect import EXIT_CODES, Conclusion, Culprit, Decision, Estimate, Told
 from pytest_energy.bisect.commits import Commit
+from pytest_energy.bisect.search import CHANGE
 from pytest_energy.reports import charts, wording
 from pytest_energy.reports.charts import profile_charts
 from pytest_energy.reports.html import rendered
@@ -36,7 +37,8 @@ class Bisection:
     """A search that has ended: of which figure, between which commits, and what it measured.
 
     `commits` has all commits between, the newest first, and `good`; `metric` is empty if nothing
-    was measured. Between two environments they are packages (`noun`).
+    was measured. Between two environments they are packages (`noun`). `asked` is the change that
+    was looked for.
     """
 
     conclusion: Conclusion
@@ -46,6 +48,14 @@ class Bisection:
     figure: str = ""
     metric: str = ""
     noun: str = "commit"
+    asked: float = CHANGE
+
+    @property
+    def last_of_ends(self) -> Told | None:
+        """The last probe, if the search came no farther than to its ends."""
+        probes = self.conclusion.probes
+        ends = all(told.finding.probe.purpose == "ends" for told in probes)
+        return probes[-1] if probes and ends else None
 
     @property
     def windows(self) -> int:
@@ -77,9 +87,8 @@ def _told(found: Bisection) -> Iterator[str]:
         if culprit.explanation:
             yield f"  {culprit.explanation}"
     yield headline(found)
-    known = [culprit for culprit in found.conclusion.culprits if culprit.is_one]
-    if known and found.noun == "commit":
-        yield f"next: git show {known[0].commit[:SHORT]}"
+    if step := next_step(found):
+        yield f"next: {step}"
 
 
 def named(found: Bisection, culprit: Culprit) -> str:
@@ -118,7 +127,67 @@ def headline(found: Bisection) -> str:
         count = sum(culprit.is_one for culprit in conclusion.culprits)
         text = f"found {wording.counted(count, found.noun)} in {between}: {took}"
         return f"{text}; {conclusion.reason}" if conclusion.reason else text
-    return f"{conclusion.outcome} in {between}: {conclusion.reason} ({took})"
+    reason = conclusion.reason
+    ends = found.last_of_ends
+    if ends and ends.estimate:
+        reason += f": the bad end differs by {_figures(ends.estimate, ends)}, and "
+        reason += f"{percent(found.asked, signed=True)} is looked for (`--change`)"
+    return f"{conclusion.outcome} in {between}: {reason} ({took})"
+
+
+def _figures(estimate: Estimate, told: Told) -> str:
+    pairs = wording.counted(len(told.finding.pairs), "pair")
+    return f"{percent(estimate.change, signed=True)} (95 % interval {interval(estimate)}, {pairs})"
+
+
+_CLEARLY_LESS = 0.8
+"""Of the change that was looked for; what is nearer to it is told from it by no new `--change`."""
+
+_FLAT = {
+    "commit": "name an older `--good`; if there is none, look at what no commit changes: "
+    "libraries, the driver, the device",
+    "package": "look at what no package changes: the code, the driver, the device",
+}
+_BROKEN = {
+    "commit": "mend what keeps the ends from being compared, or name others by `--good` and "
+    "`--bad`",
+    "package": "mend what keeps the two environments from being compared",
+}
+
+
+def next_step(found: Bisection) -> str:
+    """What to do next, a command if one does it; empty if a package was found."""
+    culprits = found.conclusion.culprits
+    known = [culprit for culprit in culprits if culprit.is_one] or list(culprits)
+    if known and found.noun == "commit":
+        first = known[0]
+        if first.is_one:
+            return f"git show {first.commit[:SHORT]}"
+        return f"git log --patch {first.against[:SHORT]}..{first.commit[:SHORT]}"
+    if known:
+        return ""
+    ends = found.last_of_ends
+    if ends is None:
+        return "stop other work on the device, then the same command with `--again`"
+    return _after_the_ends(found, ends)
+
+
+def _after_the_ends(found: Bisection, ends: Told) -> str:
+    """What to do if the two ends are not as they were thought to be."""
+    estimate = ends.estimate
+    if estimate is None:
+        return _BROKEN[found.noun]
+    is_there = not estimate.low <= 0 <= estimate.high
+    if is_there and estimate.change / found.asked < _CLEARLY_LESS:
+        found_change = 100 * max(-0.9, estimate.change)
+        what = "costs more" if estimate.change > 0 else "costs less"
+        return f"the same command with `--change={found_change:.3g}`   # which {found.noun} {what}?"
+    if found.conclusion.outcome == "can't say":
+        return (
+            "stop other work on the device, or give each window more work; then the same command "
+            "with `--again`"
+        )
+    return _FLAT[found.noun]
 
 
 def probe_table(found: Bisection) -> TextTable:
@@ -130,7 +199,6 @@ def probe_table(found: Bisection) -> TextTable:
 
 def _row(found: Bisection, told: Told) -> tuple[str, ...]:
     finding, probe, estimate = told.finding, told.finding.probe, told.estimate
-    what = told.decision
     if estimate is None:
         shown = ("-", "-", "-")
     else:
@@ -144,9 +212,17 @@ def _row(found: Bisection, told: Told) -> tuple[str, ...]:
         probe.commit[:SHORT],
         probe.against[:SHORT],
         *shown,
-        what,
+        _answer(found, told),
         text,
     )
+
+
+def _answer(found: Bisection, told: Told) -> str:
+    """What a probe says: the gate's outcome, while the search goes on what it is of the change."""
+    if told.finding.probe.purpose != "search" or told.finding.is_broken:
+        return told.finding.outcome
+    is_better = told.decision == "regression" and found.asked < 0
+    return "improvement" if is_better else told.decision
 
 
 def as_document(found: Bisection) -> dict[str, Any]:
@@ -157,6 +233,8 @@ def as_document(found: Bisection) -> dict[str, Any]:
         "outcome": conclusion.outcome,
         "exit_code": EXIT_CODES[conclusion.outcome],
         "reason": safe_line(conclusion.reason),
+        "asked": found.asked,
+        "next": next_step(found),
         "good": found.good,
         "bad": found.bad,
         "figure": found.figure,
@@ -253,6 +331,7 @@ def render_bisection(found: Bisection) -> str:
         headline=sentence_case(headline(found)),
         named=named,
         measured=measured,
+        next=next_step(found),
         probes=probe_table(found),
         profile_tables=profile_tables,
         chart=chart,

@@ -108,7 +108,7 @@ def _verdicts(record: RunRecord) -> str:
         (_marked(one.outcome, one.fails) + wording.caveat(one), *wording.cells(one))
         for one in ordered
     ]
-    headings = ("verdict", "benchmark", "value", "baseline", "change")
+    headings = ("verdict", "benchmark", "value", wording.held_against(record), "change")
     verdicts = table(tables.TextTable(headings, rows, right=(2, 3, 4)))
     parts = [verdicts, _reasons(ordered), _warnings(record)]
     if steps := next_steps(record):
@@ -132,14 +132,16 @@ def _comparisons(record: RunRecord) -> Iterator[str]:
     for verdict in record.verdicts:
         if verdict.comparison is not None:
             title = f"{escaped(wording.name(verdict))}: base and head"
-            yield folded(title, table(tables.sides(verdict.comparison)))
+            notes = "\n".join(f"- {sentence(note)}" for note in verdict.comparison.notes)
+            shown = table(tables.sides(verdict.comparison))
+            yield folded(title, f"{shown}\n\n{notes}".rstrip())
         if verdict.profile is not None:
             title = f"{escaped(wording.name(verdict))}: time of a token under the profiler"
-            shown = tables.profile_tables(verdict.profile, wording.against(verdict))
-            parts = [
+            parts = [*map(table, tables.profile_tables(verdict.profile, wording.against(verdict)))]
+            parts += [
                 escaped(f"{name}: {text}") for name, text in wording.exchanged(verdict.profile)
             ]
-            yield folded(title, "\n\n".join([*map(table, shown), *parts]))
+            yield folded(title, "\n\n".join(parts))
 
 
 def _claim(claim: ClaimRecord) -> str:

@@ -6,14 +6,22 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from pytest_energy.ab.revisions import WHICH_IS_HEAD
 from pytest_energy.clocks import real_time
-from pytest_energy.meters.protocol import TOO_SHORT
 from pytest_energy.outcomes import MOVED
-from pytest_energy.results import INTERRUPTED, NOT_RECORDED, RunRecord, VerdictRecord
+from pytest_energy.reports.remedies import remedy
+from pytest_energy.results import (
+    INTERRUPTED,
+    NOT_RECORDED,
+    REFERENCE_LOAD,
+    RunRecord,
+    VerdictRecord,
+)
 from pytest_energy.text import masked_argument
 
 _SPREADING = ("-n", "--numprocesses", "--dist", "--tx", "--maxprocesses")
@@ -28,6 +36,9 @@ _REPLACED = (
 )
 """Options that the next command gives itself, or that do not go with what it gives."""
 
+_NOT_AGAIN = ("--energy-notify", *_SPREADING)
+"""Those that are not to be given again where the same command is."""
+
 
 ACKNOWLEDGED_DAYS = 30
 """How long a proposed acknowledgement lasts."""
@@ -37,17 +48,22 @@ def next_steps(
     record: RunRecord,
     written: Sequence[tuple[Path, str]] = (),
     arguments: Sequence[str] = (),
+    typed: Callable[[str], str] = str,
 ) -> list[str]:
     """The commands, or what else to do next; `arguments` are those pytest was called with.
 
-    After a regression the first of them looks into it, and the others accept it.
+    After a regression the first of them looks into it, and the others accept it. `typed` says how
+    a test is typed where the reader is, which is pytest's root unless it is given.
     """
-    steps = _steps(record, written, arguments)
+    steps = _steps(record, written, arguments, typed)
     return [step for step in ([steps] if isinstance(steps, str) else steps) if step]
 
 
 def _steps(
-    record: RunRecord, written: Sequence[tuple[Path, str]], arguments: Sequence[str]
+    record: RunRecord,
+    written: Sequence[tuple[Path, str]],
+    arguments: Sequence[str],
+    typed: Callable[[str], str],
 ) -> str | list[str]:
     # What was only compared, or has a limit, has no baseline to record or to replace.
     stored = [
@@ -68,14 +84,16 @@ def _steps(
         return f"{update}=new   # on an idle machine"
     # What a test has taken back, or an interrupt has left, says nothing of the windows.
     invalid = [
-        verdict.reason
-        for verdict in stored
+        verdict
+        for verdict in record.verdicts
         if verdict.outcome == "invalid"
+        and verdict.metric != REFERENCE_LOAD
         and not verdict.reason.startswith((NOT_RECORDED, INTERRUPTED))
     ]
     if invalid:
-        short = all(TOO_SHORT in reason for reason in invalid)
-        return "give each window more work" if short else "pytest-energy doctor"
+        again = f"pytest {_repeated(arguments, _NOT_AGAIN)}".rstrip()
+        first = next((verdict for verdict in invalid if verdict.fails), invalid[0])
+        return remedy(replace(first, nodeid=typed(first.nodeid)), again, update)
     if "recorded" in outcomes and local:
         return "run it again: the next run is compared with what this one recorded"
     if outcomes & set(MOVED) and not local:
@@ -102,7 +120,9 @@ def _between(record: RunRecord) -> str:
         if verdict.outcome != "regression" or compared is None or compared.settles:
             continue
         asked, _, commit = compared.reference.rstrip(")").rpartition("(")
-        if compared.kind == "revision" and verdict.metric != "savings" and asked != "HEAD ":
+        # What is not committed is no commit's.
+        is_head = asked == "HEAD " or asked.endswith(f"{WHICH_IS_HEAD} ")
+        if compared.kind == "revision" and verdict.metric != "savings" and not is_head:
             return f"--good {shlex.quote(commit)}"
     return ""
 
@@ -126,7 +146,7 @@ def asks_for_workers(arguments: Iterable[str]) -> bool:
     )
 
 
-def _repeated(arguments: Sequence[str]) -> str:
+def _repeated(arguments: Sequence[str], left_out: Container[str] = _REPLACED) -> str:
     """The arguments that select the same tests in the same way, ready to be typed."""
     kept = []
     rest = iter(arguments)
@@ -134,7 +154,7 @@ def _repeated(arguments: Sequence[str]) -> str:
         name, joined, _ = argument.partition("=")
         if _WORKERS.fullmatch(argument):
             continue
-        if name not in _REPLACED:
+        if name not in left_out:
             kept.append(shlex.quote(masked_argument(argument)))
         elif not joined:
             next(rest, None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_energy.gate.carriers import ProfileChange
 from pytest_energy.gate.carriers import Row as Part
 from pytest_energy.metering import Window
+from pytest_energy.reports import wording
 from pytest_energy.results import ComparisonRecord, RunRecord
 from pytest_energy.results.claims import Cell, ClaimRecord, Figure, Table
 from pytest_energy.text import safe_line
@@ -253,13 +254,13 @@ def windows_table(windows: Sequence[Window]) -> str:
 
 
 def changed_environment(record: RunRecord) -> TextTable:
-    """What differs from the baselines' environments: name, then and now, each once."""
+    """What differs from the other environments: name, then and now, each once."""
     rows = (
         (name, then or "none", now or "none")
         for verdict in record.verdicts
         for name, (then, now) in verdict.changed_environment.items()
     )
-    return TextTable(("", "baseline", "now"), list(dict.fromkeys(rows)))
+    return TextTable(("", wording.held_against(record), "now"), list(dict.fromkeys(rows)))
 
 
 LEAST_PLOT_WIDTH = 40

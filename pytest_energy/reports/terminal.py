@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,17 +88,18 @@ def render(
     verbose: bool,
     written: Sequence[tuple[Path, str]] = (),
     arguments: Sequence[str] = (),
+    typed: Callable[[str], str] = str,
 ) -> str:
     """The whole summary; `written` names baseline files that changed, with their diffs.
 
-    `arguments` are pytest's, which the next command repeats.
+    `arguments` are pytest's, which the next command repeats; `typed` says how a test is typed.
     """
     stream = io.StringIO()
     width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns if colour else _PLAIN_WIDTH
     console = _console(stream, max(width, 80), colour=colour)
     say = partial(_say, console)
     if record.verdicts:
-        console.print(_table(record.verdicts))
+        console.print(_table(record))
     if verbose:
         for claim in record.claims:
             _print_claim(console, claim)
@@ -127,7 +128,7 @@ def render(
         say(f"at the wall about {record.wall_joules:,.0f} J")
     if verbose and record.idle_watts is not None:
         say(f"idle before the first test: {quantity(record.idle_watts, 'W')}")
-    for number, step in enumerate(next_steps(record, written, arguments)):
+    for number, step in enumerate(next_steps(record, written, arguments, typed)):
         say(f"{'  or' if number else 'next'}: {step}")
     return "\n".join(line.rstrip() for line in stream.getvalue().split("\n")).strip("\n")
 
@@ -151,9 +152,10 @@ def _say(console: Console, *lines: str) -> None:
         console.print(safe_line(line), markup=False, soft_wrap=True)
 
 
-def _table(verdicts: Sequence[VerdictRecord]) -> Table:
+def _table(record: RunRecord) -> Table:
     from rich.text import Text
 
+    verdicts = record.verdicts
     partly = any(wording.trained(verdict) for verdict in verdicts)
     added = ["trained parameters"] if partly else []
     rows: list[tuple[str | Text, ...]] = [
@@ -166,7 +168,7 @@ def _table(verdicts: Sequence[VerdictRecord]) -> Table:
         )
         for verdict in verdicts
     ]
-    headings = ("benchmark", "value", "baseline", "change", *added, "verdict")
+    headings = ("benchmark", "value", wording.held_against(record), "change", *added, "verdict")
     return tables.rich_table(headings, rows, right=range(1, 4 + len(added)), fold=(0,), ruled=True)
 
 

@@ -102,6 +102,12 @@ def against(verdict: VerdictRecord) -> tuple[str, str]:
     return ("baseline", "now") if verdict.comparison is None else ("base", "head")
 
 
+def held_against(record: RunRecord) -> str:
+    """What the figures of a run are held against, as the heading of a column."""
+    found = [against(verdict)[0] for verdict in record.verdicts if verdict.baseline is not None]
+    return " or ".join(dict.fromkeys(found)) or "baseline"
+
+
 MOST_EXCHANGED = 4
 """Operators or kernels that a line names; the JSON has more."""
 

@@ -28,6 +28,10 @@ NOT_KEPT = "not kept as this machine's own baseline"
 """The same of a figure whose windows vary too much for its first session."""
 
 
+NOT_COMPARED = "not compared: "
+"""The same of a test that a side of an A/B could not run, followed by the side's fault."""
+
+
 @dataclass(frozen=True)
 class Side:
     """One side of an A/B comparison, over all its pairs; `name` is `base` or `head`.

@@ -8,7 +8,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
-from pytest_energy.documents import Count, FaultyDocumentError, NotNegative, parse_json, shown
+from pytest_energy.documents import (
+    Count,
+    FaultyDocumentError,
+    NotNegative,
+    other_schema,
+    parse_json,
+)
 from pytest_energy.documents.records import converted, name_in_documents
 from pytest_energy.errors import DataError, EnergyError
 from pytest_energy.files import read_bytes, write_atomically
@@ -152,10 +158,8 @@ def from_document(document: Any, path: Path) -> ReportedRun:
     if schema is None or "verdicts" not in document:
         raise EnergyError(f"`{path}` is no record of a run; give a file that `--energy-json` wrote")
     if schema != JSON_SCHEMA:
-        raise EnergyError(
-            f"`{path}` has schema {shown(schema)}, but this version reads {JSON_SCHEMA}; "
-            f"read it with the version that wrote it"
-        )
+        older = "read it with the version that wrote it"
+        raise EnergyError(f"`{path}` has schema {other_schema(schema, JSON_SCHEMA, older)}")
     try:
         rest = converted(_Rest, document)
         run = {**rest.run, "cost": rest.run, "origin": document}

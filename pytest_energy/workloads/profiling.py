@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,7 +31,9 @@ STEPS = 8
 MOST_CALLS = 64
 """Calls of a model in such a window after which nothing more is recorded."""
 
-_WRAPPERS = re.compile(r"^(?:(?:_orig_mod|module)\.)+")
+_WRAPPED = ("_orig_mod", "module", "_fsdp_wrapped_module")
+"""What torch's own wrappers, of compiled and of parallel modules, call what they hold."""
+_WITHIN = re.compile(r"(?:^|\.)(?:_orig_mod|_fsdp_wrapped_module)(?=\.|$)")
 _NUMBERS = re.compile(r"(?<![^.])\d+(?![^.])")
 
 
@@ -154,7 +156,8 @@ class _Marks(threading.local):
     def __init__(self, on_first: Callable[[], None]) -> None:
         self._on_first = on_first
         self._open: list[Any] = []
-        self._names: dict[int, str] = {}
+        self._shown: list[str] = []
+        self._names: dict[int, tuple[str, str]] = {}  # the path in the model, and the class
         self._known: list[torch.nn.Module] = []  # so that no other gets the identity of one
 
     def enter(self, module: torch.nn.Module, _: Any) -> None:
@@ -166,25 +169,48 @@ class _Marks(threading.local):
         if not self._open:
             self._on_first()
             self._learn(module)
-        name = self._names.get(id(module), "")
-        mark: Any = torch.profiler.record_function(f"{MODULE}{name}|{type(module).__name__}")
+        name, kind = self._names.get(id(module), ("", type(module).__name__))
+        shown = f"{MODULE}{name}|{kind}"
+        # What torch has wrapped is marked once, and a graph that it has made of a module is no
+        # part of what the user wrote.
+        is_wrapped = not name and self._shown[-1:] == [shown]
+        is_graph = isinstance(module, torch.fx.GraphModule) and id(module) not in self._names
+        own: Any = torch.profiler.record_function
+        mark = nullcontext() if is_wrapped or is_graph else own(shown)
         mark.__enter__()
         self._open.append(mark)
+        self._shown.append(shown)
 
     def leave(self, *_: Any) -> None:
         """After it, whether it raises or not."""
         import torch
 
         if self._open and not torch.compiler.is_compiling():
+            self._shown.pop()
             self._open.pop().__exit__(None, None, None)
 
     def _learn(self, module: torch.nn.Module) -> None:
         if id(module) in self._names:
             return
         self._known.append(module)
-        for name, each in module.named_modules():
+        wrappers = list(_wrapping(module))
+        own = wrappers.pop()
+        for name, each in own.named_modules():
             # The layers of a model are alike, and told together.
-            alike = _NUMBERS.sub("*", _WRAPPERS.sub("", name))
+            alike = _NUMBERS.sub("*", _WITHIN.sub("", name).lstrip("."))
             if not alike.strip("*."):  # a Sequential names its parts by number alone
-                alike = f"{type(module).__name__}.{alike}" if alike else alike
-            self._names.setdefault(id(each), one_line(alike, LONGEST_NAME))
+                alike = f"{type(own).__name__}.{alike}" if alike else alike
+            shown = one_line(alike, LONGEST_NAME)
+            self._names.setdefault(id(each), (shown, type(list(_wrapping(each))[-1]).__name__))
+        for each in wrappers:
+            self._names.setdefault(id(each), ("", type(own).__name__))
+
+
+def _wrapping(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """A module, and what it holds if torch has wrapped it; the last is the user's own."""
+    inner: torch.nn.Module | None = module
+    while inner is not None:
+        yield inner
+        is_torchs = type(inner).__module__.startswith("torch.")
+        held = [child for name, child in inner.named_children() if name in _WRAPPED]
+        inner = held[0] if is_torchs and held else None

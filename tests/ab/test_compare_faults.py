@@ -150,6 +150,29 @@ def test_faults_of_a_side_are_named(repository: Repository) -> None:
     assert repository.worktrees() == ["1 listed"]
 
 
+def test_code_that_fails_within_a_window_is_the_users_to_mend(repository: Repository) -> None:
+    repository.change("project", "ledger.spend(", "ledger.spent(")
+
+    done = repository.pytest("--energy-compare=HEAD")
+
+    assert "the head (`working tree`) fails: AttributeError: " in done.stdout
+    assert "\nnext: pytest test_mine.py::test_mine   # your code fails in it: " in done.stdout
+
+    repository.path = repository.path / "tests of mine"
+    repository.path.mkdir()
+    done = repository.pytest("--energy-compare=HEAD", "..")
+    repository.path = repository.path.parent
+
+    assert "\nnext: pytest ../test_mine.py::test_mine   # your code fails in it: " in done.stdout
+
+    repository.commit("broken")
+    repository.change("project", "ledger.spent(", "ledger.spend(")
+    done = repository.pytest("--energy-compare=HEAD")
+
+    assert "the base (`HEAD (" in done.stdout
+    assert "\nnext: compare with a revision in which the test runs\n" in done.stdout
+
+
 # Memory for one: whoever comes second finds it taken, and it is free when its holder has ended.
 CROWDED = """
 

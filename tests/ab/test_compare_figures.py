@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,29 @@ def test_a_claim_is_not_judged_in_a_side(repository: Repository) -> None:
     assert done.returncode == 0, done.stdout
     rows = json.loads(report.read_text())["verdicts"]
     assert [row["verdict"] for row in rows] == ["within"]
+
+
+def test_every_report_says_that_auto_is_the_commit_before(repository: Repository) -> None:
+    before = repository.git("rev-parse", "HEAD")[:9]
+    repository.change("project", "JOULES = 0.005", "JOULES = 0.0055")
+    repository.commit("costlier")
+    told = repository.path.parent / "report"
+    paths = [f"--energy-{kind}={told}.{kind}" for kind in ("json", "markdown", "html")]
+
+    done = repository.pytest("--energy-compare=auto", *paths)
+
+    (row,) = json.loads(Path(f"{told}.json").read_text())["verdicts"]
+    assert row["comparison"]["reference"] == f"the commit before ({before})"
+    assert f"The base is `the commit before ({before})`." in row["reason"]
+    (note, *_) = row["comparison"]["notes"]
+    assert "not a merge base" in note
+    assert "only a stored baseline sees that" in note
+    assert re.search(r"^benchmark +value +base +change +verdict", done.stdout, re.MULTILINE)
+    assert note in done.stdout
+    text = Path(f"{told}.markdown").read_text()
+    assert "| verdict | benchmark | value | base | change |" in text
+    assert f"<code>the commit before ({before})</code>" in text
+    assert "only a stored baseline sees that." in text
+    page = Path(f"{told}.html").read_text()
+    assert '<th scope="col" class="number">base</th>' in page
+    assert "only a stored baseline sees that." in page

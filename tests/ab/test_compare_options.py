@@ -66,7 +66,7 @@ def test_an_unknown_revision_and_interpreter_are_bad_input(
     interpreter = pytester.runpytest("--energy-compare=python:nowhere/python")
 
     assert revision.ret == interpreter.ret == pytest.ExitCode.USAGE_ERROR
-    revision.stderr.fnmatch_lines(["*`--energy-compare=nowhere` names no commit of*git fetch*"])
+    revision.stderr.fnmatch_lines(["*`--energy-compare=nowhere` names no commit of*no commit yet*"])
     interpreter.stderr.fnmatch_lines(["*nowhere/python` is no program; give the path of an*"])
 
 

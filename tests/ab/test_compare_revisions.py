@@ -49,8 +49,27 @@ def test_a_typing_error_is_not_to_be_fetched(repository: Repository) -> None:
 
     with pytest.raises(EnergyError, match=r"names no commit of `.*`; did you mean `feature`\?$"):
         find_revision("faeture", COMPARE, repository.path)
-    with pytest.raises(EnergyError, match="fetch it with `git fetch origin nowhere`, or give"):
+    with pytest.raises(EnergyError, match=r"no remote to fetch it from, so give .*: `HEAD` is"):
         find_revision("nowhere", COMPARE, repository.path)
+
+
+@pytest.mark.parametrize("remotes", [["upstream"], ["another", "origin"]])
+def test_what_is_not_here_is_fetched_from_a_remote_that_there_is(
+    repository: Repository, remotes: list[str]
+) -> None:
+    for remote in remotes:
+        repository.git("remote", "add", remote, "https://example.org/x.git")
+
+    with pytest.raises(EnergyError, match=f"it with `git fetch {remotes[-1]} nowhere`, or give"):
+        find_revision("nowhere", COMPARE, repository.path)
+
+
+def test_a_repository_without_a_commit(tmp_path: Path) -> None:
+    empty = Repository(tmp_path, {})
+
+    for asked in ("HEAD", "auto"):
+        with pytest.raises(EnergyError, match="has no commit yet: make one first"):
+            find_revision(asked, COMPARE, empty.path)
 
 
 def test_outside_of_a_repository(tmp_path: Path) -> None:
@@ -72,7 +91,9 @@ def test_auto_is_the_merge_base_with_the_default_branch(repository: Repository) 
     repository.commit("fourth")
     repository.git("switch", "--quiet", "feature")
 
-    assert find_revision("auto", SETTLE, repository.path).commit == forked
+    found = find_revision("auto", SETTLE, repository.path)
+    assert (found.commit, found.label) == (forked, f"the merge base with main ({forked[:9]})")
+    assert found.note == ""
 
 
 def test_auto_on_the_default_branch_itself(repository: Repository) -> None:
@@ -81,9 +102,19 @@ def test_auto_on_the_default_branch_itself(repository: Repository) -> None:
 
     found = find_revision("auto", SETTLE, repository.path)
     assert (found.commit, found.label) == (first, f"the commit before ({first[:9]})")
+    assert found.note.startswith("`auto` is the commit before HEAD here, not a merge base: HEAD is")
     repository.write(mine="x = 2\n")
     found = find_revision("auto", SETTLE, repository.path)
-    assert (found.commit, found.label) == (second, f"auto ({second[:9]})")
+    assert (found.commit, found.label, found.note) == (second, f"HEAD ({second[:9]})", "")
+    found = find_revision("main", COMPARE, repository.path)
+    assert (found.commit, found.label) == (second, f"main, which is HEAD ({second[:9]})")
+
+
+def test_auto_with_one_commit_alone_says_that_it_is_head(repository: Repository) -> None:
+    found = find_revision("auto", COMPARE, repository.path)
+
+    assert found.label == f"HEAD ({found.commit[:9]})"
+    assert found.note.startswith("`auto` is HEAD itself here: no commit is before it")
 
 
 def test_auto_prefers_the_remotes_default_branch(repository: Repository, tmp_path: Path) -> None:
@@ -110,6 +141,7 @@ def test_auto_in_a_pull_request(
 
     assert find_revision("auto", SETTLE, repository.path).commit == base
     event.write_text(json.dumps({"pull_request": {"base": {"sha": "0" * 40}}}))
+    repository.git("remote", "add", "origin", "https://example.org/x.git")
     with pytest.raises(EnergyError, match=r"`release`, .* which this clone lacks.*git fetch"):
         find_revision("auto", SETTLE, repository.path)
 

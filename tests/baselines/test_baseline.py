@@ -68,7 +68,7 @@ def test_savings_sessions_count_pairs_and_keep_the_spread_of_log_ratios() -> Non
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("schema = 1", "schema = 2", r"`schema` in .*h200.toml` is 2.*upgrade pytest-energy"),
+        ("schema = 1", "schema = 2", r"`schema` in .*h200.toml` is 2, of a newer .*; upgrade it"),
         ("schema = 1", "", r"`schema` in .* is missing; write `schema = 1`"),
         ('key = "h200"', 'key = "a100"', r"`hardware.key` .* 'a100' but the file is `h200.toml`"),
         (

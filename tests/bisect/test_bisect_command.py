@@ -148,7 +148,42 @@ def test_no_change(tmp_path: Path) -> None:
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert "not reproduced in " in done.stdout
-    assert "the change is not there: " in done.stdout
+    assert "the change is not there: the bad end differs by +0.0 % " in done.stdout
+    assert "and +5.0 % is looked for (`--change`)" in done.stdout
+    assert "tolerance" not in done.stdout  # of the probes' gates: nobody has asked for one
+    assert "\nnext: name an older `--good`; if there is none, " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "told", "change", "what"),
+    [
+        ("0.0045", 1, "not there: the bad end differs by -10.0 % ", "-10", "costs less"),
+        (
+            "0.005125",
+            2,
+            "cannot be told apart: the bad end differs by +2.5 % ",
+            "2.5",
+            "costs more",
+        ),
+    ],
+)
+def test_ends_that_are_not_as_they_were_thought_to_be(
+    tmp_path: Path, bad: str, code: int, told: str, change: str, what: str
+) -> None:
+    made = repository(tmp_path, [])
+    made.change("project", "gauss(1, 0.001)", "gauss(1, 0.00001)")
+    made.commit("steady")
+    (made.path / "lib" / "cost.py").write_text(f"JOULES = {bad}\n")
+    made.commit("bad")
+
+    done = bisect(made, "HEAD~1", "--json", "../out.json")
+
+    assert done.returncode == code, done.stdout + done.stderr
+    assert told in done.stdout
+    step = f"the same command with `--change={change}`   # which commit {what}?"
+    assert done.stdout.endswith(f"\nnext: {step}\n")
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert (document["next"], document["asked"]) == (step, 0.05)
 
 
 def test_a_search_that_was_ended_leaves_nothing_and_goes_on(tmp_path: Path) -> None:

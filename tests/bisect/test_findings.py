@@ -36,19 +36,21 @@ def verdict(id_: str, change: float, nodeid: str = "", padding: float = 2.0) -> 
 def test_the_figure_that_changed_most_is_followed() -> None:
     run = RunRecord(verdicts=(verdict("a", 0.0), verdict("b", 0.06), verdict("c", 0.04)))
 
-    figure = choose_figure(run, None, "")
+    figure = choose_figure(run, None, "", "c0")
     assert (figure.id, figure.others) == ("b", ("test_it.py::test_a", "test_it.py::test_c"))
-    assert choose_figure(run, "c", "").id == "c"
+    assert choose_figure(run, "c", "", "c0").id == "c"
     with pytest.raises(EnergyError, match=r"`--figure=d` is not among .*: `a`, `b`, `c`"):
-        choose_figure(run, "d", "")
-    with pytest.raises(EnergyError, match=r"nothing to follow \(no luck\)"):
-        choose_figure(RunRecord(), None, "no luck")
+        choose_figure(run, "d", "", "c0")
+    with pytest.raises(EnergyError, match="came to no J/token in `c0`: no luck; mend that"):
+        choose_figure(RunRecord(), None, "no luck", "c0")
+    with pytest.raises(EnergyError, match=r"gate no J/token in `c0`, .*nothing to follow"):
+        choose_figure(RunRecord(), None, "", "c0")
 
 
 def test_no_test_is_left_out_whose_name_begins_as_the_followed_ones_does() -> None:
     run = RunRecord(verdicts=(verdict("t", 0.0, "a.py::t"), verdict("t2", 0.06, "a.py::t2")))
 
-    assert choose_figure(run, None, "") == Figure("t2", "a.py::t2", "joules_per_token")
+    assert choose_figure(run, None, "", "c0") == Figure("t2", "a.py::t2", "joules_per_token")
 
 
 def test_one_scale_whichever_figure_the_gate_has_judged() -> None:
@@ -111,3 +113,11 @@ def test_what_was_kept_is_read_back(tmp_path: Path) -> None:
     other = replace(PROBE, attempt=2)
     assert again.answer(replace(PROBE, tolerance=0.02), lambda _: measured()) == found
     assert again.answer(other, lambda probe: Finding(probe, "broken")).probe == other
+
+
+def test_what_a_newer_version_kept_asks_for_an_upgrade_whatever_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    path.write_text('{"schema": 9, "lines": []}')
+
+    with pytest.raises(EnergyError, match=r"has schema 9, of a newer .*; upgrade it\); begin anew"):
+        Kept(path)._read()

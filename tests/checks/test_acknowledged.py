@@ -201,6 +201,58 @@ def test_bad_input_changes_nothing(
     assert stored.read_text() == before
 
 
+def test_all_that_is_wrong_is_told_at_once(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--up-to=0", "--until=soon", "--reason= ", f"--by={'x' * 501}", "--hw=h100")
+
+    assert acknowledge(*arguments) == 4
+
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition("`")[2].partition("`")[0] for line in said] == [
+        "--up-to=0", "--until=soon", "--reason", "--by", "baselines/h100.toml",
+    ]  # fmt: skip
+
+    assert acknowledge("--up-to=0") == 4
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "needs `--until` and `--reason`; " in said[1]
+
+
+def test_all_faults_of_what_is_acknowledged_in_a_file_are_told(stored: Path) -> None:
+    stored.write_text(
+        stored.read_text()
+        + """
+[[acknowledged]]
+metric = "watts"
+id = "mine/model"
+up_to = "much"
+until = 2027-01-31
+[[acknowledged]]
+metric = "joules_per_token"
+id = "mine/model"
+up_to = 4
+until = "soon"
+reason = ""
+why = "so"
+"""
+    )
+
+    with pytest.raises(BaselineError) as caught:
+        read(stored)
+
+    told = [line.partition(f" in `{stored}` ") for line in str(caught.value).splitlines()]
+    assert [(where.strip(), what.partition(";")[0]) for where, _, what in told] == [
+        ("`acknowledged[0].up_to`", "is 'much', not a number"),
+        ("`acknowledged[0]`", "has no `reason`"),
+        ("`acknowledged[0].metric`", "is none of joules_per_token, savings"),
+        ("`acknowledged[1].why`", "is not known"),
+        ("`acknowledged[1]`", "has `up_to` 4"),
+        ("`acknowledged[1]`", "has a `until` that is no day such as 2027-01-31"),
+        ("`acknowledged[1]`", "has an empty `reason`"),
+    ]
+
+
 def test_a_misspelt_figure_is_named(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["acknowledge", "mine/modle", *in_full()]) == 4
 

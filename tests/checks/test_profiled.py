@@ -55,11 +55,18 @@ def test_what_is_recorded_anew_without_a_profile_has_none_of_before(
     assert not (repository.path / PROFILES).exists()
 
 
-def test_a_damaged_file_ends_nothing(repository: Repository) -> None:
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"schema": 1, "profiles": {"sst2/mine": {"steps": []}}}', "is damaged: "),
+        ('{"schema": 9, "rows": []}', "has schema 9, of a newer pytest-energy: "),
+    ],
+)
+def test_a_file_that_cannot_be_read_ends_nothing(
+    repository: Repository, text: str, told: str
+) -> None:
     against_baseline(repository, "--energy-update=new", "--energy-profile=never")
-    (repository.path / PROFILES).write_text(
-        '{"schema": 1, "profiles": {"sst2/mine": {"steps": []}}}'
-    )
+    (repository.path / PROFILES).write_text(text)
     repository.change("conftest", "JOULES = 1.0", "JOULES = 1.2")
 
     verdict, printed = against_baseline(repository)
@@ -67,4 +74,4 @@ def test_a_damaged_file_ends_nothing(repository: Repository) -> None:
     assert verdict["verdict"] == "regression"
     assert verdict["profile"] is None
     assert "not profiled: `" in printed
-    assert "is damaged: " in printed
+    assert told in printed

@@ -61,6 +61,24 @@ def test_listing_says_what_one_session_can_tell(
     assert "one session tells" in line
 
 
+def test_in_a_folder_below_the_files_above_are_meant(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = stored.parent / "project"
+    below = project / "tests" / "unit"
+    for folder in (project / "baselines", below):
+        folder.mkdir(parents=True)
+    stored.rename(project / "baselines" / stored.name)
+    monkeypatch.chdir(below)
+
+    assert main(["baselines"]) == 0
+
+    path = Path("..", "..", "baselines", stored.name)
+    assert capsys.readouterr().out.startswith(f"{path}  ")
+    Path("baselines").mkdir()  # one that is here is meant, though it is empty
+    assert main(["baselines"]) == 4
+
+
 def test_a_gap_that_cannot_be_told_is_warned_about(
     stored: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -211,7 +211,7 @@ def test_the_page_draws_what_was_found(tmp_path: Path) -> None:
     card = Card.preset("h100", counter="sensor", name="NVIDIA H100 <img src=x>")
     text, charts = drawn(tmp_path, card)
 
-    assert "<h1>The counter looks 25 % of the time</h1>" in text
+    assert "<h1>The counter looks 25\u00a0% of the time</h1>" in text
     assert "NVIDIA H100 &lt;img src=x&gt;" in text
     assert "<td>counter: feed</td><td>fed by the sensor</td>" in text
     curves = ["edge-on", "edge-off", "beats", "lock"]

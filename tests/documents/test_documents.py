@@ -17,6 +17,7 @@ from pytest_energy.documents import (
     Count,
     FaultyDocumentError,
     Positive,
+    other_schema,
     parse_json,
     parse_toml,
 )
@@ -154,3 +155,13 @@ def test_what_is_no_toml(text: str, message: str) -> None:
 
 def test_builtin_types_alone_are_read_as_well() -> None:
     assert converted(dict[str, float], json.loads('{"a": 1}')) == {"a": 1.0}
+
+
+def test_a_newer_schema_asks_for_an_upgrade_and_an_older_one_does_not() -> None:
+    newer, older = (other_schema(found, 3, "write it anew") for found in (4, 2))
+
+    assert newer.startswith("4, of a newer pytest-energy: pytest-energy")
+    assert newer.endswith(" is installed, and reads schema 3; upgrade it")
+    assert older.startswith("2, but pytest-energy")
+    assert older.endswith(", which is installed, reads schema 3; write it anew")
+    assert "'four', but" in other_schema("four", 3, "write it anew")

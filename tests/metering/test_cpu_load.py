@@ -49,30 +49,37 @@ def later(**seconds: float) -> CpuUse:
 
 
 def test_what_this_process_and_its_descendants_use_is_not_others() -> None:
-    share, names = others(BEFORE, later(pytest=2.0, worker=3.0, new=1.0), OWN)
-    assert share == pytest.approx(0.0)
-    assert names == []
+    found = others(BEFORE, later(pytest=2.0, worker=3.0, new=1.0), OWN)
+    assert found.share == pytest.approx(0.0)
+    assert found.names == ()
 
 
 def test_others_are_named_the_busiest_first() -> None:
-    share, names = others(BEFORE, later(pytest=2.0, cc1plus=3.0, init=0.5), OWN)
-    assert share == pytest.approx(0.35)
-    assert names == ["`cc1plus` 200: 30 %", "`init` 1: 5 %"]
+    found = others(BEFORE, later(pytest=2.0, cc1plus=3.0, init=0.5), OWN)
+    assert found.share == pytest.approx(0.35)
+    assert found.who == "`cc1plus` (process 200) 30 %, `init` (process 1) 5 %"
+
+
+def test_what_those_who_are_named_have_not_used_is_told_as_well() -> None:
+    found = others(BEFORE, later(cc1plus=0.5, gone=2.0), OWN)
+    assert found.share == pytest.approx(0.25)
+    rest = "processes that have ended or use little 20 %"
+    assert found.who == f"`cc1plus` (process 200) 5 %, {rest}"
 
 
 def test_a_child_that_has_ended_was_ours_too() -> None:
     after = later(ended=4.0)
     mine = replace(after.processes[101], ended_seconds=3.0)
 
-    share, _ = others(BEFORE, replace(after, processes={**after.processes, 101: mine}), OWN)
+    found = others(BEFORE, replace(after, processes={**after.processes, 101: mine}), OWN)
 
-    assert share == pytest.approx(0.1)
+    assert found.share == pytest.approx(0.1)
 
 
 def test_work_that_no_listed_process_did_counts() -> None:
-    share, names = others(BEFORE, later(elsewhere=4.0), OWN)
-    assert share == pytest.approx(0.4)
-    assert names == []
+    found = others(BEFORE, later(elsewhere=4.0), OWN)
+    assert found.share == pytest.approx(0.4)
+    assert found.who == "none of them is named, since they have ended or use little each"
 
 
 def test_a_process_whose_name_is_no_text_is_seen_like_others(tmp_path: Path) -> None:
@@ -123,7 +130,7 @@ def test_recording_beside_others_work_ends_before_it_begins(
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: `--energy-update` records*other processes*use * % of this machine's CPU, more*"]
+        ["ERROR: `--energy-update` records*other processes use * % of this*CPU (`*`*), more than*"]
     )
     assert not (pytester.path / "baselines").exists()
 
@@ -146,7 +153,9 @@ def test_metering_beside_others_work_goes_on_and_says_so(
     result = pytester.runpytest_subprocess("--energy-meter=codecarbon", "--energy-json=run.json")
 
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["warning: other processes (now *`python*) used * % of this*CPU*"])
+    result.stdout.fnmatch_lines(
+        ["warning: other processes used * % of this*CPU meanwhile, in * s: `*` (process *) * %*"]
+    )
     run = json.loads((pytester.path / "run.json").read_text())["run"]
     assert run["disturbance"].startswith("other processes")
 
@@ -158,6 +167,6 @@ def test_ones_own_children_are_not_others(busy: None) -> None:
     after = cpu_use()
     assert before is not None
     assert after is not None
-    nobodys, _ = others(before, after, own=1 << 30)
-    ours, _ = others(before, after, os.getpid())
-    assert nobodys > ours
+    nobodys = others(before, after, own=1 << 30)
+    ours = others(before, after, os.getpid())
+    assert nobodys.share > ours.share

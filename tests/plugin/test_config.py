@@ -117,6 +117,49 @@ def test_bad_values_are_usage_errors(pytester: pytest.Pytester, option: str, mes
     result.stderr.fnmatch_lines([message])
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("energy_tokens = abc", "ERROR: `energy_tokens = abc` in `tox.ini` is no number; give one"),
+        ("energy_notify = http://example.org", "ERROR: `energy_notify` in `tox.ini` is no https:*"),
+        (
+            "energy_tolerance = 5\nenergy_detect = 3",
+            "ERROR: `energy_detect = 3` in `tox.ini` must be above `energy_tolerance = 5` in *",
+        ),
+        (
+            "energy_settle = python:x",  # what is advised stays an option
+            "ERROR: `energy_settle = python:x` in `tox.ini` *with `--energy-compare=python:x`",
+        ),
+        # What is found when the run begins, and what is found when it ends.
+        ("energy_baselines = no", "ERROR: `energy_baselines = no` in `tox.ini` is no folder*"),
+        ("energy_json = /proc/x/a.json", "*ERROR: `energy_json*` in `tox.ini`*"),
+    ],
+)
+def test_a_bad_value_of_the_ini_file_is_named_as_it_is_there(
+    pytester: pytest.Pytester, lines: str, message: str
+) -> None:
+    pytester.makeini(f"[pytest]\n{lines}\n")
+    pytester.makepyfile("def test_mine(energy):\n    with energy.window('x'): pass\n")
+
+    result = pytester.runpytest()
+
+    pytest.LineMatcher([*result.outlines, *result.errlines]).fnmatch_lines([message])
+
+
+def test_a_bad_value_is_named_by_who_gave_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyprojecttoml("[tool.pytest.ini_options]\nenergy_tokens = 'abc'\n")
+    pytester.mkdir("sub").joinpath("test_a.py").write_text("def test_nothing(): pass\n")
+    monkeypatch.chdir(pytester.path / "sub")
+    for given, told in (
+        ((), f"`energy_tokens = abc` in `{Path('..', 'pyproject.toml')}` is no number"),
+        (("-o", "energy_tokens=0"), "`energy_tokens = 0` given by `-o` is out of range"),
+        (("--energy-tokens=0",), "`--energy-tokens=0` is out of range"),
+    ):
+        pytester.runpytest(*given).stderr.fnmatch_lines([f"ERROR: {told}*"])
+
+
 def test_detect_must_lie_beyond_tolerance(pytester: pytest.Pytester) -> None:
     with pytest.raises(pytest.UsageError, match=r"`--energy-detect=5` must be above"):
         _parse(pytester, "--energy-tolerance=5", "--energy-detect=5")
@@ -319,7 +362,7 @@ def test_a_switch_of_the_ini_file_is_true_or_false(pytester: pytest.Pytester) ->
     result = pytester.runpytest()
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*`energy_strict` in the ini file*maybe*"])
+    result.stderr.fnmatch_lines(["*`energy_strict` in `tox.ini`: *maybe*"])
     result.stderr.no_fnmatch_line("*Traceback*")
 
 
@@ -387,5 +430,8 @@ def test_a_missing_baseline_names_where_it_was_looked_for_and_the_one_above(
     result = pytester.runpytest("--energy-hw=h200", f"--rootdir={inner}", "-c", "inner/pytest.ini")
 
     result.stdout.fnmatch_lines(
-        [f"missing: *for `h200` in `{inner}/baselines/h200.toml`; use `{above}` with `--energy-b*"]
+        [
+            f"missing: *for `h200` in `{inner}/baselines/h200.toml`; use `{above}` with "
+            "`--energy-b*, or *with `pytest inner/test_it.py --energy-hw=h200 --energy-update=new`*"
+        ]
     )

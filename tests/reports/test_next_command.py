@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_energy.metering.device_session import RunCost
+from pytest_energy.meters.protocol import more_work
 from pytest_energy.reports.next_steps import next_steps
 from pytest_energy.results import (
     INTERRUPTED,
@@ -45,9 +46,54 @@ def test_it_selects_the_same_tests(arguments: tuple[str, ...], kept: str) -> Non
     assert command.startswith(f"pytest {kept}--energy-hw=h200 --energy-update=new ")
 
 
-def test_windows_that_are_too_short_need_more_work_not_a_doctor() -> None:
-    assert next_steps(run("invalid", "5 windows: too short: 1 J")) == ["give each window more work"]
-    assert next_steps(run("invalid", "5 windows: throttled")) == ["pytest-energy doctor"]
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        ("5 windows: too short: 1 J", "give each window more work"),
+        ("5 windows: no update: the source", "give each window more work"),
+        (f"too short: 0 J; {more_work(1e-5)}", "see that the code in the window does its work: "),
+        ("unseen work: a process of ours ended", "let your code wait for each process "),
+        ("waited for a core: threads", "OMP_NUM_THREADS=1 pytest -x --energy-compare=HEAD   # or "),
+        ("foreign process: 12 on `gpu:0`; run what is metered with `-n 0`",
+         "pytest -x --energy-compare=HEAD -n 0"),
+        ("foreign process: 12 on `gpu:0`", "stop the other programs on the device, "),
+        ("throttled: thermal slowdown", "let the device cool, "),
+        ("power limit changed: that of `gpu:0`", "leave the power limit alone, "),
+        ("the power limit (W) is 500, the baseline's was 700; set it back, or record anew with "
+         "`--energy-update=replace`", "pytest -x --energy-hw=h200 --energy-update=replace   # if "),
+        ("not as warm as its baseline: 30 °C; load the device for some minutes before, or record "
+         "anew with `--energy-update=replace`", "load the device for some minutes, then "),
+        ("not recorded: the halves differ; let the device settle and record again",
+         "run it again once the device is warm and nothing else works on it"),
+        ("noisier than the baseline; stop other work on the device, let it warm up, and run again.",
+         "stop other work on the device, let it warm up, and run again"),
+        ("`seed` of `a` is 1 in the base and 2 in the head: give both sides the same",
+         "give both sides the same work"),
+        ("not compared: the head (`working tree`) fails: ValueError: too short: 1",
+         "pytest 'test_a.py::test_b[c d]'   # your code fails in it: mend that"),
+        ("not compared: the head (`working tree`) hangs: no window",
+         "pytest 'test_a.py::test_b[c d]'   # your code fails in it: mend that"),
+        ("not compared: the base (`main (3f2a1b9)`) cannot be imported: NameError",
+         "compare with a revision in which the test runs"),
+        ("not compared: the head (`working tree`) ran out of memory: killed",
+         "mend what the reason names, then run it again"),
+        ("counter stands still: a tick", "pytest-energy doctor"),
+    ],
+)  # fmt: skip
+def test_what_to_do_next_about_what_is_invalid(reason: str, step: str) -> None:
+    verdict = replace(run("invalid", reason).verdicts[0], nodeid="test_a.py::test_b[c d]")
+
+    record = replace(run("invalid"), verdicts=(verdict,))
+    (told,) = next_steps(record, arguments=["-x", "--energy-compare=HEAD"])
+
+    assert told.startswith(step)
+
+
+def test_of_two_invalid_figures_the_one_that_fails_its_test_comes_first() -> None:
+    short, hot = (run("invalid", reason).verdicts[0] for reason in ("too short: 1", "throttled: 1"))
+    record = replace(run("invalid"), verdicts=(short, replace(hot, fails=True)))
+
+    assert next_steps(record) == ["let the device cool, then run it again"]
 
 
 @pytest.mark.parametrize("reason", [f"{NOT_RECORDED}failed", f"{INTERRUPTED}, after 3"])
@@ -79,7 +125,12 @@ def test_an_improvement_is_locked_in() -> None:
     [
         ("main (3f2a1b9)", ["pytest-energy bisect --good 3f2a1b9 -- b/   # which commit?"]),
         ("3f2a1b9", ["pytest-energy bisect --good 3f2a1b9 -- b/   # which commit?"]),
+        (
+            "the merge base with main (3f2a1b9)",
+            ["pytest-energy bisect --good 3f2a1b9 -- b/   # which commit?"],
+        ),
         ("HEAD (3f2a1b9)", []),  # what is not committed is no commit's
+        ("main, which is HEAD (3f2a1b9)", []),
     ],
 )
 def test_a_comparison_that_found_a_regression_is_followed_to_its_commit(

@@ -50,6 +50,11 @@ class Page(HTMLParser):
             self.text += data
 
     @property
+    def spaced(self) -> str:
+        """Its text with plain spaces, in whatever way lines may break."""
+        return self.text.replace("\u00a0", " ")
+
+    @property
     def charts(self) -> dict[str, Any]:
         """The charts' data, as the page's script reads them."""
         charts: dict[str, Any] = json.loads(self.scripts[0])
@@ -75,7 +80,7 @@ def test_a_restless_series_and_what_was_taken_back_are_told() -> None:
         change_points=(moved,),
     )
 
-    text = Page(render([], DriftReport((told,)))).text
+    text = Page(render([], DriftReport((told,)))).spaced
 
     assert "is restless" in text
     assert "2.1 times as restless since 2026-03-12: sessions vary by 0.84 % (SD)" in text
@@ -122,10 +127,10 @@ def test_each_section_is_there(page: Page) -> None:
                     "Claims", "Environment"):  # fmt: skip
         assert heading in page.text
     assert "since commit 25abcdef0123 (last good <script>aler)." in page.text
-    assert "The baseline is stale: the last sessions are at 5.200 mJ/token" in page.text
+    assert "The baseline is stale: the last sessions are at 5.200 mJ/token" in page.spaced
     assert "17 more sessions are needed" in page.text
     assert "x.json: no record; skipped" in page.text
-    assert "+7.0 % J/token: same power; torch 2.13.0 -> 2.15.0." in page.text
+    assert "+7.0 % J/token: same power; torch 2.13.0 -> 2.15.0." in page.spaced
 
 
 def test_it_says_what_ran_and_how_it_ended(page: Page) -> None:
@@ -304,4 +309,14 @@ def test_who_else_used_the_processor_is_told() -> None:
     record = replace(reported.record, disturbance="other processes used 40 % of it")
     disturbed = replace(reported, record=record)
 
-    assert "arning: other processes used 40 % of it" in render([disturbed], None)
+    assert "arning: other processes used 40\u00a0% of it" in render([disturbed], None)
+
+
+def test_no_line_of_a_page_ends_between_a_figure_and_its_unit() -> None:
+    page = render([full_run()], drift())
+    wraps = re.findall(r'<(?:p class="(?:reason|note|cost)"|dd|td colspan="6")>(.*?)</', page)
+    told = [text for text in wraps if re.search(r"\d.(%|mJ/token)", text)]
+
+    assert len(told) > 5
+    assert all(re.search(r"\d\u00a0(%|mJ/token)", text) for text in told)
+    assert not [text for text in told if re.search(r"\d (%|mJ/token)", text)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy.documents import installed_version
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
@@ -35,7 +35,7 @@ from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import ReportedRun
 from pytest_energy.text import safe_line
-from pytest_energy.units import difference, percent
+from pytest_energy.units import difference, percent, unbroken
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -139,9 +139,10 @@ def rendered(template: str, drawn: Sequence[Chart], **values: Any) -> str:
         finalize=lambda value: safe_line(value) if type(value) is str else value,
     )
     environment.filters["sentence"] = _as_markup
+    environment.filters["unbroken"] = _unbroken
     environment.globals.update(values)
     return environment.get_template(template).render(
-        version=_version(),
+        version=installed_version(),
         style=_resource("page.css"),
         script=_resource("page.js"),
         # For a script: without `<`, and with gaps for figures that JSON has no word for.
@@ -161,14 +162,13 @@ def headline(runs: Sequence[ReportedRun], drift: DriftReport | None) -> str:
 def _as_markup(text: str) -> Markup:
     from markupsafe import Markup, escape
 
-    return Markup(sentence(safe_line(text), lambda part: str(escape(part))))
+    return Markup(sentence(unbroken(safe_line(text)), lambda part: str(escape(part))))
 
 
-def _version() -> str:
-    try:
-        return version("pytest-energy")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return ""
+def _unbroken(text: str) -> Markup:
+    from markupsafe import escape
+
+    return escape(unbroken(safe_line(text)))
 
 
 def _resource(name: str) -> str:
