@@ -95,7 +95,10 @@ def test_gating_fine_tuning(simulated: pytest.Pytester, monkeypatch: pytest.Monk
 
     first.assert_outcomes(passed=2)
     first.stdout.fnmatch_lines(
-        ["sst2/bert-tiny *J/token*recorded", "sst2/bert-tiny-bert-tiny*%*recorded"]
+        [
+            "sst2/bert-tiny *J/token*recorded",
+            "sst2/bert-tiny-bert-tiny*%*",
+        ]  # recorded, or too restless
     )
     second.assert_outcomes(passed=2)
     second.stdout.fnmatch_lines(["sst2/bert-tiny *J/token*J/token*(local)"])
