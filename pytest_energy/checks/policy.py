@@ -20,7 +20,7 @@ from pytest_energy.outcomes import MOVED, Method
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.sequential import ErrorBudget
 from pytest_energy.stats.steadiness import STEADY, WARM_UP_LIMIT
-from pytest_energy.units import FRACTION, quantity
+from pytest_energy.units import FRACTION, percent, quantity
 
 MISSED = 0.03
 """Share of changes as large as `detect` that one figure's gates may pass."""
@@ -118,9 +118,10 @@ def levels(
         detect = _detect(given, DEFAULT_LEVELS[metric]) if given else stored.detect
     if detect <= tolerance:
         of = f" of `{entry.id}`" if entry else ""
+        caught, allowed = percent(detect), percent(tolerance)
         raise EnergyError(
-            f"`detect` of {detect:.3g}{of} must be above `tolerance` of {tolerance:.3g}: what "
-            f"must be caught lies beyond what is allowed; raise the one or lower the other"
+            f"`detect` of {caught}{of} must be above `tolerance` of {allowed}: what must be caught "
+            "lies beyond what is allowed; raise `--energy-detect`, or lower `--energy-tolerance`"
         )
     return Levels(tolerance, detect)
 

@@ -14,12 +14,13 @@ from pytest_energy.baselines import METRICS, Baseline, baseline_path
 from pytest_energy.baselines.acknowledged import LONGEST_DAYS, LONGEST_TEXT, Acknowledgement
 from pytest_energy.baselines.reading import parse, read, text_of
 from pytest_energy.baselines.writing import with_acknowledgement, without_acknowledgement
+from pytest_energy.checks.policy import Levels, stored_levels
 from pytest_energy.cli import add_baselines_option, describe, say, write_text
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import BaselineError, EnergyError, Faults, did_you_mean
 from pytest_energy.files import unified_diff
 from pytest_energy.text import one_line
-from pytest_energy.units import LARGEST_LEVELS
+from pytest_energy.units import LARGEST_LEVELS, percent
 
 
 def add_acknowledge(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
     with faults.gathered():
         path, metric = _figure(options)
     faults.tell()
+    if stated is not None:
+        _require_beyond(stated.up_to, stored_levels(read(path).entries[metric, options.id]))
     old = text_of(path)
     if stated is None:
         new = without_acknowledgement(old, metric, options.id)
@@ -71,6 +74,15 @@ def run(options: argparse.Namespace) -> int:
     say(*unified_diff(old, new, os.path.relpath(path)).split("\n"))
     say("commit it: it counts wherever this file is used")
     return 0
+
+
+def _require_beyond(up_to: float, levels: Levels) -> None:
+    """Refuse what is allowed without an acknowledgement."""
+    if up_to <= levels.tolerance:
+        raise EnergyError(
+            f"`--up-to={100 * up_to:g}%` is no more than the tolerance of "
+            f"{percent(levels.tolerance)}, which is allowed in any case; give more"
+        )
 
 
 def _check_given(options: argparse.Namespace) -> None:

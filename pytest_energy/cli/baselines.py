@@ -97,7 +97,9 @@ def files(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
         else:
             raise BaselineError(
-                f"`{path}` does not exist; give a baseline file or a folder of them"
+                f"`{path}` does not exist; give a baseline file or a folder of them, or record one "
+                "with `pytest --energy-update=new` (what this machine keeps for itself is in "
+                "pytest's cache, and not listed)"
             )
     return found
 

@@ -103,6 +103,12 @@ def _steps(
         return [look, _acknowledging(worse[0]), accept] if worse else accept
     if commits := _between(record):
         return f"pytest-energy bisect {commits} -- {_repeated(arguments)}".rstrip() + _WHICH
+    if any(
+        each.outcome == "regression" and each.method == "modelled" and not each.fails
+        for each in record.verdicts
+    ):
+        again = f"pytest {_repeated(arguments, _NOT_AGAIN)}"
+        return f"{again}--energy-strict   # to let what modelled joules show fail the run"
     if local and outcomes <= {"within", "measured"}:
         return f"{update}=new   # to commit a baseline"
     if local and "inconclusive" in outcomes:

@@ -179,6 +179,7 @@ def test_check_names_what_has_ended_and_what_has_no_figure(
         ([], "needs `--up-to`, `--until` and `--reason`"),
         (in_full("0"), "`--up-to=0` is no percent above 0 and at most 100"),
         (in_full("nan"), "`--up-to=nan` is no percent"),
+        (in_full("2%"), "`--up-to=2%` is no more than the tolerance of 2 %, which is allowed"),
         (in_full("400%"), "`--up-to=400%` is no percent above 0 and at most 100"),
         ((*in_full(), "--until=soon"), "`--until=soon` is no day such as 2027-01-31"),
         ((*in_full(), f"--until={YESTERDAY}"), "is past"),

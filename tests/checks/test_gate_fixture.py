@@ -941,7 +941,7 @@ def test_levels_of_other_figures_refuse_no_run(
     nowhere = gated.runpytest("--energy-detect=0.5")
 
     assert (result.ret, nowhere.ret) == (0, pytest.ExitCode.USAGE_ERROR)
-    nowhere.stderr.fnmatch_lines(["*`detect` of 0.005 of `mine/model` must be above `tolerance`*"])
+    nowhere.stderr.fnmatch_lines(["*`detect` of 0.5 % of `mine/model` must be above `tolerance`*"])
 
 
 def test_levels_of_a_marker_are_held_against_the_options(
@@ -957,4 +957,4 @@ def test_levels_of_a_marker_are_held_against_the_options(
 
     assert (fits.ret, refused.ret) == (0, pytest.ExitCode.USAGE_ERROR)
     unmarked.assert_outcomes(failed=1)
-    unmarked.stdout.fnmatch_lines(["`detect` of 0.015 of `mine/model` must be above*"])
+    unmarked.stdout.fnmatch_lines(["`detect` of 1.5 % of `mine/model` must be above*"])

@@ -46,6 +46,21 @@ def test_it_selects_the_same_tests(arguments: tuple[str, ...], kept: str) -> Non
     assert command.startswith(f"pytest {kept}--energy-hw=h200 --energy-update=new ")
 
 
+def test_what_modelled_joules_show_can_be_made_to_fail() -> None:
+    side = Side("base", "HEAD (123abc)", 0.005, 300.0, 60_000.0, None, {})
+    against_head = ComparisonRecord("HEAD (123abc)", "revision", side, side, ((0.005, 0.0054),))
+    shown = run("regression", local=True).verdicts[0]
+    shown = replace(shown, method="modelled", comparison=against_head)
+    record = replace(run("regression"), verdicts=(shown,))
+
+    (step,) = next_steps(record, arguments=("-x", "--energy-compare=HEAD"))
+    assert step.startswith("pytest -x --energy-compare=HEAD --energy-strict   # ")
+
+    failing = replace(record, verdicts=(replace(shown, fails=True),))
+    steps = next_steps(failing, arguments=("-x", "--energy-compare=HEAD"))
+    assert not any("--energy-strict" in step for step in steps)
+
+
 @pytest.mark.parametrize(
     ("reason", "step"),
     [
