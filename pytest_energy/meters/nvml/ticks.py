@@ -157,7 +157,7 @@ SHORTEST_SECONDS = 0.5
 LEARNINGS = 3
 """Learning begins anew so often at most."""
 TICKS = 6
-CALIBRATION_TICKS, SLOW_CALIBRATION_TICKS = 4, 16
+CALIBRATION_TICKS, SLOW_CALIBRATION_TICKS = 4, 8
 """If calls take milliseconds, looks are so blunt that it takes more of them."""
 CALIBRATION_SPIN_SECONDS = 0.005
 """Nothing is metered yet, and what is sharp from the beginning spares windows many looks."""
