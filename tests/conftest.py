@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +21,18 @@ for _number, _handler in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
-# Modules that register something with a library of C++ fail when they are imported once more: a
-# `pytester` must not forget those that were first imported while it was there.
-IMPORTED_ONCE = ("torch", "numpy", "pyarrow", "zope", "readline")
+
+
+def _is_installed(name: str) -> bool:
+    """Whether a module that is loaded is Python's or an installed package's."""
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return file.startswith((sys.prefix, sys.base_prefix))
+
+
+# A `pytester` forgets what was first imported while it was there. Of packages that would cost each
+# inner run their import, and those that register something with a library of C++ fail at the next.
 pytest.Pytester._Pytester__take_sys_modules_snapshot = lambda _: SysModulesSnapshot(  # type: ignore[attr-defined]
-    preserve=lambda name: name.partition(".")[0] in IMPORTED_ONCE
+    preserve=_is_installed
 )
 
 # Installed for test_neighbours.py alone: elsewhere they would cost each inner run its start.

@@ -9,8 +9,6 @@ import pytest
 from metered import metered
 from sim import SimulatedGpu
 
-pytestmark = pytest.mark.realtime
-
 FAST = SimulatedGpu(tick_seconds=0.05)
 
 

@@ -1,4 +1,9 @@
-"""Meter a block of code against simulated cards, in a process of its own."""
+"""Meter a block of code against simulated cards, in a process of its own.
+
+Seconds are simulated (`virtual_clock.py`), so that a window is the same each time and costs what
+the Python in it does. `clock="real"`: for threads that are ended from outside, and for a few tests
+that both agree.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent, indent
-from typing import Any
+from typing import Any, Literal
 
 from sim import SimulatedGpu, environment, run_python
 
 _SCRIPT = """
-import json, os, subprocess, sys, time
+import json, os, subprocess, sys
 import sim
+{clock}
 from pytest_energy import open_meter, window
 from pytest_energy.errors import EnergyError
 
@@ -47,6 +53,10 @@ for _ in range({windows}):
 print(json.dumps({{"windows": results, "remarks": meter.remarks}}))
 meter.close()
 """
+
+
+Clock = Literal["virtual", "real"]
+_CLOCKS = {"virtual": "time = sim.simulated_seconds()", "real": "import time"}
 
 
 @dataclass(frozen=True)
@@ -83,12 +93,13 @@ def metered(
     windows: int = 1,
     variables: dict[str, str] | None = None,
     before: str = "pass",
+    clock: Clock = "virtual",
 ) -> list[MeteredWindow]:
     """The windows around a block of code, which may call `sim.command`.
 
     `before` runs ahead of each; `results` are those of the windows so far.
     """
-    found = _run(gpus, directory, block, windows, variables or {}, before=before)
+    found = _run(gpus, directory, block, windows, variables or {}, before=before, clock=clock)
     assert "unavailable" not in found, found
     remarks = tuple(found["remarks"])
     return [MeteredWindow(**each, remarks=remarks) for each in found["windows"]]
@@ -117,9 +128,12 @@ def _run(
     library_lines: Sequence[str] = (),
     meter: str = "nvml",
     before: str = "pass",
+    clock: Clock = "virtual",
 ) -> Any:
     body = indent(dedent(block).strip("\n"), " " * 8)
     ahead = indent(dedent(before).strip("\n"), " " * 4)
-    code = _SCRIPT.format(windows=windows, block=body, meter=meter, before=ahead)
+    code = _SCRIPT.format(
+        windows=windows, block=body, meter=meter, before=ahead, clock=_CLOCKS[clock]
+    )
     process = environment(gpus, directory, library_lines=library_lines)
     return json.loads(run_python(code, {**process, **variables}))

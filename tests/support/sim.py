@@ -14,10 +14,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+from pytest_energy.clocks import Clock, real_time
 
 FINETUNE = """
 import pytest
@@ -42,6 +44,7 @@ def finetune(energy_session):
 
 SOURCES = sorted((Path(__file__).parents[1] / "nvml_sim").glob("*.c"))
 LIBRARY = "libnvidia-ml.so.1"
+_until_the_end = ExitStack()
 
 
 @dataclass(frozen=True)
@@ -146,10 +149,19 @@ def run_python(code: str, variables: dict[str, str], timeout_seconds: float = 60
 
 
 def energy_between(start: float, end: float, gpu: int = 0) -> float:
-    """Exact joules of a card between two `time.monotonic()` times; in the simulated process."""
+    """Exact joules of a card between two times of `real_time.monotonic()`; in the simulated process."""
     function = _loaded().nvmlSimEnergyBetween
     function.restype = ctypes.c_double
     return float(function(gpu, ctypes.c_double(start), ctypes.c_double(end)))
+
+
+@functools.cache
+def simulated_seconds() -> Clock:
+    """Let this process go by simulated seconds from now on; to be called before a meter opens."""
+    from virtual_clock import VirtualClock
+
+    _until_the_end.enter_context(VirtualClock(_loaded()).installed())
+    return real_time
 
 
 def command(line: str, gpu: int = 0) -> None:
@@ -167,7 +179,7 @@ def calls() -> int:
 def set_watts(path: Path, watts: float) -> None:
     """From now on, cards with `trace steps PATH` draw these watts; from any process."""
     with path.open("a") as file:
-        file.write(f"{time.monotonic():.9f} {watts}\n")
+        file.write(f"{real_time.monotonic():.9f} {watts}\n")
 
 
 def _loaded() -> ctypes.CDLL:

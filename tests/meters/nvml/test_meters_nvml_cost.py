@@ -10,11 +10,10 @@ import pytest
 from metered import metered
 from sim import SimulatedGpu, environment, run_python
 
-pytestmark = pytest.mark.realtime
-
 CALLS = """
-import json, time
+import json
 import sim
+time = sim.simulated_seconds()
 from pytest_energy import open_meter, window
 
 meter = open_meter("nvml")

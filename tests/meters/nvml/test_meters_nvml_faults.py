@@ -9,8 +9,6 @@ import pytest
 from metered import MeteredWindow, metered
 from sim import SimulatedGpu, environment, run_python
 
-pytestmark = pytest.mark.realtime
-
 FAST = SimulatedGpu(tick_seconds=0.05)
 """Opens quicker than a card of ordinary ticks."""
 
@@ -159,6 +157,7 @@ def test_a_lost_card_does_not_hang_the_windows_after_it(tmp_path: Path) -> None:
 def test_a_lost_card_is_an_error_when_read(tmp_path: Path) -> None:
     code = """
 import sim
+sim.simulated_seconds()
 from pytest_energy import open_meter
 from pytest_energy.errors import EnergyError
 meter = open_meter("nvml")

@@ -8,10 +8,8 @@ from statistics import median
 
 import pytest
 
-from metered import metered
+from metered import MeteredWindow, metered
 from sim import SimulatedGpu, environment, run_python
-
-pytestmark = pytest.mark.realtime
 
 CONSTANT = "constant 300"
 TICK_SECONDS = 0.05
@@ -35,7 +33,17 @@ SQUARE = "square 100 400 0.7 0.5"
     ],
 )
 def test_counter(gpu: SimulatedGpu, largest_median_error: float, tmp_path: Path) -> None:
-    found = metered([gpu], tmp_path, "time.sleep(0.637)", windows=5)
+    counted(metered([gpu], tmp_path, "time.sleep(0.637)", windows=5), largest_median_error)
+
+
+@pytest.mark.realtime
+def test_in_real_seconds_a_counter_is_as_right(tmp_path: Path) -> None:
+    gpu = SimulatedGpu(CONSTANT, TICK_SECONDS)
+    counted(metered([gpu], tmp_path, "time.sleep(0.637)", windows=5, clock="real"), 0.001)
+
+
+def counted(found: list[MeteredWindow], largest_median_error: float) -> None:
+    """Five windows are valid, of the counter, and right."""
     assert [window.invalid_reason for window in found] == [None] * 5
     assert {window.method for window in found} == {"counter"}
     assert median(abs(window.error) for window in found) <= largest_median_error
@@ -64,7 +72,17 @@ def test_counter(gpu: SimulatedGpu, largest_median_error: float, tmp_path: Path)
     ],
 )
 def test_no_counter(gpu: SimulatedGpu, tmp_path: Path) -> None:
-    found = metered([gpu], tmp_path, "time.sleep(0.3)", windows=5)
+    integrated(metered([gpu], tmp_path, "time.sleep(0.3)", windows=5))
+
+
+@pytest.mark.realtime
+def test_in_real_seconds_power_is_integrated_as_well(tmp_path: Path) -> None:
+    gpu = SimulatedGpu(SQUARE, None)
+    integrated(metered([gpu], tmp_path, "time.sleep(0.3)", windows=5, clock="real"))
+
+
+def integrated(found: list[MeteredWindow]) -> None:
+    """Five windows are valid, of power readings, and right."""
     assert [window.invalid_reason for window in found] == [None] * 5
     assert {window.method for window in found} == {"integrated"}
     assert median(abs(window.error) for window in found) <= 0.03
@@ -159,8 +177,9 @@ def test_what_lies_before_the_work_is_left_out(tick_seconds: float | None, tmp_p
 
 
 AT_A_LATE_TICK = """
-import json, time
+import json
 import sim
+time = sim.simulated_seconds()
 from pytest_energy import open_meter, window
 
 meter = open_meter("nvml")
@@ -203,7 +222,7 @@ def hinder():
 
 threading.Thread(target=hinder, daemon=True).start()
 found = []
-for _ in range(60):
+for _ in range(30):
     with window(meter, "work") as w:
         time.sleep(0.25)
     begin, seconds = w._span.started, w.seconds
@@ -214,6 +233,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.realtime
 def test_ticks_that_came_while_nobody_could_look_are_counted(tmp_path: Path) -> None:
     """The last of several is the one whose joules are shown; its time is its own."""
     gpu = SimulatedGpu(CONSTANT, 0.02)

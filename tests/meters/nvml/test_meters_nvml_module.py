@@ -23,12 +23,15 @@ from sim import SimulatedGpu, environment, run_python
 NAME = "NVIDIA GH200 480GB"
 DOCTOR = """
 import sys
+import sim
+sim.simulated_seconds()
 from pytest_energy.cli import main
 sys.stderr = sys.stdout
 print("exit", main(["doctor"]))
 """
 METERED = """
-    import time
+    import sim
+    time = sim.simulated_seconds()
 
     def test_mine(energy):
         with energy.window("work") as w:
@@ -52,7 +55,6 @@ def test_what_has_not(name: str) -> None:
     "a GH200, whose counter is of CPU, GPU and memory, and whose plain readings are the GPU's",
     "valid, and called the module's; compared with readings of the module alone",
 )
-@pytest.mark.realtime
 @pytest.mark.parametrize("scope", ["0.3", "none"])
 def test_its_joules_are_the_module_s_and_held_against_nothing_else(
     scope: str, tmp_path: Path
@@ -69,14 +71,12 @@ def test_its_joules_are_the_module_s_and_held_against_nothing_else(
     assert remark.startswith(f"`module:0` ({NAME}): the driver counts joules of CPU, GPU and")
 
 
-@pytest.mark.realtime
 def test_without_a_counter_and_the_module_s_power_it_is_refused(tmp_path: Path) -> None:
     gpu = SimulatedGpu(tick_seconds=None, name=NAME, lines=("scope none",))
 
     assert "`module:0`" in unavailable([gpu], tmp_path)
 
 
-@pytest.mark.realtime
 def test_doctor_names_what_the_joules_are_of(tmp_path: Path) -> None:
     gpu = SimulatedGpu(tick_seconds=0.05, name=NAME, lines=("scope 0.3",))
 
@@ -89,13 +89,12 @@ def test_doctor_names_what_the_joules_are_of(tmp_path: Path) -> None:
     assert "gpu:0" not in printed
 
 
-@pytest.mark.realtime
 def test_the_run_and_its_file_say_it_once(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gpu = SimulatedGpu(tick_seconds=0.05, name=NAME, lines=("scope 0.3",))
     variables = environment([gpu], pytester.path)
-    for name in ("LD_LIBRARY_PATH", "NVML_SIM", "PYTEST_ENERGY_LOCKS"):
+    for name in ("LD_LIBRARY_PATH", "NVML_SIM", "PYTHONPATH", "PYTEST_ENERGY_LOCKS"):
         monkeypatch.setenv(name, variables[name])
     pytester.makepyfile(METERED)
 

@@ -14,16 +14,17 @@ from sim import SimulatedGpu, environment, run_python
 
 Run = Callable[..., pytest.RunResult]
 
-pytestmark = pytest.mark.realtime
-
 DOCTOR = """
 import sys
+import sim
+sim.simulated_seconds()
 from pytest_energy.cli import main
 sys.stderr = sys.stdout
 print("exit", main(["doctor"]))
 """
 METERED = """
-    import time
+    import sim
+    time = sim.simulated_seconds()
 
     def test_mine(energy):
         with energy.window("work") as w:
@@ -44,7 +45,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run(*arguments: str, gpu: SimulatedGpu) -> pytest.RunResult:
         variables = environment([gpu], pytester.path)
-        for name in ("LD_LIBRARY_PATH", "NVML_SIM", "PYTEST_ENERGY_LOCKS"):
+        for name in ("LD_LIBRARY_PATH", "NVML_SIM", "PYTHONPATH", "PYTEST_ENERGY_LOCKS"):
             monkeypatch.setenv(name, variables[name])
         pytester.makepyfile(test_mine=METERED)
         return pytester.runpytest_subprocess("--energy-meter=nvml", *arguments)

@@ -97,7 +97,6 @@ def test_a_mean_of_the_last_second_speaks_for_the_counter_alone() -> None:
     assert powers.closer(None) == powers
 
 
-@pytest.mark.realtime
 @pytest.mark.parametrize("seconds", [0.3, 1.3])
 @pytest.mark.parametrize("speed", [0.4, 2.5])
 def test_what_no_sensor_explains_is_invalid(speed: float, seconds: float, tmp_path: Path) -> None:
@@ -114,7 +113,6 @@ def test_what_no_sensor_explains_is_invalid(speed: float, seconds: float, tmp_pa
     "the counter shows 0.57 of the truth, within what sensors do",
     "valid, with a note in the window and a remark in the reports",
 )
-@pytest.mark.realtime
 def test_what_was_seen_on_a_real_card_is_said(tmp_path: Path) -> None:
     gpu = SimulatedGpu("constant 300", 0.05, lines=("speed 0.57",))
 
@@ -132,7 +130,6 @@ def test_what_was_seen_on_a_real_card_is_said(tmp_path: Path) -> None:
     "the load swings while the meter opens, so that counter and readings differ just then",
     "valid, and nothing is said: a later look at rest does not say the same",
 )
-@pytest.mark.realtime
 @pytest.mark.parametrize("speed", [0.4, 0.57, 1.6])
 def test_what_was_apart_at_the_opening_alone_is_not_said(speed: float, tmp_path: Path) -> None:
     # The counter alone is moved: what it shows may not fall.
@@ -156,7 +153,6 @@ def test_at_rest_readings_may_be_rare() -> None:
     assert found.ratio == pytest.approx(1)
 
 
-@pytest.mark.realtime
 @pytest.mark.parametrize(
     "gpu",
     [

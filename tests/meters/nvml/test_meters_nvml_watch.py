@@ -10,8 +10,6 @@ import pytest
 from metered import metered
 from sim import SimulatedGpu, environment, run_python
 
-pytestmark = pytest.mark.realtime
-
 FAST = SimulatedGpu(tick_seconds=0.05)
 POWER = SimulatedGpu(tick_seconds=None)
 END_THREAD = """
