@@ -15,17 +15,17 @@ from pytest_energy.baselines import writing as recording
 from pytest_energy.baselines.writing import Header, Recording
 from pytest_energy.files import write_atomically
 
-pytestmark = pytest.mark.realtime
-
 WATTS, SECONDS, TOKENS = 300.0, 0.2, 1000
 QUIET = (-0.002, 0.001, -0.001, 0.002, 0.0, 0.001, -0.002, 0.001)
 RESTLESS = (-0.03, 0.02, -0.01, 0.03, 0.0, 0.02, -0.03, 0.01)
 
 TEST = f"""
     import os
-    import time
     from dataclasses import replace
+    import sim
     from pytest_energy import window
+
+    time = sim.simulated_seconds()
 
     class Sleeping:
         id, digest, padding_overhead = "mine/model", None, None
@@ -48,6 +48,7 @@ Gated = Callable[..., pytest.RunResult]
 @pytest.fixture
 def gated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Gated:
     """Run the gated test on a simulated card, against a baseline whose sessions differ so much."""
+    pytester.makeconftest("import sim\nsim.simulated_seconds()")
     pytester.makepyfile(test_mine=TEST)
 
     def run(

@@ -8,11 +8,9 @@ import pytest
 
 import sim
 
-pytestmark = pytest.mark.realtime
-
 TEST = """
-    import time
     import pytest
+    CLOCK
 
     def work():
         until = time.monotonic() + 0.3
@@ -42,7 +40,9 @@ def _warnings(
     variables = sim.environment(gpus, pytester.path / "gpu")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    pytester.makepyfile(test_mine=TEST.replace("WORKING", str(working)))
+    # Work takes real seconds.
+    clock = "import time" if working else "import sim; time = sim.simulated_seconds()"
+    pytester.makepyfile(test_mine=TEST.replace("WORKING", str(working)).replace("CLOCK", clock))
     result = pytester.runpytest_subprocess(
         "--energy-meter=nvml", "--energy-idle-seconds=0.5", "--energy-json=run.json"
     )
@@ -81,10 +81,18 @@ def test_of_two_cards_the_one_that_rests_is_named(
 @pytest.mark.parametrize(
     ("gpu", "working"),
     [
-        (sim.SimulatedGpu("constant 60", 0.02, lines=("process 0 -10 1000",)), False),
-        (sim.SimulatedGpu("cpu 60 200", 0.02), True),
+        pytest.param(
+            sim.SimulatedGpu("constant 60", 0.02, lines=("process 0 -10 1000",)),
+            False,
+            id="our process is listed",
+        ),
+        pytest.param(
+            sim.SimulatedGpu("cpu 60 200", 0.02),
+            True,
+            marks=pytest.mark.realtime,
+            id="it draws more",
+        ),
     ],
-    ids=["our process is listed", "it draws more"],
 )
 def test_where_it_may_be_working_nothing_is_said(
     pytester: pytest.Pytester,

@@ -106,7 +106,7 @@ def test_it_can_be_rehearsed_on_a_simulated_card(tmp_path: Path) -> None:
     pytest.importorskip("plotly")
     pytest.importorskip("jinja2")
     command = [sys.executable, str(ROOT / "perf" / "accept.py"), "--simulated"]
-    chosen = ["--parts", "doctor", "qualify", "overhead", "--seconds", "90"]
+    chosen = ["--parts", "doctor", "qualify", "overhead", "--seconds", "50"]
 
     done = subprocess.run(
         [*command, "--out", str(tmp_path), *chosen],

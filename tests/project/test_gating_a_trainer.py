@@ -13,7 +13,6 @@ PAGE = ROOT / "docs" / "your-own-training.md"
 TOKENS = "tokens_per_window=50_000"
 
 
-@pytest.mark.realtime
 def test_a_trainer_is_gated_by_a_baseline_and_by_pairs(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("codecarbon")

@@ -42,7 +42,7 @@ psutil: Any = pytest.importorskip("psutil")
 pytest.importorskip("codecarbon")
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="these train on the CPU")
 
-TOKENS = 12_000
+TOKENS = 6_000
 EXCHANGE = (True, True, False, True)
 """Whether the ranks exchange gradients, window by window."""
 
