@@ -105,6 +105,13 @@ def _found(path: Path) -> os.stat_result | None:
 
 
 def _may_write(path: Path) -> bool:
+    """Whether a file may be changed, or one made in a folder: some take none from anybody."""
+    if path.is_dir():
+        try:
+            with tempfile.TemporaryFile(dir=path):
+                return True
+        except OSError:
+            return False
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 

@@ -22,7 +22,6 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 
-
 def _is_installed(name: str) -> bool:
     """Whether a module that is loaded is Python's or an installed package's."""
     file = getattr(sys.modules.get(name), "__file__", None) or ""

@@ -24,6 +24,7 @@ from pytest_energy.gate.sentences import (
     rounded,
     sentence,
     spread_in_words,
+    wider_levels,
 )
 from pytest_energy.outcomes import WORST_FIRST, Outcome
 from pytest_energy.stats.distributions import relative
@@ -167,15 +168,21 @@ class _AgainstBaseline(Gate):
         return not_enough(len(self._logs), counted, f"at a noise of {rounded(usual)}")
 
     def _remedy(self) -> str:
-        settle = "record it again on a quieter device" if self._unit == FRACTION else SETTLE
-        if self._spread is None:
+        savings, known = self._unit == FRACTION, self._spread
+        settle = "record it again on a quieter device" if savings else SETTLE
+        if known is None:
             return settle
-        if self._local:
-            return f"run it again, so that this machine's own baseline learns more, or {settle}"
+        levels = self._test.tolerance, self._test.detect
+        wider = "" if savings else wider_levels(known, *levels)
         gap = relative(self._test.caught - self._test.allowed)
-        short = self._spread.assumed or gap_of(self._spread.between) > gap
-        more = more_sessions(self._spread, gap) if short else ""
-        return f"{more}{'or ' if more else ''}{settle}"
+        if self._local:
+            more = "run it again, so that this machine's own baseline learns more, "
+        elif known.assumed or gap_of(known.between) > gap:
+            more = more_sessions(known, gap)
+        else:
+            more = ""
+        either = f"{more}{wider}"
+        return f"{either}or {settle}" if either else settle
 
 
 class SequentialGate(_AgainstBaseline):

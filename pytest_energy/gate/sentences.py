@@ -28,6 +28,7 @@ QUIETER_OR_MORE = (
     "make the device quieter, give a window more work (`--energy-tokens` if `finetune` prepares "
     "it), or raise `--energy-max-windows`"
 )
+RAISED = "`--energy-detect`"
 RECORD_ANEW = "record anew with `--energy-update=replace`"
 RECORD_AGAIN = "and record again"
 LOAD_IT = "load the device for some minutes"
@@ -182,6 +183,14 @@ def gap_warning(
         f"{asked_for}: one session resolves {told}; {more}raise `detect` to {up}, or settle it "
         "with `--energy-settle=auto`"
     )
+
+
+def wider_levels(known: Spread, tolerance: float, detect: float) -> str:
+    """The advice to ask for what one session resolves; empty if it does, or if nobody knows."""
+    held = gap_of(known.between)
+    if known.assumed or held <= detect - tolerance:
+        return ""
+    return f"raise {RAISED} to {math.ceil(100 * (tolerance + held))} (percent), "
 
 
 def _in_levels(sessions: Sequence[Session], known: Spread, tolerance: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from pytest_energy.gate.sentences import RAISED, SETTLE
 from pytest_energy.outcomes import EXPLAINED
 from pytest_energy.reports import tables, wording
 from pytest_energy.results import NOT_KEPT, RunRecord, VerdictRecord
@@ -13,6 +14,9 @@ from pytest_energy.units import listed
 
 _FAULT = re.compile(r"were invalid[^:]*: ([^:]+):")
 """The word for what made windows invalid, as a reason gives it."""
+
+_WIDER = re.compile(rf"raise {RAISED} to (\d+)")
+"""What a reason advises if sessions differ too much for the levels."""
 
 MOST_NAMED = 3
 """Figures that a line names; `-v`, the page and the JSON have them all."""
@@ -33,7 +37,9 @@ def explained(verdicts: Sequence[VerdictRecord]) -> list[str]:
     ]
     alike: dict[tuple[Callable[[Sequence[VerdictRecord]], str], str], list[VerdictRecord]] = {}
     for one in told:
-        if _is_early(one):
+        if _is_open(one) and _WIDER.search(one.reason):
+            alike.setdefault((_varies, ""), []).append(one)
+        elif _is_open(one):
             alike.setdefault((_early, ""), []).append(one)
         elif one.outcome == "inconclusive" and one.reason.startswith(NOT_KEPT):
             alike.setdefault((_not_kept, ""), []).append(one)
@@ -50,21 +56,34 @@ def sentence(verdict: VerdictRecord) -> str:
     return f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}"
 
 
-def _is_early(verdict: VerdictRecord) -> bool:
-    """Whether this machine's own sessions are too few to tell."""
+def _is_open(verdict: VerdictRecord) -> bool:
+    """Whether this machine's own sessions cannot tell: they are too few, or differ too much."""
     return verdict.outcome == "inconclusive" and verdict.local and verdict.comparison is None
 
 
 def _early(verdicts: Sequence[VerdictRecord]) -> str:
+    return f"{_beside(verdicts)}: too early to tell; {_largest(verdicts)}"
+
+
+def _varies(verdicts: Sequence[VerdictRecord]) -> str:
+    wider = max(int(found[1]) for one in verdicts if (found := _WIDER.search(one.reason)))
+    return (
+        f"{_beside(verdicts)} stay open, since its sessions differ too much for such levels; "
+        f"{_largest(verdicts)}; raise {RAISED} to {wider} (percent), or {SETTLE}"
+    )
+
+
+def _beside(verdicts: Sequence[VerdictRecord]) -> str:
     counts = [one.sessions or 1 for one in verdicts]
     sessions = wording.counted(max(counts), "session")
     if min(counts) < max(counts):
         sessions = f"{min(counts)} to {sessions}"
+    return f"{len(verdicts)} figures beside {sessions} of this machine"
+
+
+def _largest(verdicts: Sequence[VerdictRecord]) -> str:
     most = max(verdicts, key=lambda one: abs(one.change or 0.0))
-    return (
-        f"{len(verdicts)} figures beside {sessions} of this machine: too early to tell; largest "
-        f"change {wording.change(most)}, `{wording.name(most)}`"
-    )
+    return f"largest change {wording.change(most)}, `{wording.name(most)}`"
 
 
 def _not_kept(verdicts: Sequence[VerdictRecord]) -> str:

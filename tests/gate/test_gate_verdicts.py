@@ -199,7 +199,7 @@ QUIETLY_OPEN = [0.005 * math.exp(MIDDLE + 0.003 * (-1) ** i) for i in range(30)]
         (
             lambda: SequentialGate(FAR),
             "the baseline's 8 sessions differ by 3.2 %, so more windows cannot decide",
-            f"; {SETTLE}",
+            f"; raise `--energy-detect` to 18 (percent), or {SETTLE}",
         ),
         # Sessions that resolve the levels: more of them would not help, more windows would.
         (
@@ -223,7 +223,8 @@ QUIETLY_OPEN = [0.005 * math.exp(MIDDLE + 0.003 * (-1) ** i) for i in range(30)]
         (
             lambda: SequentialGate(FAR, local=True),
             "so more windows cannot decide",
-            f"; run it again, so that this machine's own baseline learns more, or {SETTLE}",
+            "; run it again, so that this machine's own baseline learns more, "
+            f"raise `--energy-detect` to 18 (percent), or {SETTLE}",
         ),
     ],
 )
@@ -234,6 +235,10 @@ def test_what_an_open_verdict_says_and_advises(
     assert found.outcome == "inconclusive"
     assert cause in found.reason
     assert found.reason.endswith(remedy)
+
+
+def test_levels_that_a_baseline_holds_decide() -> None:
+    assert fed(SequentialGate(FAR, detect=0.18), QUIETLY_OPEN).outcome == "within"
 
 
 def test_savings_that_stay_open_are_recorded_again() -> None:
@@ -252,7 +257,10 @@ def test_sessions_that_would_do_are_counted() -> None:
     """With a gap of 3 %, and 6 sessions that differ by 0.7 %, a few more resolve it."""
     stored = [SessionStats(0.005 * math.exp(0.0075 * n), 0.003, 10) for n in (-1, -1, 0, 0, 1, 1)]
     found = fed(SequentialGate(stored), QUIETLY_OPEN)
-    assert found.reason.endswith(f"; record 3 more with `--energy-update=append`, or {SETTLE}")
+    assert found.reason.endswith(
+        "; record 3 more with `--energy-update=append`, raise `--energy-detect` to 6 (percent), "
+        f"or {SETTLE}"
+    )
 
 
 def test_a_noisy_session_says_by_how_much() -> None:

@@ -65,6 +65,20 @@ def test_sessions_are_counted(second: int, words: str) -> None:
     assert any(f"2 figures beside {words} this machine" in line for line in _lines(record))
 
 
+def test_what_a_restless_machine_leaves_open_says_which_level_it_holds() -> None:
+    def figure(name: str, detect: int, change: float) -> VerdictRecord:
+        reason = f"{EARLY.reason} raise `--energy-detect` to {detect} (percent), or settle it."
+        return replace(EARLY, id=name, sessions=8, reason=reason, change=change)
+
+    record = RunRecord(verdicts=(figure("one", 12, 0.03), figure("two", 18, 0.01)))
+
+    assert (
+        "2 figures beside 8 sessions of this machine stay open, since its sessions differ too much "
+        "for such levels; largest change +3.0 %, `one`; raise `--energy-detect` to 18 (percent), "
+        "or settle it by A/B in one session with `--energy-settle=auto`"
+    ) in _lines(record)
+
+
 def test_a_single_figure_keeps_its_sentence() -> None:
     (line,) = (line for line in _lines(RunRecord(verdicts=(EARLY,))) if "may be" in line)
 

@@ -149,7 +149,7 @@ def run_python(code: str, variables: dict[str, str], timeout_seconds: float = 60
 
 
 def energy_between(start: float, end: float, gpu: int = 0) -> float:
-    """Exact joules of a card between two times of `real_time.monotonic()`; in the simulated process."""
+    """Exact joules of a card between two times of `real_time`; in the simulated process."""
     function = _loaded().nvmlSimEnergyBetween
     function.restype = ctypes.c_double
     return float(function(gpu, ctypes.c_double(start), ctypes.c_double(end)))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from metered import metered
 from sim import SimulatedGpu, environment, run_python
 
