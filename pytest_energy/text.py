@@ -32,6 +32,7 @@ _ENDS_PLACE = re.compile("[/?#]")
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # What a CI obeys in a log: GitHub's `::error::` at the start of a line, `##[group]` anywhere.
 _COMMAND = re.compile(r"^(?P<blanks>\s*):(?=:)|#(?=#\w*\[)")
+_ENDS_SENTENCE = re.compile(r"(?<=\.) (?=[A-Z+-])")
 
 
 def decoded(data: bytes) -> str:
@@ -99,6 +100,17 @@ def safe_lines(text: str) -> str:
     """What a person is told, perhaps in several lines: each a `safe_line`, all but one indented."""
     first, *more = map(safe_line, text.split("\n"))
     return "\n".join([first, *(line if line[:2].isspace() else f"  {line}" for line in more)])
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a line; what stands in backticks is never taken apart."""
+    found: list[str] = []
+    for part in _ENDS_SENTENCE.split(text):
+        if found and found[-1].count("`") % 2:
+            found[-1] += f" {part}"
+        else:
+            found.append(part)
+    return found
 
 
 def _visible(letter: str) -> str:

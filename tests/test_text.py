@@ -78,3 +78,11 @@ def test_an_address_is_taken_so_that_a_sentence_can_hold_it() -> None:
 def test_bytes_that_are_no_text_become_replacements() -> None:
     assert text.decoded(b"caf\xe9") == "caf\ufffd"
     assert text.encodable("caf\udce9") == "caf?"
+
+
+def test_sentences_are_told_apart_but_for_what_is_in_backticks() -> None:
+    told = "Up by 4.5 %. The base is `main. Not it`. +3 % J/token: 1 -> 2. Nothing else."
+
+    assert text.sentences(told) == [
+        "Up by 4.5 %.", "The base is `main. Not it`.", "+3 % J/token: 1 -> 2.", "Nothing else.",
+    ]  # fmt: skip

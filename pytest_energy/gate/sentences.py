@@ -75,7 +75,7 @@ def sentence(verdict: Verdict, against: str, counted: str, cause: str, remedy: s
         )
     kind = "an improvement" if verdict.outcome == "improvement" else "a regression"
     advice = _ADVICE[verdict.outcome, against == THE_BASE]
-    return f"{found}, is {kind} beyond the tolerance of {allowed}: {advice}."
+    return f"{found}, is {kind} beyond the tolerance of {allowed}. {advice[0].upper()}{advice[1:]}."
 
 
 def compared(

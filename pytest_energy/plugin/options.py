@@ -279,11 +279,11 @@ def _value(option: Option, config: pytest.Config) -> Any:
     """An option's value: from the command line, else from the ini file, else its default."""
     given: Any = config.getoption(option.ini)
     folder = config.invocation_params.dir
+    # An option without a default of its own is turned off so, over the ini file.
+    if option.default and given is not None and not str(given).strip():
+        raise usage_error(f"`{option.flag}=` is empty; give a value, or leave the option out")
     if given is None:
         given, folder = _from_ini(option, config), config.rootpath
-    elif not str(given).strip() and (option.default or not _from_ini(option, config)):
-        # One without a default of its own is turned off so, over the ini file.
-        raise usage_error(f"`{option.flag}=` is empty; give a value, or leave the option out")
     if option.metavar is None:
         return bool(given)
     if given is None or not str(given).strip():

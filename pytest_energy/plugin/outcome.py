@@ -25,7 +25,7 @@ from pytest_energy.reports.tables import windows_table
 from pytest_energy.reports.wording import verdict_line
 from pytest_energy.results import VerdictRecord, measured
 from pytest_energy.results.claims import ClaimRecord
-from pytest_energy.text import safe_line
+from pytest_energy.text import safe_line, safe_lines, sentences
 
 _NAMES = (
     *("id", "metric", "outcome", "method"),
@@ -56,7 +56,7 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
     if record.windows:
         item.add_report_section("call", "energy windows", windows_table(record.windows))
     if record.fails:
-        failure = safe_line(f"{record.outcome}: {record.text}")
+        failure = safe_lines("\n".join(sentences(f"{record.outcome}: {record.text}")))
         if record.outcome in DECIDED:
             _stand(item, failure)
         pytest.fail(failure, pytrace=False)
