@@ -153,7 +153,9 @@ def test_more_power_is_told_from_less_throughput(
     result = gated.runpytest()
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["regression:*", "  +6.? % J/token: +6.? % power, same throughput*"])
+    result.stdout.fnmatch_lines(
+        ["regression:*", "  +6.? % J/token: +6.? % power, same throughput*"]
+    )
 
 
 def test_an_improvement_fails_until_it_is_locked_in(

@@ -367,11 +367,11 @@ def test_parquet_of_another_shape_is_skipped_by_name(
 )
 @pytest.mark.parametrize("dictionary", [True, False])
 def test_parquet_that_unfolds_to_gigabytes_is_skipped(past: Path, dictionary: bool) -> None:
-    """A few kilobytes on the disk: one text of a megabyte, or as many, in 2,000 rows."""
+    """A few kilobytes on the disk: one text of a megabyte, or as many, in 1,100 rows."""
 
     def bomb(table: Any, pa: Any) -> Any:
-        many = pa.concat_tables([table] * 67)
-        texts = pa.DictionaryArray.from_arrays(pa.array([0] * 2010, pa.int32()), ["y" * 2**20])
+        many = pa.concat_tables([table] * 37)
+        texts = pa.DictionaryArray.from_arrays(pa.array([0] * 1110, pa.int32()), ["y" * 2**20])
         column = texts if dictionary else texts.cast(pa.string())
         return many.set_column(5, "unit", column)
 

@@ -30,7 +30,10 @@ def test_a_trainer_is_gated_by_a_baseline_and_by_pairs(tmp_path: Path) -> None:
     first = project.pytest("--energy-meter=codecarbon")
     project.change("fine_tuning", "num_hidden_layers=2", "num_hidden_layers=6")
     changed = project.pytest(
-        "--energy-meter=codecarbon", "--energy-strict", "--energy-compare=HEAD"
+        "--energy-meter=codecarbon",
+        "--energy-strict",
+        "--energy-compare=HEAD",
+        "--energy-profile=never",
     )
 
     assert (first.returncode, "1 passed" in first.stdout) == (0, True), first.stdout
