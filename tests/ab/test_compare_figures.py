@@ -100,7 +100,7 @@ def test_savings_padding_and_improvements_are_compared(repository: Repository) -
     # Nothing is stored of a base, so that nothing has to be locked in.
     assert (less["verdict"], less["fails"]) == ("improvement", False)
     assert "workload base -> head" in less["explanation"]
-    assert "nothing to do" in less["reason"]
+    assert "Nothing to do." in less["reason"]
     assert "--energy-update" not in done.stdout
     assert (first["id"], first["verdict"]) == ("mine/first", "within")
     assert (savings["id"], savings["verdict"]) == ("sst2/large-small", "regression")

@@ -187,3 +187,9 @@ def test_a_side_that_cannot_start_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SideFaultError, match=r"the base \(`HEAD`\) does not start: .*none"):
         SideProcess(place, [], Budget(1000), 1.0, Lamp())
+
+
+def test_the_page_has_the_version_that_is_spoken() -> None:
+    page = Path(__file__).parents[2] / "docs" / "comparing.md"
+
+    assert f"\nVersion {VERSION}.\n" in page.read_text(encoding="utf-8")

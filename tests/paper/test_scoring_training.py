@@ -26,7 +26,6 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 pytest.importorskip("torchmetrics")
 pytest.importorskip("seqeval")
-pytestmark = pytest.mark.xdist_group("trained models")  # they share models that take long to train
 
 MODULE = Path(__file__).parents[2] / "benchmarks" / "test_accuracy_tradeoff.py"
 CLASSES = {"bert-base-uncased": "BertConfig", "distilbert-base-uncased": "DistilBertConfig"}

@@ -28,7 +28,6 @@ from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.json_codec import write
 from workflows import FOLDER, NAMES, ROOT, Runner, load, steps
 
-pytestmark = pytest.mark.xdist_group("runner")  # they share what a runner has recorded
 SELF_HOSTED = ["energy-drift.yml", "energy-gate.yml", "update-baselines.yml"]
 HARDWARE = "simulated"
 VALUES = {

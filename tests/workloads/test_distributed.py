@@ -40,10 +40,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 psutil: Any = pytest.importorskip("psutil")
 pytest.importorskip("codecarbon")
-pytestmark = [
-    pytest.mark.skipif(torch.cuda.is_available(), reason="these train on the CPU"),
-    pytest.mark.xdist_group("two ranks"),  # they share a pair that takes long to start
-]
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="these train on the CPU")
 
 TOKENS = 6_000
 EXCHANGE = (True, True, False, True)
