@@ -23,7 +23,9 @@ for _number, _handler in (
 
 
 def _is_installed(name: str) -> bool:
-    """Whether a module that is loaded is Python's or an installed package's."""
+    """Whether a module that is loaded is Python's or an installed package's, but for ours."""
+    if name.partition(".")[0] == "pytest_energy":
+        return False
     file = getattr(sys.modules.get(name), "__file__", None) or ""
     return file.startswith((sys.prefix, sys.base_prefix))
 
