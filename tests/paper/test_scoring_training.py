@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -64,9 +63,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def spending_seconds(spending_cpu: Path) -> Path:
+    """The meter counts a joule for each CPU second: neighbours on this machine change nothing."""
+    path = spending_cpu / "spending.py"
+    source = path.read_text()
+    for used in ("time.monotonic(), joules", "joules - self._before"):
+        source = source.replace(used, used.replace("joules", "time.process_time()"))
+    path.write_text(source)
+    return spending_cpu
+
+
 def benchmark(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", str(MODULE), "-rs", "-p", "no:cacheprovider"]
-    command += ["--energy-meter=codecarbon", f"--rootdir={tmp_path}", *arguments]
+    command += ["--energy-meter=spending", f"--rootdir={tmp_path}", *arguments]
     command += ["-c", str(MODULE.parents[1] / "pyproject.toml")]
     variables = {**os.environ, "PYTEST_ENERGY_LOCKS": str(tmp_path / "locks")}
     return subprocess.run(
@@ -75,8 +85,8 @@ def benchmark(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 @needs_samples
+@pytest.mark.usefixtures("spending_seconds")
 def test_small_models_trained_on_real_samples(trained: Path, tmp_path: Path) -> None:
-    pytest.importorskip("codecarbon")
     done = benchmark(
         tmp_path,
         "-k=sst2",
@@ -127,10 +137,10 @@ register_optimizer_step_post_hook(after_step)
     "the JSON has what was trained before, with joules and seconds",
 )
 @needs_samples
+@pytest.mark.usefixtures("spending_seconds")
 def test_an_interrupt_keeps_what_was_trained(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("codecarbon")
     write(tmp_path / "site" / "interrupts.py", INTERRUPTS)
     before = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), before]))
@@ -163,25 +173,17 @@ def test_an_interrupt_keeps_what_was_trained(
     "its score keeps nothing: the claim is not testable, by name",
 )
 @needs_samples
+@pytest.mark.usefixtures("spending_seconds")
 def test_a_model_that_learns_nothing_keeps_nothing(trained: Path, tmp_path: Path) -> None:
-    pytest.importorskip("codecarbon")
-    for name, class_name in CLASSES.items():
-        shutil.copytree(trained / name, tmp_path / "models" / name)
-        # Weights from the seed, and labels that say nothing of the sentences.
-        untrained = transformers.AutoModelForSequenceClassification.from_config(
-            getattr(transformers, class_name)(**SIZES[class_name])
-        )
-        untrained.save_pretrained(tmp_path / "models" / name)
-    random = Random(0)
+    # One sentence alone is answered alike each time: whatever is learned scores as a constant does.
+    film = "a long and lovely film " * 4
+    rows = [f"{film}\t{label}" for label in (0, 1, 1) * 40]
     for name in ("train.tsv", "validation.tsv"):
-        head, *rows = (SAMPLES / "sst2" / name).read_text().splitlines()
-        rows = rows[:400]
-        guessed = [row.rsplit("\t", 1)[0] + f"\t{random.randrange(2)}" for row in rows]
-        write(tmp_path / "data" / "sst2" / name, "\n".join([head, *guessed]))
+        write(tmp_path / "data" / "sst2" / name, "\n".join(["sentence\tlabel", *rows]))
     done = benchmark(
         tmp_path,
         "-k=sst2",
-        f"--energy-models={tmp_path / 'models'}",
+        f"--energy-models={trained}",
         f"--energy-data={tmp_path / 'data'}",
         "--energy-json=run.json",
     )
@@ -195,7 +197,7 @@ def test_a_model_that_learns_nothing_keeps_nothing(trained: Path, tmp_path: Path
     (kept,) = (f for f in claim["figures"] if f["name"] == "sst2: score above chance kept")
     assert kept["value"] is None
     (table,) = claim["tables"]
-    assert re.fullmatch(r"sst2: score .*, 3 epochs of 400 examples", table["title"])
+    assert re.fullmatch(r"sst2: score .*, 3 epochs of 120 examples", table["title"])
 
 
 @needs_samples
