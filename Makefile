@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests start hundreds of processes: without its bytecode each would compile the plugin anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help bench test mutants fuzz floors floors-lowest floors-newest lint lint-workflows perf accept accept-bundle docs site format clean
 BUNDLE ?= build/accept-bundle
