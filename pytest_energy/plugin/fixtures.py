@@ -115,6 +115,25 @@ class EnergyGate:
             run = TrainerRun(trainer, *given, meter=session.meter, tokens_per_window=tokens, id=id)
         return self._check("joules_per_token", [run], id)
 
+    def loop(
+        self,
+        train: Callable[[], object],
+        *,
+        tokens_per_window: int,
+        id: str,  # noqa: A002
+    ) -> VerdictRecord:
+        """Gate the J/token of a function of yours, which does the same work at each call.
+
+        Each call is a window, in which `tokens_per_window` tokens are processed; on a GPU it takes
+        two seconds or more. `id` names the figure.
+        """
+        from pytest_energy.checks.loop import LoopRun
+
+        with user_errors():
+            meter = self._session.meter
+            run = LoopRun(train, meter=meter, tokens_per_window=tokens_per_window, id=id)
+        return self._check("joules_per_token", [run], id)
+
     def check(
         self,
         metric: str,

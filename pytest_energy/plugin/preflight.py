@@ -14,7 +14,6 @@ from pytest_energy.checks.policy import DEFAULT_LEVELS, levels
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.metering.cpu_load import require_quiet_cpu
-from pytest_energy.reports.html import require_page_libraries
 from pytest_energy.results.footprint import footprint
 from pytest_energy.workloads.architectures import checkpoint_names
 from pytest_energy.workloads.tasks import get_task
@@ -117,6 +116,8 @@ def _check_paths(session: EnergySession) -> None:
         if path is not None:
             require_writable(path, f"--energy-{name}")
     if settings.html is not None:
+        from pytest_energy.reports.html import require_page_libraries
+
         require_page_libraries("--energy-html")
     if settings.history is not None:
         from pytest_energy.history.record import check_destination

@@ -94,7 +94,7 @@ class Progress:
     def propose(self, tokens: int, seconds: float, task: str | None = None) -> None:
         """Say once which budget of tokens would do, if a window of so many is far from that.
 
-        A `task` may have one of its own.
+        A `task` may have one of its own; a run of no task does not go by `--energy-tokens`.
         """
         least, few = SHORT_SECONDS
         if self._proposed or not (seconds >= LONG_SECONDS or least <= seconds < few):
@@ -102,12 +102,15 @@ class Progress:
         self._proposed = True
         what = "are enough" if seconds >= LONG_SECONDS else "tell more"
         tokens_then = round(tokens * GOOD_SECONDS / seconds)
-        alone = (
-            f", or `tokens_of_tasks.{task} = {tokens_then}` in the baseline file" if task else ""
-        )
+        advice = f"let a window of this run process {tokens_then:,}"
+        if task:
+            advice = (
+                f"try `--energy-tokens={tokens_then}`, or `tokens_of_tasks.{task} = {tokens_then}` "
+                "in the baseline file"
+            )
         self.note(
             f"a window of {tokens:,} tokens takes {duration(seconds)} here, and {GOOD_SECONDS:g} s "
-            f"{what}: try `--energy-tokens={tokens_then}`{alone}"
+            f"{what}: {advice}"
         )
 
     def done(self, identifier: str, text: str) -> None:

@@ -113,7 +113,7 @@ def test_a_window_far_too_long_is_worth_a_word_once() -> None:
 
     (line,) = written
     assert "20,000 tokens takes 17 s" in line
-    assert "--energy-tokens=2353" in line
+    assert "2 s are enough: let a window of this run process 2,353\n" in line
 
 
 def test_a_window_that_is_very_short_is_worth_a_word_as_well() -> None:
@@ -125,7 +125,7 @@ def test_a_window_that_is_very_short_is_worth_a_word_as_well() -> None:
     progress.propose(500, 0.25)
 
     (line,) = written
-    assert "2 s tell more: try `--energy-tokens=4000`\n" in line
+    assert "2 s tell more: let a window of this run process 4,000\n" in line
 
 
 def test_a_task_may_have_a_budget_of_its_own() -> None:

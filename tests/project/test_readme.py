@@ -79,6 +79,7 @@ def test_gating_fine_tuning(simulated: pytest.Pytester, monkeypatch: pytest.Monk
     pytest.importorskip("transformers")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # another process takes the other core, not ours
     (example,) = _examples("def test_sst2(finetune")
+    example = PREAMBLE + example
     small = example.replace("bert-base-uncased", "bert-tiny").replace(
         "distilbert-tiny", "bert-tiny"
     )
@@ -96,12 +97,24 @@ def test_gating_fine_tuning(simulated: pytest.Pytester, monkeypatch: pytest.Monk
     first.assert_outcomes(passed=2)
     first.stdout.fnmatch_lines(
         [
+            "my-model *J/token*recorded",
             "sst2/bert-tiny *J/token*recorded",
             "sst2/bert-tiny-bert-tiny*%*",
         ]  # recorded, or too restless
     )
     second.assert_outcomes(passed=2)
     second.stdout.fnmatch_lines(["sst2/bert-tiny *J/token*J/token*(local)"])
+
+
+def test_gating_a_function(simulated: pytest.Pytester) -> None:
+    pytest.importorskip("torch")
+    (example,) = _examples("def train():")
+    simulated.makepyfile(example.replace("range(100)", "range(4)"))
+
+    result = simulated.runpytest_subprocess()
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["my-model *J/token *"])
 
 
 def test_gating_a_run_of_ones_own(simulated: pytest.Pytester) -> None:
