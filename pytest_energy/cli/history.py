@@ -237,7 +237,7 @@ def _newest(store: Store) -> list[ReportedRun]:
 
 def _configured_url(wanted: str) -> str:
     """The history that pytest is configured with here; without, an error asks for `wanted`."""
-    from pytest_energy.plugin.configured import configured  # pytest is slow to import
+    from pytest_energy.plugin.settings import configured  # pytest is slow to import
 
     url = configured("history", Path.cwd())
     if url is None:

@@ -14,8 +14,8 @@ import pytest
 
 from pytest_energy.checks import TestSettings
 from pytest_energy.errors import did_you_mean
-from pytest_energy.plugin.option_values import RANGES, usage_error
-from pytest_energy.plugin.options import check_levels
+from pytest_energy.plugin.options import RANGES, usage_error
+from pytest_energy.plugin.settings import check_levels
 
 RUN = "pytest_energy_run"
 """The fixture that all of ours use, and none of a project's: it tells ours from theirs."""

@@ -12,12 +12,11 @@ import pytest
 
 from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError, informing
-from pytest_energy.plugin.as_given import as_given
 from pytest_energy.plugin.fixtures import CLAIM, SESSION
 from pytest_energy.plugin.marker import asked_by, is_gated, is_marked, is_metered, is_metered_whole
 from pytest_energy.plugin.neighbours import annotate, describe_machine, uses_xdist
-from pytest_energy.plugin.options import compares, figures_asked_for
 from pytest_energy.plugin.records import RunRecords, why_stopped
+from pytest_energy.plugin.settings import as_given, compares, figures_asked_for
 from pytest_energy.plugin.undone import (
     NOT_LOOKED_AT,
     Selection,

@@ -13,7 +13,8 @@ from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.errors import SkippedInHeadError
 from pytest_energy.plugin.fixtures import user_errors
 from pytest_energy.plugin.marker import asked_by, from_arguments
-from pytest_energy.plugin.options import OPTIONS, Option, compares, settings_of
+from pytest_energy.plugin.options import OPTIONS, Option
+from pytest_energy.plugin.settings import compares, settings_of
 
 
 def _parse(pytester: pytest.Pytester, *arguments: str) -> Settings:
