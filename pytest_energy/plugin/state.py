@@ -52,7 +52,7 @@ class EnergyPlugin:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Under `--energy-compare` leave tests that have a gate to their sides' processes."""
         if compares(self._config) and not self._config.option.collectonly:
-            from pytest_energy.plugin.ab_items import replace_gated
+            from pytest_energy.plugin.ab_side import replace_gated
 
             replace_gated(items)
 
@@ -282,7 +282,7 @@ class EnergyPlugin:
             asked = [(asked_by(item), is_gated(item)) for item in metered]
             check_input(session, [settings for settings, gated in asked if gated])
             if session.settings.compare or session.settings.settle:
-                from pytest_energy.plugin.ab_items import choose_runner
+                from pytest_energy.plugin.ab_side import choose_runner
 
                 choose_runner(session, self._config)
             if session.hardware.key == "cpu":
