@@ -54,11 +54,9 @@ class SideRunner:
     def __init__(
         self, channel: Channel, environment: dict[str, str], other_trees: Sequence[str]
     ) -> None:
-        self.told = False
-        self._channel = channel
-        self._environment = environment
+        self._channel, self._environment = channel, environment
         self._other_trees = other_trees
-        self._checks = 0
+        self._checks, self._told = 0, False
 
     def check(
         self, context: CheckContext, metric: str, runs: Sequence[Run], name: str | None
@@ -82,36 +80,38 @@ class SideRunner:
 
     def fault(self, kind: str, text: str) -> None:
         """Say once what went wrong; nobody may be listening any more."""
-        if not self.told:
-            self.told = True
+        if not self._told:
+            self._told = True
             with contextlib.suppress(ClosedError):
                 self._channel.send("fault", fault=kind, text=text)
 
     def _require_own_code(self) -> None:
-        looked = (foreign_module(tree, sys.modules) for tree in self._other_trees)
-        found = next((module for module in looked if module is not None), None)
-        if found is None:
-            return
-        name, file = found
-        text = (
-            f"`{name}` comes from `{file}`, past this side's path, as editable installations do; "
-            "put the folder that holds it on pytest's `pythonpath`, so that each side finds its own"
-        )
-        self.fault("mixed", text)
-        raise EnergyError(text)
+        for tree in self._other_trees:
+            if found := foreign_module(tree, sys.modules):
+                text = (
+                    f"`{found[0]}` comes from `{found[1]}`, past this side's path, as editable "
+                    "installations do; put the folder that holds it on pytest's `pythonpath`, so "
+                    "that each side finds its own"
+                )
+                self.fault("mixed", text)
+                raise EnergyError(text)
+
+    def failed(self, error: BaseException) -> None:
+        """Say what was raised."""
+        text = " ".join(str(error).split())
+        name = type(error).__name__
+        kind = "memory" if is_memory(error) else "failed"
+        self.fault(kind, f"{name}: {text}" if text else name)
 
     def _window(self, run: Run) -> Window:
         try:
             return run.window()
         except Exception as error:
-            self.fault("memory" if is_memory(error) else "failed", _in_a_line(error))
+            self.failed(error)
             raise
 
     def _next(self) -> Message:
-        try:
-            message = self._channel.receive()
-        except ClosedError:
-            message = None
+        message = _received(self._channel)
         if message is None:
             pytest.exit("the comparison is over", returncode=0)
         return message
@@ -167,7 +167,7 @@ class SidePlugin:
         error = None if call.excinfo is None else call.excinfo.value
         self._skipped = str(error) if report.skipped else None
         if error is not None and report.failed and not isinstance(error, pytest.exit.Exception):
-            self._runner.fault("memory" if is_memory(error) else "failed", _in_a_line(error))
+            self._runner.failed(error)
         return report
 
     def finished(self, code: int) -> None:
@@ -187,10 +187,7 @@ class SidePlugin:
 def main(arguments: Sequence[str]) -> int:
     """Run the test and answer until it is over; the argument is the inherited descriptor."""
     channel = Channel(Connection(int(arguments[0])))
-    try:
-        told = channel.receive(START_SECONDS)
-    except ClosedError:
-        told = None
+    told = _received(channel, START_SECONDS)
     if told is None:
         return 1
     if told["version"] != VERSION:
@@ -208,6 +205,13 @@ def plugin_arguments() -> list[str]:
     """What loads our plugin if it is not installed."""
     installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
     return [] if installed else ["-p", PLUGIN]
+
+
+def _received(channel: Channel, timeout_seconds: float | None = None) -> Message | None:
+    try:
+        return channel.receive(timeout_seconds)
+    except ClosedError:
+        return None
 
 
 def _other_trees(told: Message) -> list[str]:
@@ -237,11 +241,6 @@ def _profiled(run: Run) -> dict[str, Any]:
 
         found = profile(run)
     return {"profile": as_json(found), "error": wrong[0] if wrong else None}
-
-
-def _in_a_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class ComparedItem(pytest.Item):
@@ -286,7 +285,7 @@ def replace_gated(items: list[pytest.Item]) -> None:
 def choose_runner(session: EnergySession, config: pytest.Config) -> None:
     """Have checks done by an A/B; raises `EnergyError` if there is nothing to compare with."""
     settings = session.settings
-    comparison = Comparison(settings, invocation_of(config))
+    comparison = Comparison(settings, _invocation(config))
     session.close_later(comparison.close)
     paired = PairedRunner(
         comparison, lambda: session.meter, session.results.of, session.progress.note
@@ -294,8 +293,7 @@ def choose_runner(session: EnergySession, config: pytest.Config) -> None:
     session.runner = paired if settings.compare else SettlingRunner(paired)
 
 
-def invocation_of(config: pytest.Config) -> Invocation:
-    """What of pytest's command line the sides of an A/B need as well."""
+def _invocation(config: pytest.Config) -> Invocation:
     extra = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
     arguments = [*extra, *(str(each) for each in config.invocation_params.args)]
     files = [str(each) for each in config.getoption("file_or_dir")]

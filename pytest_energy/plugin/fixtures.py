@@ -1,7 +1,4 @@
-"""What tests hold, such as `energy_gate` and `finetune`.
-
-PYTEST_DONT_REWRITE.
-"""
+"""What tests hold, such as `energy_gate` and `finetune`. PYTEST_DONT_REWRITE."""
 
 from __future__ import annotations
 
@@ -40,7 +37,6 @@ CLAIM: pytest.StashKey[EnergyClaim] = pytest.StashKey()
 CPU_USE: pytest.StashKey[CpuUse | None] = pytest.StashKey()
 """Of such a test: who had used the CPU before it, if that is what is metered."""
 
-
 FAILED: pytest.StashKey[bool] = pytest.StashKey()
 """Of a test: whether it, or one of its subtests, has failed so far."""
 
@@ -49,8 +45,7 @@ class Energy:
     """Meters stretches of a test; `meter` is the run's own."""
 
     def __init__(self, session: EnergySession, nodeid: str) -> None:
-        self._session = session
-        self._nodeid = nodeid
+        self._session, self._nodeid = session, nodeid
 
     @property
     def meter(self) -> Meter:
@@ -77,8 +72,7 @@ class EnergyGate:
     """
 
     def __init__(self, session: EnergySession, item: pytest.Item) -> None:
-        self._session = session
-        self._item = item
+        self._session, self._item = session, item
 
     def joules_per_token(self, run: Run, *, id: str | None = None) -> VerdictRecord:  # noqa: A002
         """Gate the J/token of a run, and its J/real token if padding has changed."""
@@ -263,11 +257,7 @@ def _runs_of(
         endings.callback(groups.close)
 
         def make(
-            task: str,
-            model: str = "bert-base-uncased",
-            *,
-            shared: bool = False,
-            **changes: Any,
+            task: str, model: str = "bert-base-uncased", *, shared: bool = False, **changes: Any
         ) -> object:
             with user_errors():
                 missing = data.missing(get_task(task))
@@ -300,9 +290,8 @@ def _runs_of(
                     run = start()
                     endings.callback(run.close)
                     return run
-                asked = repr(
-                    (step, task, model, settings["tokens_per_window"], sorted(changes.items()))
-                )
+                tokens = settings["tokens_per_window"]
+                asked = repr((step, task, model, tokens, sorted(changes.items())))
                 run = session.shared_runs.take(asked, start)
                 endings.callback(_leave, session, asked, run, request.node)
             return run
