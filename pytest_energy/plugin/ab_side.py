@@ -30,11 +30,10 @@ from pytest_energy.metering.hardware import Budget
 from pytest_energy.metering.profile import Profile
 from pytest_energy.plugin.fixtures import SESSION, session_of, user_errors
 from pytest_energy.plugin.marker import asked_by, is_gated
-from pytest_energy.plugin.neighbours import stay_in_this_process
 from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.plugin.session import EnergySession
-from pytest_energy.plugin.settings import settings_of
+from pytest_energy.plugin.settings import settings_of, stay_in_this_process
 from pytest_energy.processes import Channel, ClosedError, Message
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json

@@ -216,7 +216,6 @@ OPTIONS = (
         "reference-load", "WHEN", choice("auto", "off"), "auto",
         "`auto`: where torch is used, sessions that are recorded or go to a history end with a "
         "fixed piece of work (seconds), and so do figures that have moved; `off`: never",
-        "reference_load",
     ),
     Option(
         "wall", "SOURCE", location, None,

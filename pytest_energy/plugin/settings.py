@@ -18,42 +18,48 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_energy.errors import EnergyError, did_you_mean
-from pytest_energy.plugin.neighbours import uses_xdist
 from pytest_energy.plugin.options import OPTIONS, Given, Option, add_options, usage_error
 from pytest_energy.text import masked_argument, safe_lines
 
 if TYPE_CHECKING:
     from pytest_energy.checks import Settings
 
+_FALSE = ("", "0", "false", "no", "off")
+"""What `CI` says where there is none."""
+
 NEEDS_GATES = {"compare": "compared", "update": "recorded"}
 """Options that do nothing in a run without a gate, and what it then was not."""
+
+LEFT_OUT = pytest.StashKey[str]()
+"""What the run was configured for and does not do, for its header."""
+
+_ALONE = ("update", "compare", "settle")
+"""Options whose windows workers of pytest-xdist would disturb."""
+
+_FLAG = re.compile(r"`--(?P<name>energy-[a-z-]+)(?:=(?P<value>[^`]*))?`")
 
 
 def settings_of(config: pytest.Config) -> Settings:
     """Options over ini over defaults; raises `pytest.UsageError` naming what is wrong."""
-    with errors_as_given(config):
-        return _settings_of(config)
-
-
-def _settings_of(config: pytest.Config) -> Settings:
     from pytest_energy.checks import Settings
 
-    values = {option.field or option.ini[7:]: _value(option, config) for option in OPTIONS}
-    values["detect"] = _detect_beside(values["tolerance"], values["detect"], config)
-    settings = Settings(
-        root=config.rootpath,
-        here=config.invocation_params.dir,
-        **{**values, "baselines": values["baselines"] or config.rootpath / "baselines"},
-        ci=_truthy(os.environ.get("CI")),
-        parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
-    )
-    _check_update(config, settings)
-    _check_comparison(config, settings)
-    _check_ini_names(config)
-    check_levels(
-        ("--energy-tolerance", settings.tolerance), ("--energy-detect", settings.detect), ""
-    )
-    return settings
+    with errors_as_given(config):
+        values = {option.field or option.ini[7:]: _value(option, config) for option in OPTIONS}
+        values["detect"] = _detect_beside(values["tolerance"], values["detect"], config)
+        settings = Settings(
+            root=config.rootpath,
+            here=config.invocation_params.dir,
+            **{**values, "baselines": values["baselines"] or config.rootpath / "baselines"},
+            ci=os.environ.get("CI", "").strip().lower() not in _FALSE,
+            parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
+        )
+        _check_update(config, settings)
+        _check_comparison(config, settings)
+        _check_ini_names(config)
+        check_levels(
+            ("--energy-tolerance", settings.tolerance), ("--energy-detect", settings.detect), ""
+        )
+        return settings
 
 
 def _detect_beside(tolerance: float | None, detect: float | None, config: pytest.Config) -> Any:
@@ -90,13 +96,6 @@ def _check_ini_names(config: pytest.Config) -> None:
             )
 
 
-def value_of(name: str, config: pytest.Config) -> Any:
-    """The value of one option, from the command line, the ini file or its default."""
-    (option,) = [each for each in OPTIONS if each.name == name]
-    with errors_as_given(config):
-        return _value(option, config)
-
-
 def gates_asked_for(config: pytest.Config) -> list[str]:
     """Options of the command line that a run without a gate leaves undone, by name."""
     return [name for name in NEEDS_GATES if config.getoption(f"energy_{name}")]
@@ -110,11 +109,6 @@ def names_hardware(config: pytest.Config) -> bool:
 def figures_asked_for(config: pytest.Config) -> bool:
     """Whether the command line asks for what a run without a metered test cannot give."""
     return names_hardware(config) or bool(gates_asked_for(config))
-
-
-def compares(config: pytest.Config) -> bool:
-    """Whether figures are compared with a base instead of a baseline."""
-    return value_of("compare", config) is not None
 
 
 def _value(option: Option, config: pytest.Config) -> Any:
@@ -180,11 +174,35 @@ def _check_comparison(config: pytest.Config, settings: Settings) -> None:
         )
 
 
-def _truthy(value: str | None) -> bool:
-    return value is not None and value.strip().lower() not in ("", "0", "false", "no", "off")
+def uses_xdist(config: pytest.Config) -> bool:
+    """Whether this run is spread over pytest-xdist's workers, or is one of them."""
+    workers = config.getoption("numprocesses", None) or config.getoption("tx", None)
+    return hasattr(config, "workerinput") or bool(workers)
 
 
-_FLAG = re.compile(r"`--(?P<name>energy-[a-z-]+)(?:=(?P<value>[^`]*))?`")
+def leave_workers_out(config: pytest.Config) -> None:
+    """Measure in this process what is recorded or compared, if an ini file spreads the run.
+
+    `PYTEST_ADDOPTS` counts as one. Who types an option of pytest-xdist as well is refused later.
+    """
+    asked = [name for name in _ALONE if config.getoption(f"energy_{name}")]
+    if not asked or hasattr(config, "workerinput") or not uses_xdist(config):
+        return
+    from pytest_energy.reports.next_steps import asks_for_workers
+
+    if not asks_for_workers(map(str, config.invocation_params.args)):
+        stay_in_this_process(config)
+        config.stash[LEFT_OUT] = (
+            f"energy: pytest-xdist, which the configuration asks for, is left out: "
+            f"`--energy-{asked[0]}` measures in one process"
+        )
+
+
+def stay_in_this_process(config: pytest.Config) -> None:
+    """Undo what pytest-xdist was asked for, before it begins to distribute."""
+    for name, value in (("numprocesses", 0), ("dist", "no"), ("tx", [])):
+        if hasattr(config.option, name):
+            setattr(config.option, name, value)
 
 
 @contextmanager
@@ -206,24 +224,17 @@ def as_given(text: str, config: pytest.Config) -> str:
 
 def _named(found: re.Match[str], config: pytest.Config) -> str:
     name, value = found["name"].replace("-", "_"), found["value"]
-    set_there = value_in_ini(name, config)
+    set_there = None
+    with contextlib.suppress(ValueError, TypeError, pytest.UsageError):
+        set_there = config.getini(name)
     if set_there is None or config.getoption(name, None) is not None:
         return found[0]
-    shown = safe_lines(masked_argument(set_there))
+    shown = safe_lines(masked_argument(str(set_there)))
     if value is None:
         return f"`{name}` {where_set(name, config)}"
     if found.start() and value != shown:  # advice
         return found[0]
     return f"`{name} = {shown}` {where_set(name, config)}"
-
-
-def value_in_ini(name: str, config: pytest.Config) -> str | None:
-    """What an ini setting is set to, as text; None if it is not set."""
-    try:
-        found = config.getini(name)
-    except (ValueError, TypeError, pytest.UsageError):
-        return None
-    return None if found is None else str(found)
 
 
 def where_set(name: str, config: pytest.Config) -> str:
@@ -275,5 +286,7 @@ class _Probe:
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> int:
         """Read the option, and let nothing run."""
-        self.found = value_of(self._name, config)
+        (option,) = [each for each in OPTIONS if each.name == self._name]
+        with errors_as_given(config):
+            self.found = _value(option, config)
         return pytest.ExitCode.OK

@@ -14,9 +14,8 @@ from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError, informing
 from pytest_energy.plugin.fixtures import CLAIM, SESSION
 from pytest_energy.plugin.marker import asked_by, is_gated, is_marked, is_metered, is_metered_whole
-from pytest_energy.plugin.neighbours import annotate, describe_machine, uses_xdist
 from pytest_energy.plugin.records import RunRecords, why_stopped
-from pytest_energy.plugin.settings import as_given, compares, figures_asked_for
+from pytest_energy.plugin.settings import as_given, figures_asked_for, uses_xdist
 from pytest_energy.plugin.undone import (
     NOT_LOOKED_AT,
     Selection,
@@ -51,7 +50,7 @@ class EnergyPlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Under `--energy-compare` leave tests that have a gate to their sides' processes."""
-        if compares(self._config) and not self._config.option.collectonly:
+        if self._settings.compare and not self._config.option.collectonly:
             from pytest_energy.plugin.ab_side import replace_gated
 
             replace_gated(items)
@@ -143,7 +142,7 @@ class EnergyPlugin:
         """End the attempt, and tell pytest-benchmark of its windows if a test uses both."""
         if self._session is None:
             return
-        from pytest_energy.plugin.outcome import end
+        from pytest_energy.plugin.outcome import annotate, end
 
         end(item)
         benchmark = getattr(item, "funcargs", {}).get("benchmark")
@@ -156,6 +155,8 @@ class EnergyPlugin:
     ) -> None:
         """Tell pytest-benchmark which devices were metered."""
         if self._session is not None:
+            from pytest_energy.plugin.outcome import describe_machine
+
             describe_machine(self._session.device.identified, config, machine_info)
 
     @pytest.hookimpl(optionalhook=True)
@@ -218,7 +219,7 @@ class EnergyPlugin:
 
     def _write(self, energy: EnergySession, session: pytest.Session) -> None:
         """Write all records; what could not be written, or was not done, fails the run."""
-        if not compares(self._config):
+        if not self._settings.compare:
             whole = self._selection.is_whole(session)
             with informing("what is stored", self._records.errors.append):
                 look_for_what_is_stored(energy.results, self._settings, whole=whole)

@@ -10,8 +10,7 @@ import pytest
 
 from pytest_energy.checks import Settings
 from pytest_energy.plugin.marker import is_gated
-from pytest_energy.plugin.neighbours import uses_xdist
-from pytest_energy.plugin.settings import NEEDS_GATES, gates_asked_for, names_hardware
+from pytest_energy.plugin.settings import NEEDS_GATES, gates_asked_for, names_hardware, uses_xdist
 
 if TYPE_CHECKING:
     from pytest_energy.baselines import Baseline, Entry
