@@ -163,9 +163,7 @@ def run_list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _out_of_place(
-    sessions: Iterable[tuple[str, str, str, str, str]],
-) -> dict[str, frozenset[str]]:
+def _out_of_place(sessions: Iterable[tuple[str, str, str, str, str]]) -> dict[str, frozenset[str]]:
     """By hardware the dates far from all others, whose sessions do not count; they are named."""
     seen: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for date, key, _, _, session in sessions:

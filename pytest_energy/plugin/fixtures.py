@@ -31,11 +31,8 @@ SESSION = pytest.StashKey["EnergySession"]()
 PLUGIN = "energy-run"
 """Under which the hooks of a run that meters are registered."""
 
-CLAIM: pytest.StashKey[EnergyClaim] = pytest.StashKey()
-"""Of a test: the claim that it makes."""
-
-CPU_USE: pytest.StashKey[CpuUse | None] = pytest.StashKey()
-"""Of such a test: who had used the CPU before it, if that is what is metered."""
+CLAIM: pytest.StashKey[tuple[EnergyClaim, CpuUse | None]] = pytest.StashKey()
+"""Of a test: the claim that it makes, and who had used the CPU before, if that is metered."""
 
 FAILED: pytest.StashKey[bool] = pytest.StashKey()
 """Of a test: whether it, or one of its subtests, has failed so far."""
@@ -186,8 +183,9 @@ def energy_claim(
         claim = EnergyClaim(
             lines[0].removeprefix("Claim: "), request.node.nodeid, session.meter.method
         )
-        request.node.stash[CLAIM] = session.claim = claim
-        request.node.stash[CPU_USE] = cpu_use() if session.hardware.key == "cpu" else None
+        session.claim = claim
+        used = cpu_use() if session.hardware.key == "cpu" else None
+        request.node.stash[CLAIM] = claim, used
         yield claim
 
 
@@ -199,9 +197,7 @@ def energy_workload() -> Step | None:
 
 @pytest.fixture
 def finetune(
-    pytest_energy_run: EnergySession,
-    energy_workload: Step | None,
-    request: pytest.FixtureRequest,
+    pytest_energy_run: EnergySession, energy_workload: Step | None, request: pytest.FixtureRequest
 ) -> Iterator[Any]:
     """Make a fine-tuning run: `finetune("sst2", model="bert-base-uncased")`.
 
@@ -218,9 +214,7 @@ def finetune(
 
 @pytest.fixture(scope="module")
 def module_finetune(
-    pytest_energy_run: EnergySession,
-    energy_workload: Step | None,
-    request: pytest.FixtureRequest,
+    pytest_energy_run: EnergySession, energy_workload: Step | None, request: pytest.FixtureRequest
 ) -> Iterator[Any]:
     """The same for fixtures of a module's scope, whose runs live until the module is done.
 

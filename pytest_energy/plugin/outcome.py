@@ -19,7 +19,7 @@ from pytest_energy.metering import Window
 from pytest_energy.metering.cpu_load import disturbance
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.outcomes import DECIDED
-from pytest_energy.plugin.fixtures import CLAIM, CPU_USE, FAILED, session_of, user_errors
+from pytest_energy.plugin.fixtures import CLAIM, FAILED, session_of, user_errors
 from pytest_energy.plugin.marker import is_metered
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.reports.tables import windows_table
@@ -33,7 +33,6 @@ _NAMES = (
     *("id", "metric", "outcome", "method"),
     *("value", "uncertainty", "baseline", "change", "unit"),
 )
-_IN_BENCHMARKS = ("id", "metric", "unit", "value", "uncertainty", "baseline", "change", "method")
 _OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
 _FIRST = re.compile(r"energy_(\d+_)?id")
 
@@ -88,7 +87,7 @@ def reported(session: EnergySession, item: pytest.Item, report: pytest.TestRepor
         session.results.discard(item.nodeid)
     if ended and is_metered(item) and _COUNTED not in item.stash:
         item.stash[_COUNTED] = True
-        session.progress.reported("call", skipped=skipped)
+        session.progress.reported(skipped=skipped)
 
 
 def _has_passed(item: pytest.Item) -> bool:
@@ -106,8 +105,8 @@ def conclude(item: pytest.Item) -> None:
     """
     if not _has_passed(item):
         return
-    session, claim = session_of(item.config), item.stash[CLAIM]
-    if reason := disturbance(item.stash[CPU_USE]):
+    session, (claim, cpu_use) = session_of(item.config), item.stash[CLAIM]
+    if reason := disturbance(cpu_use):
         claim.disturbed(reason)
     strict = session.settings.ci or session.settings.strict
     record = replace(_located(claim.record, item), strict=strict)
@@ -247,7 +246,7 @@ def annotate(results: RunResults, item: pytest.Item, benchmark: object) -> None:
 
 def _of_benchmark(record: VerdictRecord) -> dict[str, Any]:
     """One verdict's row, of builtin types: J and s of each window, in the order of measuring."""
-    row = {name: getattr(record, name) for name in _IN_BENCHMARKS}
+    row = {name: getattr(record, name) for name in _NAMES if name != "outcome"}
     windows = [
         {"joules": w.joules, "seconds": w.seconds, "tokens": w.tokens, "valid": w.valid}
         for w in record.windows
