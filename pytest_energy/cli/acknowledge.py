@@ -110,9 +110,8 @@ def _figure(options: argparse.Namespace) -> tuple[Path, str]:
             "give the folder by `--baselines`"
         )
     known = [(path, *key) for path in paths for key in _figures(read(path), options.remove)]
-    metrics = METRICS if options.metric is None else (options.metric,)
-    found = [(path, metric) for path, metric, name in known if name == identifier]
-    found = [(path, metric) for path, metric in found if metric in metrics]
+    wanted = [(identifier, metric) for metric in METRICS if options.metric in (None, metric)]
+    found = [(path, metric) for path, metric, name in known if (name, metric) in wanted]
     if not found:
         meant = did_you_mean(identifier, sorted({name for *_, name in known}))
         what = "acknowledged" if options.remove else "stored"

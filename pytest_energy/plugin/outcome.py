@@ -1,7 +1,8 @@
 """How a test ends: by a verdict, by its claim, or by the joules that it was allowed.
 
 A test that is run again replaces what its earlier attempt reported, and a verdict that failed it
-stands. A test may have several reports, one for each of its subtests.
+stands. A test may have several reports, one for each of its subtests. Its figures go to JUnit, and
+to pytest-benchmark if it uses both.
 """
 
 from __future__ import annotations
