@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import sys
 import textwrap
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from pytest_energy.errors import EnergyError, did_you_mean
-from pytest_energy.files import write_atomically
+from pytest_energy.files import require_writable, write_atomically
 from pytest_energy.text import one_line, safe_line, safe_lines
 
 USAGE_ERROR = 4
@@ -180,6 +181,22 @@ def say(*lines: str, to: TextIO | None = None) -> None:
     """Print lines, each made safe to show; to the standard output unless told otherwise."""
     for line in lines:
         print(safe_line(line), file=to or sys.stdout, flush=True)
+
+
+def require_outputs(options: argparse.Namespace, *names: str) -> None:
+    """Raise `EnergyError` if a file that an option names could not be written, or a page made."""
+    for name in names:
+        if (path := getattr(options, name)) is not None:
+            require_writable(path, f"--{name}")
+            if name == "html":
+                from pytest_energy.reports.html import require_page_libraries
+
+                require_page_libraries("--html")
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write what a program reads; raises `EnergyError` that names the file."""
+    write_text(path, json.dumps(document, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str | bytes) -> None:

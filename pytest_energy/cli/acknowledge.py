@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from pytest_energy.ab.revisions import attempt
 from pytest_energy.baselines import METRICS, Baseline, baseline_path
@@ -108,9 +110,8 @@ def _figure(options: argparse.Namespace) -> tuple[Path, str]:
             "give the folder by `--baselines`"
         )
     known = [(path, *key) for path in paths for key in _figures(read(path), options.remove)]
-    metrics = METRICS if options.metric is None else (options.metric,)
-    found = [(path, metric) for path, metric, name in known if name == identifier]
-    found = [(path, metric) for path, metric in found if metric in metrics]
+    wanted = [(identifier, metric) for metric in METRICS if options.metric in (None, metric)]
+    found = [(path, metric) for path, metric, name in known if (name, metric) in wanted]
     if not found:
         meant = did_you_mean(identifier, sorted({name for *_, name in known}))
         what = "acknowledged" if options.remove else "stored"
@@ -135,16 +136,18 @@ def _figures(stored: Baseline, are_acknowledged: bool) -> list[tuple[str, str]]:
 def _stated(options: argparse.Namespace, faults: Faults) -> Acknowledgement:
     """What the options acknowledge; metric and git's name are not known yet."""
     today = real_time.utc().date()
-    up_to, until, reason, by = 0.0, today, "", ""
-    with faults.gathered():
-        up_to = _up_to(options.up_to) if options.up_to is not None else up_to
-    with faults.gathered():
-        until = _until(options.until, today) if options.until is not None else until
-    with faults.gathered():
-        reason = _text("--reason", options.reason) if options.reason is not None else reason
-    with faults.gathered():
-        by = _text("--by", options.by) if options.by is not None else by
-    return Acknowledgement("", options.id, up_to, until.isoformat(), reason, by, today.isoformat())
+    stated = Acknowledgement("", options.id, 0.0, today.isoformat(), "", "", today.isoformat())
+    readers: dict[str, Callable[[str], Any]] = {
+        "up_to": _up_to,
+        "until": lambda text: _until(text, today),
+        "reason": lambda text: _text("--reason", text),
+        "by": lambda text: _text("--by", text),
+    }
+    for name, reader in readers.items():
+        with faults.gathered():
+            if (given := getattr(options, name)) is not None:
+                stated = replace(stated, **{name: reader(given)})
+    return stated
 
 
 def _up_to(text: str) -> float:
@@ -160,7 +163,7 @@ def _up_to(text: str) -> float:
     return float(f"{number / 100:.6g}")
 
 
-def _until(text: str, today: date) -> date:
+def _until(text: str, today: date) -> str:
     try:
         until = date.fromisoformat(text)
     except ValueError:
@@ -172,7 +175,7 @@ def _until(text: str, today: date) -> date:
             f"`--until={until}` is more than a year away: what is to stay becomes the baseline, "
             "with `--energy-update=replace`"
         )
-    return until
+    return until.isoformat()
 
 
 def _text(option: str, text: str) -> str:

@@ -31,6 +31,8 @@ from pytest_energy.reports.tables import aligned
 from pytest_energy.reports.wording import counted
 from pytest_energy.units import FRACTION, difference, quantity
 
+Entries = Mapping[tuple[str, str], Entry]
+
 
 def add_baselines(parser: argparse.ArgumentParser) -> None:
     """Register the arguments."""
@@ -79,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             )
         return compare(old, *(new or [default_baselines()]))
     if options.prune:
-        return prune(options.paths)
+        return _rewritten(options.paths, pruned)
     if options.drop:
         return drop(options.paths, options.drop)
     if options.forget:
@@ -125,10 +127,10 @@ def show(paths: Sequence[Path], *, check: bool) -> int:
             say(line)
             for warning in filter(None, (_warning(stored, entry), far_off_in_words(stored, entry))):
                 say(f"    {warning}")
-        acknowledged = stored.acknowledged
         claims = [_claim(name, key, claim) for (name, key), claim in stored.claims.items()]
         say(*aligned(claims, indent=2))
-        say(*(f"  {one.id} {one.metric}: acknowledged {one.sentence}" for one in acknowledged))
+        for one in stored.acknowledged:
+            say(f"  {one.id} {one.metric}: acknowledged {one.sentence}")
         faults += [f"{path}: {fault}" for fault in _faults(stored)]
     for fault in faults:
         say(f"fault: {fault}")
@@ -148,7 +150,8 @@ def compare(old: Path, new: Path) -> int:
         before, after = (parse(text_of(path), path, any_name=True) for path in (old, new))
         if before.key != after.key:
             say(f"{old} is of {before.key}, {new} of {after.key}: figures are not comparable")
-        return _show_comparison(before.entries, after.entries)
+        _show_comparison(before.entries, after.entries)
+        return 0
     for path in files([new]):
         then = text_at(str(old), path)
         say(f"{path}  since {old}{'' if then else ', which had no such file'}")
@@ -156,13 +159,10 @@ def compare(old: Path, new: Path) -> int:
     return 0
 
 
-def _show_comparison(
-    before: Mapping[tuple[str, str], Entry], after: Mapping[tuple[str, str], Entry]
-) -> int:
+def _show_comparison(before: Entries, after: Entries) -> None:
     keys = dict.fromkeys((*before, *after))
     rows = [_compared(*key, before.get(key), after.get(key)) for key in keys]
     say(*aligned(rows, right=(2, 3)))
-    return 0
 
 
 def _compared(metric: str, identifier: str, first: Entry | None, second: Entry | None) -> list[str]:
@@ -176,11 +176,6 @@ def _compared(metric: str, identifier: str, first: Entry | None, second: Entry |
     if first and second and first.workload != second.workload:
         change += "  another workload: not comparable"
     return [metric, identifier, *shown, change]
-
-
-def prune(paths: Sequence[Path]) -> int:
-    """Remove environments that no session names and entries without sessions; shows the diffs."""
-    return _rewritten(paths, pruned)
 
 
 def drop(paths: Sequence[Path], date: str) -> int:
@@ -215,7 +210,7 @@ def forget() -> int:
     That is where pytest keeps it unless its ini file says another folder.
     """
     for folder in (Path.cwd(), *Path.cwd().parents):
-        kept = sorted((folder / ".pytest_cache" / "d" / "energy").glob("*/*.toml"))
+        kept = sorted(folder.glob(".pytest_cache/d/energy/*/*.toml"))
         for path in kept:
             path.unlink(missing_ok=True)
             say(f"{path}: forgotten")

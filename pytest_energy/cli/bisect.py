@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -22,9 +22,15 @@ from pytest_energy.bisect.estimates import log_change
 from pytest_energy.bisect.packages import exchanges
 from pytest_energy.bisect.probing import TIMEOUT_SECONDS, Asking, CommitGround, Ground, Prober
 from pytest_energy.bisect.search import CHANGE, Asked, Search
-from pytest_energy.cli import default_baselines, describe, say, write_text
+from pytest_energy.cli import (
+    default_baselines,
+    describe,
+    require_outputs,
+    say,
+    write_json,
+    write_text,
+)
 from pytest_energy.errors import EnergyError
-from pytest_energy.files import require_writable
 from pytest_energy.history.drift import ChangePoint, SeriesDrift, drift_of
 from pytest_energy.reports.bisection import (
     SHORT,
@@ -34,7 +40,6 @@ from pytest_energy.reports.bisection import (
     interval,
     render_bisection,
 )
-from pytest_energy.reports.html import require_page_libraries
 from pytest_energy.reports.wording import counted
 from pytest_energy.text import url as address
 from pytest_energy.units import FRACTION, percent
@@ -114,45 +119,17 @@ def _change(text: str) -> float:
 
 def run_bisect(options: argparse.Namespace) -> int:
     """Search, telling each probe as it ends; the exit code says how it ended."""
-    for path, name in ((options.json, "--json"), (options.html, "--html")):
-        if path is not None:
-            require_writable(path, name)
-    if options.html is not None:
-        require_page_libraries("--html")
+    require_outputs(options, "json", "html")
     if not options.timeout > 0:
         raise EnergyError(f"`--timeout={options.timeout:g}` gives no time; give seconds above 0")
     with ExitStack() as made:
-        task = _task(options, made)
-        kept = Kept.of(task.key, task.folder, again=options.again)
-        say(task.text)
-        if not kept.is_new:
-            say(f"{counted(len(kept.findings), 'probe')} measured before, kept in {kept.path}")
-        kept.write()  # before any energy is spent
-        prober = Prober(task.ground, task.asking, kept.findings, kept.figure)
-        teller = _Teller(prober, kept, task.commits)
-        made.enter_context(_ending_in_order())
-        try:
-            conclusion = Search(task.graph, teller.ask, task.asked).run()
-        except KeyboardInterrupt:
-            say("interrupted; the same command goes on where this one was")
-            raise
-    followed = prober.figure
-    found = Bisection(
-        conclusion,
-        task.commits,
-        task.graph.good,
-        task.graph.bad,
-        followed.id if followed else "",
-        followed.metric if followed else "",
-        task.noun,
-        task.asked.change,
-    )
+        found = _searched(_task(options, made), again=options.again)
     say("", *as_text(found).split("\n"))
     if options.json is not None:
-        write_text(options.json, json.dumps(as_document(found), indent=1) + "\n")
+        write_json(options.json, as_document(found))
     if options.html is not None:
         write_text(options.html, render_bisection(found))
-    return EXIT_CODES[conclusion.outcome]
+    return EXIT_CODES[found.conclusion.outcome]
 
 
 @dataclass(frozen=True)
@@ -237,32 +214,51 @@ def _between_environments(options: argparse.Namespace, made: ExitStack) -> _Task
     )  # fmt: skip
 
 
-class _Teller:
-    """Answers a search's probes from what was kept, or measures; says what it does."""
+def _searched(task: _Task, *, again: bool) -> Bisection:
+    """What a search comes to, whose probes are answered from what was kept, or measured."""
+    kept = Kept.of(task.key, task.folder, again=again)
+    say(task.text)
+    if not kept.is_new:
+        say(f"{counted(len(kept.findings), 'probe')} measured before, kept in {kept.path}")
+    kept.write()  # before any energy is spent
+    prober = Prober(task.ground, task.asking, kept.findings, kept.figure)
+    measure = partial(_measured, prober, kept, task.commits)
+    with _ending_in_order():
+        try:
+            search = Search(task.graph, lambda probe: kept.answer(probe, measure), task.asked)
+            conclusion = search.run()
+        except KeyboardInterrupt:
+            say("interrupted; the same command goes on where this one was")
+            raise
+    followed = prober.figure
+    return Bisection(
+        conclusion,
+        task.commits,
+        task.graph.good,
+        task.graph.bad,
+        followed.id if followed else "",
+        followed.metric if followed else "",
+        task.noun,
+        task.asked.change,
+    )
 
-    def __init__(self, prober: Prober, kept: Kept, commits: Mapping[str, Commit]) -> None:
-        self._prober, self._kept, self._commits = prober, kept, commits
 
-    def ask(self, probe: Probe) -> Finding:
-        """What is known of a probe, or is found now."""
-        return self._kept.answer(probe, self._measured)
-
-    def _measured(self, probe: Probe) -> Finding:
-        name = _called(probe.commit, self._commits)
-        say(f"{probe.purpose}: {name} against {probe.against[:SHORT]} ...")
-        finding = same_device(self._prober.ask(probe), self._kept.findings)
-        if finding.is_broken:
-            say(f"  broken: {finding.reason}")
-        else:
-            found = log_change(finding, self._kept.findings).shown
-            say(
-                f"  {percent(found.change, signed=True)} ({interval(found)}, "
-                f"{counted(len(finding.pairs), 'pair')})"
-            )
-        # Ends that cannot be compared are mended, and asked again.
-        if not (finding.is_broken and probe.purpose == "ends"):
-            self._kept.keep(self._prober.figure, finding)
-        return finding
+def _measured(prober: Prober, kept: Kept, commits: Mapping[str, Commit], probe: Probe) -> Finding:
+    """What is found of a probe now, which is said, and kept."""
+    say(f"{probe.purpose}: {_called(probe.commit, commits)} against {probe.against[:SHORT]} ...")
+    finding = same_device(prober.ask(probe), kept.findings)
+    if finding.is_broken:
+        say(f"  broken: {finding.reason}")
+    else:
+        found = log_change(finding, kept.findings).shown
+        say(
+            f"  {percent(found.change, signed=True)} ({interval(found)}, "
+            f"{counted(len(finding.pairs), 'pair')})"
+        )
+    # Ends that cannot be compared are mended, and asked again.
+    if not (finding.is_broken and probe.purpose == "ends"):
+        kept.keep(prober.figure, finding)
+    return finding
 
 
 def _called(commit: str, commits: Mapping[str, Commit]) -> str:

@@ -50,18 +50,16 @@ def run_export(options: argparse.Namespace) -> int:
         figure
         for figure in figures
         if figure.outcome not in NO_EVIDENCE
-        and _is_finite(figure.value)
-        and _is_finite(figure.uncertainty or 0.0)
+        and figure.value is not None
+        and all(map(math.isfinite, (figure.value, figure.uncertainty or 0.0)))
     ]
-    without = [figure for figure in figures if figure not in measured]
-    left_out = ", ".join(f"{figure.id} ({figure.outcome})" for figure in without)
+    left_out = ", ".join(f"{one.id} ({one.outcome})" for one in figures if one not in measured)
     if not measured:
         raise EnergyError(
             f"`{options.record}` holds no figure to export: {left_out or 'nothing was metered'}; "
             f"run the tests until one is measured"
         )
-    verdicts = _distinct(measured)
-    text = json.dumps(FORMATS[options.format](record, verdicts), indent=1) + "\n"
+    text = json.dumps(FORMATS[options.format](record, _distinct(measured)), indent=1) + "\n"
     if options.output is None:
         # The same JSON, without what a CI's log would obey.
         sys.stdout.write(text.replace("##", "#\\u0023"))
@@ -97,10 +95,6 @@ def _claimed(claims: Sequence[ClaimRecord], form: object) -> Iterator[VerdictRec
 def _smaller_is_better_of(figure: Figure) -> bool:
     """Of joules, and of what must not rise above a bound."""
     return figure.unit.startswith("J") or (figure.at_least is None and figure.at_most is not None)
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _distinct(verdicts: Sequence[VerdictRecord]) -> list[VerdictRecord]:

@@ -11,7 +11,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_energy.cli import SUBCOMMANDS, Parser, add_baselines_option, describe, say, write_text
+from pytest_energy.cli import (
+    SUBCOMMANDS,
+    Parser,
+    add_baselines_option,
+    describe,
+    require_outputs,
+    say,
+    write_json,
+    write_text,
+)
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
 from pytest_energy.history.drift import drift_of
@@ -150,14 +159,11 @@ def run_list(options: argparse.Namespace) -> int:
     for session in shown[-options.last :]:
         date, key, commit, branch, _ = session
         rows.append((f"{date[:19]}Z", key, commit, counted(figures[session], "figure"), branch))
-    lines = [*aligned(rows), f"{counted(len(figures), 'session')} with figures in {url}"]
-    say(*lines)
+    say(*aligned(rows), f"{counted(len(figures), 'session')} with figures in {url}")
     return 0
 
 
-def _out_of_place(
-    sessions: Iterable[tuple[str, str, str, str, str]],
-) -> dict[str, frozenset[str]]:
+def _out_of_place(sessions: Iterable[tuple[str, str, str, str, str]]) -> dict[str, frozenset[str]]:
     """By hardware the dates far from all others, whose sessions do not count; they are named."""
     seen: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for date, key, _, _, session in sessions:
@@ -167,9 +173,8 @@ def _out_of_place(
 
 def run_compact(options: argparse.Namespace) -> int:
     """Write Parquet of the sessions that are JSON alone; always 0."""
-    done = compact(
-        _open_existing(options.url or _configured_url("its URL")), _warn, remove=options.remove
-    )
+    store = _open_existing(options.url or _configured_url("its URL"))
+    done = compact(store, _warn, remove=options.remove)
     for name in done.written:
         say(f"wrote {name}")
     say(f"{counted(done.sessions, 'session')} compacted")
@@ -185,19 +190,16 @@ def run_drift(options: argparse.Namespace) -> int:
         since = in_utc(options.since) if options.since else None
     except ValueError:
         raise EnergyError(f"`--since={options.since}` is no date; write it as 2026-11-24") from None
-    for name, path in (("--json", options.json), ("--badge", options.badge)):
-        if path is not None:
-            require_writable(path, name)
+    require_outputs(options, "json", "badge")
     store = _open_existing(url)
     found = drift_of(
         url, options.baselines, hardware=options.hw, since=since, branch=options.branch
     )
-    instead = None if found.series else _what_there_is(store, options.hw, options.branch)
-    if instead:
+    if not found.series and (instead := _what_there_is(store, options.hw, options.branch)):
         found = replace(found, warnings=(*found.warnings, instead))
     say(*as_text(found).split("\n"))
     if options.json is not None:
-        write_text(options.json, json.dumps(as_document(found), indent=1) + "\n")
+        write_json(options.json, as_document(found))
     if options.badge is not None:
         write_text(options.badge, json.dumps(as_badge(found)) + "\n")
     return found.exit_code
@@ -237,7 +239,7 @@ def _newest(store: Store) -> list[ReportedRun]:
 
 def _configured_url(wanted: str) -> str:
     """The history that pytest is configured with here; without, an error asks for `wanted`."""
-    from pytest_energy.plugin.configured import configured  # pytest is slow to import
+    from pytest_energy.plugin.settings import configured  # pytest is slow to import
 
     url = configured("history", Path.cwd())
     if url is None:

@@ -168,7 +168,7 @@ def run_calibrate(options: argparse.Namespace) -> int:
             "`--wall` or `--pairs` is missing: give the log file or http:// address of a plug "
             "meter, or a CSV of what was measured elsewhere"
         )
-    hardware = _to_store_for(options) if options.write else None
+    hardware = hardware_to_change(options.meter, options.baselines) if options.write else None
     if options.pairs is not None:
         pairs, wall = read_pairs(options.pairs), one_line(encodable(options.pairs.name))
     else:
@@ -183,11 +183,11 @@ def run_calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _to_store_for(options: argparse.Namespace) -> Hardware:
-    """The machine whose file takes the fit, which can be written: else nothing is measured."""
-    with closing(open_meter(options.meter)) as meter:
-        hardware = hardware_of(meter, options.baselines)
-    require_writable(baseline_path(options.baselines, hardware.key), "--baselines")
+def hardware_to_change(meter_name: str, folder: Path) -> Hardware:
+    """The machine whose file takes a result, which can be written: else nothing is measured."""
+    with closing(open_meter(meter_name)) as meter:
+        hardware = hardware_of(meter, folder)
+    require_writable(baseline_path(folder, hardware.key), "--baselines")
     return hardware
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from pytest_energy.baselines import baseline_path
 from pytest_energy.baselines.sensor import StoredSensor, as_table
 from pytest_energy.baselines.writing import with_sensor
-from pytest_energy.cli import add_baselines_option, describe, say, write_text
-from pytest_energy.cli.machine import LOCK_TIMEOUT_SECONDS, hardware_of, rewrite
+from pytest_energy.cli import (
+    add_baselines_option,
+    describe,
+    require_outputs,
+    say,
+    write_json,
+    write_text,
+)
+from pytest_energy.cli.machine import LOCK_TIMEOUT_SECONDS, hardware_to_change, rewrite
 from pytest_energy.errors import EnergyError
-from pytest_energy.files import require_writable
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware
-from pytest_energy.meters import open_meter
 from pytest_energy.meters.nvml.card import Card
 from pytest_energy.meters.nvml.driver import initialised_driver, release
 from pytest_energy.meters.nvml.visible import VARIABLE, visible_cards
@@ -27,7 +30,6 @@ from pytest_energy.qualify.experiments import SECONDS, qualified
 from pytest_energy.qualify.recording import recorded
 from pytest_energy.qualify.switching import LiveCard
 from pytest_energy.qualify.table import document, rows
-from pytest_energy.reports.html import require_page_libraries
 from pytest_energy.reports.qualification import page
 from pytest_energy.reports.tables import aligned
 from pytest_energy.workloads.switched_load import products_for
@@ -60,11 +62,7 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
 
     `loads` gives the load of a device; that of a simulated one is simulated.
     """
-    if options.html is not None:
-        require_page_libraries("--html")
-    for name in ("json", "html", "looks"):
-        if (path := getattr(options, name)) is not None:
-            require_writable(path, f"--{name}")
+    require_outputs(options, "json", "html", "looks")
     with _only_card() as card:
         device = card.device
         hardware = _to_keep_for(options) if options.keep else None
@@ -78,10 +76,12 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
             try:
                 found = qualified(live, say)
             finally:
-                _write_looks(options.looks, live)
+                if options.looks is not None:  # whatever follows from them
+                    write_text(options.looks, recorded(live))
+                    say("", f"{options.looks} written")
     say("", *aligned(rows(found), ("quantity", "value", "what follows")))
     if options.json is not None:
-        write_text(options.json, json.dumps(document(found), indent=1) + "\n")
+        write_json(options.json, document(found))
         say("", f"{options.json} written")
     if options.html is not None:
         write_text(options.html, page(found))
@@ -96,13 +96,6 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
     else:
         say("", "not kept; `--keep` puts it into the hardware's baseline file")
     return 0
-
-
-def _write_looks(path: Path | None, live: LiveCard) -> None:
-    """Keep what was read, whatever follows from it."""
-    if path is not None:
-        write_text(path, recorded(live))
-        say("", f"{path} written")
 
 
 @contextmanager
@@ -123,10 +116,7 @@ def _only_card() -> Iterator[Card]:
 
 
 def _to_keep_for(options: argparse.Namespace) -> Hardware:
-    """The machine whose file takes the result, which can be written: else nothing is measured."""
-    with closing(open_meter("nvml")) as meter:
-        hardware = hardware_of(meter, options.baselines)
+    hardware = hardware_to_change("nvml", options.baselines)
     if not hardware.uuids:
         raise EnergyError("the GPU tells no UUID to keep it by; leave `--keep` out")
-    require_writable(baseline_path(options.baselines, hardware.key), "--baselines")
     return hardware

@@ -18,8 +18,8 @@ from pytest_energy.plugin.fixtures import (  # noqa: F401 - pytest finds fixture
     run_session,
 )
 from pytest_energy.plugin.marker import LINE
-from pytest_energy.plugin.neighbours import LEFT_OUT, leave_workers_out
-from pytest_energy.plugin.options import add_options, settings_of
+from pytest_energy.plugin.options import add_options
+from pytest_energy.plugin.settings import LEFT_OUT, leave_workers_out, settings_of
 from pytest_energy.plugin.state import EnergyPlugin
 
 

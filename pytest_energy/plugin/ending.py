@@ -96,7 +96,5 @@ class _Fork:
 
 _fork = _Fork()
 os.register_at_fork(
-    before=_fork.before,
-    after_in_parent=_fork.after_in_parent,
-    after_in_child=_fork.after_in_child,
+    before=_fork.before, after_in_parent=_fork.after_in_parent, after_in_child=_fork.after_in_child
 )

@@ -1,7 +1,4 @@
-"""What tests hold, such as `energy_gate` and `finetune`.
-
-PYTEST_DONT_REWRITE.
-"""
+"""What tests hold, such as `energy_gate` and `finetune`. PYTEST_DONT_REWRITE."""
 
 from __future__ import annotations
 
@@ -34,12 +31,8 @@ SESSION = pytest.StashKey["EnergySession"]()
 PLUGIN = "energy-run"
 """Under which the hooks of a run that meters are registered."""
 
-CLAIM: pytest.StashKey[EnergyClaim] = pytest.StashKey()
-"""Of a test: the claim that it makes."""
-
-CPU_USE: pytest.StashKey[CpuUse | None] = pytest.StashKey()
-"""Of such a test: who had used the CPU before it, if that is what is metered."""
-
+CLAIM: pytest.StashKey[tuple[EnergyClaim, CpuUse | None]] = pytest.StashKey()
+"""Of a test: the claim that it makes, and who had used the CPU before, if that is metered."""
 
 FAILED: pytest.StashKey[bool] = pytest.StashKey()
 """Of a test: whether it, or one of its subtests, has failed so far."""
@@ -49,8 +42,7 @@ class Energy:
     """Meters stretches of a test; `meter` is the run's own."""
 
     def __init__(self, session: EnergySession, nodeid: str) -> None:
-        self._session = session
-        self._nodeid = nodeid
+        self._session, self._nodeid = session, nodeid
 
     @property
     def meter(self) -> Meter:
@@ -77,8 +69,7 @@ class EnergyGate:
     """
 
     def __init__(self, session: EnergySession, item: pytest.Item) -> None:
-        self._session = session
-        self._item = item
+        self._session, self._item = session, item
 
     def joules_per_token(self, run: Run, *, id: str | None = None) -> VerdictRecord:  # noqa: A002
         """Gate the J/token of a run, and its J/real token if padding has changed."""
@@ -211,8 +202,9 @@ def energy_claim(
         claim = EnergyClaim(
             lines[0].removeprefix("Claim: "), request.node.nodeid, session.meter.method
         )
-        request.node.stash[CLAIM] = session.claim = claim
-        request.node.stash[CPU_USE] = cpu_use() if session.hardware.key == "cpu" else None
+        session.claim = claim
+        used = cpu_use() if session.hardware.key == "cpu" else None
+        request.node.stash[CLAIM] = claim, used
         yield claim
 
 
@@ -224,9 +216,7 @@ def energy_workload() -> Step | None:
 
 @pytest.fixture
 def finetune(
-    pytest_energy_run: EnergySession,
-    energy_workload: Step | None,
-    request: pytest.FixtureRequest,
+    pytest_energy_run: EnergySession, energy_workload: Step | None, request: pytest.FixtureRequest
 ) -> Iterator[Any]:
     """Make a fine-tuning run: `finetune("sst2", model="bert-base-uncased")`.
 
@@ -243,9 +233,7 @@ def finetune(
 
 @pytest.fixture(scope="module")
 def module_finetune(
-    pytest_energy_run: EnergySession,
-    energy_workload: Step | None,
-    request: pytest.FixtureRequest,
+    pytest_energy_run: EnergySession, energy_workload: Step | None, request: pytest.FixtureRequest
 ) -> Iterator[Any]:
     """The same for fixtures of a module's scope, whose runs live until the module is done.
 
@@ -282,11 +270,7 @@ def _runs_of(
         endings.callback(groups.close)
 
         def make(
-            task: str,
-            model: str = "bert-base-uncased",
-            *,
-            shared: bool = False,
-            **changes: Any,
+            task: str, model: str = "bert-base-uncased", *, shared: bool = False, **changes: Any
         ) -> object:
             with user_errors():
                 missing = data.missing(get_task(task))
@@ -319,9 +303,8 @@ def _runs_of(
                     run = start()
                     endings.callback(run.close)
                     return run
-                asked = repr(
-                    (step, task, model, settings["tokens_per_window"], sorted(changes.items()))
-                )
+                tokens = settings["tokens_per_window"]
+                asked = repr((step, task, model, tokens, sorted(changes.items())))
                 run = session.shared_runs.take(asked, start)
                 endings.callback(_leave, session, asked, run, request.node)
             return run

@@ -14,8 +14,8 @@ import pytest
 
 from pytest_energy.checks import TestSettings
 from pytest_energy.errors import did_you_mean
-from pytest_energy.plugin.option_values import RANGES, usage_error
-from pytest_energy.plugin.options import check_levels
+from pytest_energy.plugin.options import RANGES, usage_error
+from pytest_energy.plugin.settings import check_levels
 
 RUN = "pytest_energy_run"
 """The fixture that all of ours use, and none of a project's: it tells ours from theirs."""
@@ -113,14 +113,11 @@ def _is_ours(mark: pytest.Mark, config: pytest.Config) -> bool:
     """
     values = (*mark.args, *mark.kwargs.values())
     if _project_has_its_own(config):
-        named = mark.kwargs and not mark.args and all(map(_is_like_ours, mark.kwargs))
-        return bool(named) and all(map(_is_number, values))
+        if not mark.kwargs or mark.args:
+            return False
+        alike = all(did_you_mean(name, _KNOWN) for name in mark.kwargs)
+        return alike and all(map(_is_number, values))
     return not mark.kwargs.keys().isdisjoint(_KNOWN) or all(map(_is_number, values))
-
-
-def _is_like_ours(name: str) -> bool:
-    """Whether an argument's name is one of ours, or meant to be."""
-    return bool(did_you_mean(name, _KNOWN))
 
 
 def _project_has_its_own(config: pytest.Config) -> bool:

@@ -1,36 +1,128 @@
-"""The options, one table: how each is given, checked and explained. PYTEST_DONT_REWRITE.
+"""The options, one table: how each is given, read and explained. PYTEST_DONT_REWRITE.
 
 `make docs` writes docs/options.md from it, by `tests/support/options_page.py`.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_energy.errors import did_you_mean
-from pytest_energy.plugin.as_given import errors_as_given, where_set
-from pytest_energy.plugin.neighbours import uses_xdist
-from pytest_energy.plugin.option_values import (
-    RANGES,
-    Given,
-    Parser,
-    choice,
-    data,
-    location,
-    number,
-    path,
-    percent,
-    text,
-    usage_error,
-    webhook,
-)
+from pytest_energy.text import masked_argument, safe_lines, url
 
-if TYPE_CHECKING:
-    from pytest_energy.checks import Settings
+_UNBOUNDED = 1e9
+RANGES = {
+    "tolerance": (0.0, 1000.0),
+    "detect": (0.0, 3000.0),
+    "tokens": (1, 1e12),
+    "max_windows": (3, 10_000),
+}
+"""What levels (percent, above 0) and budgets may be, as options and as a marker's arguments."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value as it was given: for which option, as which text, and what its paths start from."""
+
+    flag: str
+    text: str
+    folder: Path
+
+    def error(self, problem: str) -> pytest.UsageError:
+        """The error that names option and value."""
+        return usage_error(f"`{self.flag}={masked_argument(self.text)}` {problem}")
+
+
+Parser = Callable[[Given], Any]
+
+
+def usage_error(text: str) -> pytest.UsageError:
+    """An error that ends the run before it begins, with a text that is safe to show."""
+    return pytest.UsageError(safe_lines(text))
+
+
+def text(given: Given) -> str:
+    """The text as it was given."""
+    return given.text
+
+
+def path(given: Given) -> Path:
+    """An absolute path; `~` is the home folder."""
+    return given.folder / Path(given.text).expanduser()
+
+
+def location(given: Given) -> str:
+    """A URL as it is, a path made absolute."""
+    address = "://" in given.text or "::" in given.text
+    return url(given.text) if address else str(path(given))
+
+
+def webhook(given: Given) -> str:
+    """An address that nobody on the way can read; its path is a secret as well."""
+    try:
+        parts = urlsplit(given.text)
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        known = parts.scheme == "https" or (parts.scheme == "http" and local)
+        if known and parts.hostname and parts.port != 0 and given.text.isprintable():
+            return given.text
+    except ValueError:  # of a port or a host that is none
+        pass
+    raise usage_error(f"`{given.flag}` is no https:// address; give one, such as a Slack webhook's")
+
+
+def data(given: Given) -> str:
+    """A source of data: a word that is known, or a folder as an absolute path."""
+    return given.text if given.text in ("synthetic", "hub") else str(path(given))
+
+
+def choice(*allowed: str) -> Parser:
+    """A parser that takes one of these words."""
+
+    def parse(given: Given) -> str:
+        if given.text not in allowed:
+            raise given.error(f"is not known; give one of {', '.join(f'`{a}`' for a in allowed)}")
+        return given.text
+
+    return parse
+
+
+def number(low: float, high: float = _UNBOUNDED, kind: Callable[[float], Any] = float) -> Parser:
+    """A parser that takes numbers of a kind from `low` to `high`, both allowed."""
+
+    def parse(given: Given) -> Any:
+        read = _read(given, given.text.replace("_", ""))
+        if not low <= read <= high or kind(read) != read:
+            most = f" and at most {high:g}" if high < _UNBOUNDED else ""
+            what = "whole number" if kind is int else "number"
+            raise given.error(f"is out of range; give a {what}, at least {low:g}{most}")
+        return kind(read)
+
+    return parse
+
+
+def percent(name: str) -> Parser:
+    """A parser that takes percent in a level's range, and gives a fraction."""
+    _, high = RANGES[name]
+
+    def parse(given: Given) -> float:
+        read = _read(given, given.text.rstrip("%"))
+        if not 0 < read <= high:
+            raise given.error(f"is out of range; give percent above 0 and at most {high:g}")
+        return read / 100
+
+    return parse
+
+
+def _read(given: Given, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise given.error("is no number; give one") from None
 
 
 @dataclass(frozen=True)
@@ -124,7 +216,6 @@ OPTIONS = (
         "reference-load", "WHEN", choice("auto", "off"), "auto",
         "`auto`: where torch is used, sessions that are recorded or go to a history end with a "
         "fixed piece of work (seconds), and so do figures that have moved; `off`: never",
-        "reference_load",
     ),
     Option(
         "wall", "SOURCE", location, None,
@@ -167,9 +258,6 @@ OPTIONS = (
 VALUE_FLAGS = frozenset(option.flag for option in OPTIONS if option.metavar is not None)
 """The options that take a value."""
 
-NEEDS_GATES = {"compare": "compared", "update": "recorded"}
-"""Options that do nothing in a run without a gate, and what it then was not."""
-
 
 def add_options(parser: pytest.Parser) -> None:
     """Register every option and its ini twin; values are checked later, by name."""
@@ -185,158 +273,3 @@ def add_options(parser: pytest.Parser) -> None:
             off, action="store_false", dest=option.ini, help=f"the opposite, over `{option.ini}`"
         )
         parser.addini(option.ini, option.help, type="bool", default=None)
-
-
-def settings_of(config: pytest.Config) -> Settings:
-    """Options over ini over defaults; raises `pytest.UsageError` naming what is wrong."""
-    with errors_as_given(config):
-        return _settings_of(config)
-
-
-def _settings_of(config: pytest.Config) -> Settings:
-    from pytest_energy.checks import Settings
-
-    values = {option.field or option.ini[7:]: _value(option, config) for option in OPTIONS}
-    values["detect"] = _detect_beside(values["tolerance"], values["detect"], config)
-    settings = Settings(
-        root=config.rootpath,
-        here=config.invocation_params.dir,
-        **{**values, "baselines": values["baselines"] or config.rootpath / "baselines"},
-        ci=_truthy(os.environ.get("CI")),
-        parallel=getattr(config, "workerinput", {}).get("workercount", 1) > 1,
-    )
-    _check_update(config, settings)
-    _check_comparison(config, settings)
-    _check_ini_names(config)
-    check_levels(
-        ("--energy-tolerance", settings.tolerance), ("--energy-detect", settings.detect), ""
-    )
-    return settings
-
-
-def _detect_beside(tolerance: float | None, detect: float | None, config: pytest.Config) -> Any:
-    """What must be caught: a file's does not hold for a larger tolerance that was typed for once.
-
-    None: it goes along with the tolerance.
-    """
-    typed = [config.getoption(f"energy_{level}") is not None for level in ("tolerance", "detect")]
-    is_left_behind = typed == [True, False] and detect and tolerance and detect <= tolerance
-    return None if is_left_behind else detect
-
-
-def check_levels(
-    tolerance: tuple[str, float | None], detect: tuple[str, float | None], where: str
-) -> None:
-    """Refuse a detect (name and fraction) that is not above a tolerance, if both are given."""
-    (allowed_by, allowed), (caught_by, caught) = tolerance, detect
-    if allowed is not None and caught is not None and caught <= allowed:
-        raise usage_error(
-            f"`{caught_by}={100 * caught:g}`{where} must be above `{allowed_by}="
-            f"{100 * allowed:g}`: what must be caught lies beyond what is allowed"
-        )
-
-
-def _check_ini_names(config: pytest.Config) -> None:
-    """Refuse a name that begins as ours do and that nobody knows: pytest only warns of it."""
-    unknown = getattr(config, "_get_unknown_ini_keys", tuple)  # without it the warning is all
-    for name in unknown():
-        if name.startswith("energy_"):
-            known = [option.ini for option in OPTIONS]
-            raise usage_error(
-                f"`{name}` in the pytest configuration is not known; {did_you_mean(name, known)}"
-                f"known are {', '.join(known)}"
-            )
-
-
-def value_of(name: str, config: pytest.Config) -> Any:
-    """The value of one option, from the command line, the ini file or its default."""
-    (option,) = [each for each in OPTIONS if each.name == name]
-    with errors_as_given(config):
-        return _value(option, config)
-
-
-def gates_asked_for(config: pytest.Config) -> list[str]:
-    """Options of the command line that a run without a gate leaves undone, by name."""
-    return [name for name in NEEDS_GATES if config.getoption(f"energy_{name}")]
-
-
-def names_hardware(config: pytest.Config) -> bool:
-    """Whether the command line names a hardware."""
-    return config.getoption("energy_hw") not in (None, "auto")
-
-
-def figures_asked_for(config: pytest.Config) -> bool:
-    """Whether the command line asks for what a run without a metered test cannot give."""
-    return names_hardware(config) or bool(gates_asked_for(config))
-
-
-def compares(config: pytest.Config) -> bool:
-    """Whether figures are compared with a base instead of a baseline."""
-    return value_of("compare", config) is not None
-
-
-def _value(option: Option, config: pytest.Config) -> Any:
-    """An option's value: from the command line, else from the ini file, else its default."""
-    given: Any = config.getoption(option.ini)
-    folder = config.invocation_params.dir
-    # An option without a default of its own is turned off so, over the ini file.
-    if option.default and given is not None and not str(given).strip():
-        raise usage_error(f"`{option.flag}=` is empty; give a value, or leave the option out")
-    if given is None:
-        given, folder = _from_ini(option, config), config.rootpath
-    if option.metavar is None:
-        return bool(given)
-    if given is None or not str(given).strip():
-        return option.default
-    return option.parse(Given(option.flag, str(given), folder))
-
-
-def _from_ini(option: Option, config: pytest.Config) -> Any:
-    try:
-        return config.getini(option.ini)
-    except (ValueError, TypeError, pytest.UsageError) as error:  # the text names no option
-        where = where_set(option.ini, config)
-        give = "" if option.metavar else "; give `true` or `false`"
-        raise usage_error(f"`{option.ini}` {where}: {error}{give}") from None
-
-
-def _check_update(config: pytest.Config, settings: Settings) -> None:
-    if settings.update and settings.ci and not settings.allow_ci_update:
-        raise usage_error(
-            "`--energy-update` in CI would let a change move its own baseline; record on the "
-            "runner by hand, or add `--energy-allow-ci-update` if a person reviews the diff"
-        )
-    if settings.update and uses_xdist(config):
-        raise usage_error(
-            "`--energy-update` cannot record under pytest-xdist, whose workers disturb each "
-            "other's windows; run it with `-n 0`"
-        )
-
-
-def _check_comparison(config: pytest.Config, settings: Settings) -> None:
-    settle, compare = settings.settle, settings.compare
-    if settle and compare:
-        raise usage_error(
-            "`--energy-compare` compares every figure, so that nothing is left for "
-            "`--energy-settle`; give one of them"
-        )
-    if settle and settle.startswith("python:"):
-        raise usage_error(
-            f"`--energy-settle={settle}` settles against a git revision; compare interpreters with "
-            f"`--energy-compare={settle}`"
-        )
-    if compare and settings.update:
-        raise usage_error(
-            "`--energy-update` records baselines, and `--energy-compare` does without; give one of "
-            "them"
-        )
-    if (settle or compare) and uses_xdist(config):
-        name = "--energy-compare" if compare else "--energy-settle"
-        raise usage_error(
-            f"`{name}` cannot compare under pytest-xdist, whose workers disturb each other's "
-            f"windows; run it with `-n 0`"
-        )
-
-
-def _truthy(value: str | None) -> bool:
-    return value is not None and value.strip().lower() not in ("", "0", "false", "no", "off")

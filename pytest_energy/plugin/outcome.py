@@ -1,30 +1,33 @@
 """How a test ends: by a verdict, by its claim, or by the joules that it was allowed.
 
 A test that is run again replaces what its earlier attempt reported, and a verdict that failed it
-stands. A test may have several reports, one for each of its subtests.
+stands. A test may have several reports, one for each of its subtests. Its figures go to JUnit, and
+to pytest-benchmark if it uses both.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
 
 import pytest
 
 from pytest_energy.checks import policy
 from pytest_energy.metering import Window
 from pytest_energy.metering.cpu_load import disturbance
+from pytest_energy.metering.hardware import Hardware
 from pytest_energy.outcomes import DECIDED
-from pytest_energy.plugin.fixtures import CLAIM, CPU_USE, FAILED, session_of, user_errors
+from pytest_energy.plugin.fixtures import CLAIM, FAILED, session_of, user_errors
 from pytest_energy.plugin.marker import is_metered
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.reports.tables import windows_table
 from pytest_energy.reports.wording import verdict_line
 from pytest_energy.results import VerdictRecord, measured
 from pytest_energy.results.claims import ClaimRecord
+from pytest_energy.results.run_results import RunResults
 from pytest_energy.text import safe_line, safe_lines, sentences
 
 _NAMES = (
@@ -34,13 +37,18 @@ _NAMES = (
 _OF_SIDES = ("reference", "joules_per_token", "mean_watts", "tokens_per_second")
 _FIRST = re.compile(r"energy_(\d+_)?id")
 
+BENCHMARK_KEY = "energy"
+"""Of `extra_info` in each benchmark of pytest-benchmark, and of `machine_info`."""
+
 _ENDED = pytest.StashKey[bool]()
 _SKIPPED = pytest.StashKey[bool]()
 _COUNTED = pytest.StashKey[bool]()
 _UNTESTABLE = pytest.StashKey[bool]()
 """Of a test whose claim alone skips it: what its gate has recorded stands."""
+_ANNOTATED = pytest.StashKey[bool]()
 _PROPERTIES = pytest.StashKey[list[tuple[str, object]]]()
 _STANDING = pytest.StashKey[str]()
+"""Why a test failed that is not asked anew: more windows would say nothing."""
 
 Record = TypeVar("Record", VerdictRecord, ClaimRecord)
 
@@ -58,7 +66,7 @@ def report(session: EnergySession, item: pytest.Item, record: VerdictRecord) -> 
     if record.fails:
         failure = safe_lines("\n".join(sentences(f"{record.outcome}: {record.text}")))
         if record.outcome in DECIDED:
-            _stand(item, failure)
+            item.stash[_STANDING] = failure
         pytest.fail(failure, pytrace=False)
     if record.outcome == "invalid":
         pytest.skip(safe_line(f"invalid, so not a pass: {record.reason}"))
@@ -80,7 +88,7 @@ def reported(session: EnergySession, item: pytest.Item, report: pytest.TestRepor
         session.results.discard(item.nodeid)
     if ended and is_metered(item) and _COUNTED not in item.stash:
         item.stash[_COUNTED] = True
-        session.progress.reported("call", skipped=skipped)
+        session.progress.reported(skipped=skipped)
 
 
 def _has_passed(item: pytest.Item) -> bool:
@@ -98,8 +106,8 @@ def conclude(item: pytest.Item) -> None:
     """
     if not _has_passed(item):
         return
-    session, claim = session_of(item.config), item.stash[CLAIM]
-    if reason := disturbance(item.stash[CPU_USE]):
+    session, (claim, cpu_use) = session_of(item.config), item.stash[CLAIM]
+    if reason := disturbance(cpu_use):
         claim.disturbed(reason)
     strict = session.settings.ci or session.settings.strict
     record = replace(_located(claim.record, item), strict=strict)
@@ -110,7 +118,7 @@ def conclude(item: pytest.Item) -> None:
     _note(item, [*figures, ("energy_method", record.method)])
     if record.outcome == "fails":
         failure = safe_line(f"{record.claim} Not here: {record.reason}")
-        _stand(item, failure)
+        item.stash[_STANDING] = failure
         pytest.fail(failure, pytrace=False)
     if record.outcome == "not testable":
         failure = safe_line(f"{record.claim} Not testable here: {record.reason}")
@@ -222,12 +230,35 @@ def _note(item: pytest.Item, properties: Iterable[tuple[str, object]]) -> None:
     item.stash.setdefault(_PROPERTIES, []).extend(added)
 
 
-def _stand(item: pytest.Item, sentence: str) -> None:
-    """Keep why a test failed, so that it is not asked anew: more windows would say nothing."""
-    item.stash[_STANDING] = sentence
-
-
 def _located(record: Record, item: pytest.Item) -> Record:
     """The record with its test's file, relative to the root, and line from 1, if it has one."""
     file, line, _ = item.location
     return record if line is None else replace(record, location=(file, line + 1))
+
+
+def annotate(results: RunResults, item: pytest.Item, benchmark: object) -> None:
+    """Put what was metered in a test into its `benchmark` fixture's `extra_info`."""
+    records = results.of(item.nodeid)
+    extra = getattr(benchmark, "extra_info", None)
+    if records and isinstance(extra, MutableMapping):
+        extra[BENCHMARK_KEY] = [_of_benchmark(record) for record in records]
+        item.config.stash[_ANNOTATED] = True
+
+
+def _of_benchmark(record: VerdictRecord) -> dict[str, Any]:
+    """One verdict's row, of builtin types: J and s of each window, in the order of measuring."""
+    row = {name: getattr(record, name) for name in _NAMES if name != "outcome"}
+    windows = [
+        {"joules": w.joules, "seconds": w.seconds, "tokens": w.tokens, "valid": w.valid}
+        for w in record.windows
+    ]
+    return {**row, "verdict": record.outcome, "windows": windows}
+
+
+def describe_machine(
+    hardware: Hardware | None, config: pytest.Config, machine_info: MutableMapping[str, Any]
+) -> None:
+    """Name the metered devices, if a benchmark was metered: figures belong to their hardware."""
+    if hardware is not None and _ANNOTATED in config.stash:
+        devices = [asdict(device) for device in hardware.devices]
+        machine_info[BENCHMARK_KEY] = {"hardware": hardware.key, "devices": devices}

@@ -120,11 +120,11 @@ class Progress:
         if not self._live:
             self._say(f"\n{safe_line(identifier)}  {text}{self._remaining(finishing=1)}\n")
 
-    def reported(self, when: str, *, skipped: bool) -> None:
-        """Count a phase of a metered test: one that is skipped takes no time, nor does it tell."""
+    def reported(self, *, skipped: bool) -> None:
+        """Count a metered test: one that is skipped takes no time, nor does it tell."""
         if skipped:
             self._total -= 1
-        elif when == "call":
+        else:
             self._done += 1
 
     def note(self, text: str) -> None:

@@ -47,7 +47,8 @@ class RunRecords:
         self._history: RunningSession | None = None
         self._to_measure: dict[str, None] = {}
         self._done: set[str] = set()
-        self._stopped: str | None = None
+        self.stopped: str | None = None
+        """Why the run ends early, if it does."""
         self._workers: dict[str, RunResults] = {}
         self._origin: Origin | None = None
         self._told = False
@@ -109,15 +110,6 @@ class RunRecords:
         """Tests that are to measure something."""
         self._to_measure.update(dict.fromkeys(tests))
 
-    def stop(self, why: str) -> None:
-        """Say why the run ends early."""
-        self._stopped = why
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether the run ends early."""
-        return self._stopped is not None
-
     def reported(self, report: pytest.TestReport) -> None:
         """A test is done once it was called, or did not come to that."""
         called = report.when == "call" or (report.when == "setup" and not report.passed)
@@ -131,7 +123,10 @@ class RunRecords:
         if self.is_worker or self._spent_seconds > SPENT_FREELY_SECONDS + share:
             return
         with informing("figures as they come"):  # what fails now fails at the end, and is said
-            self._keep(self._record(session, _GOES_ON))
+            record = self._record(session, _GOES_ON)
+            self._write(record)
+            if self._history is not None and record.figures:
+                self._history.keep(self._document(record))
         self._spent_seconds += real_time.monotonic() - began
 
     def take_back(self) -> None:
@@ -149,7 +144,7 @@ class RunRecords:
         from pytest_energy.results import json_codec
         from pytest_energy.results.run_results import RunResults
 
-        record = RunResults().as_record(self._stopped)
+        record = RunResults().as_record(self.stopped)
         with informing(f"`--energy-json`: `{path}` cannot be written", self.errors.append):
             json_codec.write(path, record, self._settings.region)
 
@@ -185,8 +180,8 @@ class RunRecords:
 
     def _why_early(self, run: pytest.Session) -> str | None:
         """Why the run ends before its end; one that stops after all is measured does not."""
-        if self._stopped is not None or not self._left():
-            return self._stopped
+        if self.stopped is not None or not self._left():
+            return self.stopped
         return str(run.shouldfail or run.shouldstop or "not every test was run")
 
     def _left(self) -> tuple[str, ...]:
@@ -201,42 +196,30 @@ class RunRecords:
         due, self._told = ([] if self._told else list(self._to_measure)), True
         if not due and not found.of(test) and all(c.nodeid != test for c in found.claims):
             return None
-        _take_device(session)
+        session.take_device()
         return {"due": due, "results": found.as_payload(test)}
 
-    def receive(self, session: EnergySession, worker: str, sent: dict[str, Any], test: str) -> None:
-        """Take in what a worker sent with a report."""
+    def receive(
+        self, session: EnergySession, worker: str, sent: dict[str, Any], test: str | None = None
+    ) -> None:
+        """Take in what a worker sent with a report, or at its end in place of what came before."""
         from pytest_energy.results.run_results import RunResults
 
-        self.expect(sent["due"])
-        known = self._workers.setdefault(worker, RunResults())
-        known.update(RunResults.from_payload(sent["results"]), test)
-        self._gather(session)
-
-    def receive_all(self, session: EnergySession, worker: str, sent: dict[str, Any]) -> None:
-        """Take in what a worker sent at its end, in place of what came before."""
-        from pytest_energy.results.run_results import RunResults
-
-        self._workers[worker] = RunResults.from_payload(sent)
-        self._gather(session)
-
-    def _gather(self, session: EnergySession) -> None:
-        from pytest_energy.results.run_results import RunResults
-
+        self.expect(sent.get("due", ()))
+        found = RunResults.from_payload(sent["results"])
+        if test is None:
+            self._workers[worker] = found
+        else:
+            self._workers.setdefault(worker, RunResults()).update(found, test)
         session.results = RunResults()
         for results in self._workers.values():
             session.results.merge(results)
 
     def _record(self, session: EnergySession, interrupted: str | None) -> RunRecord:
-        _take_device(session)
+        session.take_device()
         left = self._left() if interrupted is not None else ()
         record = session.results.as_record(interrupted, left)
         return record if self._origin is None else replace(record, origin=self._origin)
-
-    def _keep(self, record: RunRecord) -> None:
-        self._write(record)
-        if self._history is not None and record.figures:
-            self._history.keep(self._document(record))
 
     def _write(self, record: RunRecord) -> None:
         from pytest_energy.results import json_codec
@@ -264,12 +247,6 @@ def _restoring(path: Path) -> Callable[[], None]:
     if path.is_file():
         return partial(write_atomically, path, path.read_bytes())
     return partial(Path(os.path.realpath(path)).unlink, missing_ok=True)
-
-
-def _take_device(session: EnergySession) -> None:
-    """Have the results know of the devices, and of what was spent on them until now."""
-    calibration = session.calibration if session.device.identified else None
-    session.results.take_device(session.device, calibration)
 
 
 def why_stopped(excinfo: pytest.ExceptionInfo[BaseException]) -> str:

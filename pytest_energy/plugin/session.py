@@ -82,7 +82,6 @@ class EnergySession:
         self.came: Callable[[EnergySession], None] = lambda _: None
         self._windows_open = 0
         self._measuring: list[Window] = []
-        self._loads: list[float | None] = []
         self._budget = budget
         self._remarked = False
         self._owned: list[Callable[[], None]] = [self.device.close]
@@ -136,7 +135,6 @@ class EnergySession:
     @cached_property
     def shared_runs(self) -> SharedRuns:
         """Runs that one test leaves for others; a comparison needs the memory for its sides."""
-
         alone = self._budget or self.settings.compare or self.settings.settle
         shared = SharedRuns(0 if alone else MOST_IDLE)
         self.close_later(shared.close)
@@ -218,6 +216,11 @@ class EnergySession:
             "`CUDA_VISIBLE_DEVICES` or `--energy-meter`",
         )
 
+    def take_device(self) -> None:
+        """Have the results know of the devices, and of what was spent on them until now."""
+        calibration = self.calibration if self.device.identified else None
+        self.results.take_device(self.device, calibration)
+
     def close_later(self, close: Callable[[], None]) -> None:
         """Have something closed with the session."""
         self._owned.insert(0, close)
@@ -228,17 +231,14 @@ class EnergySession:
             close()
 
     def _reference_joules(self) -> float | None:
-        """The reference load's joules in this run, metered once where windows are not open.
+        """The load's joules, unless windows are open, whose joules would be those of the load."""
+        return None if self._windows_open else self._load_joules
 
-        Else the load's joules would be theirs.
-        """
-        if self._windows_open:
-            return None
-        if not self._loads:
-            # Other workers may disturb it.
-            windows = () if self.settings.parallel else self._reference_windows()
-            self._loads.append(_reference_record(windows).value if windows else None)
-        return self._loads[0]
+    @cached_property
+    def _load_joules(self) -> float | None:
+        """The reference load's joules in this run, metered once; other workers may disturb it."""
+        windows = () if self.settings.parallel else self._reference_windows()
+        return _reference_record(windows).value if windows else None
 
     def meter_reference_load(self) -> None:
         """Add the reference load to the results, and to what is recorded, at the session's end.

@@ -12,12 +12,10 @@ import pytest
 
 from pytest_energy.checks import Settings
 from pytest_energy.errors import EnergyError, informing
-from pytest_energy.plugin.as_given import as_given
 from pytest_energy.plugin.fixtures import CLAIM, SESSION
 from pytest_energy.plugin.marker import asked_by, is_gated, is_marked, is_metered, is_metered_whole
-from pytest_energy.plugin.neighbours import annotate, describe_machine, uses_xdist
-from pytest_energy.plugin.options import compares, figures_asked_for
 from pytest_energy.plugin.records import RunRecords, why_stopped
+from pytest_energy.plugin.settings import as_given, figures_asked_for, uses_xdist
 from pytest_energy.plugin.undone import (
     NOT_LOOKED_AT,
     Selection,
@@ -52,8 +50,8 @@ class EnergyPlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Under `--energy-compare` leave tests that have a gate to their sides' processes."""
-        if compares(self._config) and not self._config.option.collectonly:
-            from pytest_energy.plugin.ab_items import replace_gated
+        if self._settings.compare and not self._config.option.collectonly:
+            from pytest_energy.plugin.ab_side import replace_gated
 
             replace_gated(items)
 
@@ -133,18 +131,18 @@ class EnergyPlugin:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note why the run ends early."""
-        self._records.stop(why_stopped(excinfo))
+        self._records.stopped = why_stopped(excinfo)
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note that pytest or a plugin has failed."""
-        self._records.stop(f"internal error: {excinfo.exconly(tryshort=True)}")
+        self._records.stopped = f"internal error: {excinfo.exconly(tryshort=True)}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
         """End the attempt, and tell pytest-benchmark of its windows if a test uses both."""
         if self._session is None:
             return
-        from pytest_energy.plugin.outcome import end
+        from pytest_energy.plugin.outcome import annotate, end
 
         end(item)
         benchmark = getattr(item, "funcargs", {}).get("benchmark")
@@ -157,6 +155,8 @@ class EnergyPlugin:
     ) -> None:
         """Tell pytest-benchmark which devices were metered."""
         if self._session is not None:
+            from pytest_energy.plugin.outcome import describe_machine
+
             describe_machine(self._session.device.identified, config, machine_info)
 
     @pytest.hookimpl(optionalhook=True)
@@ -169,7 +169,7 @@ class EnergyPlugin:
         if "bad_input" in payload:
             session.bad_input = payload["bad_input"]
         else:
-            self._records.receive_all(session, node.gateway.id, payload["results"])
+            self._records.receive(session, node.gateway.id, payload)
             session.store.merge(payload["store"])
             self._selection.partial |= payload["partial"]
 
@@ -177,6 +177,7 @@ class EnergyPlugin:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Store what was recorded and write the reports, or send it home from an xdist worker."""
         energy = self._session
+        output = getattr(self._config, "workeroutput", None)
         if energy is None:
             # A session that never ran, such as `getnode` of pytester makes, has no status.
             status = getattr(session, "exitstatus", None)
@@ -185,7 +186,24 @@ class EnergyPlugin:
             elif status is not None:
                 self._records.finish_without_figures()
             self._fail_for_errors(session)
-            return
+        elif energy.bad_input is None:
+            self._complete(energy)
+            if output is None:
+                self._write(energy, session)
+            else:
+                output["energy"] = {
+                    "results": energy.results.as_payload(),
+                    "store": energy.store.as_payload(),
+                    "partial": not self._selection.is_whole(session),
+                }
+        elif output is None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            self._records.take_back()
+        else:
+            output["energy"] = {"bad_input": energy.bad_input}
+
+    def _complete(self, energy: EnergySession) -> None:
+        """Add to the results what is known when the tests are over."""
         from pytest_energy.metering.cpu_load import disturbance
 
         energy.progress.clear()
@@ -194,27 +212,14 @@ class EnergyPlugin:
             energy.results.discard(self._running, "was interrupted")
         with informing("what else used the CPU", energy.progress.note):
             energy.results.disturbance = energy.results.disturbance or disturbance(self._cpu_use)
-        output = getattr(self._config, "workeroutput", None)
-        if energy.bad_input is not None:
-            if output is not None:
-                output["energy"] = {"bad_input": energy.bad_input}
-            else:
-                session.exitstatus = pytest.ExitCode.USAGE_ERROR
-                self._records.take_back()
-            return
-        if self._running is None and not (self._records.is_stopped or uses_xdist(self._config)):
+        if not (self._running or self._records.stopped or uses_xdist(self._config)):
             energy.meter_reference_load()
-        calibration = energy.calibration if energy.device.identified else None
-        energy.results.take_device(energy.device, calibration)
+        energy.take_device()
         energy.results.data += energy.described_data()
-        if output is not None:
-            output["energy"] = {
-                "results": energy.results.as_payload(),
-                "store": energy.store.as_payload(),
-                "partial": not self._selection.is_whole(session),
-            }
-            return
-        if not compares(self._config):
+
+    def _write(self, energy: EnergySession, session: pytest.Session) -> None:
+        """Write all records; what could not be written, or was not done, fails the run."""
+        if not self._settings.compare:
             whole = self._selection.is_whole(session)
             with informing("what is stored", self._records.errors.append):
                 look_for_what_is_stored(energy.results, self._settings, whole=whole)
@@ -227,32 +232,26 @@ class EnergyPlugin:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table of verdicts, what the run cost, and the next command."""
-        session, reporter = self._session, terminalreporter
-        errors = [f"ERROR: {as_given(error, self._config)}" for error in self._records.errors]
+        session, record = self._session, None
+        lines = [f"ERROR: {as_given(error, self._config)}" for error in self._records.errors]
         if session is None:
             if self._settings.require_all and not self._config.option.collectonly:
-                errors.append(NOT_LOOKED_AT)
-            if errors:
-                reporter.section("energy")
-            for line in errors:
-                reporter.write_line(safe_lines(line))
-            return
-        if session.bad_input is not None:
-            if uses_xdist(self._config):  # else pytest has said it
-                reporter.section("energy")
-                reporter.write_line(safe_lines(f"ERROR: {session.bad_input}"))
-            return
-        record = self._record or session.results.as_record()
-        undone = [as_given(self._undone, self._config)] if self._undone is not None else []
-        lines = errors + undone
-        shown = record.figures or record.not_measured or record.interrupted is not None
-        if lines or shown:
-            reporter.section("energy")
+                lines.append(NOT_LOOKED_AT)
+        elif session.bad_input is not None:  # pytest has said it, unless it was a worker's
+            lines = [f"ERROR: {session.bad_input}"] if uses_xdist(self._config) else []
+        else:
+            record = self._record or session.results.as_record()
+            if not (record.figures or record.not_measured or record.interrupted is not None):
+                record = None
+            if self._undone is not None:
+                lines.append(as_given(self._undone, self._config))
+        if lines or record is not None:
+            terminalreporter.section("energy")
         for line in lines:
-            reporter.write_line(safe_lines(line))
-        if shown:
-            with informing("the summary cannot be shown", reporter.write_line):
-                self._show(record, reporter)
+            terminalreporter.write_line(safe_lines(line))
+        if record is not None:
+            with informing("the summary cannot be shown", terminalreporter.write_line):
+                self._show(record, terminalreporter)
 
     def pytest_unconfigure(self) -> None:
         """Close the meter."""
@@ -283,7 +282,7 @@ class EnergyPlugin:
             asked = [(asked_by(item), is_gated(item)) for item in metered]
             check_input(session, [settings for settings, gated in asked if gated])
             if session.settings.compare or session.settings.settle:
-                from pytest_energy.plugin.ab_items import choose_runner
+                from pytest_energy.plugin.ab_side import choose_runner
 
                 choose_runner(session, self._config)
             if session.hardware.key == "cpu":

@@ -10,8 +10,7 @@ import pytest
 
 from pytest_energy.checks import Settings
 from pytest_energy.plugin.marker import is_gated
-from pytest_energy.plugin.neighbours import uses_xdist
-from pytest_energy.plugin.options import NEEDS_GATES, gates_asked_for, names_hardware
+from pytest_energy.plugin.settings import NEEDS_GATES, gates_asked_for, names_hardware, uses_xdist
 
 if TYPE_CHECKING:
     from pytest_energy.baselines import Baseline, Entry
@@ -105,7 +104,8 @@ def look_for_what_is_stored(results: RunResults, settings: Settings, *, whole: b
 
     # By its key: under xdist the workers have opened the meter, and this process has not.
     path = baseline_path(settings.baselines, str(results.hardware.get("key", "")))
-    results.not_measured = not_measured(read(path) if path.is_file() else None, results.verdicts)
+    if path.is_file():
+        results.not_measured = not_measured(read(path), results.verdicts)
 
 
 def left_undone(record: RunRecord, settings: Settings, config: pytest.Config) -> str | None:
@@ -130,13 +130,11 @@ def left_undone(record: RunRecord, settings: Settings, config: pytest.Config) ->
     return None
 
 
-def not_measured(
-    stored: Baseline | None, verdicts: Iterable[VerdictRecord]
-) -> tuple[NotMeasured, ...]:
+def not_measured(stored: Baseline, verdicts: Iterable[VerdictRecord]) -> tuple[NotMeasured, ...]:
     """The stored figures without a verdict, each with the new one that it may have become."""
     from pytest_energy.results import NotMeasured
 
-    known = stored.entries if stored is not None else {}
+    known = stored.entries
     found = {(verdict.stored_metric, verdict.id): verdict for verdict in verdicts}
     missing = [e for key, e in known.items() if e.sessions and key not in found]
     new = [v for key, v in found.items() if key not in known and v.metric != "joules"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.plugin.options import settings_of
+from pytest_energy.plugin.settings import settings_of
 
 GATED = "def test_mine(energy_gate):\n    raise AssertionError('metered')\n"
 

@@ -13,7 +13,8 @@ from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.errors import SkippedInHeadError
 from pytest_energy.plugin.fixtures import user_errors
 from pytest_energy.plugin.marker import asked_by, from_arguments
-from pytest_energy.plugin.options import OPTIONS, Option, compares, settings_of
+from pytest_energy.plugin.options import OPTIONS, Option
+from pytest_energy.plugin.settings import settings_of
 
 
 def _parse(pytester: pytest.Pytester, *arguments: str) -> Settings:
@@ -373,8 +374,8 @@ def test_the_page_of_options_is_what_the_table_says() -> None:
 
 
 def test_an_empty_base_compares_nothing(pytester: pytest.Pytester) -> None:
-    assert not compares(pytester.parseconfig("--energy-compare= "))
-    assert compares(pytester.parseconfig("--energy-compare=HEAD~1"))
+    assert _parse(pytester, "--energy-compare= ").compare is None
+    assert _parse(pytester, "--energy-compare=HEAD~1").compare == "HEAD~1"
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.default])

@@ -49,10 +49,9 @@ def test_skipped_tests_take_no_part_in_the_time_left() -> None:
     progress = Progress(written.append)
 
     progress.expect(4)
-    progress.reported("setup", skipped=True)
-    progress.reported("setup", skipped=False)
-    progress.reported("call", skipped=False)  # a claim, which has no line of its own
-    progress.reported("call", skipped=True)
+    progress.reported(skipped=True)
+    progress.reported(skipped=False)  # a claim, which has no line of its own
+    progress.reported(skipped=True)
     progress.done("sst2/bert", "within")
 
     assert written == ["\nsst2/bert  within\n"]  # of four two were skipped, and this is the last
