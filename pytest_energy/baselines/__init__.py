@@ -10,9 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Literal
 
-from pytest_energy.baselines.acknowledged import Acknowledgement
-from pytest_energy.baselines.calibration import StoredCalibration
-from pytest_energy.baselines.sensor import StoredSensor
+from pytest_energy.baselines.tables import Acknowledgement, StoredCalibration, StoredSensor
 from pytest_energy.documents import NotNegative, Positive, PositiveCount, Range
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
 from pytest_energy.stats.steadiness import median_distance

@@ -16,8 +16,8 @@ from typing import Any
 
 from pytest_energy import baselines
 from pytest_energy.baselines import Baseline, Reference, UpdateMode
-from pytest_energy.baselines.calibration import Calibration, device_key
 from pytest_energy.baselines.reading import parse, read, text_of
+from pytest_energy.baselines.tables import Calibration, device_key
 from pytest_energy.baselines.writing import Header, Recording, updated
 from pytest_energy.documents import FaultyDocumentError, other_schema, parse_json
 from pytest_energy.documents.records import converted

@@ -11,9 +11,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from pytest_energy.baselines import METRICS, SCHEMA, StoredSession, UpdateMode
-from pytest_energy.baselines.acknowledged import DAYS, Acknowledgement
-from pytest_energy.baselines.acknowledged import as_table as as_stated
-from pytest_energy.baselines.calibration import StoredCalibration, as_table
+from pytest_energy.baselines.tables import Acknowledgement, StoredCalibration
 from pytest_energy.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ def updated(
 
 def calibrated(text: str | None, header: Header, device: str, stored: StoredCalibration) -> str:
     """The file's new text with a device's calibration in it; all else stays as it is."""
-    return _with_table(text, header, ("calibration", device), as_table(stored), anew=False)
+    return _with_table(text, header, ("calibration", device), stored.as_table(), anew=False)
 
 
 def with_sensor(text: str | None, header: Header, device: str, values: Mapping[str, Any]) -> str:
@@ -90,8 +88,8 @@ def with_acknowledgement(text: str, stated: Acknowledgement) -> str:
     _forget(document, stated.metric, stated.id)
     if "acknowledged" not in document:
         document["acknowledged"] = tomlkit.aot()
-    table, values = tomlkit.table(), as_stated(stated)
-    days = {name: tomlkit.date(values[name]) for name in DAYS if name in values}
+    table, values = tomlkit.table(), stated.as_table()
+    days = {name: tomlkit.date(values[name]) for name in stated.DAYS if name in values}
     table.update({**values, **days})
     document["acknowledged"].append(table)
     return _spaced(tomlkit.dumps(document))

@@ -11,7 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 from pytest_energy.baselines import baseline_path
-from pytest_energy.baselines.calibration import (
+from pytest_energy.baselines.reading import known_hardware, qualified, read, text_of
+from pytest_energy.baselines.store import default_budget
+from pytest_energy.baselines.tables import (
     LEAST_PAIRS,
     Calibration,
     StoredCalibration,
@@ -19,8 +21,6 @@ from pytest_energy.baselines.calibration import (
     fit,
     require_plausible,
 )
-from pytest_energy.baselines.reading import known_hardware, qualified, read, text_of
-from pytest_energy.baselines.store import default_budget
 from pytest_energy.baselines.writing import Header, calibrated
 from pytest_energy.cli import add_baselines_option, describe, say, write_text
 from pytest_energy.clocks import real_time

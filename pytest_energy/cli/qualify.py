@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from pytest_energy.baselines import baseline_path
-from pytest_energy.baselines.sensor import StoredSensor, as_table
+from pytest_energy.baselines.tables import StoredSensor
 from pytest_energy.baselines.writing import with_sensor
 from pytest_energy.cli import add_baselines_option, describe, say, write_text
 from pytest_energy.cli.machine import LOCK_TIMEOUT_SECONDS, hardware_of, rewrite
@@ -87,7 +87,7 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
         write_text(options.html, page(found))
         say("", f"{options.html} written")
     if hardware is not None:
-        kept = as_table(StoredSensor.of(found))
+        kept = StoredSensor.of(found).as_table()
         rewrite(
             options.baselines,
             hardware,
