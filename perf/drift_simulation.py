@@ -15,9 +15,8 @@ from statistics import median
 
 import numpy as np
 
-from pytest_energy.stats.change_points import THRESHOLD, replay, threshold
-from pytest_energy.stats.scatter import THRESHOLD as RESTLESS_THRESHOLD
-from pytest_energy.stats.scatter import evened
+from pytest_energy.stats.change_points import SCATTER_THRESHOLD as RESTLESS_THRESHOLD
+from pytest_energy.stats.change_points import THRESHOLD, evened, replay, threshold
 from pytest_energy.stats.segments import LEAST, REFERENCE
 
 YEAR = 365

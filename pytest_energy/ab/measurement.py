@@ -19,7 +19,7 @@ from pytest_energy.gate.gates import PairedGate
 from pytest_energy.metering import Window
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results.json_codec import as_json, from_json
-from pytest_energy.stats.interleaved import scatter
+from pytest_energy.stats.distributions import scatter
 from pytest_energy.stats.noise import SessionStats
 from pytest_energy.units import difference
 

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pytest_energy.baselines.acknowledged import Acknowledgement
-from pytest_energy.baselines.calibration import StoredCalibration
-from pytest_energy.baselines.sensor import StoredSensor
+from pytest_energy.baselines.tables import Acknowledgement, StoredCalibration, StoredSensor
 from pytest_energy.documents import NotNegative, Positive, PositiveCount, Range
 from pytest_energy.stats.noise import PairStats, Pooled, Session, SessionStats, pool
 from pytest_energy.stats.steadiness import median_distance
+
+if TYPE_CHECKING:
+    from pytest_energy.metering.hardware import Budget, Hardware
 
 SCHEMA = 1
 METRICS = ("joules_per_token", "savings")
@@ -139,6 +141,37 @@ class Reference:
     def environment_of(self, row: StoredSession) -> Mapping[str, str]:
         """What one of its sessions ran in, by name; empty if the file does not say."""
         return self.baseline.environments.get(row.environment or "", {})
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One session of one figure, to be stored; `environment` is named by the session's id of it."""
+
+    metric: str
+    id: str
+    workload: str | None
+    session: StoredSession
+    environment: Mapping[str, str]
+    tolerance: float
+    detect: float
+    nodeid: str = ""
+    """The test that recorded it."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The `[hardware]` table of a file that does not exist yet."""
+
+    key: str
+    match: tuple[str, ...]
+    tokens_per_window: int
+    max_tokens_per_batch: int | None = None
+
+    @classmethod
+    def of(cls, hardware: Hardware, budget: Budget) -> Header:
+        """The table of a hardware whose windows have a budget."""
+        match = tuple(f"{escape(name)}*" for name in hardware.names)
+        return cls(hardware.key, match, budget.tokens, budget.max_tokens_per_batch)
 
 
 DAY = timedelta(hours=12)

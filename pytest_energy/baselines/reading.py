@@ -18,10 +18,7 @@ from pytest_energy.baselines import (
     StoredSession,
     moment,
 )
-from pytest_energy.baselines import acknowledged as stored_acknowledgement
-from pytest_energy.baselines import calibration as stored_calibration
-from pytest_energy.baselines import sensor as stored_sensor
-from pytest_energy.baselines.acknowledged import Acknowledgement
+from pytest_energy.baselines.tables import Acknowledgement, StoredCalibration, StoredSensor
 from pytest_energy.documents import (
     SMALLEST,
     FaultyDocumentError,
@@ -113,6 +110,7 @@ _HARDWARE_KINDS = {
     "tokens_of_tasks": dict[str, PositiveCount],
     "note": str,
 }
+_STATED_KINDS = kinds_of(Acknowledgement)
 _ENVIRONMENT = dict[str, str | bool | int | float]
 
 
@@ -170,8 +168,8 @@ class Reader:
                 name: self._environment(values, f"environment.{name}")
                 for name, values in self._tables(document, "environment").items()
             },
-            calibrations=self._devices(document, "calibration", stored_calibration),
-            sensors=self._devices(document, "sensor", stored_sensor),
+            calibrations=self._devices(document, "calibration", StoredCalibration),
+            sensors=self._devices(document, "sensor", StoredSensor),
             acknowledged=self._acknowledged(document.get("acknowledged", [])),
         )
 
@@ -227,18 +225,16 @@ class Reader:
             ) from None
 
     def _devices(self, document: Mapping[str, Any], name: str, kept: Any) -> dict[str, Any]:
-        """What a group of tables states of each device; `kept` is the module of such tables."""
+        """What a group of tables states of each device; `kept` is the class of such tables."""
         found = {}
         for device, table in self._tables(document, name).items():
             where = f'{name}."{device}"'
-            found[device] = self._stated(kept, self._checked(table, kept.KINDS, where), where)
+            values = self._checked(table, kept.KINDS, where)
+            try:
+                found[device] = kept.from_table(values)
+            except ValueError as error:
+                raise self._error(where, str(error)) from None
         return found
-
-    def _stated(self, kept: Any, values: Mapping[str, Any], where: str) -> Any:
-        try:
-            return kept.from_table(values)
-        except ValueError as error:
-            raise self._error(where, str(error)) from None
 
     def _acknowledged(self, tables: Any) -> tuple[Acknowledgement, ...]:
         found, faults = dict[tuple[str, str], Acknowledgement](), Faults()
@@ -247,8 +243,8 @@ class Reader:
             given = self._table(table, where)
             for name, value in given.items():
                 with faults.gathered():
-                    values |= self._checked({name: value}, stored_acknowledgement.KINDS, where)
-            for wrong in stored_acknowledgement.faults_of(values, given):
+                    values |= self._checked({name: value}, _STATED_KINDS, where)
+            for wrong in Acknowledgement.faults_of(values, given):
                 with faults.gathered():
                     raise self._error(where, wrong)
             with faults.gathered():
@@ -256,7 +252,7 @@ class Reader:
                     raise self._error(f"{where}.metric", f"is none of {', '.join(METRICS)}")
                 if (key := (values.get("metric", ""), values.get("id", ""))) in found:
                     raise self._error(where, f"is the second of `{key[1]}`; remove one of them")
-                if {*stored_acknowledgement.NEEDED} <= values.keys():
+                if {*Acknowledgement.NEEDED} <= values.keys():
                     found[key] = Acknowledgement(**values)
         faults.tell()
         return tuple(found.values())

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_energy import baselines
-from pytest_energy.baselines import Baseline, Reference, UpdateMode
-from pytest_energy.baselines.calibration import Calibration, device_key
+from pytest_energy.baselines import Baseline, Header, Recording, Reference, UpdateMode
 from pytest_energy.baselines.reading import parse, read, text_of
-from pytest_energy.baselines.writing import Header, Recording, updated
+from pytest_energy.baselines.tables import Calibration, device_key
 from pytest_energy.documents import FaultyDocumentError, other_schema, parse_json
 from pytest_energy.documents.records import converted
 from pytest_energy.errors import BaselineError, informing
@@ -213,6 +212,8 @@ def default_budget(key: str) -> Budget:
 
 
 def _write(path: Path, header: Header, items: list[Recording], mode: UpdateMode) -> str:
+    from pytest_energy.baselines.writing import updated
+
     try:
         old = text_of(path) if path.is_file() else None
         new = updated(old, header, items, mode)
@@ -263,12 +264,11 @@ def write_profiles(path: Path, changed: Mapping[str, Profile | None]) -> None:
         kept = read_profiles(path)
     except BaselineError:
         kept = {}  # begun anew
-    found = {**kept, **{name: one for name, one in changed.items() if one is not None}}
-    found = {n: one for n, one in found.items() if changed.get(n, one) is not None}
-    if not found:
+    found = sorted({**kept, **changed}.items())
+    rows = {name: asdict(_shortened(one)) for name, one in found if one is not None}
+    if not rows:
         path.unlink(missing_ok=True)
         return
-    rows = {name: asdict(_shortened(found[name])) for name in sorted(found)}
     write_atomically(path, json.dumps({"schema": _SCHEMA, "profiles": rows}, indent=1) + "\n")
 
 

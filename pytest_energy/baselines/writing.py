@@ -1,57 +1,23 @@
-"""Baseline files, written: sessions added with comments and order kept, in one atomic write."""
+"""Baseline files, written: sessions added with comments and order kept, in one atomic write.
+
+Only who writes imports it: tomlkit takes time, and an interpreter that is compared may lack it.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from glob import escape
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pytest_energy.baselines import METRICS, SCHEMA, StoredSession, UpdateMode
-from pytest_energy.baselines.acknowledged import DAYS, Acknowledgement
-from pytest_energy.baselines.acknowledged import as_table as as_stated
-from pytest_energy.baselines.calibration import StoredCalibration, as_table
+import tomlkit
+from tomlkit import TOMLDocument
+from tomlkit.items import InlineTable, Table
+
+from pytest_energy.baselines import METRICS, SCHEMA, Header, Recording, UpdateMode
+from pytest_energy.baselines.tables import Acknowledgement, StoredCalibration
 from pytest_energy.errors import BaselineError
-
-if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
-    from tomlkit.items import InlineTable, Table
-
-    from pytest_energy.metering.hardware import Budget, Hardware
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One session of one figure, to be stored; `environment` is named by the session's id of it."""
-
-    metric: str
-    id: str
-    workload: str | None
-    session: StoredSession
-    environment: Mapping[str, str]
-    tolerance: float
-    detect: float
-    nodeid: str = ""
-    """The test that recorded it."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """The `[hardware]` table of a file that does not exist yet."""
-
-    key: str
-    match: tuple[str, ...]
-    tokens_per_window: int
-    max_tokens_per_batch: int | None = None
-
-    @classmethod
-    def of(cls, hardware: Hardware, budget: Budget) -> Header:
-        """The table of a hardware whose windows have a budget."""
-        match = tuple(f"{escape(name)}*" for name in hardware.names)
-        return cls(hardware.key, match, budget.tokens, budget.max_tokens_per_batch)
 
 
 def updated(
@@ -62,8 +28,6 @@ def updated(
     `new` leaves entries that have sessions alone, `append` adds one more session, `replace` starts
     anew. Raises `BaselineError` if a session of another workload would be appended.
     """
-    import tomlkit
-
     document = tomlkit.parse(text) if text else _new_document(header)
     for recording in recordings:
         _record(document, header, recording, mode)
@@ -74,7 +38,7 @@ def updated(
 
 def calibrated(text: str | None, header: Header, device: str, stored: StoredCalibration) -> str:
     """The file's new text with a device's calibration in it; all else stays as it is."""
-    return _with_table(text, header, ("calibration", device), as_table(stored), anew=False)
+    return _with_table(text, header, ("calibration", device), stored.as_table(), anew=False)
 
 
 def with_sensor(text: str | None, header: Header, device: str, values: Mapping[str, Any]) -> str:
@@ -84,14 +48,12 @@ def with_sensor(text: str | None, header: Header, device: str, values: Mapping[s
 
 def with_acknowledgement(text: str, stated: Acknowledgement) -> str:
     """The file's new text with what is acknowledged of a figure, in place of what was before."""
-    import tomlkit
-
     document = tomlkit.parse(text)
     _forget(document, stated.metric, stated.id)
     if "acknowledged" not in document:
         document["acknowledged"] = tomlkit.aot()
-    table, values = tomlkit.table(), as_stated(stated)
-    days = {name: tomlkit.date(values[name]) for name in DAYS if name in values}
+    table, values = tomlkit.table(), stated.as_table()
+    days = {name: tomlkit.date(values[name]) for name in stated.DAYS if name in values}
     table.update({**values, **days})
     document["acknowledged"].append(table)
     return _spaced(tomlkit.dumps(document))
@@ -99,8 +61,6 @@ def with_acknowledgement(text: str, stated: Acknowledgement) -> str:
 
 def without_acknowledgement(text: str, metric: str, identifier: str) -> str:
     """The file's new text without what is acknowledged of a figure."""
-    import tomlkit
-
     document = tomlkit.parse(text)
     _forget(document, metric, identifier)
     return tomlkit.dumps(document)
@@ -115,8 +75,6 @@ def _with_table(
     anew: bool,
 ) -> str:
     """The text with a device's table of a group; `values` have a date, which is still text."""
-    import tomlkit
-
     document = tomlkit.parse(text) if text else _new_document(header)
     group, device = _child(document, place[0]), place[1]
     if device not in group:
@@ -130,8 +88,6 @@ def _with_table(
 
 def pruned(text: str) -> str:
     """The file's text without entries that have no sessions and environments that none names."""
-    import tomlkit
-
     document = tomlkit.parse(text)
     named = set()
     for metric in METRICS:
@@ -148,8 +104,6 @@ def pruned(text: str) -> str:
 
 def dropped(text: str, date: str) -> str:
     """The file's text without the sessions whose date begins like this one."""
-    import tomlkit
-
     document = tomlkit.parse(text)
     for metric in METRICS:
         for entry in document.get(metric, {}).values():
@@ -165,8 +119,6 @@ def _dated(date: Any) -> str:
 
 
 def _new_document(header: Header) -> TOMLDocument:
-    import tomlkit
-
     document = tomlkit.document()
     document["schema"] = SCHEMA
     document["hardware"] = _hardware(header)
@@ -174,8 +126,6 @@ def _new_document(header: Header) -> TOMLDocument:
 
 
 def _hardware(header: Header) -> Table:
-    import tomlkit
-
     hardware = tomlkit.table()
     values = {**vars(header), "match": list(header.match)}
     hardware.update({name: value for name, value in values.items() if value is not None})
@@ -183,8 +133,6 @@ def _hardware(header: Header) -> Table:
 
 
 def _record(document: TOMLDocument, header: Header, recording: Recording, mode: UpdateMode) -> None:
-    import tomlkit
-
     if "hardware" not in document:
         document["hardware"] = _hardware(header)
     if not any(document.get(metric) for metric in METRICS):
@@ -224,8 +172,6 @@ def _forget(document: TOMLDocument, metric: str, identifier: str) -> None:
 
 def _environment(document: TOMLDocument, recording: Recording) -> str | None:
     """The id of the session's environment, put into the file; numbered if another has it."""
-    import tomlkit
-
     asked, environment = recording.session.environment, dict(recording.environment)
     if asked is None:
         return None
@@ -239,16 +185,12 @@ def _environment(document: TOMLDocument, recording: Recording) -> str | None:
 
 
 def _child(document: TOMLDocument, name: str) -> Any:
-    import tomlkit
-
     if name not in document:
         document[name] = tomlkit.table(is_super_table=True)
     return document[name]
 
 
 def _row(recording: Recording, environment: str | None) -> InlineTable:
-    import tomlkit
-
     session = recording.session
     paired = recording.metric == "savings"
     values: dict[str, Any] = {

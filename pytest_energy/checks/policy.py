@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pytest_energy.baselines import Baseline, Entry, Reference
-from pytest_energy.baselines.acknowledged import Acknowledgement
 from pytest_energy.baselines.store import BaselineStore
+from pytest_energy.baselines.tables import Acknowledgement
 from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError

@@ -7,8 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 from statistics import fmean
 
-from pytest_energy.baselines import Entry, Reference, StoredSession, day_count, sessions_of
-from pytest_energy.baselines.writing import Recording
+from pytest_energy.baselines import (
+    Entry,
+    Recording,
+    Reference,
+    StoredSession,
+    day_count,
+    sessions_of,
+)
 from pytest_energy.checks import Settings, policy
 from pytest_energy.checks.measuring import InvalidEvidenceError, Summary, without_outliers
 from pytest_energy.checks.policy import CheckContext
@@ -128,16 +134,12 @@ def _little(context: CheckContext, previous: Reference | None) -> str | None:
     since = real_time.utc() - max(row.recorded for row in previous.entry.sessions)
     if since >= LITTLE:
         return None
+    count, days = len(previous.entry.sessions) + 1, day_count(previous.entry)
     return (
         f"a session within an hour of the one before says little of how days differ: the "
-        f"baseline's {len(previous.entry.sessions) + 1} sessions are of {_days(previous.entry)}, "
+        f"baseline's {count} sessions are of {'one day' if days == 1 else f'{days} days'}, "
         "so record the next on another day"
     )
-
-
-def _days(entry: Entry) -> str:
-    days = day_count(entry)
-    return "one day" if days == 1 else f"{days} days"
 
 
 def extend_local(
@@ -154,8 +156,8 @@ def extend_local(
     """
     if not reference.local:
         return ""
-    sessions = reference.entry.sessions
-    today, days = _sessions_of_today(reference.entry), day_count(reference.entry)
+    sessions, days = reference.entry.sessions, day_count(reference.entry)
+    today = sum(each.day == 0 for each in sessions_of(reference.entry, real_time.utc()))
     most = LOCAL_SESSIONS if days == 1 else LOCAL_SESSIONS_A_DAY
     if record.outcome not in ("within", "inconclusive"):
         why = "it moved" if record.outcome in MOVED else "it is no evidence"
@@ -169,10 +171,6 @@ def extend_local(
         _store(context, record, summary, padding_overhead, local=True, anew=False)
         return f" This machine's own baseline takes it in: {len(sessions) + 1} sessions now."
     return f" This machine's own baseline does not take it in, because {why}."
-
-
-def _sessions_of_today(entry: Entry) -> int:
-    return sum(session.day == 0 for session in sessions_of(entry, real_time.utc()))
 
 
 def _store(

@@ -13,8 +13,8 @@ from typing import Any
 
 from pytest_energy.ab.revisions import attempt
 from pytest_energy.baselines import METRICS, Baseline, baseline_path
-from pytest_energy.baselines.acknowledged import LONGEST_DAYS, LONGEST_TEXT, Acknowledgement
 from pytest_energy.baselines.reading import parse, read, text_of
+from pytest_energy.baselines.tables import LONGEST_DAYS, LONGEST_TEXT, Acknowledgement
 from pytest_energy.baselines.writing import with_acknowledgement, without_acknowledgement
 from pytest_energy.checks.policy import Levels, stored_levels
 from pytest_energy.cli import add_baselines_option, describe, say, write_text

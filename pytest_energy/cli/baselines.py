@@ -20,7 +20,6 @@ from pytest_energy.baselines import (
     sessions_of,
 )
 from pytest_energy.baselines.reading import parse, read, text_of
-from pytest_energy.baselines.writing import dropped, pruned
 from pytest_energy.checks.policy import stored_levels
 from pytest_energy.cli import default_baselines, describe, say, write_text
 from pytest_energy.clocks import real_time
@@ -81,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
             )
         return compare(old, *(new or [default_baselines()]))
     if options.prune:
+        from pytest_energy.baselines.writing import pruned
+
         return _rewritten(options.paths, pruned)
     if options.drop:
         return drop(options.paths, options.drop)
@@ -185,6 +186,8 @@ def drop(paths: Sequence[Path], date: str) -> int:
             "`--drop` takes the date of a session as its file writes it, such as 2026-11-24 for a "
             "day or 2026-11-24T10:12:03 for one session"
         )
+    from pytest_energy.baselines.writing import dropped
+
     return _rewritten(paths, lambda text: dropped(text, date))
 
 

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from pytest_energy.baselines import baseline_path
-from pytest_energy.baselines.calibration import (
+from pytest_energy.baselines import Header, baseline_path
+from pytest_energy.baselines.reading import known_hardware, qualified, read, text_of
+from pytest_energy.baselines.store import default_budget
+from pytest_energy.baselines.tables import (
     LEAST_PAIRS,
     Calibration,
     StoredCalibration,
@@ -19,9 +21,6 @@ from pytest_energy.baselines.calibration import (
     fit,
     require_plausible,
 )
-from pytest_energy.baselines.reading import known_hardware, qualified, read, text_of
-from pytest_energy.baselines.store import default_budget
-from pytest_energy.baselines.writing import Header, calibrated
 from pytest_energy.cli import add_baselines_option, describe, say, write_text
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import DataError, EnergyError
@@ -302,6 +301,8 @@ def _watts(path: Path, number: int, cells: Sequence[str], where: Sequence[int]) 
 
 
 def _store(folder: Path, hardware: Hardware, fitted: Calibration, wall: str) -> None:
+    from pytest_energy.baselines.writing import calibrated
+
     device = device_key(hardware)
     if device is None:
         raise EnergyError("the devices have no UUID to store a calibration by; use another meter")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from pytest_energy.baselines.sensor import StoredSensor, as_table
+from pytest_energy.baselines.tables import StoredSensor
 from pytest_energy.baselines.writing import with_sensor
 from pytest_energy.cli import (
     add_baselines_option,
@@ -87,7 +87,7 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
         write_text(options.html, page(found))
         say("", f"{options.html} written")
     if hardware is not None:
-        kept = as_table(StoredSensor.of(found))
+        kept = StoredSensor.of(found).as_table()
         rewrite(
             options.baselines,
             hardware,

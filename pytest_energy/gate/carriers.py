@@ -75,7 +75,9 @@ def compared(base: Profile, head: Profile, change: float) -> ProfileChange:
     attention = _attention(base.attention, head.attention)
     alike = _alike(operators, base.seconds, head.seconds / base.seconds - 1)
     gaps = [row for row in _rows(base.phases, head.phases) if row.name == "gaps"]
-    account = _Account(base.seconds, head.seconds, alike, change)
+    account = _Account(
+        base.seconds, head.seconds, change, alike, operators, modules, attention, gaps
+    )
     return ProfileChange(
         clock=head.clock,
         base=base.seconds,
@@ -88,7 +90,7 @@ def compared(base: Profile, head: Profile, change: float) -> ProfileChange:
         went=tuple(row.name for row in kernels or operators if not row.head)[:_MOST_NEW],
         attention=attention,
         alike=alike,
-        sentence=account.sentence(operators, modules, attention, gaps),
+        sentence=account.sentence(),
     )
 
 
@@ -126,34 +128,24 @@ def _alike(operators: Sequence[Row], whole: float, all_moved: float) -> float:
 
 
 @dataclass(frozen=True)
-class _Carrier:
-    """A part by what it is called in a sentence; `points` are of the base's time a token."""
-
-    text: str
-    points: float
-
-
-@dataclass(frozen=True)
 class _Account:
     """Tells a figure's change by the time of parts (s a token), beyond what all moved `alike`."""
 
     base: float
     head: float
-    alike: float
     change: float
+    alike: float
+    operators: Sequence[Row]
+    modules: Sequence[Row]
+    attention: Row | None
+    gaps: Sequence[Row]
 
     @property
     def beyond(self) -> float:
         """By how much a token takes longer beyond what all moved alike, of the base's time."""
         return self.head / self.base - 1 - self.alike
 
-    def sentence(
-        self,
-        operators: Sequence[Row],
-        modules: Sequence[Row],
-        attention: Row | None,
-        gaps: Sequence[Row],
-    ) -> str:
+    def sentence(self) -> str:
         """What carries the change; or that nothing of the time does."""
         whole = self.head / self.base - 1
         moved = percent(abs(whole), signed=True).lstrip("+")
@@ -161,9 +153,9 @@ class _Account:
         if self.alike:
             text += f", all operators {percent(self.alike, signed=True)} alike"
         if self._explains(self.beyond):
-            carriers = list(self._carriers(operators, modules, attention, gaps))[:_MOST_NAMED]
-            found = [f"{each.text}, {_points(each)} of it" for each in carriers]
-            if found and sum(each.points for each in carriers) / self.beyond < _MOSTLY:
+            named = list(self._carriers())[:_MOST_NAMED]
+            found = [f"{each}, {round(100 * own, 1) + 0.0:.1f} points of it" for each, own in named]
+            if found and sum(own for _, own in named) / self.beyond < _MOSTLY:
                 found.append("the rest is spread over many operators")
             beyond = "; beyond that " if self.alike else ": "
             return f"{text}{beyond}{'; '.join(found) or 'no operator carries it alone'}."
@@ -174,26 +166,19 @@ class _Account:
     def _explains(self, moved: float) -> bool:
         return abs(moved) >= _NOTHING and moved / self.change >= _EXPLAINS
 
-    def _carriers(
-        self,
-        operators: Sequence[Row],
-        modules: Sequence[Row],
-        attention: Row | None,
-        gaps: Sequence[Row],
-    ) -> Iterator[_Carrier]:
-        """The parts that carry the most of it; attention as a whole if it does."""
-        if attention is not None:
-            another = " -> " in attention.name
-            if self._share(attention) >= (_CARRIES if another else _MOSTLY):
-                text = f"attention {self._moved_by(attention)}"
-                text += f" ({attention.name})" if another else ""
-                yield _Carrier(text, self._own(attention))
+    def _carriers(self) -> Iterator[tuple[str, float]]:
+        """The parts that carry the most of it, with what each adds; attention whole if it does."""
+        if (whole := self.attention) is not None:
+            another = " -> " in whole.name
+            if self._share(whole) >= (_CARRIES if another else _MOSTLY):
+                how = f" ({whole.name})" if another else ""
+                yield f"attention {self._moved_by(whole)}{how}", self._own(whole)
                 return
-        parts = [(row, self._named(row, modules)) for row in operators]
-        parts += [(row, "the time between operators " + self._moved_by(row)) for row in gaps]
+        parts = [(row, self._named(row)) for row in self.operators]
+        parts += [(row, "the time between operators " + self._moved_by(row)) for row in self.gaps]
         for row, text in sorted(parts, key=lambda each: -self._share(each[0])):
             if self._share(row) >= _CARRIES:
-                yield _Carrier(text, self._own(row))
+                yield text, self._own(row)
 
     def _own(self, row: Row) -> float:
         """What a part adds to a token beyond what all moved alike, of the base's time."""
@@ -202,11 +187,11 @@ class _Account:
     def _share(self, row: Row) -> float:
         return self._own(row) / self.beyond
 
-    def _named(self, row: Row, modules: Sequence[Row]) -> str:
+    def _named(self, row: Row) -> str:
         text = f"`{row.name}` {self._moved_by(row)}"
         if row.base_calls != row.head_calls:
             text += f" ({row.base_calls or 0:.3g} -> {row.head_calls or 0:.3g} calls a step)"
-        place = max(modules, key=self._share, default=None)
+        place = max(self.modules, key=self._share, default=None)
         if place is not None and self._share(place) >= max(_CARRIES, _MOSTLY * self._share(row)):
             text += f", most of it in `{place.name}`"
         return text
@@ -218,7 +203,3 @@ class _Account:
         if times > _TIMES:
             return f"{times:.3g} times its time"
         return f"{percent(times - 1, signed=True)} of its time"
-
-
-def _points(carrier: _Carrier) -> str:
-    return f"{round(100 * carrier.points, 1) + 0.0:.1f} points"

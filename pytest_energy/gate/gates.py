@@ -161,7 +161,7 @@ class _AgainstBaseline(Gate):
         if look.noise is not None:
             return (
                 f"noisier than the baseline: {len(self._logs)} {counted} vary by "
-                f"{rounded(look.noise or 0.0)}, the baseline's by {rounded(usual)}"
+                f"{rounded(look.noise)}, the baseline's by {rounded(usual)}"
             )
         if look.exhausted or self._spread.assumed:
             return f"{spread_in_words(self._spread)}, so more {counted} cannot decide"

@@ -19,11 +19,11 @@ from pytest_energy.stats.change_points import (
     find_changes,
     first_reports,
     noise_of,
+    restless_since,
     separation,
     shifts,
     threshold,
 )
-from pytest_energy.stats.scatter import restless_since
 from pytest_energy.stats.segments import REFERENCE, Noise
 from pytest_energy.units import FRACTION
 

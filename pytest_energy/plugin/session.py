@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_energy.baselines.calibration import Calibration
 from pytest_energy.baselines.reading import known_hardware, qualified
 from pytest_energy.baselines.store import BaselineStore
+from pytest_energy.baselines.tables import Calibration
 from pytest_energy.checks import Settings, TestSettings
 from pytest_energy.checks.figures import BaselineRunner, GateRunner
 from pytest_energy.checks.policy import CheckContext

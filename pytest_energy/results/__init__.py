@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pytest_energy.baselines.acknowledged import Acknowledgement
+from pytest_energy.baselines.tables import Acknowledgement
 from pytest_energy.documents import Count, Positive
 from pytest_energy.documents.records import named
 from pytest_energy.gate import TracePoint

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pytest_energy.baselines.calibration import Calibration
+from pytest_energy.baselines.tables import Calibration
 from pytest_energy.metering.device_session import DeviceSession, RunCost
 from pytest_energy.results import NOT_RECORDED, NotMeasured, RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord

@@ -12,14 +12,16 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import Outcome
 from pytest_energy.stats.distributions import (
     NORMAL_95,
+    Interleaved,
     effective_share,
     f_quantile,
     heavy_tail,
+    interleaved,
     moments,
+    scatter,
     student_t,
     variance_inflation,
 )
-from pytest_energy.stats.interleaved import Interleaved, interleaved, scatter
 from pytest_energy.stats.noise import Spread, limited
 
 ERROR_BUDGET = 0.01

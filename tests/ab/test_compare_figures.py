@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from ab_support import Repository, ledger_repository
-from pytest_energy.baselines import StoredSession
+from pytest_energy.baselines import Header, Recording, StoredSession
 from pytest_energy.baselines import writing as recording
-from pytest_energy.baselines.writing import Header, Recording
 from pytest_energy.files import write_atomically
 
 TESTS = """

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from pytest_energy import baselines as baseline
+from pytest_energy.baselines import Header
 from pytest_energy.baselines import writing as recording
-from pytest_energy.baselines.calibration import (
+from pytest_energy.baselines.reading import parse
+from pytest_energy.baselines.tables import (
     Calibration,
     StoredCalibration,
     device_key,
     fit,
     require_plausible,
 )
-from pytest_energy.baselines.reading import parse
-from pytest_energy.baselines.writing import Header
 from pytest_energy.errors import BaselineError, EnergyError
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.meters.protocol import Device

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.baselines import StoredSession
-from pytest_energy.baselines.acknowledged import Acknowledgement
-from pytest_energy.baselines.calibration import Calibration, StoredCalibration
+from pytest_energy.baselines import Header, Recording, StoredSession
 from pytest_energy.baselines.reading import parse
+from pytest_energy.baselines.tables import Acknowledgement, Calibration, StoredCalibration
 from pytest_energy.baselines.writing import (
-    Header,
-    Recording,
     calibrated,
     dropped,
     updated,

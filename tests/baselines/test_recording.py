@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from pytest_energy import baselines as baseline
-from pytest_energy.baselines import StoredSession, UpdateMode
+from pytest_energy.baselines import Header, Recording, StoredSession, UpdateMode
 from pytest_energy.baselines import writing as recording
 from pytest_energy.baselines.reading import parse
-from pytest_energy.baselines.writing import Header, Recording
 from pytest_energy.errors import BaselineError
 from pytest_energy.files import unified_diff, write_atomically
 from pytest_energy.metering.hardware import Budget, Hardware

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.baselines import StoredSession
+from pytest_energy.baselines import Header, Recording, StoredSession
 from pytest_energy.baselines.reading import read
-from pytest_energy.baselines.writing import Header, Recording, updated
+from pytest_energy.baselines.writing import updated
 from pytest_energy.cli import main
 from pytest_energy.errors import BaselineError
 

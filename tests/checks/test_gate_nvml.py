@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 import sim
-from pytest_energy.baselines import StoredSession
+from pytest_energy.baselines import Header, Recording, StoredSession
 from pytest_energy.baselines import writing as recording
-from pytest_energy.baselines.writing import Header, Recording
 from pytest_energy.files import write_atomically
 
 WATTS, SECONDS, TOKENS = 300.0, 0.2, 1000

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.baselines import StoredSession
+from pytest_energy.baselines import Header, Recording, StoredSession
 from pytest_energy.baselines import writing as recording
-from pytest_energy.baselines.writing import Header, Recording
 from pytest_energy.cli import COMMANDS, main
 from pytest_energy.cli.machine import _next_step
 from pytest_energy.files import write_atomically

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from planted import ENVIRONMENT, START, Day, changed, days, document, records
-from pytest_energy.baselines import StoredSession
+from pytest_energy.baselines import Header, Recording, StoredSession
 from pytest_energy.baselines import writing as recording
-from pytest_energy.baselines.acknowledged import Acknowledgement
-from pytest_energy.baselines.writing import Header, Recording
+from pytest_energy.baselines.tables import Acknowledgement
 from pytest_energy.cli import main
 from pytest_energy.files import write_atomically
 from pytest_energy.history.drift import analyse

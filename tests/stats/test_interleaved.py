@@ -8,7 +8,7 @@ from statistics import fmean, variance
 import pytest
 from scipy import stats
 
-from pytest_energy.stats.interleaved import interleaved, scatter
+from pytest_energy.stats.distributions import interleaved, scatter
 
 EVEN = [0.01, 0.02, 0.03, 0.02, 0.015, 0.025, 0.02, 0.01]
 

@@ -7,8 +7,17 @@ import random
 
 import pytest
 
-from pytest_energy.stats.change_points import Shift, find_changes, first_reports, shifts
-from pytest_energy.stats.scatter import RESTLESS, Scatter, evened, fitted, restless_since
+from pytest_energy.stats.change_points import (
+    RESTLESS,
+    Scatter,
+    Shift,
+    evened,
+    find_changes,
+    first_reports,
+    fitted,
+    restless_since,
+    shifts,
+)
 
 
 def noise(seed: int, count: int, since: int | None = None, times: float = 2.0) -> list[float]:
