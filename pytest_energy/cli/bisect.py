@@ -25,7 +25,8 @@ from pytest_energy.bisect.search import CHANGE, Asked, Search
 from pytest_energy.cli import default_baselines, describe, say, write_text
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import require_writable
-from pytest_energy.history.drift import ChangePoint, SeriesDrift, drift_of
+from pytest_energy.history import ChangePoint, SeriesDrift
+from pytest_energy.history.drift import drift_of
 from pytest_energy.reports.bisection import (
     SHORT,
     Bisection,

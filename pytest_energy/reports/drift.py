@@ -8,14 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from pytest_energy.history.drift import (
-    ChangePoint,
-    DriftReport,
-    Restless,
-    SeriesDrift,
-    Stale,
-    TakenBack,
-)
+from pytest_energy.history import ChangePoint, DriftReport, Restless, SeriesDrift, Stale, TakenBack
 from pytest_energy.reports import charts, wording
 from pytest_energy.text import safe_line
 from pytest_energy.units import FRACTION, difference, quantity

@@ -19,7 +19,7 @@ from pytest_energy.text import one_line
 from pytest_energy.units import difference, duration, listed, quantity, quantity_with_uncertainty
 
 if TYPE_CHECKING:
-    from pytest_energy.history.series import Series
+    from pytest_energy.history import Series
 
 
 @dataclass(frozen=True)

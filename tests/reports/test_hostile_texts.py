@@ -11,7 +11,7 @@ import pytest
 
 from hostile import HOSTILE, STARTS, faults, poisoned
 from pytest_energy.cli.export import FORMATS
-from pytest_energy.history.drift import DriftReport
+from pytest_energy.history import DriftReport
 from pytest_energy.reports import annotated, drift, markdown, terminal, workflow_commands
 from pytest_energy.results import RunRecord, json_codec
 from report_support import drift as drift_report

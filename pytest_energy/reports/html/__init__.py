@@ -40,7 +40,7 @@ from pytest_energy.units import difference, percent, unbroken
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from pytest_energy.history.drift import DriftReport, SeriesDrift
+    from pytest_energy.history import DriftReport, SeriesDrift
 
 LIBRARIES = ("jinja2", "plotly")
 
