@@ -58,16 +58,8 @@ def next_steps(
     After a regression the first of them looks into it, and the others accept it. `typed` says how
     a test is typed where the reader is, which is pytest's root unless it is given.
     """
-    steps = _steps(record, written, arguments, typed)
-    return [step for step in ([steps] if isinstance(steps, str) else steps) if step]
-
-
-def _steps(
-    record: RunRecord,
-    written: Sequence[tuple[Path, str]],
-    arguments: Sequence[str],
-    typed: Callable[[str], str],
-) -> str | list[str]:
+    if written:
+        return _reviewing(written)
     # What was only compared, or has a limit, has no baseline to record or to replace.
     stored = [
         verdict
@@ -78,48 +70,53 @@ def _steps(
     local = any(verdict.local for verdict in record.verdicts)
     hardware = shlex.quote(f"--energy-hw={record.hardware.get('key', 'KEY')}")
     update = f"pytest {_repeated(arguments)}{hardware} --energy-update"
-    if written:
-        files = " ".join(shlex.quote(os.path.relpath(path)) for path, _ in written)
-        # A new file is not in git's index yet, and would not be in the diff.
-        baseline = shlex.quote(os.path.relpath(written[0][0]))
-        return f"git add -N {files} && git diff {baseline}" if written[0][1] else ""
+    again = f"pytest {_repeated(arguments, _NOT_AGAIN)}"
     if "missing" in outcomes:
-        return f"{update}=new   # on an idle machine"
-    # What a test has taken back, or an interrupt has left, says nothing of the windows.
-    invalid = [
+        return [f"{update}=new   # on an idle machine"]
+    if invalid := _invalid(record):
+        first = next((verdict for verdict in invalid if verdict.fails), invalid[0])
+        return [_remedy(replace(first, nodeid=typed(first.nodeid)), again.rstrip(), update)]
+    if "recorded" in outcomes and local:
+        return ["run it again: the next run is compared with what this one recorded"]
+    if outcomes & set(MOVED) and not local:
+        accept = f"{update}=replace   # if it is to stay: a new baseline"
+        worse = [verdict for verdict in stored if verdict.outcome == "regression"]
+        look = f"pytest {_repeated(arguments)}--energy-compare=auto   # is it the change at hand?"
+        return [look, _acknowledging(worse[0]), accept] if worse else [accept]
+    if commits := _between(record):
+        search = f"pytest-energy bisect {commits} -- {_repeated(arguments)}".rstrip()
+        return [f"{search}   # which commit?"]
+    if any(
+        each.outcome == "regression" and each.method == "modelled" and not each.fails
+        for each in record.verdicts
+    ):
+        return [f"{again}--energy-strict   # to let what modelled joules show fail the run"]
+    if local and outcomes <= {"within", "measured"}:
+        return [f"{update}=new   # to commit a baseline"]
+    if local and "inconclusive" in outcomes:
+        return ["run it again: the local baseline takes in sessions until it can tell"]
+    return []
+
+
+def _reviewing(written: Sequence[tuple[Path, str]]) -> list[str]:
+    """The command that shows what changed in the first baseline file, if that is known."""
+    files = [shlex.quote(os.path.relpath(path)) for path, _ in written]
+    # A new file is not in git's index yet, and would not be in the diff.
+    return [f"git add -N {' '.join(files)} && git diff {files[0]}"] if written[0][1] else []
+
+
+def _invalid(record: RunRecord) -> list[VerdictRecord]:
+    """Figures that something is to be done about.
+
+    What a test has taken back, or an interrupt has left, says nothing of the windows.
+    """
+    return [
         verdict
         for verdict in record.verdicts
         if verdict.outcome == "invalid"
         and verdict.metric != REFERENCE_LOAD
         and not verdict.reason.startswith((NOT_RECORDED, INTERRUPTED))
     ]
-    if invalid:
-        again = f"pytest {_repeated(arguments, _NOT_AGAIN)}".rstrip()
-        first = next((verdict for verdict in invalid if verdict.fails), invalid[0])
-        return _remedy(replace(first, nodeid=typed(first.nodeid)), again, update)
-    if "recorded" in outcomes and local:
-        return "run it again: the next run is compared with what this one recorded"
-    if outcomes & set(MOVED) and not local:
-        accept = f"{update}=replace   # if it is to stay: a new baseline"
-        worse = [verdict for verdict in stored if verdict.outcome == "regression"]
-        look = f"pytest {_repeated(arguments)}--energy-compare=auto   # is it the change at hand?"
-        return [look, _acknowledging(worse[0]), accept] if worse else accept
-    if commits := _between(record):
-        return f"pytest-energy bisect {commits} -- {_repeated(arguments)}".rstrip() + _WHICH
-    if any(
-        each.outcome == "regression" and each.method == "modelled" and not each.fails
-        for each in record.verdicts
-    ):
-        again = f"pytest {_repeated(arguments, _NOT_AGAIN)}"
-        return f"{again}--energy-strict   # to let what modelled joules show fail the run"
-    if local and outcomes <= {"within", "measured"}:
-        return f"{update}=new   # to commit a baseline"
-    if local and "inconclusive" in outcomes:
-        return "run it again: the local baseline takes in sessions until it can tell"
-    return ""
-
-
-_WHICH = "   # which commit?"
 
 
 def _between(record: RunRecord) -> str:
