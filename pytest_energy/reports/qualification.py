@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pytest_energy.meters.nvml.part_time import WIDEST_SHARE
-from pytest_energy.qualify import Curve, Qualification, Source
+from pytest_energy.qualify import Qualification, Source
 from pytest_energy.qualify.feed import lock_shares
 from pytest_energy.qualify.response import Edge, Trajectory
 from pytest_energy.qualify.table import FEEDS, WINDOW_SECONDS, rows, told_apart
@@ -60,10 +60,8 @@ def headline(found: Qualification) -> str:
         return "There is no counter: joules are made of power readings"
     if found.sees_all:
         return "The counter misses nothing of what the card draws"
-    share = (
-        100 * found.counter.window_seconds / found.counter.period_seconds if found.counter else 0
-    )
     if found.counter is not None and found.counter.is_part:
+        share = 100 * found.counter.window_seconds / found.counter.period_seconds
         return f"The counter looks {share:.0f} % of the time"
     return "It cannot be told whether the counter misses anything"
 
@@ -98,8 +96,9 @@ def _after_edge(found: Qualification, on: bool, name: str) -> Chart:
     ):
         if source is None or curve is None:
             continue
-        points = [(at, share) for at, share in _side(curve, on) if at < SHOWN_SECONDS]
-        x, y = ([1000 * at for at, _ in points], [100 * share for _, share in points])
+        side = curve.on if on else curve.off
+        points = [(1000 * at, 100 * share) for at, share in side if at < SHOWN_SECONDS]
+        x, y = [at for at, _ in points], [share for _, share in points]
         seen = {"color": colour(shade, 0.6), "size": 4}
         hover = "%{x:.0f} ms: %{y:.0f} %<extra></extra>"
         data.append(marks(text, x, y, shade, marker=seen, hovertemplate=hover))
@@ -110,10 +109,6 @@ def _after_edge(found: Qualification, on: bool, name: str) -> Chart:
         "yaxis": axis("% of full load's power above rest"),
     }
     return Chart(f"edge-{name}", f"After the load is switched {name}", tuple(data), axes, fall)
-
-
-def _side(curve: Curve, on: bool) -> tuple[tuple[float, float], ...]:
-    return curve.on if on else curve.off
 
 
 def _fitted(found: Qualification, source: Source, on: bool, shade: str) -> Trace:
