@@ -199,7 +199,7 @@ def measurements_of(document: Mapping[str, Any]) -> list[Measurement]:
             "device": _device(record.hardware.devices, record.host),
             "commit": record.commit,
             "branch": record.branch,
-            "environment": json.dumps(dict(sorted(record.environment.items()))),
+            "environment": json.dumps(record.environment, sort_keys=True),
         }
         found = [_measurement(verdict, shared) for verdict in record.verdicts]
     except FaultyDocumentError as error:

@@ -11,7 +11,7 @@ from pytest_energy.bisect.commits import Commit
 from pytest_energy.bisect.search import CHANGE
 from pytest_energy.reports import charts, wording
 from pytest_energy.reports.html import rendered
-from pytest_energy.reports.tables import TextTable, aligned, profile_tables
+from pytest_energy.reports.tables import TextTable, profile_tables
 from pytest_energy.results.json_codec import as_json
 from pytest_energy.text import one_line, safe_line
 from pytest_energy.units import percent
@@ -73,8 +73,7 @@ class Bisection:
 
 def as_text(found: Bisection) -> str:
     """The probes, the commits that were found and why, and how it ended."""
-    table = probe_table(found)
-    lines = [*aligned(table.rows, table.headings, right=table.right), "", *_told(found)]
+    lines = [*probe_table(found).lines(), "", *_told(found)]
     return "\n".join(map(safe_line, lines))
 
 

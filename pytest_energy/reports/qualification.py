@@ -206,25 +206,19 @@ def _windows(found: Qualification) -> Iterator[Chart]:
 def _shortest(found: Qualification) -> Chart:
     watts = found.loaded_watts
     shares = [100 * found.even_work.doubt_joules / (watts * seconds) for seconds in LENGTHS]
+    x = _decades("s of a window under full load", LENGTHS)
+    y = _decades("% that it may be off", SHARES)
+    axes = {"xaxis": x, "yaxis": y, "shapes": [dotted(1.0, "muted")], "showlegend": False}
     hover = "%{x:g} s: %{y:.2g} %<extra></extra>"
-    axes = {
-        "xaxis": _decades("s of a window under full load", LENGTHS),
-        "yaxis": _decades("% that it may be off", SHARES),
-        "shapes": [dotted(1.0, "muted")],
-        "showlegend": False,
-    }
-    data = (line("may be off by", list(LENGTHS), shares, "series-1", hovertemplate=hover),)
+    data = (line("may be off by", LENGTHS, shares, "series-1", hovertemplate=hover),)
     return Chart("shortest", "How long windows have to be", data, axes, "The dotted line is 1 %.")
 
 
 def _levels(found: Qualification) -> Chart:
     changes = [100 * told_apart(found, count) for count in COUNTS]
+    y = axis("% of change told from none", rangemode="tozero")
+    axes = {"xaxis": _decades("windows a side", COUNTS), "yaxis": y, "showlegend": False}
     hover = "%{x} windows a side: %{y:.2g} %<extra></extra>"
-    axes = {
-        "xaxis": _decades("windows a side", COUNTS),
-        "yaxis": axis("% of change told from none", rangemode="tozero"),
-        "showlegend": False,
-    }
-    data = (line("told apart", list(COUNTS), changes, "series-1", hovertemplate=hover),)
+    data = (line("told apart", COUNTS, changes, "series-1", hovertemplate=hover),)
     note = "A tolerance below the line cannot be held by so many windows of even work."
     return Chart("levels", "Levels that can be held", data, axes, note)

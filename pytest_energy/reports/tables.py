@@ -87,6 +87,10 @@ class TextTable:
     right: Collection[int] = ()
     title: str = ""
 
+    def lines(self, indent: int = 0) -> list[str]:
+        """The table in plain characters, as of `aligned`."""
+        return aligned(self.rows, self.headings, right=self.right, indent=indent)
+
 
 def figures(claim: ClaimRecord) -> TextTable:
     """For each figure its name, value, bounds, the paper's figure, and whether it holds."""
@@ -232,8 +236,7 @@ def each_window(windows: Sequence[Window]) -> TextTable:
 
 def windows_table(windows: Sequence[Window]) -> str:
     """Windows as text, one line each."""
-    shown = each_window(windows)
-    return "\n".join(aligned(shown.rows, shown.headings, right=shown.right, indent=2))
+    return "\n".join(each_window(windows).lines(indent=2))
 
 
 def changed_environment(record: RunRecord) -> TextTable:

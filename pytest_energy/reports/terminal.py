@@ -53,9 +53,9 @@ def side_by_side(record: VerdictRecord, comparison: ComparisonRecord) -> list[st
 def profile_lines(record: VerdictRecord, profile: ProfileChange) -> list[str]:
     """Lines with the time of a token by phase, and the operators that moved the most."""
     shown = tables.profile_movers(profile, wording.against(record), MOST_MOVED)
-    lines = tables.aligned(shown.rows, shown.headings, right=shown.right, indent=2)
-    lines += [f"  {name}: {text}" for name, text in wording.exchanged(profile)]
-    return [f"{record.id}: time of a token under the profiler", *lines]
+    exchanged = [f"  {name}: {text}" for name, text in wording.exchanged(profile)]
+    title = f"{record.id}: time of a token under the profiler"
+    return [title, *shown.lines(indent=2), *exchanged]
 
 
 def pair_changes(comparison: ComparisonRecord) -> str:
@@ -199,4 +199,4 @@ def _print_claim(console: Console, claim: ClaimRecord) -> None:
     if rows:
         console.print(tables.rich_table(figures.headings, rows, fold=range(5), ruled=True))
     for one in map(tables.noted, claim.tables):
-        _say(console, one.title, *tables.aligned(one.rows, one.headings, right=one.right), "")
+        _say(console, one.title, *one.lines(), "")
