@@ -31,7 +31,8 @@ from pytest_energy.cli import (
     write_text,
 )
 from pytest_energy.errors import EnergyError
-from pytest_energy.history.drift import ChangePoint, SeriesDrift, drift_of
+from pytest_energy.history import ChangePoint, SeriesDrift
+from pytest_energy.history.drift import drift_of
 from pytest_energy.reports.bisection import (
     SHORT,
     Bisection,

@@ -8,7 +8,6 @@ no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import date
 from functools import cache
@@ -47,14 +46,14 @@ def converted(kind: type[_Kind], value: Any) -> _Kind:
 
 def checked(value: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a table by name, each of its kind in `kinds`; other names are refused."""
-    found = {}
-    for name, part in _table(value).items():
-        with _at(f".{name}"):
-            if name not in kinds:
-                meant = did_you_mean(name, kinds)
-                raise FaultyDocumentError(f"is not known; {meant}it may be {', '.join(kinds)}")
-            found[name] = _reader(kinds[name])(part)
-    return found
+
+    def reader(name: str) -> _Reader:
+        if name not in kinds:
+            meant = did_you_mean(name, kinds)
+            raise FaultyDocumentError(f"is not known; {meant}it may be {', '.join(kinds)}")
+        return _reader(kinds[name])
+
+    return _mapping(reader)(value)
 
 
 def kinds_of(record: type) -> dict[str, Any]:
@@ -83,24 +82,8 @@ def name_in_documents(field: Field[Any]) -> str:
 _NAME = "name in documents"
 
 
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Put a place before that of a fault."""
-    try:
-        yield
-    except FaultyDocumentError as error:
-        error.place = place + error.place
-        raise
-
-
 def _wrong(value: object, what: str) -> FaultyDocumentError:
     return FaultyDocumentError(f"is {shown(value)}, not {what}")
-
-
-def _few(value: Any) -> Any:
-    if len(value) > MOST_ITEMS:
-        raise FaultyDocumentError(f"has more than {MOST_ITEMS:,} entries")
-    return value
 
 
 @cache
@@ -122,7 +105,8 @@ def _reader(kind: Any) -> _Reader:
     if origin in (tuple, list, Sequence):
         return _sequence(origin, inner)
     if origin in (dict, Mapping):
-        return _mapping(_reader(inner[1]))
+        reader = _reader(inner[1])
+        return _mapping(lambda _: reader)
     if is_typeddict(kind):
         return _typed_dict(kind)
     return _record(kind) if is_dataclass(kind) else _nothing  # such as of a function
@@ -182,15 +166,15 @@ _SIMPLE: dict[Any, _Reader] = {str: _text, bool: _truth, NoneType: _nothing}
 def _either(kinds: Sequence[Any]) -> _Reader:
     """The kind that is the value's own type comes first: 5.0 stays a float beside int."""
     readers = [(_plain(kind), _reader(kind)) for kind in kinds]
+    (_, first), *others = [(kind, reader) for kind, reader in readers if kind is not NoneType]
+    if not others:
+        return lambda value: None if value is None else first(value)
 
     def read(value: Any) -> Any:
         own = [reader for kind, reader in readers if kind is type(value)]
         fitting = [reader for _, reader in readers if _fits(reader, value)]
         return (own or fitting or [readers[0][1]])[0](value)
 
-    optional = [reader for kind, reader in readers if kind is not NoneType]
-    if len(optional) == 1 < len(readers):
-        return lambda value: None if value is None else optional[0](value)
     return read
 
 
@@ -237,26 +221,30 @@ def _parts(values: Sequence[Any], readers: Iterable[_Reader]) -> Iterator[Any]:
         raise
 
 
-def _list(value: Any) -> Sequence[Any]:
-    if not isinstance(value, (list, tuple)):
-        raise _wrong(value, "a list")
-    found: Sequence[Any] = _few(value)
-    return found
+def _list(value: Any) -> Any:
+    return _few(value, (list, tuple), "a list")
 
 
-def _table(value: Any) -> Mapping[str, Any]:
-    if type(value) is not dict and not isinstance(value, Mapping):
-        raise _wrong(value, "a table")
-    found: Mapping[str, Any] = _few(value)
-    return found
+def _table(value: Any) -> Any:
+    return _few(value, (dict, Mapping), "a table")
 
 
-def _mapping(reader: _Reader) -> _Reader:
+def _few(value: Any, kinds: Any, what: str) -> Any:
+    if not isinstance(value, kinds):
+        raise _wrong(value, what)
+    if len(value) > MOST_ITEMS:
+        raise FaultyDocumentError(f"has more than {MOST_ITEMS:,} entries")
+    return value
+
+
+def _mapping(reader_of: Callable[[str], _Reader]) -> Callable[[Any], dict[str, Any]]:
+    """What makes a dict of a table, by the reader of each name's value."""
+
     def read(value: Any) -> dict[str, Any]:
         found, name, row = {}, "", _table(value)
         try:
             for name, part in row.items():
-                found[_text(name)] = reader(part)
+                found[_text(name)] = reader_of(name)(part)
         except FaultyDocumentError as error:
             error.place = f".{name}{error.place}"
             raise
@@ -274,13 +262,12 @@ def _typed_dict(kind: Any) -> _Reader:
 
 def _record(kind: Any) -> _Reader:
     hints = get_type_hints(kind, include_extras=True)
-    readers = [
-        (name_in_documents(each), each.name, _reader(hints[each.name])) for each in fields(kind)
-    ]
+    named = [(name_in_documents(each), each) for each in fields(kind)]
+    readers = [(name, each.name, _reader(hints[each.name])) for name, each in named]
     needed = [
-        name_in_documents(each)
-        for each in fields(kind)
-        if each.metadata.get(_NAME) or (each.default is MISSING and each.default_factory is MISSING)
+        name
+        for name, each in named
+        if _NAME in each.metadata or (each.default is MISSING and each.default_factory is MISSING)
     ]
     return lambda value: kind(**_named(value, readers, needed))
 

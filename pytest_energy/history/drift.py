@@ -7,11 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import Literal
 
-from pytest_energy.gate.explanation import device_word
-from pytest_energy.history.reasons import is_load, load_change, reason
-from pytest_energy.history.series import Point, Series, read_series
+from pytest_energy.gate.explanation import LoadChange, Operating, device_word, explain
+from pytest_energy.history import (
+    ChangePoint,
+    DriftReport,
+    Point,
+    Restless,
+    Series,
+    SeriesDrift,
+    Stale,
+    State,
+    TakenBack,
+)
+from pytest_energy.history.series import read_series
+from pytest_energy.results import REFERENCE_LOAD
 from pytest_energy.stats.change_points import (
     Reported,
     Shift,
@@ -33,120 +43,16 @@ FEWEST_SESSIONS = REFERENCE
 NEWEST = 5
 """Sessions whose median is held against the baseline."""
 
+AROUND = 20
+"""Sessions on either side of a change that are compared: their power, throughput, and load."""
+
+NEAR = 3
+"""Sessions by which a change may be dated wrongly; a difference so near still counts."""
+
 _STALE_THRESHOLD = 3.9
-
-State = Literal["drift", "acknowledged", "restless", "returned", "steady", "too few"]
-
-
-@dataclass(frozen=True)
-class ChangePoint:
-    """A change of level between sessions: `index` is the first point after it.
-
-    `before` and `after` are levels in the series' unit, `change` relative (points of a fraction).
-    A `ramp` rose or fell gradually, from `date` to `until`; a `step` has `until` None. `commit` is
-    that of the first session after the change, `last_good` that of the last one before it.
-    `reason` is the sentence of `explain`, None if power and throughput are not known. `reported`
-    is the date of the session that first told the change, and `reported_as` what it was dated
-    then; None if that is not known.
-    """
-
-    index: int
-    date: str
-    before: float
-    after: float
-    change: float
-    kind: Literal["step", "ramp"] = "step"
-    until: str | None = None
-    commit: str | None = None
-    last_good: str | None = None
-    reason: str | None = None
-    reported: str | None = None
-    reported_as: str | None = None
-
-    @property
-    def has_moved(self) -> bool:
-        """Whether it was dated otherwise when it was first reported."""
-        return self.reported_as not in (None, self.date)
-
-
-@dataclass(frozen=True)
-class TakenBack:
-    """A change that was reported with the session of `reported`, as of `date`, and is none."""
-
-    reported: str
-    date: str
-
-
-@dataclass(frozen=True)
-class Restless:
-    """Sessions from `date` on scatter `ratio` times as much as those before; SDs are relative.
-
-    Those of a fraction are of what is left of it.
-    """
-
-    date: str
-    before: float
-    after: float
-    ratio: float
-
-
-@dataclass(frozen=True)
-class Stale:
-    """The baseline no longer describes the figure: `level` is the median of the last sessions.
-
-    Both in the series' unit; `change` of the level against the baseline, relative or in points.
-    """
-
-    level: float
-    baseline: float
-    change: float
-
-
-@dataclass(frozen=True)
-class SeriesDrift:
-    """What is known of one series; `needed` says how many more sessions are, 0 if enough.
-
-    `level` is the level of the newest sessions. `state` is
-
-    - `drift` if the level is not the first sessions' any more, or the baseline is stale;
-    - `acknowledged` if that is so by no more than the baseline file acknowledges today;
-    - `restless` if the level is still the first sessions', and they scatter more than they did;
-    - `returned` if it changed and came back.
-    """
-
-    series: Series
-    state: State
-    change_points: tuple[ChangePoint, ...] = ()
-    stale: Stale | None = None
-    level: float | None = None
-    needed: int = 0
-    restless: Restless | None = None
-    taken_back: tuple[TakenBack, ...] = ()
-
-
-@dataclass(frozen=True)
-class DriftReport:
-    """All series of a history, and what could not be read of it."""
-
-    series: tuple[SeriesDrift, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def drifting(self) -> tuple[SeriesDrift, ...]:
-        """The series that drift."""
-        return tuple(one for one in self.series if one.state == "drift")
-
-    @property
-    def restless(self) -> tuple[SeriesDrift, ...]:
-        """The series that scatter more than they did, and drift no further."""
-        return tuple(one for one in self.series if one.state == "restless")
-
-    @property
-    def exit_code(self) -> int:
-        """0 no drift, 1 drift or restlessness, 2 can't say: no series has enough sessions."""
-        if self.drifting or self.restless:
-            return 1
-        return 0 if any(one.state != "too few" for one in self.series) else 2
+_ANY = Operating(1.0, 1.0)
+_AFTER_ALL = "~"
+"""Sorts after every date."""
 
 
 def drift_of(
@@ -186,23 +92,24 @@ def analyse(series: Series, *, of: int = 1) -> SeriesDrift:
     stale = _stale(series, scale, values, noise, of)
     first, last = tamed[: edges[1]], tamed[edges[-2] :]
     moved = bool(found) and separation(first, last, noise) > threshold(of)
-    restless = _restless(points, values, found, of)
+    scatter = restless_since(values, found, of)
     first_told, taken_back = first_reports(values, changes, of)
     state: State = "returned" if found else "steady"
     if moved or stale:
         state = "acknowledged" if _is_acknowledged(series, scale, values) else "drift"
-    elif restless:
+    elif scatter:
         state = "restless"
     return SeriesDrift(
         series=series,
         state=state,
         change_points=tuple(
-            _as_reported(_change_point(series, scale, shift, edges), shift, points, first_told)
-            for shift in found
+            _change_point(series, scale, shift, edges, first_told) for shift in found
         ),
         stale=stale,
         level=scale.back(level),
-        restless=restless,
+        restless=Restless(points[scatter.index].date, scatter.before, scatter.after, scatter.ratio)
+        if scatter
+        else None,
         taken_back=tuple(
             TakenBack(points[told.at].date, points[told.index].date) for told in taken_back
         ),
@@ -213,7 +120,7 @@ def report(series: Iterable[Series], warnings: Iterable[str] = ()) -> DriftRepor
     """Analyse all series, which share one budget of false alarms between them."""
     found = tuple(series)
     told = sum(len(one.points) >= FEWEST_SESSIONS for one in found)
-    loads = [one for one in found if is_load(one)]
+    loads = [one for one in found if one.metric == REFERENCE_LOAD]
     analysed = (analyse(one, of=max(1, told)) for one in found)
     return DriftReport(tuple(_with_load(one, loads) for one in analysed), tuple(warnings))
 
@@ -221,19 +128,32 @@ def report(series: Iterable[Series], warnings: Iterable[str] = ()) -> DriftRepor
 def _with_load(one: SeriesDrift, loads: Sequence[Series]) -> SeriesDrift:
     """The changes of a figure in joules, with what the reference load says of each."""
     series, changes = one.series, one.change_points
-    if is_load(series) or series.unit == FRACTION or not loads or not changes:
+    if series.metric == REFERENCE_LOAD or series.unit == FRACTION:
         return one
-    device = device_word(series.hardware)
+    place = (series.hardware, series.device)
+    beside = [load for load in loads if (load.hardware, load.device) == place]
     begins = ["", *(change.until or change.date for change in changes)]
-    ends = [*(change.date for change in changes[1:]), None]
+    ends = [*(change.date for change in changes[1:]), _AFTER_ALL]
     told = []
     for change, begin, end in zip(changes, begins, ends, strict=False):
-        until = change.until or change.date
-        load = load_change(series, loads, change.date, until, begin, end)
-        sentence = load.sentence(change.change, device) if load else None
+        load = _load_change(beside, change, begin, end)
+        sentence = load.sentence(change.change, device_word(series.hardware)) if load else None
         reason = " ".join(filter(None, [change.reason, sentence]))
         told.append(replace(change, reason=reason or None))
     return replace(one, change_points=tuple(told))
+
+
+def _load_change(
+    loads: Iterable[Series], change: ChangePoint, begin: str, end: str
+) -> LoadChange | None:
+    """How the load moved at a change, by its sessions from `begin` to before `end`."""
+    for load in loads:
+        before = [one.value for one in load.points if begin <= one.date < change.date]
+        since = change.until or change.date
+        after = [one.value for one in load.points if since <= one.date < end]
+        if found := LoadChange.between(before[-AROUND:], after[:AROUND]):
+            return found
+    return None
 
 
 @dataclass(frozen=True)
@@ -255,12 +175,21 @@ class _Scale:
         return math.expm1(after - before)
 
 
-def _change_point(series: Series, scale: _Scale, shift: Shift, edges: Sequence[int]) -> ChangePoint:
+def _change_point(
+    series: Series,
+    scale: _Scale,
+    shift: Shift,
+    edges: Sequence[int],
+    first_told: Mapping[int, Reported],
+) -> ChangePoint:
     points = series.points
     start = max(edge for edge in edges if edge < max(shift.index, 1))
     last = shift.index if shift.end is None else shift.end
     stop = min(edge for edge in edges if edge > last)
     before = points[start : shift.index] or points[:1]
+    # Of a ramp, the first that was told of it.
+    told = [report for index, report in first_told.items() if shift.index <= index <= last]
+    first = min(told, key=lambda report: report.at, default=None)
     return ChangePoint(
         index=shift.index,
         date=points[shift.index].date,
@@ -271,31 +200,52 @@ def _change_point(series: Series, scale: _Scale, shift: Shift, edges: Sequence[i
         until=None if shift.end is None else points[shift.end].date,
         commit=points[shift.index].commit,
         last_good=before[-1].commit,
-        reason=reason(series.metric, before, points[last:stop]),
+        reason=_reason(series.metric, before, points[last:stop]),
+        reported=points[first.at].date if first else None,
+        reported_as=points[first.index].date if first else None,
     )
 
 
-def _as_reported(
-    change: ChangePoint, shift: Shift, points: Sequence[Point], first: Mapping[int, Reported]
-) -> ChangePoint:
-    """The change with when it was first told; of a ramp, the first that was told of it."""
-    end = shift.index if shift.end is None else shift.end
-    told = [report for index, report in first.items() if shift.index <= index <= end]
-    if not told:
-        return change
-    earliest = min(told, key=lambda report: report.at)
-    return replace(
-        change, reported=points[earliest.at].date, reported_as=points[earliest.index].date
-    )
-
-
-def _restless(
-    points: Sequence[Point], values: Sequence[float], found: Sequence[Shift], of: int
-) -> Restless | None:
-    told = restless_since(values, found, of)
-    if told is None:
+def _reason(metric: str, before: Sequence[Point], after: Sequence[Point]) -> str | None:
+    """Why the sessions `after` a change differ from those `before` it; None if nothing is known."""
+    old, new = _environments(before, after)
+    real = metric == "joules_per_real_token"
+    then, now = _operating(before[-AROUND:], real), _operating(after[:AROUND], real)
+    if metric.startswith("joules_per_") and then and now:
+        return explain(then, now, old, new).sentence
+    if not old or not new:
         return None
-    return Restless(points[told.index].date, told.before, told.after, told.ratio)
+    differences = explain(_ANY, _ANY, old, new).differences
+    return f"{', '.join(differences)}." if differences else "Same environment."
+
+
+def _operating(points: Sequence[Point], real: bool) -> Operating | None:
+    watts = [point.mean_watts for point in points if point.mean_watts]
+    speeds = [point.tokens_per_second for point in points if point.tokens_per_second]
+    paddings = [point.padding_overhead for point in points if point.padding_overhead]
+    if not watts or not speeds:
+        return None
+    return Operating(fmean(watts), fmean(speeds), fmean(paddings) if real and paddings else None)
+
+
+def _environments(
+    before: Sequence[Point], after: Sequence[Point]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What ran right before and right after; a little further off if those are the same."""
+    for step in range(NEAR + 1):
+        old = _surroundings(before[max(-1 - step, -len(before))])
+        new = _surroundings(after[min(step, len(after) - 1)])
+        if old != new:
+            break
+    return old, new
+
+
+def _surroundings(point: Point) -> dict[str, str]:
+    if not point.environment:
+        return {}
+    # Another card is a difference, however alike the cards are.
+    card = {"device": point.device} if point.device else {}
+    return {**point.environment, **card}
 
 
 def _is_acknowledged(series: Series, scale: _Scale, values: Sequence[float]) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from functools import cache
 from itertools import pairwise
 from statistics import fmean
-from typing import Any, TypedDict
+from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.documents import (
@@ -118,18 +118,16 @@ class Measurement:
     tolerance: NotNegative | None = None
 
 
-class _Device(TypedDict):
+@dataclass(slots=True)
+class _Device:
     domain: str
-
-
-class _DeviceFacts(_Device, total=False):
-    uuid: str | None
+    uuid: str | None = None
 
 
 @dataclass(slots=True)
 class _Hardware:
     key: str
-    devices: tuple[_DeviceFacts, ...]
+    devices: tuple[_Device, ...]
 
 
 @dataclass(slots=True)
@@ -201,7 +199,7 @@ def measurements_of(document: Mapping[str, Any]) -> list[Measurement]:
             "device": _device(record.hardware.devices, record.host),
             "commit": record.commit,
             "branch": record.branch,
-            "environment": json.dumps(dict(sorted(record.environment.items()))),
+            "environment": json.dumps(record.environment, sort_keys=True),
         }
         found = [_measurement(verdict, shared) for verdict in record.verdicts]
     except FaultyDocumentError as error:
@@ -302,11 +300,10 @@ def _level(value: float | None, unit: str) -> float | None:
     return value if value is not None and low <= value <= high else None
 
 
-def _device(devices: Sequence[_DeviceFacts], host: str | None) -> str | None:
+def _device(devices: Sequence[_Device], host: str | None) -> str | None:
     """The cards' UUIDs; a processor has none that tells it from another host's."""
-    named = [(device["domain"], device.get("uuid") or "") for device in devices]
-    gpus = [uuid for domain, uuid in named if uuid and has_gpu(domain)]
-    others = [uuid for _, uuid in named if uuid]
+    gpus = [each.uuid for each in devices if each.uuid and has_gpu(each.domain)]
+    others = [each.uuid for each in devices if each.uuid]
     if gpus or not others:
         return "+".join(gpus) or None
-    return "+".join(others) + f"@{host}"
+    return f"{'+'.join(others)}@{host}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +15,7 @@ from pytest_energy.baselines.reading import read
 from pytest_energy.baselines.tables import Acknowledgement
 from pytest_energy.checks.policy import stored_levels
 from pytest_energy.clocks import real_time
+from pytest_energy.history import Point, Series
 from pytest_energy.history.measurement import (
     Measurement,
     environment_of,
@@ -25,55 +26,6 @@ from pytest_energy.history.measurement import (
 from pytest_energy.history.sessions import Warn, read_measurements
 from pytest_energy.history.store import open_store
 from pytest_energy.text import one_line
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One session of a series: `value` in the series' unit, the mean of its windows.
-
-    `date` is UTC in ISO form; `device` the cards' UUIDs; `environment` what the session ran on,
-    shared between points that ran on the same.
-    """
-
-    date: str
-    value: float
-    commit: str | None = None
-    device: str | None = None
-    mean_watts: float | None = None
-    tokens_per_second: float | None = None
-    padding_overhead: float | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Series:
-    """One figure of one hardware, oldest session first; there is one at least.
-
-    `unit` is as in `VerdictRecord`; `fraction` (savings) changes in points, all else relatively.
-    `baseline` and `tolerance` are the accepted ones, None if none is known, and `since` the date
-    of the baseline's first session, from which `points` begin if it is known. `method` is the
-    meter's.
-    """
-
-    hardware: str
-    metric: str
-    id: str
-    unit: str
-    points: tuple[Point, ...]
-    workload: str | None = None
-    baseline: float | None = None
-    baseline_sessions: int = 5
-    tolerance: float | None = None
-    method: str = ""
-    since: str | None = None
-    acknowledged: Acknowledgement | None = None
-    """What the baseline file acknowledges of the figure today."""
-
-    @property
-    def device(self) -> str | None:
-        """The card of the newest session."""
-        return self.points[-1].device
-
 
 PADDING_VARIES = 1e-3
 """Relative spread of padding overheads from which J/real token is a series of its own."""
@@ -88,7 +40,7 @@ class _Gathered:
     points: list[Point] = field(default_factory=list)
 
 
-def collect(measurements: Iterable[Measurement], warn: Warn = lambda _: None) -> list[Series]:
+def collect(measurements: Iterable[Measurement], warn: Warn) -> list[Series]:
     """The series of all measurements, oldest session first; of each figure the newest work alone.
 
     A card that begins after another has ended continues its series, so that a change of cards is
@@ -133,11 +85,9 @@ def _point(measurement: Measurement) -> Point:
 def _newest_work(entries: Iterable[_Gathered]) -> list[_Gathered]:
     """Figures of other batches, models or data cannot be compared: the newest work counts."""
     newest: dict[tuple[str, str, str], _Gathered] = {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: entry.latest.date, reverse=True):
         latest = entry.latest
-        name = (latest.hardware, latest.metric, latest.id)
-        if name not in newest or newest[name].latest.date < latest.date:
-            newest[name] = entry
+        newest.setdefault((latest.hardware, latest.metric, latest.id), entry)
     return list(newest.values())
 
 
@@ -157,17 +107,8 @@ def _chains(points: list[Point]) -> list[list[Point]]:
 
 def _series(latest: Measurement, points: list[Point]) -> list[Series]:
     """The series, and J/real token beside J/token if padding is not always the same."""
-    one = Series(
-        hardware=latest.hardware,
-        metric=latest.metric,
-        id=latest.id,
-        unit=latest.unit,
-        points=tuple(points),
-        workload=latest.workload,
-        baseline=latest.baseline,
-        tolerance=latest.tolerance,
-        method=latest.method,
-    )
+    shared = ("hardware", "metric", "id", "unit", "workload", "baseline", "tolerance", "method")
+    one = Series(**{name: getattr(latest, name) for name in shared}, points=tuple(points))
     paddings = [point.padding_overhead for point in points if point.padding_overhead]
     known = latest.metric == "joules_per_token" and len(paddings) == len(points)
     if not known or max(paddings) / min(paddings) - 1 <= PADDING_VARIES:

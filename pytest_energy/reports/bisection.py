@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,10 +10,8 @@ from pytest_energy.bisect import EXIT_CODES, Conclusion, Culprit, Decision, Esti
 from pytest_energy.bisect.commits import Commit
 from pytest_energy.bisect.search import CHANGE
 from pytest_energy.reports import charts, wording
-from pytest_energy.reports.charts import profile_charts
 from pytest_energy.reports.html import rendered
-from pytest_energy.reports.tables import TextTable, aligned, profile_tables
-from pytest_energy.reports.wording import sentence_case
+from pytest_energy.reports.tables import TextTable, profile_tables
 from pytest_energy.results.json_codec import as_json
 from pytest_energy.text import one_line, safe_line
 from pytest_energy.units import percent
@@ -75,8 +73,7 @@ class Bisection:
 
 def as_text(found: Bisection) -> str:
     """The probes, the commits that were found and why, and how it ended."""
-    table = probe_table(found)
-    lines = [*aligned(table.rows, table.headings, right=table.right), "", *_told(found)]
+    lines = [*probe_table(found).lines(), "", *_told(found)]
     return "\n".join(map(safe_line, lines))
 
 
@@ -129,15 +126,12 @@ def headline(found: Bisection) -> str:
         return f"{text}; {conclusion.reason}" if conclusion.reason else text
     reason = conclusion.reason
     ends = found.last_of_ends
-    if ends and ends.estimate:
-        reason += f": the bad end differs by {_figures(ends.estimate, ends)}, and "
+    if ends and (estimate := ends.estimate):
+        pairs = wording.counted(len(ends.finding.pairs), "pair")
+        reason += f": the bad end differs by {percent(estimate.change, signed=True)} (95 % "
+        reason += f"interval {interval(estimate)}, {pairs}), and "
         reason += f"{percent(found.asked, signed=True)} is looked for (`--change`)"
     return f"{conclusion.outcome} in {between}: {reason} ({took})"
-
-
-def _figures(estimate: Estimate, told: Told) -> str:
-    pairs = wording.counted(len(told.finding.pairs), "pair")
-    return f"{percent(estimate.change, signed=True)} (95 % interval {interval(estimate)}, {pairs})"
 
 
 _CLEARLY_LESS = 0.8
@@ -157,15 +151,13 @@ _BROKEN = {
 
 def next_step(found: Bisection) -> str:
     """What to do next, a command if one does it; empty if a package was found."""
-    culprits = found.conclusion.culprits
-    known = [culprit for culprit in culprits if culprit.is_one] or list(culprits)
-    if known and found.noun == "commit":
-        first = known[0]
+    if culprits := found.conclusion.culprits:
+        first = next((culprit for culprit in culprits if culprit.is_one), culprits[0])
+        if found.noun != "commit":
+            return ""
         if first.is_one:
             return f"git show {first.commit[:SHORT]}"
         return f"git log --patch {first.against[:SHORT]}..{first.commit[:SHORT]}"
-    if known:
-        return ""
     ends = found.last_of_ends
     if ends is None:
         return "stop other work on the device, then the same command with `--again`"
@@ -199,22 +191,15 @@ def probe_table(found: Bisection) -> TextTable:
 
 def _row(found: Bisection, told: Told) -> tuple[str, ...]:
     finding, probe, estimate = told.finding, told.finding.probe, told.estimate
-    if estimate is None:
-        shown = ("-", "-", "-")
-    else:
+    shown = ("-", "-", "-")
+    if estimate is not None:
         change = percent(estimate.change, signed=True)
         shown = (str(len(finding.pairs)), change, interval(estimate))
     text = found.subject(probe.commit)
     if finding.is_broken:
         text = f"{text} ({one_line(finding.reason, _SUBJECT)})".lstrip()
-    return (
-        probe.purpose,
-        probe.commit[:SHORT],
-        probe.against[:SHORT],
-        *shown,
-        _answer(found, told),
-        text,
-    )
+    commits = (probe.commit[:SHORT], probe.against[:SHORT])
+    return probe.purpose, *commits, *shown, _answer(found, told), text
 
 
 def _answer(found: Bisection, told: Told) -> str:
@@ -269,48 +254,44 @@ def level_chart(found: Bisection) -> charts.Chart:
         for each in found.conclusion.probes
         if each.estimate and each.finding.probe.against == found.good
     ]
-    data = []
-    for decision, shade in _COLOURS.items():
-        own = [each for each in told if each.decision == decision]
-        estimates = [each.estimate for each in own if each.estimate]
-        if not own:
-            continue
-        data.append(
-            charts.marks(
-                decision,
-                [places.get(each.finding.probe.commit, 0) for each in own],
-                [100 * estimate.change for estimate in estimates],
-                shade,
-                text=[_hover(found, each) for each in own],
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [100 * (e.high - e.change) for e in estimates],
-                    "arrayminus": [100 * (e.change - e.low) for e in estimates],
-                    "color": charts.colour(shade, 0.5),
-                    "thickness": 1,
-                },
-                hovertemplate="%{text}<br>%{y:.1f} %<extra></extra>",
-            )
-        )
-    lines = [
-        {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1,
-         "line": {"color": charts.colour("regression"), "width": 1, "dash": "dash"}}
-        for culprit in found.conclusion.culprits
-        for x in [places.get(culprit.commit, 0) - 0.5]
-    ]  # fmt: skip
+    data = [
+        _levels(found, decision, own, places)
+        for decision in _COLOURS
+        if (own := [each for each in told if each.decision == decision])
+    ]
+    confirmed = [places.get(culprit.commit, 0) - 0.5 for culprit in found.conclusion.culprits]
     shown = {
         "xaxis": charts.axis("commits after the good one"),
         "yaxis": charts.axis(f"{found.unit} against the good one, %"),
-        "shapes": lines,
+        "shapes": list(map(charts.upright, confirmed)),
     }
     note = "Bars are 95 % intervals; dashed lines are the commits that were confirmed."
     return charts.Chart("levels", "Level of each commit that was probed", tuple(data), shown, note)
 
 
-def _hover(found: Bisection, told: Told) -> str:
-    commit = told.finding.probe.commit
-    return charts.plain(f"{commit[:SHORT]} {found.subject(commit)}")
+def _levels(
+    found: Bisection, decision: Decision, told: Sequence[Told], places: Mapping[str, int]
+) -> charts.Trace:
+    """The levels of probes with the same answer, at the `places` of their commits."""
+    commits = [each.finding.probe.commit for each in told]
+    estimates = [each.estimate for each in told if each.estimate]
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [100 * (e.high - e.change) for e in estimates],
+        "arrayminus": [100 * (e.change - e.low) for e in estimates],
+        "color": charts.colour(_COLOURS[decision], 0.5),
+        "thickness": 1,
+    }
+    return charts.marks(
+        decision,
+        [places.get(commit, 0) for commit in commits],
+        [100 * estimate.change for estimate in estimates],
+        _COLOURS[decision],
+        text=[charts.plain(f"{each[:SHORT]} {found.subject(each)}") for each in commits],
+        error_y=bars,
+        hovertemplate="%{text}<br>%{y:.1f} %<extra></extra>",
+    )
 
 
 def render_bisection(found: Bisection) -> str:
@@ -320,15 +301,15 @@ def render_bisection(found: Bisection) -> str:
     """
     chart = level_chart(found)
     culprits = [
-        (culprit, profile_charts(culprit.profile, f"c{number}") if culprit.profile else [])
+        (culprit, charts.profile_charts(culprit.profile, f"c{number}") if culprit.profile else [])
         for number, culprit in enumerate(found.conclusion.culprits)
     ]
     return rendered(
         "bisection.html",
-        [chart, *(one for _, charts in culprits for one in charts)],
+        [chart, *(one for _, drawn in culprits for one in drawn)],
         culprits=culprits,
         found=found,
-        headline=sentence_case(headline(found)),
+        headline=wording.sentence_case(headline(found)),
         named=named,
         measured=measured,
         next=next_step(found),

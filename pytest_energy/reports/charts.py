@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, TypeAlias
 
 from pytest_energy.gate import TracePoint
@@ -87,6 +88,12 @@ def dotted(y: float, shade: str) -> dict[str, Any]:
     return {**across, "line": {"color": colour(shade), "width": 1, "dash": "dot"}}
 
 
+def upright(x: Any) -> dict[str, Any]:
+    """A dashed line at one place: a change was found there."""
+    along = {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1}
+    return {**along, "line": {"color": colour("regression"), "width": 1, "dash": "dash"}}
+
+
 def claim_chart(plot: Plot, key: str) -> Chart:
     """A plot of a claim; lines without marks, points as marks."""
     kind = {"type": "log"} if plot.logarithmic else {}
@@ -95,15 +102,15 @@ def claim_chart(plot: Plot, key: str) -> Chart:
         "yaxis": axis(plain(plot.y_name), **kind),
         "showlegend": len(plot.series) > 1,
     }
-    data = (_trace(series, number) for number, series in enumerate(plot.series))
+    data = map(_trace, plot.series, cycle(PALETTE))
     return Chart(key, plot.title, tuple(data), shown)
 
 
-def _trace(series: Series, number: int) -> Trace:
+def _trace(series: Series, shade: str) -> Trace:
     x, y = zip(*series.points, strict=True) if series.points else ((), ())
     draw, more = (line, {"mode": "lines"}) if series.line else (marks, {})
     hover = "%{x:.4g}: %{y:.4g}<extra></extra>"
-    return draw(series.name, x, y, PALETTE[number % len(PALETTE)], hovertemplate=hover, **more)
+    return draw(series.name, x, y, shade, hovertemplate=hover, **more)
 
 
 _LIMIT_NEARBY = 2.0
@@ -121,7 +128,7 @@ def power_chart(
     names = dict.fromkeys((window.name, d) for window in sampled for d in window.power_by_domain)
     alone = len({name for name, _ in names}) == 1
     data = []
-    for number, (name, domain) in enumerate(names):
+    for (name, domain), shade in zip(names, cycle(PALETTE), strict=False):
         x: list[float | None] = []
         y: list[float | None] = []
         for window in sampled:
@@ -129,7 +136,6 @@ def power_chart(
                 points = window.power_by_domain.get(domain, ())
                 x += [round(window.started - first + at, 4) for at, _ in points] + [None]
                 y += [watts for _, watts in points] + [None]
-        shade = PALETTE[number % len(PALETTE)]
         data.append(
             line(
                 domain if alone else f"{name}, {domain}", x, y, shade,
@@ -158,20 +164,20 @@ def power_chart(
 def pairs_chart(comparison: ComparisonRecord, unit: str, key: str) -> Chart:
     """Base and head of each pair, side by side; for savings what is spent of the larger's."""
     numbers = list(range(1, len(comparison.pairs) + 1))
-    base = [pair[0] for pair in comparison.pairs]
-    head = [pair[1] for pair in comparison.pairs]
-    scale, shown = scaled(base + head, unit)
+    scale, shown = scaled([value for pair in comparison.pairs for value in pair], unit)
+    base = [base / scale for base, _ in comparison.pairs]
+    head = [head / scale for _, head in comparison.pairs]
     title = "% spent" if unit == FRACTION else shown
     links_x = [x for number in numbers for x in (number, number, None)]
-    links_y = [y for b, h in comparison.pairs for y in (b / scale, h / scale, None)]
+    links_y = [y for both in zip(base, head, strict=True) for y in (*both, None)]
     hover = "%{y:.4g}<extra></extra>"
     data: tuple[Trace, ...] = (
         line(
             "pair", links_x, links_y, "muted", mode="lines", hoverinfo="skip", showlegend=False,
             line={"color": colour("muted", 0.5), "width": 1},
         ),
-        marks("base", numbers, [value / scale for value in base], "muted", hovertemplate=hover),
-        marks("head", numbers, [value / scale for value in head], "series-1", hovertemplate=hover),
+        marks("base", numbers, base, "muted", hovertemplate=hover),
+        marks("head", numbers, head, "series-1", hovertemplate=hover),
     )  # fmt: skip
     x = axis("pair", dtick=max(1, round(len(numbers) / 8)), range=[0.4, len(numbers) + 0.6])
     axes = {"xaxis": x, "yaxis": axis(plain(title))}
@@ -310,28 +316,28 @@ def _reach(verdict: VerdictRecord, changes: Sequence[float]) -> float:
 
 def _zones(name: str, shade: str, bars: Sequence[tuple[int, float, float]]) -> list[Trace]:
     """Bars at windows, from a low to a high change; no trace without any."""
-    if not bars:
-        return []
-    return [
-        {
-            "type": "bar",
-            "name": name,
-            "x": [number for number, _, _ in bars],
-            "base": [100 * low for _, low, _ in bars],
-            "y": [100 * (high - low) for _, low, high in bars],
-            "width": 1,
-            "marker": {"color": colour(shade, 0.22), "line": {"width": 0}},
-            "hoverinfo": "skip",
-        }
-    ]
+    trace = {
+        "type": "bar",
+        "name": name,
+        "x": [number for number, _, _ in bars],
+        "base": [100 * low for _, low, _ in bars],
+        "y": [100 * (high - low) for _, low, high in bars],
+        "width": 1,
+        "marker": {"color": colour(shade, 0.22), "line": {"width": 0}},
+        "hoverinfo": "skip",
+    }
+    return [trace] if bars else []
+
+
+_ENDS = {
+    "invalid": "{}: they cannot be believed.",
+    "within": "at {}, it came into the zone in which nothing has changed.",
+    **dict.fromkeys(MOVED, "at {}, it crossed into the zone of a change."),
+}
+"""Where a figure ended, by its outcome."""
 
 
 def _note(verdict: VerdictRecord, last: TracePoint, count: str) -> str:
-    after, change = f"After {last.windows} {count}s", difference(last.change, verdict.unit)
-    if verdict.outcome == "invalid":
-        return f"{after}, {change}: they cannot be believed."
-    if verdict.outcome == "within":
-        return f"{after}, at {change}, it came into the zone in which nothing has changed."
-    if verdict.outcome in MOVED:
-        return f"{after}, at {change}, it crossed into the zone of a change."
-    return f"{after}, {change}, it lay between the zones."
+    change = difference(last.change, verdict.unit)
+    ended = _ENDS.get(verdict.outcome, "{}, it lay between the zones.").format(change)
+    return f"After {last.windows} {count}s, {ended}"

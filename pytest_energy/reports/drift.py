@@ -8,14 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from pytest_energy.history.drift import (
-    ChangePoint,
-    DriftReport,
-    Restless,
-    SeriesDrift,
-    Stale,
-    TakenBack,
-)
+from pytest_energy.history import ChangePoint, DriftReport, Restless, SeriesDrift, Stale, TakenBack
 from pytest_energy.reports import charts, wording
 from pytest_energy.text import safe_line
 from pytest_energy.units import FRACTION, difference, quantity
@@ -71,13 +64,9 @@ def as_document(report: DriftReport) -> dict[str, Any]:
 
 def _document(one: SeriesDrift) -> dict[str, Any]:
     series = one.series
+    names = ("hardware", "device", "metric", "id", "unit", "method")
     return {
-        "hardware": series.hardware,
-        "device": series.device,
-        "metric": series.metric,
-        "id": series.id,
-        "unit": series.unit,
-        "method": series.method,
+        **{name: getattr(series, name) for name in names},
         "state": one.state,
         "needed": one.needed,
         "sessions": len(series.points),
@@ -119,8 +108,8 @@ def _series(one: SeriesDrift) -> Iterator[str]:
 
 def _change(change: ChangePoint, unit: str) -> Iterator[str]:
     when = change.date[:10]
-    if change.kind == "ramp":
-        when = f"slowly from {when} to {(change.until or '')[:10]}"
+    if change.until is not None:
+        when = f"slowly from {when} to {change.until[:10]}"
     commits = ""
     if change.commit:
         before = f"{change.last_good[:_COMMIT]}.." if change.last_good else ""
@@ -131,10 +120,7 @@ def _change(change: ChangePoint, unit: str) -> Iterator[str]:
         f"  {difference(change.change, unit)}  {when}{commits}: "
         f"{quantity(change.before, unit)} -> {quantity(change.after, unit)}"
     )
-    if change.has_moved:
-        yield f"    {moved_sentence(change)}"
-    if change.reason:
-        yield f"    {change.reason}"
+    yield from (f"    {sentence}" for sentence in _further(change))
 
 
 def _warnings(report: DriftReport) -> Iterator[str]:
@@ -183,12 +169,7 @@ def drift_chart(drift: SeriesDrift, key: str) -> charts.Chart:
         ),
         *_levels(drift, dates, scale),
     ]  # fmt: skip
-    dashed = {"color": charts.colour("regression"), "width": 1, "dash": "dash"}
-    lines = [
-        {"type": "line", "x0": point.date, "x1": point.date, "yref": "paper", "y0": 0, "y1": 1,
-         "line": dashed}
-        for point in drift.change_points
-    ]  # fmt: skip
+    lines = [charts.upright(point.date) for point in drift.change_points]
     notes = [
         {"x": point.date, "yref": "paper", "y": 1, "yanchor": "top", "xanchor": "right",
          "showarrow": False, "text": str(number)}
@@ -237,7 +218,7 @@ def _band(drift: SeriesDrift, scale: float) -> list[dict[str, Any]]:
 def _note(drift: SeriesDrift) -> str:
     if drift.state == "too few":
         return f"{drift.needed} more sessions are needed before anything can be said of it."
-    series, parts = drift.series, []
+    series, parts = drift.series, list[str]()
     if series.baseline is not None and series.tolerance is not None:
         accepted = quantity(series.baseline, series.unit)
         parts.append(f"The band is the baseline, {accepted}, and its tolerance.")
@@ -257,17 +238,18 @@ def change_sentence(point: ChangePoint, unit: str) -> str:
         text += f", since commit `{point.commit[:12]}`"
     if point.last_good:
         text += f" (last good `{point.last_good[:12]}`)"
-    further = [moved_sentence(point)] if point.has_moved else []
-    further += [point.reason] if point.reason else []
-    return " ".join([f"{text}.", *further])
+    return " ".join([f"{text}.", *_further(point)])
 
 
-def moved_sentence(point: ChangePoint) -> str:
-    """That a change was dated otherwise when it was first told."""
-    return (
-        f"Moved: with the session of {(point.reported or '')[:10]} it was first reported, as of "
-        f"{(point.reported_as or '')[:10]}."
-    )
+def _further(point: ChangePoint) -> Iterator[str]:
+    """That a change was dated otherwise when it was first told, and why the figure moved."""
+    if point.has_moved:
+        yield (
+            f"Moved: with the session of {(point.reported or '')[:10]} it was first reported, as "
+            f"of {(point.reported_as or '')[:10]}."
+        )
+    if point.reason:
+        yield point.reason
 
 
 def taken_back_sentence(told: TakenBack) -> str:

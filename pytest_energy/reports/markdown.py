@@ -133,21 +133,19 @@ def _comparisons(record: RunRecord) -> Iterator[str]:
         if verdict.comparison is not None:
             title = f"{escaped(wording.name(verdict))}: base and head"
             notes = "\n".join(f"- {sentence(note)}" for note in verdict.comparison.notes)
-            shown = table(tables.sides(verdict.comparison))
-            yield folded(title, f"{shown}\n\n{notes}".rstrip())
+            sides = table(tables.sides(verdict.comparison))
+            yield folded(title, f"{sides}\n\n{notes}".rstrip())
         if verdict.profile is not None:
             title = f"{escaped(wording.name(verdict))}: time of a token under the profiler"
-            parts = [*map(table, tables.profile_tables(verdict.profile, wording.against(verdict)))]
-            parts += [
-                escaped(f"{name}: {text}") for name, text in wording.exchanged(verdict.profile)
-            ]
+            shown = tables.profile_tables(verdict.profile, wording.against(verdict))
+            exchanged = wording.exchanged(verdict.profile)
+            parts = [*map(table, shown), *(escaped(f"{name}: {text}") for name, text in exchanged)]
             yield folded(title, "\n\n".join(parts))
 
 
 def _claim(claim: ClaimRecord) -> str:
     modelled = " (modelled)" if claim.method == "modelled" else ""
-    parts = [f"### {_marked(claim.outcome, claim.fails)}: {escaped(claim.claim)}"]
-    parts[0] += modelled
+    parts = [f"### {_marked(claim.outcome, claim.fails)}: {escaped(claim.claim)}{modelled}"]
     if claim.reason:
         parts.append(sentence(claim.reason))
     if claim.figures:

@@ -67,24 +67,20 @@ def message(record: RunRecord, environ: Mapping[str, str] = os.environ) -> dict[
         lines.append(f"and {len(verdicts) - MOST_LINES} more")
     lines += [f"claim {one.outcome}: {one.claim}" for one in record.claims if one.fails]
     lines += [place] if place else []
+    fails = [*(one.fails for one in record.verdicts), *(one.fails for one in record.claims)]
+    told = [
+        {"id": one.id, "metric": one.metric, "verdict": one.outcome, "fails": one.fails,
+         "value": one.value, "unit": one.unit, "baseline": one.baseline, "change": one.change,
+         "reason": one.text}
+        for one in verdicts
+    ]  # fmt: skip
     return {
         "text": "\n".join(map(_escaped, lines)),
         "energy": {
             "hardware": hardware,
-            "failed": any(one.fails for one in record.verdicts)
-            or any(c.fails for c in record.claims),
+            "failed": any(fails),
             "run": place,
-            "verdicts": [
-                {
-                    name: getattr(one, field)
-                    for name, field in (
-                        *(("id", "id"), ("metric", "metric"), ("verdict", "outcome")),
-                        *(("fails", "fails"), ("value", "value"), ("unit", "unit")),
-                        *(("baseline", "baseline"), ("change", "change"), ("reason", "text")),
-                    )
-                }
-                for one in verdicts
-            ],
+            "verdicts": told,
         },
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pytest_energy.meters.nvml.part_time import WIDEST_SHARE
-from pytest_energy.qualify import Curve, Qualification, Source
+from pytest_energy.qualify import Qualification, Source
 from pytest_energy.qualify.feed import lock_shares
 from pytest_energy.qualify.response import Edge, Trajectory
 from pytest_energy.qualify.table import FEEDS, WINDOW_SECONDS, rows, told_apart
@@ -60,10 +60,8 @@ def headline(found: Qualification) -> str:
         return "There is no counter: joules are made of power readings"
     if found.sees_all:
         return "The counter misses nothing of what the card draws"
-    share = (
-        100 * found.counter.window_seconds / found.counter.period_seconds if found.counter else 0
-    )
     if found.counter is not None and found.counter.is_part:
+        share = 100 * found.counter.window_seconds / found.counter.period_seconds
         return f"The counter looks {share:.0f} % of the time"
     return "It cannot be told whether the counter misses anything"
 
@@ -98,8 +96,9 @@ def _after_edge(found: Qualification, on: bool, name: str) -> Chart:
     ):
         if source is None or curve is None:
             continue
-        points = [(at, share) for at, share in _side(curve, on) if at < SHOWN_SECONDS]
-        x, y = ([1000 * at for at, _ in points], [100 * share for _, share in points])
+        side = curve.on if on else curve.off
+        points = [(1000 * at, 100 * share) for at, share in side if at < SHOWN_SECONDS]
+        x, y = [at for at, _ in points], [share for _, share in points]
         seen = {"color": colour(shade, 0.6), "size": 4}
         hover = "%{x:.0f} ms: %{y:.0f} %<extra></extra>"
         data.append(marks(text, x, y, shade, marker=seen, hovertemplate=hover))
@@ -110,10 +109,6 @@ def _after_edge(found: Qualification, on: bool, name: str) -> Chart:
         "yaxis": axis("% of full load's power above rest"),
     }
     return Chart(f"edge-{name}", f"After the load is switched {name}", tuple(data), axes, fall)
-
-
-def _side(curve: Curve, on: bool) -> tuple[tuple[float, float], ...]:
-    return curve.on if on else curve.off
 
 
 def _fitted(found: Qualification, source: Source, on: bool, shade: str) -> Trace:
@@ -211,25 +206,19 @@ def _windows(found: Qualification) -> Iterator[Chart]:
 def _shortest(found: Qualification) -> Chart:
     watts = found.loaded_watts
     shares = [100 * found.even_work.doubt_joules / (watts * seconds) for seconds in LENGTHS]
+    x = _decades("s of a window under full load", LENGTHS)
+    y = _decades("% that it may be off", SHARES)
+    axes = {"xaxis": x, "yaxis": y, "shapes": [dotted(1.0, "muted")], "showlegend": False}
     hover = "%{x:g} s: %{y:.2g} %<extra></extra>"
-    axes = {
-        "xaxis": _decades("s of a window under full load", LENGTHS),
-        "yaxis": _decades("% that it may be off", SHARES),
-        "shapes": [dotted(1.0, "muted")],
-        "showlegend": False,
-    }
-    data = (line("may be off by", list(LENGTHS), shares, "series-1", hovertemplate=hover),)
+    data = (line("may be off by", LENGTHS, shares, "series-1", hovertemplate=hover),)
     return Chart("shortest", "How long windows have to be", data, axes, "The dotted line is 1 %.")
 
 
 def _levels(found: Qualification) -> Chart:
     changes = [100 * told_apart(found, count) for count in COUNTS]
+    y = axis("% of change told from none", rangemode="tozero")
+    axes = {"xaxis": _decades("windows a side", COUNTS), "yaxis": y, "showlegend": False}
     hover = "%{x} windows a side: %{y:.2g} %<extra></extra>"
-    axes = {
-        "xaxis": _decades("windows a side", COUNTS),
-        "yaxis": axis("% of change told from none", rangemode="tozero"),
-        "showlegend": False,
-    }
-    data = (line("told apart", list(COUNTS), changes, "series-1", hovertemplate=hover),)
+    data = (line("told apart", COUNTS, changes, "series-1", hovertemplate=hover),)
     note = "A tolerance below the line cannot be held by so many windows of even work."
     return Chart("levels", "Levels that can be held", data, axes, note)

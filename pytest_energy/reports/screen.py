@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from pytest_energy.gate.sentences import RAISED, SETTLE
@@ -35,20 +36,12 @@ def explained(verdicts: Sequence[VerdictRecord]) -> list[str]:
         for one in verdicts
         if (one.outcome in EXPLAINED or one.comparison is not None) and not one.fails
     ]
-    alike: dict[tuple[Callable[[Sequence[VerdictRecord]], str], str], list[VerdictRecord]] = {}
+    alike: defaultdict[_Alike | None, list[VerdictRecord]] = defaultdict(list)
     for one in told:
-        if _is_open(one) and _WIDER.search(one.reason):
-            alike.setdefault((_varies, ""), []).append(one)
-        elif _is_open(one):
-            alike.setdefault((_early, ""), []).append(one)
-        elif one.outcome == "inconclusive" and one.reason.startswith(NOT_KEPT):
-            alike.setdefault((_not_kept, ""), []).append(one)
-        elif fault := _FAULT.search(one.reason if one.outcome == "invalid" else ""):
-            alike.setdefault((_invalid, fault[1]), []).append(one)
-    groups = {key: of for key, of in alike.items() if of[1:]}
-    grouped = [id(one) for of in groups.values() for one in of]
+        alike[_alike(one)].append(one)
+    groups = {key: of for key, of in alike.items() if key and of[1:]}
     lines = [say(of) for (say, _), of in groups.items()]
-    return lines + [sentence(one) for one in told if id(one) not in grouped]
+    return lines + [sentence(one) for one in told if _alike(one) not in groups]
 
 
 def sentence(verdict: VerdictRecord) -> str:
@@ -56,9 +49,18 @@ def sentence(verdict: VerdictRecord) -> str:
     return f"{wording.name(verdict)}: {verdict.outcome}. {wording.reason(verdict)}"
 
 
-def _is_open(verdict: VerdictRecord) -> bool:
-    """Whether this machine's own sessions cannot tell: they are too few, or differ too much."""
-    return verdict.outcome == "inconclusive" and verdict.local and verdict.comparison is None
+_Alike = tuple[Callable[[Sequence[VerdictRecord]], str], str]
+
+
+def _alike(verdict: VerdictRecord) -> _Alike | None:
+    """What tells of a verdict and those that are like it, and the word for what makes them so."""
+    if verdict.outcome == "inconclusive" and verdict.local and verdict.comparison is None:
+        # This machine's own sessions cannot tell: they are too few, or differ too much.
+        return (_varies if _WIDER.search(verdict.reason) else _early), ""
+    if verdict.outcome == "inconclusive" and verdict.reason.startswith(NOT_KEPT):
+        return _not_kept, ""
+    fault = _FAULT.search(verdict.reason) if verdict.outcome == "invalid" else None
+    return (_invalid, fault[1]) if fault else None
 
 
 def _early(verdicts: Sequence[VerdictRecord]) -> str:
@@ -152,5 +154,4 @@ def warnings(record: RunRecord) -> list[str]:
     if not alike[1:]:
         return found
     first = f"{alike[0]} ({len(alike)} figures are alike, `-v` has them all)"
-    rest = [text for text in found if text not in alike]
-    return [*rest, first]
+    return [*(text for text in found if text not in alike), first]

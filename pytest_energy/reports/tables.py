@@ -87,6 +87,10 @@ class TextTable:
     right: Collection[int] = ()
     title: str = ""
 
+    def lines(self, indent: int = 0) -> list[str]:
+        """The table in plain characters, as of `aligned`."""
+        return aligned(self.rows, self.headings, right=self.right, indent=indent)
+
 
 def figures(claim: ClaimRecord) -> TextTable:
     """For each figure its name, value, bounds, the paper's figure, and whether it holds."""
@@ -114,12 +118,8 @@ def value(figure: Figure) -> str:
 
 def bounds(figure: Figure) -> str:
     """What the figure must keep, such as `>= 0.99`; empty if it is only shown."""
-    parts = []
-    if figure.at_least is not None:
-        parts.append(f">= {quantity(figure.at_least, figure.unit)}")
-    if figure.at_most is not None:
-        parts.append(f"<= {quantity(figure.at_most, figure.unit)}")
-    return ", ".join(parts)
+    both = ((">=", figure.at_least), ("<=", figure.at_most))
+    return ", ".join(f"{sign} {quantity(at, figure.unit)}" for sign, at in both if at is not None)
 
 
 def cell(content: Cell) -> str:
@@ -143,22 +143,15 @@ def noted(table: Table) -> TextTable:
     return TextTable(table.columns, rows, right, table.title)
 
 
-Row = tuple[str, str, str, str]
-
-
 def sides(comparison: ComparisonRecord) -> TextTable:
     """Name, base, head and change of each figure, then what differs in the environments."""
     base, head = comparison.base, comparison.head
-    rows: list[Row] = [
+    speeds = base.tokens_per_second, head.tokens_per_second
+    rows = [
         ("from", base.reference, head.reference, ""),
         _row("J/token", base.joules_per_token, head.joules_per_token, "J/token"),
         _row("power", base.mean_watts, head.mean_watts, "W"),
-        (
-            "tokens/s",
-            f"{base.tokens_per_second:,.0f}",
-            f"{head.tokens_per_second:,.0f}",
-            _moved(base.tokens_per_second, head.tokens_per_second),
-        ),
+        ("tokens/s", *(f"{speed:,.0f}" for speed in speeds), _moved(*speeds)),
     ]
     if base.padding_overhead and head.padding_overhead:
         rows.append(_row("padding overhead", base.padding_overhead, head.padding_overhead, ""))
@@ -175,20 +168,14 @@ def profile_tables(
     profile: ProfileChange, sides: tuple[str, str] = ("base", "head")
 ) -> list[TextTable]:
     """The time of a token by phase, operator, module and kernel; those that there are."""
-    parts = {
-        "phase": profile.phases,
-        "operator": profile.operators,
-        "module": profile.modules,
-        "kernel": profile.kernels,
-    }
     tables = []
-    for what, rows in parts.items():
+    for what in ("phase", "operator", "module", "kernel"):
         headings = [what, *(f"{side}, µs" for side in sides), "change", "points", "calls a step"]
-        shown = [_profile_row(row, profile) for row in rows]
-        width = 6 if any(row[5] for row in shown) else 5
+        rows = [_profile_row(row, profile) for row in getattr(profile, f"{what}s")]
+        width = 6 if any(row[5] for row in rows) else 5
         if rows:
             title = f"Time of a token by {what}, under the profiler"
-            cut = [row[:width] for row in shown]
+            cut = [row[:width] for row in rows]
             tables.append(TextTable(headings[:width], cut, range(1, width), title))
     return tables
 
@@ -217,7 +204,7 @@ def _profile_row(row: Part, profile: ProfileChange) -> tuple[str, ...]:
     )
 
 
-def _row(name: str, base: float, head: float, unit: str) -> Row:
+def _row(name: str, base: float, head: float, unit: str) -> tuple[str, str, str, str]:
     return name, quantity(base, unit), quantity(head, unit), _moved(base, head)
 
 
@@ -249,8 +236,7 @@ def each_window(windows: Sequence[Window]) -> TextTable:
 
 def windows_table(windows: Sequence[Window]) -> str:
     """Windows as text, one line each."""
-    shown = each_window(windows)
-    return "\n".join(aligned(shown.rows, shown.headings, right=shown.right, indent=2))
+    return "\n".join(each_window(windows).lines(indent=2))
 
 
 def changed_environment(record: RunRecord) -> TextTable:
@@ -281,27 +267,21 @@ def scatter(
     width = max(width, LEAST_PLOT_WIDTH)
     reach = max((abs(y) for _, y in points), default=0.0) or 1.0
     left, right = min(x for x, _ in points), max(x for x, _ in points)
-    labels = [f"{reach:+.3g}", "0", f"{-reach:+.3g}"]
-    margin = max(map(len, labels))
-    columns = width - margin - 2
     rows = height | 1  # odd, so that zero has a row
+    labels = {0: f"{reach:+.3g}", rows // 2: "0", rows - 1: f"{-reach:+.3g}"}
+    margin = max(map(len, labels.values()))
+    columns = width - margin - 2
     counts = [[0] * columns for _ in range(rows)]
     for x, y in points:
         column = round((x - left) / (right - left or 1.0) * (columns - 1))
         counts[round((reach - y) / (2 * reach) * (rows - 1))][column] += 1
-    shown = dict(zip((0, rows // 2, rows - 1), labels, strict=True))
     lines = [y_name]
     for number, row in enumerate(counts):
         empty = "-" if number == rows // 2 else " "
-        cells = "".join(_counted(count) if count else empty for count in row)
-        lines.append(f"{shown.get(number, ''):>{margin}} |{cells}".rstrip())
+        marks = [empty, "*", *"23456789"]
+        cells = "".join(marks[count] if count < 10 else "+" for count in row)
+        lines.append(f"{labels.get(number, ''):>{margin}} |{cells}".rstrip())
     low, high = f"{left:.4g}", f"{right:.4g}"
     lines.append(f"{'':>{margin}}  {low}{high:>{columns - len(low)}}")
     lines.append(f"{'':>{margin}}  {x_name:^{columns}}".rstrip())
     return "\n".join(lines)
-
-
-def _counted(count: int) -> str:
-    if count == 1:
-        return "*"
-    return str(count) if count < 10 else "+"

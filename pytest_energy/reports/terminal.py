@@ -22,6 +22,7 @@ from pytest_energy.units import percent, quantity, ratio
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 MOST_MOVED = 6
 """Operators that the terminal shows of a profile; the page and the JSON have more."""
@@ -52,9 +53,9 @@ def side_by_side(record: VerdictRecord, comparison: ComparisonRecord) -> list[st
 def profile_lines(record: VerdictRecord, profile: ProfileChange) -> list[str]:
     """Lines with the time of a token by phase, and the operators that moved the most."""
     shown = tables.profile_movers(profile, wording.against(record), MOST_MOVED)
-    lines = tables.aligned(shown.rows, shown.headings, right=shown.right, indent=2)
-    lines += [f"  {name}: {text}" for name, text in wording.exchanged(profile)]
-    return [f"{record.id}: time of a token under the profiler", *lines]
+    exchanged = [f"  {name}: {text}" for name, text in wording.exchanged(profile)]
+    title = f"{record.id}: time of a token under the profiler"
+    return [title, *shown.lines(indent=2), *exchanged]
 
 
 def pair_changes(comparison: ComparisonRecord) -> str:
@@ -152,9 +153,13 @@ def _say(console: Console, *lines: str) -> None:
         console.print(safe_line(line), markup=False, soft_wrap=True)
 
 
-def _table(record: RunRecord) -> Table:
+def _coloured(outcome: str, caveat: str = "") -> Text:
     from rich.text import Text
 
+    return Text(outcome, style=wording.look(outcome).colour).append(caveat, style="default")
+
+
+def _table(record: RunRecord) -> Table:
     verdicts = record.verdicts
     partly = any(wording.trained(verdict) for verdict in verdicts)
     added = ["trained parameters"] if partly else []
@@ -162,9 +167,7 @@ def _table(record: RunRecord) -> Table:
         (
             *wording.cells(verdict),
             *([wording.trained(verdict)] if partly else []),
-            Text(verdict.outcome, style=wording.look(verdict.outcome).colour).append(
-                wording.caveat(verdict), style="default"
-            ),
+            _coloured(verdict.outcome, wording.caveat(verdict)),
         )
         for verdict in verdicts
     ]
@@ -174,34 +177,26 @@ def _table(record: RunRecord) -> Table:
 
 def _in_full(verdict: VerdictRecord) -> str:
     """All that is known of a verdict."""
-    if verdict.net_value is None:
-        return screen.sentence(verdict)
     net = wording.shown(verdict, verdict.net_value)
-    return f"{screen.sentence(verdict)} (net of idle {net})"
+    return screen.sentence(verdict) + (f" (net of idle {net})" if net else "")
 
 
 def _claims(claims: Sequence[ClaimRecord]) -> Table:
     """A line for each claim."""
-    from rich.text import Text
-
-    rows: list[tuple[str | Text, ...]] = [
-        (Text(outcome, style=wording.look(outcome).colour).append(caveat, "default"), figure, text)
+    rows = [
+        (_coloured(outcome, caveat), figure, text)
         for outcome, caveat, figure, text in screen.claims(claims)
     ]
     return tables.rich_table(("outcome", "figure", "claim"), rows)
 
 
 def _print_claim(console: Console, claim: ClaimRecord) -> None:
-    from rich.text import Text
-
     modelled = " (modelled)" if claim.method == "modelled" else ""
     _say(console, f"{claim.claim}{modelled}")
     figures = tables.figures(claim)
-    rows: list[tuple[str | Text, ...]] = [
-        (*cells, Text(outcome, style=wording.look(outcome).colour))
-        for *cells, outcome in figures.rows
-    ]
+    rows: list[tuple[str | Text, ...]]
+    rows = [(*cells, _coloured(outcome)) for *cells, outcome in figures.rows]
     if rows:
         console.print(tables.rich_table(figures.headings, rows, fold=range(5), ruled=True))
     for one in map(tables.noted, claim.tables):
-        _say(console, one.title, *tables.aligned(one.rows, one.headings, right=one.right), "")
+        _say(console, one.title, *one.lines(), "")

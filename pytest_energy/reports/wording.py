@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timezone
 from typing import TYPE_CHECKING
@@ -14,12 +14,13 @@ from pytest_energy.gate.carriers import ProfileChange
 from pytest_energy.gate.sentences import compared
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import LeftOpen, NotMeasured, Origin, RunRecord, VerdictRecord
+from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.footprint import Footprint
 from pytest_energy.text import one_line
 from pytest_energy.units import difference, duration, listed, quantity, quantity_with_uncertainty
 
 if TYPE_CHECKING:
-    from pytest_energy.history.series import Series
+    from pytest_energy.history import Series
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,6 @@ def value(verdict: VerdictRecord) -> str:
     return quantity_with_uncertainty(verdict.value, verdict.uncertainty or 0.0, verdict.unit)
 
 
-def baseline(verdict: VerdictRecord) -> str:
-    """What the figure was compared with; empty if there is nothing."""
-    return shown(verdict, verdict.baseline)
-
-
 def change(verdict: VerdictRecord) -> str:
     """The change against the baseline: per cent, or points of a saved fraction."""
     return "" if verdict.change is None else difference(verdict.change, verdict.unit)
@@ -74,7 +70,8 @@ def change(verdict: VerdictRecord) -> str:
 
 def cells(verdict: VerdictRecord) -> tuple[str, str, str, str]:
     """Name, value, baseline and change, as the row of a verdict shows them."""
-    return name(verdict), value(verdict), baseline(verdict), change(verdict)
+    held = shown(verdict, verdict.baseline)
+    return name(verdict), value(verdict), held, change(verdict)
 
 
 def shown(verdict: VerdictRecord, figure: float | None) -> str:
@@ -89,11 +86,8 @@ def left_open(found: LeftOpen) -> str:
 
 def caveat(verdict: VerdictRecord) -> str:
     """What qualifies an outcome, such as ` (modelled, local)`."""
-    notes = []
-    if verdict.method == "modelled":
-        notes.append("modelled")
-    if verdict.local and verdict.outcome != "recorded":
-        notes.append("local")
+    notes = ["modelled"] if verdict.method == "modelled" else []
+    notes += ["local"] if verdict.local and verdict.outcome != "recorded" else []
     return f" ({', '.join(notes)})" if notes else ""
 
 
@@ -115,11 +109,8 @@ MOST_EXCHANGED = 4
 def exchanged(profile: ProfileChange) -> list[tuple[str, str]]:
     """Which operators or kernels came, and which went; neither if there are none."""
     what = "kernels" if profile.kernels else "operators"
-    found = []
-    for word, names in (("came", profile.came), ("went", profile.went)):
-        if names:
-            found.append((f"{what} that {word}", listed(names, MOST_EXCHANGED)))
-    return found
+    both = (("came", profile.came), ("went", profile.went))
+    return [(f"{what} that {word}", listed(names, MOST_EXCHANGED)) for word, names in both if names]
 
 
 def trained(verdict: VerdictRecord) -> str:
@@ -150,23 +141,16 @@ def look(outcome: str) -> Look:
 
 def headline(record: RunRecord) -> str:
     """The run in one line, such as `2 of 18 verdicts fail, no failure in 3 claims`."""
-    parts = []
+    parts = ["interrupted"] if record.interrupted is not None else []
     verdicts = [verdict for verdict in record.verdicts if verdict.outcome != "measured"]
-    if verdicts:
-        parts.append(_failing(sum(v.fails for v in verdicts), len(verdicts), "verdict"))
-        shown = sum(v.outcome == "regression" and not v.fails for v in verdicts)
-        if shown:
-            parts.append(f"{counted(shown, 'regression')} shown only")
-    if record.claims:
-        broken = sum(claim.fails for claim in record.claims)
-        parts.append(_failing(broken, len(record.claims), "claim"))
+    parts += _failing(verdicts, "verdict")
+    if shown := sum(one.outcome == "regression" and not one.fails for one in verdicts):
+        parts.append(f"{counted(shown, 'regression')} shown only")
+    parts += _failing(record.claims, "claim")
     if missing := sum(one.fails for one in record.not_measured):
         parts.append(f"{counted(missing, 'stored figure')} not measured")
-    windows = len(record.verdicts) - len(verdicts)
-    if windows:
+    if windows := len(record.verdicts) - len(verdicts):
         parts.append(f"{counted(windows, 'window')} metered")
-    if record.interrupted is not None:
-        parts.insert(0, "interrupted")
     return ", ".join(parts) or "nothing was metered"
 
 
@@ -184,19 +168,13 @@ def kinds(record: RunRecord) -> list[Kind]:
     counts = Counter((one.outcome, one.fails, False) for one in record.verdicts)
     counts += Counter((one.outcome, one.fails, True) for one in record.claims)
     kinds = sorted(counts, key=lambda kind: (not kind[1], kind[2], _rank(kind[0])))
-    return [
-        Kind(outcome, fails, _kind(counts[outcome, fails, of_claims], outcome, fails, of_claims))
-        for outcome, fails, of_claims in kinds
-    ]
-
-
-_CLAIMS = {"holds": "hold", "fails": "fail"}
+    return [Kind(kind[0], kind[1], _kind(counts[kind], *kind)) for kind in kinds]
 
 
 def _kind(count: int, outcome: str, fails: bool, of_claims: bool) -> str:
     if of_claims:
-        verb = outcome if count == 1 else _CLAIMS.get(outcome, outcome)
-        return f"{counted(count, 'claim')} {verb}"
+        plural = {"holds": "hold", "fails": "fail"}.get(outcome, outcome)
+        return f"{counted(count, 'claim')} {outcome if count == 1 else plural}"
     if outcome == "measured":
         return f"{counted(count, 'window')} metered"
     if outcome not in MOVED:
@@ -206,10 +184,10 @@ def _kind(count: int, outcome: str, fails: bool, of_claims: bool) -> str:
 
 def tone(record: RunRecord) -> str:
     """How the run ended as a whole: `bad` if it fails, `doubt` if anything is open, or `good`."""
-    found = kinds(record)
-    if any(kind.fails for kind in found) or any(one.fails for one in record.not_measured):
+    found: list[VerdictRecord | ClaimRecord] = [*record.verdicts, *record.claims]
+    if any(one.fails for one in found) or any(one.fails for one in record.not_measured):
         return "bad"
-    is_open = any(look(kind.outcome).colour in ("red", "yellow") for kind in found)
+    is_open = any(look(one.outcome).colour in ("red", "yellow") for one in found)
     return "doubt" if is_open or record.interrupted is not None else "good"
 
 
@@ -225,11 +203,11 @@ def interruption(record: RunRecord) -> str:
     if record.interrupted is None:
         return ""
     text = f"this run has not come to its end: {one_line(record.interrupted)}"
-    tests = record.unfinished
-    if not tests:
+    if not record.unfinished:
         return text
-    names = listed([f"`{one_line(test)}`" for test in tests], MOST_TESTS)
-    return f"{text}; {counted(len(tests), 'test')} did not measure what was to be measured: {names}"
+    names = listed([f"`{one_line(test)}`" for test in record.unfinished], MOST_TESTS)
+    tests = counted(len(record.unfinished), "test")
+    return f"{text}; {tests} did not measure what was to be measured: {names}"
 
 
 def cost(record: RunRecord, footprint: Footprint) -> str:
@@ -245,10 +223,10 @@ def cost(record: RunRecord, footprint: Footprint) -> str:
 
 def _modelled_share(record: RunRecord) -> str:
     """That joules are modelled, and how much of those in windows is the processor's own."""
-    windows = [window for verdict in record.verdicts for window in verdict.windows]
-    total = sum(window.joules for window in windows)
     if not modelled(record):
         return ""
+    windows = [window for verdict in record.verdicts for window in verdict.windows]
+    total = sum(window.joules for window in windows)
     cpu = sum(window.joules_by_domain.get("cpu", 0.0) for window in windows)
     if not 0 < cpu < total:
         return " (modelled)"
@@ -320,7 +298,9 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
-def _failing(count: int, of: int, what: str) -> str:
-    if not count:
-        return f"no failure in {counted(of, what)}"
-    return f"{count} of {of} {what}s {'fails' if count == 1 else 'fail'}"
+def _failing(of: Sequence[VerdictRecord | ClaimRecord], what: str) -> list[str]:
+    """How many fail of those that there are; nothing if there are none."""
+    count = sum(one.fails for one in of)
+    if count:
+        return [f"{count} of {len(of)} {what}s {'fails' if count == 1 else 'fail'}"]
+    return [f"no failure in {counted(len(of), what)}"] if of else []

@@ -10,8 +10,7 @@ import pytest
 
 from planted import ENVIRONMENT, Day, changed, days, records
 from pytest_energy.cli import main
-from pytest_energy.history.drift import DriftReport, SeriesDrift, State
-from pytest_energy.history.series import Series
+from pytest_energy.history import DriftReport, Series, SeriesDrift, State
 from pytest_energy.history.store import LocalStore
 from pytest_energy.reports.drift import as_badge
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from planted import days, document
+from pytest_energy.history import Series
 from pytest_energy.history.record import make_record
-from pytest_energy.history.series import Series, read_series
+from pytest_energy.history.series import read_series
 from pytest_energy.history.store import LocalStore
 from pytest_energy.results.origin import origin
 

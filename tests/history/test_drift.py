@@ -14,8 +14,8 @@ import pytest
 
 from planted import ENVIRONMENT, START, changed, days, series
 from pytest_energy.baselines.tables import Acknowledgement
-from pytest_energy.history.drift import FEWEST_SESSIONS, ChangePoint, analyse, report
-from pytest_energy.history.series import Point, Series
+from pytest_energy.history import ChangePoint, Point, Series
+from pytest_energy.history.drift import FEWEST_SESSIONS, analyse, report
 from pytest_energy.reports.drift import as_text
 from pytest_energy.units import FRACTION
 

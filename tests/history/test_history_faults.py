@@ -13,9 +13,10 @@ import pytest
 
 from planted import changed, days, document, records
 from pytest_energy.cli import main
+from pytest_energy.history import Series
 from pytest_energy.history.measurement import in_utc, out_of_place
 from pytest_energy.history.record import Record, make_record
-from pytest_energy.history.series import Series, read_series
+from pytest_energy.history.series import read_series
 from pytest_energy.history.sessions import compact
 from pytest_energy.history.store import HistoryError, LocalStore, open_store
 from pytest_energy.results.origin import origin

@@ -15,9 +15,10 @@ from pytest_energy.baselines import writing as recording
 from pytest_energy.baselines.tables import Acknowledgement
 from pytest_energy.cli import main
 from pytest_energy.files import write_atomically
+from pytest_energy.history import Series
 from pytest_energy.history.drift import analyse
 from pytest_energy.history.record import Record
-from pytest_energy.history.series import Series, read_series
+from pytest_energy.history.series import read_series
 from pytest_energy.history.sessions import compact
 from pytest_energy.history.store import HistoryError, LocalStore, open_store
 

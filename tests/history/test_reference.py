@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from planted import Day, changed, days, series
+from pytest_energy.history import Series
 from pytest_energy.history.drift import report
-from pytest_energy.history.series import Series
 from pytest_energy.results import REFERENCE_LOAD
 
 

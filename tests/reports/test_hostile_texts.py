@@ -11,8 +11,8 @@ import pytest
 
 from hostile import HOSTILE, STARTS, faults, poisoned
 from pytest_energy.cli.export import FORMATS
-from pytest_energy.history.drift import DriftReport
-from pytest_energy.reports import drift, github, markdown, terminal
+from pytest_energy.history import DriftReport
+from pytest_energy.reports import annotated, drift, markdown, terminal, workflow_commands
 from pytest_energy.results import RunRecord, json_codec
 from report_support import drift as drift_report
 from report_support import full_run
@@ -78,7 +78,7 @@ def test_markdown(text: str) -> None:
 
 @TEXTS
 def test_annotations(text: str) -> None:
-    found = github.commands(github.annotated(hostile_run(text)), Path("/repo"), {})
+    found = workflow_commands(annotated(hostile_run(text)), Path("/repo"), {})
 
     assert found
     assert not faults("\n".join(found))

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from pytest_energy.files import append
-from pytest_energy.reports.github import (
+from pytest_energy.reports import (
     MOST_OF_A_KIND,
     STEP_SUMMARY_BYTES,
     Annotation,
     annotated,
-    commands,
     room_in,
+    workflow_commands,
 )
 from pytest_energy.reports.wording import headline
 from pytest_energy.results import NotMeasured, VerdictRecord
@@ -33,7 +33,7 @@ def missing(number: int, *, fails: bool = False) -> VerdictRecord:
 def test_properties_and_messages_are_escaped() -> None:
     annotation = Annotation("error", "a: b, 5 %\nc", "50 %, a: b\r\nc", "tests/a,b:c.py", 12)
 
-    assert commands([annotation], ROOT, {}) == [
+    assert workflow_commands([annotation], ROOT, {}) == [
         "::error file=tests/a%2Cb%3Ac.py,line=12,title=a%3A b%2C 5 %25\\nc::50 %25, a: b\\r\\nc"
     ]
 
@@ -41,13 +41,15 @@ def test_properties_and_messages_are_escaped() -> None:
 def test_a_place_is_given_from_the_checkout() -> None:
     annotation = Annotation("warning", "t", "m", "tests/test_x.py", 3)
 
-    lines = commands([annotation], ROOT / "python", {"GITHUB_WORKSPACE": str(ROOT)})
+    lines = workflow_commands([annotation], ROOT / "python", {"GITHUB_WORKSPACE": str(ROOT)})
 
     assert lines == ["::warning file=python/tests/test_x.py,line=3,title=t::m"]
 
 
 def test_a_verdict_without_a_place_has_none() -> None:
-    assert commands([Annotation("warning", "t", "m")], ROOT, {}) == ["::warning title=t::m"]
+    assert workflow_commands([Annotation("warning", "t", "m")], ROOT, {}) == [
+        "::warning title=t::m"
+    ]
 
 
 def test_what_fails_is_an_error_and_what_only_informs_a_warning() -> None:
@@ -93,7 +95,7 @@ def test_what_ci_fails_for_want_of_evidence_is_an_error_and_counted() -> None:
     "escaped",
 )
 def test_no_line_breaks_out_whatever_names_hold() -> None:
-    lines = commands(annotated(full_run().record), ROOT, {})
+    lines = workflow_commands(annotated(full_run().record), ROOT, {})
 
     assert all(line.startswith(("::error ", "::warning ")) for line in lines)
     assert all("\n" not in line and "\r" not in line for line in lines)
@@ -103,7 +105,7 @@ def test_no_line_breaks_out_whatever_names_hold() -> None:
 def test_what_github_would_hide_is_counted(count: int) -> None:
     found = annotated(run(*(missing(k) for k in range(count))).record)
 
-    lines = commands(found, ROOT, {})
+    lines = workflow_commands(found, ROOT, {})
 
     assert len(lines) == MOST_OF_A_KIND
     hidden = "::warning title=energy%3A 2 more::GitHub shows no more of them; see the summary"
@@ -113,7 +115,7 @@ def test_what_github_would_hide_is_counted(count: int) -> None:
 def test_errors_and_warnings_count_apart() -> None:
     records = [missing(k, fails=k < 10) for k in range(20)]
 
-    assert len(commands(annotated(run(*records).record), ROOT, {})) == 2 * MOST_OF_A_KIND
+    assert len(workflow_commands(annotated(run(*records).record), ROOT, {})) == 2 * MOST_OF_A_KIND
 
 
 def test_a_summary_is_appended_to_what_others_wrote(tmp_path: Path) -> None:

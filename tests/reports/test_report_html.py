@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.history.drift import DriftReport, Restless, TakenBack
+from pytest_energy.history import DriftReport, Restless, TakenBack
 from pytest_energy.reports.charts import (
     Chart,
     gate_chart,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from pytest_energy.history import Point, Series
 from pytest_energy.history.record import Record, make_record
-from pytest_energy.history.series import Point, Series
 from pytest_energy.results import Origin
 
 START = datetime(2026, 1, 1, 3, 0, tzinfo=timezone.utc)

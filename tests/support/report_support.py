@@ -10,9 +10,8 @@ from pytest_energy.gate import Verdict
 from pytest_energy.gate.carriers import ProfileChange
 from pytest_energy.gate.carriers import compared as compare_profiles
 from pytest_energy.gate.gates import PairedGate, SequentialGate
-from pytest_energy.history.drift import ChangePoint, DriftReport, SeriesDrift, Stale
-from pytest_energy.history.series import Point
-from pytest_energy.history.series import Series as History
+from pytest_energy.history import ChangePoint, DriftReport, Point, SeriesDrift, Stale
+from pytest_energy.history import Series as History
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_session import RunCost
 from pytest_energy.metering.profile import Part, Profile

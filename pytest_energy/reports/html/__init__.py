@@ -8,39 +8,24 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from pytest_energy import units
 from pytest_energy.documents import installed_version
 from pytest_energy.errors import EnergyError
 from pytest_energy.outcomes import EXPLAINED
-from pytest_energy.reports import tables, wording
-from pytest_energy.reports.charts import (
-    Chart,
-    claim_chart,
-    gate_chart,
-    pairs_chart,
-    power_chart,
-    profile_charts,
-)
-from pytest_energy.reports.drift import (
-    STATES,
-    change_sentence,
-    drift_chart,
-    restless_sentence,
-    stale_sentence,
-    taken_back_sentence,
-    worst_first,
-)
+from pytest_energy.reports import charts, tables, wording
+from pytest_energy.reports import drift as drifting
+from pytest_energy.reports.charts import Chart
 from pytest_energy.reports.markdown import sentence
-from pytest_energy.reports.wording import against
 from pytest_energy.results import RunRecord, VerdictRecord
 from pytest_energy.results.claims import ClaimRecord
 from pytest_energy.results.json_codec import ReportedRun
 from pytest_energy.text import safe_line
-from pytest_energy.units import difference, percent, unbroken
+from pytest_energy.units import unbroken
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from pytest_energy.history.drift import DriftReport, SeriesDrift
+    from pytest_energy.history import DriftReport, SeriesDrift
 
 LIBRARIES = ("jinja2", "plotly")
 
@@ -66,15 +51,6 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
     ]
     series = list(_over_time(drift)) if drift is not None else []
     drawn = [one for _, verdicts, claims in parts for one in (*verdicts, *claims)] + series
-    called = (
-        change_sentence,
-        difference,
-        gauge,
-        percent,
-        restless_sentence,
-        stale_sentence,
-        taken_back_sentence,
-    )
     return rendered(
         "page.html",
         [chart for one in drawn for chart in one.charts],
@@ -83,10 +59,11 @@ def render(runs: Sequence[ReportedRun], drift: DriftReport | None = None) -> str
         drift=series,
         warnings=drift.warnings if drift is not None else (),
         explained=EXPLAINED,
-        states=STATES,
+        drifting=drifting,
+        gauge=gauge,
         tables=tables,
+        units=units,
         wording=wording,
-        **{each.__name__: each for each in called},
     )
 
 
@@ -128,7 +105,7 @@ def rendered(template: str, drawn: Sequence[Chart], **values: Any) -> str:
     from plotly.io.json import to_json_plotly
     from plotly.offline import get_plotlyjs
 
-    charts = {chart.key: {"data": chart.data, "layout": chart.layout} for chart in drawn}
+    plots = {chart.key: {"data": chart.data, "layout": chart.layout} for chart in drawn}
     environment = Environment(
         loader=FunctionLoader(_resource),
         autoescape=True,
@@ -146,8 +123,8 @@ def rendered(template: str, drawn: Sequence[Chart], **values: Any) -> str:
         style=_resource("page.css"),
         script=_resource("page.js"),
         # For a script: without `<`, and with gaps for figures that JSON has no word for.
-        charts=to_json_plotly(charts, engine="json"),
-        plotly=get_plotlyjs() if charts else "",
+        charts=to_json_plotly(plots, engine="json"),
+        plotly=get_plotlyjs() if plots else "",
     )
 
 
@@ -188,25 +165,26 @@ def _verdicts(record: RunRecord, key: str) -> Iterator[Drawn]:
     devices = record.hardware.get("devices", ())
     for number, verdict in enumerate(wording.worst_first(record.verdicts)):
         own = f"{key}-v{number}"
-        charts = [gate_chart(verdict, f"{own}-gate")]
+        drawn = [charts.gate_chart(verdict, f"{own}-gate")]
         if verdict.comparison is not None and verdict.comparison.pairs:
-            charts.append(pairs_chart(verdict.comparison, verdict.unit, f"{own}-pairs"))
+            drawn.append(charts.pairs_chart(verdict.comparison, verdict.unit, f"{own}-pairs"))
         if verdict.profile is not None:
-            charts += profile_charts(verdict.profile, f"{own}-profile", against(verdict))
-        charts.append(power_chart(verdict.windows, devices, f"{own}-power"))
-        yield Drawn(own, verdict, [chart for chart in charts if chart is not None])
+            sides = wording.against(verdict)
+            drawn += charts.profile_charts(verdict.profile, f"{own}-profile", sides)
+        drawn.append(charts.power_chart(verdict.windows, devices, f"{own}-power"))
+        yield Drawn(own, verdict, [chart for chart in drawn if chart is not None])
 
 
 def _claims(record: RunRecord, key: str) -> Iterator[Drawn]:
     for number, claim in enumerate(record.claims):
         own = f"{key}-c{number}"
-        charts = [claim_chart(plot, f"{own}-{i}") for i, plot in enumerate(claim.plots)]
-        yield Drawn(own, claim, charts)
+        drawn = [charts.claim_chart(plot, f"{own}-{i}") for i, plot in enumerate(claim.plots)]
+        yield Drawn(own, claim, drawn)
 
 
 def _over_time(drift: DriftReport) -> Iterator[Drawn]:
-    for number, series in enumerate(worst_first(drift)):
-        yield Drawn(f"d{number}", series, [drift_chart(series, f"d{number}")])
+    for number, series in enumerate(drifting.worst_first(drift)):
+        yield Drawn(f"d{number}", series, [drifting.drift_chart(series, f"d{number}")])
 
 
 @dataclass(frozen=True)
