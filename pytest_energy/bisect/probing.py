@@ -21,7 +21,7 @@ from pytest_energy.ab.side_place import FOREIGN_VARIABLE, lend_package
 from pytest_energy.bisect import Finding, Probe
 from pytest_energy.bisect.commits import Ends
 from pytest_energy.bisect.documents import BROKEN, Figure, choose_figure, finding_of, was_disturbed
-from pytest_energy.bisect.estimates import noise_sessions
+from pytest_energy.bisect.levels import noise_sessions
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically

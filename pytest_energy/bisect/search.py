@@ -25,8 +25,7 @@ from pytest_energy.bisect import (
     Told,
 )
 from pytest_energy.bisect.commits import Graph
-from pytest_energy.bisect.estimates import LogChange, log_change, pair_noise
-from pytest_energy.bisect.line import FOLLOWED, Confirmed, Line
+from pytest_energy.bisect.levels import FOLLOWED, Confirmed, Line, LogChange, log_change, pair_noise
 from pytest_energy.stats.distributions import NORMAL_95, relative
 from pytest_energy.stats.steps import Step
 from pytest_energy.units import LARGEST_LEVELS

@@ -17,9 +17,14 @@ from pytest_energy.ab.revisions import attempt
 from pytest_energy.bisect import EXIT_CODES, Finding, Probe
 from pytest_energy.bisect.commits import Commit, Ends, Graph, find_ends, read_graph
 from pytest_energy.bisect.documents import Kept, same_device
-from pytest_energy.bisect.environments import GOOD, EnvironmentGround, graph_of, inventory
-from pytest_energy.bisect.estimates import log_change
-from pytest_energy.bisect.packages import exchanges
+from pytest_energy.bisect.environments import (
+    GOOD,
+    EnvironmentGround,
+    exchanges,
+    graph_of,
+    inventory,
+)
+from pytest_energy.bisect.levels import log_change
 from pytest_energy.bisect.probing import TIMEOUT_SECONDS, Asking, CommitGround, Ground, Prober
 from pytest_energy.bisect.search import CHANGE, Asked, Search
 from pytest_energy.cli import default_baselines, describe, say, write_text

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_energy.bisect import Finding, Probe
 from pytest_energy.bisect.documents import Figure, Kept, choose_figure, finding_of, same_device
-from pytest_energy.bisect.estimates import log_change, noise_sessions
+from pytest_energy.bisect.levels import log_change, noise_sessions
 from pytest_energy.errors import EnergyError
 from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
 
