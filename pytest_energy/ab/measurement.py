@@ -1,4 +1,4 @@
-"""Pairs of both sides until their gates are sure, and what processes themselves have in it."""
+"""Interleaved rounds of both sides' windows until the gates are sure, and what processes add."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pytest_energy.ab.protocol import Ready
-from pytest_energy.ab.rounds import HEAD, Figure, PairedSampler, SidePair
+from pytest_energy.ab.sides import BASE, HEAD, SidePair
+from pytest_energy.checks.measuring import Sampler
 from pytest_energy.documents import parse_json
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import read_bytes
 from pytest_energy.gate import Verdict
-from pytest_energy.gate.gates import PairedGate
+from pytest_energy.gate.carriers import ProfileChange, compared
+from pytest_energy.gate.gates import PairedGate, worst
 from pytest_energy.metering import Window
+from pytest_energy.metering.profile import Profile
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results.json_codec import as_json, from_json
 from pytest_energy.stats.interleaved import scatter
@@ -33,11 +37,104 @@ _MOST_BYTES = 1 << 20
 MOST_OF_PROCESSES = 0.1
 """What two processes of the same code are not taken to differ by, relative."""
 
+_LEAST_PAIRS = 2  # that no scatter can be told of
+
+Figure = Callable[[int, Sequence[Window]], float]
+"""What a gate is given of a side, `BASE` or `HEAD`, from its windows of one round."""
+
 Gates = Callable[[bool], Sequence[tuple[PairedGate, Figure]]]
 """New gates, each with its figure; told whether each pair comes from new processes."""
 
 
-_LEAST_PAIRS = 2  # that no scatter can be told of
+@dataclass(frozen=True)
+class SideRun:
+    """A run in a side's process, as a `Sampler` measures one that is at hand."""
+
+    id: str
+    digest: str | None
+    padding_overhead: float | None
+    window: Callable[[], Window]
+
+
+class PairedSampler:
+    """Windows of both sides, one of each run a round: `samplers[side][run]`.
+
+    If it `renews`, each round but the first has new processes.
+    """
+
+    def __init__(
+        self,
+        sides: SidePair,
+        ready: tuple[Ready, Ready],
+        show: Callable[[str, int, Window], None],
+        *,
+        renews: bool = False,
+    ) -> None:
+        self.count = 0
+        self.renews, self._sides = renews, sides
+        self.samplers = [
+            [
+                Sampler(
+                    SideRun(
+                        f"{facts.id} ({sides.places[side].name})",
+                        facts.digest,
+                        facts.padding_overhead,
+                        partial(sides.window, side, number),
+                    ),
+                    show,
+                )
+                for number, facts in enumerate(ready[side].runs)
+            ]
+            for side in (BASE, HEAD)
+        ]
+
+    def warm_up(self, limit: int) -> bool:
+        """Whether all runs of both sides became steady within so many windows."""
+        steady = [sampler.warm_up(limit) for side in self.samplers for sampler in side]
+        return all(steady)
+
+    def measure(self) -> None:
+        """One round: base first in the first, head first in the second, and so on."""
+        if self.renews and self.count:
+            self._sides.renew()
+        # ABBA: what drifts with time weighs on both sides alike.
+        for side in (BASE, HEAD) if self.count % 2 == 0 else (HEAD, BASE):
+            for sampler in self.samplers[side]:
+                sampler.measure()
+        self.count += 1
+
+    def round(self, side: int, index: int) -> list[Window]:
+        """The windows of a side's runs in one round."""
+        return [sampler.windows[index] for sampler in self.samplers[side]]
+
+    def windows(self, side: int, run: int = 0) -> list[Window]:
+        """All windows of a side's run."""
+        return self.samplers[side][run].windows[: self.count]
+
+    def pairs(self, figure: Figure) -> list[tuple[float, float]]:
+        """A figure of (base, head), round by round."""
+        return [self._pair(figure, index) for index in range(self.count)]
+
+    def rejected(self) -> list[Window]:
+        """Windows that were no evidence, of both sides."""
+        return [w for side in self.samplers for each in side for w in each.rejected]
+
+    def decide(self, gates: Sequence[tuple[PairedGate, Figure]]) -> tuple[int, Verdict]:
+        """The worst verdict, and the number of its gate; measures until every gate is sure."""
+        index = 0
+        while any(gate.verdict is None for gate, _ in gates):
+            if index == self.count:
+                self.measure()
+            for gate, figure in gates:
+                if gate.verdict is None:
+                    gate.add(*self._pair(figure, index))
+            index += 1
+        verdicts = [gate.verdict for gate, _ in gates if gate.verdict is not None]
+        verdict = worst(verdicts)
+        return verdicts.index(verdict), verdict
+
+    def _pair(self, figure: Figure, index: int) -> tuple[float, float]:
+        return figure(BASE, self.round(BASE, index)), figure(HEAD, self.round(HEAD, index))
 
 
 @dataclass(frozen=True)
@@ -132,6 +229,26 @@ def _in_doubt(verdict: Verdict) -> bool:
     if verdict.outcome not in MOVED or verdict.interval is None:
         return False
     return min(map(abs, verdict.interval)) < verdict.tolerance + MOST_OF_PROCESSES
+
+
+_IN_TURN = (BASE, HEAD, HEAD, BASE, BASE, HEAD)
+
+
+def profile_change(sides: SidePair, run: int, change: float) -> ProfileChange | None:
+    """What carries the `change` (relative) of a run; None if a side computes nothing by torch.
+
+    Of each side's passes the fastest counts: what disturbs a pass only makes it slower. Raises
+    `EnergyError` if a side cannot go on.
+    """
+    found: tuple[list[Profile], list[Profile]] = ([], [])
+    # Where one process lives at a time, each begins once.
+    for side in sorted(_IN_TURN) if sides.turns is not None else _IN_TURN:
+        profile = sides.profile(side, run)
+        if profile is None:
+            return None
+        found[side].append(profile)
+    base, head = (min(each, key=lambda profile: profile.seconds) for each in found)
+    return compared(base, head, change)
 
 
 def known_noise() -> list[SessionStats] | None:

@@ -9,11 +9,18 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from pytest_energy.ab.measurement import Gates, PairedMeasurement, known_noise
+from pytest_energy.ab.measurement import (
+    Figure,
+    Gates,
+    PairedMeasurement,
+    PairedSampler,
+    known_noise,
+    profile_change,
+)
 from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError, changed_settings, other_work
 from pytest_energy.ab.revisions import Revision
-from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair, profile_change
 from pytest_energy.ab.side_place import Interpreter
+from pytest_energy.ab.sides import BASE, HEAD, SidePair
 from pytest_energy.baselines import session_stats
 from pytest_energy.checks import policy
 from pytest_energy.checks.figures import joined_digest, pair_id

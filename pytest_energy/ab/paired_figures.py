@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pytest_energy.ab.measurement import Figure
 from pytest_energy.ab.paired_check import PairedCheck
-from pytest_energy.ab.rounds import BASE, HEAD, Figure
+from pytest_energy.ab.sides import BASE, HEAD
 from pytest_energy.checks.figures import PADDING_DIFFERS
 from pytest_energy.checks.measuring import summarise, summarise_pairs
 from pytest_energy.gate import Verdict

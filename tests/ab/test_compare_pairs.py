@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from pytest_energy.ab.measurement import PairedSampler
 from pytest_energy.ab.protocol import Ready, RunFacts
-from pytest_energy.ab.rounds import BASE, HEAD, PairedSampler, SidePair
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.ab.sides import BASE, HEAD, SidePair, SideProcess
 from pytest_energy.gate.gates import PairedGate
 from pytest_energy.metering import Window
 

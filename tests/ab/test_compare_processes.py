@@ -11,11 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_energy.ab.measurement import PairedMeasurement
+from pytest_energy.ab.measurement import Figure, PairedMeasurement
 from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError
-from pytest_energy.ab.rounds import BASE, HEAD, Figure, SidePair
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.ab.sides import BASE, HEAD, SidePair, SideProcess
 from pytest_energy.clocks import real_time
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import PairedGate

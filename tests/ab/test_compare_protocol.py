@@ -20,7 +20,7 @@ from pytest_energy.ab.protocol import (
     facts_of,
 )
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.ab.sides import SideProcess
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import window
 from pytest_energy.metering.hardware import Budget
