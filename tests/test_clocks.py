@@ -15,8 +15,9 @@ from unittest import mock
 import pytest
 
 from pytest_energy import EnergyError
+from pytest_energy.channels import Channel
 from pytest_energy.metering.device_lock import device_lock
-from pytest_energy.processes import Channel, ChildProcess
+from pytest_energy.processes import ChildProcess
 from pytest_energy.units import quantity, ratio
 
 FREEZING = """

@@ -27,7 +27,7 @@ from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError, SkippedInHeadError, raised_elsewhere
 from pytest_energy.meters import Meter
-from pytest_energy.private_folders import PrivateFolder
+from pytest_energy.processes import PrivateFolder
 from pytest_energy.results import NOT_COMPARED, VerdictRecord
 
 __tracebackhide__ = raised_elsewhere

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any, Literal, cast
 
 from pytest_energy.ab.side_place import SidePlace
+from pytest_energy.channels import Channel, Message
 from pytest_energy.checks.measuring import Run
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import begin_span
@@ -23,7 +24,7 @@ from pytest_energy.meters.protocol import (
     Unseen,
 )
 from pytest_energy.outcomes import Method
-from pytest_energy.processes import Channel, Message, signal_name
+from pytest_energy.processes import signal_name
 from pytest_energy.results.json_codec import as_json, from_json
 
 VERSION = 5

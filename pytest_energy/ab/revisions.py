@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from pytest_energy.documents import parse_json
 from pytest_energy.errors import EnergyError, did_you_mean
 from pytest_energy.files import read_bytes
-from pytest_energy.private_folders import OWNER, PrivateFolder, is_abandoned
+from pytest_energy.processes import OWNER, PrivateFolder, is_abandoned
 from pytest_energy.text import decoded
 
 AUTO = "auto"

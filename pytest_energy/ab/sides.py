@@ -20,20 +20,17 @@ from pytest_energy.ab.protocol import (
     last_error,
 )
 from pytest_energy.ab.side_place import SidePlace
+from pytest_energy.channels import STALL_SECONDS, Channel, ClosedError, Message
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.hardware import Budget
 from pytest_energy.metering.profile import Profile
 from pytest_energy.meters import Meter
-from pytest_energy.private_folders import PrivateFolder
 from pytest_energy.processes import (
     FLOODS,
-    STALL_SECONDS,
-    Channel,
     ChildProcess,
-    ClosedError,
-    Message,
+    PrivateFolder,
     stop_all,
     tail_of,
     uninterrupted,

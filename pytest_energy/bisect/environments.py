@@ -17,12 +17,12 @@ from packaging.utils import canonicalize_name
 
 from pytest_energy.bisect import Probe
 from pytest_energy.bisect.commits import Graph
-from pytest_energy.bisect.probing import NotThereError, Where, finished
+from pytest_energy.bisect.probing import NotThereError, Where
 from pytest_energy.documents import FaultyDocumentError, parse_json
 from pytest_energy.documents.records import converted
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import read_bytes
-from pytest_energy.private_folders import PrivateFolder
+from pytest_energy.processes import PrivateFolder, finished
 
 GOOD, BAD = "good", "bad"
 _ANSWER_SECONDS, _INSTALL_SECONDS = 120.0, 1800.0
@@ -317,5 +317,6 @@ def _installer(python: Path, action: str) -> list[str]:
 def _finished(command: Sequence[str], folder: Path, seconds: float) -> tuple[int | None, str]:
     """The exit code (None: it took too long) and the last line printed; all of it is in `kept`."""
     variables = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
-    code, _, printed = finished(command, folder, variables, seconds, folder / "kept")
+    late = "it took too long"
+    code, _, printed = finished(command, folder, variables, seconds, late, folder / "kept")
     return code, printed.rpartition("\n")[2]

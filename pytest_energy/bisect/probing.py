@@ -6,7 +6,6 @@ For a commit it is a worktree of it, in which the other side is another commit.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,25 +21,13 @@ from pytest_energy.bisect import Finding, Probe
 from pytest_energy.bisect.commits import Ends
 from pytest_energy.bisect.documents import BROKEN, Figure, choose_figure, finding_of, was_disturbed
 from pytest_energy.bisect.levels import noise_sessions
-from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
-from pytest_energy.private_folders import PrivateFolder
-from pytest_energy.processes import (
-    FLOODS,
-    ChildProcess,
-    signal_name,
-    stop_all,
-    tail_of,
-    uninterrupted,
-)
+from pytest_energy.processes import PrivateFolder, finished, signal_name
 from pytest_energy.results import RunRecord
 from pytest_energy.results.json_codec import read_document
 
 TIMEOUT_SECONDS = 7200.0
-_POLL_SECONDS = 0.1
-_ENDING_SECONDS = 15.0
-"""How long a probe that is broken off may take to remove what it has made."""
 
 _BAD_INPUT, _NO_TESTS = 4, 5
 """pytest's exit codes."""
@@ -211,15 +198,17 @@ class Prober:
             except NotThereError as error:
                 return _Ran(None, str(error))
             document = folder.path / "run.json"
-            lent = lend_package(_folder(folder.path / "lent"))
-            command = [where.python, "-c", _PROGRAM, lent, str(where.place)]
+            lent = folder.path / "lent"
+            lent.mkdir()
+            command = [where.python, "-c", _PROGRAM, lend_package(lent), str(where.place)]
             command += self._arguments(probe, where, document)
             variables = {**_environment(), **where.variables}
             if sessions := noise_sessions(self._findings):
                 write_atomically(folder.path / "noise.json", noise_text(sessions))
                 variables[NOISE_VARIABLE] = str(folder.path / "noise.json")
             limit = self._asking.timeout_seconds
-            code, why, printed = finished(command, where.place, variables, limit)
+            late = f"it took longer than {limit:g} s (`--timeout`)"
+            code, why, printed = finished(command, where.place, variables, limit, late)
             if document.is_file() and code not in (_BAD_INPUT, _NO_TESTS, None):
                 return _Ran(read_document(document).record, last_error(printed) or "")
             return _Ran(None, why or self._without_record(probe, code or 0, printed))
@@ -247,41 +236,6 @@ class Prober:
         name = signal_name(code)
         ended = f"was ended by {name}" if name else f"ended with code {code}"
         return f"pytest {ended} and measured nothing" + (f": {said}" if said else "")
-
-
-def finished(
-    command: Sequence[str],
-    place: Path,
-    variables: Mapping[str, str],
-    seconds: float,
-    kept: Path | None = None,
-) -> tuple[int | None, str, str]:
-    """The exit code, or None and why it was ended, and the end of what was printed.
-
-    All of that is `kept` in a file, if one is named.
-    """
-    folder = PrivateFolder("run")
-    with uninterrupted():  # a process that nobody has noted would outlive the search
-        child = ChildProcess(command, folder.path, environment=variables, working_folder=place)
-    try:
-        give_up, why = real_time.monotonic() + seconds, ""
-        while (code := child.wait(_POLL_SECONDS)) is None and not why:
-            if child.floods:
-                why = FLOODS
-            elif real_time.monotonic() > give_up:
-                why = f"it took longer than {seconds:g} s (`--timeout`)"
-        if kept is not None:
-            shutil.copyfile(child.output, kept)
-        return code, "" if code is not None else why, tail_of(child.output)
-    finally:
-        # It may have worktrees and processes of its own, which it removes if it is told to end.
-        stop_all([child], 0.0, _ENDING_SECONDS)
-        folder.remove()
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path
 
 
 def _environment() -> dict[str, str]:

@@ -21,12 +21,12 @@ from pytest_energy.ab.protocol import (
 )
 from pytest_energy.ab.side_place import SidePlace
 from pytest_energy.ab.sides import SideProcess
+from pytest_energy.channels import Channel, ClosedError, Message
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import window
 from pytest_energy.metering.hardware import Budget
 from pytest_energy.meters import Conditions, Device, Method, Reading
 from pytest_energy.plugin import ab_side as worker
-from pytest_energy.processes import Channel, ClosedError, Message
 
 
 class Lamp:
