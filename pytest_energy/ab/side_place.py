@@ -192,6 +192,7 @@ def _answer_of(python: Path) -> dict[str, Any]:
 
 def lend_package(folder: Path) -> str:
     """A folder for another interpreter's path that holds our package and nothing else."""
+    folder.mkdir(exist_ok=True)
     (folder / "pytest_energy").symlink_to(Path(__file__).parents[1])
     return str(folder)
 

@@ -259,7 +259,7 @@ class EnvironmentGround:
         """This folder, with the environments of the two ends of a probe."""
         del made  # a copy serves later probes, too
         head, base = self._python(probe.commit), self._python(probe.against)
-        return Where(str(head), Path.cwd(), f"python:{base}", lambda word: word)
+        return Where(str(head), Path.cwd(), f"python:{base}")
 
     def _python(self, name: str) -> Path:
         if name in (GOOD, BAD):

@@ -130,10 +130,10 @@ def run_bisect(options: argparse.Namespace) -> int:
         task = _task(options, made)
         kept = Kept.of(task.key, task.folder, again=options.again)
         say(task.text)
-        if not kept.is_new:
+        if kept.findings:
             say(f"{counted(len(kept.findings), 'probe')} measured before, kept in {kept.path}")
         kept.write()  # before any energy is spent
-        prober = Prober(task.ground, task.asking, kept.findings, kept.figure)
+        prober = Prober(task.ground, task.asking, kept)
         teller = _Teller(prober, kept, task.commits)
         made.enter_context(_ending_in_order())
         try:
@@ -141,7 +141,7 @@ def run_bisect(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             say("interrupted; the same command goes on where this one was")
             raise
-    followed = prober.figure
+    followed = kept.figure
     found = Bisection(
         conclusion,
         task.commits,
@@ -266,7 +266,7 @@ class _Teller:
             )
         # Ends that cannot be compared are mended, and asked again.
         if not (finding.is_broken and probe.purpose == "ends"):
-            self._kept.keep(self._prober.figure, finding)
+            self._kept.keep(finding)
         return finding
 
 
