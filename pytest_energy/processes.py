@@ -192,12 +192,8 @@ class ChildProcess:
         return False
 
     def kill(self) -> None:
-        """Kill its whole session at once, so that a later `stop` need not wait for it."""
+        """Kill its whole session at once, so that a later `stop_all` need not wait for it."""
         self._signal(signal.SIGKILL)
-
-    def stop(self, grace_seconds: float = 0.0) -> None:
-        """End it and all that it started, as `stop_all` does."""
-        stop_all([self], grace_seconds, grace_seconds / 2)
 
     def _descendants(self) -> set[psutil.Process]:
         """What it has started that runs now, in sessions of their own, too."""

@@ -139,11 +139,6 @@ class PairedCheck(ABC):
         """The rounds that decide."""
         return self.measurement.sampler
 
-    @property
-    def _pair_noise(self) -> float | None:
-        """The SD of pairs as a baseline knows it."""
-        return math.sqrt(pair_variance(spread(self._known))) if self._known else None
-
     @abstractmethod
     def _measured(self) -> VerdictRecord:
         """The record of what the gates decided; measures until they are sure."""
@@ -170,6 +165,7 @@ class PairedCheck(ABC):
     def answered(self, verdict: Verdict, figure: Figure, run: int, **known: Any) -> VerdictRecord:
         """The record with both sides beside each other; `run` is whose figures they are."""
         old, new = (self._side(which, run, verdict) for which in (BASE, HEAD))
+        noise = math.sqrt(pair_variance(spread(self._known))) if self._known else None
         comparison = ComparisonRecord(
             reference=self._target.label,
             kind=self._target.kind,
@@ -181,23 +177,24 @@ class PairedCheck(ABC):
             left_open=_left_open(self._open),
             turns=self.sides.turns is not None,
             processes=self.measurement.processes,
-            between_processes=self.measurement.between_processes(figure, self._pair_noise),
-            notes=(*_notes(self._target), *self.measurement.notes(self.shown)),
+            between_processes=self.measurement.between_processes(figure, noise),
+            notes=tuple(filter(None, (self._target.note, *self.measurement.notes(self.shown)))),
         )
         before, after = self._circumstances(run)
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-        fields: dict[str, Any] = {
-            "outcome": verdict.outcome,
-            "reason": verdict.reason,
-            "value": verdict.value,
-            "baseline": verdict.baseline,
-            "change": verdict.change,
-            "interval": verdict.interval,
-            "trace": verdict.trace,
-            "comparison": comparison,
-            "changed_environment": {name: (before.get(name), after.get(name)) for name in changed},
-        }
-        record = replace(self.base, **{**fields, **known})
+        record = replace(
+            self.base,
+            outcome=verdict.outcome,
+            reason=verdict.reason,
+            value=verdict.value,
+            baseline=verdict.baseline,
+            change=verdict.change,
+            interval=verdict.interval,
+            trace=verdict.trace,
+            comparison=comparison,
+            changed_environment={name: (before.get(name), after.get(name)) for name in changed},
+            **known,
+        )
         record = policy.acknowledged(record, self._own_levels, self._reference, verdict.facts)
         if self._open is None:
             return replace(record, reason=f"{record.reason} The base is `{comparison.reference}`.")
@@ -252,11 +249,6 @@ class PairedCheck(ABC):
             padding_overhead=overhead,
             environment=dict(ready.environment),
         )
-
-
-def _notes(target: Revision | Interpreter) -> tuple[str, ...]:
-    """What to know of what is compared with."""
-    return (target.note,) if isinstance(target, Revision) and target.note else ()
 
 
 def _left_open(record: VerdictRecord | None) -> LeftOpen | None:

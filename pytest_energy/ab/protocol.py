@@ -275,11 +275,9 @@ class MeterServer:
         **unknown: object,
     ) -> dict[str, Any]:
         figures = all(isinstance(each, int | float) for each in (number, seconds, ended))
-        asked: Mapping[int, object] | None = (
-            self._spans if kind in {"work_started", "end"} else None
-        )
-        asked = self._unseen if kind == "unseen" else asked
-        if unknown or not figures or (asked is not None and number not in asked):
+        known: Mapping[str, Mapping[int, object]]
+        known = {"work_started": self._spans, "end": self._spans, "unseen": self._unseen}
+        if unknown or not figures or (kind in known and number not in known[kind]):
             raise EnergyError(
                 f"a side asked for `{kind}` in a way that no version of ours does; does its code "
                 "write to our pipe?"

@@ -128,6 +128,7 @@ class Interpreter:
     """Another Python; `lends` is whether it has to be lent this installation's package."""
 
     kind: ClassVar[Literal["interpreter"]] = "interpreter"
+    note: ClassVar[str] = ""
     python: str
     lends: bool
 

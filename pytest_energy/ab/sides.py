@@ -151,10 +151,6 @@ class SideProcess:
         """Let the process know that it may end."""
         self._channel.close()
 
-    def stop(self) -> None:
-        """End the process and what it started; a second call does nothing."""
-        stop_sides([self])
-
     def _send(self, kind: str, **fields: Any) -> None:
         try:
             self._channel.send(kind, **fields)
@@ -309,20 +305,17 @@ class SidePair:
         self.turns = f"the sides took turns, since with both resident {fault}"
         return self.turns
 
-    def close(self) -> None:
+    def close(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """End what still runs."""
-        self._stop(GRACE_SECONDS)
+        live, self._live = [*self._live.values()], {}
+        stop_sides(live, grace_seconds)
 
     def __enter__(self) -> SidePair:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Who breaks a run off, by Ctrl-C or by a job's end, has seconds.
-        self._stop(GRACE_SECONDS if kind is None else 0.0)
-
-    def _stop(self, grace_seconds: float) -> None:
-        live, self._live = [*self._live.values()], {}
-        stop_sides(live, grace_seconds)
+        self.close(GRACE_SECONDS if kind is None else 0.0)
 
     def _up(self, side: int) -> SideProcess:
         if side not in self._live:

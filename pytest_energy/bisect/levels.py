@@ -34,6 +34,10 @@ class LogChange:
     value: float
     variance: float
 
+    def at(self, place: int) -> Level:
+        """The change as a level along a line."""
+        return Level(place, self.value, self.variance)
+
     @property
     def shown(self) -> Estimate:
         """The change with its 95 % interval, relative."""
@@ -191,11 +195,14 @@ class Line:
     @property
     def whole(self) -> Step:
         """All of the change, from the beginning of the line to its end."""
-        return replace(self._rest(), lower=self._begin())
+        return replace(self._rest(), lower=self._first().at(0))
 
     def look_closer(self) -> bool:
         """Follow fainter steps from now on, if so much of the change is left; else False."""
-        if not self._fainter or not self._is_left(self._rest(), _MISSING):
+        rest = self._rest()
+        error = (rest.lower.variance + rest.upper.variance) ** 0.5
+        is_left = self._is_worth(rest) and rest.height > _MISSING * error
+        if not self._fainter or not is_left:
             return False
         self._penalty = self._fainter.pop(0)
         return True
@@ -217,28 +224,16 @@ class Line:
         """From the sum of the confirmed steps to the level of the end."""
         parts = [self._first(), *(self._changes(each.finding) for each in self._found.values())]
         value, variance = sum(p.value for p in parts), sum(p.variance for p in parts)
-        at_end = [self._at(*each) for each in self._measured if each[0] == self.last]
+        at_end = [self._changes(f).at(p) for p, f in self._measured if p == self.last]
         return Step(0, self.last, Level(0, value, variance), joined(at_end)[0])
-
-    def _is_left(self, rest: Step, errors: float) -> bool:
-        error = (rest.lower.variance + rest.upper.variance) ** 0.5
-        return self._is_worth(rest) and rest.height > errors * error
 
     def _is_worth(self, step: Step) -> bool:
         return step.height >= FOLLOWED * self._whole
 
     def _levels(self) -> list[Level]:
-        measured = [self._at(place, finding) for place, finding in self._measured]
+        measured = [self._changes(finding).at(place) for place, finding in self._measured]
         confirmed = [level for each in self._found.values() for level in self._beside(each)]
-        return [self._begin(), *measured, *confirmed]
-
-    def _begin(self) -> Level:
-        first = self._first()
-        return Level(0, first.value, first.variance)
-
-    def _at(self, place: int, finding: Finding) -> Level:
-        change = self._changes(finding)
-        return Level(place, change.value, change.variance)
+        return [self._first().at(0), *measured, *confirmed]
 
     def _beside(self, confirmed: Confirmed) -> list[Level]:
         """What a confirmed step says of the levels beside it: each from the other one.

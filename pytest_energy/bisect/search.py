@@ -81,8 +81,8 @@ class Search:
     def __init__(self, graph: Graph, ask: Callable[[Probe], Finding], asked: Asked) -> None:
         self._graph, self._ask, self._asked = graph, ask, asked
         self._sign = math.copysign(1.0, asked.change)
-        self._told: list[tuple[Finding, Decision]] = []
         self._findings: list[Finding] = []
+        self._decisions: list[Decision] = []
         self._lines: list[Line] = []
         self._whole = 0.0
         self._most = _SPARE_PROBES + _PROBES_A_HALVING * len(graph.parents).bit_length()
@@ -100,7 +100,7 @@ class Search:
         except _NotReproducedError as not_there:
             outcome, reason = "not reproduced", str(not_there)
         shown = self._estimate(self._findings[0])
-        return Conclusion(outcome, reason, tuple(culprits), self._shown(), shown)
+        return Conclusion(outcome, reason, tuple(culprits), self._told(), shown)
 
     def _reproduced(self) -> Finding:
         """What was found of the bad end, if the gate says that the change is there."""
@@ -110,10 +110,10 @@ class Search:
             probe = self._probe(bad, good, "ends", 0.0, high, pairs)
             finding = self._answer(probe)
             if finding.is_broken:
-                self._tell(finding, "broken")
+                self._decisions.append("broken")
                 raise _GivenUpError(f"the ends cannot be compared: {finding.reason}")
             wanted = self._is_wanted(finding)
-            self._tell(finding, "regression" if wanted else "within")
+            self._decisions.append("regression" if wanted else "within")
             if finding.outcome != "inconclusive":
                 break
         else:
@@ -211,7 +211,7 @@ class Search:
         decision: Decision = "broken"
         if not finding.is_broken:
             decision = _decision(self._log(finding), of or step)
-        self._tell(finding, decision)
+        self._decisions.append(decision)
         return finding
 
     def _confirm(self, line: Line, step: Step) -> None:
@@ -225,12 +225,12 @@ class Search:
             probe = self._probe(commit, before, "confirm", 0.0, height, MOST_PAIRS)
             finding = self._answer(probe)
             if finding.is_broken:
-                self._tell(finding, "broken")
+                self._decisions.append("broken")
                 raise _GivenUpError(
                     f"`{commit[:9]}` cannot be held against the commit before it: {finding.reason}"
                 )
             is_there = self._is_wanted(finding)
-            self._tell(finding, "regression" if is_there else "within")
+            self._decisions.append("regression" if is_there else "within")
             change = self._log(finding)
             height = change.value
             faint = height < FOLLOWED * self._whole or height < _FAINT * change.variance**0.5
@@ -287,13 +287,9 @@ class Search:
     def _estimate(self, finding: Finding) -> Estimate | None:
         return log_change(finding, self._findings).shown if finding.pairs else None
 
-    def _tell(self, finding: Finding, decision: Decision) -> None:
-        self._told.append((finding, decision))
-
-    def _shown(self) -> tuple[Told, ...]:
-        return tuple(
-            Told(finding, decision, self._estimate(finding)) for finding, decision in self._told
-        )
+    def _told(self) -> tuple[Told, ...]:
+        each = zip(self._findings, self._decisions, strict=True)
+        return tuple(Told(finding, said, self._estimate(finding)) for finding, said in each)
 
 
 def _decision(level: LogChange, step: Step) -> Decision:

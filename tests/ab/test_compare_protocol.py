@@ -20,7 +20,7 @@ from pytest_energy.ab.protocol import (
     facts_of,
 )
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.sides import SideProcess
+from pytest_energy.ab.sides import SideProcess, stop_sides
 from pytest_energy.channels import Channel, ClosedError, Message
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import window
@@ -176,7 +176,7 @@ def test_whatever_a_side_sends_it_is_given_up_in_time(
 
     with pytest.raises(EnergyError, match=message) as said:
         side.come_to(0, ())
-    side.stop()
+    stop_sides([side])
 
     if isinstance(said.value, SideFaultError):
         assert said.value.tail == "what it printed"
