@@ -137,14 +137,6 @@ class PairedSampler:
         return figure(BASE, self.round(BASE, index)), figure(HEAD, self.round(HEAD, index))
 
 
-@dataclass(frozen=True)
-class _Doubted:
-    """What the same two processes would have failed; `noise` is the SD of their pairs."""
-
-    verdict: Verdict
-    noise: float
-
-
 class PairedMeasurement:
     """Rounds of both sides' windows: of the same two processes, or of new ones for each round.
 
@@ -161,7 +153,8 @@ class PairedMeasurement:
         show: Callable[[str, int, Window], None],
     ) -> None:
         self._sides, self._ready, self._show = sides, ready, show
-        self._doubted: _Doubted | None = None
+        self._doubted: tuple[Verdict, float] | None = None
+        """What the same two processes would have failed, and the SD of their pairs."""
         self.sampler = PairedSampler(sides, ready, show)
 
     @property
@@ -188,7 +181,7 @@ class PairedMeasurement:
         number, verdict = self.sampler.decide(made)
         if informs or self.renewed or self._sides.turns is not None or not _in_doubt(verdict):
             return number, verdict
-        self._doubted = _Doubted(verdict, self._noise(made[number][1]))
+        self._doubted = verdict, self._noise(made[number][1])
         self._sides.renew()
         self.sampler = PairedSampler(self._sides, self._ready, self._show, renews=True)
         return self.sampler.decide(gates(True))
@@ -199,7 +192,7 @@ class PairedMeasurement:
         `windows` is the SD of pairs of the same two processes, if a baseline knows it.
         """
         if self._doubted is not None:
-            windows = self._doubted.noise
+            _, windows = self._doubted
         if not self.renewed or windows is None or self.sampler.count <= _LEAST_PAIRS:
             return None
         beyond = self._noise(figure) ** 2 - windows**2
@@ -210,7 +203,7 @@ class PairedMeasurement:
         if self._sides.turns is not None:
             return (self._sides.turns,)
         if self._doubted is not None:
-            verdict = shown(self._doubted.verdict)
+            verdict = shown(self._doubted[0])
             found = difference(verdict.change or 0.0, verdict.unit)
             return (
                 f"each pair was measured in new processes, since processes of the same code differ "

@@ -271,12 +271,11 @@ class EnvironmentGround:
             try:
                 shutil.copytree(self._prefix, place, symlinks=True, copy_function=_linked)
                 self._exchange(python, [one for each in self._found[:count] for one in each.all])
-            except (OSError, shutil.Error) as error:
+            except (OSError, NotThereError) as error:
                 shutil.rmtree(place, ignore_errors=True)
+                if isinstance(error, NotThereError):
+                    raise
                 raise NotThereError(f"the environment cannot be copied ({error})") from None
-            except NotThereError:
-                shutil.rmtree(place, ignore_errors=True)
-                raise
         return python
 
     def _exchange(self, python: Path, found: Sequence[Exchange]) -> None:

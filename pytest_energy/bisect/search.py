@@ -71,10 +71,6 @@ class _GivenUpError(Exception):
     """The search cannot go on; its text is a sentence."""
 
 
-class _NotReproducedError(Exception):
-    """The bad end is no worse than the good one; its text is a sentence."""
-
-
 class Search:
     """One search; `ask` answers a probe, whether it is measured now or was before."""
 
@@ -90,20 +86,21 @@ class Search:
     def run(self) -> Conclusion:
         """Probe until the commits are known, or until it is clear that they cannot be."""
         culprits = list[Culprit]()
+        outcome: Outcome = "not reproduced"
+        reason = "the change is not there"
         try:
             end = self._reproduced()
-            culprits.extend(self._culprits_of(self._graph.main_line(), end))
-            outcome, reason = _ending(culprits)
+            if end is not None:
+                culprits.extend(self._culprits_of(self._graph.main_line(), end))
+                outcome, reason = _ending(culprits)
         except _GivenUpError as given_up:
             culprits = self._confirmed_so_far()
             outcome, reason = _ending(culprits, str(given_up))
-        except _NotReproducedError as not_there:
-            outcome, reason = "not reproduced", str(not_there)
         shown = self._estimate(self._findings[0])
         return Conclusion(outcome, reason, tuple(culprits), self._told(), shown)
 
-    def _reproduced(self) -> Finding:
-        """What was found of the bad end, if the gate says that the change is there."""
+    def _reproduced(self) -> Finding | None:
+        """What was found of the bad end; None if the gate says that it is no worse."""
         high = self._sign * math.log1p(self._asked.change)
         bad, good = self._graph.bad, self._graph.good
         for pairs in (MOST_PAIRS_OF_SEARCH, MOST_PAIRS):
@@ -119,7 +116,7 @@ class Search:
         else:
             raise _GivenUpError("the ends cannot be told apart")
         if not wanted:
-            raise _NotReproducedError("the change is not there")
+            return None
         self._whole = self._log(finding).value
         return finding
 
