@@ -56,10 +56,14 @@ class SideRun:
     window: Callable[[], Window]
 
 
-class PairedSampler:
-    """Windows of both sides, one of each run a round: `samplers[side][run]`.
+class PairedMeasurement:
+    """Rounds of both sides' windows, one of each run: `samplers[side][run]`.
 
-    If it `renews`, each round but the first has new processes.
+    They are of the same two processes, or of new ones for each round (`renewed`). Two processes of
+    the same code differ, by what they were given of memory or chose of kernels, and pairs of the
+    same two say nothing of that. So each round has new ones if a side starts within its windows of
+    one round. If that takes longer, the same two may pass a figure. Of what they would fail, new
+    ones for each round decide.
     """
 
     def __init__(
@@ -67,35 +71,24 @@ class PairedSampler:
         sides: SidePair,
         ready: tuple[Ready, Ready],
         show: Callable[[str, int, Window], None],
-        *,
-        renews: bool = False,
     ) -> None:
-        self.count = 0
-        self.renews, self._sides = renews, sides
-        self.samplers = [
-            [
-                Sampler(
-                    SideRun(
-                        f"{facts.id} ({sides.places[side].name})",
-                        facts.digest,
-                        facts.padding_overhead,
-                        partial(sides.window, side, number),
-                    ),
-                    show,
-                )
-                for number, facts in enumerate(ready[side].runs)
-            ]
-            for side in (BASE, HEAD)
-        ]
+        self.count, self.renewed = 0, False
+        self._sides, self._ready, self._show = sides, ready, show
+        self._doubted: tuple[Verdict, float] | None = None
+        """What the same two processes would have failed, and the SD of their pairs."""
+        self.samplers = self._new_samplers()
 
     def warm_up(self, limit: int) -> bool:
         """Whether all runs of both sides became steady within so many windows."""
         steady = [sampler.warm_up(limit) for side in self.samplers for sampler in side]
+        sides = self._sides
+        round_seconds = sides.window_seconds * len(self._ready[HEAD].runs)
+        self.renewed = sides.turns is None and sides.start_seconds <= round_seconds
         return all(steady)
 
     def measure(self) -> None:
         """One round: base first in the first, head first in the second, and so on."""
-        if self.renews and self.count:
+        if self.renewed and self.count:
             self._sides.renew()
         # ABBA: what drifts with time weighs on both sides alike.
         for side in (BASE, HEAD) if self.count % 2 == 0 else (HEAD, BASE):
@@ -119,72 +112,21 @@ class PairedSampler:
         """Windows that were no evidence, of both sides."""
         return [w for side in self.samplers for each in side for w in each.rejected]
 
-    def decide(self, gates: Sequence[tuple[PairedGate, Figure]]) -> tuple[int, Verdict]:
-        """The worst verdict, and the number of its gate; measures until every gate is sure."""
-        index = 0
-        while any(gate.verdict is None for gate, _ in gates):
-            if index == self.count:
-                self.measure()
-            for gate, figure in gates:
-                if gate.verdict is None:
-                    gate.add(*self._pair(figure, index))
-            index += 1
-        verdicts = [gate.verdict for gate, _ in gates if gate.verdict is not None]
-        verdict = worst(verdicts)
-        return verdicts.index(verdict), verdict
-
-    def _pair(self, figure: Figure, index: int) -> tuple[float, float]:
-        return figure(BASE, self.round(BASE, index)), figure(HEAD, self.round(HEAD, index))
-
-
-class PairedMeasurement:
-    """Rounds of both sides' windows: of the same two processes, or of new ones for each round.
-
-    Two processes of the same code differ, by what they were given of memory or chose of kernels,
-    and pairs of the same two say nothing of that. So each round has new ones if a side starts
-    within its windows of one round. If that takes longer, the same two may pass a figure. Of what
-    they would fail, new ones for each round decide.
-    """
-
-    def __init__(
-        self,
-        sides: SidePair,
-        ready: tuple[Ready, Ready],
-        show: Callable[[str, int, Window], None],
-    ) -> None:
-        self._sides, self._ready, self._show = sides, ready, show
-        self._doubted: tuple[Verdict, float] | None = None
-        """What the same two processes would have failed, and the SD of their pairs."""
-        self.sampler = PairedSampler(sides, ready, show)
-
-    @property
-    def renewed(self) -> bool:
-        """Whether each pair comes from new processes."""
-        return self.sampler.renews
-
-    def warm_up(self, limit: int) -> bool:
-        """Whether both sides became steady within so many windows."""
-        steady = self.sampler.warm_up(limit)
-        sides = self._sides
-        round_seconds = sides.window_seconds * len(self._ready[HEAD].runs)
-        self.sampler.renews = sides.turns is None and sides.start_seconds <= round_seconds
-        return steady
-
     @property
     def processes(self) -> int:
         """How many pairs of processes the pairs that decide come from."""
-        return self.sampler.count if self.renewed else 1
+        return self.count if self.renewed else 1
 
     def decide(self, gates: Gates, *, informs: bool = False) -> tuple[int, Verdict]:
         """The verdict that counts, and the number of its gate; one that `informs` fails nothing."""
         made = gates(self.renewed)
-        number, verdict = self.sampler.decide(made)
+        number, verdict = self._worst(made)
         if informs or self.renewed or self._sides.turns is not None or not _in_doubt(verdict):
             return number, verdict
         self._doubted = verdict, self._noise(made[number][1])
         self._sides.renew()
-        self.sampler = PairedSampler(self._sides, self._ready, self._show, renews=True)
-        return self.sampler.decide(gates(True))
+        self.count, self.renewed, self.samplers = 0, True, self._new_samplers()
+        return self._worst(gates(True))
 
     def between_processes(self, figure: Figure, windows: float | None) -> float | None:
         """What processes of the same code differ by (SD, relative), if that can be told.
@@ -193,7 +135,7 @@ class PairedMeasurement:
         """
         if self._doubted is not None:
             _, windows = self._doubted
-        if not self.renewed or windows is None or self.sampler.count <= _LEAST_PAIRS:
+        if not self.renewed or windows is None or self.count <= _LEAST_PAIRS:
             return None
         beyond = self._noise(figure) ** 2 - windows**2
         return math.sqrt(max(beyond, 0.0) / 2)
@@ -213,8 +155,42 @@ class PairedMeasurement:
             return ("each pair was measured in new processes, since those start within a window",)
         return ()
 
+    def _worst(self, gates: Sequence[tuple[PairedGate, Figure]]) -> tuple[int, Verdict]:
+        """The worst verdict, and the number of its gate; measures until every gate is sure."""
+        index = 0
+        while any(gate.verdict is None for gate, _ in gates):
+            if index == self.count:
+                self.measure()
+            for gate, figure in gates:
+                if gate.verdict is None:
+                    gate.add(*self._pair(figure, index))
+            index += 1
+        verdicts = [gate.verdict for gate, _ in gates if gate.verdict is not None]
+        verdict = worst(verdicts)
+        return verdicts.index(verdict), verdict
+
+    def _pair(self, figure: Figure, index: int) -> tuple[float, float]:
+        return figure(BASE, self.round(BASE, index)), figure(HEAD, self.round(HEAD, index))
+
     def _noise(self, figure: Figure) -> float:
-        return scatter([math.log(head / base) for base, head in self.sampler.pairs(figure)])
+        return scatter([math.log(head / base) for base, head in self.pairs(figure)])
+
+    def _new_samplers(self) -> list[list[Sampler]]:
+        return [
+            [
+                Sampler(
+                    SideRun(
+                        f"{facts.id} ({self._sides.places[side].name})",
+                        facts.digest,
+                        facts.padding_overhead,
+                        partial(self._sides.window, side, number),
+                    ),
+                    self._show,
+                )
+                for number, facts in enumerate(self._ready[side].runs)
+            ]
+            for side in (BASE, HEAD)
+        ]
 
 
 def _in_doubt(verdict: Verdict) -> bool:

@@ -13,7 +13,6 @@ from pytest_energy.ab.measurement import (
     Figure,
     Gates,
     PairedMeasurement,
-    PairedSampler,
     known_noise,
     profile_change,
 )
@@ -71,11 +70,9 @@ class PairedCheck(ABC):
         self._alpha = context.settling_alpha() if open_record else context.alpha()
         self._seconds = policy.stored_seconds(entry, base.tokens)
         self._known, self._local = None, stored is not None and stored.local
-        if entry and base.metric == "joules_per_token":
-            same = entry.workload in (None, base.workload)
-            self._known = (session_stats(entry) or None) if same else None
-        if self._known is None and base.metric == "joules_per_token":
-            self._known = known_noise()
+        if base.metric == "joules_per_token":
+            same = entry is not None and entry.workload in (None, base.workload)
+            self._known = (session_stats(entry) if entry and same else None) or known_noise()
         self.measurement = PairedMeasurement(sides, ready, context.on_window)
 
     def verdict(self) -> VerdictRecord:
@@ -97,7 +94,7 @@ class PairedCheck(ABC):
             steady = self.measurement.warm_up(limit)
             record = self._measured()
         except InvalidEvidenceError as error:
-            windows = tuple(self.sampler.rejected())
+            windows = tuple(self.measurement.rejected())
             record = replace(self.base, outcome="invalid", reason=str(error), windows=windows)
             return policy.judged(record, settings)
         if not steady:
@@ -134,11 +131,6 @@ class PairedCheck(ABC):
         most = max(range(len(changes)), key=lambda run: abs(changes[run]))
         return most, changes[most]
 
-    @property
-    def sampler(self) -> PairedSampler:
-        """The rounds that decide."""
-        return self.measurement.sampler
-
     @abstractmethod
     def _measured(self) -> VerdictRecord:
         """The record of what the gates decided; measures until they are sure."""
@@ -171,7 +163,7 @@ class PairedCheck(ABC):
             kind=self._target.kind,
             base=old,
             head=new,
-            pairs=tuple(self.sampler.pairs(figure)),
+            pairs=tuple(self.measurement.pairs(figure)),
             within_pair_drift=verdict.drift,
             settles=self._open is not None,
             left_open=_left_open(self._open),
@@ -233,7 +225,7 @@ class PairedCheck(ABC):
 
     def _side(self, which: int, run: int, verdict: Verdict | None) -> Side:
         place, ready = self.sides.places[which], self.ready[which]
-        windows = self.sampler.windows(which, run)
+        windows = self.measurement.windows(which, run)
         overhead = ready.runs[run].padding_overhead
         speed = summarise(windows).tokens_per_second or 0.0
         joules = math.exp(fmean(math.log(window.joules_per_token) for window in windows))
