@@ -10,7 +10,7 @@ from statistics import fmean
 
 from pytest_energy.bisect import Conclusion, Finding, Probe
 from pytest_energy.bisect.commits import Graph
-from pytest_energy.bisect.estimates import noise_sessions
+from pytest_energy.bisect.levels import noise_sessions
 from pytest_energy.bisect.search import Asked, Search
 from pytest_energy.gate.gates import PairedGate
 

@@ -129,7 +129,9 @@ def _replace(target: Path, data: bytes, old: os.stat_result | None) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         if old is None:
-            os.chmod(temporary, 0o666 & ~_umask())
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
         else:
             os.chown(temporary, -1, old.st_gid)
             shutil.copystat(target, temporary)  # the mode, and the access list if there is one
@@ -195,12 +197,6 @@ def unified_diff(old: str | None, new: str, name: str) -> str:
         (old or "").splitlines(), new.splitlines(), f"a/{name}", f"b/{name}", lineterm="", n=1
     )
     return "\n".join(lines)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def fault(path: Path, line: int | None, wrong: str, expected: str) -> DataError:

@@ -1,42 +1,31 @@
-"""Processes of ours: started in a session of their own, talked to, and ended for good.
+"""Processes of ours, in sessions of their own, and temporary folders that end with their owner.
 
-Messages are JSON over connections of `multiprocessing`, never pickle: sides run code that is not
-ours, and to unpickle what they send would be to run it here.
+A folder whose owner was killed ends with the next run.
 """
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
-import select
+import re
 import shutil
 import signal
-import socket
-import struct
+import stat
 import subprocess
+import tempfile
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_energy.clocks import real_time
-from pytest_energy.errors import EnergyError
-from pytest_energy.private_folders import PrivateFolder
 from pytest_energy.text import decoded
 
 if TYPE_CHECKING:
     import psutil
-
-ADDRESS_VARIABLE = "PYTEST_ENERGY_CHANNEL"
-"""Path of the socket at which a process finds the one that it was started by."""
-
-MAX_BYTES = 1 << 26
-"""A longer message is none: its length was read from bytes that mean something else."""
-CHUNK_BYTES = 1 << 15
-STALL_SECONDS = 10.0
-_LENGTH = struct.Struct("!i")  # as connections of `multiprocessing` send it
 
 TAIL_LINES = 25
 TAIL_BYTES = 20_000
@@ -45,137 +34,88 @@ FLOODS = f"it printed more than {MOST_PRINTED_BYTES >> 20} MiB, so it was ended"
 KILL_SECONDS = 5.0
 """How long processes may take to be gone once they are killed."""
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_POLL_SECONDS = 0.1
+_ENDING_SECONDS = 15.0
+"""How long a command that is broken off may take to remove what it has made."""
 LOOK_SECONDS = 0.02
 """Between two looks at whether a process has ended."""
 
-Message = dict[str, Any]
+_PREFIX = "pytest-energy-"
+OWNER = "owner"
+"""The file in each folder that holds its owner's process id, and whose lock the owner holds."""
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PID_BYTES = 20
 
 
-class ClosedError(EnergyError):
-    """The other end is gone."""
+class PrivateFolder:
+    """A new folder that only this user can enter, `path`, removed at the latest when we end.
 
-
-class Channel:
-    """One end of a conversation over a socket, which it owns and no child inherits.
-
-    `stall_seconds` is how long the other end may take for a whole message, to send or read it,
-    once that has begun.
+    `kind` is part of its name. Those of the same user whose owners have died are removed first.
     """
 
-    def __init__(self, connection: Connection, stall_seconds: float = STALL_SECONDS) -> None:
-        self._connection, self._stall_seconds = connection, stall_seconds
-        os.set_inheritable(connection.fileno(), False)
-        # The kernel bounds each call, and a clock the calls for one message together.
-        stall = struct.pack("ll", *divmod(int(1e6 * stall_seconds), 1_000_000))  # a `timeval`
-        with socket.socket(fileno=os.dup(connection.fileno())) as options:
-            options.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, stall)
-            options.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stall)
+    def __init__(self, kind: str) -> None:
+        _remove_abandoned_once(tempfile.gettempdir())
+        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-")).resolve()
+        owner = os.open(self.path / OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(owner, fcntl.LOCK_EX)  # before there is a process id, nobody takes it away
+        os.write(owner, str(os.getpid()).encode())
+        self._end = weakref.finalize(self, _remove, self.path, owner, os.getpid())
 
-    def send(self, kind: str, **fields: Any) -> None:
-        """Send one message; raises `ClosedError` if nobody reads any more."""
-        text = json.dumps({"kind": kind, **fields}).encode()
-        left = memoryview(_LENGTH.pack(len(text)) + text)
-        give_up = real_time.monotonic() + self._stall_seconds
+    def remove(self) -> None:
+        """Take it away with all that is in it; a second call does nothing."""
+        self._end()
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether a folder is one of ours, and of this user, whose owner has died.
+
+    No link is followed. A process of another container has no number here, but holds its lock.
+    """
+    if not folder.name.startswith(_PREFIX):
+        return False
+    with suppress(OSError, ValueError):
+        handle = os.open(folder, _READ | os.O_DIRECTORY)
         try:
-            while left:
-                left = left[os.write(self._connection.fileno(), left[:CHUNK_BYTES]) :]
-                _check(give_up)
-        except OSError:
-            raise ClosedError("the other process does not listen any more") from None
-
-    def receive(self, timeout_seconds: float | None = None) -> Message | None:
-        """The next message; None after the timeout (None: however long that takes).
-
-        Raises `ClosedError` if the other end is gone, `EnergyError` for what is no message.
-        """
-        message = None
-        try:
-            # Not by its own `poll`, whose deadline goes by a clock that a test may have stopped.
-            waiting = select.poll()
-            waiting.register(self._connection, select.POLLIN)
-            if not waiting.poll(None if timeout_seconds is None else 1000 * timeout_seconds):
-                return None
-            give_up = real_time.monotonic() + self._stall_seconds
-            (length,) = _LENGTH.unpack(self._bytes(_LENGTH.size, give_up))
-            if 0 <= length <= MAX_BYTES:
-                message = json.loads(self._bytes(length, give_up))
-        except (BlockingIOError, TimeoutError, ValueError, RecursionError):
-            pass  # it did not go on, or is no JSON
-        except (EOFError, OSError):
-            raise ClosedError("the other process has ended") from None
-        if not isinstance(message, dict) or "kind" not in message:
-            raise EnergyError("a side sent what is no message; does its code write to our pipe?")
-        return message
-
-    def close(self) -> None:
-        """Close this end; a second call does nothing."""
-        self._connection.close()
-
-    def _bytes(self, count: int, give_up: float) -> bytearray:
-        """The next bytes, all of them; `TimeoutError` if they are not there in time."""
-        data = bytearray()
-        while len(data) < count:
-            part = os.read(self._connection.fileno(), min(count - len(data), CHUNK_BYTES))
-            if not part:
-                raise EOFError
-            data += part
-            _check(give_up)
-        return data
+            return os.fstat(handle).st_uid == os.geteuid() and not _is_owned(handle)
+        finally:
+            os.close(handle)
+    return False
 
 
-def _check(give_up: float) -> None:
-    """Raise `TimeoutError` after a moment: a byte now and then must not hold anybody up."""
-    if real_time.monotonic() > give_up:
-        raise TimeoutError
-
-
-class Listener:
-    """Where another process is to connect: a socket in a folder that only this user can enter."""
-
-    def __init__(self) -> None:
-        self._folder = PrivateFolder("channel")
-        self.address = str(self._folder.path / "socket")
-        # That of `multiprocessing` waits for ever, even if who was to connect has died.
-        self._socket = socket.socket(socket.AF_UNIX)
-        with _short(self.address) as address:
-            self._socket.bind(address)
-        self._socket.listen(1)
-
-    def accept(self, timeout_seconds: float) -> Channel | None:
-        """The channel to whoever has connected; None after the timeout."""
-        self._socket.settimeout(timeout_seconds)
-        try:
-            accepted = self._socket.accept()[0]
-        except TimeoutError:
-            return None
-        accepted.setblocking(True)
-        return Channel(Connection(accepted.detach()))
-
-    def close(self) -> None:
-        """Stop listening; channels stay open."""
-        self._socket.close()
-        self._folder.remove()
-
-
-def connect() -> Channel | None:
-    """The channel to the process that started this one; None if there is none, or it is gone."""
-    path = os.environ.get(ADDRESS_VARIABLE)
-    if not path:
-        return None
-    with suppress(OSError), socket.socket(socket.AF_UNIX) as calling, _short(path) as address:
-        calling.connect(address)
-        return Channel(Connection(calling.detach()))
-    return None
-
-
-@contextmanager
-def _short(path: str) -> Iterator[str]:
-    """The same file by a path that is short enough for the address of a socket (107 bytes)."""
-    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _is_owned(folder: int) -> bool:
+    """Whether an owner lives; raises `OSError` or `ValueError` for a folder without one."""
+    owner = os.open(OWNER, _READ, dir_fd=folder)
     try:
-        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+        found = os.fstat(owner)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            return True
+        pid = int(os.read(owner, _PID_BYTES))
+        fcntl.flock(owner, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return os.path.exists(f"/proc/{pid}")
+    except BlockingIOError:
+        return True
     finally:
-        os.close(folder)
+        os.close(owner)
+
+
+@cache
+def _remove_abandoned_once(place: str) -> None:
+    # Not worktrees, which git knows too: a comparison in their repository takes them away.
+    ours = re.compile(rf"{_PREFIX}(?!tree-)[a-z]+-\w{{8}}")
+    with suppress(OSError), os.scandir(place) as entries:
+        for name in [entry.name for entry in entries if ours.fullmatch(entry.name)]:
+            folder = Path(place, name)
+            if is_abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(path: Path, owner: int, pid: int) -> None:
+    if os.getpid() != pid:  # a fork of the owner
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        os.close(owner)
 
 
 @contextmanager
@@ -252,12 +192,8 @@ class ChildProcess:
         return False
 
     def kill(self) -> None:
-        """Kill its whole session at once, so that a later `stop` need not wait for it."""
+        """Kill its whole session at once, so that a later `stop_all` need not wait for it."""
         self._signal(signal.SIGKILL)
-
-    def stop(self, grace_seconds: float = 0.0) -> None:
-        """End it and all that it started, as `stop_all` does."""
-        stop_all([self], grace_seconds, grace_seconds / 2)
 
     def _descendants(self) -> set[psutil.Process]:
         """What it has started that runs now, in sessions of their own, too."""
@@ -297,6 +233,38 @@ def stop_all(
         for child in live:
             shutil.rmtree(child.folder, ignore_errors=True)
             child._stopped = True
+
+
+def finished(
+    command: Sequence[str],
+    place: Path,
+    environment: Mapping[str, str],
+    seconds: float,
+    late: str,
+    kept: Path | None = None,
+) -> tuple[int | None, str, str]:
+    """Run a command in a folder: its exit code, why it was ended, and the end of what it printed.
+
+    If it prints too much or takes longer than `seconds`, which `late` says, it is ended, and its
+    code is None. All that it printed is `kept` in a file, if one is named.
+    """
+    folder = PrivateFolder("run")
+    with uninterrupted():  # a process that nobody has noted would outlive us
+        child = ChildProcess(command, folder.path, environment=environment, working_folder=place)
+    try:
+        give_up, why = real_time.monotonic() + seconds, ""
+        while (code := child.wait(_POLL_SECONDS)) is None and not why:
+            if child.floods:
+                why = FLOODS
+            elif real_time.monotonic() > give_up:
+                why = late
+        if kept is not None:
+            shutil.copyfile(child.output, kept)
+        return code, "" if code is not None else why, tail_of(child.output)
+    finally:
+        # It may have worktrees and processes of its own, which it removes if it is told to end.
+        stop_all([child], 0.0, _ENDING_SECONDS)
+        folder.remove()
 
 
 def _end_within(seconds: float, children: Iterable[ChildProcess]) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_energy.channels import ADDRESS_VARIABLE, Channel, ClosedError, Listener, connect
 from pytest_energy.errors import EnergyError
-from pytest_energy.processes import ADDRESS_VARIABLE, Channel, ClosedError, Listener, connect
 
 
 @pytest.fixture

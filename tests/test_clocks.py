@@ -15,8 +15,9 @@ from unittest import mock
 import pytest
 
 from pytest_energy import EnergyError
+from pytest_energy.channels import Channel
 from pytest_energy.metering.device_lock import device_lock
-from pytest_energy.processes import Channel, ChildProcess
+from pytest_energy.processes import ChildProcess, stop_all
 from pytest_energy.units import quantity, ratio
 
 FREEZING = """
@@ -190,7 +191,7 @@ def test_a_process_is_waited_for_no_longer_than_asked(
     child = ChildProcess(command, folder, environment={})
     with stopped:
         assert child.wait(0.05) is None
-        child.stop(0.05)
+        stop_all([child], 0.05, 0.025)
 
 
 @pytest.mark.fault(

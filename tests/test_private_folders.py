@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_energy.private_folders import PrivateFolder, is_abandoned
+from pytest_energy.processes import PrivateFolder, is_abandoned
 
 DEAD = "4194305"  # above the largest process id there is
 
 MAKE = """
 import sys
-from pytest_energy.private_folders import PrivateFolder
+from pytest_energy.processes import PrivateFolder
 folder = PrivateFolder("side")
 (folder.path / "output").write_text("a lot")
 print(folder.path, flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_energy.processes import ChildProcess, signal_name, tail_of
+from pytest_energy.processes import ChildProcess, signal_name, stop_all, tail_of
 
 psutil: Any = pytest.importorskip("psutil")
 
@@ -47,8 +47,8 @@ def test_what_it_prints_and_how_it_ends(tmp_path: Path) -> None:
 
     assert child.wait(30) == 3
     assert int(tail_of(child.output)) != os.getsid(0)
-    child.stop()
-    child.stop()
+    stop_all([child])
+    stop_all([child])
     assert not child.folder.exists()
 
 
@@ -61,7 +61,7 @@ def test_nothing_that_it_started_is_left(tmp_path: Path, last: str, grace_second
     child = start(tmp_path, FAMILY + last)
     found = [psutil.Process(int(pid)) for pid in printed(child).split()]
 
-    child.stop(grace_seconds)
+    stop_all([child], grace_seconds, grace_seconds / 2)
 
     assert [each for each in found if each.is_running() and each.status() != "zombie"] == []
 
@@ -69,7 +69,7 @@ def test_nothing_that_it_started_is_left(tmp_path: Path, last: str, grace_second
 def test_a_child_whose_folder_is_gone_is_stopped_all_the_same(tmp_path: Path) -> None:
     child = start(tmp_path, "import time; time.sleep(600)")
     shutil.rmtree(child.folder)
-    child.stop()
+    stop_all([child])
     assert child.wait() is not None
 
 

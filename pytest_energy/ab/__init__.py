@@ -11,7 +11,6 @@ from pathlib import Path
 from pytest_energy.ab.paired_figures import PairedJoulesPerToken, PairedSavings
 from pytest_energy.ab.protocol import SideFaultError
 from pytest_energy.ab.revisions import Revision, Worktree, find_revision
-from pytest_energy.ab.rounds import BASE, HEAD, SidePair
 from pytest_energy.ab.side_place import (
     PREFIX,
     Interpreter,
@@ -21,14 +20,14 @@ from pytest_energy.ab.side_place import (
     lend_package,
     side_arguments,
 )
-from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.ab.sides import BASE, HEAD, SidePair, SideProcess
 from pytest_energy.checks import Settings
 from pytest_energy.checks.figures import BaselineRunner
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError, SkippedInHeadError, raised_elsewhere
 from pytest_energy.meters import Meter
-from pytest_energy.private_folders import PrivateFolder
+from pytest_energy.processes import PrivateFolder
 from pytest_energy.results import NOT_COMPARED, VerdictRecord
 
 __tracebackhide__ = raised_elsewhere

@@ -9,11 +9,17 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from pytest_energy.ab.measurement import Gates, PairedMeasurement, known_noise
+from pytest_energy.ab.measurement import (
+    Figure,
+    Gates,
+    PairedMeasurement,
+    known_noise,
+    profile_change,
+)
 from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError, changed_settings, other_work
 from pytest_energy.ab.revisions import Revision
-from pytest_energy.ab.rounds import BASE, HEAD, Figure, PairedSampler, SidePair, profile_change
 from pytest_energy.ab.side_place import Interpreter
+from pytest_energy.ab.sides import BASE, HEAD, SidePair
 from pytest_energy.baselines import session_stats
 from pytest_energy.checks import policy
 from pytest_energy.checks.figures import joined_digest, pair_id
@@ -64,11 +70,9 @@ class PairedCheck(ABC):
         self._alpha = context.settling_alpha() if open_record else context.alpha()
         self._seconds = policy.stored_seconds(entry, base.tokens)
         self._known, self._local = None, stored is not None and stored.local
-        if entry and base.metric == "joules_per_token":
-            same = entry.workload in (None, base.workload)
-            self._known = (session_stats(entry) or None) if same else None
-        if self._known is None and base.metric == "joules_per_token":
-            self._known = known_noise()
+        if base.metric == "joules_per_token":
+            same = entry is not None and entry.workload in (None, base.workload)
+            self._known = (session_stats(entry) if entry and same else None) or known_noise()
         self.measurement = PairedMeasurement(sides, ready, context.on_window)
 
     def verdict(self) -> VerdictRecord:
@@ -90,7 +94,7 @@ class PairedCheck(ABC):
             steady = self.measurement.warm_up(limit)
             record = self._measured()
         except InvalidEvidenceError as error:
-            windows = tuple(self.sampler.rejected())
+            windows = tuple(self.measurement.rejected())
             record = replace(self.base, outcome="invalid", reason=str(error), windows=windows)
             return policy.judged(record, settings)
         if not steady:
@@ -127,16 +131,6 @@ class PairedCheck(ABC):
         most = max(range(len(changes)), key=lambda run: abs(changes[run]))
         return most, changes[most]
 
-    @property
-    def sampler(self) -> PairedSampler:
-        """The rounds that decide."""
-        return self.measurement.sampler
-
-    @property
-    def _pair_noise(self) -> float | None:
-        """The SD of pairs as a baseline knows it."""
-        return math.sqrt(pair_variance(spread(self._known))) if self._known else None
-
     @abstractmethod
     def _measured(self) -> VerdictRecord:
         """The record of what the gates decided; measures until they are sure."""
@@ -163,34 +157,36 @@ class PairedCheck(ABC):
     def answered(self, verdict: Verdict, figure: Figure, run: int, **known: Any) -> VerdictRecord:
         """The record with both sides beside each other; `run` is whose figures they are."""
         old, new = (self._side(which, run, verdict) for which in (BASE, HEAD))
+        noise = math.sqrt(pair_variance(spread(self._known))) if self._known else None
         comparison = ComparisonRecord(
             reference=self._target.label,
             kind=self._target.kind,
             base=old,
             head=new,
-            pairs=tuple(self.sampler.pairs(figure)),
+            pairs=tuple(self.measurement.pairs(figure)),
             within_pair_drift=verdict.drift,
             settles=self._open is not None,
             left_open=_left_open(self._open),
             turns=self.sides.turns is not None,
             processes=self.measurement.processes,
-            between_processes=self.measurement.between_processes(figure, self._pair_noise),
-            notes=(*_notes(self._target), *self.measurement.notes(self.shown)),
+            between_processes=self.measurement.between_processes(figure, noise),
+            notes=tuple(filter(None, (self._target.note, *self.measurement.notes(self.shown)))),
         )
         before, after = self._circumstances(run)
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-        fields: dict[str, Any] = {
-            "outcome": verdict.outcome,
-            "reason": verdict.reason,
-            "value": verdict.value,
-            "baseline": verdict.baseline,
-            "change": verdict.change,
-            "interval": verdict.interval,
-            "trace": verdict.trace,
-            "comparison": comparison,
-            "changed_environment": {name: (before.get(name), after.get(name)) for name in changed},
-        }
-        record = replace(self.base, **{**fields, **known})
+        record = replace(
+            self.base,
+            outcome=verdict.outcome,
+            reason=verdict.reason,
+            value=verdict.value,
+            baseline=verdict.baseline,
+            change=verdict.change,
+            interval=verdict.interval,
+            trace=verdict.trace,
+            comparison=comparison,
+            changed_environment={name: (before.get(name), after.get(name)) for name in changed},
+            **known,
+        )
         record = policy.acknowledged(record, self._own_levels, self._reference, verdict.facts)
         if self._open is None:
             return replace(record, reason=f"{record.reason} The base is `{comparison.reference}`.")
@@ -229,7 +225,7 @@ class PairedCheck(ABC):
 
     def _side(self, which: int, run: int, verdict: Verdict | None) -> Side:
         place, ready = self.sides.places[which], self.ready[which]
-        windows = self.sampler.windows(which, run)
+        windows = self.measurement.windows(which, run)
         overhead = ready.runs[run].padding_overhead
         speed = summarise(windows).tokens_per_second or 0.0
         joules = math.exp(fmean(math.log(window.joules_per_token) for window in windows))
@@ -245,11 +241,6 @@ class PairedCheck(ABC):
             padding_overhead=overhead,
             environment=dict(ready.environment),
         )
-
-
-def _notes(target: Revision | Interpreter) -> tuple[str, ...]:
-    """What to know of what is compared with."""
-    return (target.note,) if isinstance(target, Revision) and target.note else ()
 
 
 def _left_open(record: VerdictRecord | None) -> LeftOpen | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pytest_energy.ab.measurement import Figure
 from pytest_energy.ab.paired_check import PairedCheck
-from pytest_energy.ab.rounds import BASE, HEAD, Figure
+from pytest_energy.ab.sides import BASE, HEAD
 from pytest_energy.checks.figures import PADDING_DIFFERS
 from pytest_energy.checks.measuring import summarise, summarise_pairs
 from pytest_energy.gate import Verdict
@@ -24,7 +25,7 @@ class PairedJoulesPerToken(PairedCheck):
         number, verdict = self.decide(self._gates)
         of_real_tokens = number > 0
         factor = (self.ready[HEAD].runs[0].padding_overhead if of_real_tokens else None) or 1.0
-        windows = tuple(self.sampler.windows(HEAD))
+        windows = tuple(self.measurement.windows(HEAD))
         return self.answered(
             verdict,
             self._figures()[number],
@@ -62,13 +63,14 @@ class PairedSavings(PairedCheck):
     """
 
     def _measured(self) -> VerdictRecord:
-        self.sampler.measure()
+        self.measurement.measure()
         # Levels are points of what is saved; the test takes them relative to what the base spends.
-        spent = _spent(BASE, self.sampler.round(BASE, 0))
+        spent = _spent(BASE, self.measurement.round(BASE, 0))
         _, verdict = self.decide(
             lambda renewed: [(self.gate(FRACTION, renewed=renewed, scale=spent), _spent)]
         )
-        pairs = list(zip(self.sampler.windows(HEAD, 0), self.sampler.windows(HEAD, 1), strict=True))
+        larger, smaller = (self.measurement.windows(HEAD, run) for run in (0, 1))
+        pairs = list(zip(larger, smaller, strict=True))
         summary = summarise_pairs(pairs)
         return self.answered(
             self.shown(verdict),

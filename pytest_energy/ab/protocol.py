@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any, Literal, cast
 
 from pytest_energy.ab.side_place import SidePlace
+from pytest_energy.channels import Channel, Message
 from pytest_energy.checks.measuring import Run
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import begin_span
@@ -23,7 +24,7 @@ from pytest_energy.meters.protocol import (
     Unseen,
 )
 from pytest_energy.outcomes import Method
-from pytest_energy.processes import Channel, Message, signal_name
+from pytest_energy.processes import signal_name
 from pytest_energy.results.json_codec import as_json, from_json
 
 VERSION = 5
@@ -274,11 +275,9 @@ class MeterServer:
         **unknown: object,
     ) -> dict[str, Any]:
         figures = all(isinstance(each, int | float) for each in (number, seconds, ended))
-        asked: Mapping[int, object] | None = (
-            self._spans if kind in {"work_started", "end"} else None
-        )
-        asked = self._unseen if kind == "unseen" else asked
-        if unknown or not figures or (asked is not None and number not in asked):
+        known: Mapping[str, Mapping[int, object]]
+        known = {"work_started": self._spans, "end": self._spans, "unseen": self._unseen}
+        if unknown or not figures or (kind in known and number not in known[kind]):
             raise EnergyError(
                 f"a side asked for `{kind}` in a way that no version of ours does; does its code "
                 "write to our pipe?"

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from pytest_energy.documents import parse_json
 from pytest_energy.errors import EnergyError, did_you_mean
 from pytest_energy.files import read_bytes
-from pytest_energy.private_folders import OWNER, PrivateFolder, is_abandoned
+from pytest_energy.processes import OWNER, PrivateFolder, is_abandoned
 from pytest_energy.text import decoded
 
 AUTO = "auto"
@@ -101,8 +101,8 @@ def find_revision(asked: str, option: str, root: Path) -> Revision:
     _require_clean_submodules(said, toplevel)
     inside = root.resolve().relative_to(toplevel)
     if asked == AUTO:
-        meant = _automatic(said, toplevel)
-        return Revision(meant.name, meant.commit, toplevel, inside, meant.note)
+        name, meant, note = _automatic(said, toplevel)
+        return Revision(name, meant, toplevel, inside, note)
     commit = _commit(toplevel, asked)
     if commit is None:
         raise EnergyError(f"{said} names no commit of `{toplevel}`{_meant(toplevel, asked)}")
@@ -130,17 +130,11 @@ def _merge_target() -> tuple[str, str] | None:
         return (branch, "") if branch else None
 
 
-@dataclass(frozen=True)
-class _Meant:
-    """The commit that `auto` is: what it is in words, and what to know of it."""
+def _automatic(said: str, toplevel: Path) -> tuple[str, str, str]:
+    """What `auto` is in a checkout in words, its commit, and what to know of it.
 
-    name: str
-    commit: str
-    note: str = ""
-
-
-def _automatic(said: str, toplevel: Path) -> _Meant:
-    """The commit that `auto` is in a checkout; raises `EnergyError` if it is not there."""
+    Raises `EnergyError` if it is not there.
+    """
     target = _merge_target()
     if target is not None:
         branch, sha = target
@@ -152,7 +146,7 @@ def _automatic(said: str, toplevel: Path) -> _Meant:
             )
         base = attempt(toplevel, "merge-base", "HEAD", tip)
         # In a shallow clone the ancestors are not there; the base itself is the next best.
-        return _Meant(branch, tip) if base is None else _Meant(_MERGE_BASE + branch, base)
+        return (branch, tip, "") if base is None else (_MERGE_BASE + branch, base, "")
     for branch in DEFAULT_BRANCHES:
         tip = _commit(toplevel, branch)
         if tip is None:
@@ -173,12 +167,12 @@ def _automatic(said: str, toplevel: Path) -> _Meant:
 _MERGE_BASE = "the merge base with "
 
 
-def _before(said: str, toplevel: Path, branch: str, base: str) -> _Meant:
+def _before(said: str, toplevel: Path, branch: str, base: str) -> tuple[str, str, str]:
     """The merge base with a branch, or its parent if the working tree is it, as after a merge."""
     if base != _commit(toplevel, "HEAD"):
-        return _Meant(_MERGE_BASE + branch, base)
+        return _MERGE_BASE + branch, base, ""
     if git(toplevel, "status", "--porcelain", "--untracked-files=no"):
-        return _Meant("HEAD", base)
+        return "HEAD", base, ""
     parent = _commit(toplevel, "HEAD^")
     if parent is not None:
         note = (
@@ -186,14 +180,14 @@ def _before(said: str, toplevel: Path, branch: str, base: str) -> _Meant:
             f"no tracked file is changed. What earlier commits cost is in both sides: only a "
             f"stored baseline sees that."
         )
-        return _Meant("the commit before", parent, note)
+        return "the commit before", parent, note
     if _is_shallow(toplevel):
         raise EnergyError(
             f"{said} means the commit before HEAD, which this clone lacks: it is shallow; "
             f"fetch it with `git fetch --deepen=1`"
         )
     note = "`auto` is HEAD itself here: no commit is before it, and no tracked file is changed"
-    return _Meant("HEAD", base, note)
+    return "HEAD", base, note
 
 
 def text_at(revision: str, path: Path) -> str | None:

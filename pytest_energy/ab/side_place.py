@@ -12,17 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
 
-from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
-from pytest_energy.private_folders import PrivateFolder
-from pytest_energy.processes import FLOODS, ChildProcess, tail_of
+from pytest_energy.processes import finished
 from pytest_energy.workloads import engine
 
 PREFIX = "python:"
 LEAST = (3, 10)
 _PROBE_SECONDS = 120
-_POLL_SECONDS = 0.1
 _PROBE = """
 import json, sys
 from importlib.util import find_spec
@@ -131,6 +128,7 @@ class Interpreter:
     """Another Python; `lends` is whether it has to be lent this installation's package."""
 
     kind: ClassVar[Literal["interpreter"]] = "interpreter"
+    note: ClassVar[str] = ""
     python: str
     lends: bool
 
@@ -177,30 +175,25 @@ def find_interpreter(asked: str, root: Path) -> Interpreter:
 
 def _answer_of(python: Path) -> dict[str, Any]:
     """What the probe prints; `ValueError` if that is nothing of the kind, or not in time."""
-    folder = PrivateFolder("probe")
-    child = ChildProcess(
+    code, why, printed = finished(
         [str(python), "-c", _PROBE],
-        folder.path,
-        environment=os.environ,
-        working_folder=python.parent,  # not the tree, whose packages would answer for its own
+        python.parent,  # not the tree, whose packages would answer for its own
+        os.environ,
+        _PROBE_SECONDS,
+        f"no answer in {_PROBE_SECONDS} s",
     )
-    try:
-        give_up = real_time.monotonic() + _PROBE_SECONDS
-        while child.wait(_POLL_SECONDS) is None:
-            if child.floods:
-                raise ValueError(FLOODS)
-            if real_time.monotonic() > give_up:
-                raise ValueError(f"no answer in {_PROBE_SECONDS} s")
-        lines = [line for line in tail_of(child.output).splitlines() if line.startswith("{")]
-        answer: dict[str, Any] = json.loads(lines[-1] if lines else tail_of(child.output, 1))
-        return answer
-    finally:
-        child.stop()
-        folder.remove()
+    if code is None:
+        raise ValueError(why)
+    lines = printed.splitlines() or [""]
+    answer: dict[str, Any] = json.loads(
+        next((line for line in reversed(lines) if line.startswith("{")), lines[-1])
+    )
+    return answer
 
 
 def lend_package(folder: Path) -> str:
     """A folder for another interpreter's path that holds our package and nothing else."""
+    folder.mkdir(exist_ok=True)
     (folder / "pytest_energy").symlink_to(Path(__file__).parents[1])
     return str(folder)
 

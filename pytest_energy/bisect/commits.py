@@ -89,7 +89,7 @@ class Graph:
         while commit in self.parents:
             if commit in behind:
                 line.append(commit)
-            commit = self._first_parent(commit)
+            commit = next(iter(self.parents[commit]), "")
         return [self.good, *reversed(line)]
 
     def branch(self, tip: str, before: str) -> list[str]:
@@ -97,29 +97,15 @@ class Graph:
 
         That ancestor, which the branch began from, is the first; empty if there is no branch.
         """
-        known, line, commit = self.ancestors(before), list[str](), tip
+        known, line, commit = reached(before, self.parents), list[str](), tip
         while commit in self.parents and commit not in known:
             line.append(commit)
-            commit = self._first_parent(commit)
+            commit = next(iter(self.parents[commit]), "")
         return [commit, *reversed(line)] if line and commit else []
-
-    def ancestors(self, commit: str) -> set[str]:
-        """The commits of the graph that a commit has behind it, itself included."""
-        found, waiting = set[str](), [commit]
-        while waiting:
-            each = waiting.pop()
-            if each not in found and each in self.parents:
-                found.add(each)
-                waiting += self.parents[each]
-        return found | {commit}
 
     def is_merge(self, commit: str) -> bool:
         """Whether a commit has several parents."""
         return len(self.parents.get(commit, ())) > 1
-
-    def _first_parent(self, commit: str) -> str:
-        own = self.parents[commit]
-        return own[0] if own else ""
 
     def _behind_good(self) -> set[str]:
         """The commits that have `good` behind them."""
@@ -127,10 +113,14 @@ class Graph:
         for commit, parents in self.parents.items():
             for parent in parents:
                 children.setdefault(parent, []).append(commit)
-        found, waiting = set[str](), [self.good]
-        while waiting:
-            for child in children.get(waiting.pop(), ()):
-                if child not in found:
-                    found.add(child)
-                    waiting.append(child)
-        return found
+        return reached(self.good, children)
+
+
+def reached(start: str, following: Mapping[str, Sequence[str]]) -> set[str]:
+    """All commits that one leads to, itself included."""
+    found, waiting = {start}, [start]
+    while waiting:
+        new = set(following.get(waiting.pop(), ())) - found
+        found |= new
+        waiting += new
+    return found

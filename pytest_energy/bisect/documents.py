@@ -151,11 +151,6 @@ class Kept:
         self.figure: Figure | None = None
         self.findings: list[Finding] = []
 
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing was measured before."""
-        return not self.findings
-
     @classmethod
     def of(cls, key: object, folder: Path, *, again: bool) -> Kept:
         """What was kept of a search by its `key` on this machine; nothing if it begins `again`.
@@ -170,9 +165,8 @@ class Kept:
             kept._read()
         return kept
 
-    def keep(self, figure: Figure | None, finding: Finding) -> None:
+    def keep(self, finding: Finding) -> None:
         """Add what was just found."""
-        self.figure = figure
         self.findings.append(finding)
         self.write()
 
@@ -189,18 +183,16 @@ class Kept:
 
     def answer(self, probe: Probe, measure: Callable[[Probe], Finding]) -> Finding:
         """What is kept of a probe, or else what `measure` finds."""
-        for finding in self.findings:
-            if _asks_the_same(finding.probe, probe):
-                return finding
-        return measure(probe)
+        known = (each for each in self.findings if _asked(each.probe) == _asked(probe))
+        return next(known, None) or measure(probe)
 
     def _read(self) -> None:
         try:
             parsed = parse_json(read_bytes(self.path, _MOST_BYTES))
             schema = parsed.get("schema") if isinstance(parsed, dict) else None
             if schema not in (None, SCHEMA):
-                older = "measure anew"
-                raise FaultyDocumentError(f"has schema {other_schema(schema, SCHEMA, older)}")
+                other = other_schema(schema, SCHEMA, "measure anew")
+                raise FaultyDocumentError(f"has schema {other}")
             document = from_json(_Document, parsed)
         except (EnergyError, FaultyDocumentError, TypeError) as error:
             raise EnergyError(
@@ -210,9 +202,6 @@ class Kept:
         self.figure, self.findings = document.figure, list(document.findings)
 
 
-def _asks_the_same(kept: Probe, probe: Probe) -> bool:
+def _asked(probe: Probe) -> tuple[str, str, str, int]:
     """Levels are left out: of the same commits in the same turn they follow from the findings."""
-    mine, other = (
-        (each.commit, each.against, each.purpose, each.attempt) for each in (kept, probe)
-    )
-    return mine == other
+    return probe.commit, probe.against, probe.purpose, probe.attempt

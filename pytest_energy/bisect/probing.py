@@ -6,9 +6,8 @@ For a commit it is a worktree of it, in which the other side is another commit.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,27 +19,15 @@ from pytest_energy.ab.revisions import Worktree
 from pytest_energy.ab.side_place import FOREIGN_VARIABLE, lend_package
 from pytest_energy.bisect import Finding, Probe
 from pytest_energy.bisect.commits import Ends
-from pytest_energy.bisect.documents import BROKEN, Figure, choose_figure, finding_of, was_disturbed
-from pytest_energy.bisect.estimates import noise_sessions
-from pytest_energy.clocks import real_time
+from pytest_energy.bisect.documents import BROKEN, Kept, choose_figure, finding_of, was_disturbed
+from pytest_energy.bisect.levels import noise_sessions
 from pytest_energy.errors import EnergyError
 from pytest_energy.files import write_atomically
-from pytest_energy.private_folders import PrivateFolder
-from pytest_energy.processes import (
-    FLOODS,
-    ChildProcess,
-    signal_name,
-    stop_all,
-    tail_of,
-    uninterrupted,
-)
+from pytest_energy.processes import PrivateFolder, finished, signal_name
 from pytest_energy.results import RunRecord
 from pytest_energy.results.json_codec import read_document
 
 TIMEOUT_SECONDS = 7200.0
-_POLL_SECONDS = 0.1
-_ENDING_SECONDS = 15.0
-"""How long a probe that is broken off may take to remove what it has made."""
 
 _BAD_INPUT, _NO_TESTS = 4, 5
 """pytest's exit codes."""
@@ -62,6 +49,9 @@ _ALONE = (
 """What a configuration may ask for that a probe must not do."""
 
 
+_OURS_ALONE = ("PYTEST_CURRENT_TEST", "GITHUB_STEP_SUMMARY", FOREIGN_VARIABLE, NOISE_VARIABLE)
+"""Variables that a probe does not have from here."""
+
 _FOLDERS = ("--energy-data", "--energy-models")
 
 
@@ -80,7 +70,7 @@ class Where:
     python: str
     place: Path
     reference: str
-    argument: Callable[[str], str]
+    argument: Callable[[str], str] = str
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -156,78 +146,59 @@ class Asking:
     timeout_seconds: float = TIMEOUT_SECONDS
 
 
-@dataclass(frozen=True)
-class _Ran:
-    """A run's record, and the error that it printed last; without a record why it has none."""
-
-    record: RunRecord | None
-    said: str
-
-
 class Prober:
-    """Answers probes by running pytest; `findings` and `figure` are of a search that goes on."""
+    """Answers probes by running pytest, from what is `kept` of the search and its figure."""
 
-    def __init__(
-        self,
-        ground: Ground,
-        asking: Asking,
-        findings: Sequence[Finding] = (),
-        figure: Figure | None = None,
-    ) -> None:
-        self.figure = figure
-        self._ground, self._asking = ground, asking
-        self._findings = list(findings)
+    def __init__(self, ground: Ground, asking: Asking, kept: Kept) -> None:
+        self._ground, self._asking, self._kept = ground, asking, kept
 
     def ask(self, probe: Probe) -> Finding:
         """What a probe finds; once more if windows were measured and disturbed.
 
         Raises `EnergyError` for what no commit is to blame for, such as an unknown option.
         """
-        ran = self._run(probe)
-        if ran.record and self.figure and was_disturbed(ran.record, self.figure):
-            ran = self._run(probe)
-        finding = self._finding(probe, ran)
-        self._findings.append(finding)
-        return finding
-
-    def _finding(self, probe: Probe, ran: _Ran) -> Finding:
-        if ran.record is None:
-            return Finding(probe, BROKEN, reason=ran.said)
-        figure = self.figure or choose_figure(
-            ran.record, self._asking.figure, ran.said, probe.commit
-        )
-        finding = finding_of(probe, ran.record, figure, ran.said)
+        figure = self._kept.figure
+        record, said = self._run(probe)
+        if record and figure and was_disturbed(record, figure):
+            record, said = self._run(probe)
+        if record is None:
+            return Finding(probe, BROKEN, reason=said)
+        figure = figure or choose_figure(record, self._asking.figure, said, probe.commit)
+        finding = finding_of(probe, record, figure, said)
         if not finding.is_broken:
-            self.figure = figure
+            self._kept.figure = figure
         return finding
 
-    def _run(self, probe: Probe) -> _Ran:
-        """One run of pytest where the probe is to be made."""
+    def _run(self, probe: Probe) -> tuple[RunRecord | None, str]:
+        """A run's record, and the error that it printed last; without a record why it has none."""
         with ExitStack() as made:
             folder = PrivateFolder("probe")
             made.callback(folder.remove)
             try:
                 where = self._ground.where(probe, made)
             except NotThereError as error:
-                return _Ran(None, str(error))
+                return None, str(error)
             document = folder.path / "run.json"
-            lent = lend_package(_folder(folder.path / "lent"))
+            lent = lend_package(folder.path / "lent")
             command = [where.python, "-c", _PROGRAM, lent, str(where.place)]
             command += self._arguments(probe, where, document)
-            variables = {**_environment(), **where.variables}
-            if sessions := noise_sessions(self._findings):
+            kept = {name: text for name, text in os.environ.items() if name not in _OURS_ALONE}
+            variables = {**kept, **where.variables}
+            if sessions := noise_sessions(self._kept.findings):
                 write_atomically(folder.path / "noise.json", noise_text(sessions))
                 variables[NOISE_VARIABLE] = str(folder.path / "noise.json")
             limit = self._asking.timeout_seconds
-            code, why, printed = finished(command, where.place, variables, limit)
+            late = f"it took longer than {limit:g} s (`--timeout`)"
+            code, why, printed = finished(command, where.place, variables, limit, late)
             if document.is_file() and code not in (_BAD_INPUT, _NO_TESTS, None):
-                return _Ran(read_document(document).record, last_error(printed) or "")
-            return _Ran(None, why or self._without_record(probe, code or 0, printed))
+                return read_document(document).record, last_error(printed) or ""
+            return None, why or _without_record(probe, code or 0, printed)
 
     def _arguments(self, probe: Probe, where: Where, document: Path) -> list[str]:
+        others = self._kept.figure.others if self._kept.figure else ()
         return [
             *map(where.argument, self._asking.arguments),
-            *(f"--deselect={nodeid}" for nodeid in (self.figure.others if self.figure else ())),
+            *(f"--deselect={nodeid}" for nodeid in others),
             *("-p", "no:cacheprovider", "--color=no"),
             *_ALONE,
             f"--energy-compare={where.reference}",
@@ -239,51 +210,12 @@ class Prober:
             f"--energy-json={document}",
         ]
 
-    def _without_record(self, probe: Probe, code: int, printed: str) -> str:
-        said = last_error(printed) or printed.rpartition("\n")[2]
-        if code in (_BAD_INPUT, _NO_TESTS) and probe.purpose == "ends":
-            what = "finds no test" if code == _NO_TESTS else "refuses these arguments"
-            raise EnergyError(f"pytest {what} in `{probe.commit[:9]}`: {said}")
-        name = signal_name(code)
-        ended = f"was ended by {name}" if name else f"ended with code {code}"
-        return f"pytest {ended} and measured nothing" + (f": {said}" if said else "")
 
-
-def finished(
-    command: Sequence[str],
-    place: Path,
-    variables: Mapping[str, str],
-    seconds: float,
-    kept: Path | None = None,
-) -> tuple[int | None, str, str]:
-    """The exit code, or None and why it was ended, and the end of what was printed.
-
-    All of that is `kept` in a file, if one is named.
-    """
-    folder = PrivateFolder("run")
-    with uninterrupted():  # a process that nobody has noted would outlive the search
-        child = ChildProcess(command, folder.path, environment=variables, working_folder=place)
-    try:
-        give_up, why = real_time.monotonic() + seconds, ""
-        while (code := child.wait(_POLL_SECONDS)) is None and not why:
-            if child.floods:
-                why = FLOODS
-            elif real_time.monotonic() > give_up:
-                why = f"it took longer than {seconds:g} s (`--timeout`)"
-        if kept is not None:
-            shutil.copyfile(child.output, kept)
-        return code, "" if code is not None else why, tail_of(child.output)
-    finally:
-        # It may have worktrees and processes of its own, which it removes if it is told to end.
-        stop_all([child], 0.0, _ENDING_SECONDS)
-        folder.remove()
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
-def _environment() -> dict[str, str]:
-    dropped = ("PYTEST_CURRENT_TEST", "GITHUB_STEP_SUMMARY", FOREIGN_VARIABLE, NOISE_VARIABLE)
-    return {name: text for name, text in os.environ.items() if name not in dropped}
+def _without_record(probe: Probe, code: int, printed: str) -> str:
+    said = last_error(printed) or printed.rpartition("\n")[2]
+    if code in (_BAD_INPUT, _NO_TESTS) and probe.purpose == "ends":
+        what = "finds no test" if code == _NO_TESTS else "refuses these arguments"
+        raise EnergyError(f"pytest {what} in `{probe.commit[:9]}`: {said}")
+    name = signal_name(code)
+    ended = f"was ended by {name}" if name else f"ended with code {code}"
+    return f"pytest {ended} and measured nothing" + (f": {said}" if said else "")

@@ -25,8 +25,7 @@ from pytest_energy.bisect import (
     Told,
 )
 from pytest_energy.bisect.commits import Graph
-from pytest_energy.bisect.estimates import LogChange, log_change, pair_noise
-from pytest_energy.bisect.line import FOLLOWED, Confirmed, Line
+from pytest_energy.bisect.levels import FOLLOWED, Confirmed, Line, LogChange, log_change, pair_noise
 from pytest_energy.stats.distributions import NORMAL_95, relative
 from pytest_energy.stats.steps import Step
 from pytest_energy.units import LARGEST_LEVELS
@@ -72,18 +71,14 @@ class _GivenUpError(Exception):
     """The search cannot go on; its text is a sentence."""
 
 
-class _NotReproducedError(Exception):
-    """The bad end is no worse than the good one; its text is a sentence."""
-
-
 class Search:
     """One search; `ask` answers a probe, whether it is measured now or was before."""
 
     def __init__(self, graph: Graph, ask: Callable[[Probe], Finding], asked: Asked) -> None:
         self._graph, self._ask, self._asked = graph, ask, asked
         self._sign = math.copysign(1.0, asked.change)
-        self._told: list[tuple[Finding, Decision]] = []
         self._findings: list[Finding] = []
+        self._decisions: list[Decision] = []
         self._lines: list[Line] = []
         self._whole = 0.0
         self._most = _SPARE_PROBES + _PROBES_A_HALVING * len(graph.parents).bit_length()
@@ -91,36 +86,37 @@ class Search:
     def run(self) -> Conclusion:
         """Probe until the commits are known, or until it is clear that they cannot be."""
         culprits = list[Culprit]()
+        outcome: Outcome = "not reproduced"
+        reason = "the change is not there"
         try:
             end = self._reproduced()
-            culprits.extend(self._culprits_of(self._graph.main_line(), end))
-            outcome, reason = _ending(culprits)
+            if end is not None:
+                culprits.extend(self._culprits_of(self._graph.main_line(), end))
+                outcome, reason = _ending(culprits)
         except _GivenUpError as given_up:
             culprits = self._confirmed_so_far()
             outcome, reason = _ending(culprits, str(given_up))
-        except _NotReproducedError as not_there:
-            outcome, reason = "not reproduced", str(not_there)
         shown = self._estimate(self._findings[0])
-        return Conclusion(outcome, reason, tuple(culprits), self._shown(), shown)
+        return Conclusion(outcome, reason, tuple(culprits), self._told(), shown)
 
-    def _reproduced(self) -> Finding:
-        """What was found of the bad end, if the gate says that the change is there."""
+    def _reproduced(self) -> Finding | None:
+        """What was found of the bad end; None if the gate says that it is no worse."""
         high = self._sign * math.log1p(self._asked.change)
         bad, good = self._graph.bad, self._graph.good
         for pairs in (MOST_PAIRS_OF_SEARCH, MOST_PAIRS):
             probe = self._probe(bad, good, "ends", 0.0, high, pairs)
             finding = self._answer(probe)
             if finding.is_broken:
-                self._tell(finding, "broken")
+                self._decisions.append("broken")
                 raise _GivenUpError(f"the ends cannot be compared: {finding.reason}")
             wanted = self._is_wanted(finding)
-            self._tell(finding, "regression" if wanted else "within")
+            self._decisions.append("regression" if wanted else "within")
             if finding.outcome != "inconclusive":
                 break
         else:
             raise _GivenUpError("the ends cannot be told apart")
         if not wanted:
-            raise _NotReproducedError("the change is not there")
+            return None
         self._whole = self._log(finding).value
         return finding
 
@@ -212,7 +208,7 @@ class Search:
         decision: Decision = "broken"
         if not finding.is_broken:
             decision = _decision(self._log(finding), of or step)
-        self._tell(finding, decision)
+        self._decisions.append(decision)
         return finding
 
     def _confirm(self, line: Line, step: Step) -> None:
@@ -226,12 +222,12 @@ class Search:
             probe = self._probe(commit, before, "confirm", 0.0, height, MOST_PAIRS)
             finding = self._answer(probe)
             if finding.is_broken:
-                self._tell(finding, "broken")
+                self._decisions.append("broken")
                 raise _GivenUpError(
                     f"`{commit[:9]}` cannot be held against the commit before it: {finding.reason}"
                 )
             is_there = self._is_wanted(finding)
-            self._tell(finding, "regression" if is_there else "within")
+            self._decisions.append("regression" if is_there else "within")
             change = self._log(finding)
             height = change.value
             faint = height < FOLLOWED * self._whole or height < _FAINT * change.variance**0.5
@@ -288,13 +284,9 @@ class Search:
     def _estimate(self, finding: Finding) -> Estimate | None:
         return log_change(finding, self._findings).shown if finding.pairs else None
 
-    def _tell(self, finding: Finding, decision: Decision) -> None:
-        self._told.append((finding, decision))
-
-    def _shown(self) -> tuple[Told, ...]:
-        return tuple(
-            Told(finding, decision, self._estimate(finding)) for finding, decision in self._told
-        )
+    def _told(self) -> tuple[Told, ...]:
+        each = zip(self._findings, self._decisions, strict=True)
+        return tuple(Told(finding, said, self._estimate(finding)) for finding, said in each)
 
 
 def _decision(level: LogChange, step: Step) -> Decision:

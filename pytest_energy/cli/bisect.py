@@ -17,9 +17,14 @@ from pytest_energy.ab.revisions import attempt
 from pytest_energy.bisect import EXIT_CODES, Finding, Probe
 from pytest_energy.bisect.commits import Commit, Ends, Graph, find_ends, read_graph
 from pytest_energy.bisect.documents import Kept, same_device
-from pytest_energy.bisect.environments import GOOD, EnvironmentGround, graph_of, inventory
-from pytest_energy.bisect.estimates import log_change
-from pytest_energy.bisect.packages import exchanges
+from pytest_energy.bisect.environments import (
+    GOOD,
+    EnvironmentGround,
+    exchanges,
+    graph_of,
+    inventory,
+)
+from pytest_energy.bisect.levels import log_change
 from pytest_energy.bisect.probing import TIMEOUT_SECONDS, Asking, CommitGround, Ground, Prober
 from pytest_energy.bisect.search import CHANGE, Asked, Search
 from pytest_energy.cli import (
@@ -219,10 +224,10 @@ def _searched(task: _Task, *, again: bool) -> Bisection:
     """What a search comes to, whose probes are answered from what was kept, or measured."""
     kept = Kept.of(task.key, task.folder, again=again)
     say(task.text)
-    if not kept.is_new:
+    if kept.findings:
         say(f"{counted(len(kept.findings), 'probe')} measured before, kept in {kept.path}")
     kept.write()  # before any energy is spent
-    prober = Prober(task.ground, task.asking, kept.findings, kept.figure)
+    prober = Prober(task.ground, task.asking, kept)
     measure = partial(_measured, prober, kept, task.commits)
     with _ending_in_order():
         try:
@@ -231,7 +236,7 @@ def _searched(task: _Task, *, again: bool) -> Bisection:
         except KeyboardInterrupt:
             say("interrupted; the same command goes on where this one was")
             raise
-    followed = prober.figure
+    followed = kept.figure
     return Bisection(
         conclusion,
         task.commits,
@@ -258,7 +263,7 @@ def _measured(prober: Prober, kept: Kept, commits: Mapping[str, Commit], probe: 
         )
     # Ends that cannot be compared are mended, and asked again.
     if not (finding.is_broken and probe.purpose == "ends"):
-        kept.keep(prober.figure, finding)
+        kept.keep(finding)
     return finding
 
 

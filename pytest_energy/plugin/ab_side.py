@@ -21,6 +21,7 @@ import pytest
 from pytest_energy.ab import Comparison, Invocation, PairedRunner, SettlingRunner
 from pytest_energy.ab.protocol import VERSION, Ready, RemoteMeter, RunFacts, is_memory, last_error
 from pytest_energy.ab.side_place import INSTALLED, foreign_module, foreign_tree, passed_on
+from pytest_energy.channels import Channel, ClosedError, Message
 from pytest_energy.checks.measuring import Run
 from pytest_energy.checks.policy import CheckContext
 from pytest_energy.errors import EnergyError, informing
@@ -34,7 +35,6 @@ from pytest_energy.plugin.options import OPTIONS, VALUE_FLAGS
 from pytest_energy.plugin.progress import Progress
 from pytest_energy.plugin.session import EnergySession
 from pytest_energy.plugin.settings import settings_of, stay_in_this_process
-from pytest_energy.processes import Channel, ClosedError, Message
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
+from pytest_energy.ab.measurement import PairedMeasurement
 from pytest_energy.ab.protocol import Ready, RunFacts
-from pytest_energy.ab.rounds import BASE, HEAD, PairedSampler, SidePair
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.ab.sides import BASE, HEAD, SidePair, SideProcess
 from pytest_energy.gate.gates import PairedGate
 from pytest_energy.metering import Window
 
@@ -35,7 +35,7 @@ class Process:
         return Window("work", "counter", {"gpu:0": joules}, 1.0, 0.0, 0.0, tokens=1000)
 
 
-def rounds(base: float, head: float) -> PairedSampler:
+def rounds(base: float, head: float) -> PairedMeasurement:
     measured.clear()
     costs = {"A": base, "B": head}
     places = [SidePlace(name, name, "python", Path(), Path(), ()) for name in costs]
@@ -43,7 +43,7 @@ def rounds(base: float, head: float) -> PairedSampler:
     def start(place: SidePlace) -> SideProcess:
         return cast("SideProcess", Process(place.name, costs[place.name]))
 
-    return PairedSampler(SidePair(places, start), (READY, READY), lambda *_: None)
+    return PairedMeasurement(SidePair(places, start), (READY, READY), lambda *_: None)
 
 
 def figure(side: int, windows: Sequence[Window]) -> float:
@@ -54,7 +54,7 @@ def figure(side: int, windows: Sequence[Window]) -> float:
 def test_abba_cancels_what_drifts_with_time() -> None:
     both = rounds(0.005, 0.005)
 
-    number, verdict = both.decide([(PairedGate(), figure)])
+    number, verdict = both.decide(lambda _: [(PairedGate(), figure)])
 
     assert "".join(measured).startswith("ABBAABBA")
     assert number == 0
@@ -72,7 +72,8 @@ def test_the_worst_of_two_figures_counts_and_rounds_measured_before_count_too() 
     def heavier(side: int, windows: Sequence[Window]) -> float:
         return figure(side, windows) * (1.1 if side == HEAD else 1.0)
 
-    number, verdict = both.decide([(PairedGate(), figure), (PairedGate(), heavier)])
+    gates = [(PairedGate(), figure), (PairedGate(), heavier)]
+    number, verdict = both.decide(lambda _: gates, informs=True)
 
     assert number == 1
     assert verdict.outcome == "regression"

@@ -11,11 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_energy.ab.measurement import PairedMeasurement
+from pytest_energy.ab.measurement import Figure, PairedMeasurement
 from pytest_energy.ab.protocol import Ready, RunFacts, SideFaultError
-from pytest_energy.ab.rounds import BASE, HEAD, Figure, SidePair
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.ab.sides import BASE, HEAD, SidePair, SideProcess
 from pytest_energy.clocks import real_time
 from pytest_energy.gate import Verdict
 from pytest_energy.gate.gates import PairedGate
@@ -95,7 +94,7 @@ def gates(renewed: bool) -> list[tuple[PairedGate, Figure]]:
 
 def decided(machine: Machine, *, renews: bool = False) -> tuple[PairedMeasurement, Verdict]:
     measurement = machine.measurement()
-    measurement.sampler.renews = renews
+    measurement.renewed = renews
     _, verdict = measurement.decide(gates)
     return measurement, verdict
 
@@ -200,11 +199,11 @@ def test_levels_of_processes_fail_no_unchanged_code(level: float) -> None:
 def test_a_side_that_comes_to_no_check_again_is_a_fault() -> None:
     machine = Machine(7)
     measurement = machine.measurement()
-    measurement.sampler.renews = True
-    measurement.sampler.measure()
+    measurement.renewed = True
+    measurement.measure()
     machine.ends = True
     with pytest.raises(SideFaultError, match="it comes to no such check again"):
-        measurement.sampler.measure()
+        measurement.measure()
 
 
 @pytest.mark.parametrize(("start", "renewed"), [(0.5, True), (1.5, False)])

@@ -20,13 +20,13 @@ from pytest_energy.ab.protocol import (
     facts_of,
 )
 from pytest_energy.ab.side_place import SidePlace
-from pytest_energy.ab.side_process import SideProcess
+from pytest_energy.ab.sides import SideProcess, stop_sides
+from pytest_energy.channels import Channel, ClosedError, Message
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import window
 from pytest_energy.metering.hardware import Budget
 from pytest_energy.meters import Conditions, Device, Method, Reading
 from pytest_energy.plugin import ab_side as worker
-from pytest_energy.processes import Channel, ClosedError, Message
 
 
 class Lamp:
@@ -176,7 +176,7 @@ def test_whatever_a_side_sends_it_is_given_up_in_time(
 
     with pytest.raises(EnergyError, match=message) as said:
         side.come_to(0, ())
-    side.stop()
+    stop_sides([side])
 
     if isinstance(said.value, SideFaultError):
         assert said.value.tail == "what it printed"

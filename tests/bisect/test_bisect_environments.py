@@ -14,8 +14,15 @@ import pytest
 
 from ab_support import ledger_repository
 from pytest_energy.bisect import Probe
-from pytest_energy.bisect.environments import EnvironmentGround, graph_of, inventory
-from pytest_energy.bisect.packages import Exchange, Inventory, Package, exchanges
+from pytest_energy.bisect.environments import (
+    EnvironmentGround,
+    Exchange,
+    Inventory,
+    Package,
+    exchanges,
+    graph_of,
+    inventory,
+)
 from pytest_energy.bisect.probing import NotThereError
 from pytest_energy.cli import main
 from pytest_energy.errors import EnergyError

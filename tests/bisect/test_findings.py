@@ -9,7 +9,7 @@ import pytest
 
 from pytest_energy.bisect import Finding, Probe
 from pytest_energy.bisect.documents import Figure, Kept, choose_figure, finding_of, same_device
-from pytest_energy.bisect.estimates import log_change, noise_sessions
+from pytest_energy.bisect.levels import log_change, noise_sessions
 from pytest_energy.errors import EnergyError
 from pytest_energy.results import ComparisonRecord, RunRecord, Side, VerdictRecord
 
@@ -105,7 +105,8 @@ def test_what_was_kept_is_read_back(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "git" / "kept.json")
     figure = Figure("a", "t.py::a", "joules_per_token", ("t.py::b",))
     found = replace(measured(1.05, 1.04, 1.06), explanation="power", device="h200 GPU-a")
-    kept.keep(figure, found)
+    kept.figure = figure
+    kept.keep(found)
     again = Kept(kept.path)
     again._read()
 

@@ -9,7 +9,7 @@ import pytest
 
 from bisect_trials import COMMITS, HISTORIES, Planted, SimulatedCard, name, search
 from pytest_energy.bisect import Conclusion, Finding, Probe
-from pytest_energy.bisect.commits import Graph
+from pytest_energy.bisect.commits import Graph, reached
 from pytest_energy.bisect.search import Asked, Search
 
 SEARCHES = 8
@@ -112,11 +112,10 @@ def test_answers_that_contradict_each_other_name_nobody() -> None:
 
 
 def on_a_graph(parents: dict[str, tuple[str, ...]], costs: set[str]) -> Callable[[Probe], Finding]:
-    graph = Graph("good", "bad", parents)
-
     def ask(probe: Probe) -> Finding:
         head, base = (
-            1.05 ** len(graph.ancestors(commit) & costs) for commit in (probe.commit, probe.against)
+            1.05 ** len(reached(commit, parents) & costs)
+            for commit in (probe.commit, probe.against)
         )
         noise = (1.001, 0.999, 1.002, 0.998)
         pairs = tuple((0.005 * base, 0.005 * head * each) for each in noise)

@@ -15,7 +15,7 @@ psutil: Any = pytest.importorskip("psutil")
 
 RANK = """
 import os, signal, time
-from pytest_energy.processes import connect
+from pytest_energy.channels import connect
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.environ["RANK"] == "0":
     channel = connect()

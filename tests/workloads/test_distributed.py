@@ -267,7 +267,7 @@ def lives(process: Any) -> bool:
 
 RANK = """
 import os, signal, sys, time
-from pytest_energy.processes import connect
+from pytest_energy.channels import connect
 if os.environ["RANK"] == "0":
     channel = connect()
     channel.receive()

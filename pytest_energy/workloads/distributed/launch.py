@@ -20,10 +20,10 @@ from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
-from pytest_energy.private_folders import PrivateFolder
 from pytest_energy.processes import (
     FLOODS,
     ChildProcess,
+    PrivateFolder,
     signal_name,
     stop_all,
     tail_of,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from pytest_energy.channels import Channel, ClosedError, Message, connect
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window, window
@@ -23,7 +24,6 @@ from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, ope
 from pytest_energy.meters.nvml.visible import visible
 from pytest_energy.meters.process_tree import ROOT_VARIABLE
 from pytest_energy.meters.sensors import from_rows
-from pytest_energy.processes import Channel, ClosedError, Message, connect
 from pytest_energy.text import decoded
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.device import require_metered

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Any, TypeVar
 
+from pytest_energy.channels import ADDRESS_VARIABLE, Channel, ClosedError, Listener, Message
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_lock import HELD_VARIABLE, held_devices
 from pytest_energy.meters.process_tree import ROOT_VARIABLE, tree_root
 from pytest_energy.meters.sensors import Rows
-from pytest_energy.processes import ADDRESS_VARIABLE, Channel, ClosedError, Listener, Message
 from pytest_energy.text import encodable
 from pytest_energy.workloads.distributed.launch import END, Launched, OwnRanks, Torchrun
 

@@ -1,8 +1,8 @@
-"""The metering process's handle of one side: start it, come to its checks, measure, end it."""
+"""Both sides of one test: each started, brought to its checks, measured and ended."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from typing import Any
@@ -20,25 +20,26 @@ from pytest_energy.ab.protocol import (
     last_error,
 )
 from pytest_energy.ab.side_place import SidePlace
+from pytest_energy.channels import STALL_SECONDS, Channel, ClosedError, Message
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.hardware import Budget
 from pytest_energy.metering.profile import Profile
 from pytest_energy.meters import Meter
-from pytest_energy.private_folders import PrivateFolder
 from pytest_energy.processes import (
     FLOODS,
-    STALL_SECONDS,
-    Channel,
     ChildProcess,
-    ClosedError,
-    Message,
+    PrivateFolder,
     stop_all,
     tail_of,
+    uninterrupted,
 )
 from pytest_energy.results import VerdictRecord
 from pytest_energy.results.json_codec import as_json, from_json
+from pytest_energy.stats.steadiness import is_stationary
+
+BASE, HEAD = 0, 1
 
 PROGRAM = ("-m", "pytest_energy.plugin.ab_side")
 GRACE_SECONDS = 2.0
@@ -48,6 +49,8 @@ ENDING_SECONDS = 1.0
 EXIT_SECONDS = 5.0
 """How long a side that has failed may take to print why, and to end."""
 POLL_SECONDS = 0.5
+TURN_WARM_UP = 4
+"""Windows, at most, that warm a run up each time its side's turn begins, in a new process."""
 
 
 class SideProcess:
@@ -148,10 +151,6 @@ class SideProcess:
         """Let the process know that it may end."""
         self._channel.close()
 
-    def stop(self) -> None:
-        """End the process and what it started; a second call does nothing."""
-        stop_sides([self])
-
     def _send(self, kind: str, **fields: Any) -> None:
         try:
             self._channel.send(kind, **fields)
@@ -213,3 +212,129 @@ def stop_sides(sides: Sequence[SideProcess], grace_seconds: float = GRACE_SECOND
     stop_all([side._child for side in sides], grace_seconds, ENDING_SECONDS)
     for side in sides:
         side._folder.remove()
+
+
+class SidePair:
+    """The two sides, each started when it is first needed; `earlier` are the verdicts so far.
+
+    `start_seconds` is the longest that a side took to come to a check, `window_seconds` that of
+    the shortest window.
+
+    `turns` is None while both are resident, else why they take turns. Then one process lives at
+    a time, and a side that is up again begins anew and warms up first.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[SidePlace],
+        start: Callable[[SidePlace], SideProcess],
+        earlier: Sequence[VerdictRecord] = (),
+    ) -> None:
+        self.turns: str | None = None
+        self.start_seconds = self.window_seconds = 0.0
+        self.places = tuple(places)
+        self.earlier = list(earlier)
+        self._start = start
+        self._live: dict[int, SideProcess] = {}
+        self._begun: dict[int, float] = {}
+
+    def open(self) -> None:
+        """Start both, so that they load at the same time."""
+        for side in (BASE, HEAD):
+            if side not in self._live and self.turns is None:
+                self._begin(side)
+
+    def come_to_check(self, side: int) -> Ready | None:
+        """The first check without a verdict that a side comes to; None if its test has ended."""
+        ready = self._up(side).come_to(len(self.earlier), self.earlier)
+        if (begun := self._begun.pop(side, None)) is not None:
+            self.start_seconds = max(self.start_seconds, real_time.monotonic() - begun)
+        return ready
+
+    def window(self, side: int, run: int) -> Window:
+        """One window of a side's run, from whichever process is to work now."""
+        anew = side not in self._live
+        process = self._up(side)
+        ready = process.come_to(len(self.earlier), self.earlier)
+        if anew and self.turns is not None and ready is not None:
+            for each in range(len(ready.runs)):
+                _warm_up(process, each)
+        begun = real_time.monotonic()
+        window = process.window(run)
+        took = real_time.monotonic() - begun
+        self.window_seconds = min(self.window_seconds or took, took)
+        return window
+
+    def profile(self, side: int, run: int) -> Profile | None:
+        """Where the time of a side's run goes; None if it computes nothing by torch.
+
+        Where that fails, whatever it is, its process is ended: a later check begins anew.
+        """
+        try:
+            process = self._up(side)
+            process.come_to(len(self.earlier), self.earlier)
+            return process.profile(run)
+        except Exception:
+            if (failed := self._live.pop(side, None)) is not None:
+                stop_sides([failed], 0.0)
+            raise
+
+    def renew(self) -> None:
+        """Start both sides anew; each of their runs is warmed up by a window that is no evidence.
+
+        Both begin alike, so that what a first window has left to do weighs on both.
+        """
+        self.close()
+        self.open()
+        for side in (HEAD, BASE):
+            ready = self.come_to_check(side)
+            if ready is None:
+                raise SideFaultError(self.places[side], "absent", "it comes to no such check again")
+            for each in range(len(ready.runs)):
+                self._live[side].window(each)
+
+    def answer(self, record: VerdictRecord) -> None:
+        """End the check at hand on both sides."""
+        self.earlier.append(record)
+        for process in self._live.values():
+            process.answer(record)
+
+    def take_turns(self, fault: SideFaultError) -> str:
+        """Let one process live at a time from now on; says why."""
+        self.close()
+        self.turns = f"the sides took turns, since with both resident {fault}"
+        return self.turns
+
+    def close(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """End what still runs."""
+        live, self._live = [*self._live.values()], {}
+        stop_sides(live, grace_seconds)
+
+    def __enter__(self) -> SidePair:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Who breaks a run off, by Ctrl-C or by a job's end, has seconds.
+        self.close(GRACE_SECONDS if kind is None else 0.0)
+
+    def _up(self, side: int) -> SideProcess:
+        if side not in self._live:
+            if self.turns is not None:
+                self.close()
+            self._begin(side)
+        return self._live[side]
+
+    def _begin(self, side: int) -> None:
+        self._begun[side] = real_time.monotonic()
+        with uninterrupted():  # a process that nobody has noted would outlive the run
+            self._live[side] = self._start(self.places[side])
+
+
+def _warm_up(process: SideProcess, run: int) -> None:
+    values: list[float] = []
+    for _ in range(TURN_WARM_UP):
+        window = process.window(run)
+        if window.valid:
+            values.append(window.joules_per_token)
+        if is_stationary(values):
+            return

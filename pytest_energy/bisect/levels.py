@@ -1,13 +1,103 @@
-"""A line of commits and what is known of their levels: which step to look into next; pure."""
+"""What probes say of a change, and the levels of a line of commits: which step to look into next.
+
+Changes are means of log ratios, with the noise that all probes share. All of it is pure.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
-from pytest_energy.bisect import Finding
-from pytest_energy.bisect.estimates import LogChange
+from pytest_energy.bisect import Estimate, Finding
+from pytest_energy.stats.distributions import NORMAL_95, heavy_tail, relative
+from pytest_energy.stats.noise import SessionStats
+from pytest_energy.stats.steadiness import autocorrelation
 from pytest_energy.stats.steps import PENALTY, Level, Step, fit_steps, joined
+
+_WORTH = 10.0
+"""Pairs that what other probes say of the noise counts for at most."""
+_INFLATION = 1.25
+"""Of the variance of a mean of interleaved pairs, over all autocorrelations of windows."""
+_FLOOR = 0.0015
+"""SD between two processes of the same code, which more pairs do not average out; log scale."""
+_LEAST_DEGREES = 4.0
+_UNKNOWN = 0.02**2
+"""Variance of a log ratio if no two pairs say anything."""
+
+
+@dataclass(frozen=True)
+class LogChange:
+    """A change on the log scale, and its variance."""
+
+    value: float
+    variance: float
+
+    def at(self, place: int) -> Level:
+        """The change as a level along a line."""
+        return Level(place, self.value, self.variance)
+
+    @property
+    def shown(self) -> Estimate:
+        """The change with its 95 % interval, relative."""
+        half = NORMAL_95 * self.variance**0.5
+        low, high = relative(self.value - half), relative(self.value + half)
+        return Estimate(relative(self.value), low, high)
+
+
+def log_change(finding: Finding, others: Sequence[Finding]) -> LogChange:
+    """The change that a probe with pairs found; `others` know the noise as well."""
+    logs = _log_ratios(finding)
+    squares, degrees = _squares(logs), len(logs) - 1.0
+    rest = [_log_ratios(other) for other in others if other is not finding and other.pairs]
+    known = float(sum(len(each) - 1 for each in rest))
+    if known:
+        worth = min(_WORTH, known)
+        squares += worth * sum(map(_squares, rest)) / known
+        degrees += worth
+    single = squares / degrees * heavy_tail(max(degrees, _LEAST_DEGREES)) if degrees else _UNKNOWN
+    return LogChange(fmean(logs), single * _INFLATION / len(logs) + _FLOOR**2)
+
+
+def pair_noise(findings: Sequence[Finding]) -> float:
+    """SD of a pair's log ratio, as all probes know it together."""
+    logs = [_log_ratios(finding) for finding in findings if len(finding.pairs) > 1]
+    degrees = sum(len(each) - 1 for each in logs)
+    return math.sqrt(sum(map(_squares, logs)) / degrees) if degrees else _UNKNOWN**0.5
+
+
+def noise_sessions(findings: Sequence[Finding]) -> list[SessionStats]:
+    """Probes as sessions that tell a gate the noise of windows.
+
+    Windows are in the order in which they were measured, ABBA, less what differs between the
+    sides, which costs a degree of freedom.
+    """
+    return [stats for finding in findings if (stats := _session(finding)) is not None]
+
+
+def _session(finding: Finding) -> SessionStats | None:
+    if len(finding.pairs) < 3:
+        return None
+    base, head = zip(*finding.pairs, strict=True)
+    centres = [fmean(map(math.log, side)) for side in (base, head)]
+    logs = []
+    for number, pair in enumerate(finding.pairs):
+        own = [math.log(value) - centre for value, centre in zip(pair, centres, strict=True)]
+        logs += own if number % 2 == 0 else own[::-1]
+    count = len(logs) - 1
+    variation = math.sqrt(math.expm1(_squares(logs) / (count - 1)))
+    return SessionStats(math.exp(centres[0]), variation, count, autocorrelation(logs))
+
+
+def _log_ratios(finding: Finding) -> list[float]:
+    return [math.log(head / base) for base, head in finding.pairs]
+
+
+def _squares(values: Sequence[float]) -> float:
+    mean = fmean(values)
+    return sum((value - mean) ** 2 for value in values)
+
 
 FOLLOWED = 0.2
 """Share of the whole change that a step has at least which is followed."""
@@ -105,11 +195,14 @@ class Line:
     @property
     def whole(self) -> Step:
         """All of the change, from the beginning of the line to its end."""
-        return replace(self._rest(), lower=self._begin())
+        return replace(self._rest(), lower=self._first().at(0))
 
     def look_closer(self) -> bool:
         """Follow fainter steps from now on, if so much of the change is left; else False."""
-        if not self._fainter or not self._is_left(self._rest(), _MISSING):
+        rest = self._rest()
+        error = (rest.lower.variance + rest.upper.variance) ** 0.5
+        is_left = self._is_worth(rest) and rest.height > _MISSING * error
+        if not self._fainter or not is_left:
             return False
         self._penalty = self._fainter.pop(0)
         return True
@@ -131,28 +224,16 @@ class Line:
         """From the sum of the confirmed steps to the level of the end."""
         parts = [self._first(), *(self._changes(each.finding) for each in self._found.values())]
         value, variance = sum(p.value for p in parts), sum(p.variance for p in parts)
-        at_end = [self._at(*each) for each in self._measured if each[0] == self.last]
+        at_end = [self._changes(f).at(p) for p, f in self._measured if p == self.last]
         return Step(0, self.last, Level(0, value, variance), joined(at_end)[0])
-
-    def _is_left(self, rest: Step, errors: float) -> bool:
-        error = (rest.lower.variance + rest.upper.variance) ** 0.5
-        return self._is_worth(rest) and rest.height > errors * error
 
     def _is_worth(self, step: Step) -> bool:
         return step.height >= FOLLOWED * self._whole
 
     def _levels(self) -> list[Level]:
-        measured = [self._at(place, finding) for place, finding in self._measured]
+        measured = [self._changes(finding).at(place) for place, finding in self._measured]
         confirmed = [level for each in self._found.values() for level in self._beside(each)]
-        return [self._begin(), *measured, *confirmed]
-
-    def _begin(self) -> Level:
-        first = self._first()
-        return Level(0, first.value, first.variance)
-
-    def _at(self, place: int, finding: Finding) -> Level:
-        change = self._changes(finding)
-        return Level(place, change.value, change.variance)
+        return [self._first().at(0), *measured, *confirmed]
 
     def _beside(self, confirmed: Confirmed) -> list[Level]:
         """What a confirmed step says of the levels beside it: each from the other one.
