@@ -107,7 +107,7 @@ class EnergyGate:
         that `tokens_per_window` tokens take, by default as `finetune` does; each begins with the
         first batch. `id` names the figure, by default after the model's class.
         """
-        from pytest_energy.workloads.trainers.trainer_run import TrainerRun
+        from pytest_energy.workloads.trainers import TrainerRun
 
         session = self._session
         with user_errors():

@@ -18,7 +18,7 @@ def open_data(source: str, models: Path | None = None) -> DataSource:
 
         return SyntheticSource()
     if source == "hub":
-        from pytest_energy.workloads.data.hub import HubSource
+        from pytest_energy.workloads.data.sources import HubSource
 
         return HubSource(models=models)
     folder = Path(source).expanduser()
@@ -27,6 +27,6 @@ def open_data(source: str, models: Path | None = None) -> DataSource:
         raise EnergyError(
             f"`--energy-data={source}` {wrong}: give `synthetic`, `hub` or a folder of data sets"
         )
-    from pytest_energy.workloads.data.local import LocalSource
+    from pytest_energy.workloads.data.sources import LocalSource
 
     return LocalSource(folder, models)

@@ -16,7 +16,7 @@ from pytest_energy.meters import Meter, meter_names
 from pytest_energy.meters.sensors import as_rows
 from pytest_energy.outcomes import Method
 from pytest_energy.workloads.data.examples import DataSource
-from pytest_energy.workloads.data.local import LocalSource
+from pytest_energy.workloads.data.sources import LocalSource
 from pytest_energy.workloads.engine import default_device
 from pytest_energy.workloads.finetune import SETTINGS, Workload, make_workload
 from pytest_energy.workloads.tasks import Task
