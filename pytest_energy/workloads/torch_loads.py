@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, raised_elsewhere
@@ -126,13 +126,8 @@ LONGEST_SECONDS: Final = 600.0
 """After this the load ends by itself, whatever became of who started it."""
 
 Piece = Callable[[], object]
-
-
-class _Block(NamedTuple):
-    """So many times the same piece of work, one after another."""
-
-    piece: Piece
-    times: int
+Block = tuple[Piece, int]
+"""So many times the same piece of work, one after another."""
 
 
 class SwitchedProducts:
@@ -218,7 +213,7 @@ class SwitchedProducts:
             for event in (self._ready, self._began, self._rested):
                 event.set()
 
-    def _prepared(self) -> tuple[_Block, _Block]:
+    def _prepared(self) -> tuple[Block, Block]:
         """Full and mild work, on the largest matrices whose product fits into a block.
 
         On the smallest if none does.
@@ -235,9 +230,9 @@ class SwitchedProducts:
         first, second, result = matrices(self._torch, side, self._device)
         return partial(self._torch.matmul, first, second, out=result)
 
-    def _block(self, piece: Piece) -> _Block:
+    def _block(self, piece: Piece) -> Block:
         times = int(BLOCK_SECONDS / self._piece_seconds(piece))
-        return _Block(piece, min(max(1, times), MOST_PIECES))
+        return piece, min(max(1, times), MOST_PIECES)
 
     def _piece_seconds(self, piece: Piece) -> float:
         self._do(piece, 1)

@@ -22,6 +22,7 @@ from pytest_energy.workloads.data.examples import Record, Skipped, Tagged, Text,
 from pytest_energy.workloads.data.features import UNCASED, RecordSource, tokenizer_file
 from pytest_energy.workloads.data.layouts import LAYOUTS, Form, Found, find, nothing_for
 from pytest_energy.workloads.data.readers import (
+    TEXT_COLUMNS,
     contradiction,
     question_of,
     read_reviews,
@@ -98,15 +99,13 @@ class LocalSource(RecordSource):
 
     def described(self) -> tuple[str, ...]:
         """Of each task that was read its file, how many records it has, and how many not."""
-        return (
-            tuple(
-                f"`{name}` is {len(records):,} {_UNITS[get_task(name).head]} of "
-                f"{_shown(self._found[name].files, self.root)}"
-                + (f" ({self._skipped[name]})" if self._skipped[name] else "")
-                for name, records in self._records.items()
-            )
-            + self.vocabularies()
-        )
+        told = [
+            f"`{name}` is {len(records):,} {_UNITS[get_task(name).head]} of "
+            f"{_shown(self._found[name].files, self.root)}"
+            + (f" ({self._skipped[name]})" if self._skipped[name] else "")
+            for name, records in self._records.items()
+        ]
+        return (*told, *self.vocabularies())
 
 
 _UNITS = {"sequence": "examples", "qa": "questions", "token": "sentences", "mlm": "passages"}
@@ -211,14 +210,14 @@ class HubSource(RecordSource):
 
     def described(self) -> tuple[str, ...]:
         """Of each split that was loaded its repository, commit and rows."""
-        return (
-            tuple(
-                f"`{task}` is {len(loaded):,} rows of `{self._places[task].repository}` at "
-                f"`{self._places[task].revision[:12]}`, {split}" + _note(self._skipped.get(task))
-                for (task, split), loaded in self._loaded.items()
+        told = []
+        for (task, split), loaded in self._loaded.items():
+            place, skipped = self._places[task], self._skipped.get(task)
+            told.append(
+                f"`{task}` is {len(loaded):,} rows of `{place.repository}` at "
+                f"`{place.revision[:12]}`, {split}" + (f" ({skipped} so far)" if skipped else "")
             )
-            + self.vocabularies()
-        )
+        return (*told, *self.vocabularies())
 
     def _load(self, task: Task, split: str) -> Dataset:
         if self._unreachable:  # the loader tries for half a minute; once is enough for a run
@@ -247,18 +246,6 @@ class HubSource(RecordSource):
         return self._loaded[task.name, split]
 
 
-_TEXTS: Mapping[str, tuple[str, str | None]] = {
-    "rte": ("sentence1", "sentence2"),
-    "mnli": ("premise", "hypothesis"),
-    "sst2": ("sentence", None),
-    "imdb": ("text", None),
-}
-
-
-def _note(skipped: Skipped | None) -> str:
-    return f" ({skipped} so far)" if skipped else ""
-
-
 def _kept(
     rows: Iterable[Row], task: Task, names: Sequence[str], skipped: Skipped
 ) -> Iterator[Record]:
@@ -277,11 +264,12 @@ def _converted(row: Row, task: Task, names: Sequence[str], skipped: Skipped) -> 
     A row whose fields contradict each other is `skipped`.
     """
     if task.head == "sequence":
-        first, second = _TEXTS[task.name]
         if row["label"] not in range(len(names)):
             skipped.add("no label", DataError(f"`{task.name}`: label {row['label']!r}"))
             return
-        yield Text(row[first], row[second] if second else None, row["label"])
+        first, second, _ = TEXT_COLUMNS[task.name]
+        texts = [row[name] for name in (*first, *second) if name in row]
+        yield Text(texts[0], texts[1] if second else None, row["label"])
     elif task.head == "qa":
         given = row["answers"]
         pairs = zip(given["text"], given["answer_start"], strict=False)

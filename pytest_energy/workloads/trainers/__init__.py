@@ -104,18 +104,14 @@ class BudgetedWindows:
         """After the last step: drop the window that is open, and say what was dropped and why."""
         self.give_up(ENDED)
         lost = self.dropped.total() - self.dropped[ENDED]
-        if lost or (self.dropped and not (self.warm_up or self.windows or self.rejected)):
-            warn(f"`{self._name}`: {self._explained()}")
-
-    def _explained(self) -> str:
-        """What became of the windows, and what to do for more of them."""
         kept = len(self.warm_up) + len(self.windows) + len(self.rejected)
-        causes = ", ".join(f"{cause}: {count}" for cause, count in self.dropped.items())
-        return (
-            f"{self.dropped.total()} windows of {self._budget:,} tokens were dropped before they "
-            f"were full ({causes}), and {kept} were finished; give a smaller `tokens_per_window`, "
-            "or train longer between evaluations and checkpoints"
-        )
+        if lost or (self.dropped and not kept):
+            causes = ", ".join(f"{cause}: {count}" for cause, count in self.dropped.items())
+            warn(
+                f"`{self._name}`: {self.dropped.total()} windows of {self._budget:,} tokens were "
+                f"dropped before they were full ({causes}), and {kept} were finished; give a "
+                "smaller `tokens_per_window`, or train longer between evaluations and checkpoints"
+            )
 
     def _judge(self, done: Window) -> None:
         if not done.valid:
@@ -293,9 +289,5 @@ def _lightning(
 def _settings(*told: Any) -> dict[str, str]:
     """What the work of a window hangs on, as far as a Trainer and its data tell."""
     parts = [getattr(part, "args", part) for part in told]
-    return {
-        name: str(getattr(part, name))
-        for part in parts
-        for name in _SETTINGS
-        if hasattr(part, name)
-    }
+    asked = [(part, name) for part in parts for name in _SETTINGS if hasattr(part, name)]
+    return {name: str(getattr(part, name)) for part, name in asked}
