@@ -18,6 +18,7 @@ from pytest_energy.files import digest_of
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.workloads.data.examples import Batch, Batches, DataSource, window_batches
+from pytest_energy.workloads.device import default_device
 from pytest_energy.workloads.tasks import Task, batch_settings, get_task
 
 if TYPE_CHECKING:
@@ -219,13 +220,6 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER_TRIM))
-
-
-def default_device() -> str:
-    """`cuda` where torch sees a GPU, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def adamw(model: Any, learning_rate: float) -> torch.optim.AdamW:

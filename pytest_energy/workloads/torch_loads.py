@@ -17,7 +17,7 @@ from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, raised_elsewhere
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Device, Meter
-from pytest_energy.workloads.device import require_metered
+from pytest_energy.workloads.device import default_device, is_host, require_metered
 
 __tracebackhide__ = raised_elsewhere
 
@@ -85,8 +85,8 @@ def measured_windows(meter: Meter) -> tuple[Window, ...]:
 
     Raises `EnergyError` if torch computes on another device than the meter sees.
     """
-    device = _device(meter.devices)
-    if device is None:
+    device = "cpu" if is_host(meter.devices) else default_device()
+    if device == "cpu" and any(each.has_gpu for each in meter.devices):
         return ()
     require_metered("the reference load", device, meter.devices)
     load = ReferenceLoad(device)
@@ -97,16 +97,6 @@ def measured_windows(meter: Meter) -> tuple[Window, ...]:
             load.run()
         found.append(opened.record)
     return tuple(found)
-
-
-def _device(devices: Sequence[Device]) -> str | None:
-    import torch
-
-    if all(each.domain.startswith(("cpu", "dram")) for each in devices):
-        return "cpu"
-    if any(each.has_gpu for each in devices) and not torch.cuda.is_available():
-        return None
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def matrices(torch: Any, size: int, device: Any) -> tuple[Any, Any, Any]:

@@ -97,6 +97,8 @@ def profile_of(events: Sequence[Any], steps: int, tokens: float) -> Profile | No
         return tuple(sorted(told, key=lambda part: -part.seconds)[:MOST_PARTS])
 
     attention = sums.attention.micros * scale
+    # The softmax of a way that has a name is no way of its own.
+    ways = " and ".join(sorted(sums.ways - {_EAGER} or sums.ways))
     return Profile(
         clock=clock,
         steps=steps,
@@ -105,10 +107,7 @@ def profile_of(events: Sequence[Any], steps: int, tokens: float) -> Profile | No
         operators=parts(sums.operators),
         modules=parts(sums.modules),
         kernels=parts(sums.kernels),
-        # The softmax of a way that has a name is no way of its own.
-        attention=Part(" and ".join(sorted(sums.ways - {_EAGER} or sums.ways)), attention)
-        if attention
-        else None,
+        attention=Part(ways, attention) if attention else None,
     )
 
 

@@ -16,7 +16,7 @@ from pytest_energy.meters.sensors import as_rows
 from pytest_energy.outcomes import Method
 from pytest_energy.workloads.data.examples import DataSource
 from pytest_energy.workloads.data.sources import LocalSource
-from pytest_energy.workloads.engine import default_device
+from pytest_energy.workloads.device import default_device
 from pytest_energy.workloads.finetune import Workload, make_workload
 from pytest_energy.workloads.tasks import Task
 
@@ -62,14 +62,13 @@ def join(name: str, parts: Sequence[Part]) -> Window:
     joules: dict[str, float] = {}
     notes: dict[str, float] = {}
     reasons = []
-    for node in nodes:
-        window = metered[node]
-        prefix = f"node{node}/" if len(nodes) > 1 else ""
+    for node, window in sorted(metered.items()):
+        prefix, which = (f"node{node}/", f" (node{node})") if len(nodes) > 1 else ("", "")
         joules |= {prefix + domain: value for domain, value in window.joules_by_domain.items()}
         notes |= {prefix + note: value for note, value in window.notes.items()}
         if window.invalid_reason is not None:
             # The vocabulary's word stays first, since that is how reasons are told apart.
-            reasons.append(window.invalid_reason + (f" (node{node})" if len(nodes) > 1 else ""))
+            reasons.append(window.invalid_reason + which)
     windows = metered.values()
     return Window(
         name=name,
