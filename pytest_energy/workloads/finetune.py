@@ -82,11 +82,9 @@ class Workload:
     @property
     def digest(self) -> str:
         """Eight hex digits that change whenever the work does."""
-        fields = {"format": FORMAT, **asdict(self)}
-        for later in ("lora", "architecture"):  # so that digests are those from before these
-            if fields[later] is None:
-                del fields[later]
-        return digest_of(fields)
+        # `lora` and `architecture` came later: without them digests are those from before.
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        return digest_of({"format": FORMAT, **fields})
 
 
 SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from types import TracebackType
 from typing import Any, Final
 
 from pytest_energy.clocks import real_time
@@ -144,12 +143,7 @@ class SwitchedProducts:
         self._awaited(self._ready)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._works.set()
         self._thread.join(PATIENCE_SECONDS)  # a GPU that hangs would be waited for for ever
@@ -209,16 +203,15 @@ class SwitchedProducts:
         On the smallest if none does.
         """
         side, *larger = self._sizes
-        while larger and self._piece_seconds(self._product(larger[0])) <= BLOCK_SECONDS:
+        multiply, add = self._torch.matmul, self._torch.add
+        while larger and self._piece_seconds(self._piece(multiply, larger[0])) <= BLOCK_SECONDS:
             side = larger.pop(0)
         self.text = f"matrix products ({side} x {side}, half precision)"
-        first, second, result = matrices(self._torch, side, self._device)
-        added = partial(self._torch.add, first, second, out=result)
-        return self._block(self._product(side)), self._block(added)
+        return self._block(self._piece(multiply, side)), self._block(self._piece(add, side))
 
-    def _product(self, side: int) -> Piece:
+    def _piece(self, operation: Callable[..., object], side: int) -> Piece:
         first, second, result = matrices(self._torch, side, self._device)
-        return partial(self._torch.matmul, first, second, out=result)
+        return partial(operation, first, second, out=result)
 
     def _block(self, piece: Piece) -> Block:
         times = int(BLOCK_SECONDS / self._piece_seconds(piece))
