@@ -8,9 +8,8 @@ from random import Random
 
 from pytest_energy import DataError, DataSource, get_task
 from pytest_energy.workloads.data.examples import Record, Skipped
-from pytest_energy.workloads.data.hub import HubSource
 from pytest_energy.workloads.data.layouts import LAYOUTS, find
-from pytest_energy.workloads.data.local import READERS, LocalSource
+from pytest_energy.workloads.data.sources import READERS, HubSource, LocalSource
 
 _GLUE = ("dev.tsv", "validation.tsv", "*dev*.tsv", "*dev*.csv", "*valid*.csv", "*val*.jsonl")
 

@@ -12,7 +12,7 @@ from pytest_energy import EnergySession, Sampler, Window, quantity, user_errors
 from pytest_energy.checks.comparability import require_undisturbed
 from pytest_energy.checks.measuring import InvalidEvidenceError, Run, latest_windows
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT
-from pytest_energy.workloads.engine import default_device
+from pytest_energy.workloads.device import default_device
 from pytest_energy.workloads.finetune import make_workload
 
 MOST_PASSES = 64

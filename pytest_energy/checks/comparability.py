@@ -22,7 +22,7 @@ from pytest_energy.metering.profile import Profile
 from pytest_energy.outcomes import MOVED
 from pytest_energy.results import VerdictRecord
 from pytest_energy.stats.steadiness import WARM_UP_LIMIT, WARMTH_LIMIT
-from pytest_energy.workloads.reference_load import VERSION
+from pytest_energy.workloads.torch_loads import REFERENCE_VERSION
 
 _CONDITIONS = {
     "gpu": "the device",
@@ -145,7 +145,7 @@ def said_by_load(change: float, found: Reference, context: CheckContext) -> str 
     A day has one voice, as in the gate. The load is metered for it only where it can tell.
     """
     rows = own_rows(found, context.hardware)
-    loaded = tuple(row for row in rows if row.reference_version == VERSION)
+    loaded = tuple(row for row in rows if row.reference_version == REFERENCE_VERSION)
     days = [
         fmean(row.reference_joules for row in day if row.reference_joules)
         for day in days_of(replace(found.entry, sessions=loaded))

@@ -32,7 +32,7 @@ from pytest_energy.qualify.switching import LiveCard
 from pytest_energy.qualify.table import document, rows
 from pytest_energy.reports.qualification import page
 from pytest_energy.reports.tables import aligned
-from pytest_energy.workloads.switched_load import products_for
+from pytest_energy.workloads.torch_loads import products_for
 
 Loads = Callable[[Device], AbstractContextManager[Load]]
 

@@ -98,7 +98,7 @@ class EnergyGate:
         that `tokens_per_window` tokens take, by default as `finetune` does; each begins with the
         first batch. `id` names the figure, by default after the model's class.
         """
-        from pytest_energy.workloads.trainers.trainer_run import TrainerRun
+        from pytest_energy.workloads.trainers import TrainerRun
 
         session = self._session
         with user_errors():
@@ -255,9 +255,9 @@ def _runs_of(
     session: EnergySession, step: Step | None, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., object]]:
     """What makes the runs of a test or a module, which are closed after the block."""
-    from pytest_energy.workloads.device import require_metered
+    from pytest_energy.workloads.device import default_device, require_metered
     from pytest_energy.workloads.distributed import RankGroups
-    from pytest_energy.workloads.engine import default_device, drive
+    from pytest_energy.workloads.engine import drive
     from pytest_energy.workloads.finetune import prepare
     from pytest_energy.workloads.tasks import get_task
 

@@ -250,12 +250,12 @@ class EnergySession:
             return
         windows = self._reference_windows()
         if windows:
-            from pytest_energy.workloads.reference_load import VERSION
+            from pytest_energy.workloads.torch_loads import REFERENCE_VERSION
 
             record = _reference_record(windows)
             self.results.verdicts.append(record)
             if record.value:
-                self.store.add_reference(VERSION, record.value)
+                self.store.add_reference(REFERENCE_VERSION, record.value)
 
     def _reference_windows(self) -> tuple[Window, ...]:
         """The load's windows; none where it is not wanted, or torch was not used.
@@ -265,7 +265,7 @@ class EnergySession:
         if self.settings.reference_load == "off" or "torch" not in sys.modules:
             return ()
         with informing("the reference load", self.progress.note):
-            from pytest_energy.workloads.reference_load import measured_windows
+            from pytest_energy.workloads.torch_loads import measured_windows
 
             with self.metered():
                 return measured_windows(self.meter)

@@ -1,4 +1,4 @@
-"""Whether what is metered is what computes: torch's device against the meter's devices."""
+"""Torch's device: which one computes, and whether it is what is metered."""
 
 from __future__ import annotations
 
@@ -9,8 +9,29 @@ from typing import Any
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import Device, is_module
 
-_UUID = re.compile(r"gpu-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-_OF_THE_HOST = ("cpu", "dram")
+
+def default_device() -> str:
+    """`cuda` where torch sees a GPU, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def computes_in_bf16(device: str) -> bool:
+    """Whether `device` (`cpu`, `cuda`, `cuda:1`, …) is a GPU with bf16 arithmetic of its own."""
+    if not device.startswith("cuda"):
+        return False
+    import torch
+
+    if torch.version.hip is not None:
+        return bool(torch.cuda.is_bf16_supported())
+    # Before Ampere (8.0) bf16 is emulated: is_bf16_supported() says yes to that.
+    return bool(torch.cuda.get_device_capability(device) >= (8, 0))
+
+
+def is_host(devices: Sequence[Device]) -> bool:
+    """Whether all that is metered is of the host: processors and memory."""
+    return all(each.domain.startswith(("cpu", "dram")) for each in devices)
 
 
 def require_metered(work: str, device: str, devices: Sequence[Device]) -> None:
@@ -20,7 +41,6 @@ def require_metered(work: str, device: str, devices: Sequence[Device]) -> None:
     of other things, such as the wall or a module with its CPU, may see any device.
     """
     of_gpus = all(each.has_gpu and not is_module(each.domain) for each in devices)
-    gpus = [each for each in devices if each.has_gpu]
     metered = ", ".join(f"`{each.domain}` ({each.shown})" for each in devices)
     if device == "cpu" and devices and of_gpus:
         raise EnergyError(
@@ -30,13 +50,14 @@ def require_metered(work: str, device: str, devices: Sequence[Device]) -> None:
         )
     if not device.startswith("cuda"):
         return
-    if devices and all(each.domain.startswith(_OF_THE_HOST) for each in devices):
+    if devices and is_host(devices):
         raise EnergyError(
             f"`{work}` computes on `{device}`, and what is metered is {metered}: its joules would "
             "not be this work's; `pytest-energy doctor` says why the GPU is not metered. To work "
             'on the CPU give `device="cpu"`, or set `CUDA_VISIBLE_DEVICES=`'
         )
-    _require_same_gpus(work, device, {_bare(each.uuid): each for each in gpus})
+    gpus = {_bare(each.uuid): each for each in devices if each.has_gpu}
+    _require_same_gpus(work, device, gpus)
 
 
 def _require_same_gpus(work: str, device: str, metered: Mapping[str, Device]) -> None:
@@ -70,6 +91,7 @@ def _require_same_gpus(work: str, device: str, metered: Mapping[str, Device]) ->
         )
 
 
+_UUID = re.compile(r"gpu-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _MASK = "set `CUDA_VISIBLE_DEVICES` before pytest starts, and not in a test"
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_energy.errors import EnergyError, check_choice, check_count, raised_elsewhere
@@ -17,6 +18,7 @@ from pytest_energy.files import digest_of
 from pytest_energy.metering import Window, window
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.workloads.data.examples import Batch, Batches, DataSource, window_batches
+from pytest_energy.workloads.device import default_device
 from pytest_energy.workloads.tasks import Task, batch_settings, get_task
 
 if TYPE_CHECKING:
@@ -58,7 +60,6 @@ class BatchRun(ABC):
         # All on the device from the start: a window is to meter training, not the loading of data.
         self.batches: tuple[Batch, ...] = tuple(map(convert, batches.batches))
         self.steps = len(self.batches)
-        self._tokens_of = [batch["input_ids"].numel() for batch in batches.batches]
 
     def window(self, passes: int = 1) -> Window:
         """Metered passes over the batches; a loss is the mean of the last pass.
@@ -88,7 +89,7 @@ class BatchRun(ABC):
                 self._pass()
             finally:
                 self.batches = batches
-        return sum(self._tokens_of[:steps])
+        return sum(batch["input_ids"].numel() for batch in batches[:steps])
 
     def close(self) -> None:
         """Free the batches; a second call does nothing."""
@@ -221,22 +222,15 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER_TRIM))
 
 
-def default_device() -> str:
-    """`cuda` where torch sees a GPU, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def adamw(model: Any, learning_rate: float) -> torch.optim.AdamW:
     """AdamW over the model's parameters, fused where this torch can on their device."""
     import torch
 
-    options: dict[str, Any] = {"lr": learning_rate, "weight_decay": 0.0}
+    made = partial(torch.optim.AdamW, lr=learning_rate, weight_decay=0.0)
     try:
-        return torch.optim.AdamW(model.parameters(), fused=True, **options)
+        return made(model.parameters(), fused=True)
     except RuntimeError:
-        return torch.optim.AdamW(model.parameters(), **options)
+        return made(model.parameters())
 
 
 def accelerator(precision: str, device: str) -> Accelerator:
@@ -246,14 +240,15 @@ def accelerator(precision: str, device: str) -> Accelerator:
 
     if device == "cpu":
         keep_freed_memory()
-    options: dict[str, Any] = {
-        "mixed_precision": "bf16" if precision == "bf16" else "no",
-        "cpu": device == "cpu",
+    made = partial(
+        Accelerator,
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        cpu=device == "cpu",
         # The model is on its device already, which need not be the one accelerate would choose.
-        "device_placement": False,
-    }
+        device_placement=False,
+    )
     try:
-        return Accelerator(**options)
+        return made()
     except ValueError:
         AcceleratorState._reset_state(reset_partial_state=True)
-        return Accelerator(**options)
+        return made()

@@ -16,7 +16,8 @@ from pytest_energy.files import digest_of
 from pytest_energy.meters.protocol import Meter
 from pytest_energy.workloads.architectures import brings_weights
 from pytest_energy.workloads.data.examples import PADDINGS, Batches, DataSource, window_batches
-from pytest_energy.workloads.engine import FORMAT, BatchRun, accelerator, adamw, default_device
+from pytest_energy.workloads.device import computes_in_bf16, default_device
+from pytest_energy.workloads.engine import FORMAT, BatchRun, accelerator, adamw
 from pytest_energy.workloads.models import (
     build_model,
     check_fits,
@@ -81,11 +82,9 @@ class Workload:
     @property
     def digest(self) -> str:
         """Eight hex digits that change whenever the work does."""
-        fields = {"format": FORMAT, **asdict(self)}
-        for later in ("lora", "architecture"):  # so that digests are those from before these
-            if fields[later] is None:
-                del fields[later]
-        return digest_of(fields)
+        # `lora` and `architecture` came later: without them digests are those from before.
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        return digest_of({"format": FORMAT, **fields})
 
 
 SETTINGS = ("batch_size", "max_length", "precision", "padding", "attention", "seed", "lora")
@@ -114,7 +113,7 @@ def make_workload(
     fields: dict[str, Any] = {"precision": "auto", "attention": "sdpa"}
     fields |= batch_settings(task, max_tokens_per_batch, given)
     if fields["precision"] == "auto":
-        fields["precision"] = "bf16" if _computes_in_bf16(device) else "fp32"
+        fields["precision"] = "bf16" if computes_in_bf16(device) else "fp32"
     return Workload(
         task=task.name,
         model=model,
@@ -123,18 +122,6 @@ def make_workload(
         architecture=foreign_architecture(model, models),
         **fields,
     )
-
-
-def _computes_in_bf16(device: str) -> bool:
-    """Whether `device` (`cpu`, `cuda`, `cuda:1`, …) is a GPU with bf16 arithmetic of its own."""
-    if not device.startswith("cuda"):
-        return False
-    import torch
-
-    if torch.version.hip is not None:
-        return bool(torch.cuda.is_bf16_supported())
-    # Before Ampere (8.0) bf16 is emulated: is_bf16_supported() says yes to that.
-    return bool(torch.cuda.get_device_capability(device) >= (8, 0))
 
 
 class FineTuning(BatchRun):

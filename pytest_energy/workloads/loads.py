@@ -19,6 +19,7 @@ from pytest_energy.metering import Window, window
 from pytest_energy.meters import Meter
 from pytest_energy.meters.protocol import Device
 from pytest_energy.meters.wall import WallMeter
+from pytest_energy.workloads.torch_loads import matrices
 
 __tracebackhide__ = raised_elsewhere
 
@@ -126,12 +127,6 @@ def _multiply(
             stop.wait(max(0.0, began + CYCLE_SECONDS - real_time.monotonic()))
     except RuntimeError as error:  # out of memory, or the GPU was lost
         failures.append(str(error).partition("\n")[0])
-
-
-def matrices(torch: Any, size: int, device: Any) -> tuple[Any, Any, Any]:
-    """Two matrices in half precision, and where their product goes."""
-    first = torch.rand((size, size), device=device, dtype=torch.float16)
-    return first, torch.rand_like(first), torch.empty_like(first)
 
 
 SHARES = (0.0, 1.0, 0.5, 0.25, 0.75)

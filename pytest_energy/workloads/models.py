@@ -299,6 +299,5 @@ def _linear_layers(model: PreTrainedModel) -> list[str]:
     """The names of all linear layers below the head."""
     from torch.nn import Linear
 
-    body = f"{model.base_model_prefix}."
-    layers = [name for name, module in model.named_modules() if isinstance(module, Linear)]
-    return [name for name in layers if name.startswith(body)]
+    layers = (name for name, module in model.named_modules() if isinstance(module, Linear))
+    return [name for name in layers if name.startswith(f"{model.base_model_prefix}.")]

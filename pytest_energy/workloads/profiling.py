@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_energy.metering import Window
@@ -42,13 +41,13 @@ PASSES = 3
 
 
 class _Windows(Protocol):
-    """A run of the user's own."""
+    """A run; of the package's own more is known."""
 
     def window(self) -> Window:
         """Do the work once, metered."""
 
 
-def fastest(run: _Windows | BatchRun) -> Profile | None:
+def fastest(run: _Windows) -> Profile | None:
     """The profile of the fastest pass of several; None if a run computes nothing by torch."""
     found = []
     for _ in range(PASSES):
@@ -59,7 +58,7 @@ def fastest(run: _Windows | BatchRun) -> Profile | None:
     return min(found, key=lambda each: each.seconds)
 
 
-def profile(run: _Windows | BatchRun) -> Profile | None:
+def profile(run: _Windows) -> Profile | None:
     """Where the time of a run's token goes; None if it computes nothing by torch in this process.
 
     A run whose windows are its own does one more, which is metered and left out.
@@ -69,43 +68,30 @@ def profile(run: _Windows | BatchRun) -> Profile | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the profiler; a project may have made them errors
-        return _of_batches(run) if isinstance(run, BatchRun) else _of_window(run)
-
-
-def _of_batches(run: BatchRun) -> Profile | None:
-    recording = _Recording()
-    with recording.running():
-        tokens = run.unmetered(STEPS)
-    return profile_of(recording.events(), min(STEPS, run.steps), tokens)
-
-
-def _of_window(run: _Windows) -> Profile | None:
-    recording = _Recording(most_steps=STEPS, most_calls=MOST_CALLS)
-    with recording.running():
-        window = run.window()
-    recorded, whole = recording.recorded, recording.counted
-    share = recorded.calls / whole.calls if whole.calls else 1.0
-    return profile_of(recording.events(), recorded.steps or 1, window.tokens * share)
-
-
-@dataclass
-class _Counted:
-    """Steps of optimizers, and calls of a model."""
-
-    steps: int = 0
-    calls: int = 0
+        own = run if isinstance(run, BatchRun) else None
+        recording = _Recording(limited=own is None)
+        with recording.running():
+            tokens = own.unmetered(STEPS) if own else run.window().tokens
+        if own:
+            return profile_of(recording.events(), min(STEPS, own.steps), tokens)
+        steps, calls = recording.recorded
+        share = calls / recording.calls if recording.calls else 1.0
+        return profile_of(recording.events(), steps or 1, tokens * share)
 
 
 class _Recording:
-    """A profiler that ends, if there are `most` of either, before the next call of a model."""
+    """A profiler that ends, if it is `limited`, before a call of a model once there were enough.
 
-    def __init__(self, most_steps: int | None = None, most_calls: int | None = None) -> None:
+    It counts steps of optimizers and calls of a model; `recorded` are those until its end.
+    """
+
+    def __init__(self, *, limited: bool) -> None:
         import torch
 
         profiler: Any = torch.profiler
-        self.counted = _Counted()
-        self.recorded = self.counted
-        self._most = (most_steps, most_calls)
+        self.steps = self.calls = 0
+        self.recorded = (0, 0)
+        self._limited = limited
         self._running = False
         self._profiler = profiler.profile(activities=profiler.supported_activities())
 
@@ -135,19 +121,18 @@ class _Recording:
         return list(self._profiler.events() or ())
 
     def _count(self, *_: Any) -> None:
-        self.counted.steps += 1
+        self.steps += 1
 
     def _begin_call(self) -> None:
-        found = (self.counted.steps, self.counted.calls)
-        if any(most is not None and n >= most for n, most in zip(found, self._most, strict=True)):
+        if self._limited and (self.steps >= STEPS or self.calls >= MOST_CALLS):
             self._stop()
-        self.counted.calls += 1
+        self.calls += 1
 
     def _stop(self) -> None:
         if self._running:
             self._running = False
             self._profiler.stop()
-            self.recorded = replace(self.counted)
+            self.recorded = (self.steps, self.calls)
 
 
 class _Marks(threading.local):
@@ -155,8 +140,7 @@ class _Marks(threading.local):
 
     def __init__(self, on_first: Callable[[], None]) -> None:
         self._on_first = on_first
-        self._open: list[Any] = []
-        self._shown: list[str] = []
+        self._open: list[tuple[str, Any]] = []  # what is shown of each, and its mark
         self._names: dict[int, tuple[str, str]] = {}  # the path in the model, and the class
         self._known: list[torch.nn.Module] = []  # so that no other gets the identity of one
 
@@ -173,21 +157,19 @@ class _Marks(threading.local):
         shown = f"{MODULE}{name}|{kind}"
         # What torch has wrapped is marked once, and a graph that it has made of a module is no
         # part of what the user wrote.
-        is_wrapped = not name and self._shown[-1:] == [shown]
+        is_wrapped = not name and self._open[-1:] and self._open[-1][0] == shown
         is_graph = isinstance(module, torch.fx.GraphModule) and id(module) not in self._names
         own: Any = torch.profiler.record_function
         mark = nullcontext() if is_wrapped or is_graph else own(shown)
         mark.__enter__()
-        self._open.append(mark)
-        self._shown.append(shown)
+        self._open.append((shown, mark))
 
     def leave(self, *_: Any) -> None:
         """After it, whether it raises or not."""
         import torch
 
         if self._open and not torch.compiler.is_compiling():
-            self._shown.pop()
-            self._open.pop().__exit__(None, None, None)
+            self._open.pop()[1].__exit__(None, None, None)
 
     def _learn(self, module: torch.nn.Module) -> None:
         if id(module) in self._names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ _WAYS = (
     ("flex_attention", "flex"),
 )
 """How attention is computed, by what the name of one of its operators holds."""
+_EAGER = "eager"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def profile_of(events: Sequence[Any], steps: int, tokens: float) -> Profile | No
         return tuple(sorted(told, key=lambda part: -part.seconds)[:MOST_PARTS])
 
     attention = sums.attention.micros * scale
+    # The softmax of a way that has a name is no way of its own.
+    ways = " and ".join(sorted(sums.ways - {_EAGER} or sums.ways))
     return Profile(
         clock=clock,
         steps=steps,
@@ -104,7 +107,7 @@ def profile_of(events: Sequence[Any], steps: int, tokens: float) -> Profile | No
         operators=parts(sums.operators),
         modules=parts(sums.modules),
         kernels=parts(sums.kernels),
-        attention=Part(_way(sums.ways), attention) if attention else None,
+        attention=Part(ways, attention) if attention else None,
     )
 
 
@@ -165,15 +168,6 @@ def _add(sums: _Sums, event: Any, context: _Context, micros: float) -> None:
             sums.ways.add(_EAGER)
 
 
-_EAGER = "eager"
-
-
-def _way(ways: Iterable[str]) -> str:
-    """How attention is computed; the softmax of a way that has a name is no way of its own."""
-    named = sorted(set(ways) - {_EAGER})
-    return " and ".join(named) or (_EAGER if set(ways) else "")
-
-
 def _speaks_of_attention(name: str) -> bool:
     lowered = name.lower()
     return any(word in lowered for word in _WORDS_OF_ATTENTION)
@@ -203,18 +197,8 @@ def _span(events: Iterable[Any]) -> float:
 
 def _covered(kernels: Iterable[Any]) -> float:
     """How long at least one of them runs (µs)."""
-    return sum(end - start for start, end in _merged(kernels))
-
-
-def _merged(kernels: Iterable[Any]) -> Iterator[tuple[float, float]]:
-    ranges = sorted((each.time_range.start, each.time_range.end) for each in kernels)
-    if not ranges:
-        return
-    begun, until = ranges[0]
-    for start, end in ranges[1:]:
-        if start > until:
-            yield begun, until
-            begun = start
-            until = end
+    covered = until = 0.0
+    for start, end in sorted((each.time_range.start, each.time_range.end) for each in kernels):
+        covered += max(0.0, end - max(start, until))
         until = max(until, end)
-    yield begun, until
+    return covered

@@ -15,7 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from callback_support import JOULES_PER_TOKEN, SureAfter, TokenMeter, examples, tiny
 from pytest_energy import Device, EnergyError, LightningEnergyCallback
-from pytest_energy.workloads.trainers.trainer_run import TrainerRun
+from pytest_energy.workloads.trainers import TrainerRun
 
 STEP = 4 * 8  # tokens of a batch of four
 

@@ -18,7 +18,7 @@ from transformers import Trainer
 
 from callback_support import JOULES_PER_TOKEN, STEP, TokenMeter, examples, tiny, trainer_of
 from pytest_energy import EnergyError
-from pytest_energy.workloads.trainers.trainer_run import TrainerRun
+from pytest_energy.workloads.trainers import TrainerRun
 
 SUPPORT = Path(__file__).parents[1] / "support"
 

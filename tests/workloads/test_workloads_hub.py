@@ -15,7 +15,7 @@ from pytest_energy import TASKS, EnergyError, Example
 from pytest_energy.errors import DataError
 from pytest_energy.workloads.data.examples import IGNORED
 from pytest_energy.workloads.data.features import tokenizer_from
-from pytest_energy.workloads.data.hub import DATASETS, HubDataset, HubSource
+from pytest_energy.workloads.data.sources import DATASETS, HubDataset, HubSource
 from pytest_energy.workloads.tasks import get_task
 from workloads_support import ids, write_vocabulary
 

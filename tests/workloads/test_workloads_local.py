@@ -11,7 +11,7 @@ from pytest_energy import TASKS, DataError, DataSource, EnergyError, Example, ge
 from pytest_energy.workloads.data.examples import IGNORED
 from pytest_energy.workloads.data.features import tokenizer_file
 from pytest_energy.workloads.data.layouts import LAYOUTS, find
-from pytest_energy.workloads.data.local import LocalSource
+from pytest_energy.workloads.data.sources import LocalSource
 from workloads_support import PIECES, SAMPLES, ids, needs_samples, squad, write, write_vocabulary
 
 RTE = "index\tsentence1\tsentence2\tlabel\n0\tit is good\tit is bad\tnot_entailment\n"

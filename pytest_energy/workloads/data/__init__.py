@@ -17,9 +17,9 @@ def open_data(source: str, models: Path | None = None) -> DataSource:
         from pytest_energy.workloads.data.synthetic import SyntheticSource
 
         return SyntheticSource()
-    if source == "hub":
-        from pytest_energy.workloads.data.hub import HubSource
+    from pytest_energy.workloads.data.sources import HubSource, LocalSource
 
+    if source == "hub":
         return HubSource(models=models)
     folder = Path(source).expanduser()
     if not folder.is_dir():
@@ -27,6 +27,4 @@ def open_data(source: str, models: Path | None = None) -> DataSource:
         raise EnergyError(
             f"`--energy-data={source}` {wrong}: give `synthetic`, `hub` or a folder of data sets"
         )
-    from pytest_energy.workloads.data.local import LocalSource
-
     return LocalSource(folder, models)

@@ -66,16 +66,13 @@ def _wrong_row(line: str, row: Sequence[str], width: int) -> tuple[str, str] | N
         if line.startswith("#"):
             return f"{line[:40]!r} is a comment", "no lines that begin with `#`: remove them"
         if _SINGLE.fullmatch(row[-1]) and fits:
-            return f"tag {row[-1][:40]!r} is of the scheme {_scheme(row[-1])}", _IOB2
+            scheme = "BIOES" if row[-1][0] in "ES" else "BILOU" if row[-1][0] in "LU" else "BMES"
+            return f"tag {row[-1][:40]!r} is of the scheme {scheme}", _IOB2
     if not fits:
         return f"{len(row)} columns{_unusual_blanks(line)}", _COLUMNS
     if not _TAG.fullmatch(row[-1]):
         return f"tag {row[-1][:40]!r}", "`O`, `B-…` or `I-…`"
     return None
-
-
-def _scheme(tag: str) -> str:
-    return "BIOES" if tag[0] in "ES" else "BILOU" if tag[0] in "LU" else "BMES"
 
 
 _HAS_BLANK = "words without a visible character"

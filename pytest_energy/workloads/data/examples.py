@@ -290,11 +290,9 @@ def _by_length(
     while True:
         pool = [example for group in islice(groups, GROUPED_BATCHES) for example in group]
         pool.sort(key=lambda example: len(example.ids))
-        sorted_groups = [
-            tuple(pool[at : at + batch_size]) for at in range(0, len(pool), batch_size)
-        ]
+        alike = [tuple(pool[at : at + batch_size]) for at in range(0, len(pool), batch_size)]
         # In random order, or the first batches would all be of the shortest examples.
-        yield from shuffled(sorted_groups, rng)
+        yield from shuffled(alike, rng)
 
 
 MOST_SKIPPED = 0.1
@@ -326,8 +324,6 @@ class Skipped:
         """How many, and why, such as "185 skipped: gold label `-`"; empty if there are none."""
         if not self._counts:
             return ""
-        reasons = [
-            reason if len(self._counts) == 1 else f"{reason} ({count:,})"
-            for reason, count in self._counts.items()
-        ]
+        several = len(self._counts) > 1
+        reasons = [f"{why} ({n:,})" if several else why for why, n in self._counts.items()]
         return f"{self._counts.total():,} skipped: {', '.join(reasons)}"

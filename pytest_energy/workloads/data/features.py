@@ -160,13 +160,12 @@ class RecordSource(ABC):
 
     def vocabularies(self) -> tuple[str, ...]:
         """For each model whose tokenizer was used, where that came from."""
-        found = {
-            model: tokenizer_file(model, self._root, self._models) for model in self._tokenizers
-        }
-        return tuple(
-            f"text for `{model}` is cut by {'the hub' if file is None else f'`{one_line(file)}`'}"
-            for model, file in found.items()
-        )
+        told = []
+        for model in self._tokenizers:
+            file = tokenizer_file(model, self._root, self._models)
+            by = "the hub" if file is None else f"`{one_line(file)}`"
+            told.append(f"text for `{model}` is cut by {by}")
+        return tuple(told)
 
     def tokenizer(self, model: str) -> Tokenizer:
         """The checkpoint's own, else that of a `vocab.txt` in the folder, else the hub's."""

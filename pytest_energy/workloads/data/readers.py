@@ -19,15 +19,15 @@ from pytest_energy.files import fault, read_bytes, read_lines, read_text
 from pytest_energy.workloads.data.examples import Passage, Question, Skipped, Text, passages
 from pytest_energy.workloads.tasks import Task
 
-# Names of the columns with the first text, the second, and the label.
 _PAIRS = (("sentence1", "premise"), ("sentence2", "hypothesis"), ("gold_label", "label"))
 _ONE = ("text", "review", "sentence", "content")
-_TEXT_COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+TEXT_COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "rte": _PAIRS,
     "mnli": _PAIRS,
     "sst2": (("sentence", "text"), (), ("label", "sentiment")),
     "imdb": (_ONE, (), ("label", "sentiment", "class")),
 }
+"""Names of the columns with the first text, the second, and the label, in files and on the hub."""
 _SHOWN_COLUMNS = 20
 _NO_AGREEMENT = "-"
 # Columns that say the label again, by name or id.
@@ -50,7 +50,7 @@ def read_glue(path: Path, task: Task, skipped: Skipped | None = None) -> list[Te
 
     Of MNLI the pairs on whose label nobody agreed (`-`) are `skipped`.
     """
-    columns = (f"`{names[0]}`" for names in _TEXT_COLUMNS[task.name] if names)
+    columns = (f"`{names[0]}`" for names in TEXT_COLUMNS[task.name] if names)
     expected = "a header with " + ", ".join(columns)
     lines = read_lines(path, expected)
     rows = enumerate((line.split("\t") for line in lines[1:]), start=2)
@@ -134,7 +134,7 @@ def _texts(
 ) -> list[Text]:
     """The texts of numbered rows."""
     skipped = Skipped() if skipped is None else skipped
-    texts, pairs, labels = _TEXT_COLUMNS[task.name]
+    texts, pairs, labels = TEXT_COLUMNS[task.name]
     first = _column(path, header, texts)
     second = _column(path, header, pairs) if pairs else None
     label = _column(path, header, labels)
@@ -144,10 +144,13 @@ def _texts(
             continue
         if len(row) != len(header):
             raise fault(path, number, f"{len(row)} columns", f"{len(header)}, as in the header")
-        if row[label].strip() == _NO_AGREEMENT and task.name == "mnli":
-            skipped.add("label `-`", _unknown(path, number, row[label], task))
+        known = _known(row[label], task)
+        if known is None:
+            unknown = fault(path, number, f"label {row[label][:40]!r}", " or ".join(task.labels))
+            if row[label].strip() != _NO_AGREEMENT or task.name != "mnli":
+                raise unknown
+            skipped.add("label `-`", unknown)
             continue
-        known = _label(path, number, row[label], task)
         cells = dict(zip(header, row, strict=True))
         if said := _said_otherwise(cells, known, (*labels, *_ALSO_LABELS), task):
             wrong = f"`{header[label]}` is {row[label][:40]!r} and {said}"
@@ -313,17 +316,6 @@ def _column(path: Path, header: list[str], names: tuple[str, ...]) -> int:
     have = ", ".join(f"`{name[:40]}`" for name in header[:_SHOWN_COLUMNS])
     have += ", …" if len(header) > _SHOWN_COLUMNS else ""
     raise DataError(f"`{path}`, line 1: no column {wanted}; the columns are {have}")
-
-
-def _label(path: Path, number: int, value: str, task: Task) -> int:
-    label = _known(value, task)
-    if label is None:
-        raise _unknown(path, number, value, task)
-    return label
-
-
-def _unknown(path: Path, number: int, value: str, task: Task) -> DataError:
-    return fault(path, number, f"label {value[:40]!r}", " or ".join(task.labels))
 
 
 def _known(value: str, task: Task) -> int | None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_energy.errors import EnergyError, check_choice, check_count
+from pytest_energy.errors import EnergyError, check_count
+from pytest_energy.files import digest_of
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter, meter_names
 from pytest_energy.meters.sensors import as_rows
 from pytest_energy.outcomes import Method
 from pytest_energy.workloads.data.examples import DataSource
-from pytest_energy.workloads.data.local import LocalSource
-from pytest_energy.workloads.engine import default_device
-from pytest_energy.workloads.finetune import SETTINGS, Workload, make_workload
+from pytest_energy.workloads.data.sources import LocalSource
+from pytest_energy.workloads.device import default_device
+from pytest_energy.workloads.finetune import Workload, make_workload
 from pytest_energy.workloads.tasks import Task
 
 if TYPE_CHECKING:
@@ -63,14 +62,13 @@ def join(name: str, parts: Sequence[Part]) -> Window:
     joules: dict[str, float] = {}
     notes: dict[str, float] = {}
     reasons = []
-    for node in nodes:
-        window = metered[node]
-        prefix = f"node{node}/" if len(nodes) > 1 else ""
+    for node, window in sorted(metered.items()):
+        prefix, which = (f"node{node}/", f" (node{node})") if len(nodes) > 1 else ("", "")
         joules |= {prefix + domain: value for domain, value in window.joules_by_domain.items()}
         notes |= {prefix + note: value for note, value in window.notes.items()}
         if window.invalid_reason is not None:
             # The vocabulary's word stays first, since that is how reasons are told apart.
-            reasons.append(window.invalid_reason + (f" (node{node})" if len(nodes) > 1 else ""))
+            reasons.append(window.invalid_reason + which)
     windows = metered.values()
     return Window(
         name=name,
@@ -116,7 +114,7 @@ class DistributedFineTuning:
     def digest(self) -> str:
         """Eight hex digits of the workload, the number of ranks and that of nodes."""
         fields = [self.workload.digest, self.processes, self.nodes]
-        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:8]
+        return digest_of(fields, separators=(", ", ": "))
 
     def window(self) -> Window:
         """One window: every node meters its devices from one moment to another."""
@@ -128,7 +126,7 @@ class DistributedFineTuning:
 
     def warm_up(self) -> None:
         """One pass over the batches that no meter sees."""
-        self._group.call("warm_up", run=self._own_number())
+        self._call("warm_up")
 
     def close(self) -> None:
         """Free the model on all ranks; a second call does nothing."""
@@ -139,13 +137,12 @@ class DistributedFineTuning:
                 self._group.call("drop", run=number)
 
     def _window(self, *, exchange: bool) -> Window:
-        metered = self._group.call("window", run=self._own_number(), exchange=exchange)
-        return Window(**{**metered, "name": self.id})
+        return Window(**{**self._call("window", exchange=exchange), "name": self.id})
 
-    def _own_number(self) -> int:
+    def _call(self, method: str, **arguments: Any) -> Any:
         if self._number is None:
             raise EnergyError(f"`{self.id}` was closed: prepare it again to measure another window")
-        return self._number
+        return self._group.call(method, run=self._number, **arguments)
 
 
 class RankGroups:
@@ -177,8 +174,6 @@ class RankGroups:
         """
         check_count("tokens_per_window", tokens_per_window)
         check_places(processes, nodes, meter)
-        for name in overrides:
-            check_choice("setting of a workload", name, SETTINGS)
         workload = make_workload(
             task,
             model,

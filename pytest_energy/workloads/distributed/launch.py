@@ -122,6 +122,13 @@ class Launched(ABC):
     def printed(self) -> dict[int, Path]:
         """The file in which each rank's errors are."""
 
+    def _start(self, name: str, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+        folder = self.folder.path / name
+        folder.mkdir()
+        with uninterrupted():
+            child = ChildProcess([sys.executable, *arguments], folder, environment=environment)
+            self.children.append(child)
+
     def last_words(self) -> str:
         """The last lines of each rank, else of all."""
         tails = [f"\nrank {rank}: {tail}" for rank, tail in self._tails().items()]
@@ -154,12 +161,7 @@ class OwnRanks(Launched):
         shared |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes))
         for rank in range(processes):
             own = dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank))
-            folder = self.folder.path / str(rank)
-            folder.mkdir()
-            command = [sys.executable, *program]
-            with uninterrupted():
-                child = ChildProcess(command, folder, environment={**shared, **own})
-                self.children.append(child)
+            self._start(str(rank), program, {**shared, **own})
 
     def first_end(self, seconds: float) -> tuple[int, str] | None:
         """The rank that ended first: the others take a moment to notice, and then wait."""
@@ -189,11 +191,8 @@ class Torchrun(Launched):
         super().__init__()
         # The ranks' output goes to files, which are kept until all have ended.
         logs = ["--max-restarts=0", f"--log-dir={self.folder.path / 'ranks'}", "--redirects=3"]
-        command = [sys.executable, "-m", "torch.distributed.run", *meeting, *logs, *program]
-        folder = self.folder.path / "torchrun"
-        folder.mkdir()
-        with uninterrupted():
-            self.children.append(ChildProcess(command, folder, environment=environment))
+        arguments = ("-m", "torch.distributed.run", *meeting, *logs, *program)
+        self._start("torchrun", arguments, environment)
 
     def first_end(self, seconds: float) -> tuple[int, str] | None:
         """The rank that ended first by what torchrun says; None if it names none."""
@@ -216,10 +215,10 @@ def rendezvous(processes: int, nodes: int) -> list[str]:
             f"`nodes={nodes}` needs to know where they meet: set `MASTER_ADDR` to this node's "
             "address and `MASTER_PORT` to a free port, here and on the others"
         )
-    meeting = [f"--master-addr={address}", f"--master-port={port}"]
     return [
         f"--nnodes={nodes}",
         "--node-rank=0",
-        *meeting,
+        f"--master-addr={address}",
+        f"--master-port={port}",
         f"--nproc-per-node={processes // nodes}",
     ]

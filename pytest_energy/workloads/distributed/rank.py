@@ -38,7 +38,7 @@ from pytest_energy.workloads.distributed.launch import (
 from pytest_energy.workloads.finetune import FineTuning, Workload
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 CALL_TIMEOUT = timedelta(days=1)
 """A test may think for long between two windows."""
@@ -80,36 +80,28 @@ class Collective:
 
     def from_first(self, message: Any) -> Any:
         """What rank 0 passes in here, of what JSON knows."""
-        data = self._bytes(message)
-        size = self._size(data)
-        self._distributed.broadcast(size, src=0, group=self._group)
-        data.resize_(int(size))
-        self._distributed.broadcast(data, src=0, group=self._group)
-        return json.loads(bytes(data.tolist()))
+        return self._exchanged(message)[0]
 
     def to_first(self, message: Any) -> list[Any]:
         """On rank 0 what all ranks pass in here, in their order; on others nothing."""
-        data = self._bytes(message)
-        sizes = [self._size(data) for _ in range(self.place.ranks)]
-        self._distributed.all_gather(sizes, self._size(data), group=self._group)
-        longest = max(map(int, sizes))
-        parts = None
-        if self.place.rank == 0:
-            parts = [self._torch.empty(longest, dtype=self._torch.uint8) for _ in sizes]
-        self._distributed.gather(data.resize_(longest), parts, dst=0, group=self._group)
-        found = zip(parts or [], sizes, strict=False)
-        return [json.loads(bytes(part[: int(size)].tolist())) for part, size in found]
+        found = self._exchanged(message)
+        return found if self.place.rank == 0 else []
 
     def leave(self) -> None:
         """End the groups, once all ranks are done."""
         self._distributed.destroy_process_group()
 
-    def _bytes(self, message: Any) -> torch.Tensor:
-        data = bytearray(json.dumps(message).encode())
-        return self._torch.frombuffer(data, dtype=self._torch.uint8).clone()
-
-    def _size(self, data: torch.Tensor) -> torch.Tensor:
-        return self._torch.tensor([data.numel()])
+    def _exchanged(self, message: Any) -> list[Any]:
+        """What all ranks pass in here, in their order: as many bytes of each as the longest has."""
+        data = json.dumps(message).encode()
+        size = self._torch.tensor([len(data)])
+        sizes = [self._torch.empty_like(size) for _ in range(self.place.ranks)]
+        self._distributed.all_gather(sizes, size, group=self._group)
+        padded = bytearray(data.ljust(max(map(int, sizes))))  # blanks are nothing in JSON
+        mine = self._torch.frombuffer(padded, dtype=self._torch.uint8)
+        parts = [self._torch.empty_like(mine) for _ in sizes]
+        self._distributed.all_gather(parts, mine, group=self._group)
+        return [json.loads(bytes(part.tolist())) for part in parts]
 
 
 class Shard(FineTuning):

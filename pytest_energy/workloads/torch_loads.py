@@ -1,21 +1,108 @@
-"""A load for one GPU that is switched on and off from one moment to the next."""
+"""What torch is given to do: a fixed piece of work, and products switched on and off.
+
+The fixed piece is the same in every session: its joules tell the device from the code.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, raised_elsewhere
-from pytest_energy.meters.protocol import Device
-from pytest_energy.workloads.device import require_metered
-from pytest_energy.workloads.loads import matrices
+from pytest_energy.metering import Window, window
+from pytest_energy.meters.protocol import Device, Meter
+from pytest_energy.workloads.device import default_device, is_host, require_metered
 
 __tracebackhide__ = raised_elsewhere
+
+REFERENCE_VERSION = 1
+"""Counts the changes of the work: loads of several versions are not compared."""
+WINDOWS = 3
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much there is of each: matrix products, copies of memory, steps of an optimizer."""
+
+    side: int
+    products: int
+    values: int
+    copies: int
+    parameters: int
+    steps: int
+
+
+# A second of one CPU core; of cards it is not measured yet.
+AMOUNTS = {
+    "cpu": Amount(512, 60, 1 << 23, 20, 1 << 20, 60),
+    "cuda": Amount(4096, 2000, 1 << 26, 1000, 1 << 24, 500),
+}
+
+
+class ReferenceLoad:
+    """Seeded work on torch's `device`: the numbers and their order are always the same."""
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        amount = self._amount = AMOUNTS[torch.device(device).type]
+        kind = torch.float16 if device.startswith("cuda") else torch.float32
+        chance = torch.Generator().manual_seed(SEED)
+
+        def numbers(*shape: int, kind: Any = torch.float32) -> Any:
+            return (2 * torch.rand(shape, generator=chance) - 1).to(device=device, dtype=kind)
+
+        self._torch = torch
+        self._left, self._right = (numbers(amount.side, amount.side, kind=kind) for _ in range(2))
+        self._product = torch.empty_like(self._left)
+        self._source = numbers(amount.values)
+        self._target = torch.empty_like(self._source)
+        self._weights = torch.nn.Parameter(numbers(amount.parameters))
+        self._weights.grad = numbers(amount.parameters)
+        self._optimizer = torch.optim.AdamW([self._weights], lr=1e-6)
+
+    def run(self) -> None:
+        """Do all of it once."""
+        torch = self._torch
+        with torch.no_grad():
+            for _ in range(self._amount.products):
+                torch.matmul(self._left, self._right, out=self._product)
+            for _ in range(self._amount.copies):
+                self._target.copy_(self._source)
+        for _ in range(self._amount.steps):
+            self._optimizer.step()
+
+
+def measured_windows(meter: Meter) -> tuple[Window, ...]:
+    """The load, metered so many times after it has run once; none if torch has no such device.
+
+    Raises `EnergyError` if torch computes on another device than the meter sees.
+    """
+    device = "cpu" if is_host(meter.devices) else default_device()
+    if device == "cpu" and any(each.has_gpu for each in meter.devices):
+        return ()
+    require_metered("the reference load", device, meter.devices)
+    load = ReferenceLoad(device)
+    load.run()
+    found = []
+    for _ in range(WINDOWS):
+        with window(meter, f"reference-load/{REFERENCE_VERSION}") as opened:
+            load.run()
+        found.append(opened.record)
+    return tuple(found)
+
+
+def matrices(torch: Any, size: int, device: Any) -> tuple[Any, Any, Any]:
+    """Two matrices in half precision, and where their product goes."""
+    first = torch.rand((size, size), device=device, dtype=torch.float16)
+    return first, torch.rand_like(first), torch.empty_like(first)
+
 
 SIZES: Final = (512, 1024, 2048, 4096)
 """Sides of matrices, from small to large."""
@@ -28,13 +115,8 @@ LONGEST_SECONDS: Final = 600.0
 """After this the load ends by itself, whatever became of who started it."""
 
 Piece = Callable[[], object]
-
-
-class _Block(NamedTuple):
-    """So many times the same piece of work, one after another."""
-
-    piece: Piece
-    times: int
+Block = tuple[Piece, int]
+"""So many times the same piece of work, one after another."""
 
 
 class SwitchedProducts:
@@ -61,12 +143,7 @@ class SwitchedProducts:
         self._awaited(self._ready)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._works.set()
         self._thread.join(PATIENCE_SECONDS)  # a GPU that hangs would be waited for for ever
@@ -120,26 +197,25 @@ class SwitchedProducts:
             for event in (self._ready, self._began, self._rested):
                 event.set()
 
-    def _prepared(self) -> tuple[_Block, _Block]:
+    def _prepared(self) -> tuple[Block, Block]:
         """Full and mild work, on the largest matrices whose product fits into a block.
 
         On the smallest if none does.
         """
         side, *larger = self._sizes
-        while larger and self._piece_seconds(self._product(larger[0])) <= BLOCK_SECONDS:
+        multiply, add = self._torch.matmul, self._torch.add
+        while larger and self._piece_seconds(self._piece(multiply, larger[0])) <= BLOCK_SECONDS:
             side = larger.pop(0)
         self.text = f"matrix products ({side} x {side}, half precision)"
-        first, second, result = matrices(self._torch, side, self._device)
-        added = partial(self._torch.add, first, second, out=result)
-        return self._block(self._product(side)), self._block(added)
+        return self._block(self._piece(multiply, side)), self._block(self._piece(add, side))
 
-    def _product(self, side: int) -> Piece:
+    def _piece(self, operation: Callable[..., object], side: int) -> Piece:
         first, second, result = matrices(self._torch, side, self._device)
-        return partial(self._torch.matmul, first, second, out=result)
+        return partial(operation, first, second, out=result)
 
-    def _block(self, piece: Piece) -> _Block:
+    def _block(self, piece: Piece) -> Block:
         times = int(BLOCK_SECONDS / self._piece_seconds(piece))
-        return _Block(piece, min(max(1, times), MOST_PIECES))
+        return piece, min(max(1, times), MOST_PIECES)
 
     def _piece_seconds(self, piece: Piece) -> float:
         self._do(piece, 1)

@@ -9,7 +9,7 @@ import pytest
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
 from pytest_energy.meters.protocol import Device
-from pytest_energy.workloads.switched_load import SwitchedProducts, products_for
+from pytest_energy.workloads.torch_loads import SwitchedProducts, products_for
 
 
 def test_it_works_while_it_is_on_and_ends_with_its_block() -> None:
