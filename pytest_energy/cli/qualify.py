@@ -19,13 +19,11 @@ from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.meters import open_meter
 from pytest_energy.meters.nvml.card import Card
-from pytest_energy.meters.nvml.driver import initialised_driver, release
-from pytest_energy.meters.nvml.visible import VARIABLE, visible_cards
+from pytest_energy.meters.nvml.driver import VARIABLE, initialised_driver, release, visible_cards
 from pytest_energy.meters.protocol import Device
 from pytest_energy.qualify import Load
 from pytest_energy.qualify.experiments import SECONDS, qualified
-from pytest_energy.qualify.recording import recorded
-from pytest_energy.qualify.switching import LiveCard
+from pytest_energy.qualify.switching import LiveCard, recorded
 from pytest_energy.qualify.table import document, rows
 from pytest_energy.reports.html import require_page_libraries
 from pytest_energy.reports.qualification import page

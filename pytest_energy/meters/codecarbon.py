@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import MeterUnavailableError
-from pytest_energy.meters.cpu_time import MOST_SHARE, CpuTime, machine_seconds
+from pytest_energy.meters.cpu_time import MOST_SHARE, CpuTime, RunQueue, Waits, machine_seconds
 from pytest_energy.meters.process_tree import tree_root
 from pytest_energy.meters.protocol import (
     LATENCY_SECONDS,
@@ -27,7 +27,6 @@ from pytest_energy.meters.protocol import (
     Reading,
     fault,
 )
-from pytest_energy.meters.run_queue import RunQueue, Waits
 from pytest_energy.outcomes import Method
 from pytest_energy.text import encodable, one_line
 

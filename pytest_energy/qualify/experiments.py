@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import fmean, median, pstdev
 from typing import Final, NamedTuple
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.sensors import Qualified
-from pytest_energy.qualify import Beat, Curve, Figure, Qualification, Source
-from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
+from pytest_energy.meters.sensors import Feed, Qualified
+from pytest_energy.qualify import PART, Beat, Curve, Figure, Qualification, Source
 from pytest_energy.qualify.renewals import (
     LEAST,
+    Renewal,
     call_seconds,
     levels,
     powers,
@@ -22,7 +22,7 @@ from pytest_energy.qualify.renewals import (
     rhythm,
     shown,
 )
-from pytest_energy.qualify.response import Edge, Points, Response, fit, fit_levels
+from pytest_energy.qualify.response import Edge, Points, Response, beat, fit, fit_levels, scatters
 from pytest_energy.qualify.switching import Looks, SwitchedCard
 
 IDLE_SECONDS: Final = 2.5
@@ -59,6 +59,18 @@ LEAST_MILD_SWING: Final = 1.5
 """The same of a milder load, in place of which there is the full one."""
 SECONDS: Final = 100
 """About how long it all takes."""
+
+
+SAME_PERIOD: Final = 0.02
+SAME_IF_ASKED: Final = 0.1
+"""Readings that are renewed when they are asked for are up to one look late."""
+ECHO: Final = 0.3
+"""A counter that is apart from the readings by less than this share of their scatter adds them."""
+NO_ECHO: Final = 0.7
+GRAINS: Final = 2
+"""Readings that scatter by less than so many of the counter's steps cannot be told apart by it."""
+MOST_LATE: Final = 3
+LEAST_PAIRS: Final = 10
 
 
 class _Levels(NamedTuple):
@@ -261,3 +273,56 @@ def _beat(card: SwitchedCard, step_seconds: float, seen: _Seen, *, mild: bool) -
     if len(points) < LEAST_POINTS:
         return None
     return beat(edges, points, step_seconds, source, seen.response)
+
+
+def echo(
+    counted: Points, readings: Sequence[Renewal], period_seconds: float, grain_watts: float = 0.0
+) -> float | None:
+    """How far a counter's power is from the readings, as a share of the readings' scatter.
+
+    Both are of even work. `grain_watts` is one step of the counter as power. At 0 the counter adds
+    up the very readings, now or a few periods late. None says that readings scatter too little, or
+    are too few.
+    """
+    times = [each.seconds + period_seconds / 2 for each in readings]
+    found = []
+    for late in range(MOST_LATE + 1):
+        pairs = []
+        for at, watts in counted:
+            i = bisect_right(times, at - late * period_seconds)
+            if 0 < i < len(readings):  # the nearest one
+                pairs.append((watts, readings[i].value))
+        scatter = pstdev([value for _, value in pairs]) if len(pairs) >= LEAST_PAIRS else 0.0
+        if scatter > GRAINS * grain_watts:
+            found.append(pstdev([watts - value for watts, value in pairs]) / scatter)
+    return min(found, default=None)
+
+
+def feed_of(
+    counter: Source | None, readings: Source | None, echoed: float | None, beats_scatter: bool
+) -> Feed:
+    """What a counter adds up; unknown unless the experiments agree, or if it has no rhythm."""
+    if counter is None:
+        return "unknown"
+    alike = readings is not None and _alike(counter, readings)
+    # Readings on no clock are no counter's looks in any case, so that they are none says nothing.
+    on_clock = readings is not None and readings.is_even
+    other = alike and on_clock and echoed is not None and echoed > NO_ECHO
+    same = alike and echoed is not None and echoed < ECHO
+    if counter.is_part or (beats_scatter and not counter.sees_all):
+        return "unknown" if other else "sensor"
+    if (
+        beats_scatter
+        or readings is None
+        or counter.window_seconds.doubt > (1 - PART) * counter.period_seconds
+    ):
+        return "unknown"
+    if same:
+        return "unknown" if readings.is_part else "sensor"
+    return "true power" if other or (alike and readings.is_part) else "unknown"
+
+
+def _alike(counter: Source, readings: Source) -> bool:
+    """Whether the readings may be the looks that the counter adds up, by when they are renewed."""
+    off = abs(readings.period_seconds / counter.period_seconds - 1)
+    return off < (SAME_PERIOD if readings.is_even else SAME_IF_ASKED)

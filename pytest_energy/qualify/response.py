@@ -16,7 +16,7 @@ from math import exp, expm1, inf, log, sqrt
 from statistics import fmean, pstdev
 from typing import Final, NamedTuple
 
-from pytest_energy.qualify import Figure
+from pytest_energy.qualify import Beat, Figure, Source
 
 Points = Sequence[tuple[float, float]]
 """When a source was renewed (s), and the power that it showed from then on (W)."""
@@ -40,6 +40,11 @@ CLOSE: Final = 1e-7
 MOST_POINTS: Final = 800
 PERIODS_AFTER: Final = 6
 """Points this many periods after an edge, or later, show nothing more of it."""
+
+
+EXCESS: Final = 0.08
+"""Scatter beyond what is explained, as a share of the swing, that a counter of all has not."""
+MOST_BEATS: Final = 3
 
 
 class Edge(NamedTuple):
@@ -154,6 +159,26 @@ def _near(edges: Sequence[Edge], points: Points, period: float) -> list[tuple[fl
         if i >= 0 and at - times[i] < PERIODS_AFTER * period:
             near.append((at, watts))
     return near[:: 1 + len(near) // MOST_POINTS]
+
+
+def scatters(beats: Sequence[Beat], grain: float) -> bool:
+    """Whether power under square loads scatters more than a counter of all that is drawn explains.
+
+    `grain` is one step of the counter as a share of the swing.
+    """
+    beyond = [each.seen**2 - each.if_all_seen**2 - grain**2 / 6 for each in beats]
+    return sum(square > EXCESS**2 for square in beyond) >= MOST_BEATS
+
+
+def beat(
+    edges: Sequence[Edge], points: Points, step_seconds: float, source: Source, found: Response
+) -> Beat:
+    """How the power that a source shows scatters under a square load, and how it would."""
+    course = Trajectory(edges, found.rise_seconds, found.fall_seconds)
+    period = source.period_seconds
+    whole = [course.mean(at - source.lag_seconds, period) for at, _ in points]
+    seen = pstdev([watts for _, watts in points]) / found.swing_watts
+    return Beat(step_seconds, seen, pstdev(whole))
 
 
 class _Model:

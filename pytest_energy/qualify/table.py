@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from math import sqrt
+from math import log, sqrt
+from statistics import fmean
 from typing import Any, Final, NamedTuple
 
+from pytest_energy.meters.nvml.part_time import WIDEST_SHARE, Load, Swing, lock_joules
 from pytest_energy.qualify import SCHEMA, Beat, Figure, Qualification, Source
-from pytest_energy.qualify.feed import lock_prone
 from pytest_energy.stats.distributions import variance_inflation
 
 WINDOW_SECONDS: Final = 10.0
@@ -17,6 +18,10 @@ COMPARED: Final = 10
 """Windows a side of a comparison."""
 MOST_RANGES: Final = 6
 FINEST_MS, COARSE_MS = 0.001, 0.01
+CLOSE: Final = 0.03
+"""Ranges of steps that are no further apart than this share are shown as one."""
+SHORTEST_STEP, LONGEST_STEP = 0.005, 0.5
+FINER: Final = 1.002
 FEEDS: Final = {
     "sensor": "fed by the sensor",
     "true power": "fed by the true power",
@@ -135,6 +140,40 @@ def locked_steps(found: Qualification) -> list[tuple[float, float]]:
     if source is None:
         return []
     return lock_prone(source, found.idle_watts, found.loaded_watts, WINDOW_SECONDS)
+
+
+def lock_shares(
+    source: Source, idle: float, loaded: float, seconds: float
+) -> list[tuple[float, float]]:
+    """Lengths of steps (s), and the share that a window's joules may be off for keeping step.
+
+    The steps swing between both powers (W), evenly; none for a source that looks all the time.
+    """
+    if not source.is_part:
+        return []
+    load, swing = Load(fmean((idle, loaded)), idle, seconds), Swing(loaded - idle)
+    steps = int(log(LONGEST_STEP / SHORTEST_STEP) / log(FINER))
+    found = [SHORTEST_STEP * FINER**i for i in range(1 + steps)]
+    joules = load.mean_watts * seconds
+    return [(each, lock_joules(source.sensor, load, each, swing) / joules) for each in found]
+
+
+def lock_prone(
+    source: Source, idle: float, loaded: float, seconds: float
+) -> list[tuple[float, float]]:
+    """Lengths of steps (s, from and to) of which a window of so many seconds is no evidence.
+
+    The steps swing between both powers (W), evenly.
+    """
+    ranges: list[tuple[float, float]] = []
+    for step, share in lock_shares(source, idle, loaded, seconds):
+        if share <= WIDEST_SHARE:
+            continue
+        if ranges and step <= (1 + CLOSE) * ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], step)
+        else:
+            ranges.append((step, step))
+    return ranges
 
 
 def _ranges(ranges: Sequence[tuple[float, float]]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.qualify import Beat, Figure, Source
-from pytest_energy.qualify.feed import echo, feed_of, lock_prone, scatters
+from pytest_energy.qualify.experiments import echo, feed_of
 from pytest_energy.qualify.renewals import (
     Look,
     Renewal,
@@ -20,7 +20,8 @@ from pytest_energy.qualify.renewals import (
     renewals,
     rhythm,
 )
-from pytest_energy.qualify.response import Edge, Trajectory, fit, fit_levels, solved
+from pytest_energy.qualify.response import Edge, Trajectory, fit, fit_levels, scatters, solved
+from pytest_energy.qualify.table import lock_prone
 
 LENGTHS = [round(0.25 + 0.1 * (i * 0.618 % 1), 3) for i in range(96)]
 EDGES = [Edge(round(sum(LENGTHS[:i]), 3), i % 2 == 0) for i in range(96)]

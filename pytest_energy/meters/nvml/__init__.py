@@ -17,18 +17,21 @@ from pytest_energy.meters.nvml.counter_span import (
     aligned_spans,
     wait_for_ends,
 )
-from pytest_energy.meters.nvml.driver import initialised_driver, release
+from pytest_energy.meters.nvml.driver import (
+    initialised_driver,
+    release,
+    require_power,
+    visible_cards,
+)
 from pytest_energy.meters.nvml.monitor import FRESH_SECONDS, Monitor, Sample, implausible
-from pytest_energy.meters.nvml.part_time import Look, PartTime
+from pytest_energy.meters.nvml.part_time import Load, Look, PartTime
 from pytest_energy.meters.nvml.power_integrator import (
     SAMPLE_SECONDS,
     IntegratorSpan,
     PowerIntegrator,
 )
-from pytest_energy.meters.nvml.sensors import Load, sensor_for
 from pytest_energy.meters.nvml.ticks import calibrate, look_at_rest_again
 from pytest_energy.meters.nvml.two_powers import TwoPowers, in_window
-from pytest_energy.meters.nvml.visible import require_power, visible_cards
 from pytest_energy.meters.protocol import (
     MODULE_SCOPE,
     SOURCES_DISAGREE,
@@ -42,7 +45,7 @@ from pytest_energy.meters.protocol import (
     fault,
     power_trace,
 )
-from pytest_energy.meters.sensors import Qualified, Sensor
+from pytest_energy.meters.sensors import Qualified, Sensor, sensor_for
 from pytest_energy.outcomes import Method
 
 SETTLING_SECONDS = 1.0

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ctypes import Structure, byref, c_int, c_longlong, c_uint, c_ulonglong
+from ctypes import (
+    Structure,
+    byref,
+    c_int,
+    c_longlong,
+    c_uint,
+    c_ulonglong,
+    create_string_buffer,
+)
 from functools import partial
 from typing import Any, ClassVar, Final
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.nvml.driver import text, words
 from pytest_energy.meters.protocol import DEVICE_LOST, Device, fault
+from pytest_energy.text import decoded, one_line
 
 MOST_PROCESSES: Final = 32
 """So many processes are listed in one call; more of them cost two."""
@@ -32,6 +40,7 @@ FIELDS: Final = "FieldValues"
 POWER_LIMIT: Final = "power limit (mW)"
 MAX_CLOCK: Final = "maximum SM clock (MHz)"
 APPLICATION_CLOCK: Final = "application SM clock (MHz)"
+TEXT_BYTES: Final = 96
 UNKNOWN_NAME: Final = "unknown"
 NEVER: Final = ("NOT_SUPPORTED", "FUNCTION_NOT_FOUND", "NO_PERMISSION", "INVALID_ARGUMENT")
 """Errors of a query that would fail again; what a query that failed once gave before is kept."""
@@ -45,6 +54,22 @@ MATTERS: Final = {
 
 class DeviceLostError(EnergyError):
     """The driver no longer answers for a card."""
+
+
+def words(error: Exception) -> str:
+    """What the driver says of an error, on one line."""
+    try:
+        return one_line(error)
+    except UnicodeDecodeError:
+        return f"NVML error {getattr(error, 'value', '')}"
+
+
+def text(function: Callable[..., int], *arguments: object) -> str:
+    """The text that a function of the driver's library gives; empty if it gives none."""
+    # The bindings decode strictly, and a name need not be UTF-8.
+    buffer = create_string_buffer(TEXT_BYTES)
+    code = function(*arguments, buffer, c_uint(TEXT_BYTES))
+    return "" if code else one_line(decoded(buffer.value))
 
 
 class _Process(Structure):

@@ -3,12 +3,123 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import dist, pi, sin, sqrt
 from typing import Final, NamedTuple
 
-from pytest_energy.meters.nvml.sensors import Load, Swing, edge_joules, lock_joules, scatter_joules
-from pytest_energy.meters.protocol import ALIASED, Unseen, fault
+from pytest_energy.meters.protocol import ALIASED, MOST_WATTS, Unseen, fault
 from pytest_energy.meters.sensors import Sensor
+
+HARMONICS: Final = 40
+EDGES: Final = 1.25
+"""What both ends together may cost, in shares of a period that are not looked at."""
+LEAST_SEEN: Final = 0.1
+"""Of a harmonic: if less of it is left, noise hides it."""
+SAFETY: Final = 1.5
+"""What the sum of the harmonics is taken times: it covers 95 % of windows, and more near lock."""
+PERIOD_DOUBT: Final = 0.003
+"""A sensor's period, and a mean step, are known to this share: lock may be that close."""
+
+
+class Load(NamedTuple):
+    """What is known of the work in a window: its mean power, that of rest (W), its length (s).
+
+    `most_watts` is what the card may draw (W).
+    """
+
+    mean_watts: float
+    rest_watts: float
+    seconds: float
+    most_watts: float = MOST_WATTS
+
+    @property
+    def above_rest_watts(self) -> float:
+        """By how much it draws more than the card at rest (W)."""
+        return abs(self.mean_watts - self.rest_watts)
+
+
+def edge_joules(sensor: Sensor, load: Load) -> float:
+    """How far a window's joules may be off as its ends fall between two looks (J).
+
+    The work is seen by a whole number of looks, one more or one less than it is long.
+    """
+    if sensor.sees_all:
+        return 0.0
+    rest = load.seconds % sensor.period_seconds
+    unseen = min(1.0, EDGES * abs(1 - sensor.window_seconds / sensor.period_seconds))
+    return unseen * load.above_rest_watts * max(rest, sensor.period_seconds - rest)
+
+
+class Swing(NamedTuple):
+    """The power's range within a step (W): as readings of so long a look saw it (s), or assumed."""
+
+    watts: float
+    look_seconds: float | None = None
+
+
+def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing: Swing) -> float:
+    """How far they may be off (J) as steps of one length beat with the looks.
+
+    The bound takes each harmonic of a square wave of the load's swing, damped by the sensor's
+    window and by how evenly the looks fall on the step. If readings tell, their own look has damped
+    the first already.
+    """
+    if sensor.sees_all:
+        return 0.0
+    looks = max(1, round(load.seconds / sensor.period_seconds))
+    share, squares = sensor.window_seconds / step_seconds, 0.0
+    look = swing.look_seconds
+    first = 1.0 if look is None else max(abs(_sinc(look / step_seconds)), LEAST_SEEN)
+    for h, lock in _locks(sensor.period_seconds / step_seconds, looks):
+        seen = min(1.0, abs(_sinc(h * share)) / first)
+        squares += (2 * swing.watts / (pi * h) * seen * lock) ** 2
+    return SAFETY * sqrt(squares) * load.seconds
+
+
+def scatter_joules(sensor: Sensor, load: Load, watts: Sequence[float]) -> float:
+    """How far they may be off (J) by what readings (W) differ, if no step's length is known.
+
+    Readings that follow one another slowly, as in a beat, tell as little as a few.
+    """
+    spread = standard_deviation(watts)
+    if sensor.sees_all or not spread:
+        return 0.0
+    mean = sum(watts) / len(watts)
+    alike = sum((a - mean) * (b - mean) for a, b in pairwise(watts)) / (len(watts) * spread**2)
+    looks = max(1.0, load.seconds / sensor.period_seconds)
+    told = max(1.0, looks * (1 - alike) / (1 + alike)) if alike > 0 else looks
+    return (2 + 2 / told) * spread / sqrt(told) * load.seconds
+
+
+def standard_deviation(watts: Sequence[float]) -> float:
+    """How far readings are from their mean (W): each window needs it, so it is not worked out
+    in fractions as `statistics` does; 0 if there is none.
+    """
+    mean = sum(watts) / max(1, len(watts))
+    return dist(watts, [mean] * len(watts)) / sqrt(max(1, len(watts)))
+
+
+def _locks(turns: float, looks: int) -> Iterator[tuple[int, float]]:
+    """For each harmonic, how much of it is left in the mean over so many looks.
+
+    Looks are `turns` steps apart, known to a share of it.
+    """
+    for h in range(1, HARMONICS + 1):
+        off = abs(h * turns - round(h * turns))
+        yield h, _coherence(max(0.0, off - PERIOD_DOUBT * h * turns), looks)
+
+
+def _coherence(off: float, looks: int) -> float:
+    """Length of the mean of `looks` unit vectors, each `off` turns after the last."""
+    if off * looks >= 0.5:
+        return 1 / (looks * sin(pi * min(off, 0.5)))
+    return abs(sin(pi * off * looks) / (looks * sin(pi * off))) if off else 1.0
+
+
+def _sinc(x: float) -> float:
+    return sin(pi * x) / (pi * x) if x else 1.0
+
 
 TOLD_SHARE: Final = 0.02
 """A person is told if joules may be off by more than this share: the gate's usual tolerance."""

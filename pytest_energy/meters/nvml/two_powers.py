@@ -14,7 +14,7 @@ from itertools import pairwise
 from math import sqrt
 from typing import Final, NamedTuple
 
-from pytest_energy.meters.nvml.sensors import standard_deviation
+from pytest_energy.meters.nvml.part_time import standard_deviation
 
 Readings = Sequence[tuple[float, float]]
 """Power readings or cumulative joules as (time in s, W or J)."""

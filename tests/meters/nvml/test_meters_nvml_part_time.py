@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_energy.meters.nvml.part_time import Look, PartTime
-from pytest_energy.meters.nvml.sensors import Load
+from pytest_energy.meters.nvml.part_time import Load, Look, PartTime
 from pytest_energy.meters.sensors import Sensor
 
 STEP_SECONDS = 0.2

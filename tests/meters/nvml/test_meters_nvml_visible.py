@@ -8,7 +8,7 @@ import pytest
 
 from metered import metered, unavailable
 from pytest_energy.errors import MeterRefusedError, MeterUnavailableError
-from pytest_energy.meters.nvml.visible import visible_indices
+from pytest_energy.meters.nvml.driver import visible_indices
 from sim import SimulatedGpu
 
 UUIDS = ("GPU-aaaa1111", "GPU-aaaa2222", "GPU-bbbb3333")
