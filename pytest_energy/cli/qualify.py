@@ -23,7 +23,7 @@ from pytest_energy.meters.nvml.driver import VARIABLE, initialised_driver, relea
 from pytest_energy.meters.protocol import Device
 from pytest_energy.qualify import Load
 from pytest_energy.qualify.experiments import SECONDS, qualified
-from pytest_energy.qualify.switching import LiveCard, recorded
+from pytest_energy.qualify.switching import SwitchedCard, recorded
 from pytest_energy.qualify.table import document, rows
 from pytest_energy.reports.html import require_page_libraries
 from pytest_energy.reports.qualification import page
@@ -72,7 +72,7 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
                 f"device: `{device.domain}` {device.name}, driver {device.driver}",
                 f"load: {load.text}, for about {SECONDS} s in all",
             )
-            live = LiveCard(card, load)
+            live = SwitchedCard(card, load)
             try:
                 found = qualified(live, say)
             finally:
@@ -96,7 +96,7 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
     return 0
 
 
-def _write_looks(path: Path | None, live: LiveCard) -> None:
+def _write_looks(path: Path | None, live: SwitchedCard) -> None:
     """Keep what was read, whatever follows from it."""
     if path is not None:
         write_text(path, recorded(live))

@@ -10,7 +10,7 @@ from ctypes import c_ulonglong
 from dataclasses import asdict
 from itertools import pairwise
 from statistics import fmean, median, stdev
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError
@@ -18,7 +18,6 @@ from pytest_energy.metering import Window, window
 from pytest_energy.meters import Meter
 from pytest_energy.meters.nvml import NvmlMeter
 from pytest_energy.meters.nvml.card import Card
-from pytest_energy.meters.protocol import Device
 from pytest_energy.meters.sensors import Qualified
 from pytest_energy.qualify import EvenWindow, EvenWork, Figure, Load
 from pytest_energy.qualify.renewals import Look
@@ -44,35 +43,8 @@ class Stretch(NamedTuple):
     looks: Looks
 
 
-class SwitchedCard(Protocol):
-    """A card with a load on it, asked in the order of the experiments."""
-
-    device: Device
-    date: str
-    """When it was asked first, as in ISO 8601."""
-
-    @property
-    def is_sharp(self) -> bool:
-        """Whether its power reading is the power of now."""
-
-    def idle(self, seconds: float) -> Looks:
-        """What it says without work, after a rest."""
-
-    def worked(self, warm_seconds: float, seconds: float, *, mild: bool = False) -> Looks:
-        """What it says of work that has gone on for so long; then a rest."""
-
-    def steps(self, lengths: Sequence[float], *, mild: bool) -> Stretch:
-        """Work and rest in turn, each for its length (s), beginning with work; then a rest."""
-
-    def even_work(self, taken: Qualified) -> EvenWork:
-        """Windows of even work, by a counter of which that was found."""
-
-    def took_seconds(self) -> float:
-        """How long it has been asked by now."""
-
-
-class LiveCard:
-    """A card of this machine and the load on it; reads the card while it waits.
+class SwitchedCard:
+    """A card and the load on it, asked in the order of the experiments and read meanwhile.
 
     What it gave is kept, in order. Raises `EnergyError` if the counter does not answer, or falls.
     """
@@ -85,10 +57,10 @@ class LiveCard:
         self._joules = 0.0
         self._began = real_time.monotonic()
         self.date = real_time.utc().replace(microsecond=0).isoformat()
+        """When it was asked first, as in ISO 8601."""
         self.stretches: list[Stretch] = []
         self.even: EvenWork | None = None
 
-    @property
     def is_sharp(self) -> bool:
         """Whether the power reading is the power of now."""
         return self._card.is_sharp()
@@ -182,7 +154,6 @@ def even_work(card: Card, load: Load, taken: Qualified) -> EvenWork:
     if min(map(len, valid)) < LEAST_VALID:
         reasons = [window.invalid_reason for window, _ in found if window.invalid_reason]
         raise EnergyError(f"too many windows of even work were invalid: {reasons[-1]}; mend that")
-    ones, twos = valid
     means = [fmean(window.mean_watts for window in each) for each in valid]
     watts = [w.mean_watts / means[i % 2] for i, (w, _) in enumerate(found) if _tells(w)]
     cv, deviations = stdev(watts), [each - 1 for each in watts]
@@ -192,7 +163,7 @@ def even_work(card: Card, load: Load, taken: Qualified) -> EvenWork:
         invalid=len(found) - len(watts),
         cv=cv,
         autocorrelation=alike,
-        intercept_joules=_intercept(ones, twos),
+        intercept_joules=_intercept(*valid),
         doubt_joules=max(median(w.uncertainty_joules for w in each) for each in valid),
         cpu_seconds=median(seconds for _, seconds in found),
         each=tuple(EvenWindow(w.seconds, w.joules, w.uncertainty_joules) for w in counted),
@@ -208,7 +179,7 @@ def _window(meter: Meter, load: Load, seconds: float) -> tuple[Window, float]:
     """A window of work for so long, and the CPU time that metering it took here (s)."""
     clock = real_time.thread_seconds
     began = clock()
-    with window(meter, "qualify", _already_in_step) as opened:
+    with window(meter, "qualify", lambda: None) as opened:  # the load waits for its card by itself
         spent = clock() - began
         load.on()
         try:
@@ -217,10 +188,6 @@ def _window(meter: Meter, load: Load, seconds: float) -> tuple[Window, float]:
             load.off()
         ended = clock()
     return opened.record, spent + clock() - ended
-
-
-def _already_in_step() -> None:
-    """The load waits for its card by itself."""
 
 
 def _intercept(ones: list[Window], twos: list[Window]) -> Figure:
@@ -245,36 +212,31 @@ COLUMNS: Final = "differences of [before (us), after (us), mJ or mW]"
 EDGES: Final = "[us, 1 on or 0 off]"
 
 
-def recorded(card: LiveCard) -> bytes:
+def recorded(card: SwitchedCard) -> bytes:
     """The document, compressed. It names the card and its driver, and not its UUID."""
-    device = {**asdict(card.device), "uuid": ""}
     document = {
         "schema": SCHEMA,
-        "device": device,
-        "is_sharp": card.is_sharp,
+        "device": {**asdict(card.device), "uuid": ""},
+        "is_sharp": card.is_sharp(),
         "date": card.date,
         "took_seconds": card.took_seconds(),
         "columns": COLUMNS,
         "edges": EDGES,
-        "stretches": [_stretch(each) for each in card.stretches],
+        "stretches": [
+            {
+                "edges": [[_millionths(edge.seconds), int(edge.on)] for edge in edges],
+                "energy": _differences(looks.energy),
+                "power": _differences(looks.power),
+            }
+            for edges, looks in card.stretches
+        ],
         "even_work": None if card.even is None else plain(asdict(card.even)),
     }
     return gzip.compress(json.dumps(document, separators=(",", ":")).encode(), mtime=0)
 
 
-def _stretch(stretch: Stretch) -> dict[str, Any]:
-    return {
-        "edges": [[_millionths(edge.seconds), int(edge.on)] for edge in stretch.edges],
-        "energy": _differences(stretch.looks.energy),
-        "power": _differences(stretch.looks.power),
-    }
-
-
 def _differences(looks: Iterable[Look]) -> list[list[int]]:
-    rows: Sequence[tuple[int, int, int]] = [
-        (_millionths(each.before), _millionths(each.after), round(1e3 * each.value))
-        for each in looks
-    ]
+    rows = [(_millionths(a), _millionths(b), round(1e3 * value)) for a, b, value in looks]
     return [[b - a for a, b in zip(*pair, strict=True)] for pair in pairwise([(0, 0, 0), *rows])]
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, Final, NamedTuple
 
 from pytest_energy.meters.nvml.part_time import WIDEST_SHARE, Load, Swing, lock_joules
-from pytest_energy.qualify import SCHEMA, Beat, Figure, Qualification, Source
+from pytest_energy.qualify import SCHEMA, Figure, Qualification, Source
 from pytest_energy.stats.distributions import variance_inflation
 
 WINDOW_SECONDS: Final = 10.0
@@ -87,16 +87,10 @@ def _power(found: Qualification) -> Iterator[Row]:
     rise, fall = 1000 * found.rise_seconds, 1000 * found.fall_seconds
     follows = f"{after:.1f} J are drawn after full load has ended"
     yield Row("power: rise, fall", f"{rise:.3g} ms, {fall:.3g} ms", follows)
-    beat = max(found.beats, key=_excess)
+    beat = max(found.beats, key=lambda each: each.seen - each.if_all_seen)
     told = f"{100 * beat.if_all_seen:.0f} % if all were seen"
-    step = f"at steps of {1000 * beat.step_seconds:.0f} ms"
-    yield Row(
-        "scatter of a square load", f"{100 * beat.seen:.0f} % of its swing", f"{step}; {told}"
-    )
-
-
-def _excess(beat: Beat) -> float:
-    return beat.seen - beat.if_all_seen
+    follows = f"at steps of {1000 * beat.step_seconds:.0f} ms; {told}"
+    yield Row("scatter of a square load", f"{100 * beat.seen:.0f} % of its swing", follows)
 
 
 def _windows(found: Qualification) -> Iterator[Row]:
@@ -107,7 +101,8 @@ def _windows(found: Qualification) -> Iterator[Row]:
         f"CV {100 * even.cv:.2g} %, autocorrelation {even.autocorrelation:+.2f}",
         f"{COMPARED} a side tell apart {100 * told_apart(found):.2g} %",
     )
-    shortest = ", ".join(f"{shortest_seconds(found, p / 100):.2g} s for {p} %" for p in (1, 5))
+    whole = even.doubt_joules / found.loaded_watts  # s under full load that are all in doubt
+    shortest = ", ".join(f"{100 * whole / p:.2g} s for {p} %" for p in (1, 5))
     yield Row("a window may be off by", f"{even.doubt_joules:.3g} J", f"shortest: {shortest}")
     intercept = even.intercept_joules
     yield Row(
@@ -127,11 +122,6 @@ def told_apart(found: Qualification, windows: int = COMPARED) -> float:
     even = found.even_work
     inflation = variance_inflation(windows, min(0.9, max(0.0, even.autocorrelation)))
     return 2 * even.cv * sqrt(2 / windows * inflation)
-
-
-def shortest_seconds(found: Qualification, share: float) -> float:
-    """How long a window under full load has to be to be known to a share (s)."""
-    return found.even_work.doubt_joules / (share * found.loaded_watts)
 
 
 def locked_steps(found: Qualification) -> list[tuple[float, float]]:
