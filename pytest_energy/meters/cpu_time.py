@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import add, sub
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,7 +89,7 @@ class CpuTime:
                 further += max(0.0, process.seconds - old.seconds) + max(0.0, unseen[pid])
         of_ours = {heirs[pid] for pid in self._ours if pid in heirs}
         most = max(UNSEEN_SECONDS, UNSEEN_SHARE * further)
-        faults = [*self._ignored(of_ours & tree), *_unknown(of_ours, tree, unseen, most)]
+        faults = *self._ignored(of_ours & tree), *_unknown(of_ours, tree, unseen, most)
         adopting = {pid for pid, process in now.items() if process.adopts} - tree
         orphans = sum(max(0.0, unseen[pid]) for pid in adopting - of_ours)
         for pid, process in now.items():
@@ -98,7 +99,7 @@ class CpuTime:
         self._seen, self._ours = now, tree
         self._seconds += further
         self._cost += real_time.thread_seconds() - self._began
-        return self._seconds, tuple(faults)
+        return self._seconds, faults
 
     def _ignored(self, parents: Iterable[int]) -> Iterator[str]:
         for pid in {self._root, *parents}:
@@ -203,13 +204,18 @@ def _processes() -> dict[int, Seen]:
     return found
 
 
-def machine_seconds() -> tuple[float, float]:
-    """CPU seconds of the machine since it started (s): that there were, and that were used."""
+def machine_seconds() -> tuple[float, float] | None:
+    """CPU seconds of the machine since it started (s): that there were, and that were used.
+
+    None if the kernel does not tell.
+    """
     import psutil
 
-    # Guests' time is in that of their users already.
-    times = psutil.cpu_times()._replace(guest=0.0, guest_nice=0.0)
-    return sum(times), sum(times) - times.idle - times.iowait - times.steal
+    with suppress(OSError, ValueError, RuntimeError, psutil.Error):
+        # Guests' time is in that of their users already.
+        times = psutil.cpu_times()._replace(guest=0.0, guest_nice=0.0)
+        return sum(times), sum(times) - times.idle - times.iowait - times.steal
+    return None
 
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -253,15 +259,11 @@ class Waited(NamedTuple):
 
     def since(self, before: Waited) -> Waited:
         """What has come since an earlier look."""
-        return Waited(
-            self.ran_seconds - before.ran_seconds, self.waited_seconds - before.waited_seconds
-        )
+        return Waited(*map(sub, self, before))
 
     def plus(self, further: Waited) -> Waited:
         """Both together."""
-        return Waited(
-            self.ran_seconds + further.ran_seconds, self.waited_seconds + further.waited_seconds
-        )
+        return Waited(*map(add, self, further))
 
     @property
     def ready_seconds(self) -> float:
@@ -283,10 +285,8 @@ class Waits:
 
     def since(self, before: Waits) -> Waits:
         """What has come since an earlier look."""
-        by_process = {
-            pid: waited.since(before.by_process.get(pid, Waited()))
-            for pid, waited in self.by_process.items()
-        }
+        known, now = before.by_process, self.by_process
+        by_process = {pid: waited.since(known.get(pid, Waited())) for pid, waited in now.items()}
         return Waits(self.total.since(before.total), by_process)
 
 
@@ -320,14 +320,10 @@ class RunQueue:
 def _threads(pids: Iterable[int]) -> Iterator[tuple[tuple[int, int], Waited]]:
     import psutil
 
-    root = Path(getattr(psutil, "PROCFS_PATH", "/proc"))
     for pid in pids:
+        folder = Path(getattr(psutil, "PROCFS_PATH", "/proc"), str(pid), "task")
         with suppress(OSError):
-            for thread in os.listdir(root / str(pid) / "task"):
+            for thread in os.listdir(folder):
                 with suppress(OSError, ValueError):
-                    text = (root / str(pid) / "task" / thread / "schedstat").read_bytes()
-                    ran, waited, _ = text.split()
-                    yield (
-                        (pid, int(thread)),
-                        Waited(int(ran) * NANOSECONDS, int(waited) * NANOSECONDS),
-                    )
+                    ran, waited, _ = map(int, (folder / thread / "schedstat").read_bytes().split())
+                    yield (pid, int(thread)), Waited(ran * NANOSECONDS, waited * NANOSECONDS)

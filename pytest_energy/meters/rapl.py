@@ -130,7 +130,6 @@ CONTROL_TYPES = ("intel-rapl", "intel-rapl-mmio")
 LOOKS = 3
 """So often is looked at a counter that shows nothing, and at two that differ: one may just move."""
 RETRY_SECONDS = 0.001
-
 _SHOWN_BYTES = 64
 
 
@@ -229,8 +228,13 @@ def open_zones(root: Path, now: float) -> tuple[list[Zone], list[str]]:
     for zone in zones:
         same = [other for other in zones if other.kind == zone.kind]
         zone.domain = zone.kind if len(same) == 1 else f"{zone.kind}:{same.index(zone)}"
-    shown_twice = [_counted_once(zone, zone.twin) for zone in zones if zone.twin and zone.count()]
-    return zones, remarks + shown_twice
+    remarks += [
+        f"meter `rapl`: `{zone.name}` (`{zone.domain}`) shows the counts of `{zone.twin.name}` "
+        f"(`{zone.twin.domain}`), which are counted once"
+        for zone in zones
+        if zone.twin and zone.count()
+    ]
+    return zones, remarks
 
 
 def _to_read(root: Path) -> Iterator[tuple[Path, str, str]]:
@@ -241,7 +245,8 @@ def _to_read(root: Path) -> Iterator[tuple[Path, str, str]]:
             name = _name(path)
             if kind := _kind(name):
                 parent = path.with_name(":".join(path.name.split(":")[:2]))
-                package = _package(name if kind == "cpu" else _name(parent) or _name(path.parent))
+                of = name if kind == "cpu" else _name(parent) or _name(path.parent)
+                package = of.partition("-die-")[0]  # its name is like `package-0-die-1`
                 if listed.setdefault((kind, package), control) == control:
                     yield path, kind, one_line(name, _SHOWN_BYTES)
 
@@ -267,14 +272,7 @@ def _kind(name: str) -> str | None:
 
     `psys` is the whole board: packages and memory are in it.
     """
-    if name.startswith("package"):
-        return "cpu"
-    return "dram" if name == "dram" else None
-
-
-def _package(name: str) -> str:
-    """The package that a zone named like `package-0-die-1` belongs to."""
-    return name.partition("-die-")[0]
+    return "cpu" if name.startswith("package") else "dram" if name == "dram" else None
 
 
 def _find_twins(zones: list[Zone]) -> None:
@@ -282,13 +280,6 @@ def _find_twins(zones: list[Zone]) -> None:
     for i, zone in enumerate(zones):
         same = (other for other in zones[:i] if other.kind == zone.kind and other.twin is None)
         zone.twin = next((other for other in same if zone.shows_same_as(other)), None)
-
-
-def _counted_once(zone: Zone, twin: Zone) -> str:
-    return (
-        f"meter `rapl`: `{zone.name}` (`{zone.domain}`) shows the counts of `{twin.name}` "
-        f"(`{twin.domain}`), which are counted once"
-    )
 
 
 def _figure(path: Path, least: int = 0) -> int:

@@ -188,7 +188,7 @@ def sensor_for(
     """
     named = counter_of(device, period_seconds) if counted else sensor_of(device.name)
     if found is None:
-        return Known(named, _told(named, _origin(named)))
+        return Known(named, _told(named))
     sensor = found.counter if counted else found.readings
     if found.driver != (device.driver or ""):
         was, now = found.driver or "unknown", device.driver or "unknown"
@@ -204,19 +204,18 @@ def sensor_for(
         origin = f"qualified {found.date[:10]}, driver {found.driver or 'unknown'}"
         return Known(sensor, _told(sensor, origin))
     remark = f"`{device.domain}` {remark}, so that is not used; {AGAIN}"
-    return Known(named, _told(named, _origin(named)), remark)
+    return Known(named, _told(named), remark)
 
 
 def _is_other(sensor: Sensor, period_seconds: float | None) -> bool:
-    return (
-        period_seconds is not None and abs(period_seconds / sensor.period_seconds - 1) > MOST_APART
-    )
+    off = 0.0 if period_seconds is None else abs(period_seconds / sensor.period_seconds - 1)
+    return off > MOST_APART
 
 
-def _told(sensor: Sensor, origin: str) -> str:
+def _told(sensor: Sensor, origin: str = "") -> str:
     late = 1000 * sensor.lag_seconds
     lag = f", {late:.0f} ms late" if late >= 1 else ""
-    return f"{sensor.told()}{lag} ({origin})"
+    return f"{sensor.told()}{lag} ({origin or _origin(sensor)})"
 
 
 def _origin(sensor: Sensor) -> str:

@@ -302,9 +302,12 @@ def feed_of(
     """What a counter adds up; unknown unless the experiments agree, or if it has no rhythm."""
     if counter is None:
         return "unknown"
-    alike = readings is not None and _alike(counter, readings)
+    alike = on_clock = False
+    if readings is not None:  # whether they may be its looks, by when they are renewed
+        off = abs(readings.period_seconds / counter.period_seconds - 1)
+        on_clock = readings.is_even
+        alike = off < (SAME_PERIOD if on_clock else SAME_IF_ASKED)
     # Readings on no clock are no counter's looks in any case, so that they are none says nothing.
-    on_clock = readings is not None and readings.is_even
     other = alike and on_clock and echoed is not None and echoed > NO_ECHO
     same = alike and echoed is not None and echoed < ECHO
     if counter.is_part or (beats_scatter and not counter.sees_all):
@@ -315,9 +318,3 @@ def feed_of(
     if same:
         return "unknown" if readings.is_part else "sensor"
     return "true power" if other or (alike and readings.is_part) else "unknown"
-
-
-def _alike(counter: Source, readings: Source) -> bool:
-    """Whether the readings may be the looks that the counter adds up, by when they are renewed."""
-    off = abs(readings.period_seconds / counter.period_seconds - 1)
-    return off < (SAME_PERIOD if readings.is_even else SAME_IF_ASKED)

@@ -90,7 +90,10 @@ class NvmlSpan:
         samples = self._monitor.samples_since(self._monitored_since)
         faults = [card.fault for card in found.values()]
         faults += [self._compared(span, ended, notes) for span in self._counted]
-        faults += self._disturbances(found, samples, ended)
+        faults += self._monitor.faults_since(self._monitored_since)
+        for card in self._cards:
+            mean_watts = found[card.domain].joules / max(ended - self.started, 1e-6)
+            faults += implausible(samples[card.domain], card.device, mean_watts)
         return Measured(
             {card.domain: found[card.domain].joules for card in self._cards},
             sum([card.uncertainty_joules for card in found.values()]),
@@ -104,8 +107,7 @@ class NvmlSpan:
         self, found: Mapping[str, CardJoules], ended: float, step_seconds: float | None
     ) -> Unseen:
         """What the cards' sensors did not see, all together."""
-        seconds = max(ended - self.started, 1e-6)
-        joules, faults = 0.0, []
+        seconds, joules, faults = max(ended - self.started, 1e-6), 0.0, []
         for part in self._parts:
             card = self._meter.part_time[part.domain]
             if isinstance(part, CounterSpan):
@@ -136,23 +138,12 @@ class NvmlSpan:
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
         seen = {
-            domain: [(at, watts) for at, _, watts, *_ in reversed(looks) if watts is not None]
+            domain: [(at, watts) for at, watts, *_ in reversed(looks) if watts is not None]
             for domain, looks in samples.items()
         }
         seen |= {span.domain: span.power() for span in self._integrated}
         traces = {name: power_trace(points, self.started, ended) for name, points in seen.items()}
         return {domain: trace for domain, trace in traces.items() if trace}
-
-    def _disturbances(
-        self, found: Mapping[str, CardJoules], samples: dict[str, list[Sample]], ended: float
-    ) -> list[str]:
-        faults = list(self._monitor.faults_since(self._monitored_since))
-        seconds = max(ended - self.started, 1e-6)
-        for card in self._cards:
-            mean_watts = found[card.domain].joules / seconds
-            limit_watts = card.device.joules_limit_watts
-            faults += implausible(samples[card.domain], card.domain, mean_watts, limit_watts)
-        return faults
 
     def _compared(self, span: CounterSpan, ended: float, notes: dict[str, float]) -> str | None:
         """Hold a counter against its card's power readings: a fault if one of them must be wrong.

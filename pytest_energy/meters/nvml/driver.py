@@ -32,6 +32,10 @@ NEEDED: Final = (
     "nvmlShutdown",
 )
 """What the bindings must have; the module `pynvml` may be another package's, or an old one."""
+_SILENT: Final = (
+    "meter `nvml`: the NVIDIA driver does not answer ({}); `nvidia-smi` should list a GPU before "
+    "it can be metered"
+)
 
 
 def initialised_driver() -> Any:
@@ -40,15 +44,17 @@ def initialised_driver() -> Any:
     `MeterUnavailableError` if this machine has no driver; `MeterRefusedError` if it has one that
     does not answer, or that nothing here can talk to: there may be a GPU.
     """
-    _require_library()
+    try:
+        CDLL(LIBRARY)
+    except OSError as error:
+        missing = "No such file" in (why := one_line(error))
+        kind = MeterUnavailableError if missing else MeterRefusedError
+        raise kind(_SILENT.format(why)) from None
     nvml = _bindings()
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        raise MeterRefusedError(
-            f"meter `nvml`: the NVIDIA driver does not answer ({words(error)}); "
-            "`nvidia-smi` should list a GPU before it can be metered"
-        ) from None
+        raise MeterRefusedError(_SILENT.format(words(error))) from None
     return nvml
 
 
@@ -56,19 +62,6 @@ def release(nvml: Any) -> None:
     """Let go of the driver, which others of this process may have shut down already."""
     with suppress(nvml.NVMLError):
         nvml.nvmlShutdown()
-
-
-def _require_library() -> None:
-    try:
-        CDLL(LIBRARY)
-    except OSError as error:
-        why = one_line(error)
-        missing = "No such file" in why
-        kind = MeterUnavailableError if missing else MeterRefusedError
-        raise kind(
-            f"meter `nvml`: the NVIDIA driver does not answer ({why}); "
-            "`nvidia-smi` should list a GPU before it can be metered"
-        ) from None
 
 
 def _bindings() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import dist, pi, sin, sqrt
 from typing import Final, NamedTuple
@@ -71,7 +71,11 @@ def lock_joules(sensor: Sensor, load: Load, step_seconds: float, swing: Swing) -
     share, squares = sensor.window_seconds / step_seconds, 0.0
     look = swing.look_seconds
     first = 1.0 if look is None else max(abs(_sinc(look / step_seconds)), LEAST_SEEN)
-    for h, lock in _locks(sensor.period_seconds / step_seconds, looks):
+    turns = sensor.period_seconds / step_seconds
+    for h in range(1, HARMONICS + 1):
+        # How much of it is left in the mean over the looks, whose distance is known to a share.
+        off = abs(h * turns - round(h * turns))
+        lock = _coherence(max(0.0, off - PERIOD_DOUBT * h * turns), looks)
         seen = min(1.0, abs(_sinc(h * share)) / first)
         squares += (2 * swing.watts / (pi * h) * seen * lock) ** 2
     return SAFETY * sqrt(squares) * load.seconds
@@ -98,16 +102,6 @@ def standard_deviation(watts: Sequence[float]) -> float:
     """
     mean = sum(watts) / max(1, len(watts))
     return dist(watts, [mean] * len(watts)) / sqrt(max(1, len(watts)))
-
-
-def _locks(turns: float, looks: int) -> Iterator[tuple[int, float]]:
-    """For each harmonic, how much of it is left in the mean over so many looks.
-
-    Looks are `turns` steps apart, known to a share of it.
-    """
-    for h in range(1, HARMONICS + 1):
-        off = abs(h * turns - round(h * turns))
-        yield h, _coherence(max(0.0, off - PERIOD_DOUBT * h * turns), looks)
 
 
 def _coherence(off: float, looks: int) -> float:
@@ -229,8 +223,7 @@ class PartTime:
         seen = min(MOST_SEEN, (look - 2 * when) / step_seconds + UNSEEN_SHARE)
         if steps.widest_gap() <= seen and when <= DATED_SHARE * step_seconds:
             return Swing(MARGIN * (max(steps.watts) - min(steps.watts)), look)
-        most = max(load.most_watts - load.rest_watts, load.above_rest_watts)
-        return Swing(most)
+        return Swing(max(load.most_watts - load.rest_watts, load.above_rest_watts))
 
     def _remedy(self, load: Load, step_seconds: float, swing: Swing) -> str:
         """A length of step, or of window, that would do."""

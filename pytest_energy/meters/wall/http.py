@@ -12,7 +12,6 @@ import socket
 import threading
 from base64 import b64encode
 from collections import deque
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -36,10 +35,8 @@ from pytest_energy.text import masked, one_line
 
 INTERVAL_SECONDS = 1.0
 """Between polls; the plugs renew their power about once a second."""
-
 TIMEOUT_SECONDS = 2.0
 """Of one whole request, its name's look-up included, whatever comes meanwhile."""
-
 _WAITING = 1 << 16
 """So many readings wait for the next look."""
 
@@ -84,7 +81,7 @@ class WallPlug:
         self.trouble: str | None = None
         self._timeout = timeout_seconds
         self._interval = interval_seconds
-        self._requests = Requests()
+        self._asking: threading.Thread | None = None
         address = _taken_apart(url)
         self.shown = address.shown
         self._address, self._form, first = self._found(address)
@@ -118,6 +115,34 @@ class WallPlug:
                 self.trouble = f"answers with what cannot be read ({type(error).__name__})"
             due = max(due + self._interval, real_time.monotonic())
 
+    def _answer(self, address: Address) -> bytes:
+        """The body of the answer; `PlugError` if it is not whole in time, or none.
+
+        A thread makes the request and is given up if it takes too long: a name's look-up has no
+        limit, and each of its addresses has one of its own. While one hangs there is no other.
+        """
+        deadline = real_time.monotonic() + self._timeout
+        if self._asking is not None:
+            self._asking.join(self._timeout)
+            if self._asking.is_alive():
+                raise _timed_out()
+        answers: list[bytes | Exception] = []
+
+        def ask() -> None:
+            try:
+                answers.append(_answer(address, deadline))
+            except Exception as error:
+                answers.append(error)
+
+        self._asking = threading.Thread(target=ask, name="wall request", daemon=True)
+        self._asking.start()
+        self._asking.join(max(0.0, deadline - real_time.monotonic()))
+        if not answers:
+            raise _timed_out()
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
+
     def _found(self, address: Address) -> tuple[Address, Form, WallReading]:
         reasons = []
         for form in FORMS:
@@ -138,7 +163,13 @@ class WallPlug:
 
     def _ask(self, address: Address, form: Form) -> WallReading:
         began = real_time.unix_seconds()
-        fields = _fields(self._requests.get(address, self._timeout))
+        answer = self._answer(address)
+        try:
+            fields = json_fields(answer)
+        except ValueError:
+            raise PlugError("answers with something that is no JSON") from None
+        except TypeError:
+            raise PlugError("answers with no JSON object") from None
         ended = real_time.unix_seconds()
         if form.good and fields.get(form.good) == str(False):
             raise PlugError(f"says that its figures are not valid (`{form.good}`)")
@@ -151,15 +182,6 @@ class WallPlug:
             raise PlugError(f"answers with a figure that is none: {error}") from None
         stamp = Figure((began + ended) / 2, max(ended - began, 0.0))
         return WallReading(stamp, watts, joules)
-
-
-def _fields(text: bytes) -> Mapping[str, str]:
-    try:
-        return json_fields(text)
-    except ValueError:
-        raise PlugError("answers with something that is no JSON") from None
-    except TypeError:
-        raise PlugError("answers with no JSON object") from None
 
 
 def _taken_apart(url: str) -> Address:
@@ -212,50 +234,15 @@ class PlugError(EnergyError):
         self.silent = silent
 
 
-class Requests:
-    """Asks one neighbour, one request at a time.
-
-    Each is made by a thread that is given up if it takes too long. A name's look-up has no limit,
-    and each of its addresses has one of its own. While one hangs there is no other.
-    """
-
-    def __init__(self) -> None:
-        self._asking: threading.Thread | None = None
-
-    def get(self, address: Address, seconds: float) -> bytes:
-        """The body of the answer; `PlugError` if it is not whole after so many seconds, or none.
-
-        Nothing is sent to another place than the address, whatever the answer says.
-        """
-        deadline = real_time.monotonic() + seconds
-        if self._asking is not None:
-            self._asking.join(seconds)
-            if self._asking.is_alive():
-                raise _timed_out()
-        answers: list[bytes | Exception] = []
-
-        def ask() -> None:
-            try:
-                answers.append(_answer(address, deadline))
-            except Exception as error:
-                answers.append(error)
-
-        self._asking = threading.Thread(target=ask, name="wall request", daemon=True)
-        self._asking.start()
-        self._asking.join(max(0.0, deadline - real_time.monotonic()))
-        if not answers:
-            raise _timed_out()
-        if isinstance(answers[0], Exception):
-            raise answers[0]
-        return answers[0]
-
-
 def _timed_out() -> PlugError:
     return PlugError("does not answer (timed out)", silent=True)
 
 
 def _answer(address: Address, deadline: float) -> bytes:
-    """The body of the answer; no single wait takes longer than until the deadline."""
+    """The body of the answer; no single wait takes longer than until the deadline.
+
+    Nothing is sent to another place than the address, whatever the answer says.
+    """
     # No proxy: plugs are neighbours, and one that leads out of the house would not find them.
     kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
     headers = {"Authorization": address.authorization} if address.authorization else {}
@@ -307,11 +294,9 @@ class _Until:
         self._connected, self._deadline = connected, deadline
 
     def sendall(self, data: Any) -> None:
-        """Send all of it."""
         self.in_time().sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """The answer, to be read."""
         return io.BufferedReader(_Answer(self))
 
     def close(self) -> None:
