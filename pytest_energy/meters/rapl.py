@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pytest_energy.clocks import real_time
@@ -212,19 +212,17 @@ def open_zones(root: Path, now: float) -> tuple[list[Zone], list[str]]:
     """
     zones: list[Zone] = []
     remarks: list[str] = []
-    try:
+    with ExitStack() as opened:
         for path, kind, name in _to_read(root):
             try:
                 zones.append(Zone(path, kind, name, now))
+                opened.callback(zones[-1].close)
             except MeterUnavailableError as error:  # noqa: PERF203 - a few zones
                 if kind == "cpu":
                     raise
                 remarks.append(f"{error}; its joules are left out")
         _find_twins(zones)
-    except BaseException:
-        for zone in zones:
-            zone.close()
-        raise
+        opened.pop_all()
     for zone in zones:
         same = [other for other in zones if other.kind == zone.kind]
         zone.domain = zone.kind if len(same) == 1 else f"{zone.kind}:{same.index(zone)}"

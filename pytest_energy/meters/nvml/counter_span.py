@@ -281,16 +281,8 @@ class CounterSpan:
             self.wait = _TOO_EARLY
             return
         self._total = tick.joules - self._start_joules
-        self._ending = Ending(
-            tick,
-            self._ended,
-            self._period,
-            self._jitter,
-            self._total,
-            self._load_watts(tick),
-            self.rest_watts,
-            self.counter.idle_spread_watts,
-        )
+        powers = self._load_watts(tick), self.rest_watts, self.counter.idle_spread_watts
+        self._ending = Ending(tick, self._ended, self._period, self._jitter, self._total, *powers)
         self.wait = self._ending.wait_by_rest()
 
     def ticked_again(self, tick: Tick | None) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
 from pytest_energy.clocks import real_time
@@ -74,12 +75,7 @@ class Sample(NamedTuple):
 
 def _since(seconds: float, looks: deque[Seen]) -> list[Seen]:
     """Those of a card's looks that are no older (s), the latest first."""
-    latest = []
-    for look in reversed(looks):
-        if look.seconds < seconds:
-            break
-        latest.append(look)
-    return latest
+    return list(takewhile(lambda look: look.seconds >= seconds, reversed(looks)))
 
 
 class Monitor:
@@ -281,11 +277,8 @@ class Monitor:
                 self._found(_changed(name, card.domain, before[name], value))
         # What the card did not tell this time is compared the next time.
         self._limits[card.domain] = before | limits
-        now, watts, megahertz = (
-            real_time.monotonic(),
-            card.instant_watts(),
-            card.sm_clock_megahertz(),
-        )
+        now, watts = real_time.monotonic(), card.instant_watts()
+        megahertz = card.sm_clock_megahertz()
         noted = {
             f"{card.domain} temperature_celsius": card.temperature_celsius(),
             f"{card.domain} sm_megahertz": megahertz,
