@@ -24,7 +24,7 @@ from pytest_energy.meters.nvml.driver import (
     visible_cards,
 )
 from pytest_energy.meters.nvml.monitor import FRESH_SECONDS, Monitor, Sample, implausible
-from pytest_energy.meters.nvml.part_time import Load, Look, PartTime
+from pytest_energy.meters.nvml.part_time import Load, PartTime, Readings
 from pytest_energy.meters.nvml.power_integrator import (
     SAMPLE_SECONDS,
     IntegratorSpan,
@@ -123,7 +123,7 @@ class NvmlSpan:
                 self._meter.remark(f"{part.domain} steps", f"`{part.domain}`: {unseen.remark}")
         return Unseen(joules, "; ".join(faults) or None)
 
-    def _looks(self, part: CounterSpan | IntegratorSpan, ended: float) -> list[Look]:
+    def _looks(self, part: CounterSpan | IntegratorSpan, ended: float) -> Readings:
         """What a card's sensor saw of the work, once it drew what it draws."""
         card = self._meter.part_time[part.domain]
         if isinstance(part, IntegratorSpan):
@@ -134,7 +134,7 @@ class NvmlSpan:
         else:
             seen = []
         since = self.started + card.sensor.lag_seconds + max(card.sensor[:2])
-        return [Look(at - self.started, watts) for at, watts in seen if since <= at <= ended]
+        return [(at - self.started, watts) for at, watts in seen if since <= at <= ended]
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
         seen = {

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from math import dist, pi, sin, sqrt
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from pytest_energy.meters.protocol import ALIASED, MOST_WATTS, Unseen, fault
 from pytest_energy.meters.sensors import Sensor
@@ -20,6 +20,10 @@ SAFETY: Final = 1.5
 """What the sum of the harmonics is taken times: it covers 95 % of windows, and more near lock."""
 PERIOD_DOUBT: Final = 0.003
 """A sensor's period, and a mean step, are known to this share: lock may be that close."""
+
+
+Readings: TypeAlias = Sequence[tuple[float, float]]
+"""Power readings or cumulative joules as (time in s, W or J)."""
 
 
 class Load(NamedTuple):
@@ -140,13 +144,6 @@ OTHER_BATCHES: Final = (1.25, 1.5, 0.75, 2.0, 3.0, 0.5)
 LONGER_WINDOWS: Final = (2, 4, 8, 16)
 
 
-class Look(NamedTuple):
-    """When a reading was made, from the start of the work on (s), and what it said (W)."""
-
-    seconds: float
-    watts: float
-
-
 class _Seen:
     """What was seen of steps of one length: at which phases of them, and the readings (W)."""
 
@@ -155,10 +152,10 @@ class _Seen:
         self.phases: deque[float] = deque(maxlen=REMEMBERED)
         self.watts: deque[float] = deque(maxlen=REMEMBERED)
 
-    def add(self, looks: Sequence[Look], step_seconds: float) -> None:
+    def add(self, looks: Readings, step_seconds: float) -> None:
         """Take a window's looks; later in it the steps may have slipped against them, unnoticed."""
-        self.phases += [(look.seconds / step_seconds) % 1.0 for look in looks[:DATED_LOOKS]]
-        self.watts += [look.watts for look in looks]
+        self.phases += [(seconds / step_seconds) % 1.0 for seconds, _ in looks[:DATED_LOOKS]]
+        self.watts += [watts for _, watts in looks]
 
     def widest_gap(self) -> float:
         """The largest share of a step between two looks at it."""
@@ -183,18 +180,18 @@ class PartTime:
             self.sensor = self.sensor.renewed_every(seconds)
 
     def unseen(
-        self, load: Load, looks: Sequence[Look], step_seconds: float | None, when: float = 0.0
+        self, load: Load, looks: Readings, step_seconds: float | None, when: float = 0.0
     ) -> Unseen:
         """How far a window's joules may be off for this sensor, and whether it is no evidence.
 
-        Where no step's length is known, its readings' scatter stands for it. Looks are dated to
-        `when` (s).
+        Where no step's length is known, its readings' scatter stands for it. Looks are timed
+        from the start of the work on, and dated to `when` (s).
         """
         sensor, ends = self.sensor, edge_joules(self.sensor, load)
         if sensor.sees_all:
             return Unseen(0.0)
         if step_seconds is None:
-            return Unseen(ends + scatter_joules(sensor, load, [look.watts for look in looks]))
+            return Unseen(ends + scatter_joules(sensor, load, [watts for _, watts in looks]))
         swing = self._swing(load, looks, step_seconds, when)
         lock = lock_joules(sensor, load, step_seconds, swing)
         share = lock / max(load.mean_watts * load.seconds, 1e-9)
@@ -208,7 +205,7 @@ class PartTime:
         refused = share > WIDEST_SHARE and sensor.is_known
         return Unseen(ends + lock, fault(ALIASED, text) if refused else None, text)
 
-    def _swing(self, load: Load, looks: Sequence[Look], step_seconds: float, when: float) -> Swing:
+    def _swing(self, load: Load, looks: Readings, step_seconds: float, when: float) -> Swing:
         """The power's range within a step, by readings once all of a step was seen.
 
         Windows begin anywhere between two looks, so that more of a step is seen with each. Until

@@ -130,7 +130,7 @@ class WallPlug:
 
         def ask() -> None:
             try:
-                answers.append(_answer(address, deadline))
+                answers.append(_requested(address, deadline))
             except Exception as error:
                 answers.append(error)
 
@@ -238,7 +238,7 @@ def _timed_out() -> PlugError:
     return PlugError("does not answer (timed out)", silent=True)
 
 
-def _answer(address: Address, deadline: float) -> bytes:
+def _requested(address: Address, deadline: float) -> bytes:
     """The body of the answer; no single wait takes longer than until the deadline.
 
     Nothing is sent to another place than the address, whatever the answer says.
