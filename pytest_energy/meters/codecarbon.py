@@ -6,9 +6,10 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+from operator import sub
 from typing import Any
 
 from pytest_energy.clocks import real_time
@@ -109,14 +110,16 @@ class CodeCarbonMeter:
             now = real_time.monotonic()
             cpu_seconds, wrong = self._cpu_time.read()
             waits = self._queue.read(self._cpu_time.pids)
-            self._seconds_before = self._last.seconds
-            look = Look(now, cpu_seconds, waits, self._memory_watts(), machine_seconds())
-            watts = (self._last.watts + look.watts) / 2
-            memory = self._last.memory_joules + watts * look.since(self._last).worked_seconds
-            self._last = look = replace(look, memory_joules=memory)
+            last, watts = self._last, self._memory_watts()
+            self._seconds_before = last.seconds
+            waited, seconds = waits.since(last.waits).total, now - last.seconds
+            # Without the share of the time that went by in waits for a core.
+            worked = seconds - min(seconds, waited.ready_seconds) * waited.share
+            joules = last.memory_joules + (last.watts + watts) / 2 * worked
+            self._last = Look(now, cpu_seconds, waits, watts, machine_seconds(), joules)
             for each in wrong:
                 self._faults.add(now, each)
-            return look
+            return self._last
 
     def begin(self) -> Span:
         """A window, which can tell whether its work waited for a core."""
@@ -126,14 +129,14 @@ class CodeCarbonMeter:
         """Joules between two looks, and whether what they stand for is known."""
         before, after = self._joules(first), self._joules(last)
         joules = {domain: after[domain] - before[domain] for domain in after}
-        stretch, notes = last.since(first), dict(self.conditions().notes)
-        watts = sum(joules.values()) / max(stretch.seconds, LATENCY_SECONDS)
+        waits, notes = last.waits.since(first.waits), dict(self.conditions().notes)
+        watts = sum(joules.values()) / max(last.seconds - first.seconds, LATENCY_SECONDS)
         doubt = watts * (late_seconds + LATENCY_SECONDS) + 2 * self.resolution_joules
         if self._ram_watts:
             notes["memory fraction"] = last.watts / self._ram_watts
-        if share := stretch.waits.total.share:
+        if share := waits.total.share:
             notes["waiting fraction"] = share
-        faults = (*self.faults_since(first.seconds), *_crowded(stretch))
+        faults = (*self.faults_since(first.seconds), *_crowded(first, last, waits))
         return Measured(joules, doubt, faults, notes)
 
     def conditions(self) -> Conditions:
@@ -173,38 +176,22 @@ class Look:
     machine: tuple[float, float] | None = None
     memory_joules: float = 0.0
 
-    def since(self, before: Look) -> Stretch:
-        """What lies between an earlier look and this one."""
-        others = 0.0
-        if self.machine and before.machine and self.machine[0] > before.machine[0]:
-            there, used = (self.machine[n] - before.machine[n] for n in (0, 1))
-            others = (used - self.cpu_seconds + before.cpu_seconds) / there
-        return Stretch(self.seconds - before.seconds, self.waits.since(before.waits), others)
+    def others_since(self, before: Look) -> float:
+        """Others' share of all CPUs since an earlier look, 0 if unknown."""
+        if not (self.machine and before.machine and self.machine[0] > before.machine[0]):
+            return 0.0
+        there, used = map(sub, self.machine, before.machine)
+        return (used - self.cpu_seconds + before.cpu_seconds) / there
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A stretch of work: its length, its waits, and others' share of all CPUs, 0 if unknown."""
-
-    seconds: float
-    waits: Waits
-    others: float
-
-    @property
-    def worked_seconds(self) -> float:
-        """The stretch without the share of its time that went by in waits for a core (s)."""
-        waited = self.waits.total
-        return self.seconds - min(self.seconds, waited.ready_seconds) * waited.share
-
-
-def _crowded(stretch: Stretch) -> Iterator[str]:
-    """The fault of a stretch whose CPU time is not the work's own.
+def _crowded(first: Look, last: Look, waits: Waits) -> Iterator[str]:
+    """The fault of a window whose CPU time is not the work's own.
 
     Threads of a process that wait for each other spin while one of them has no core, and that is
     CPU time. One thread at a time costs the same, however long it waits.
     """
-    others, most = stretch.others, PARALLEL * stretch.seconds
-    parallel = [one for one in stretch.waits.by_process.values() if one.ready_seconds > most]
+    others, most = last.others_since(first), PARALLEL * (last.seconds - first.seconds)
+    parallel = [one for one in waits.by_process.values() if one.ready_seconds > most]
     share = max((one.share for one in parallel), default=0.0)
     if share > MOST_SHARE and others > MOST_SHARE:
         yield fault(

@@ -69,12 +69,8 @@ class RaplMeter:
         self._open = Opened(self.name)
         # Read often enough that no counter can wrap twice unseen, however long the windows are.
         soonest = min(zone.range_joules / zone.most_watts for zone in self._zones)
-        self._thread = threading.Thread(
-            target=self._read_on,
-            args=(max(soonest / 3, LEAST_INTERVAL),),
-            name="pytest-energy-rapl",
-            daemon=True,
-        )
+        every, name = max(soonest / 3, LEAST_INTERVAL), "pytest-energy-rapl"
+        self._thread = threading.Thread(target=self._read_on, args=(every,), name=name, daemon=True)
         self._thread.start()
 
     def read(self) -> Reading:

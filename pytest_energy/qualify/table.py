@@ -126,37 +126,30 @@ def told_apart(found: Qualification, windows: int = COMPARED) -> float:
 
 def locked_steps(found: Qualification) -> list[tuple[float, float]]:
     """Lengths of steps (s, from and to) that may keep step with what joules are made of."""
-    source = found.counter or found.readings
-    if source is None:
-        return []
-    return lock_prone(source, found.idle_watts, found.loaded_watts, WINDOW_SECONDS)
+    return lock_prone(found.counter or found.readings, found.idle_watts, found.loaded_watts)
 
 
-def lock_shares(
-    source: Source, idle: float, loaded: float, seconds: float
-) -> list[tuple[float, float]]:
+def lock_shares(source: Source | None, idle: float, loaded: float) -> list[tuple[float, float]]:
     """Lengths of steps (s), and the share that a window's joules may be off for keeping step.
 
     The steps swing between both powers (W), evenly; none for a source that looks all the time.
     """
-    if not source.is_part:
+    if source is None or not source.is_part:
         return []
-    load, swing = Load(fmean((idle, loaded)), idle, seconds), Swing(loaded - idle)
+    load, swing = Load(fmean((idle, loaded)), idle, WINDOW_SECONDS), Swing(loaded - idle)
     steps = int(log(LONGEST_STEP / SHORTEST_STEP) / log(FINER))
     found = [SHORTEST_STEP * FINER**i for i in range(1 + steps)]
-    joules = load.mean_watts * seconds
+    joules = load.mean_watts * load.seconds
     return [(each, lock_joules(source.sensor, load, each, swing) / joules) for each in found]
 
 
-def lock_prone(
-    source: Source, idle: float, loaded: float, seconds: float
-) -> list[tuple[float, float]]:
-    """Lengths of steps (s, from and to) of which a window of so many seconds is no evidence.
+def lock_prone(source: Source | None, idle: float, loaded: float) -> list[tuple[float, float]]:
+    """Lengths of steps (s, from and to) of which a window is no evidence.
 
     The steps swing between both powers (W), evenly.
     """
     ranges: list[tuple[float, float]] = []
-    for step, share in lock_shares(source, idle, loaded, seconds):
+    for step, share in lock_shares(source, idle, loaded):
         if share <= WIDEST_SHARE:
             continue
         if ranges and step <= (1 + CLOSE) * ranges[-1][1]:

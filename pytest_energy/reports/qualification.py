@@ -150,9 +150,7 @@ def _beats(found: Qualification) -> Iterator[Chart]:
 
 def _lock(found: Qualification) -> Iterator[Chart]:
     source = found.counter or found.readings
-    if source is None:
-        return
-    shares = lock_shares(source, found.idle_watts, found.loaded_watts, WINDOW_SECONDS)
+    shares = lock_shares(source, found.idle_watts, found.loaded_watts)
     if not shares:
         return
     x, y = [1000 * step for step, _ in shares], [100 * share for _, share in shares]

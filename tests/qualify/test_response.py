@@ -235,9 +235,9 @@ def test_square_loads_that_scatter_beyond_what_is_explained() -> None:
 
 
 def test_steps_that_lock_are_those_near_the_period_and_its_multiples() -> None:
-    ranges = lock_prone(PART, 50, 300, 10.0)
+    ranges = lock_prone(PART, 50, 300)
     for step in (0.1, 0.2, 0.3):
         assert any(low < step < high for low, high in ranges)
     for step in (0.0873, 0.12, 0.23):
         assert not any(low < step < high for low, high in ranges)
-    assert lock_prone(WHOLE, 50, 300, 10.0) == []
+    assert lock_prone(WHOLE, 50, 300) == []
