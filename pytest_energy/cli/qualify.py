@@ -19,7 +19,7 @@ from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.meters import open_meter
 from pytest_energy.meters.nvml.card import Card
-from pytest_energy.meters.nvml.driver import VARIABLE, initialised_driver, release, visible_cards
+from pytest_energy.meters.nvml.driver import VARIABLE, visible_cards
 from pytest_energy.meters.protocol import Device
 from pytest_energy.qualify import Load
 from pytest_energy.qualify.experiments import SECONDS, qualified
@@ -106,9 +106,7 @@ def _write_looks(path: Path | None, live: SwitchedCard) -> None:
 @contextmanager
 def _only_card() -> Iterator[Card]:
     """The one visible card; `EnergyError` if there are several, or none."""
-    nvml = initialised_driver()
-    try:
-        cards = visible_cards(nvml)
+    with visible_cards() as cards:
         if len(cards) > 1:
             names = ", ".join(f"`{card.domain}` {card.device.name}" for card in cards)
             raise EnergyError(
@@ -116,8 +114,6 @@ def _only_card() -> Iterator[Card]:
                 f"with `{VARIABLE}`"
             )
         yield cards[0]
-    finally:
-        release(nvml)
 
 
 def _to_keep_for(options: argparse.Namespace) -> Hardware:

@@ -17,6 +17,7 @@ from statistics import fmean, pstdev
 from typing import Final, NamedTuple
 
 from pytest_energy.qualify import Beat, Figure, Source
+from pytest_energy.stats.distributions import moments
 
 Points = Sequence[tuple[float, float]]
 """When a source was renewed (s), and the power that it showed from then on (W)."""
@@ -188,8 +189,7 @@ class _Model:
         self._edges, self._points, self._values = edges, points, values
         self._shown, watts = shown, shown([watts for _, watts in points])
         self._base = shares = self._shares(values)
-        middle, level = fmean(shares), fmean(watts)
-        spread = sum((s - middle) ** 2 for s in shares)
+        (middle, spread), level = moments(shares), fmean(watts)
         together = sum((s - middle) * (w - level) for s, w in zip(shares, watts, strict=True))
         self.swing = together / spread if spread > 1e-12 else 0.0
         self.rest = level - self.swing * middle

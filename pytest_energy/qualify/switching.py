@@ -23,6 +23,7 @@ from pytest_energy.qualify import EvenWindow, EvenWork, Figure, Load
 from pytest_energy.qualify.renewals import Look
 from pytest_energy.qualify.response import Edge
 from pytest_energy.qualify.table import plain
+from pytest_energy.stats.steadiness import autocorrelation
 
 LOOK_SECONDS: Final = 0.0005
 REST_SECONDS: Final = 2.0
@@ -156,13 +157,11 @@ def even_work(card: Card, load: Load, taken: Qualified) -> EvenWork:
         raise EnergyError(f"too many windows of even work were invalid: {reasons[-1]}; mend that")
     means = [fmean(window.mean_watts for window in each) for each in valid]
     watts = [w.mean_watts / means[i % 2] for i, (w, _) in enumerate(found) if _tells(w)]
-    cv, deviations = stdev(watts), [each - 1 for each in watts]
-    alike = sum(a * b for a, b in pairwise(deviations)) / sum(d * d for d in deviations)
     return EvenWork(
         windows=len(watts),
         invalid=len(found) - len(watts),
-        cv=cv,
-        autocorrelation=alike,
+        cv=stdev(watts),
+        autocorrelation=autocorrelation(watts),
         intercept_joules=_intercept(*valid),
         doubt_joules=max(median(w.uncertainty_joules for w in each) for each in valid),
         cpu_seconds=median(seconds for _, seconds in found),

@@ -17,12 +17,7 @@ from pytest_energy.meters.nvml.counter_span import (
     aligned_spans,
     wait_for_ends,
 )
-from pytest_energy.meters.nvml.driver import (
-    initialised_driver,
-    release,
-    require_power,
-    visible_cards,
-)
+from pytest_energy.meters.nvml.driver import require_power, visible_cards
 from pytest_energy.meters.nvml.monitor import FRESH_SECONDS, Monitor, Sample, implausible
 from pytest_energy.meters.nvml.part_time import Load, PartTime, Readings
 from pytest_energy.meters.nvml.power_integrator import (
@@ -196,9 +191,7 @@ class NvmlMeter:
         self.part_time: dict[str, PartTime] = {}
         self._remarks: dict[str, str] = {}
         with ExitStack() as opened:
-            nvml = initialised_driver()
-            opened.callback(release, nvml)
-            self.cards = visible_cards(nvml)
+            self.cards = opened.enter_context(visible_cards())
             self.counters = calibrate([Counter(c) for c in self.cards if c.has_counter()])
             counted = {counter.domain for counter in self.counters}
             for counter in self.counters:
@@ -321,14 +314,10 @@ class NvmlMeter:
 
 def probe() -> tuple[Method, str]:
     """How the visible GPUs would be metered; `MeterUnavailableError` says why they cannot be."""
-    nvml = initialised_driver()
-    try:
-        cards = visible_cards(nvml)
+    with visible_cards() as cards:
         uncounted = [card for card in cards if not card.has_counter()]
         require_power(uncounted)
         names = ", ".join(f"{card.domain} {card.device.shown}" for card in cards)
-    finally:
-        release(nvml)
     if uncounted:
         return "integrated", f"power of {names}, integrated in the background"
     return "counter", f"energy counter of {names}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from ctypes import CDLL
 from importlib import import_module
 from typing import Any, Final
@@ -38,12 +38,28 @@ _SILENT: Final = (
 )
 
 
-def initialised_driver() -> Any:
-    """The `pynvml` module, ready to be called.
+@contextmanager
+def visible_cards() -> Iterator[list[Card]]:
+    """The cards that CUDA would use, as long as the driver is held.
 
-    `MeterUnavailableError` if this machine has no driver; `MeterRefusedError` if it has one that
-    does not answer, or that nothing here can talk to: there may be a GPU.
+    `MeterUnavailableError` if this machine has no driver or card; `MeterRefusedError` if it has a
+    driver that does not answer, or that nothing here can talk to: there may be a GPU. MIG slices
+    are refused, since the counter is the card's.
     """
+    nvml = _initialised_driver()
+    try:
+        known = [_identity(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+        if not known:
+            raise MeterUnavailableError("meter `nvml`: the driver lists no GPU")
+        uuids, names = zip(*known, strict=True)
+        yield [_card(nvml, index) for index in visible_indices(uuids, names, os.environ)]
+    finally:
+        with suppress(nvml.NVMLError):  # others of this process may have shut it down already
+            nvml.nvmlShutdown()
+
+
+def _initialised_driver() -> Any:
+    """The `pynvml` module, ready to be called."""
     try:
         CDLL(LIBRARY)
     except OSError as error:
@@ -56,12 +72,6 @@ def initialised_driver() -> Any:
     except nvml.NVMLError as error:
         raise MeterRefusedError(_SILENT.format(words(error))) from None
     return nvml
-
-
-def release(nvml: Any) -> None:
-    """Let go of the driver, which others of this process may have shut down already."""
-    with suppress(nvml.NVMLError):
-        nvml.nvmlShutdown()
 
 
 def _bindings() -> Any:
@@ -88,15 +98,6 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
 NO_CARD = ("", "-1", "NoDevFiles")
 """Settings that ask for no card; the last is what Slurm sets for a job that was given none."""
-
-
-def visible_cards(nvml: Any) -> list[Card]:
-    """The cards that CUDA would use; MIG slices are refused, since the counter is the card's."""
-    known = [_identity(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
-    if not known:
-        raise MeterUnavailableError("meter `nvml`: the driver lists no GPU")
-    uuids, names = zip(*known, strict=True)
-    return [_card(nvml, index) for index in visible_indices(uuids, names, os.environ)]
 
 
 def _identity(nvml: Any, index: int) -> tuple[str, str]:
