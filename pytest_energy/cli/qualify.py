@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 
 from pytest_energy.baselines import baseline_path
@@ -106,7 +106,8 @@ def _write_looks(path: Path | None, live: SwitchedCard) -> None:
 @contextmanager
 def _only_card() -> Iterator[Card]:
     """The one visible card; `EnergyError` if there are several, or none."""
-    with visible_cards() as cards:
+    with ExitStack() as opened:
+        cards = visible_cards(opened)
         if len(cards) > 1:
             names = ", ".join(f"`{card.domain}` {card.device.name}" for card in cards)
             raise EnergyError(

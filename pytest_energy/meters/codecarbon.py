@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from operator import sub
 from typing import Any
 
 from pytest_energy.clocks import real_time
@@ -180,7 +179,7 @@ class Look:
         """Others' share of all CPUs since an earlier look, 0 if unknown."""
         if not (self.machine and before.machine and self.machine[0] > before.machine[0]):
             return 0.0
-        there, used = map(sub, self.machine, before.machine)
+        there, used = (self.machine[n] - before.machine[n] for n in (0, 1))
         return (used - self.cpu_seconds + before.cpu_seconds) / there
 
 

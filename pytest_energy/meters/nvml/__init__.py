@@ -191,7 +191,7 @@ class NvmlMeter:
         self.part_time: dict[str, PartTime] = {}
         self._remarks: dict[str, str] = {}
         with ExitStack() as opened:
-            self.cards = opened.enter_context(visible_cards())
+            self.cards = visible_cards(opened)
             self.counters = calibrate([Counter(c) for c in self.cards if c.has_counter()])
             counted = {counter.domain for counter in self.counters}
             for counter in self.counters:
@@ -314,7 +314,8 @@ class NvmlMeter:
 
 def probe() -> tuple[Method, str]:
     """How the visible GPUs would be metered; `MeterUnavailableError` says why they cannot be."""
-    with visible_cards() as cards:
+    with ExitStack() as opened:
+        cards = visible_cards(opened)
         uncounted = [card for card in cards if not card.has_counter()]
         require_power(uncounted)
         names = ", ".join(f"{card.domain} {card.device.shown}" for card in cards)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from ctypes import CDLL
 from importlib import import_module
 from typing import Any, Final
@@ -38,24 +38,25 @@ _SILENT: Final = (
 )
 
 
-@contextmanager
-def visible_cards() -> Iterator[list[Card]]:
-    """The cards that CUDA would use, as long as the driver is held.
+def visible_cards(opened: ExitStack) -> list[Card]:
+    """The cards that CUDA would use; the driver is let go of when the stack is closed.
 
     `MeterUnavailableError` if this machine has no driver or card; `MeterRefusedError` if it has a
     driver that does not answer, or that nothing here can talk to: there may be a GPU. MIG slices
     are refused, since the counter is the card's.
     """
     nvml = _initialised_driver()
-    try:
-        known = [_identity(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
-        if not known:
-            raise MeterUnavailableError("meter `nvml`: the driver lists no GPU")
-        uuids, names = zip(*known, strict=True)
-        yield [_card(nvml, index) for index in visible_indices(uuids, names, os.environ)]
-    finally:
-        with suppress(nvml.NVMLError):  # others of this process may have shut it down already
-            nvml.nvmlShutdown()
+    opened.callback(_release, nvml)
+    known = [_identity(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+    if not known:
+        raise MeterUnavailableError("meter `nvml`: the driver lists no GPU")
+    uuids, names = zip(*known, strict=True)
+    return [_card(nvml, index) for index in visible_indices(uuids, names, os.environ)]
+
+
+def _release(nvml: Any) -> None:
+    with suppress(nvml.NVMLError):  # others of this process may have shut it down already
+        nvml.nvmlShutdown()
 
 
 def _initialised_driver() -> Any:

@@ -48,6 +48,7 @@ class WallLog:
         self.shown = one_line(encodable(path.name))
         self.trouble: str | None = None
         self._path = path
+        self._unread, self._number = b"", 0
         try:
             self._begin(open_regular(path))
         except DataError as error:
