@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from pytest_energy.baselines.tables import StoredSensor
@@ -22,13 +22,11 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.metering.hardware import Hardware
 from pytest_energy.meters.nvml.card import Card
-from pytest_energy.meters.nvml.driver import initialised_driver, release
-from pytest_energy.meters.nvml.visible import VARIABLE, visible_cards
+from pytest_energy.meters.nvml.driver import VARIABLE, visible_cards
 from pytest_energy.meters.protocol import Device
 from pytest_energy.qualify import Load
 from pytest_energy.qualify.experiments import SECONDS, qualified
-from pytest_energy.qualify.recording import recorded
-from pytest_energy.qualify.switching import LiveCard
+from pytest_energy.qualify.switching import SwitchedCard, recorded
 from pytest_energy.qualify.table import document, rows
 from pytest_energy.reports.qualification import page
 from pytest_energy.reports.tables import aligned
@@ -72,7 +70,7 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
                 f"device: `{device.domain}` {device.name}, driver {device.driver}",
                 f"load: {load.text}, for about {SECONDS} s in all",
             )
-            live = LiveCard(card, load)
+            live = SwitchedCard(card, load)
             try:
                 found = qualified(live, say)
             finally:
@@ -101,9 +99,8 @@ def run_qualify(options: argparse.Namespace, loads: Loads = products_for) -> int
 @contextmanager
 def _only_card() -> Iterator[Card]:
     """The one visible card; `EnergyError` if there are several, or none."""
-    nvml = initialised_driver()
-    try:
-        cards = visible_cards(nvml)
+    with ExitStack() as opened:
+        cards = visible_cards(opened)
         if len(cards) > 1:
             names = ", ".join(f"`{card.domain}` {card.device.name}" for card in cards)
             raise EnergyError(
@@ -111,8 +108,6 @@ def _only_card() -> Iterator[Card]:
                 f"with `{VARIABLE}`"
             )
         yield cards[0]
-    finally:
-        release(nvml)
 
 
 def _to_keep_for(options: argparse.Namespace) -> Hardware:

@@ -12,7 +12,6 @@ from sys import intern
 
 from pytest_energy.baselines import Baseline, Entry, baseline_path
 from pytest_energy.baselines.reading import read
-from pytest_energy.baselines.tables import Acknowledgement
 from pytest_energy.checks.policy import stored_levels
 from pytest_energy.clocks import real_time
 from pytest_energy.history import Point, Series

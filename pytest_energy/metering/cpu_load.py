@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pytest_energy.clocks import real_time
@@ -127,12 +128,10 @@ def cpu_use() -> CpuUse | None:
     """Who has used the CPU so far; None if the kernel does not tell."""
     import psutil
 
-    try:
-        seconds, busy_seconds = machine_seconds()
-        processes = dict(_processes())
-    except (OSError, ValueError, RuntimeError, psutil.Error):
-        return None
-    return CpuUse(seconds, busy_seconds, processes, real_time.monotonic())
+    with suppress(OSError, ValueError, RuntimeError, psutil.Error):
+        if machine := machine_seconds():
+            return CpuUse(*machine, dict(_processes()), real_time.monotonic())
+    return None
 
 
 def _processes() -> Iterator[tuple[int, Process]]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import MeterUnavailableError
-from pytest_energy.meters.cpu_time import MOST_SHARE, CpuTime, machine_seconds
+from pytest_energy.meters.cpu_time import MOST_SHARE, CpuTime, RunQueue, Waits, machine_seconds
 from pytest_energy.meters.process_tree import tree_root
 from pytest_energy.meters.protocol import (
     LATENCY_SECONDS,
@@ -27,15 +27,12 @@ from pytest_energy.meters.protocol import (
     Reading,
     fault,
 )
-from pytest_energy.meters.run_queue import RunQueue, Waits
 from pytest_energy.outcomes import Method
 from pytest_energy.text import encodable, one_line
 
 NOT_INSTALLED = "meter `codecarbon`: CodeCarbon is not installed; `pip install codecarbon`"
 FALLBACK_TDP_WATTS = 85.0
 """What CodeCarbon assumes where it cannot name the CPU."""
-
-
 NOT_TOLD = (
     "the kernel does not tell how long processes wait for a core, so the joules of memory are "
     "those of the waits as well"
@@ -59,8 +56,9 @@ class CodeCarbonMeter:
     """Counts the changes of the formula: figures of another one are on another scale."""
 
     def __init__(self) -> None:
-        if find_spec("codecarbon") is None:
-            raise MeterUnavailableError(NOT_INSTALLED)
+        import psutil
+
+        probe()  # raises if it is not installed
         logger = logging.getLogger("codecarbon")
         # Its log lines stay out of the terminal, and the user's own logging stays as it is.
         disabled, logger.disabled = logger.disabled, True
@@ -79,7 +77,7 @@ class CodeCarbonMeter:
         )
         self.update_period_seconds = 0.0
         self._joules_per_cpu_second = tdp_watts / cpus
-        self._watts_per_byte = ram_watts / _memory_bytes()
+        self._watts_per_byte = ram_watts / psutil.virtual_memory().total
         self._ram_watts = ram_watts
         self.resolution_joules = self._joules_per_cpu_second / os.sysconf("SC_CLK_TCK")
         self._cpu_time = CpuTime(tree_root())
@@ -111,14 +109,16 @@ class CodeCarbonMeter:
             now = real_time.monotonic()
             cpu_seconds, wrong = self._cpu_time.read()
             waits = self._queue.read(self._cpu_time.pids)
-            self._seconds_before = self._last.seconds
-            look = Look(now, cpu_seconds, waits, self._memory_watts(), _machine())
-            watts = (self._last.watts + look.watts) / 2
-            memory = self._last.memory_joules + watts * look.since(self._last).worked_seconds
-            self._last = look = replace(look, memory_joules=memory)
+            last, watts = self._last, self._memory_watts()
+            self._seconds_before = last.seconds
+            waited, seconds = waits.since(last.waits).total, now - last.seconds
+            # Without the share of the time that went by in waits for a core.
+            worked = seconds - min(seconds, waited.ready_seconds) * waited.share
+            joules = last.memory_joules + (last.watts + watts) / 2 * worked
+            self._last = Look(now, cpu_seconds, waits, watts, machine_seconds(), joules)
             for each in wrong:
                 self._faults.add(now, each)
-            return look
+            return self._last
 
     def begin(self) -> Span:
         """A window, which can tell whether its work waited for a core."""
@@ -128,14 +128,15 @@ class CodeCarbonMeter:
         """Joules between two looks, and whether what they stand for is known."""
         before, after = self._joules(first), self._joules(last)
         joules = {domain: after[domain] - before[domain] for domain in after}
-        stretch, conditions = last.since(first), self.conditions()
-        watts = sum(joules.values()) / max(stretch.seconds, LATENCY_SECONDS)
+        waits, notes = last.waits.since(first.waits), dict(self.conditions().notes)
+        watts = sum(joules.values()) / max(last.seconds - first.seconds, LATENCY_SECONDS)
         doubt = watts * (late_seconds + LATENCY_SECONDS) + 2 * self.resolution_joules
-        faults = [*self.faults_since(first.seconds), *filter(None, [_crowded(stretch)])]
-        notes = {"memory fraction": last.watts / self._ram_watts} if self._ram_watts else {}
-        if share := stretch.waits.total.share:
+        if self._ram_watts:
+            notes["memory fraction"] = last.watts / self._ram_watts
+        if share := waits.total.share:
             notes["waiting fraction"] = share
-        return Measured(joules, doubt, tuple(faults), {**conditions.notes, **notes})
+        faults = (*self.faults_since(first.seconds), *_crowded(first, last, waits))
+        return Measured(joules, doubt, faults, notes)
 
     def conditions(self) -> Conditions:
         """Whether the CPU time of all processes was seen up to the last reading."""
@@ -152,8 +153,8 @@ class CodeCarbonMeter:
         self._open.close()
 
     def _joules(self, look: Look) -> dict[str, float]:
-        cpu = look.cpu_seconds * self._joules_per_cpu_second
-        return {"cpu": cpu, "dram": look.memory_joules}
+        cpu_joules = look.cpu_seconds * self._joules_per_cpu_second
+        return {"cpu": cpu_joules, "dram": look.memory_joules}
 
     def _memory_watts(self) -> float:
         # Pages that several processes share count for each of them, as CodeCarbon counts them.
@@ -174,47 +175,30 @@ class Look:
     machine: tuple[float, float] | None = None
     memory_joules: float = 0.0
 
-    def since(self, before: Look) -> Stretch:
-        """What lies between an earlier look and this one."""
-        others = None
-        if self.machine and before.machine and self.machine[0] > before.machine[0]:
-            there, used = (self.machine[n] - before.machine[n] for n in (0, 1))
-            others = (used - self.cpu_seconds + before.cpu_seconds) / there
-        return Stretch(self.seconds - before.seconds, self.waits.since(before.waits), others)
+    def others_since(self, before: Look) -> float:
+        """Others' share of all CPUs since an earlier look, 0 if unknown."""
+        if not (self.machine and before.machine and self.machine[0] > before.machine[0]):
+            return 0.0
+        there, used = (self.machine[n] - before.machine[n] for n in (0, 1))
+        return (used - self.cpu_seconds + before.cpu_seconds) / there
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A stretch of work: its length, its waits, and others' share of all CPUs."""
-
-    seconds: float
-    waits: Waits
-    others: float | None
-
-    @property
-    def worked_seconds(self) -> float:
-        """The stretch without the share of its time that went by in waits for a core (s)."""
-        waited = self.waits.total
-        return self.seconds - min(self.seconds, waited.ready_seconds) * waited.share
-
-
-def _crowded(stretch: Stretch) -> str | None:
-    """The fault of a stretch whose CPU time is not the work's own.
+def _crowded(first: Look, last: Look, waits: Waits) -> Iterator[str]:
+    """The fault of a window whose CPU time is not the work's own.
 
     Threads of a process that wait for each other spin while one of them has no core, and that is
     CPU time. One thread at a time costs the same, however long it waits.
     """
-    others, most = stretch.others or 0.0, PARALLEL * stretch.seconds
-    parallel = [one for one in stretch.waits.by_process.values() if one.ready_seconds > most]
+    others, most = last.others_since(first), PARALLEL * (last.seconds - first.seconds)
+    parallel = [one for one in waits.by_process.values() if one.ready_seconds > most]
     share = max((one.share for one in parallel), default=0.0)
-    if share <= MOST_SHARE or others <= MOST_SHARE:
-        return None
-    return fault(
-        WAITED,
-        f"threads of one process had none for {100 * share:.0f} % of their time, while other "
-        f"processes used {100 * others:.0f} % of all CPUs; stop those, or use one thread "
-        "(`OMP_NUM_THREADS=1`)",
-    )
+    if share > MOST_SHARE and others > MOST_SHARE:
+        yield fault(
+            WAITED,
+            f"threads of one process had none for {100 * share:.0f} % of their time, while other "
+            f"processes used {100 * others:.0f} % of all CPUs; stop those, or use one thread "
+            "(`OMP_NUM_THREADS=1`)",
+        )
 
 
 class Span:
@@ -261,18 +245,3 @@ def _model() -> tuple[str, float, int, float]:
     finally:
         for module, job in granted.items():
             module.SLURM_JOB_ID = job
-
-
-def _memory_bytes() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().total)
-
-
-def _machine() -> tuple[float, float] | None:
-    """CPU seconds of the machine, that there were and that were used; None if it does not tell."""
-    import psutil
-
-    with suppress(OSError, ValueError, RuntimeError, psutil.Error):
-        return machine_seconds()
-    return None

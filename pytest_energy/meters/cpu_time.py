@@ -1,4 +1,4 @@
-"""CPU time of a process tree that only grows: what was seen of a process is kept when it ends."""
+"""CPU time of a process tree, and how long its threads waited for a core; both only grow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import resource
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from operator import add, sub
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +89,7 @@ class CpuTime:
                 further += max(0.0, process.seconds - old.seconds) + max(0.0, unseen[pid])
         of_ours = {heirs[pid] for pid in self._ours if pid in heirs}
         most = max(UNSEEN_SECONDS, UNSEEN_SHARE * further)
-        faults = [*self._ignored(of_ours & tree), *_unknown(of_ours, tree, unseen, most)]
+        faults = *self._ignored(of_ours & tree), *_unknown(of_ours, tree, unseen, most)
         adopting = {pid for pid, process in now.items() if process.adopts} - tree
         orphans = sum(max(0.0, unseen[pid]) for pid in adopting - of_ours)
         for pid, process in now.items():
@@ -97,7 +99,7 @@ class CpuTime:
         self._seen, self._ours = now, tree
         self._seconds += further
         self._cost += real_time.thread_seconds() - self._began
-        return self._seconds, tuple(faults)
+        return self._seconds, faults
 
     def _ignored(self, parents: Iterable[int]) -> Iterator[str]:
         for pid in {self._root, *parents}:
@@ -202,13 +204,18 @@ def _processes() -> dict[int, Seen]:
     return found
 
 
-def machine_seconds() -> tuple[float, float]:
-    """CPU seconds of the machine since it started (s): that there were, and that were used."""
+def machine_seconds() -> tuple[float, float] | None:
+    """CPU seconds of the machine since it started (s): that there were, and that were used.
+
+    None if the kernel does not tell.
+    """
     import psutil
 
-    # Guests' time is in that of their users already.
-    times = psutil.cpu_times()._replace(guest=0.0, guest_nice=0.0)
-    return sum(times), sum(times) - times.idle - times.iowait - times.steal
+    with suppress(OSError, ValueError, RuntimeError, psutil.Error):
+        # Guests' time is in that of their users already.
+        times = psutil.cpu_times()._replace(guest=0.0, guest_nice=0.0)
+        return sum(times), sum(times) - times.idle - times.iowait - times.steal
+    return None
 
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -239,3 +246,84 @@ def _ignores_children(pid: int) -> bool:
         mask = int(status.partition(b"SigIgn:")[2].split()[0], 16)
         return bool(mask >> (signal.SIGCHLD - 1) & 1)
     return False
+
+
+NANOSECONDS = 1e-9
+
+
+class Waited(NamedTuple):
+    """Seconds since the first look, of all threads together: on a core, and ready without one."""
+
+    ran_seconds: float = 0.0
+    waited_seconds: float = 0.0
+
+    def since(self, before: Waited) -> Waited:
+        """What has come since an earlier look."""
+        return Waited(*map(sub, self, before))
+
+    def plus(self, further: Waited) -> Waited:
+        """Both together."""
+        return Waited(*map(add, self, further))
+
+    @property
+    def ready_seconds(self) -> float:
+        """The time that the threads were ready to run (s), with a core or without."""
+        return self.ran_seconds + self.waited_seconds
+
+    @property
+    def share(self) -> float:
+        """The share of the time ready to run that was spent without a core, 0 if unknown."""
+        return self.waited_seconds / self.ready_seconds if self.ready_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Waits:
+    """What threads waited since the first look: of each process that lives, and of all together."""
+
+    total: Waited = field(default_factory=Waited)
+    by_process: Mapping[int, Waited] = field(default_factory=dict)
+
+    def since(self, before: Waits) -> Waits:
+        """What has come since an earlier look."""
+        known, now = before.by_process, self.by_process
+        by_process = {pid: waited.since(known.get(pid, Waited())) for pid, waited in now.items()}
+        return Waits(self.total.since(before.total), by_process)
+
+
+class RunQueue:
+    """The threads' time on a core and without one, which only grows.
+
+    A thread that begins and ends between two looks is not seen. `is_known` is false if the
+    kernel does not tell, as outside Linux: nothing counts as waiting there.
+    """
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._waits = Waits()
+        self._seen = dict(_threads(pids))
+        self.is_known = any(one.ran_seconds > 0 for one in self._seen.values())
+
+    def read(self, pids: Iterable[int]) -> Waits:
+        """What all threads of these processes waited so far."""
+        seen = dict(_threads(pids))
+        total, known = self._waits.total, self._waits.by_process
+        by_process = {pid: known.get(pid, Waited()) for pid, _ in seen}
+        for thread, now in seen.items():
+            before = self._seen.get(thread, Waited())
+            # A number that was given again begins at nothing.
+            further = now.since(before) if now.ran_seconds >= before.ran_seconds else now
+            total = total.plus(further)
+            by_process[thread[0]] = by_process[thread[0]].plus(further)
+        self._seen, self._waits = seen, Waits(total, by_process)
+        return self._waits
+
+
+def _threads(pids: Iterable[int]) -> Iterator[tuple[tuple[int, int], Waited]]:
+    import psutil
+
+    for pid in pids:
+        folder = Path(getattr(psutil, "PROCFS_PATH", "/proc"), str(pid), "task")
+        with suppress(OSError):
+            for thread in os.listdir(folder):
+                with suppress(OSError, ValueError):
+                    ran, waited, _ = map(int, (folder / thread / "schedstat").read_bytes().split())
+                    yield (pid, int(thread)), Waited(ran * NANOSECONDS, waited * NANOSECONDS)

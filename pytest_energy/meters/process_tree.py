@@ -49,17 +49,16 @@ class ProcessTree:
         """
         import psutil
 
-        strangers = [pid for pid in pids if pid not in self._ours and not self._is_descendant(pid)]
+        strangers = [pid for pid in pids if not self._is_ours(pid)]
         if not strangers or not self._has_own_pid_namespace():
             return tuple(strangers)
         here = psutil.pids()
-        nameless = [pid for pid in strangers if pid not in here]
-        excused = nameless[: self.cuda_users()]
+        excused = [pid for pid in strangers if pid not in here][: self.cuda_users()]
         return tuple(pid for pid in strangers if pid not in excused)
 
     def has_any(self, pids: Iterable[int]) -> bool:
         """Whether one of the processes is ours."""
-        return any(pid in self._ours or self._is_descendant(pid) for pid in pids)
+        return any(map(self._is_ours, pids))
 
     def cuda_users(self) -> int:
         """How many processes of ours use CUDA, by whatever ids a driver lists them."""
@@ -67,6 +66,9 @@ class ProcessTree:
 
         ours = [pid for pid in psutil.pids() if pid == self._own or self._is_descendant(pid)]
         return sum(map(_uses_cuda, ours))
+
+    def _is_ours(self, pid: int) -> bool:
+        return pid in self._ours or self._is_descendant(pid)
 
     def _is_descendant(self, pid: int) -> bool:
         if self._root not in _ancestors(pid):
@@ -78,11 +80,9 @@ class ProcessTree:
     def _has_own_pid_namespace(self) -> bool:
         import psutil
 
-        try:
-            namespace = os.readlink(f"{psutil.PROCFS_PATH}/{self._own}/ns/pid")
-        except OSError:
-            return False
-        return namespace != INITIAL_PID_NAMESPACE
+        with suppress(OSError):
+            return os.readlink(f"{psutil.PROCFS_PATH}/{self._own}/ns/pid") != INITIAL_PID_NAMESPACE
+        return False
 
 
 def program_name(pid: int) -> str | None:
@@ -111,8 +111,7 @@ def _uses_cuda(pid: int) -> bool:
     import psutil
 
     # psutil's `open_files` leaves devices out.
-    try:
+    with suppress(OSError):
         files = list(Path(f"{psutil.PROCFS_PATH}/{pid}/fd").iterdir())
         return any(os.readlink(file) == CUDA_DEVICE for file in files)
-    except OSError:
-        return False
+    return False

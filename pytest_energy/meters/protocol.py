@@ -29,7 +29,6 @@ THROTTLED = "throttled"
 TOO_SHORT = "too short"
 UNSEEN_WORK = "unseen work"
 WAITED = "waited for a core"
-
 LIMIT_MARGIN = 1.1
 """A device overshoots its power limit for moments, never by this factor over a window."""
 MOST_WATTS = 2000.0
@@ -40,8 +39,6 @@ MODULE_SCOPE = "CPU, GPU and memory"
 """What the joules of a `module` domain are of."""
 LAG_SECONDS = 0.1
 """How much later than they were spent a source may show joules."""
-
-
 LATENCY_SECONDS = 0.0001
 """Between a reading and its time stamp."""
 

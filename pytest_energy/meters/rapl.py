@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pytest_energy.clocks import real_time
@@ -69,12 +69,8 @@ class RaplMeter:
         self._open = Opened(self.name)
         # Read often enough that no counter can wrap twice unseen, however long the windows are.
         soonest = min(zone.range_joules / zone.most_watts for zone in self._zones)
-        self._thread = threading.Thread(
-            target=self._read_on,
-            args=(max(soonest / 3, LEAST_INTERVAL),),
-            name="pytest-energy-rapl",
-            daemon=True,
-        )
+        every, name = max(soonest / 3, LEAST_INTERVAL), "pytest-energy-rapl"
+        self._thread = threading.Thread(target=self._read_on, args=(every,), name=name, daemon=True)
         self._thread.start()
 
     def read(self) -> Reading:
@@ -130,7 +126,6 @@ CONTROL_TYPES = ("intel-rapl", "intel-rapl-mmio")
 LOOKS = 3
 """So often is looked at a counter that shows nothing, and at two that differ: one may just move."""
 RETRY_SECONDS = 0.001
-
 _SHOWN_BYTES = 64
 
 
@@ -213,24 +208,27 @@ def open_zones(root: Path, now: float) -> tuple[list[Zone], list[str]]:
     """
     zones: list[Zone] = []
     remarks: list[str] = []
-    try:
+    with ExitStack() as opened:
         for path, kind, name in _to_read(root):
             try:
                 zones.append(Zone(path, kind, name, now))
+                opened.callback(zones[-1].close)
             except MeterUnavailableError as error:  # noqa: PERF203 - a few zones
                 if kind == "cpu":
                     raise
                 remarks.append(f"{error}; its joules are left out")
         _find_twins(zones)
-    except BaseException:
-        for zone in zones:
-            zone.close()
-        raise
+        opened.pop_all()
     for zone in zones:
         same = [other for other in zones if other.kind == zone.kind]
         zone.domain = zone.kind if len(same) == 1 else f"{zone.kind}:{same.index(zone)}"
-    shown_twice = [_counted_once(zone, zone.twin) for zone in zones if zone.twin and zone.count()]
-    return zones, remarks + shown_twice
+    remarks += [
+        f"meter `rapl`: `{zone.name}` (`{zone.domain}`) shows the counts of `{zone.twin.name}` "
+        f"(`{zone.twin.domain}`), which are counted once"
+        for zone in zones
+        if zone.twin and zone.count()
+    ]
+    return zones, remarks
 
 
 def _to_read(root: Path) -> Iterator[tuple[Path, str, str]]:
@@ -241,7 +239,8 @@ def _to_read(root: Path) -> Iterator[tuple[Path, str, str]]:
             name = _name(path)
             if kind := _kind(name):
                 parent = path.with_name(":".join(path.name.split(":")[:2]))
-                package = _package(name if kind == "cpu" else _name(parent) or _name(path.parent))
+                of = name if kind == "cpu" else _name(parent) or _name(path.parent)
+                package = of.partition("-die-")[0]  # its name is like `package-0-die-1`
                 if listed.setdefault((kind, package), control) == control:
                     yield path, kind, one_line(name, _SHOWN_BYTES)
 
@@ -267,14 +266,7 @@ def _kind(name: str) -> str | None:
 
     `psys` is the whole board: packages and memory are in it.
     """
-    if name.startswith("package"):
-        return "cpu"
-    return "dram" if name == "dram" else None
-
-
-def _package(name: str) -> str:
-    """The package that a zone named like `package-0-die-1` belongs to."""
-    return name.partition("-die-")[0]
+    return "cpu" if name.startswith("package") else "dram" if name == "dram" else None
 
 
 def _find_twins(zones: list[Zone]) -> None:
@@ -282,13 +274,6 @@ def _find_twins(zones: list[Zone]) -> None:
     for i, zone in enumerate(zones):
         same = (other for other in zones[:i] if other.kind == zone.kind and other.twin is None)
         zone.twin = next((other for other in same if zone.shows_same_as(other)), None)
-
-
-def _counted_once(zone: Zone, twin: Zone) -> str:
-    return (
-        f"meter `rapl`: `{zone.name}` (`{zone.domain}`) shows the counts of `{twin.name}` "
-        f"(`{twin.domain}`), which are counted once"
-    )
 
 
 def _figure(path: Path, least: int = 0) -> int:

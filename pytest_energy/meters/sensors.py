@@ -1,9 +1,21 @@
-"""How a card's sensor looks at what it draws, and what an experiment found of that; values only."""
+"""How cards' sensors look at what they draw, as published, measured or found by an experiment.
+
+A sensor is renewed every period and shows the mean of a window of it: what a card draws between
+the windows is not seen. Nobody has published whether a card's energy counter adds up the same
+looks or the true power, so it is taken to add up the looks, unless it was measured.
+
+Source of the figures: "Part-time Power Measurements" (arXiv 2312.02741) and its repository, one to
+ten cards each. Where it gives a range, the window here is the shorter end. What was measured is in
+`docs/results-h200.md`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from pytest_energy.meters.protocol import Device
 
 Origin = Literal["published", "assumed", "measured", "qualified"]
 """Where a sensor's figures come from.
@@ -114,3 +126,101 @@ def from_rows(rows: Iterable[Sequence[Any]]) -> dict[str, Qualified]:
         uuid: Qualified(driver, date, *(each and Sensor(*each) for each in sensors))
         for uuid, driver, date, *sensors in rows
     }
+
+
+_PUBLISHED: Final = (
+    (r"P100", Sensor(0.020, 0.010)),
+    (r"V100", Sensor(0.020, 0.0105)),
+    (r"RTX 20[68]0", Sensor(0.101, 0.102)),
+    (r"Quadro RTX 8000", Sensor(0.100, 0.020)),
+    (r"A100", Sensor(0.101, 0.018)),
+    (r"H100", Sensor(0.100, 0.021)),
+    (r"RTX 3090|RTX A[56]000|A10\b", Sensor(0.100, 0.080)),
+    (r"RTX 4090", Sensor(0.100, 0.109)),
+)
+ASSUMED: Final = Sensor(0.100, 0.018, "assumed")
+"""Of a card of which nothing is published: the shortest look that any is known to take."""
+_MEASURED: Final = ((r"H200$", "580.", Sensor(0.100, 0.097, "measured")),)
+"""Counters that `pytest-energy qualify` was run on, by name and branch of the driver.
+
+Their looks are a little shorter than the shortest that the sharpest run left open.
+"""
+
+
+def sensor_of(name: str) -> Sensor:
+    """The sensor of a card's power reading by the name that its driver gives."""
+    found = (sensor for pattern, sensor in _PUBLISHED if re.search(rf"\b{pattern}", name))
+    return next(found, ASSUMED)
+
+
+def counter_of(device: Device, period_seconds: float | None = None) -> Sensor:
+    """What a card's counter adds up: the same, unless counters of such cards were measured.
+
+    `period_seconds` is how often it ticks, if that is known.
+    """
+    for pattern, branch, sensor in _MEASURED:
+        is_named = re.search(rf"\b{pattern}", device.name) is not None
+        if is_named and (device.driver or "").startswith(branch):
+            return sensor_of(device.name) if _is_other(sensor, period_seconds) else sensor
+    return sensor_of(device.name)
+
+
+MOST_APART: Final = 0.1
+"""A counter that ticks this much faster or slower than when it was qualified is another clock."""
+AGAIN: Final = "qualify it again (`pytest-energy qualify --keep`)"
+
+
+class Known(NamedTuple):
+    """The sensor to go by, how it looks and where that comes from; why it is not the qualified."""
+
+    sensor: Sensor
+    told: str
+    remark: str | None = None
+
+
+def sensor_for(
+    device: Device, found: Qualified | None, *, counted: bool, period_seconds: float | None = None
+) -> Known:
+    """The sensor of a card, whose joules are `counted` or else made of its readings.
+
+    `period_seconds` is how often its counter ticks now, if that is known. What was found under
+    another driver, or of a counter that ticked otherwise, is not used.
+    """
+    named = counter_of(device, period_seconds) if counted else sensor_of(device.name)
+    if found is None:
+        return Known(named, _told(named))
+    sensor = found.counter if counted else found.readings
+    if found.driver != (device.driver or ""):
+        was, now = found.driver or "unknown", device.driver or "unknown"
+        remark = f"was qualified under driver {was} and has {now} now"
+    elif sensor is not None and _is_other(sensor, period_seconds):
+        was, now = (f"{1000 * s:.4g} ms" for s in (sensor.period_seconds, period_seconds or 0.0))
+        remark = f"ticked every {was} when it was qualified, and every {now} now"
+    elif sensor is None:  # what this card showed counts for more than what others did
+        named = sensor_of(device.name)
+        origin = f"{_origin(named)}; what feeds the counter was not found out"
+        return Known(named, _told(named, origin))
+    else:
+        origin = f"qualified {found.date[:10]}, driver {found.driver or 'unknown'}"
+        return Known(sensor, _told(sensor, origin))
+    remark = f"`{device.domain}` {remark}, so that is not used; {AGAIN}"
+    return Known(named, _told(named), remark)
+
+
+def _is_other(sensor: Sensor, period_seconds: float | None) -> bool:
+    off = 0.0 if period_seconds is None else abs(period_seconds / sensor.period_seconds - 1)
+    return off > MOST_APART
+
+
+def _told(sensor: Sensor, origin: str = "") -> str:
+    late = 1000 * sensor.lag_seconds
+    lag = f", {late:.0f} ms late" if late >= 1 else ""
+    return f"{sensor.told()}{lag} ({origin or _origin(sensor)})"
+
+
+def _origin(sensor: Sensor) -> str:
+    if sensor.origin == "measured":
+        return "measured on cards of this name under this branch of the driver"
+    if sensor.is_known:
+        return "published, arXiv 2312.02741"
+    return "assumed: nothing is published of it, and `pytest-energy qualify --keep` finds it"

@@ -30,15 +30,11 @@ class Figure(float):
 
     doubt: float
 
-    def __new__(cls, value: float, doubt: float) -> Figure:
-        """Make one from its value and its half-width."""
+    def __new__(cls, value: float, doubt: float = 0.0) -> Figure:
+        """Make one from its value and its half-width, which a copy is given afterwards."""
         made = super().__new__(cls, value)
         made.doubt = doubt
         return made
-
-    def __reduce__(self) -> tuple[type[Figure], tuple[float, float]]:
-        """What a copy is made from."""
-        return Figure, (float(self), self.doubt)
 
 
 @dataclass(frozen=True)

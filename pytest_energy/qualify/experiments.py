@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from statistics import fmean, median
+from operator import attrgetter
+from statistics import fmean, median, pstdev
 from typing import Final, NamedTuple
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.sensors import Qualified
-from pytest_energy.qualify import Beat, Curve, Figure, Qualification, Source
-from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
+from pytest_energy.meters.sensors import Feed, Qualified
+from pytest_energy.qualify import PART, Beat, Curve, Qualification, Source
 from pytest_energy.qualify.renewals import (
     LEAST,
+    Renewal,
     call_seconds,
     levels,
     powers,
@@ -22,7 +23,16 @@ from pytest_energy.qualify.renewals import (
     rhythm,
     shown,
 )
-from pytest_energy.qualify.response import Edge, Points, Response, fit, fit_levels
+from pytest_energy.qualify.response import (
+    Edge,
+    Points,
+    Response,
+    after_edges,
+    beat,
+    fit,
+    fit_levels,
+    scatters,
+)
 from pytest_energy.qualify.switching import Looks, SwitchedCard
 
 IDLE_SECONDS: Final = 2.5
@@ -59,6 +69,16 @@ LEAST_MILD_SWING: Final = 1.5
 """The same of a milder load, in place of which there is the full one."""
 SECONDS: Final = 100
 """About how long it all takes."""
+SAME_PERIOD: Final = 0.02
+SAME_IF_ASKED: Final = 0.1
+"""Readings that are renewed when they are asked for are up to one look late."""
+ECHO: Final = 0.3
+"""A counter that is apart from the readings by less than this share of their scatter adds them."""
+NO_ECHO: Final = 0.7
+GRAINS: Final = 2
+"""Readings that scatter by less than so many of the counter's steps cannot be told apart by it."""
+MOST_LATE: Final = 3
+LEAST_PAIRS: Final = 10
 
 
 class _Levels(NamedTuple):
@@ -68,12 +88,6 @@ class _Levels(NamedTuple):
     idle_watts: float
     loaded_watts: float
     mild: bool = False
-
-    @property
-    def counter_to_readings(self) -> float | None:
-        """The ratio of both powers, if there are both."""
-        by_readings = fmean(each.value for each in self.looks.power) if self.looks.power else 0.0
-        return self.loaded_watts / by_readings if self.looks.energy and by_readings else None
 
 
 class _Seen(NamedTuple):
@@ -99,7 +113,7 @@ def qualified(card: SwitchedCard, say: Callable[[str], None]) -> Qualification:
     say("1 of 4: idle, then even work")
     full = _levels(card)
     levels = _switchable(card, full)
-    sharp = bool(full.looks.power) and card.is_sharp
+    sharp = bool(full.looks.power) and card.is_sharp()
     milder = " (milder work: the card is at its power limit)" if levels.mild else ""
     say(f"2 of 4: work that is switched on and off{milder}")
     edges, looks = _stepped(card, levels, sharp)
@@ -117,7 +131,9 @@ def qualified(card: SwitchedCard, say: Callable[[str], None]) -> Qualification:
     beating = (_beat(card, step, seen, mild=levels.mild) for step in steps)
     beats = tuple(each for each in beating if each)
     quantum = _quantum(looks)
-    grain = (quantum or 0.0) / seen.source.period_seconds
+    read_watts = fmean(each.value for each in full.looks.power) if full.looks.power else 0.0
+    both = full.looks.energy and read_watts
+    grain = quantum / seen.source.period_seconds
     scattered = scatters(beats, grain / seen.response.swing_watts)
     same = None
     if counter and readings:
@@ -143,12 +159,12 @@ def qualified(card: SwitchedCard, say: Callable[[str], None]) -> Qualification:
         loaded_watts=full.loaded_watts,
         energy_call_seconds=call_seconds(looks.energy) if looks.energy else None,
         power_call_seconds=call_seconds(looks.power) if looks.power else None,
-        quantum_joules=quantum,
-        counter_to_readings=full.counter_to_readings,
+        quantum_joules=quantum if looks.energy else None,
+        counter_to_readings=full.loaded_watts / read_watts if both else None,
         counter=by_counter,
         readings=by_readings,
-        rise_seconds=min((each.rise_seconds for each in responses), key=_doubt),
-        fall_seconds=min((each.fall_seconds for each in responses), key=_doubt),
+        rise_seconds=min((each.rise_seconds for each in responses), key=attrgetter("doubt")),
+        fall_seconds=min((each.fall_seconds for each in responses), key=attrgetter("doubt")),
         beats=beats,
         even_work=even,
         mild=levels.mild,
@@ -162,17 +178,11 @@ def _curve(edges: list[Edge], seen: _Seen | None, looks: Looks, levels: _Levels)
     if seen is None:
         return None
     rest, swing = levels.idle_watts, levels.loaded_watts - levels.idle_watts
-    times = [edge.seconds for edge in edges]
     found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-    for at, watts in seen.points(looks):
-        i = bisect_right(times, at) - 1
-        if i >= 0 and at - times[i] < LONGEST_LEVEL_SECONDS:
-            found[edges[i].on].append((round(at - times[i], 5), round((watts - rest) / swing, 5)))
+    for edge, at, watts in after_edges(edges, seen.points(looks), LONGEST_LEVEL_SECONDS):
+        share = round((watts - rest) / swing, 5)
+        found[edge.on].append((round(at - edge.seconds, 5), share))
     return Curve(*(tuple(sorted(found[on])) for on in (True, False)))
-
-
-def _doubt(figure: Figure) -> float:
-    return figure.doubt
 
 
 def _levels(card: SwitchedCard) -> _Levels:
@@ -218,8 +228,8 @@ def _stepped(card: SwitchedCard, found: _Levels, sharp: bool) -> tuple[list[Edge
     seen = [renewals(looks) for looks in (even.energy, even.power if sharp else [])]
     periods = [rhythm(each).period_seconds for each in seen if len(each) >= LEAST]
     period = max(periods, default=USUAL_SECONDS)
-    known_joules = _quantum(even) if len(seen[0]) >= LEAST else None
-    is_coarse = (known_joules or 0.0) / period > GRAIN * (found.loaded_watts - found.idle_watts)
+    known_joules = _quantum(even) if len(seen[0]) >= LEAST else 0.0
+    is_coarse = known_joules / period > GRAIN * (found.loaded_watts - found.idle_watts)
     edges = range(COARSE_EDGES if is_coarse else EDGES)
     lengths = [LEVEL_SECONDS + period * (i * GOLDEN % 1) for i in edges]
     return card.steps(lengths, mild=found.mild)
@@ -240,15 +250,15 @@ def _seen(edges: list[Edge], looks: Looks, *, is_counter: bool) -> _Seen | None:
     even = [(line.nearest(at), watts) for at, watts in points] if line.is_even else []
     fits = [fit(edges, each, period) for each in (points, even) if each]
     response = min(fits, key=lambda each: each.left)
-    if is_counter and (_quantum(looks) or 0.0) / period > COARSE * response.left:
+    if is_counter and _quantum(looks) / period > COARSE * response.left:
         response = fit_levels(edges, levels(seen, line), period)
     found = response.window_seconds, response.lag_seconds
     source = Source(period, line.jitter_seconds, *found, is_even=line.is_even)
     return _Seen(source, response, is_counter)
 
 
-def _quantum(looks: Looks) -> float | None:
-    return quantum_joules([look.value for look in looks.energy]) if looks.energy else None
+def _quantum(looks: Looks) -> float:
+    return quantum_joules([look.value for look in looks.energy])
 
 
 def _beat(card: SwitchedCard, step_seconds: float, seen: _Seen, *, mild: bool) -> Beat | None:
@@ -261,3 +271,50 @@ def _beat(card: SwitchedCard, step_seconds: float, seen: _Seen, *, mild: bool) -
     if len(points) < LEAST_POINTS:
         return None
     return beat(edges, points, step_seconds, source, seen.response)
+
+
+def echo(
+    counted: Points, readings: Sequence[Renewal], period_seconds: float, grain_watts: float = 0.0
+) -> float | None:
+    """How far a counter's power is from the readings, as a share of the readings' scatter.
+
+    Both are of even work. `grain_watts` is one step of the counter as power. At 0 the counter adds
+    up the very readings, now or a few periods late. None says that readings scatter too little, or
+    are too few.
+    """
+    times = [each.seconds + period_seconds / 2 for each in readings]
+    found = []
+    for late in range(MOST_LATE + 1):
+        pairs = []
+        for at, watts in counted:
+            i = bisect_right(times, at - late * period_seconds)
+            if 0 < i < len(readings):  # the nearest one
+                pairs.append((watts, readings[i].value))
+        scatter = pstdev([value for _, value in pairs]) if len(pairs) >= LEAST_PAIRS else 0.0
+        if scatter > GRAINS * grain_watts:
+            found.append(pstdev([watts - value for watts, value in pairs]) / scatter)
+    return min(found, default=None)
+
+
+def feed_of(
+    counter: Source | None, readings: Source | None, echoed: float | None, beats_scatter: bool
+) -> Feed:
+    """What a counter adds up; unknown unless the experiments agree, or if it has no rhythm."""
+    if counter is None:
+        return "unknown"
+    alike = on_clock = False
+    if readings is not None:  # whether they may be its looks, by when they are renewed
+        off = abs(readings.period_seconds / counter.period_seconds - 1)
+        on_clock = readings.is_even
+        alike = off < (SAME_PERIOD if on_clock else SAME_IF_ASKED)
+    # Readings on no clock are no counter's looks in any case, so that they are none says nothing.
+    other = alike and on_clock and echoed is not None and echoed > NO_ECHO
+    same = alike and echoed is not None and echoed < ECHO
+    if counter.is_part or (beats_scatter and not counter.sees_all):
+        return "unknown" if other else "sensor"
+    is_blunt = counter.window_seconds.doubt > (1 - PART) * counter.period_seconds
+    if beats_scatter or readings is None or is_blunt:
+        return "unknown"
+    if same:
+        return "unknown" if readings.is_part else "sensor"
+    return "true power" if other or (alike and readings.is_part) else "unknown"

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.qualify import Figure
+from pytest_energy.stats.distributions import least_squares, moments
 
 FOLLOWING: Final = 1.6
 """Renewals that are no further apart than so many times what is usual follow one another."""
@@ -79,17 +80,14 @@ def rhythm(seen: Sequence[Renewal]) -> Rhythm:
         )
     times = [each.seconds for each in seen]
     numbers = _numbered(times)
-    middle, centre = fmean(numbers), fmean(times)
-    squares = sum((n - middle) ** 2 for n in numbers)
-    pairs = list(zip(numbers, times, strict=True))
-    period = sum((n - middle) * (t - centre) for n, t in pairs) / squares
-    off = [t - centre - period * (n - middle) for n, t in pairs]
+    (_, squares), (period, origin) = moments(numbers), least_squares(numbers, times)
+    off = [t - origin - period * n for n, t in zip(numbers, times, strict=True)]
     scatter = sum(each**2 for each in off) / (len(off) - 2)
     # A look blurs a moment evenly over its width.
     blur = fmean(each.half_width**2 for each in seen) / 3
     jitter = sqrt(max(0.0, scatter - blur))
     doubt = 2 * sqrt(scatter / squares)
-    line = Rhythm(centre - period * middle, Figure(period, doubt), jitter)
+    line = Rhythm(origin, Figure(period, doubt), jitter)
     return line if jitter <= WANDERS * period else _uneven(line, times)
 
 

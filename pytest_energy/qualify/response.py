@@ -10,13 +10,14 @@ sensor's.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from math import exp, expm1, inf, log, sqrt
 from statistics import fmean, pstdev
 from typing import Final, NamedTuple
 
-from pytest_energy.qualify import Figure
+from pytest_energy.qualify import Beat, Figure, Source
+from pytest_energy.stats.distributions import moments
 
 Points = Sequence[tuple[float, float]]
 """When a source was renewed (s), and the power that it showed from then on (W)."""
@@ -40,6 +41,11 @@ CLOSE: Final = 1e-7
 MOST_POINTS: Final = 800
 PERIODS_AFTER: Final = 6
 """Points this many periods after an edge, or later, show nothing more of it."""
+
+
+EXCESS: Final = 0.08
+"""Scatter beyond what is explained, as a share of the swing, that a counter of all has not."""
+MOST_BEATS: Final = 3
 
 
 class Edge(NamedTuple):
@@ -101,8 +107,9 @@ def fit(edges: Sequence[Edge], points: Points, period_seconds: float) -> Respons
     `edges` follow one another in time and begin with one that switches on; `period_seconds` is
     how often the source is renewed.
     """
-    near = _near(edges, points, period_seconds)
-    return _best(edges, near, period_seconds, _as_it_is)
+    longest = PERIODS_AFTER * period_seconds
+    near = [(at, watts) for _, at, watts in after_edges(edges, points, longest)]
+    return _best(edges, near[:: 1 + len(near) // MOST_POINTS], period_seconds, list)
 
 
 def fit_levels(edges: Sequence[Edge], points: Points, period_seconds: float) -> Response:
@@ -133,10 +140,6 @@ def _best(edges: Sequence[Edge], points: Points, period: float, shown: Shown) ->
     return min((model.fitted() for model in best[:STARTS]), key=lambda m: m.squares).response()
 
 
-def _as_it_is(shares: Sequence[float]) -> Sequence[float]:
-    return shares
-
-
 def _without_drift(values: Sequence[float]) -> list[float]:
     """Values less the mean of those around each; the first and the last have too few around."""
     sums, width = [0.0, *accumulate(values)], 2 * AROUND + 1
@@ -146,14 +149,35 @@ def _without_drift(values: Sequence[float]) -> list[float]:
     ]
 
 
-def _near(edges: Sequence[Edge], points: Points, period: float) -> list[tuple[float, float]]:
+def after_edges(
+    edges: Sequence[Edge], points: Points, longest_seconds: float
+) -> Iterator[tuple[Edge, float, float]]:
+    """Points that follow an edge by less than so long (s), each with the last edge before it."""
     times = [edge.seconds for edge in edges]
-    near = []
     for at, watts in points:
         i = bisect_right(times, at) - 1
-        if i >= 0 and at - times[i] < PERIODS_AFTER * period:
-            near.append((at, watts))
-    return near[:: 1 + len(near) // MOST_POINTS]
+        if i >= 0 and at - times[i] < longest_seconds:
+            yield edges[i], at, watts
+
+
+def scatters(beats: Sequence[Beat], grain: float) -> bool:
+    """Whether power under square loads scatters more than a counter of all that is drawn explains.
+
+    `grain` is one step of the counter as a share of the swing.
+    """
+    beyond = [each.seen**2 - each.if_all_seen**2 - grain**2 / 6 for each in beats]
+    return sum(square > EXCESS**2 for square in beyond) >= MOST_BEATS
+
+
+def beat(
+    edges: Sequence[Edge], points: Points, step_seconds: float, source: Source, found: Response
+) -> Beat:
+    """How the power that a source shows scatters under a square load, and how it would."""
+    course = Trajectory(edges, found.rise_seconds, found.fall_seconds)
+    period = source.period_seconds
+    whole = [course.mean(at - source.lag_seconds, period) for at, _ in points]
+    seen = pstdev([watts for _, watts in points]) / found.swing_watts
+    return Beat(step_seconds, seen, pstdev(whole))
 
 
 class _Model:
@@ -163,17 +187,14 @@ class _Model:
         self, edges: Sequence[Edge], points: Points, values: list[float], shown: Shown
     ) -> None:
         self._edges, self._points, self._values = edges, points, values
-        self._shown, self._seen = shown, shown([watts for _, watts in points])
-        shares = self._shares(values)
-        watts = self._seen
-        middle, level = fmean(shares), fmean(watts)
-        spread = sum((s - middle) ** 2 for s in shares)
+        self._shown, watts = shown, shown([watts for _, watts in points])
+        self._base = shares = self._shares(values)
+        (middle, spread), level = moments(shares), fmean(watts)
         together = sum((s - middle) * (w - level) for s, w in zip(shares, watts, strict=True))
         self.swing = together / spread if spread > 1e-12 else 0.0
         self.rest = level - self.swing * middle
         self._left = [w - self.rest - self.swing * s for s, w in zip(shares, watts, strict=True)]
         self.squares = sum(each**2 for each in self._left) if self.swing else inf
-        self._base = shares
 
     def _shares(self, values: Sequence[float]) -> Sequence[float]:
         lag, window, rise, fall = values[0], *(exp(value) for value in values[1:])
@@ -219,29 +240,24 @@ class _Model:
             by = 1e-5 if i == 0 else 1e-3
             moved = [v + by * (i == j) for j, v in enumerate(self._values)]
             shares = self._shares(moved)
-            columns.append(
-                [self.swing * (a - b) / by for a, b in zip(shares, self._base, strict=True)]
-            )
+            pairs = zip(shares, self._base, strict=True)
+            columns.append([self.swing * (a - b) / by for a, b in pairs])
         return [list(row) for row in zip(*columns, strict=True)]
 
     def response(self) -> Response:
         """What it says, with half-widths from the scatter of what is left over."""
         normal, _ = _normal(self._slopes(), self._left)
         variance = self.squares / max(1, len(self._base) - 6)
-        size = range(len(normal))
-        doubts = []
+        size, doubts = range(len(normal)), []
+        matrix = [[normal[j][k] + 1e-12 * (j == k) for k in size] for j in size]
         for i in (2, 3, 4, 5):
-            column = solved(
-                [[normal[j][k] + 1e-12 * (j == k) for k in size] for j in size],
-                [float(i == j) for j in size],
-            )
+            column = solved(matrix, [float(i == j) for j in size])
             doubts.append(2 * sqrt(max(0.0, variance * column[i])))
         lag, *logs = self._values
-        figures = [
+        window, rise, fall = (
             Figure(exp(value), exp(value) * min(doubt, 10.0))
             for value, doubt in zip(logs, doubts[1:], strict=True)
-        ]
-        window, rise, fall = figures
+        )
         left = pstdev(self._left)
         return Response(Figure(lag, doubts[0]), window, rise, fall, self.rest, self.swing, left)
 

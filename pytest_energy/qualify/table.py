@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from math import sqrt
+from math import log, sqrt
+from statistics import fmean
 from typing import Any, Final, NamedTuple
 
-from pytest_energy.qualify import SCHEMA, Beat, Figure, Qualification, Source
-from pytest_energy.qualify.feed import lock_prone
+from pytest_energy.meters.nvml.part_time import WIDEST_SHARE, Load, Swing, lock_joules
+from pytest_energy.qualify import SCHEMA, Figure, Qualification, Source
 from pytest_energy.stats.distributions import variance_inflation
 
 WINDOW_SECONDS: Final = 10.0
@@ -17,6 +18,10 @@ COMPARED: Final = 10
 """Windows a side of a comparison."""
 MOST_RANGES: Final = 6
 FINEST_MS, COARSE_MS = 0.001, 0.01
+CLOSE: Final = 0.03
+"""Ranges of steps that are no further apart than this share are shown as one."""
+SHORTEST_STEP, LONGEST_STEP = 0.005, 0.5
+FINER: Final = 1.002
 FEEDS: Final = {
     "sensor": "fed by the sensor",
     "true power": "fed by the true power",
@@ -82,16 +87,10 @@ def _power(found: Qualification) -> Iterator[Row]:
     rise, fall = 1000 * found.rise_seconds, 1000 * found.fall_seconds
     follows = f"{after:.1f} J are drawn after full load has ended"
     yield Row("power: rise, fall", f"{rise:.3g} ms, {fall:.3g} ms", follows)
-    beat = max(found.beats, key=_excess)
+    beat = max(found.beats, key=lambda each: each.seen - each.if_all_seen)
     told = f"{100 * beat.if_all_seen:.0f} % if all were seen"
-    step = f"at steps of {1000 * beat.step_seconds:.0f} ms"
-    yield Row(
-        "scatter of a square load", f"{100 * beat.seen:.0f} % of its swing", f"{step}; {told}"
-    )
-
-
-def _excess(beat: Beat) -> float:
-    return beat.seen - beat.if_all_seen
+    follows = f"at steps of {1000 * beat.step_seconds:.0f} ms; {told}"
+    yield Row("scatter of a square load", f"{100 * beat.seen:.0f} % of its swing", follows)
 
 
 def _windows(found: Qualification) -> Iterator[Row]:
@@ -102,7 +101,8 @@ def _windows(found: Qualification) -> Iterator[Row]:
         f"CV {100 * even.cv:.2g} %, autocorrelation {even.autocorrelation:+.2f}",
         f"{COMPARED} a side tell apart {100 * told_apart(found):.2g} %",
     )
-    shortest = ", ".join(f"{shortest_seconds(found, p / 100):.2g} s for {p} %" for p in (1, 5))
+    whole = even.doubt_joules / found.loaded_watts  # s under full load that are all in doubt
+    shortest = ", ".join(f"{100 * whole / p:.2g} s for {p} %" for p in (1, 5))
     yield Row("a window may be off by", f"{even.doubt_joules:.3g} J", f"shortest: {shortest}")
     intercept = even.intercept_joules
     yield Row(
@@ -124,17 +124,39 @@ def told_apart(found: Qualification, windows: int = COMPARED) -> float:
     return 2 * even.cv * sqrt(2 / windows * inflation)
 
 
-def shortest_seconds(found: Qualification, share: float) -> float:
-    """How long a window under full load has to be to be known to a share (s)."""
-    return found.even_work.doubt_joules / (share * found.loaded_watts)
-
-
 def locked_steps(found: Qualification) -> list[tuple[float, float]]:
     """Lengths of steps (s, from and to) that may keep step with what joules are made of."""
-    source = found.counter or found.readings
-    if source is None:
+    return lock_prone(found.counter or found.readings, found.idle_watts, found.loaded_watts)
+
+
+def lock_shares(source: Source | None, idle: float, loaded: float) -> list[tuple[float, float]]:
+    """Lengths of steps (s), and the share that a window's joules may be off for keeping step.
+
+    The steps swing between both powers (W), evenly; none for a source that looks all the time.
+    """
+    if source is None or not source.is_part:
         return []
-    return lock_prone(source, found.idle_watts, found.loaded_watts, WINDOW_SECONDS)
+    load, swing = Load(fmean((idle, loaded)), idle, WINDOW_SECONDS), Swing(loaded - idle)
+    steps = int(log(LONGEST_STEP / SHORTEST_STEP) / log(FINER))
+    found = [SHORTEST_STEP * FINER**i for i in range(1 + steps)]
+    joules = load.mean_watts * load.seconds
+    return [(each, lock_joules(source.sensor, load, each, swing) / joules) for each in found]
+
+
+def lock_prone(source: Source | None, idle: float, loaded: float) -> list[tuple[float, float]]:
+    """Lengths of steps (s, from and to) of which a window is no evidence.
+
+    The steps swing between both powers (W), evenly.
+    """
+    ranges: list[tuple[float, float]] = []
+    for step, share in lock_shares(source, idle, loaded):
+        if share <= WIDEST_SHARE:
+            continue
+        if ranges and step <= (1 + CLOSE) * ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], step)
+        else:
+            ranges.append((step, step))
+    return ranges
 
 
 def _ranges(ranges: Sequence[tuple[float, float]]) -> str:

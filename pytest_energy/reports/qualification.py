@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from pytest_energy.meters.nvml.part_time import WIDEST_SHARE
 from pytest_energy.qualify import Qualification, Source
-from pytest_energy.qualify.feed import lock_shares
 from pytest_energy.qualify.response import Edge, Trajectory
-from pytest_energy.qualify.table import FEEDS, WINDOW_SECONDS, rows, told_apart
+from pytest_energy.qualify.table import FEEDS, WINDOW_SECONDS, lock_shares, rows, told_apart
 from pytest_energy.reports.charts import Chart, Trace, axis, colour, dotted, line, marks
 from pytest_energy.reports.html import Section, Sheet, render_sheet
 from pytest_energy.reports.tables import TextTable
@@ -146,9 +145,7 @@ def _beats(found: Qualification) -> Iterator[Chart]:
 
 def _lock(found: Qualification) -> Iterator[Chart]:
     source = found.counter or found.readings
-    if source is None:
-        return
-    shares = lock_shares(source, found.idle_watts, found.loaded_watts, WINDOW_SECONDS)
+    shares = lock_shares(source, found.idle_watts, found.loaded_watts)
     if not shares:
         return
     x, y = [1000 * step for step, _ in shares], [100 * share for _, share in shares]

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_energy.errors import EnergyError
 from pytest_energy.qualify import Beat, Figure, Source
-from pytest_energy.qualify.feed import echo, feed_of, lock_prone, scatters
+from pytest_energy.qualify.experiments import echo, feed_of
 from pytest_energy.qualify.renewals import (
     Look,
     Renewal,
@@ -20,7 +20,8 @@ from pytest_energy.qualify.renewals import (
     renewals,
     rhythm,
 )
-from pytest_energy.qualify.response import Edge, Trajectory, fit, fit_levels, solved
+from pytest_energy.qualify.response import Edge, Trajectory, fit, fit_levels, scatters, solved
+from pytest_energy.qualify.table import lock_prone
 
 LENGTHS = [round(0.25 + 0.1 * (i * 0.618 % 1), 3) for i in range(96)]
 EDGES = [Edge(round(sum(LENGTHS[:i]), 3), i % 2 == 0) for i in range(96)]
@@ -234,9 +235,9 @@ def test_square_loads_that_scatter_beyond_what_is_explained() -> None:
 
 
 def test_steps_that_lock_are_those_near_the_period_and_its_multiples() -> None:
-    ranges = lock_prone(PART, 50, 300, 10.0)
+    ranges = lock_prone(PART, 50, 300)
     for step in (0.1, 0.2, 0.3):
         assert any(low < step < high for low, high in ranges)
     for step in (0.0873, 0.12, 0.23):
         assert not any(low < step < high for low, high in ranges)
-    assert lock_prone(WHOLE, 50, 300, 10.0) == []
+    assert lock_prone(WHOLE, 50, 300) == []

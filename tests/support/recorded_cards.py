@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pytest_energy.meters.sensors import Feed
 from pytest_energy.qualify import Beat, Source
-from pytest_energy.qualify.feed import beat, echo, feed_of, scatters
+from pytest_energy.qualify.experiments import echo, feed_of
 from pytest_energy.qualify.renewals import (
     Look,
     call_seconds,
@@ -24,7 +24,7 @@ from pytest_energy.qualify.renewals import (
     rhythm,
     shown,
 )
-from pytest_energy.qualify.response import Edge, Points, Response, fit
+from pytest_energy.qualify.response import Edge, Points, Response, beat, fit, scatters
 from replayed_cards import looks
 
 FOLDER = Path(__file__).parents[1] / "qualify" / "recorded"

@@ -14,18 +14,21 @@ from pytest_energy.meters.sensors import Qualified
 from pytest_energy.qualify import EvenWindow, EvenWork, Figure
 from pytest_energy.qualify.renewals import Look
 from pytest_energy.qualify.response import Edge
-from pytest_energy.qualify.switching import Looks, Stretch
+from pytest_energy.qualify.switching import Looks, Stretch, SwitchedCard
 
 
-class ReplayedCard:
+class ReplayedCard(SwitchedCard):
     """What was read of a card, given again in the order in which it was asked for."""
 
     def __init__(self, path: Path) -> None:
         document = json.loads(gzip.decompress(path.read_bytes()))
         self.device = Device(**document["device"])
-        self.date, self.is_sharp = document["date"], document["is_sharp"]
-        self._seconds, self._even = document["took_seconds"], document["even_work"]
+        self.date, self._is_sharp = document["date"], document["is_sharp"]
+        self._seconds, self._kept_even = document["took_seconds"], document["even_work"]
         self._stretches = iter(document["stretches"])
+
+    def is_sharp(self) -> bool:
+        return bool(self._is_sharp)
 
     def idle(self, seconds: float) -> Looks:
         return self._next().looks
@@ -37,9 +40,9 @@ class ReplayedCard:
         return self._next()
 
     def even_work(self, taken: Qualified) -> EvenWork:
-        intercept = Figure(**self._even["intercept_joules"])
-        each = tuple(EvenWindow(**window) for window in self._even["each"])
-        return EvenWork(**{**self._even, "intercept_joules": intercept, "each": each})
+        intercept = Figure(**self._kept_even["intercept_joules"])
+        each = tuple(EvenWindow(**window) for window in self._kept_even["each"])
+        return EvenWork(**{**self._kept_even, "intercept_joules": intercept, "each": each})
 
     def took_seconds(self) -> float:
         return float(self._seconds)

@@ -26,7 +26,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window
 from pytest_energy.metering.device_lock import device_lock
 from pytest_energy.meters import Meter
-from pytest_energy.meters.nvml.visible import visible
+from pytest_energy.meters.nvml.driver import visible
 from pytest_energy.workloads.data import open_data
 from pytest_energy.workloads.distributed import DistributedFineTuning, RankGroups
 from pytest_energy.workloads.distributed.launch import RankPlace

@@ -17,18 +17,16 @@ from pytest_energy.meters.nvml.counter_span import (
     aligned_spans,
     wait_for_ends,
 )
-from pytest_energy.meters.nvml.driver import initialised_driver, release
+from pytest_energy.meters.nvml.driver import require_power, visible_cards
 from pytest_energy.meters.nvml.monitor import FRESH_SECONDS, Monitor, Sample, implausible
-from pytest_energy.meters.nvml.part_time import Look, PartTime
+from pytest_energy.meters.nvml.part_time import Load, PartTime, Readings
 from pytest_energy.meters.nvml.power_integrator import (
     SAMPLE_SECONDS,
     IntegratorSpan,
     PowerIntegrator,
 )
-from pytest_energy.meters.nvml.sensors import Load, sensor_for
 from pytest_energy.meters.nvml.ticks import calibrate, look_at_rest_again
 from pytest_energy.meters.nvml.two_powers import TwoPowers, in_window
-from pytest_energy.meters.nvml.visible import require_power, visible_cards
 from pytest_energy.meters.protocol import (
     MODULE_SCOPE,
     SOURCES_DISAGREE,
@@ -42,7 +40,7 @@ from pytest_energy.meters.protocol import (
     fault,
     power_trace,
 )
-from pytest_energy.meters.sensors import Qualified, Sensor
+from pytest_energy.meters.sensors import Qualified, Sensor, sensor_for
 from pytest_energy.outcomes import Method
 
 SETTLING_SECONDS = 1.0
@@ -87,7 +85,10 @@ class NvmlSpan:
         samples = self._monitor.samples_since(self._monitored_since)
         faults = [card.fault for card in found.values()]
         faults += [self._compared(span, ended, notes) for span in self._counted]
-        faults += self._disturbances(found, samples, ended)
+        faults += self._monitor.faults_since(self._monitored_since)
+        for card in self._cards:
+            mean_watts = found[card.domain].joules / max(ended - self.started, 1e-6)
+            faults += implausible(samples[card.domain], card.device, mean_watts)
         return Measured(
             {card.domain: found[card.domain].joules for card in self._cards},
             sum([card.uncertainty_joules for card in found.values()]),
@@ -101,8 +102,7 @@ class NvmlSpan:
         self, found: Mapping[str, CardJoules], ended: float, step_seconds: float | None
     ) -> Unseen:
         """What the cards' sensors did not see, all together."""
-        seconds = max(ended - self.started, 1e-6)
-        joules, faults = 0.0, []
+        seconds, joules, faults = max(ended - self.started, 1e-6), 0.0, []
         for part in self._parts:
             card = self._meter.part_time[part.domain]
             if isinstance(part, CounterSpan):
@@ -118,7 +118,7 @@ class NvmlSpan:
                 self._meter.remark(f"{part.domain} steps", f"`{part.domain}`: {unseen.remark}")
         return Unseen(joules, "; ".join(faults) or None)
 
-    def _looks(self, part: CounterSpan | IntegratorSpan, ended: float) -> list[Look]:
+    def _looks(self, part: CounterSpan | IntegratorSpan, ended: float) -> Readings:
         """What a card's sensor saw of the work, once it drew what it draws."""
         card = self._meter.part_time[part.domain]
         if isinstance(part, IntegratorSpan):
@@ -129,27 +129,16 @@ class NvmlSpan:
         else:
             seen = []
         since = self.started + card.sensor.lag_seconds + max(card.sensor[:2])
-        return [Look(at - self.started, watts) for at, watts in seen if since <= at <= ended]
+        return [(at - self.started, watts) for at, watts in seen if since <= at <= ended]
 
     def _power(self, samples: dict[str, list[Sample]], ended: float) -> dict[str, PowerTrace]:
         seen = {
-            domain: [(at, watts) for at, _, watts, *_ in reversed(looks) if watts is not None]
+            domain: [(at, watts) for at, watts, *_ in reversed(looks) if watts is not None]
             for domain, looks in samples.items()
         }
         seen |= {span.domain: span.power() for span in self._integrated}
         traces = {name: power_trace(points, self.started, ended) for name, points in seen.items()}
         return {domain: trace for domain, trace in traces.items() if trace}
-
-    def _disturbances(
-        self, found: Mapping[str, CardJoules], samples: dict[str, list[Sample]], ended: float
-    ) -> list[str]:
-        faults = list(self._monitor.faults_since(self._monitored_since))
-        seconds = max(ended - self.started, 1e-6)
-        for card in self._cards:
-            mean_watts = found[card.domain].joules / seconds
-            limit_watts = card.device.joules_limit_watts
-            faults += implausible(samples[card.domain], card.domain, mean_watts, limit_watts)
-        return faults
 
     def _compared(self, span: CounterSpan, ended: float, notes: dict[str, float]) -> str | None:
         """Hold a counter against its card's power readings: a fault if one of them must be wrong.
@@ -202,9 +191,7 @@ class NvmlMeter:
         self.part_time: dict[str, PartTime] = {}
         self._remarks: dict[str, str] = {}
         with ExitStack() as opened:
-            nvml = initialised_driver()
-            opened.callback(release, nvml)
-            self.cards = visible_cards(nvml)
+            self.cards = visible_cards(opened)
             self.counters = calibrate([Counter(c) for c in self.cards if c.has_counter()])
             counted = {counter.domain for counter in self.counters}
             for counter in self.counters:
@@ -327,14 +314,11 @@ class NvmlMeter:
 
 def probe() -> tuple[Method, str]:
     """How the visible GPUs would be metered; `MeterUnavailableError` says why they cannot be."""
-    nvml = initialised_driver()
-    try:
-        cards = visible_cards(nvml)
+    with ExitStack() as opened:
+        cards = visible_cards(opened)
         uncounted = [card for card in cards if not card.has_counter()]
         require_power(uncounted)
         names = ", ".join(f"{card.domain} {card.device.shown}" for card in cards)
-    finally:
-        release(nvml)
     if uncounted:
         return "integrated", f"power of {names}, integrated in the background"
     return "counter", f"energy counter of {names}"

@@ -9,29 +9,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ctypes import Structure, byref, c_int, c_longlong, c_uint, c_ulonglong
+from ctypes import Structure, byref, c_int, c_uint, c_ulonglong, create_string_buffer
 from functools import partial
 from typing import Any, ClassVar, Final
 
 from pytest_energy.errors import EnergyError
-from pytest_energy.meters.nvml.driver import text, words
 from pytest_energy.meters.protocol import DEVICE_LOST, Device, fault
+from pytest_energy.text import decoded, one_line
 
 MOST_PROCESSES: Final = 32
 """So many processes are listed in one call; more of them cost two."""
 LISTINGS: Final = 3
 AMPERE: Final = 7
+GA100: Final = 0x20
 FIELD_POWER_INSTANT: Final = 186
 SCOPE_MODULE: Final = 1
 MODULES: Final = re.compile(r"\bG[HB][23]00\b|\bGrace\b")
 """Names of GPUs on one module with their CPU, whose counter is of all of it."""
 CLOCK_SM: Final = 1
-PROCESSES: Final = "ComputeRunningProcesses"
+PROCESSES: Final = "ComputeRunningProcesses_v3"
 REASONS: Final = "CurrentClocksEventReasons"
 FIELDS: Final = "FieldValues"
 POWER_LIMIT: Final = "power limit (mW)"
 MAX_CLOCK: Final = "maximum SM clock (MHz)"
 APPLICATION_CLOCK: Final = "application SM clock (MHz)"
+TEXT_BYTES: Final = 96
 UNKNOWN_NAME: Final = "unknown"
 NEVER: Final = ("NOT_SUPPORTED", "FUNCTION_NOT_FOUND", "NO_PERMISSION", "INVALID_ARGUMENT")
 """Errors of a query that would fail again; what a query that failed once gave before is kept."""
@@ -47,6 +49,22 @@ class DeviceLostError(EnergyError):
     """The driver no longer answers for a card."""
 
 
+def words(error: Exception) -> str:
+    """What the driver says of an error, on one line."""
+    try:
+        return one_line(error)
+    except UnicodeDecodeError:
+        return f"NVML error {getattr(error, 'value', '')}"
+
+
+def text(function: Callable[..., int], *arguments: object) -> str:
+    """The text that a function of the driver's library gives; empty if it gives none."""
+    # The bindings decode strictly, and a name need not be UTF-8.
+    buffer = create_string_buffer(TEXT_BYTES)
+    code = function(*arguments, buffer, c_uint(TEXT_BYTES))
+    return "" if code else one_line(decoded(buffer.value))
+
+
 class _Process(Structure):
     """One process of NVML's third list of them, which older bindings do not know."""
 
@@ -55,21 +73,6 @@ class _Process(Structure):
         ("memory", c_ulonglong),
         ("gpu_instance", c_uint),
         ("compute_instance", c_uint),
-    ]
-
-
-class _Field(Structure):
-    """One of NVML's fields, of those that are 32 bits wide."""
-
-    _fields_: ClassVar = [
-        ("field", c_uint),
-        ("scope", c_uint),
-        ("timestamp", c_longlong),
-        ("latency", c_longlong),
-        ("type", c_uint),
-        ("code", c_uint),
-        ("value", c_uint),
-        ("other_half", c_uint),
     ]
 
 
@@ -91,11 +94,8 @@ class Card:
         self._failed: dict[str, int] = {}
         self._has_instant = False
         self._averaged: bool | None = None
-        self._error = nvml.NVMLError
         self._library = nvml.nvmlLib
         self._never = {getattr(nvml, f"NVML_ERROR_{name}") for name in NEVER}
-        self._process_list = _Process * MOST_PROCESSES
-        self._read_processes = getattr(self._library, f"nvmlDeviceGet{PROCESSES}_v3", None)
         # Its name before driver 535.
         before = getattr(self._library, "nvmlDeviceGetCurrentClocksThrottleReasons", None)
         if before is not None and not hasattr(self._library, f"nvmlDeviceGet{REASONS}"):
@@ -119,14 +119,14 @@ class Card:
 
     def lost(self, code: int) -> DeviceLostError:
         """The error of a card that answered with this code of NVML's."""
-        silent = f"`{self.domain}` no longer answers ({words(self._error(code))})"
+        silent = f"`{self.domain}` no longer answers ({words(self._nvml.NVMLError(code))})"
         return DeviceLostError(fault(DEVICE_LOST, silent))
 
     def untold(self) -> list[str]:
         """What the card did not tell at least once although windows are checked by it."""
         return [
             f"`{self.domain}` does not {'' if what in self._unsupported else 'always '}tell "
-            f"{MATTERS[what]} ({words(self._error(code))})"
+            f"{MATTERS[what]} ({words(self._nvml.NVMLError(code))})"
             for what, code in list(self._failed.items())
             if what in MATTERS
         ]
@@ -143,14 +143,16 @@ class Card:
 
         A module's is asked for: what the field says without that may be the GPU's alone.
         """
-        found = _Field(FIELD_POWER_INSTANT, SCOPE_MODULE if self.is_module else 0)
+        found = self._nvml.c_nvmlFieldValue_t(
+            FIELD_POWER_INSTANT, SCOPE_MODULE if self.is_module else 0
+        )
         if not self._answers(FIELDS, c_int(1), byref(found)):
             return None
-        if found.code:
-            self._refused(FIELDS, found.code)
+        if found.nvmlReturn:
+            self._refused(FIELDS, found.nvmlReturn)
             return None
         self._has_instant = True
-        return float(found.value) / 1000
+        return float(found.value.uiVal) / 1000
 
     def usage_watts(self) -> float | None:
         """`nvmlDeviceGetPowerUsage` (W): now, or the mean of the last second on newer cards.
@@ -176,36 +178,29 @@ class Card:
 
     def usage_is_averaged(self) -> bool:
         """Whether `usage_watts` is a one-second trailing mean: from Ampere on, save for GA100."""
-        if self._averaged is None:
-            self._averaged = self._is_averaged()
+        # It may not be told for now, or never.
+        if self._averaged is None and (architecture := self._number("Architecture")) is not None:
+            is_later = AMPERE <= architecture < self._nvml.NVML_DEVICE_ARCH_UNKNOWN
+            pci = self._nvml.nvmlPciInfo_t()
+            is_told = is_later and self._answers("PciInfo_v3", byref(pci))
+            self._averaged = is_later and not (is_told and pci.pciDeviceId >> 24 == GA100)
         return bool(self._averaged)
-
-    def _is_averaged(self) -> bool | None:
-        architecture = self._number("Architecture")
-        if architecture is None:  # for now, or for ever
-            return None
-        if not AMPERE <= architecture < self._nvml.NVML_DEVICE_ARCH_UNKNOWN:
-            return False
-        pci = self._ask("PciInfo")
-        is_ga100 = pci is not None and pci.pciDeviceId >> 24 == 0x20
-        return not is_ga100
 
     def processes(self) -> tuple[int, ...] | None:
         """Process ids that compute on the card."""
         if PROCESSES in self._unsupported:
             return None
-        if self._read_processes is not None:
-            count, listed = c_uint(MOST_PROCESSES), self._process_list()
-            for _ in range(LISTINGS):
-                code = self._read_processes(self._handle, byref(count), listed)
-                if not code:
-                    return tuple([listed[i].pid for i in range(count.value)])
-                if code != self._nvml.NVML_ERROR_INSUFFICIENT_SIZE:
-                    break
-                count.value += MOST_PROCESSES  # more may come until they are asked for again
-                listed = (_Process * count.value)()
-        found = self._ask(PROCESSES)
-        return None if found is None else tuple(process.pid for process in found)
+        count = c_uint(MOST_PROCESSES)
+        for _ in range(LISTINGS):
+            listed = (_Process * count.value)()
+            code = self._code(PROCESSES, byref(count), listed)
+            if not code:
+                return tuple([listed[i].pid for i in range(count.value)])
+            if code != self._nvml.NVML_ERROR_INSUFFICIENT_SIZE:
+                break
+            count.value += MOST_PROCESSES  # more may come until they are asked for again
+        self._refused(PROCESSES, code)
+        return None
 
     def event_reasons(self) -> int | None:
         """Why the clocks are where they are, as NVML's bits."""
@@ -231,8 +226,8 @@ class Card:
 
     def is_partitioned(self) -> bool:
         """Whether the card is split into MIG slices."""
-        mode = self._ask("MigMode")
-        return mode is not None and mode[0] == 1
+        mode = c_uint()
+        return self._answers("MigMode", byref(mode), byref(c_uint())) and mode.value == 1
 
     def _number(self, what: str, *arguments: int) -> int | None:
         """A number of 32 bits that the driver's library tells; None if it does not."""
@@ -240,36 +235,26 @@ class Card:
         return number.value if self._answers(what, *arguments, byref(number)) else None
 
     def _answers(self, what: str, *arguments: object) -> bool:
-        """Call a function of the driver's library; whether it did what it should."""
+        """Whether a function of the driver's library did what it should."""
         if what in self._unsupported:
             return False
+        if code := self._code(what, *arguments):
+            self._refused(what, code)
+        return not code
+
+    def _code(self, what: str, *arguments: object) -> int:
         function = self._functions.get(what)
         if function is None:
             function = getattr(self._library, f"nvmlDeviceGet{what}", None)
             if function is None:
-                self._refused(what, self._nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
-                return False
+                return int(self._nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
             self._functions[what] = function
-        if code := function(self._handle, *arguments):
-            self._refused(what, code)
-            return False
-        return True
-
-    def _ask(self, what: str) -> Any:
-        """What the bindings make of a query, for those that are rare."""
-        function = getattr(self._nvml, f"nvmlDeviceGet{what}", None)
-        if function is None or what in self._unsupported:
-            return None
-        try:
-            return function(self._handle)
-        except self._error as error:
-            self._refused(what, error.value)
-            return None
+        return function(self._handle, *arguments)
 
     def _refused(self, what: str, code: int) -> None:
         """Take an error of a query that windows can do without."""
         if code == self._nvml.NVML_ERROR_GPU_IS_LOST:
-            raise self.lost(code) from None
+            raise self.lost(code)
         self._failed[what] = code
         if code in self._never:
             self._unsupported.add(what)

@@ -162,7 +162,8 @@ class Counter:
         if code := self._read():
             raise card.lost(code)
         self._raw = self._shown.value
-        self._since = real_time.monotonic()
+        self.moved_at = real_time.monotonic()
+        """When it was last seen to move (s)."""
         self._millijoules = self._quantum_millijoules = 0
         self.shown_joules = 0.0
         """As last read (J)."""
@@ -188,16 +189,16 @@ class Counter:
         now = real_time.monotonic()
         self._raw += further
         if further < 0:
-            further = self._after_fall(further, now - self._since)
+            further = self._after_fall(further, now - self.moved_at)
         elif self._has_fallen:
             # A rise that may make good for the fall is no work's. After a reset it is the work's,
             # unless no work can draw so much: then the figure was wrong for a moment.
             was_reset, self._has_fallen = self._was_reset, False
-            self.falls += not was_reset or further > self._most_millijoules(now - self._since)
+            self.falls += not was_reset or further > self._most_millijoules(now - self.moved_at)
         else:
             self._quantum_millijoules = gcd(self._quantum_millijoules, further)
         self._millijoules += further
-        self.shown_joules, self._since = self._millijoules / 1000, now
+        self.shown_joules, self.moved_at = self._millijoules / 1000, now
 
     @property
     def resolution_joules(self) -> float:
@@ -215,17 +216,7 @@ class Counter:
 
     def renewed_before(self, seconds: float) -> float:
         """When a reading at that time was last renewed, taken that this goes with the ticks (s)."""
-        if self.clock is None:
-            return seconds
-        return self.clock.latest(seconds)
-
-    def still_seconds(self) -> float:
-        """For how long the counter has shown the figure that it shows now (s).
-
-        It was seen first at a look, and came with the tick before that.
-        """
-        self.joules()
-        return real_time.monotonic() - self.renewed_before(self._since)
+        return seconds if self.clock is None else self.clock.latest(seconds)
 
     def _after_fall(self, fell: int, seconds: float) -> int:
         """What was drawn (mJ) where the figure fell by so many (below 0) in so many seconds.
@@ -250,7 +241,9 @@ class Counter:
 
 def stands_still(counter: Counter) -> str | None:
     """Say so if the counter has not moved in five periods although the card draws power."""
-    seconds = counter.still_seconds()
+    counter.joules()
+    # Its figure was seen first at a look, and came with the tick before that.
+    seconds = real_time.monotonic() - counter.renewed_before(counter.moved_at)
     if counter.clock is None or counter.lost or seconds <= STILL_PERIODS * counter.period_seconds:
         return None
     watts = counter.card.sharpest_watts()

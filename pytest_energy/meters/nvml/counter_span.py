@@ -172,12 +172,10 @@ def aligned_spans(counters: Sequence[Counter], share: float = 0.0) -> list[Count
     looks has passed since the last tick. All windows are made before the wait: after it, the work
     should start soon.
     """
-    spans, reads, later_seconds = [], {}, 0.0
-    for counter in counters:
-        span = CounterSpan(counter)
-        spans.append(span)
-        reads[counter.domain] = span.read
-        later_seconds = max(later_seconds, share * span.blind_seconds)
+    spans = [CounterSpan(counter) for counter in counters]
+    reads = {span.domain: span.read for span in spans}
+    blind = (c.period_seconds for c in counters if c.clock is not None and not c.sees_all)
+    later_seconds = share * max(blind, default=0.0)
     for _ in range(ATTEMPTS + _lag_periods(spans)):
         blurred = [span.counter for span in spans if not span.aligned and span.can_tick]
         if not blurred:
@@ -256,11 +254,6 @@ class CounterSpan:
         """Whether ticks can be waited for."""
         return self.counter.clock is not None and not self.counter.lost
 
-    @property
-    def blind_seconds(self) -> float:
-        """How far apart the looks are if the sensor looks part of the time, else 0 (s)."""
-        return self._period if self.counter.clock and not self.counter.sees_all else 0.0
-
     def work_started(self, started: float) -> None:
         """Leave out what lies before, by the tick's power or, without a tick, by reading anew.
 
@@ -288,16 +281,8 @@ class CounterSpan:
             self.wait = _TOO_EARLY
             return
         self._total = tick.joules - self._start_joules
-        self._ending = Ending(
-            tick,
-            self._ended,
-            self._period,
-            self._jitter,
-            self._total,
-            self._load_watts(tick),
-            self.rest_watts,
-            self.counter.idle_spread_watts,
-        )
+        powers = self._load_watts(tick), self.rest_watts, self.counter.idle_spread_watts
+        self._ending = Ending(tick, self._ended, self._period, self._jitter, self._total, *powers)
         self.wait = self._ending.wait_by_rest()
 
     def ticked_again(self, tick: Tick | None) -> None:
@@ -346,8 +331,9 @@ class CounterSpan:
             silent = f"`{counter.domain}` did not answer in the window"
             return counter.lost or fault(DEVICE_LOST, silent)
         if counter.falls > self._falls:
-            fell = f"the counter of `{counter.domain}` fell back in the window"
-            return fault(COUNTER_RESET, fell)
+            return fault(
+                COUNTER_RESET, f"the counter of `{counter.domain}` fell back in the window"
+            )
         if counter.clock is None and not self._total:
             return no_update(self._period, self._ended - self.started)
         try:

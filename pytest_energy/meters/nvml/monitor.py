@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
 from pytest_energy.clocks import real_time
@@ -19,6 +20,7 @@ from pytest_energy.meters.protocol import (
     LIMIT_CHANGED,
     NOT_WATCHED,
     THROTTLED,
+    Device,
     fault,
 )
 from pytest_energy.text import named
@@ -66,7 +68,6 @@ class Sample(NamedTuple):
     """One look at one card."""
 
     seconds: float
-    domain: str
     watts: float | None
     reasons: int | None
     sm_megahertz: int | None
@@ -74,12 +75,7 @@ class Sample(NamedTuple):
 
 def _since(seconds: float, looks: deque[Seen]) -> list[Seen]:
     """Those of a card's looks that are no older (s), the latest first."""
-    latest = []
-    for look in reversed(looks):
-        if look.seconds < seconds:
-            break
-        latest.append(look)
-    return latest
+    return list(takewhile(lambda look: look.seconds >= seconds, reversed(looks)))
 
 
 class Monitor:
@@ -193,28 +189,25 @@ class Monitor:
 
     def _run(self) -> None:
         try:
-            self._watch()
+            while not self._is_closed:
+                if not self._alarm.acquire(timeout=self._delay()):
+                    self._look_if_due()
         except BaseException as error:  # whatever it was, windows have to say it
             self._ended = f" ({named(error)})"
 
-    def _watch(self) -> None:
-        while not self._is_closed:
-            if self._alarm.acquire(timeout=self._delay()):
-                continue
-            is_due = (
-                real_time.monotonic() - self._looked > EVERYTHING_SECONDS - INTERVAL_SECONDS / 2
-            )
-            if self._works or is_due:
-                self._each(self._counters, self._look_at_counter)
-            if is_due:
-                self.look()
-                now = real_time.monotonic()
-                blind = now - self._looked
-                if blind > STALLED_SECONDS:
-                    # A window that begins later than this was not blind for long.
-                    since = now - STALLED_SECONDS
-                    self._unwatched(f"nobody looked at the cards for {blind:.0f} s", since)
-                self._looked = now
+    def _look_if_due(self) -> None:
+        since = real_time.monotonic() - self._looked
+        is_due = since > EVERYTHING_SECONDS - INTERVAL_SECONDS / 2
+        if self._works or is_due:
+            self._each(self._counters, self._look_at_counter)
+        if is_due:
+            self.look()
+            now = real_time.monotonic()
+            if (blind := now - self._looked) > STALLED_SECONDS:
+                # A window that begins later than this was not blind for long.
+                why = f"nobody looked at the cards for {blind:.0f} s"
+                self._unwatched(why, now - STALLED_SECONDS)
+            self._looked = now
 
     def _delay(self) -> float:
         """Until the next look (s)."""
@@ -284,19 +277,14 @@ class Monitor:
                 self._found(_changed(name, card.domain, before[name], value))
         # What the card did not tell this time is compared the next time.
         self._limits[card.domain] = before | limits
-        sample = Sample(
-            real_time.monotonic(),
-            card.domain,
-            card.instant_watts(),
-            reasons,
-            card.sm_clock_megahertz(),
-        )
+        now, watts = real_time.monotonic(), card.instant_watts()
+        megahertz = card.sm_clock_megahertz()
         noted = {
             f"{card.domain} temperature_celsius": card.temperature_celsius(),
-            f"{card.domain} sm_megahertz": sample.sm_megahertz,
+            f"{card.domain} sm_megahertz": megahertz,
         }
         with self._lock:
-            self._samples[card.domain].append(sample)
+            self._samples[card.domain].append(Sample(now, watts, reasons, megahertz))
             self._notes.update({k: float(v) for k, v in noted.items() if v is not None})
 
     def _unwatched(self, why: str, seconds: float | None = None) -> None:
@@ -320,24 +308,17 @@ def _changed(name: str, domain: str, before: int, value: int) -> str:
     return fault(LIMIT_CHANGED, f"{moved}; {remedy}")
 
 
-def implausible(
-    samples: Sequence[Sample], domain: str, mean_watts: float, limit_watts: float | None
-) -> list[str]:
+def implausible(samples: Sequence[Sample], device: Device, mean_watts: float) -> Iterator[str]:
     """What the samples of a window say against its joules; `mean_watts` is the counter's figure."""
-    capped, highest, clocks = False, mean_watts, []
-    for look in samples:
-        highest = max(highest, look.watts or 0.0)
-        if look.reasons is None:
-            continue
-        capped = capped or bool(look.reasons & SOFTWARE_POWER_CAP)
-        # If no other reason is given, the clocks are where the settings put them.
-        if look.sm_megahertz and not look.reasons & ~APPLICATION_CLOCKS:
-            clocks.append(look.sm_megahertz)
-    faults = []
+    limit_watts = device.joules_limit_watts
+    highest = max([mean_watts, *(look.watts for look in samples if look.watts)])
+    known = [(look.reasons, look.sm_megahertz) for look in samples if look.reasons is not None]
+    capped = any(reasons & SOFTWARE_POWER_CAP for reasons, _ in known)
     if capped and limit_watts and highest < NORMAL_SHARE_OF_LIMIT * limit_watts:
-        cap = f"software power cap of `{domain}` at {highest:.0f} W"
-        faults.append(fault(THROTTLED, f"{cap}, far below its limit of {limit_watts:.0f} W"))
+        cap = f"software power cap of `{device.domain}` at {highest:.0f} W"
+        yield fault(THROTTLED, f"{cap}, far below its limit of {limit_watts:.0f} W")
+    # If no other reason is given, the clocks are where the settings put them.
+    clocks = [clock for reasons, clock in known if clock and not reasons & ~APPLICATION_CLOCKS]
     if clocks and max(clocks) > CLOCK_RATIO * min(clocks):
-        jump = f"SM clock of `{domain}` between {min(clocks)} and {max(clocks)} MHz"
-        faults.append(fault(CLOCK_JUMP, f"{jump}, and no reason is given"))
-    return faults
+        jump = f"SM clock of `{device.domain}` between {min(clocks)} and {max(clocks)} MHz"
+        yield fault(CLOCK_JUMP, f"{jump}, and no reason is given")

@@ -103,12 +103,8 @@ class Trace:
 
     def longest_gap(self, begin: Mark, end: Mark) -> float:
         """The longest gap between readings that lies, at least partly, between two marks (s)."""
-        overlapping = (
-            later - earlier
-            for earlier, later in self._gaps
-            if earlier < end.seconds and later > begin.seconds
-        )
-        return max(overlapping, default=0.0)
+        inside = ((a, b) for a, b in self._gaps if a < end.seconds and b > begin.seconds)
+        return max((b - a for a, b in inside), default=0.0)
 
     def mark(self, seconds: float) -> Mark:
         """Ask for the integral at a moment; one just before the last reading is known at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
@@ -42,15 +43,14 @@ def wait_for_ticks(
     it is well known when the tick is due. Ticks that are known to `spin_seconds` are spun for if
     they do not jitter.
     """
-    ticks: dict[str, Tick | None] = {}
-    waits = []
-    for counter in counters:
-        domain, clock = counter.domain, counter.clock
-        ticks[domain] = None
-        if clock is not None:
-            waits.append(_Wait(counter, clock, read.get(domain), later_seconds, spin_seconds))
+    ticks: dict[str, Tick | None] = dict.fromkeys(counter.domain for counter in counters)
+    waits = [
+        _Wait(counter, counter.clock, read.get(counter.domain), later_seconds, spin_seconds)
+        for counter in counters
+        if counter.clock is not None
+    ]
     while waits:
-        wait = min(waits, key=_look_at)
+        wait = min(waits, key=attrgetter("next_look"))
         delay = wait.next_look - real_time.monotonic()
         if delay > 0:
             real_time.sleep(delay)
@@ -146,10 +146,6 @@ class _Wait:
         return Tick(seconds, half_width, joules - interval_joules, joules)
 
 
-def _look_at(wait: _Wait) -> float:
-    return wait.next_look
-
-
 LONGEST_SECONDS = 2.0
 SLOWEST_SECONDS = 5.0
 """A counter that ticked at all within two seconds is observed for this long."""
@@ -193,10 +189,8 @@ def look_at_rest_again(counters: Sequence[Counter]) -> None:
     """
     ticks, samples = undisturbed(counters)
     for counter in counters:
-        first, again = (
-            counter.apart_at_rest,
-            _rest(counter, ticks[counter.domain], samples[counter.domain]),
-        )
+        first = counter.apart_at_rest
+        again = _rest(counter, ticks[counter.domain], samples[counter.domain])
         if first is None or again is None:
             continue
         same = again.agree or (again.ratio > 1) == (first.ratio > 1)

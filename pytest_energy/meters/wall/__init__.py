@@ -27,16 +27,12 @@ DOMAIN = "wall"
 PATIENCE_PERIODS = 3.0
 PATIENCE_SECONDS = 1.0
 """How long a finished window waits for the reading after it: three usual periods and this."""
-
 CLOCK_MOVED_SECONDS = 0.05
 """A step of the system's clock in a window that readings, which go by it, do not survive."""
-
 LONGEST_PERIOD_SECONDS = 120.0
 """Nothing waits for readings that come more seldom."""
-
 AHEAD_SECONDS = 5.0
 """Readings dated so far after now come from a clock that is wrong: all of them are misplaced."""
-
 _LEAST_READINGS = 2
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.005, 0.25
 

@@ -15,7 +15,6 @@ from pytest_energy.text import one_line
 WATT_HOUR = 3600.0
 KILOWATT_HOUR = 3.6e6
 WATT_MINUTE = 60.0
-
 TIMES = ("timestamp", "time", "datetime", "date_time", "date", "ts", "unixtime", "statussns.time")
 
 DEVICES = (
@@ -89,7 +88,6 @@ def _flat(document: Mapping[str, Any], above: str = "") -> dict[str, str]:
 
 MOST = 1e15
 """No figure of power or energy, in whatever unit, nor time in milliseconds, is larger."""
-
 _SHOWN = 40
 
 
@@ -135,9 +133,9 @@ def _iso(text: str) -> Figure:
     # Python 3.10 reads neither `Z` nor fractions of other than 3 or 6 digits.
     tidy = _FRACTION.sub("." + digits[:6].ljust(6, "0"), text) if digits else text
     tidy = _ZONE.sub(r"\1:\2", re.sub(r"[zZ]$", "+00:00", tidy))
-    if not re.search(r"\d[T ]\d", tidy):
-        raise ValueError(f"`{one_line(text, _SHOWN)}` is no date and time")
     try:
+        if not re.search(r"\d[T ]\d", tidy):
+            raise ValueError
         seconds = real_time.moment.fromisoformat(tidy).timestamp()
     except (ValueError, OverflowError, OSError):
         raise ValueError(f"`{one_line(text, _SHOWN)}` is no date and time") from None

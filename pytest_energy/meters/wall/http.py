@@ -1,14 +1,22 @@
-"""Wall readings polled from a smart plug: Shelly of either generation, or Tasmota, over HTTP."""
+"""Wall readings polled from a smart plug: Shelly of either generation, or Tasmota, over HTTP.
+
+A plug is a neighbour that may send anything: its answers are bounded in size and time, and nothing
+is sent anywhere else.
+"""
 
 from __future__ import annotations
 
+import io
 import re
+import socket
 import threading
 from base64 import b64encode
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlsplit
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
 
 from pytest_energy.clocks import real_time
 from pytest_energy.errors import EnergyError, MeterUnavailableError
@@ -22,16 +30,13 @@ from pytest_energy.meters.wall.forms import (
     first_figure,
     json_fields,
 )
-from pytest_energy.meters.wall.request import Address, PlugError, Requests
 from pytest_energy.meters.wall.trace import WallReading, WallTrace
-from pytest_energy.text import one_line
+from pytest_energy.text import masked, one_line
 
 INTERVAL_SECONDS = 1.0
 """Between polls; the plugs renew their power about once a second."""
-
 TIMEOUT_SECONDS = 2.0
 """Of one whole request, its name's look-up included, whatever comes meanwhile."""
-
 _WAITING = 1 << 16
 """So many readings wait for the next look."""
 
@@ -76,7 +81,7 @@ class WallPlug:
         self.trouble: str | None = None
         self._timeout = timeout_seconds
         self._interval = interval_seconds
-        self._requests = Requests()
+        self._asking: threading.Thread | None = None
         address = _taken_apart(url)
         self.shown = address.shown
         self._address, self._form, first = self._found(address)
@@ -110,6 +115,34 @@ class WallPlug:
                 self.trouble = f"answers with what cannot be read ({type(error).__name__})"
             due = max(due + self._interval, real_time.monotonic())
 
+    def _answer(self, address: Address) -> bytes:
+        """The body of the answer; `PlugError` if it is not whole in time, or none.
+
+        A thread makes the request and is given up if it takes too long: a name's look-up has no
+        limit, and each of its addresses has one of its own. While one hangs there is no other.
+        """
+        deadline = real_time.monotonic() + self._timeout
+        if self._asking is not None:
+            self._asking.join(self._timeout)
+            if self._asking.is_alive():
+                raise _timed_out()
+        answers: list[bytes | Exception] = []
+
+        def ask() -> None:
+            try:
+                answers.append(_requested(address, deadline))
+            except Exception as error:
+                answers.append(error)
+
+        self._asking = threading.Thread(target=ask, name="wall request", daemon=True)
+        self._asking.start()
+        self._asking.join(max(0.0, deadline - real_time.monotonic()))
+        if not answers:
+            raise _timed_out()
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
+
     def _found(self, address: Address) -> tuple[Address, Form, WallReading]:
         reasons = []
         for form in FORMS:
@@ -130,7 +163,13 @@ class WallPlug:
 
     def _ask(self, address: Address, form: Form) -> WallReading:
         began = real_time.unix_seconds()
-        fields = _fields(self._requests.get(address, self._timeout))
+        answer = self._answer(address)
+        try:
+            fields = json_fields(answer)
+        except ValueError:
+            raise PlugError("answers with something that is no JSON") from None
+        except TypeError:
+            raise PlugError("answers with no JSON object") from None
         ended = real_time.unix_seconds()
         if form.good and fields.get(form.good) == str(False):
             raise PlugError(f"says that its figures are not valid (`{form.good}`)")
@@ -143,15 +182,6 @@ class WallPlug:
             raise PlugError(f"answers with a figure that is none: {error}") from None
         stamp = Figure((began + ended) / 2, max(ended - began, 0.0))
         return WallReading(stamp, watts, joules)
-
-
-def _fields(text: bytes) -> Mapping[str, str]:
-    try:
-        return json_fields(text)
-    except ValueError:
-        raise PlugError("answers with something that is no JSON") from None
-    except TypeError:
-        raise PlugError("answers with no JSON object") from None
 
 
 def _taken_apart(url: str) -> Address:
@@ -178,3 +208,115 @@ def _taken_apart(url: str) -> Address:
     return Address(
         parts.scheme, parts.hostname, port, path, f"{host}:{port}" if port else host, authorization
     )
+
+
+MOST_BYTES = 1 << 16
+"""Of an answer; a plug's takes a few hundred."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to ask: `path` with its query is empty if it is not known; `shown` has no secrets."""
+
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+    shown: str
+    authorization: str | None = field(default=None, repr=False)
+
+
+class PlugError(EnergyError):
+    """What is wrong with an answer; `silent` if there was none at all."""
+
+    def __init__(self, text: str, *, silent: bool = False) -> None:
+        super().__init__(text)
+        self.silent = silent
+
+
+def _timed_out() -> PlugError:
+    return PlugError("does not answer (timed out)", silent=True)
+
+
+def _requested(address: Address, deadline: float) -> bytes:
+    """The body of the answer; no single wait takes longer than until the deadline.
+
+    Nothing is sent to another place than the address, whatever the answer says.
+    """
+    # No proxy: plugs are neighbours, and one that leads out of the house would not find them.
+    kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
+    headers = {"Authorization": address.authorization} if address.authorization else {}
+    try:
+        left = deadline - real_time.monotonic()
+        connection = kind(address.host, address.port, timeout=max(left, 0.001))
+        connection.connect()
+        with closing(connection.sock) as connected:
+            connection.sock = _Until(connected, deadline)
+            connection.request("GET", address.path, headers={**headers, "Connection": "close"})
+            answer = connection.getresponse()
+            body = answer.read(MOST_BYTES + 1) if answer.status == 200 else b""
+        status, place = answer.status, answer.headers["Location"]
+    except TimeoutError:
+        raise _timed_out() from None
+    except OSError as error:
+        why = one_line(error.strerror or type(error).__name__)
+        raise PlugError(f"does not answer ({why})", silent=True) from None
+    except HTTPException:
+        raise PlugError("answers with something that is no HTTP") from None
+    except ValueError:  # of an address that cannot be sent, whose text may be secret
+        raise PlugError("does not answer (its address cannot be asked for)", silent=True) from None
+    if 300 <= status < 400 and place:
+        elsewhere = _shown_place(address, place)
+        raise PlugError(f"sends on to {elsewhere}; give that address if it is your plug's")
+    if status != 200:
+        raise PlugError(f"answers HTTP {status}{_HINTS.get(status, '')}")
+    if len(body) > MOST_BYTES:
+        raise PlugError(f"answers with more than {MOST_BYTES:,} bytes")
+    return body
+
+
+def _shown_place(address: Address, place: str) -> str:
+    """Where an answer sends on to, without what may be secret in it."""
+    try:
+        whole = urljoin(f"{address.scheme}://{address.shown}/", place)
+    except ValueError:
+        return "what is no address"
+    return f"`{one_line(masked(whole))}`"
+
+
+_HINTS = {401: ": it wants a user and a password in its address, http://user:password@…"}
+
+
+class _Until:
+    """A connected socket as `http.client` uses one; what does not come in time is an error."""
+
+    def __init__(self, connected: socket.socket, deadline: float) -> None:
+        self._connected, self._deadline = connected, deadline
+
+    def sendall(self, data: Any) -> None:
+        self.in_time().sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Answer(self))
+
+    def close(self) -> None:
+        """Nothing yet: the answer is still to be read."""
+
+    def in_time(self) -> socket.socket:
+        """The socket, whose next call waits for the time that is left."""
+        left = self._deadline - real_time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connected.settimeout(left)
+        return self._connected
+
+
+class _Answer(io.RawIOBase):
+    def __init__(self, connection: _Until) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._connection.in_time().recv_into(buffer)

@@ -15,10 +15,8 @@ from pytest_energy.meters.wall.forms import Figure
 GAP_PERIODS = 3.0
 LEAST_GAP_SECONDS = 1.0
 """Readings further apart than both of these leave a gap that no figure bridges."""
-
 MOST_READINGS = 1_000_000
 """So many are kept, more than a week of a reading a second; then the older half is dropped."""
-
 _FARTHEST = 2.0  # power and energy of one load are no further apart beyond their uncertainties
 _RECENT = 100  # readings that say what the usual period is
 _MOST_STEPS_BACK, _STEPS = 2, 20  # a clock is set now and then, not within a few readings
@@ -215,7 +213,9 @@ def interpolated(series: Series, start: float, end: float) -> WallJoules:
     if any(values[i + 1] < values[i] for i in range(first, last)):
         raise NotCoveredError("its energy reading was set back in the window")
     joules = _at(series, end) - _at(series, start)
-    step = _step(series)
+    # A step of the counter: what it leaps by if it has stood still, else its last digit (J).
+    triples = zip(values, values[1:], values[2:], strict=False)
+    step = max([series.digit, *(c - b for a, b, c in triples if a == b and c > b)])
     if last - first < 2:
         return WallJoules(joules, max(abs(joules), step))
     powers = [_watts(series, i) for i in range(max(first - 1, 0), last)]
@@ -228,9 +228,8 @@ def interpolated(series: Series, start: float, end: float) -> WallJoules:
 
 def _at(series: Series, moment: float) -> float:
     i = bisect_right(series.seconds, moment) - 1
-    if i + 1 >= len(series.seconds):
-        return series.values[i]
-    return series.values[i] + _watts(series, i) * (moment - series.seconds[i])
+    watts = _watts(series, i) if i + 1 < len(series.seconds) else 0.0
+    return series.values[i] + watts * (moment - series.seconds[i])
 
 
 def _watts(series: Series, i: int) -> float:
@@ -257,10 +256,3 @@ def _edge(series: Series, i: int, moment: float, swing: float) -> float:
         return max(unseen, (1 - share) * length * abs(here - _watts(series, i + 1)))
     across = abs(_watts(series, i + 1) - _watts(series, i - 1))
     return max(unseen, share * (1 - share) * length * across)
-
-
-def _step(series: Series) -> float:
-    """A step of the counter: what it leaps by if it has stood still, else its last digit (J)."""
-    values = series.values
-    triples = zip(values, values[1:], values[2:], strict=False)
-    return max([series.digit, *(c - b for a, b, c in triples if a == b and c > b)])

@@ -21,7 +21,7 @@ from pytest_energy.errors import EnergyError
 from pytest_energy.metering import Window, window
 from pytest_energy.metering.device_lock import FOLDER_VARIABLE, device_lock
 from pytest_energy.meters import Conditions, Device, Meter, Method, Reading, open_meter
-from pytest_energy.meters.nvml.visible import visible
+from pytest_energy.meters.nvml.driver import visible
 from pytest_energy.meters.process_tree import ROOT_VARIABLE
 from pytest_energy.meters.sensors import from_rows
 from pytest_energy.text import decoded

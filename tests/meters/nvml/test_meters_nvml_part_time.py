@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_energy.meters.nvml.part_time import Look, PartTime
-from pytest_energy.meters.nvml.sensors import Load
+from pytest_energy.meters.nvml.part_time import Load, PartTime
 from pytest_energy.meters.sensors import Sensor
 
 STEP_SECONDS = 0.2
 COUNTER = Sensor(0.1, 0.08, "measured")
 LOAD = Load(400.0, 100.0, 2.0, 700.0)
-LOOKS = [Look(seconds, watts) for seconds, watts in ((0.0, 390.0), (0.08, 410.0), (0.16, 400.0))]
+LOOKS = ((0.0, 390.0), (0.08, 410.0), (0.16, 400.0))
 """Up to 0.4 of a step apart."""
 
 
