@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from pytest_energy.baselines.acknowledged import Acknowledgement
+    from pytest_energy.baselines.tables import Acknowledgement
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ def gated(pytester: pytest.Pytester, spending: Path) -> pytest.Pytester:
 
 def verdict(gated: pytest.Pytester, **outcomes: int) -> dict[str, Any]:
     gated.runpytest("--energy-strict", "--energy-json=run.json").assert_outcomes(**outcomes)
-    (found,) = json.loads((gated.path / "run.json").read_text())["verdicts"]
-    return found
+    found: list[dict[str, Any]] = json.loads((gated.path / "run.json").read_text())["verdicts"]
+    return found[0]
 
 
 def test_each_call_is_a_window(gated: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
