@@ -60,6 +60,17 @@ def log_change(finding: Finding, others: Sequence[Finding]) -> LogChange:
     return LogChange(fmean(logs), single * _INFLATION / len(logs) + _FLOOR**2)
 
 
+def change_of_all(alike: Sequence[Finding], others: Sequence[Finding]) -> LogChange:
+    """The change that probes of the same two commits found together, each by its weight.
+
+    If they differ by more than their errors, those are too small, and the interval is wider.
+    """
+    each = [log_change(finding, others) for finding in alike]
+    (mean,) = joined([change.at(0) for change in each])
+    apart = sum((change.value - mean.value) ** 2 / change.variance for change in each)
+    return LogChange(mean.value, mean.variance * max(1.0, apart / max(len(each) - 1, 1)))
+
+
 def pair_noise(findings: Sequence[Finding]) -> float:
     """SD of a pair's log ratio, as all probes know it together."""
     logs = [_log_ratios(finding) for finding in findings if len(finding.pairs) > 1]
@@ -183,9 +194,10 @@ class Line:
     def doubted(self) -> Step | None:
         """What confirmed steps leave of the change, as a step to hold the end against; once.
 
-        It costs one probe: what is left after one of two culprits must not be overlooked.
+        It costs one probe: what is left after one of two culprits must not be overlooked. Of a
+        line of one commit nothing is.
         """
-        if self._asked_anew or not self._found:
+        if self._asked_anew or not self._found or self.last == 1:
             return None
         self._asked_anew = True
         rest = self._rest()

@@ -25,7 +25,15 @@ from pytest_energy.bisect import (
     Told,
 )
 from pytest_energy.bisect.commits import Graph
-from pytest_energy.bisect.levels import FOLLOWED, Confirmed, Line, LogChange, log_change, pair_noise
+from pytest_energy.bisect.levels import (
+    FOLLOWED,
+    Confirmed,
+    Line,
+    LogChange,
+    change_of_all,
+    log_change,
+    pair_noise,
+)
 from pytest_energy.stats.distributions import NORMAL_95, relative
 from pytest_energy.stats.steps import Step
 from pytest_energy.units import LARGEST_LEVELS
@@ -143,10 +151,11 @@ class Search:
 
     def _culprit(self, line: Line, confirmed: Confirmed) -> Culprit:
         finding, among = confirmed.finding, line.among(confirmed.step)
-        probe, shown = finding.probe, log_change(finding, self._findings).shown
-        return Culprit(
-            probe.commit, probe.against, shown, among, finding.explanation, finding.profile
-        )
+        probe = finding.probe
+        ends = probe.commit, probe.against
+        alike = [f for f in self._findings if f.pairs and (f.probe.commit, f.probe.against) == ends]
+        shown = change_of_all(alike, self._findings).shown
+        return Culprit(*ends, shown, among, finding.explanation, finding.profile)
 
     def _opened(self, merge: Culprit, step: Step) -> list[Culprit]:
         """The culprits on the branch that a merge brought the change with; none if it is its own.

@@ -24,6 +24,8 @@ _CARRIES, _MOSTLY = 0.2, 0.5
 _LARGE = 0.01
 """Share of the time from which an operator tells how all of them moved alike."""
 _LEAST_ALIKE, _ALIKE = 3, 0.02
+_TOGETHER, _MOST = 0.25, 0.75
+"""Operators moved alike if most of them lie within so much of what the middle one moved."""
 _TIMES = 3.0
 """From here on a part's time is told as a multiple."""
 
@@ -115,7 +117,7 @@ def _attention(base: Part | None, head: Part | None) -> Row | None:
 
 
 def _alike(operators: Sequence[Row], whole: float, all_moved: float) -> float:
-    """By what all operators moved that are called as often as before; 0 if that is little."""
+    """By what all operators moved that are called as often as before; 0 if little, or apart."""
     moved = [
         row.head / row.base - 1
         for row in operators
@@ -124,6 +126,9 @@ def _alike(operators: Sequence[Row], whole: float, all_moved: float) -> float:
     if len(moved) < _LEAST_ALIKE:
         return 0.0
     middle = median(moved)
+    near = max(_ALIKE, _TOGETHER * abs(middle))
+    if sum(abs(each - middle) <= near for each in moved) < _MOST * len(moved):
+        return 0.0
     return middle if abs(middle) > max(_ALIKE, _CARRIES * abs(all_moved)) else 0.0
 
 

@@ -158,5 +158,21 @@ def test_a_good_end_on_a_branch_that_was_merged() -> None:
     assert named(Search(Graph("good", "bad", parents), ask, Asked()).run()) == {"bad"}
 
 
+def test_one_commit_between_the_ends_is_what_all_its_probes_say_together() -> None:
+    parents = {"bad": ("good",)}
+    found = iter((1.05, 1.15))  # apart by far more than their pairs say
+
+    def ask(probe: Probe) -> Finding:
+        cost = next(found)
+        noise = (1.001, 0.999, 1.002, 0.998)
+        return Finding(probe, "regression", tuple((0.005, 0.005 * cost * each) for each in noise))
+
+    conclusion = Search(Graph("good", "bad", parents), ask, Asked()).run()
+
+    (culprit,) = conclusion.culprits
+    assert [told.finding.probe.purpose for told in conclusion.probes] == ["ends", "confirm"]
+    assert culprit.estimate.low < 0.05 < culprit.estimate.change < 0.15 < culprit.estimate.high
+
+
 def test_names_are_places() -> None:
     assert name(0) == "c0"
