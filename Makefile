@@ -20,7 +20,7 @@ bench: $(STAMP) ## run the suite on this machine (eight minutes on two cores; no
 
 # What goes by the clock runs alone, after the rest; ARGS narrows it to one run of what it selects.
 define TESTS
-$(if $(ARGS),$(1)/bin/python -m pytest tests/ $(ARGS),OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/ --numprocesses auto --dist loadfile -m "not realtime")
+$(if $(ARGS),$(1)/bin/python -m pytest tests/ $(ARGS),OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/ --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not realtime")
 $(if $(ARGS),,$(1)/bin/python -m pytest tests/ -m realtime)
 endef
 
