@@ -242,11 +242,13 @@ def finished(
     seconds: float,
     late: str,
     kept: Path | None = None,
+    ending_seconds: float = _ENDING_SECONDS,
 ) -> tuple[int | None, str, str]:
     """Run a command in a folder: its exit code, why it was ended, and the end of what it printed.
 
     If it prints too much or takes longer than `seconds`, which `late` says, it is ended, and its
-    code is None. All that it printed is `kept` in a file, if one is named.
+    code is None. All that it printed is `kept` in a file, if one is named. It has `ending_seconds`
+    to remove what it made, such as worktrees and processes of its own, until it is killed.
     """
     folder = PrivateFolder("run")
     with uninterrupted():  # a process that nobody has noted would outlive us
@@ -262,8 +264,7 @@ def finished(
             shutil.copyfile(child.output, kept)
         return code, "" if code is not None else why, tail_of(child.output)
     finally:
-        # It may have worktrees and processes of its own, which it removes if it is told to end.
-        stop_all([child], 0.0, _ENDING_SECONDS)
+        stop_all([child], 0.0, ending_seconds)
         folder.remove()
 
 

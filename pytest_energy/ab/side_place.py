@@ -181,6 +181,7 @@ def _answer_of(python: Path) -> dict[str, Any]:
         os.environ,
         _PROBE_SECONDS,
         f"no answer in {_PROBE_SECONDS} s",
+        ending_seconds=0.0,
     )
     if code is None:
         raise ValueError(why)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,8 +116,8 @@ class Graph:
         return reached(self.good, children)
 
 
-def reached(start: str, following: Mapping[str, Sequence[str]]) -> set[str]:
-    """All commits that one leads to, itself included."""
+def reached(start: str, following: Mapping[str, Iterable[str]]) -> set[str]:
+    """All that one leads to, itself included: commits, or packages that need each other."""
     found, waiting = {start}, [start]
     while waiting:
         new = set(following.get(waiting.pop(), ())) - found

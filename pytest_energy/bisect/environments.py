@@ -16,7 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from pytest_energy.bisect import Probe
-from pytest_energy.bisect.commits import Graph
+from pytest_energy.bisect.commits import Graph, reached
 from pytest_energy.bisect.probing import NotThereError, Where
 from pytest_energy.documents import FaultyDocumentError, parse_json
 from pytest_energy.documents.records import converted
@@ -148,21 +148,13 @@ def _steps(
     forced = _forced(set(names), old, new)
     left = dict.fromkeys(order)
     while left:
-        groups = [_reached(name, forced, left) for name in left]
+        groups = [
+            reached(name, {each: forced[each] & left.keys() for each in left}) for name in left
+        ]
         group = min(groups, key=len)
         yield [name for name in order if name in group]
         for name in group:
             del left[name]
-
-
-def _reached(name: str, forced: Mapping[str, set[str]], left: Mapping[str, None]) -> set[str]:
-    """The package, and all of those left that have to be exchanged with it."""
-    group, todo = {name}, [name]
-    while todo:
-        more = {other for other in forced[todo.pop()] if other in left} - group
-        group |= more
-        todo += more
-    return group
 
 
 def _forced(
@@ -314,8 +306,8 @@ def _installer(python: Path, action: str) -> list[str]:
 
 
 def _finished(command: Sequence[str], folder: Path, seconds: float) -> tuple[int | None, str]:
-    """The exit code (None: it took too long) and the last line printed; all of it is in `kept`."""
+    """The exit code and the last line printed, all of which is in `kept`; or None, and why."""
     variables = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     late = "it took too long"
-    code, _, printed = finished(command, folder, variables, seconds, late, folder / "kept")
-    return code, printed.rpartition("\n")[2]
+    code, why, printed = finished(command, folder, variables, seconds, late, folder / "kept")
+    return code, why or printed.rpartition("\n")[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pytest_energy.errors import EnergyError, check_count
@@ -30,6 +29,8 @@ class LoopRun:
         id: str,  # noqa: A002
     ) -> None:
         check_count("tokens_per_window", tokens_per_window)
+        if not id or not isinstance(id, str):
+            raise EnergyError(f"`id` is {id!r}: give the name of the figure and its baseline")
         if not callable(train):
             raise EnergyError(
                 f"`{id}` got `{train!r}`, which cannot be called; give the function itself, as in "
@@ -44,4 +45,5 @@ class LoopRun:
         """Call the function once, metered."""
         with window(self._meter, self.id) as opened:
             self._train()
-        return replace(opened.record, tokens=self._tokens, real_tokens=self._tokens)
+            opened.count_tokens(self._tokens, self._tokens)
+        return opened.record

@@ -94,7 +94,7 @@ class Progress:
     def propose(self, tokens: int, seconds: float, task: str | None = None) -> None:
         """Say once which budget of tokens would do, if a window of so many is far from that.
 
-        A `task` may have one of its own; a run of no task does not go by `--energy-tokens`.
+        A `task` may have one of its own; a run of no task need not go by `--energy-tokens`.
         """
         least, few = SHORT_SECONDS
         if self._proposed or not (seconds >= LONG_SECONDS or least <= seconds < few):

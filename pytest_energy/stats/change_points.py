@@ -266,7 +266,7 @@ RESTLESS = 1.5
 """Times the scatter before from which on a series is restless."""
 
 SCATTER_THRESHOLD = 5.0
-"""Of the same on `evened` values; pure noise of 365 values passes it in 1 % of years."""
+"""Of the statistic on `evened` values: pure noise of 365 values passes it in 1 % of years."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -197,7 +198,7 @@ def _span(events: Iterable[Any]) -> float:
 
 def _covered(kernels: Iterable[Any]) -> float:
     """How long at least one of them runs (µs)."""
-    covered = until = 0.0
+    covered, until = 0.0, -math.inf
     for start, end in sorted((each.time_range.start, each.time_range.end) for each in kernels):
         covered += max(0.0, end - max(start, until))
         until = max(until, end)

@@ -27,7 +27,7 @@ def test_mine(energy_gate):
 
 @pytest.fixture
 def gated(pytester: pytest.Pytester, spending: Path) -> pytest.Pytester:
-    pytester.makepyfile(test_mine=GATED.replace("{train}", "train"))
+    pytester.makepyfile(test_mine=GATED.format(train="train"))
     return pytester
 
 
@@ -58,7 +58,7 @@ def test_another_number_of_tokens_is_other_work(
 
 
 def test_what_the_function_raises_is_the_users_to_mend(gated: pytest.Pytester) -> None:
-    (gated.path / "test_mine.py").write_text(GATED.replace("{train}", "lambda: 1 / 0"))
+    (gated.path / "test_mine.py").write_text(GATED.format(train="lambda: 1 / 0"))
 
     result = gated.runpytest()
 
@@ -69,12 +69,16 @@ def test_what_the_function_raises_is_the_users_to_mend(gated: pytest.Pytester) -
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("train(), tokens_per_window=9", "`mine` got `None`, which cannot be called; give the"),
-        ("train, tokens_per_window=0", "`tokens_per_window` is 0: give a whole number"),
+        ("train, tokens_per_window=9, id=''", "`id` is '': give the name"),
+        (
+            "train(), tokens_per_window=9, id='mine'",
+            "`mine` got `None`, which cannot be called; give the",
+        ),
+        ("train, tokens_per_window=0, id='mine'", "`tokens_per_window` is 0: give a whole number"),
     ],
 )
 def test_what_is_no_loop_is_refused(gated: pytest.Pytester, given: str, told: str) -> None:
-    text = GATED.replace("{train}, tokens_per_window=TOKENS", given)
+    text = GATED.replace('{train}, tokens_per_window=TOKENS, id="mine"', given)
     (gated.path / "test_mine.py").write_text(text)
 
     result = gated.runpytest()

@@ -552,6 +552,7 @@ import pytest
     {"processes": 2},
     {"processes": 2, "nodes": 2},
     {"processes": 1, "batchsize": 4},
+    {"processes": 1, "device": "cpu"},
 ])
 def test_bad(finetune, settings):
     finetune("sst2", "bert-tiny", **settings)
@@ -566,7 +567,7 @@ def test_bad_input_says_what_to_do(
 
     result = pytester.runpytest("-rf", "-q")
 
-    result.assert_outcomes(failed=6)
+    result.assert_outcomes(failed=7)
     lines = [
         "`processes` is 0: give a whole number of at least 1",
         "`processes` is 0: give a whole number of at least 1",
@@ -574,6 +575,7 @@ def test_bad_input_says_what_to_do(
         "`processes=2` puts 2 on this node, which has 1 GPU that CUDA sees: start at most one*",
         "`nodes=2` needs to know where they meet: set `MASTER_ADDR`*",
         "`batchsize` is not a setting of a workload: did you mean `batch_size`?*",
+        "`device` is not a setting of a workload: *",
     ]
     result.stdout.fnmatch_lines(lines)
     assert "Traceback" not in result.stdout.str()

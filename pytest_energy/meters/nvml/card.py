@@ -196,7 +196,7 @@ class Card:
             code = self._code(PROCESSES, byref(count), listed)
             if not code:
                 return tuple([listed[i].pid for i in range(count.value)])
-            if code != self._nvml.NVML_ERROR_INSUFFICIENT_SIZE:
+            if code == self._nvml.NVML_ERROR_GPU_IS_LOST or code in self._never:
                 break
             count.value += MOST_PROCESSES  # more may come until they are asked for again
         self._refused(PROCESSES, code)

@@ -24,11 +24,12 @@ NEEDED: Final = (
     "NVMLError",
     "NVML_DEVICE_ARCH_UNKNOWN",
     "NVML_FI_DEV_POWER_INSTANT",
+    "c_nvmlFieldValue_t",
     "nvmlDeviceGetCount",
-    "nvmlDeviceGetFieldValues",
     "nvmlDeviceGetHandleByIndex",
     "nvmlInit",
     "nvmlLib",
+    "nvmlPciInfo_t",
     "nvmlShutdown",
 )
 """What the bindings must have; the module `pynvml` may be another package's, or an old one."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_energy.errors import EnergyError, check_count
+from pytest_energy.errors import EnergyError, check_choice, check_count
 from pytest_energy.files import digest_of
 from pytest_energy.metering import Window
 from pytest_energy.meters import Meter, meter_names
@@ -17,7 +17,7 @@ from pytest_energy.outcomes import Method
 from pytest_energy.workloads.data.examples import DataSource
 from pytest_energy.workloads.data.sources import LocalSource
 from pytest_energy.workloads.device import default_device
-from pytest_energy.workloads.finetune import Workload, make_workload
+from pytest_energy.workloads.finetune import SETTINGS, Workload, make_workload
 from pytest_energy.workloads.tasks import Task
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ class RankGroups:
         """
         check_count("tokens_per_window", tokens_per_window)
         check_places(processes, nodes, meter)
+        for name in overrides:
+            check_choice("setting of a workload", name, SETTINGS)
         workload = make_workload(
             task,
             model,

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from pytest_energy.channels import Channel, ClosedError, Message, connect
@@ -36,9 +36,6 @@ from pytest_energy.workloads.distributed.launch import (
     torchrun_store,
 )
 from pytest_energy.workloads.finetune import FineTuning, Workload
-
-if TYPE_CHECKING:
-    pass
 
 CALL_TIMEOUT = timedelta(days=1)
 """A test may think for long between two windows."""
