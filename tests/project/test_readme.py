@@ -109,7 +109,7 @@ def test_gating_fine_tuning(simulated: pytest.Pytester, monkeypatch: pytest.Monk
 def test_gating_a_function(simulated: pytest.Pytester) -> None:
     pytest.importorskip("torch")
     (example,) = _examples("def train():")
-    simulated.makepyfile(example.replace("range(100)", "range(4)"))
+    simulated.makepyfile(example.replace("range(250)", "range(4)"))
 
     result = simulated.runpytest_subprocess()
 
