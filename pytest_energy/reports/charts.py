@@ -197,7 +197,10 @@ def profile_charts(
 ) -> list[Chart]:
     """The time of a token as two bars side by side, by phase and by operator."""
     of = "kernels on the device" if profile.clock == "device" else "operators on the host"
-    note = f"The fastest of a few passes that count for no figure; the profiler makes them slower. Times are of {of}."
+    note = (
+        "The fastest of a few passes that count for no figure; the profiler makes them slower. "
+        f"Times are of {of}."
+    )
     # What moved is to be seen, and what is long.
     rank = {row.name: 2 * abs(row.moved) + max(row.base, row.head) for row in profile.operators}
     chosen = sorted(profile.operators, key=lambda row: -rank[row.name])[:_MOST_SEGMENTS]
