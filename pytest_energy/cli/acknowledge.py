@@ -73,8 +73,8 @@ def run(options: argparse.Namespace) -> int:
         new = with_acknowledgement(old, replace(stated, metric=metric, by=by))
     parse(new, path)  # what cannot be read back is not written
     write_text(path, new)
-    say(*unified_diff(old, new, os.path.relpath(path)).split("\n"))
-    say("commit it: it counts wherever this file is used")
+    say(*unified_diff(old, new, path.name).split("\n"))
+    say(f"commit `{os.path.relpath(path)}`: it counts wherever this file is used")
     return 0
 
 
@@ -105,9 +105,10 @@ def _figure(options: argparse.Namespace) -> tuple[Path, str]:
     paths = [baseline_path(folder, options.hw)] if options.hw else sorted(folder.glob("*.toml"))
     if not paths or not paths[0].exists():
         where = paths[0] if paths else folder
+        is_there = "has no baseline file" if where.is_dir() else "does not exist"
         raise BaselineError(
-            f"`{where}` has no baseline; record one first with `pytest --energy-update=new`, or "
-            "give the folder by `--baselines`"
+            f"`{where}` {is_there}; record a baseline with `pytest --energy-update=new`, or give "
+            "the folder by `--baselines`"
         )
     known = [(path, *key) for path in paths for key in _figures(read(path), options.remove)]
     wanted = [(identifier, metric) for metric in METRICS if options.metric in (None, metric)]

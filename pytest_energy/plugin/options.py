@@ -17,12 +17,15 @@ from pytest_energy.text import masked_argument, safe_lines, url
 
 _UNBOUNDED = 1e9
 RANGES = {
-    "tolerance": (0.0, 1000.0),
-    "detect": (0.0, 3000.0),
+    "tolerance": (0.1, 1000.0),
+    "detect": (0.1, 3000.0),
     "tokens": (1, 1e12),
     "max_windows": (3, 10_000),
 }
-"""What levels (percent, above 0) and budgets may be, as options and as a marker's arguments."""
+"""What levels (percent) and budgets may be, as options and as a marker's arguments.
+
+A smaller level can never be decided, and is a fraction by mistake: 0.02 where 2 % is meant.
+"""
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,12 @@ def number(low: float, high: float = _UNBOUNDED, kind: Callable[[float], Any] = 
 
 def percent(name: str) -> Parser:
     """A parser that takes percent in a level's range, and gives a fraction."""
-    _, high = RANGES[name]
+    low, high = RANGES[name]
 
     def parse(given: Given) -> float:
         read = _read(given, given.text.rstrip("%"))
-        if not 0 < read <= high:
-            raise given.error(f"is out of range; give percent above 0 and at most {high:g}")
+        if not low <= read <= high:
+            raise given.error(f"is out of range; give percent from {low:g} to {high:g}: `2` is 2 %")
         return read / 100
 
     return parse

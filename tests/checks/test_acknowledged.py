@@ -186,7 +186,7 @@ def test_check_names_what_has_ended_and_what_has_no_figure(
         ((*in_full(), "--until=2999-01-01"), "is more than a year away"),
         ((*in_full(), "--reason= "), "`--reason` has 0 characters"),
         ((*in_full(), "--metric=savings"), "`mine/model` is no figure that is stored"),
-        ((*in_full(), "--hw=h100"), "h100.toml` has no baseline"),
+        ((*in_full(), "--hw=h100"), "h100.toml` does not exist; record a baseline"),
         (("--remove",), "`mine/model` is no figure that is acknowledged"),
         (("--remove", "--up-to=4"), "`--remove` takes no"),
     ],

@@ -98,7 +98,10 @@ def test_ini_twins_count_and_the_command_line_wins(pytester: pytest.Pytester) ->
     ("option", "message"),
     [
         ("--energy-tolerance=abc", "*`--energy-tolerance=abc` is no number; give one*"),
-        ("--energy-tolerance=0", "*`--energy-tolerance=0` is out of range*"),
+        (
+            "--energy-tolerance=0.02",
+            "*`--energy-tolerance=0.02` is out of range; give percent from 0.1 to 1000: `2` *",
+        ),
         ("--energy-tolerance=nan", "*`--energy-tolerance=nan` is out of range*"),
         ("--energy-detect=-5", "*`--energy-detect=-5` is out of range*"),
         ("--energy-tokens=0", "*`--energy-tokens=0` is out of range*"),
@@ -281,8 +284,9 @@ def test_marker_values_become_fractions_and_counts() -> None:
         ("max_joules=True", "*`max_joules=True`*is out of range; give joules above 0"),
         ("500", "*takes arguments by name only*`max_joules=500`*"),
         ("tokens=2.5", "*`tokens=2.5` on `test_*` is out of range; give a whole number from 1*"),
-        ("tolerance=2000", "*`tolerance=2000` on `test_*` * give percent above 0 and at most 1000"),
-        ("detect=float('nan')", "*`detect=nan` on `test_*` * percent above 0 and at most 3000"),
+        ("tolerance=2000", "*`tolerance=2000` on `test_*` * percent from 0.1 and at most 1000"),
+        ("detect=float('nan')", "*`detect=nan` on `test_*` * percent from 0.1 and at most 3000"),
+        ("tolerance=0.02", "*`tolerance=0.02` on `test_*` is out of range; give percent from 0.1*"),
         ("max_joules=float('inf')", "*`max_joules=inf` on `test_*` * give joules above 0"),
         ("tolerance=5, detect=4", "*`detect=4` on `test_*` must be above `tolerance=5`*"),
         ("tolerence=5", "*`tolerence` on `test_*` * did you mean `tolerance`[?]*"),
