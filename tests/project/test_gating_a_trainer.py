@@ -23,7 +23,7 @@ def test_a_trainer_is_gated_by_a_baseline_and_by_pairs(tmp_path: Path) -> None:
     project = simulated_repository(
         tmp_path,
         fine_tuning=training,
-        test_fine_tuning=test.replace(TOKENS, "tokens_per_window=8_000"),
+        test_fine_tuning=test.replace(TOKENS, "tokens_per_window=16_000"),
     )
     project.variables["OMP_NUM_THREADS"] = "1"
 
