@@ -19,7 +19,7 @@ from pytest_energy.plugin.fixtures import (  # noqa: F401 - pytest finds fixture
 )
 from pytest_energy.plugin.marker import LINE
 from pytest_energy.plugin.options import add_options
-from pytest_energy.plugin.settings import LEFT_OUT, leave_workers_out, settings_of
+from pytest_energy.plugin.settings import leave_workers_out, left_out, settings_of
 from pytest_energy.plugin.state import EnergyPlugin
 
 
@@ -36,6 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(EnergyPlugin(config, settings_of(config)), PLUGIN)
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     """What of the configuration is left out."""
-    return config.stash.get(LEFT_OUT, None)
+    return left_out(config)

@@ -30,8 +30,7 @@ _FALSE = ("", "0", "false", "no", "off")
 NEEDS_GATES = {"compare": "compared", "update": "recorded"}
 """Options that do nothing in a run without a gate, and what it then was not."""
 
-LEFT_OUT = pytest.StashKey[str]()
-"""What the run was configured for and does not do, for its header."""
+_WORKERS_LEFT_OUT = pytest.StashKey[str]()
 
 _ALONE = ("update", "compare", "settle")
 """Options whose windows workers of pytest-xdist would disturb."""
@@ -192,10 +191,23 @@ def leave_workers_out(config: pytest.Config) -> None:
 
     if not asks_for_workers(map(str, config.invocation_params.args)):
         stay_in_this_process(config)
-        config.stash[LEFT_OUT] = (
+        config.stash[_WORKERS_LEFT_OUT] = (
             f"energy: pytest-xdist, which the configuration asks for, is left out: "
             f"`--energy-{asked[0]}` measures in one process"
         )
+
+
+def left_out(config: pytest.Config) -> list[str]:
+    """What the run was asked for and does not do, for its header.
+
+    An empty value turns an option of the ini file off. Else it may be a variable that is not set.
+    """
+    found = [config.stash[_WORKERS_LEFT_OUT]] if _WORKERS_LEFT_OUT in config.stash else []
+    for option in OPTIONS:
+        given = config.getoption(option.ini)
+        if isinstance(given, str) and not given.strip() and not _from_ini(option, config):
+            found.append(f"energy: `{option.flag}=` is empty, and counts as not given")
+    return found
 
 
 def stay_in_this_process(config: pytest.Config) -> None:

@@ -377,9 +377,15 @@ def test_the_page_of_options_is_what_the_table_says() -> None:
     assert page.read_text(encoding="utf-8") == options_page.page(), "write it anew with `make docs`"
 
 
-def test_an_empty_base_compares_nothing(pytester: pytest.Pytester) -> None:
+def test_an_empty_base_compares_nothing_and_is_told(pytester: pytest.Pytester) -> None:
     assert _parse(pytester, "--energy-compare= ").compare is None
     assert _parse(pytester, "--energy-compare=HEAD~1").compare == "HEAD~1"
+
+    told = "energy: `--energy-compare=` is empty, and counts as not given"
+    pytester.runpytest("--energy-compare=").stdout.fnmatch_lines([told])
+
+    pytester.makeini("[pytest]\nenergy_compare = HEAD\n")  # which an empty value turns off
+    pytester.runpytest("--energy-compare=").stdout.no_fnmatch_line(told)
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.default])

@@ -20,7 +20,7 @@ def page() -> str:
             "The command line wins.",
             "If the ini file turns a switch on, `--no-energy-…` turns it off.",
             "If an option has no default of its own, an empty value turns it off "
-            "(`--energy-history=`).",
+            "(`--energy-history=`); if there is nothing to turn off, the run's header says so.",
             "Paths on the command line start from the current folder, those of the ini file from "
             "pytest's root.",
             "What counts, in this order: the marker, the command line, the ini file, the baseline "
