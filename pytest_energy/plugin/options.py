@@ -24,7 +24,7 @@ RANGES = {
 }
 """What levels (percent) and budgets may be, as options and as a marker's arguments.
 
-A smaller level can never be decided, and is a fraction by mistake: 0.02 where 2 % is meant.
+A smaller level is finer than sessions are alike, and mostly a fraction by mistake: 0.02 for 2 %.
 """
 
 

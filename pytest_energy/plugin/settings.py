@@ -205,7 +205,7 @@ def left_out(config: pytest.Config) -> list[str]:
     found = [config.stash[_WORKERS_LEFT_OUT]] if _WORKERS_LEFT_OUT in config.stash else []
     for option in OPTIONS:
         given = config.getoption(option.ini)
-        if isinstance(given, str) and not given.strip() and not _from_ini(option, config):
+        if isinstance(given, str) and not given.strip() and not _set_there(option.ini, config):
             found.append(f"energy: `{option.flag}=` is empty, and counts as not given")
     return found
 
@@ -234,11 +234,16 @@ def as_given(text: str, config: pytest.Config) -> str:
     return _FLAG.sub(lambda found: _named(found, config), text)
 
 
+def _set_there(name: str, config: pytest.Config) -> Any:
+    """What the ini file sets a name to; None if it does not, or to nothing that pytest takes."""
+    with contextlib.suppress(ValueError, TypeError, pytest.UsageError):
+        return config.getini(name)
+    return None
+
+
 def _named(found: re.Match[str], config: pytest.Config) -> str:
     name, value = found["name"].replace("-", "_"), found["value"]
-    set_there = None
-    with contextlib.suppress(ValueError, TypeError, pytest.UsageError):
-        set_there = config.getini(name)
+    set_there = _set_there(name, config)
     if set_there is None or config.getoption(name, None) is not None:
         return found[0]
     shown = safe_lines(masked_argument(str(set_there)))

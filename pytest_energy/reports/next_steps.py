@@ -90,7 +90,7 @@ def next_steps(
         each.outcome == "regression" and each.method == "modelled" and not each.fails
         for each in record.verdicts
     ):
-        return [f"{again}--energy-strict   # it may fail then, and may take 5 times as long"]
+        return [f"{again}--energy-strict   # it may fail then, and may take several times as long"]
     if local and outcomes <= {"within", "measured"}:
         return [f"{update}=new   # to commit a baseline"]
     if local and "inconclusive" in outcomes:

@@ -202,6 +202,22 @@ def test_bad_input_changes_nothing(
     assert stored.read_text() == before
 
 
+def test_it_says_what_to_commit_and_what_is_not_there(
+    stored: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = stored.parent.parent / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    assert acknowledge(*in_full(), "--baselines=../baselines") == 0
+    said = capsys.readouterr().out
+    assert "\n+++ b/h200.toml\n" in said
+    assert "\ncommit `../baselines/h200.toml`: " in said
+
+    for folder, wrong in (("nowhere", "does not exist"), (".", "has no baseline file")):
+        assert acknowledge(*in_full(), f"--baselines={folder}") == 4
+        assert f"`{folder}` {wrong}; record a baseline with" in capsys.readouterr().err
+
+
 def test_all_that_is_wrong_is_told_at_once(
     stored: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

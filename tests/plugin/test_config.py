@@ -387,6 +387,11 @@ def test_an_empty_base_compares_nothing_and_is_told(pytester: pytest.Pytester) -
     pytester.makeini("[pytest]\nenergy_compare = HEAD\n")  # which an empty value turns off
     pytester.runpytest("--energy-compare=").stdout.no_fnmatch_line(told)
 
+    pytester.path.joinpath("tox.ini").unlink()
+    pytester.makefile(".toml", pytest="[pytest]\nenergy_history = 3\n")  # of no type that it has
+    off = pytester.runpytest("--energy-history=")
+    assert off.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.default])
 def test_an_empty_value_on_the_command_line_is_refused(
